@@ -1,0 +1,66 @@
+"""What a backend is: an array namespace and the two ways in and out of it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.errors import BackendError
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library as the numerics see it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file in `wfr_pde/backends` that makes it.
+    xp : module
+        Array namespace, as the Python array API standard has it.
+    device : str
+        The device in words, for provenance.
+    asarray : callable
+        NumPy array to an array of the library, on its device.
+    asnumpy : callable
+        The way back.
+    available_memory : callable
+        Bytes that can still be allocated, or None where the system does not tell.
+    """
+
+    name: str
+    xp: Any = field(repr=False)
+    device: str
+    asarray: Callable[[np.ndarray], Any] = field(repr=False)
+    asnumpy: Callable[[Any], np.ndarray] = field(repr=False)
+    available_memory: Callable[[], int | None] = field(repr=False)
+
+
+def backend_names() -> list[str]:
+    """Names of the backends that this version has."""
+    import wfr_pde.backends as package
+
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "base")
+
+
+def get_backend(backend: str | Backend) -> Backend:
+    """The backend of that name; a `Backend` is passed through.
+
+    Raises
+    ------
+    BackendError
+        If there is no such backend, or its library or device is missing.
+    """
+    if isinstance(backend, Backend):
+        return backend
+    if backend not in backend_names():
+        raise BackendError(
+            f"there is no backend {backend!r} in this version of wfr_pde; "
+            f"use one of: {', '.join(backend_names())}"
+        )
+    return importlib.import_module(f"wfr_pde.backends.{backend}").backend()

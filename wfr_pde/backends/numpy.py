@@ -1,0 +1,31 @@
+"""NumPy on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wfr_pde.backends.base import Backend
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that the system can still give, or None where it does not tell (it does on Linux)."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        return None
+    return None
+
+
+def backend() -> Backend:
+    """The NumPy backend."""
+    return Backend(
+        name="numpy",
+        xp=np,
+        device="cpu",
+        asarray=np.asarray,
+        asnumpy=np.asarray,
+        available_memory=available_memory,
+    )

@@ -1,0 +1,8 @@
+"""Flows: what advances a measure in time. Reaction, transport, and their splittings."""
+
+from wfr_pde.flows.base import Flow
+from wfr_pde.flows.reaction import FisherRao
+from wfr_pde.flows.splitting import Extrapolated, Lie, Repeated, Strang
+from wfr_pde.flows.transport.sinkhorn_kernel import SinkhornKernel
+
+__all__ = ["Extrapolated", "FisherRao", "Flow", "Lie", "Repeated", "SinkhornKernel", "Strang"]

@@ -1,0 +1,102 @@
+"""The noun `Flow`: anything that advances a measure by a time step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.energies import KL, Energy
+
+Step = Callable[..., Any]  # step(state, t, rng=None) -> state
+FrozenStep = Callable[[Any, np.random.Generator | None], Any]
+
+
+class Flow:
+    """A map that advances a measure: density or particles, deterministic or random.
+
+    A new flow is one class. If it treats the energy as constant over a step, it writes `frozen_step`, and a
+    moving target is then frozen at the flow's own midpoint, which keeps symmetric compositions at even order.
+    A composition writes `make_step`.
+
+    Attributes
+    ----------
+    order : int or math.inf
+        Order of convergence in dt to the flow's own law: the power of dt in the global error.
+    self_adjoint : bool
+        Whether step(-dt) inverts step(dt), so that the error has even powers of dt only.
+    preserves : frozenset of str
+        Out of: "mass", "positivity", "equilibrium" (pi is a fixed point), "monotone" (KL to pi cannot grow;
+        osc(log mu/pi) cannot either).
+    random : bool
+        Whether a step draws random numbers.
+    energies : tuple of types
+        The energies whose flow it is.
+    """
+
+    order: float
+    self_adjoint: bool = False
+    preserves: frozenset[str] = frozenset()
+    random: bool = False
+    energies: tuple[type[Energy], ...] = (KL,)
+
+    def frozen_step(self, energy: Energy, like: Any, dt: float) -> FrozenStep:
+        """The step of size `dt` under an energy that does not move, for states like `like`."""
+        raise NotImplementedError(f"{type(self).__name__} must define frozen_step or make_step")
+
+    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+        """Prepare steps of size `dt`; what is costly is computed here, once.
+
+        Parameters
+        ----------
+        energy : Energy
+        like : Density or Particles
+            A state like those that will be advanced; its values are not used.
+        dt : float
+            Size of the step, > 0.
+
+        Returns
+        -------
+        step : callable
+            ``step(state, t, rng=None) -> state`` advances from time `t` to `t + dt`. Pure: it changes nothing,
+            and the same arguments give the same bits.
+        """
+        self.check_energy(energy)
+        if energy.moving:
+            return lambda state, t, rng=None: self.frozen_step(energy.at(t + dt / 2), like, dt)(state, rng)
+        frozen = self.frozen_step(energy, like, dt)
+        return lambda state, t, rng=None: frozen(state, rng)
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """Smallest and largest `dt` that the flow can take on a state like `like`."""
+        return 0.0, math.inf
+
+    def memory(self, like: Any) -> int:
+        """Bytes that a prepared step holds for states like `like`, besides a few copies of the state."""
+        return 0
+
+    def check_energy(self, energy: Energy) -> None:
+        """Refuse an energy that the flow does not know.
+
+        Raises
+        ------
+        TypeError
+        """
+        if not isinstance(energy, self.energies):
+            known = ", ".join(kind.__name__ for kind in self.energies)
+            raise TypeError(f"{type(self).__name__} is a flow of {known}, not of {type(energy).__name__}")
+
+
+def checked_rate(rate: float, what: str) -> float:
+    """`rate` as a float, if it is finite and not negative.
+
+    Raises
+    ------
+    ValueError
+    """
+    value = float(rate)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{what} needs a finite rate >= 0, got rate={rate}")
+    return value

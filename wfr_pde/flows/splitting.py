@@ -1,0 +1,255 @@
+"""Compositions of flows: Lie, Strang, repetition, extrapolation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import Flow, Step
+from wfr_pde.measures import Density
+
+
+def _scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
+    """Limits of the outer dt when a part takes dt / factor."""
+    return limits[0] * factor, limits[1] * factor
+
+
+def _intersection(*limits: tuple[float, float]) -> tuple[float, float]:
+    return max(low for low, _ in limits), min(high for _, high in limits)
+
+
+class _Composition(Flow):
+    """What all compositions share: properties that follow from the parts."""
+
+    @property
+    def parts(self) -> tuple[Flow, ...]:
+        """The flows that are composed."""
+        raise NotImplementedError
+
+    def check_energy(self, energy: Energy) -> None:
+        """Every part must know the energy."""
+        for part in self.parts:
+            part.check_energy(energy)
+
+    def memory(self, like: Any) -> int:
+        """Sum over the parts."""
+        return sum(part.memory(like) for part in self.parts)
+
+    @property
+    def preserves(self) -> frozenset[str]:  # type: ignore[override]
+        """What every part preserves."""
+        return frozenset.intersection(*(part.preserves for part in self.parts))
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        """Whether a part is random."""
+        return any(part.random for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Lie(_Composition):
+    """Lie-Trotter splitting, order 1: first(dt), then second(dt).
+
+    ``Lie(SinkhornKernel(), FisherRao())`` is W-FR, the other way round FR-W.
+    One step errs by ±(dt²/2) alpha beta mu (|grad g|² - E_mu |grad g|²) + O(dt³), plus for W-FR.
+
+    Parameters
+    ----------
+    first, second : Flow
+    """
+
+    first: Flow
+    second: Flow
+
+    order = 1
+
+    @property
+    def parts(self) -> tuple[Flow, ...]:
+        """First and second."""
+        return self.first, self.second
+
+    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+        """One step of each."""
+        first = self.first.make_step(energy, like, dt)
+        second = self.second.make_step(energy, like, dt)
+        return lambda state, t, rng=None: second(first(state, t, rng), t, rng)
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """Both parts take dt."""
+        return _intersection(self.first.limits(energy, like), self.second.limits(energy, like))
+
+
+@dataclass(frozen=True)
+class Strang(_Composition):
+    """Symmetric splitting, order 2: outer(dt/2), inner(dt), outer(dt/2).
+
+    Strang (1968), doi:10.1137/0705041.
+
+    Parameters
+    ----------
+    outer, inner : Flow
+    """
+
+    outer: Flow
+    inner: Flow
+
+    @property
+    def order(self) -> float:  # type: ignore[override]
+        """Two, or less if a part has less."""
+        return min(2, self.outer.order, self.inner.order)
+
+    @property
+    def self_adjoint(self) -> bool:  # type: ignore[override]
+        """Palindromic: self-adjoint if both parts are."""
+        return self.outer.self_adjoint and self.inner.self_adjoint
+
+    @property
+    def parts(self) -> tuple[Flow, ...]:
+        """Outer and inner."""
+        return self.outer, self.inner
+
+    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+        """Half a step of the outer, one of the inner, half of the outer."""
+        half = self.outer.make_step(energy, like, dt / 2)
+        full = self.inner.make_step(energy, like, dt)
+        return lambda state, t, rng=None: half(full(half(state, t, rng), t, rng), t + dt / 2, rng)
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """The outer part takes dt / 2."""
+        return _intersection(_scaled(self.outer.limits(energy, like), 2), self.inner.limits(energy, like))
+
+
+@dataclass(frozen=True)
+class Repeated(_Composition):
+    """`n` equal steps of a flow in place of one.
+
+    Parameters
+    ----------
+    flow : Flow
+    n : int
+        Number of sub-steps, each of size dt / n.
+    """
+
+    flow: Flow
+    n: int
+
+    def __post_init__(self) -> None:
+        if int(self.n) != self.n or self.n < 1:
+            raise ValueError(f"Repeated needs a whole number n >= 1 of sub-steps, got n={self.n}")
+        object.__setattr__(self, "n", int(self.n))
+
+    @property
+    def order(self) -> float:  # type: ignore[override]
+        """Order of the flow."""
+        return self.flow.order
+
+    @property
+    def self_adjoint(self) -> bool:  # type: ignore[override]
+        """As the flow."""
+        return self.flow.self_adjoint
+
+    @property
+    def parts(self) -> tuple[Flow, ...]:
+        """The flow."""
+        return (self.flow,)
+
+    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+        """`n` steps of size dt / n."""
+        h = dt / self.n
+        sub_step = self.flow.make_step(energy, like, h)
+
+        def step(state: Any, t: float, rng: Any = None) -> Any:
+            for k in range(self.n):
+                state = sub_step(state, t + k * h, rng)
+            return state
+
+        return step
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """The flow takes dt / n."""
+        return _scaled(self.flow.limits(energy, like), self.n)
+
+
+def richardson_weights(k: int) -> list[float]:
+    """Weights of 1, 2, ..., k equal sub-steps that cancel the error terms h², h⁴, ..., h^(2k-2).
+
+    w_j = Π_{i≠j} j² / (j² - i²); for k = 4: -1/360, 16/45, -729/280, 1024/315.
+    (Hairer, Nørsett, Wanner, Solving ODEs I, section II.9.)
+    """
+    return [math.prod(j * j / (j * j - i * i) for i in range(1, k + 1) if i != j) for j in range(1, k + 1)]
+
+
+@dataclass(frozen=True)
+class Extrapolated(_Composition):
+    """Richardson extrapolation of a self-adjoint flow, order 4, 6 or 8, step by step.
+
+    A step is done as 1, 2, ..., order/2 equal sub-steps; the *log*-densities are combined with the weights that
+    cancel dt², dt⁴, ..., and normalised. So positivity and the fixed point pi survive; bounds that hold for a
+    Markov step (monotone KL, osc) hold to the extrapolation error only. It converges where the error expansion
+    does: for `SinkhornKernel` where alpha dt |V''| < 1.
+
+    Parameters
+    ----------
+    flow : Flow
+        Self-adjoint, of order 2, on densities: `Strang` of self-adjoint parts, or a transport alone.
+    order : int
+        4, 6 or 8.
+
+    Raises
+    ------
+    ValueError
+        If the flow is not self-adjoint or is random, or the order is another one.
+    """
+
+    flow: Flow
+    order: int = 4  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.order not in (4, 6, 8):
+            raise ValueError(f"Extrapolated has order 4, 6 or 8, got order={self.order}")
+        if self.flow.random:
+            raise ValueError(
+                f"cannot extrapolate {self.flow!r}: its steps are random, and the noise does not cancel; "
+                "use a smaller dt"
+            )
+        if not self.flow.self_adjoint:
+            raise ValueError(
+                f"cannot extrapolate {self.flow!r}: its steps are not self-adjoint, so that the error has odd powers "
+                "of dt; use a Strang splitting of self-adjoint parts (FisherRao, SinkhornKernel)"
+            )
+
+    @property
+    def parts(self) -> tuple[Flow, ...]:
+        """The flow."""
+        return (self.flow,)
+
+    @property
+    def preserves(self) -> frozenset[str]:  # type: ignore[override]
+        """What the flow preserves, but for monotonicity."""
+        return self.flow.preserves - {"monotone"}
+
+    def memory(self, like: Any) -> int:
+        """The flow is prepared once for every number of sub-steps."""
+        return len(richardson_weights(self.order // 2)) * self.flow.memory(like)
+
+    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
+        """Sub-steps of size dt, dt/2, ..., combined."""
+        weights = richardson_weights(self.order // 2)
+        runs = [Repeated(self.flow, k + 1).make_step(energy, like, dt) for k in range(len(weights))]
+
+        def step(state: Density, t: float, rng: Any = None) -> Density:
+            # combine the differences from the finest run: they are small, so that rounding is not amplified
+            finest = runs[-1](state, t).log_values
+            correction = sum(
+                w * (run(state, t).log_values - finest) for w, run in zip(weights[:-1], runs[:-1], strict=True)
+            )
+            return Density(state.grid, finest + correction).normalised()
+
+        return step
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """The smallest sub-step is 2 dt / order."""
+        low, high = self.flow.limits(energy, like)
+        return low * (self.order // 2), high

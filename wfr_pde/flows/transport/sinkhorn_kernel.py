@@ -1,0 +1,126 @@
+"""Transport by a symmetrically normalised heat kernel: spectral in space, positive, order 2 in time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.energies import Energy
+from wfr_pde.errors import NumericalError
+from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
+from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.grid import Grid
+from wfr_pde.measures import Density
+
+RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
+MAX_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class SinkhornKernel(Flow):
+    """Wasserstein gradient flow of KL(mu|pi), d_t mu = rate div(mu grad log(mu/pi)), by a Schrödinger bridge.
+
+    With s = sqrt(pi) and G the heat kernel of time rate*dt, let d > 0 solve d ∘ G(d ∘ s) = s. The step is
+
+        mu ← s ∘ d ∘ G(d ∘ mu / s),
+
+    a reversible Markov kernel with equilibrium pi: positive; mass and pi kept to rounding; every f-divergence to
+    pi falls. It needs no derivative of V. On a Gaussian with precision A it replaces e^(-rate dt A) by
+    e^(-asinh(rate dt A)). Sums of positive terms only: every cell is right relative to its own value, e^-7000 too.
+
+    The spatial error is spectral where the kernel is resolved, rate*dt >= 0.75 dx², which is enforced.
+    (Agarwal, Harchaoui, Mulcahy, Pal 2024, arXiv:2406.10823, for the bridge from pi to pi as a step of the flow;
+    Wormell and Reich 2021, doi:10.1137/20M1344093, for symmetric Sinkhorn normalisation.)
+
+    Parameters
+    ----------
+    rate : float
+        Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats.
+    """
+
+    rate: float = 1.0
+
+    order = 2
+    self_adjoint = True
+    preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", checked_rate(self.rate, "SinkhornKernel"))
+
+    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+        """The product with the normalised kernel.
+
+        Raises
+        ------
+        ValueError
+            If the grid does not resolve the heat kernel of time rate*dt.
+        NumericalError
+            If the normalisation does not converge.
+        """
+        if self.rate == 0:
+            return lambda state, rng: state
+        smallest = self.limits(energy, like)[0]
+        if dt < smallest * (1 - 1e-9):
+            raise ValueError(
+                f"dt={dt:.4g} leaves the heat kernel of {self!r} unresolved (needs dt >= {smallest:.4g} on cells of "
+                f"{max(axis.dx for axis in like.grid.axes):.4g}): use a larger dt or a finer grid"
+            )
+        kernel = HeatKernel(like.grid, self.rate * dt)
+        log_s = 0.5 * energy.log_equilibrium(like.grid)
+        log_d = sinkhorn_scaling(kernel, log_s)
+        before, after = log_d - log_s, log_d + log_s
+
+        def step(state: Density, rng: np.random.Generator | None) -> Density:
+            return Density(state.grid, kernel.log_product(state.log_values + before) + after)
+
+        return step
+
+    def limits(self, energy: Energy, like: Density) -> tuple[float, float]:
+        """The heat kernel must be resolved: rate*dt >= 0.75 dx² on every axis."""
+        if self.rate == 0:
+            return 0.0, math.inf
+        return RESOLUTION * max(axis.dx for axis in like.grid.axes) ** 2 / self.rate, math.inf
+
+    def memory(self, like: Density) -> int:
+        """The kernels of all axes with their logarithms, and two scalings."""
+        grid: Grid = like.grid
+        return 8 * (2 * sum(n * n for n in grid.shape) + 2 * grid.size)
+
+
+def sinkhorn_scaling(kernel: HeatKernel, log_s: Any) -> Any:
+    """log d with d ∘ G(d ∘ s) = s, by Chebyshev iteration on the logarithm.
+
+    With F = log s - log d - log G(d s), the derivative of -F is 1 + P, P a Markov operator self-adjoint with
+    eigenvalues in [0, 1]; Chebyshev iteration on the spectrum [1, 2] gains a factor 5.8 per product, where the
+    averaging log d ← log d + F/2 gains 2. It always starts from d = 1, so that the result has no history.
+
+    Raises
+    ------
+    NumericalError
+        If the residual does not reach rounding.
+    """
+    grid, xp = kernel.grid, kernel.grid.backend.xp
+    # a logarithm of size |log s| is itself known to eps |log s|
+    largest = float(xp.maximum(xp.abs(grid.min(log_s)), xp.abs(grid.max(log_s))))
+    rounding = float(np.finfo(np.float64).eps) * (4 + largest)
+    log_d = previous = xp.zeros_like(log_s)
+    weight, best, stalled = 1.0, math.inf, 0
+    for round_number in range(MAX_ROUNDS):
+        residual = log_s - log_d - kernel.log_product(log_d + log_s)
+        error = float(grid.max(xp.abs(residual)))
+        stalled = stalled + 1 if error >= best else 0
+        best = min(best, error)
+        if error <= rounding or (stalled >= 3 and best <= 10 * rounding):
+            return log_d
+        if round_number == 1:
+            weight = 1 / (1 - 1 / 18)
+        elif round_number > 1:
+            weight = 1 / (1 - weight / 36)
+        log_d, previous = previous + weight * (log_d - previous + (2 / 3) * residual), log_d
+    raise NumericalError(
+        f"the Sinkhorn normalisation of the heat kernel stopped at a residual of {best:.3g} after {MAX_ROUNDS} rounds "
+        f"(rounding: {rounding:.3g}); check that the target is finite and smooth on the grid"
+    )

@@ -1,0 +1,411 @@
+"""The noun `Grid`: a box cut into cells, and the sums and products over them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.backends import Backend, get_backend
+
+if TYPE_CHECKING:
+    from wfr_pde.measures import Density
+    from wfr_pde.targets.base import Target
+
+BOUNDARIES = ("no-flux", "periodic")
+AXIS_NAMES = ("x", "y", "z", "w")
+CELLS_PER_SLAB = 2**18  # points of one slab of `evaluate`: 6 MB in 3D, so that temporaries stay small
+NARROWEST_SD = 1.25  # in cells: a Gaussian of this width is sampled to e^(-2 pi^2 1.25^2) = 4e-14
+UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than that
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One axis of a grid: cell `edges` (n + 1,) and `widths` (n,), and whether the last cell meets the first."""
+
+    name: str
+    edges: np.ndarray
+    widths: np.ndarray
+    periodic: bool
+
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """Cell centres (n,)."""
+        return 0.5 * (self.edges[:-1] + self.edges[1:])
+
+    @property
+    def n(self) -> int:
+        """Number of cells."""
+        return len(self.edges) - 1
+
+    @property
+    def length(self) -> float:
+        """Distance between the walls, or the period."""
+        return float(self.edges[-1] - self.edges[0])
+
+    @cached_property
+    def dx(self) -> float:
+        """Width of the widest cell."""
+        return float(self.widths.max())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Grid:
+    """A box [lower, upper] in d dimensions cut into cells; values live at the cell centres.
+
+    Arrays over the grid have shape `shape`, index order ``ij``: ``values[i, j]`` sits at ``(x_i, y_j)``.
+
+    Parameters
+    ----------
+    lower, upper : float or sequence of d floats
+        Corners of the box, in the units of the target.
+    shape : int or sequence of d ints
+        Number of cells per axis, at least 4 each.
+    boundary : {"no-flux", "periodic"} or one of them per axis
+        No-flux walls keep the mass in the box; a periodic axis wraps.
+    backend : str or Backend
+        Array library and device; "numpy" by default.
+    names : sequence of d str, optional
+        Axis names; x, y, z, w by default.
+    max_cut : float
+        The largest share of a distribution's mass that the box may cut off before that is an error.
+        Give 1 where the walls are real and the distribution is meant to end there.
+
+    Raises
+    ------
+    ValueError
+        If the box is empty or not finite, or the number of cells, boundaries or names does not fit.
+    """
+
+    lower: Any
+    upper: Any
+    shape: Any
+    boundary: Any = "no-flux"
+    backend: Any = "numpy"
+    names: Any = None
+    max_cut: float = 1e-6
+
+    def __post_init__(self) -> None:
+        lower, upper = (np.atleast_1d(np.asarray(end, dtype=np.float64)) for end in (self.lower, self.upper))
+        if lower.ndim != 1 or lower.shape != upper.shape:
+            raise ValueError(f"lower and upper must be two numbers per axis, got {self.lower} and {self.upper}")
+        d = len(lower)
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
+            raise ValueError(
+                f"the box needs finite lower < upper on every axis, got {lower.tolist()} and {upper.tolist()}"
+            )
+        names = AXIS_NAMES[:d] if self.names is None else tuple(self.names)
+        if len(names) != d or len(set(names)) != d or "t" in names:
+            raise ValueError(f"names must be {d} different axis names other than 't', got {names}")
+        if not 0 < self.max_cut <= 1:
+            raise ValueError(f"max_cut is a share of the mass in (0, 1], got {self.max_cut}")
+        fields = {
+            "lower": tuple(lower.tolist()),
+            "upper": tuple(upper.tolist()),
+            "shape": _per_axis_cells(self.shape, d),
+            "boundary": _per_axis_boundary(self.boundary, d),
+            "backend": get_backend(self.backend),
+            "names": names,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return (
+            f"Grid(lower={self.lower}, upper={self.upper}, shape={self.shape}, boundary={self.boundary}, "
+            f"backend={self.backend.name!r}, names={self.names})"
+        )
+
+    @classmethod
+    def covering(
+        cls, *distributions: Target, shape: int | Sequence[int], tail: float = 1e-12, **options: Any
+    ) -> Grid:
+        """Grid on a box outside which every one of `distributions` has a mass below `tail`.
+
+        Parameters
+        ----------
+        *distributions : Target
+            Usually the target and the start.
+        shape : int or sequence of int
+            Number of cells per axis.
+        tail : float
+            Mass that each distribution may have outside the box.
+        **options
+            Passed to `Grid`: boundary, backend, names, max_cut.
+
+        Raises
+        ------
+        ValueError
+            If a distribution has no such box (heavy tails, not integrable), or dimensions differ.
+        """
+        if not distributions:
+            raise ValueError("Grid.covering needs at least one distribution: Grid.covering(target, start, shape=...)")
+        if not 0 < tail < 1:
+            raise ValueError(f"tail is a mass between 0 and 1, got {tail}")
+        dimensions = [distribution.ndim for distribution in distributions]
+        if len(set(dimensions)) != 1:
+            raise ValueError(f"the distributions have different dimensions: {dimensions}")
+        boxes = [distribution.box(tail) for distribution in distributions]
+        lower = np.min([box[0] for box in boxes], axis=0)
+        upper = np.max([box[1] for box in boxes], axis=0)
+        return cls(lower, upper, shape, **options)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions d."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes; everything about cells is read from them."""
+        return tuple(
+            # widths are equal to the last bit, so that kernels are symmetric to the last bit
+            Axis(name, np.linspace(low, high, n + 1), np.full(n, (high - low) / n), boundary == "periodic")
+            for name, low, high, n, boundary in zip(
+                self.names, self.lower, self.upper, self.shape, self.boundary, strict=True
+            )
+        )
+
+    @cached_property
+    def cell_volume(self) -> Any:
+        """Volume of the cells: a number, as all are equal."""
+        return float(math.prod(axis.length / axis.n for axis in self.axes))
+
+    @cached_property
+    def log_cell_volume(self) -> Any:
+        """Logarithm of `cell_volume`."""
+        return math.log(self.cell_volume)
+
+    @classmethod
+    def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
+        """The grid of a Dataset that `solve` returned or wrote."""
+        description = json.loads(ds.attrs["grid"])
+        return cls(**description, backend=backend)
+
+    def description(self) -> dict[str, Any]:
+        """What makes the grid, but for the backend, in plain types."""
+        return {
+            "lower": list(self.lower),
+            "upper": list(self.upper),
+            "shape": list(self.shape),
+            "boundary": list(self.boundary),
+            "names": list(self.names),
+            "max_cut": self.max_cut,
+        }
+
+    def matches(self, other: Grid) -> bool:
+        """Whether `other` has the same cells, boundaries and axis names."""
+        return (
+            self.shape == other.shape
+            and self.boundary == other.boundary
+            and self.names == other.names
+            and all(
+                np.allclose(a.edges, b.edges, rtol=1e-13, atol=1e-13 * a.length)
+                for a, b in zip(self.axes, other.axes, strict=True)
+            )
+        )
+
+    # Reductions: every sum over space goes through these.
+
+    def sum(self, values: Any) -> Any:
+        """Sum over all cells."""
+        return self.backend.xp.sum(values)
+
+    def max(self, values: Any) -> Any:
+        """Largest value over all cells."""
+        return self.backend.xp.max(values)
+
+    def min(self, values: Any) -> Any:
+        """Smallest value over all cells."""
+        return self.backend.xp.min(values)
+
+    def logsumexp(self, log_values: Any) -> Any:
+        """Log Σ exp(log_values) over all cells, without overflow."""
+        top = self.max(log_values)
+        return top + self.backend.xp.log(self.sum(self.backend.xp.exp(log_values - top)))
+
+    def integrate(self, values: Any) -> Any:
+        """∫ values dx by the midpoint rule: spectrally accurate for smooth values that end inside the box."""
+        return self.sum(values * self.cell_volume)
+
+    def log_integrate(self, log_values: Any) -> Any:
+        """Log ∫ exp(log_values) dx, without overflow."""
+        return self.logsumexp(log_values + self.log_cell_volume)
+
+    def apply(self, matrix: Any, values: Any, axis: int) -> Any:
+        """Product of `matrix` (m, n_axis) with `values` along one axis."""
+        xp = self.backend.xp
+        if axis == values.ndim - 1:
+            return xp.matmul(values, xp.matrix_transpose(matrix))
+        # the axis next to last, with all later axes folded into one, is a (batched) matrix product
+        shape = values.shape
+        folded = xp.reshape(values, (*shape[: axis + 1], math.prod(shape[axis + 1 :])))
+        return xp.reshape(xp.matmul(matrix, folded), (*shape[:axis], matrix.shape[0], *shape[axis + 1 :]))
+
+    # Functions on the grid
+
+    def points(self, slab: slice = slice(None)) -> np.ndarray:
+        """Cell centres, shape (n_1, ..., n_d, d), or those of a slab of the first axis; a NumPy array."""
+        centres = [axis.centres for axis in self.axes]
+        centres[0] = centres[0][slab]
+        return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
+
+    def slabs(self) -> list[slice]:
+        """Slices of the first axis that keep one slab of points small."""
+        rows = max(1, CELLS_PER_SLAB * self.shape[0] // self.size)
+        return [slice(start, start + rows) for start in range(0, self.shape[0], rows)]
+
+    def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
+        """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend."""
+        values = np.empty(self.shape)
+        for slab in self.slabs():
+            values[slab] = function(self.points(slab))
+        return self.backend.asarray(values)
+
+    def log_density(self, distribution: Target, what: str = "the distribution") -> Any:
+        """Log-density of `distribution` normalised on the grid, checked: an array of shape `shape`.
+
+        Raises
+        ------
+        ValueError
+            If it is not finite in a cell, is cut off by the box by more than `max_cut`, or has features too
+            narrow for the cells.
+        """
+        if distribution.ndim != self.ndim:
+            raise ValueError(
+                f"{what} {distribution!r} is {distribution.ndim}-dimensional, but the grid has {self.ndim} axes"
+            )
+        log_values = self.evaluate(distribution.log_density)
+        self._check_finite(log_values, distribution, what)
+        log_mass = self.log_integrate(log_values)
+        if not math.isfinite(float(log_mass)):
+            raise ValueError(f"{what} {distribution!r} has a mass of e^{float(log_mass)} in the box")
+        log_values -= log_mass
+        self._check_cut(log_values, float(log_mass), distribution, what)
+        self._check_resolved(log_values, distribution, what)
+        return log_values
+
+    def density(self, distribution: Target) -> Density:
+        """The normalised `Density` of a distribution; see `log_density` for the errors."""
+        from wfr_pde.measures import Density
+
+        return Density(self, self.log_density(distribution, "the start"))
+
+    def _check_finite(self, log_values: Any, distribution: Target, what: str) -> None:
+        if math.isfinite(float(self.sum(log_values))):
+            return
+        host = self.backend.asnumpy(log_values)
+        bad = ~np.isfinite(host)
+        if not bad.any():  # only the sum overflowed
+            return
+        index = np.unravel_index(int(np.argmax(bad)), self.shape)
+        place = [float(axis.centres[i]) for axis, i in zip(self.axes, index, strict=True)]
+        raise ValueError(
+            f"{what} {distribution!r} has log-density {host[index]} at {dict(zip(self.names, place, strict=True))} "
+            f"(and is not finite in {int(bad.sum())} of {self.size} cells): every cell needs a positive, finite "
+            "density; choose a box inside the region where it is defined, or correct the formula"
+        )
+
+    def _check_cut(self, log_values: Any, log_mass: float, distribution: Target, what: str) -> None:
+        """Compare the mass in the box with the whole, by the known normaliser or by the decay at the walls."""
+        if self.max_cut >= 1:
+            return
+        if distribution.log_normaliser is not None:
+            cut = -math.expm1(log_mass - distribution.log_normaliser)
+            if cut < -self.max_cut:
+                raise ValueError(
+                    f"the cells are too wide for {what} {distribution!r}: the midpoint rule gives a mass of "
+                    f"{1 - cut:.3g}, not 1, on a grid of {self.shape}; use more cells"
+                )
+        elif distribution.support is not None and self._contains(distribution.support):
+            return
+        else:
+            cut = self._mass_beyond_walls(log_values)
+        if cut <= self.max_cut:
+            return
+        raise ValueError(
+            f"the box from {list(self.lower)} to {list(self.upper)} cuts off {cut:.3g} of the mass of {what} "
+            f"{distribution!r} (allowed: max_cut={self.max_cut:g}); {self._box_that_would_do(distribution)}"
+            "or give Grid(..., max_cut=1) if the walls are meant to be there"
+        )
+
+    def _contains(self, box: tuple[np.ndarray, np.ndarray]) -> bool:
+        """Whether `box` lies in the grid's box, up to rounding."""
+        slack = 1e-9 * (np.asarray(self.upper) - np.asarray(self.lower))
+        return bool(
+            np.all(np.asarray(box[0]) >= self.lower - slack) and np.all(np.asarray(box[1]) <= self.upper + slack)
+        )
+
+    def _mass_beyond_walls(self, log_values: Any) -> float:
+        """Mass beyond the no-flux walls if the density goes on falling as it does in the last two layers."""
+        xp = self.backend.xp
+        beyond = 0.0
+        for k, axis in enumerate(self.axes):
+            if axis.periodic:
+                continue
+            others = tuple(i for i in range(self.ndim) if i != k)
+            marginal = self.backend.asnumpy(xp.sum(xp.exp(log_values) * self.cell_volume, axis=others))
+            for last, inner in ((marginal[0], marginal[1]), (marginal[-1], marginal[-2])):
+                ratio = last / inner if inner > 0 else 0.0
+                beyond += float(last) if ratio >= 1 else float(last * ratio / (1 - ratio))
+        return beyond
+
+    def _box_that_would_do(self, distribution: Target) -> str:
+        try:
+            lower, upper = distribution.box(self.max_cut)
+        except ValueError:
+            return ""
+        rounded = ([float(f"{value:.4g}") for value in end] for end in (lower, upper))
+        return "a box from {} to {} would do, or Grid.covering(target, start, shape=...), ".format(*rounded)
+
+    def _check_resolved(self, log_values: Any, distribution: Target, what: str) -> None:
+        """Refuse features narrower than the cells resolve, by the curvature of the log-density from cell to cell.
+
+        A Gaussian of standard deviation sd has the second difference -(dx/sd)^2 along an axis (sd the
+        conditional one, which is what a product grid has to resolve).
+        """
+        xp = self.backend.xp
+        for k, axis in enumerate(self.axes):
+            middle = tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))
+            left = tuple(slice(None, -2) if i == k else slice(None) for i in range(self.ndim))
+            right = tuple(slice(2, None) if i == k else slice(None) for i in range(self.ndim))
+            curvature = 2 * log_values[middle] - log_values[left] - log_values[right]
+            mass = xp.exp(log_values[middle]) * self.cell_volume
+            narrow = curvature * NARROWEST_SD**2 > 1 + 1e-6
+            unresolved = float(self.sum(xp.where(narrow, mass, xp.zeros_like(mass))))
+            if unresolved > UNRESOLVED_MASS:
+                weighted = xp.where(narrow, curvature * mass, xp.zeros_like(mass))
+                sd = axis.dx / math.sqrt(float(self.sum(weighted)) / unresolved)
+                needed = math.ceil(axis.length / (sd / NARROWEST_SD))
+                raise ValueError(
+                    f"the cells are too wide for {what} {distribution!r}: along {axis.name}, {unresolved:.2g} of its "
+                    f"mass is in features of standard deviation about {sd:.3g}, but the cells are {axis.dx:.3g} wide "
+                    f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells along {axis.name}, or a smaller box"
+                )
+
+
+def _per_axis_cells(shape: Any, d: int) -> tuple[int, ...]:
+    """Number of cells per axis."""
+    cells = (shape,) * d if np.ndim(shape) == 0 else tuple(shape)
+    if len(cells) != d or any(int(n) != n or n < 4 for n in cells):
+        raise ValueError(f"shape must be {d} whole numbers of at least 4 cells, got {shape}")
+    return tuple(int(n) for n in cells)
+
+
+def _per_axis_boundary(boundary: Any, d: int) -> tuple[str, ...]:
+    """Boundary condition per axis."""
+    per_axis = (boundary,) * d if isinstance(boundary, str) else tuple(boundary)
+    if len(per_axis) != d or any(name not in BOUNDARIES for name in per_axis):
+        raise ValueError(f"boundary must be one of {BOUNDARIES}, or {d} of them, got {boundary!r}")
+    return per_axis

@@ -1,0 +1,97 @@
+"""Smooth functions of a point from their values at the cell centres of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.interpolate import NdBSpline, make_interp_spline
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+DEGREE = 5
+_WRAPPED_CELLS = 12  # a quintic spline forgets its end conditions by a factor 0.43 per cell; 12 cells: 4e-5 of dx^6
+
+
+def _spline_axis(
+    centres: Array, edges: Array, values: Array, axis: int, periodic: bool
+) -> tuple[Array, Array, int]:
+    """Knots, coefficients and degree of the spline along one axis."""
+    if periodic:
+        cells = min(_WRAPPED_CELLS, len(centres))
+        length = edges[-1] - edges[0]
+        centres = np.concatenate([centres[-cells:] - length, centres, centres[:cells] + length])
+        index = np.arange(-cells, values.shape[axis] + cells) % values.shape[axis]
+        values = np.take(values, index, axis=axis)
+    degree = min(DEGREE, len(centres) - 1)
+    degree -= 1 - degree % 2 if degree > 1 else 0  # odd degrees are the stable ones
+    spline = make_interp_spline(centres, values, k=degree, axis=axis)
+    # BSpline keeps the interpolated axis first in its coefficients
+    return spline.t, np.moveaxis(spline.c, 0, axis), degree
+
+
+class TensorSpline:
+    """Tensor-product spline of degree 5 through values at cell centres; error O(dx^6) in the smooth case.
+
+    Parameters
+    ----------
+    centres, edges : sequence of arrays (n_i,) and (n_i + 1,)
+        Cell centres and edges of every axis.
+    values : array (n_1, ..., n_d)
+    periodic : sequence of bool
+        Whether an axis wraps; else the half cells at the walls are extrapolated.
+    """
+
+    def __init__(
+        self, centres: Sequence[Array], edges: Sequence[Array], values: ArrayLike, periodic: Sequence[bool]
+    ) -> None:
+        coefficients = np.asarray(values, dtype=np.float64)
+        knots, degrees = [], []
+        for axis, (centre, edge, wraps) in enumerate(zip(centres, edges, periodic, strict=True)):
+            t, coefficients, degree = _spline_axis(centre, edge, coefficients, axis, wraps)
+            knots.append(t)
+            degrees.append(degree)
+        self.lower = np.array([edge[0] for edge in edges])
+        self.upper = np.array([edge[-1] for edge in edges])
+        self.periodic = np.array(periodic, dtype=bool)
+        self._spline = NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), tuple(degrees))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.lower)
+
+    def wrap(self, points: Array) -> tuple[Array, Array]:
+        """`points` (..., d) with periodic coordinates moved into the box, and a mask (...) of those inside it."""
+        length = self.upper - self.lower
+        wrapped = np.where(self.periodic, self.lower + (points - self.lower) % length, points)
+        inside = np.all((wrapped >= self.lower) & (wrapped <= self.upper), axis=-1)
+        return wrapped, inside
+
+    def __call__(self, points: Array, outside: float = np.nan) -> Array:
+        """Values at `points` (..., d), shape (...); `outside` where a point lies outside the box."""
+        points, inside = self.wrap(points)
+        result = np.full(points.shape[:-1], outside)
+        result[inside] = self._spline(points[inside])
+        return result
+
+    def gradient(self, points: Array) -> Array:
+        """Gradient at `points` (..., d), shape (..., d); NaN outside the box."""
+        points, inside = self.wrap(points)
+        result = np.full(points.shape, np.nan)
+        for axis in range(self.ndim):
+            order = [int(k == axis) for k in range(self.ndim)]
+            result[inside, axis] = self._spline(points[inside], nu=order)
+        return result
+
+
+def derivative(centres: Array, edges: Array, values: ArrayLike, axis: int, periodic: bool) -> Array:
+    """Derivative along one axis, at the cell centres, of the spline of degree 5 through `values`."""
+    values = np.asarray(values, dtype=np.float64)
+    knots, coefficients, degree = _spline_axis(centres, edges, values, axis, periodic)
+    from scipy.interpolate import BSpline
+
+    spline = BSpline(knots, np.moveaxis(coefficients, axis, 0), degree)
+    return np.moveaxis(spline(centres, nu=1), 0, axis)

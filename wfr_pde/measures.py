@@ -1,0 +1,326 @@
+"""The measures that a flow moves: `Density` on a grid, `Particles` in space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.grid import Grid
+from wfr_pde.interpolation import TensorSpline
+
+Rng = int | np.random.Generator | None
+ENVELOPE = 1.25  # a density between cell centres stays below this times its highest neighbour, where resolved
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A probability density on a grid, held by its logarithm so that relative accuracy reaches the far tails.
+
+    Parameters
+    ----------
+    grid : Grid
+    log_values : array of shape grid.shape
+        log mu at the cell centres, an array of the grid's backend.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not the grid's.
+    """
+
+    grid: Grid
+    log_values: Any
+
+    def __post_init__(self) -> None:
+        if self.log_values.shape != self.grid.shape:
+            raise ValueError(
+                f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}"
+            )
+
+    def __repr__(self) -> str:
+        return f"Density({self.grid!r})"
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.grid.ndim
+
+    @property
+    def values(self) -> Any:
+        """Density mu at the cell centres."""
+        return self.grid.backend.xp.exp(self.log_values)
+
+    @property
+    def mass(self) -> float:
+        """∫ mu dx."""
+        return float(self.grid.integrate(self.values))
+
+    def normalised(self) -> Density:
+        """The same density with mass one."""
+        return Density(self.grid, self.log_values - self.grid.log_integrate(self.log_values))
+
+    def is_finite(self) -> bool:
+        """Whether every log-value is finite."""
+        return bool(self.grid.backend.xp.all(self.grid.backend.xp.isfinite(self.log_values)))
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of the state: name -> (dimensions, NumPy array)."""
+        return {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
+
+    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored once of the space: cell centres and cell widths of every axis."""
+        axes = self.grid.axes
+        return {axis.name: ((axis.name,), axis.centres) for axis in axes} | {
+            f"cell_width_{axis.name}": ((axis.name,), axis.widths) for axis in axes
+        }
+
+    def from_variables(self, ds: Any) -> Density:
+        """The state on the same grid with the stored values of one time."""
+        return Density(self.grid, self.grid.backend.asarray(np.asarray(ds["log_density"].values, dtype=np.float64)))
+
+    @classmethod
+    def from_dataset(cls, ds: Any, index: int = -1, backend: str = "numpy") -> Density:
+        """The density at one of the stored times of a Dataset that `solve` returned or wrote.
+
+        Parameters
+        ----------
+        ds : xarray.Dataset
+        index : int
+            Number of the frame, the last one by default.
+        backend : str
+            Backend of the grid that it is put on.
+        """
+        log_density = ds["log_density"]
+        grid = Grid.from_dataset(ds, backend)
+        if log_density.ndim > grid.ndim:
+            log_density = log_density[index]
+        return cls(grid, grid.backend.asarray(np.asarray(log_density.values, dtype=np.float64)))
+
+    def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
+        """Mass of the cells of the given axes, summed over the others; a NumPy array."""
+        xp = self.grid.backend.xp
+        others = tuple(k for k in range(self.ndim) if k not in axes)
+        mass = self.values * self.grid.cell_volume
+        return self.grid.backend.asnumpy(xp.sum(mass, axis=others) if others else mass)
+
+    def mean(self) -> np.ndarray:
+        """Mean (d,)."""
+        return np.array(
+            [np.sum(self._marginal_mass((k,)) * axis.centres) for k, axis in enumerate(self.grid.axes)]
+        )
+
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix (d, d)."""
+        centred = [axis.centres - m for axis, m in zip(self.grid.axes, self.mean(), strict=True)]
+        result = np.empty((self.ndim, self.ndim))
+        for i in range(self.ndim):
+            result[i, i] = np.sum(self._marginal_mass((i,)) * centred[i] ** 2)
+            for j in range(i):
+                result[i, j] = result[j, i] = centred[j] @ self._marginal_mass((j, i)) @ centred[i]
+        return result
+
+    def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
+        """E_mu f for a function of points (..., d) -> (...) or (..., k): a number or an array (k,)."""
+        values = self.grid.backend.asnumpy(self.values) * self.grid.cell_volume
+        total: Any = 0.0
+        for slab in self.grid.slabs():
+            f = np.asarray(function(self.grid.points(slab)), dtype=np.float64)
+            total = total + np.tensordot(values[slab], f, axes=self.ndim)
+        return np.asarray(total)[()]
+
+    def marginal(self, axes: int | str | tuple[int | str, ...]) -> Density:
+        """Density of some of the coordinates, by axis number or name, on the grid of those axes.
+
+        Raises
+        ------
+        ValueError
+            If an axis does not exist or is named twice.
+        """
+        wanted = (axes,) if isinstance(axes, int | str) else tuple(axes)
+        names = self.grid.names
+        keep = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
+        if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
+            raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
+        grid = Grid(
+            lower=[self.grid.lower[k] for k in keep],
+            upper=[self.grid.upper[k] for k in keep],
+            shape=[self.grid.shape[k] for k in keep],
+            boundary=[self.grid.boundary[k] for k in keep],
+            backend=self.grid.backend,
+            names=[names[k] for k in keep],
+            max_cut=self.grid.max_cut,
+        )
+        xp = self.grid.backend.xp
+        others = tuple(k for k in range(self.ndim) if k not in keep)
+        if not others:
+            return self
+        top = xp.max(self.log_values, axis=others, keepdims=True)  # per line, so that the tails stay right
+        total = xp.sum(xp.exp(self.log_values - top), axis=others)
+        log_width = self.grid.log_cell_volume - grid.log_cell_volume
+        return Density(grid, xp.log(total) + xp.reshape(top, grid.shape) + log_width)
+
+    @cached_property
+    def _spline(self) -> TensorSpline:
+        axes = self.grid.axes
+        return TensorSpline(
+            [axis.centres for axis in axes],
+            [axis.edges for axis in axes],
+            self.grid.backend.asnumpy(self.log_values),
+            [axis.periodic for axis in axes],
+        )
+
+    def log_prob(self, points: ArrayLike) -> np.ndarray:
+        """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.
+
+        On a periodic axis points are wrapped into the box.
+        """
+        return self._spline(self._as_points(points), outside=-np.inf)
+
+    def score(self, points: ArrayLike) -> np.ndarray:
+        """Gradient of log mu at `points` (..., d), shape (..., d), of the same spline; NaN outside the box."""
+        return self._spline.gradient(self._as_points(points))
+
+    def _as_points(self, points: ArrayLike) -> np.ndarray:
+        array = np.asarray(points, dtype=np.float64)
+        if array.ndim == 0 or array.shape[-1] != self.ndim:
+            raise ValueError(
+                f"points have shape {array.shape}, but the density is {self.ndim}-dimensional: "
+                f"the last axis must have length {self.ndim}"
+            )
+        return array
+
+    def sample(self, n: int, rng: Rng = None) -> np.ndarray:
+        """`n` independent draws (n, d) from the density that `log_prob` interpolates.
+
+        A cell is drawn by an upper bound of the density in it (its highest neighbour, with a margin), a point
+        uniformly in the cell, and the point is accepted with the ratio of density to bound.
+        """
+        rng = np.random.default_rng(rng)
+        log_values = self.grid.backend.asnumpy(self.log_values)
+        bound = log_values
+        for k, axis in enumerate(self.grid.axes):
+            mode = "wrap" if axis.periodic else "edge"
+            padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(self.ndim)], mode=mode)
+            bound = np.maximum.reduce([np.take(padded, np.arange(s, s + axis.n), axis=k) for s in range(3)])
+        envelope = np.exp(bound - log_values.max()).ravel()
+        cumulative = np.cumsum(envelope)
+        log_bound = bound.ravel() + np.log(ENVELOPE)
+        draws = np.empty((0, self.ndim))
+        while len(draws) < n:
+            wanted = int(1.3 * ENVELOPE * (n - len(draws))) + 16
+            cell = np.searchsorted(cumulative, rng.random(wanted) * cumulative[-1], side="right")
+            index = np.unravel_index(np.minimum(cell, self.grid.size - 1), self.grid.shape)
+            offset = rng.random((wanted, self.ndim))
+            points = np.stack(
+                [
+                    axis.edges[i] + axis.widths[i] * offset[:, k]
+                    for k, (axis, i) in enumerate(zip(self.grid.axes, index, strict=True))
+                ],
+                axis=-1,
+            )
+            accepted = np.log(rng.random(wanted)) < self.log_prob(points) - log_bound[cell]
+            draws = np.concatenate([draws, points[accepted]])
+        return draws[:n]
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """A weighted sum of point masses.
+
+    Parameters
+    ----------
+    positions : array (n, d)
+    log_weights : array (n,), optional
+        Logarithms of the weights up to a constant; stored so that the weights sum to one. Equal by default.
+    mixture : optional
+        The law that the positions were last drawn from, where a sampler knows it (means and a variance).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a position is not finite, or no weight is positive.
+    """
+
+    positions: np.ndarray
+    log_weights: Any = None
+    mixture: Any = None
+
+    def __post_init__(self) -> None:
+        positions = np.asarray(self.positions, dtype=np.float64)
+        if positions.ndim != 2 or len(positions) == 0:
+            raise ValueError(f"positions must have shape (n, d) with n > 0, got {positions.shape}")
+        if not np.isfinite(positions).all():
+            bad = int(np.argmin(np.isfinite(positions).all(axis=1)))
+            raise ValueError(f"particle {bad} has the position {positions[bad].tolist()}: it must be finite")
+        n = len(positions)
+        log_weights = np.zeros(n) if self.log_weights is None else np.asarray(self.log_weights, dtype=np.float64)
+        if log_weights.shape != (n,):
+            raise ValueError(f"log_weights have shape {log_weights.shape}, but there are {n} particles")
+        top = log_weights.max()
+        if not np.isfinite(top) or np.isnan(log_weights).any():
+            raise ValueError(f"the largest log-weight is {top}: at least one weight must be positive, all finite")
+        log_weights = log_weights - top
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "log_weights", log_weights - np.log(np.sum(np.exp(log_weights))))
+
+    def __repr__(self) -> str:
+        return f"Particles(n={len(self.positions)}, d={self.ndim})"
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.positions.shape[1]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights (n,), which sum to one."""
+        return np.exp(self.log_weights)
+
+    @property
+    def mass(self) -> float:
+        """Sum of the weights."""
+        return float(np.sum(self.weights))
+
+    @property
+    def effective_sample_size(self) -> float:
+        """1 / Σ w²: the number of equally weighted particles with the same variance."""
+        return float(1 / np.sum(self.weights**2))
+
+    def is_finite(self) -> bool:
+        """Whether every position is finite (log-weights may be -inf)."""
+        return bool(np.isfinite(self.positions).all() and not np.isnan(self.log_weights).any())
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of the state: name -> (dimensions, array)."""
+        return {"position": (("particle", "dim"), self.positions), "log_weight": (("particle",), self.log_weights)}
+
+    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Nothing is stored of the space."""
+        return {}
+
+    def from_variables(self, ds: Any) -> Particles:
+        """The state with the stored values of one time."""
+        return Particles(ds["position"].values, ds["log_weight"].values)
+
+    def mean(self) -> np.ndarray:
+        """Mean (d,)."""
+        return self.weights @ self.positions
+
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix (d, d) of the weighted particles (no small-sample correction)."""
+        centred = self.positions - self.mean()
+        return (centred * self.weights[:, None]).T @ centred
+
+    def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
+        """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
+        return np.asarray(self.weights @ np.asarray(function(self.positions), dtype=np.float64))[()]
+
+    def sample(self, n: int, rng: Rng = None) -> np.ndarray:
+        """`n` positions (n, d) drawn with the weights as probabilities."""
+        rng = np.random.default_rng(rng)
+        return self.positions[rng.choice(len(self.positions), size=n, p=self.weights / self.weights.sum())]

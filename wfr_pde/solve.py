@@ -1,0 +1,475 @@
+"""The verb `solve`: the only time loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde import storage
+from wfr_pde.backends import get_backend
+from wfr_pde.energies import KL, Energy
+from wfr_pde.errors import NumericalError
+from wfr_pde.flows.base import Flow
+from wfr_pde.measures import Density, Particles
+from wfr_pde.targets.base import Target
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Record = Callable[[Any, Energy], Any]
+MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
+WORKING_ARRAYS = 6  # arrays of the state's size that a run may hold besides the frames
+SECONDS_PER_SEGMENT = 10.0
+BYTES_PER_SEGMENT = 2**27
+
+
+def solve(
+    problem: Target | Energy,
+    flow: Flow,
+    start: Density | Particles | np.ndarray,
+    t: ArrayLike,
+    dt: float,
+    *,
+    record: Iterable[Record | Energy] | Mapping[str, Record | Energy] = (),
+    keep: str | ArrayLike = "all",
+    out: str | Path | None = None,
+    rng: int | np.random.Generator | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Advance a measure along a flow and return what it was at the save times.
+
+    Parameters
+    ----------
+    problem : Target or Energy
+        What the flow goes down; a target means KL(target).
+    flow : Flow
+    start : Density, Particles, or array (n, d) of positions
+        The measure at time t[0].
+    t : array (n_t,)
+        Save times, increasing; the first is the time of `start`.
+    dt : float
+        Largest step. Each interval between save times is cut into equal steps; what was used is in the attributes.
+    record : functions, or mapping name -> function
+        Evaluated at every save time as f(state, energy) -> number or array; an Energy records its value.
+    keep : "all", "last", or times
+        Which states are stored; times are a subset of `t`. With "all" they share the dimension `t` with the
+        records, else they have a dimension `t_kept` of their own.
+    out : path, optional
+        Directory that the run is written to as it goes. If it holds the same run, unfinished, that is continued,
+        to the same bits; a finished one is read.
+    rng : int or numpy Generator, optional
+        For random flows.
+    progress : bool, optional
+        Progress bar on stderr; by default where that is a terminal.
+
+    Returns
+    -------
+    xarray.Dataset
+        `log_density` (t, x, ...), normalised, with coordinates and `cell_width_x`, ...; or `position`
+        (t, particle, dim) and `log_weight` (t, particle); one variable per record; provenance in the attributes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For input that does not fit: see the message.
+    MemoryError
+        Before anything is allocated, if the run would not fit.
+    NumericalError
+        If the state loses finiteness or mass.
+    """
+    run = _prepare(problem, flow, start, t, dt, record, keep, rng)
+    directory = None if out is None else storage.RunDirectory(out, run.fingerprint())
+    segments, frame, state = _resumed(run, directory)
+    with _progress_bar(progress, run.n_steps, run.steps_before[max(frame - 1, 0)]) as bar:
+        segments += _loop(run, state, frame, directory, bar)
+    ds = storage.join_segments(segments)
+    if directory is not None:
+        directory.finish(ds.attrs)
+    return ds
+
+
+def _resumed(run: _Run, directory: storage.RunDirectory | None) -> tuple[list[xr.Dataset], int, Any]:
+    """What is on disk already, the number of the next frame, and the state before it."""
+    checkpoint = None if directory is None else directory.checkpoint()
+    if directory is None or checkpoint is None:
+        return [], 0, run.start
+    if run.rng is not None:
+        run.rng.bit_generator.state = json.loads(checkpoint.attrs["rng"])
+    return [storage.open_run(directory.path)], int(checkpoint.attrs["frame"]) + 1, run.start.from_variables(checkpoint)
+
+
+def _loop(
+    run: _Run, state: Any, first: int, directory: storage.RunDirectory | None, bar: Any
+) -> list[xr.Dataset]:
+    """The frames from number `first` on, as segments; with a directory they are written as they come."""
+    segments: list[xr.Dataset] = []
+    steps: dict[float, Any] = {}
+    frames = _Frames(run)
+    try:
+        for frame in range(first, len(run.times)):
+            if frame > 0:
+                state = _advance(run, state, frame, steps, bar)
+            _check(run, state, frame)
+            frames.append(frame, state)
+            if directory is not None and frames.due():
+                segments.append(frames.write(directory))
+                frames = _Frames(run)
+    except BaseException:
+        # interrupted, or numbers that cannot be trusted from here on: keep what is good
+        if directory is not None and frames.numbers:
+            frames.write(directory)
+        raise
+    if frames.numbers:
+        segments.append(frames.dataset() if directory is None else frames.write(directory))
+    return segments
+
+
+def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int) -> int:
+    """Bytes that a run needs at most: frames, working arrays, and what the prepared steps hold."""
+    state = sum(array.nbytes for _, array in start.variables().values())
+    return state * (n_kept + WORKING_ARRAYS) + flow.memory(start)
+
+
+@dataclass
+class _Run:
+    """Checked input of one run, and what follows from it."""
+
+    energy: Energy
+    flow: Flow
+    start: Any
+    times: np.ndarray
+    dt: float
+    records: dict[str, Record | Energy]
+    kept: np.ndarray  # numbers of the frames whose state is stored
+    keep: str
+    rng: np.random.Generator | None
+    seed: str
+    n_substeps: np.ndarray = field(init=False)
+    sizes: np.ndarray = field(init=False)
+    began: float = field(default_factory=time.perf_counter, init=False)
+
+    def __post_init__(self) -> None:
+        lengths = np.diff(self.times)
+        self.n_substeps = np.ceil(lengths / self.dt * (1 - 1e-12)).astype(int).clip(1)
+        sizes = lengths / self.n_substeps
+        # rounding of the save times must not make intervals of the same length differ: a new dt costs
+        for i in range(1, len(sizes)):
+            same = np.abs(sizes[:i] - sizes[i]) <= 1e-11 * sizes[i]
+            if same.any():
+                sizes[i] = sizes[np.argmax(same)]
+        self.sizes = sizes
+
+    @property
+    def n_steps(self) -> int:
+        return int(self.n_substeps.sum())
+
+    @property
+    def steps_before(self) -> list[int]:
+        """Steps that lead to each frame."""
+        return [0, *np.cumsum(self.n_substeps).tolist()]
+
+    def fingerprint(self) -> str:
+        """Hash of everything that determines the bits of the result."""
+        digest = hashlib.sha256()
+        what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
+        digest.update("\n".join(map(repr, what)).encode())
+        arrays = [self.times, *(array for _, array in self.start.variables().values())]
+        if isinstance(self.start, Density):
+            # the target itself, as the repr of a Python function does not tell it apart from another
+            for t in (self.times[0], self.times.mean(), self.times[-1]) if self.energy.moving else (0.0,):
+                grid = self.start.grid
+                arrays.append(grid.backend.asnumpy(self.energy.at(float(t)).log_equilibrium(grid)))
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def attrs(self) -> dict[str, str | int | float]:
+        """Provenance: str, int and float only, mappings as JSON."""
+        is_grid = isinstance(self.start, Density)
+        backend = self.start.grid.backend if is_grid else get_backend("numpy")
+        return {
+            "title": f"{type(self.flow).__name__} flow of {type(self.energy).__name__}",
+            "energy": repr(self.energy),
+            "flow": repr(self.flow),
+            "start": repr(self.start),
+            **({"grid": json.dumps(self.start.grid.description())} if is_grid else {}),
+            "dt": self.dt,
+            "dt_used": json.dumps(sorted(set(self.sizes.tolist()), reverse=True)),
+            "n_steps": self.n_steps,
+            "seed": self.seed,
+            "backend": backend.name,
+            "device": backend.device,
+            "versions": json.dumps(storage.versions()),
+            "commit": storage.commit(),
+            "wall_time": round(time.perf_counter() - self.began, 6),
+        }
+
+
+class _Frames:
+    """States and records of consecutive save times, until they become a Dataset."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run, self.bytes, self.began = run, 0, time.perf_counter()
+        self.numbers: list[int] = []
+        self.kept: list[int] = []
+        self.states: list[dict[str, tuple[tuple[str, ...], np.ndarray]]] = []
+        self.records: dict[str, list[np.ndarray]] = {name: [] for name in run.records}
+        self.last: Any = None
+        self.rng = ""
+
+    def append(self, frame: int, state: Any) -> None:
+        """Store a frame, and evaluate the records."""
+        t = float(self.run.times[frame])
+        energy = self.run.energy.at(t)
+        values = {
+            name: np.asarray(record.at(t).value(state) if isinstance(record, Energy) else record(state, energy))
+            for name, record in self.run.records.items()
+        }
+        for name, value in values.items():
+            self.records[name].append(value)
+        if frame in self.run.kept:
+            self.kept.append(frame)
+            self.states.append(state.variables())
+            self.bytes += sum(array.nbytes for _, array in self.states[-1].values())
+        self.numbers.append(frame)
+        self.last = state
+        self.rng = "" if self.run.rng is None else json.dumps(self.run.rng.bit_generator.state)
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return time.perf_counter() - self.began > SECONDS_PER_SEGMENT or self.bytes > BYTES_PER_SEGMENT
+
+    def write(self, directory: storage.RunDirectory) -> xr.Dataset:
+        """Write the frames as a segment, with a checkpoint of the last state."""
+        import xarray as xr
+
+        segment = self.dataset()
+        checkpoint = xr.Dataset(self.last.variables(), attrs={"frame": self.numbers[-1], "rng": self.rng})
+        directory.append(segment, checkpoint)
+        return segment
+
+    def dataset(self) -> xr.Dataset:
+        """The frames as a Dataset in the schema."""
+        import xarray as xr
+
+        run = self.run
+        frame_dim = "t" if run.keep == "all" else "t_kept"
+        time_attrs = {"long_name": "time", "units": "1"}
+        coordinates: dict[str, Any] = dict(run.start.coordinates())
+        coordinates["t"] = ("t", run.times[self.numbers], time_attrs)
+        if frame_dim == "t_kept":
+            coordinates["t_kept"] = ("t_kept", run.times[self.kept], time_attrs)
+        variables: dict[str, Any] = {}
+        for name, (dims, example) in run.start.variables().items():
+            stack = np.stack([state[name][1] for state in self.states]) if self.states else example[None][:0]
+            variables[name] = ((frame_dim, *dims), stack, _state_attrs(name))
+        for name, values in self.records.items():
+            variables[name] = _record_variable(name, run.records[name], np.stack(values))
+        widths = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_width_")}
+        return xr.Dataset(variables | widths, coords=coordinates, attrs=run.attrs())
+
+
+def _state_attrs(name: str) -> dict[str, str]:
+    words = {
+        "log_density": "log density, normalised",
+        "position": "particle position",
+        "log_weight": "log weight, normalised",
+    }
+    return {"long_name": words[name], "units": "nats" if name.startswith("log_") else "1"}
+
+
+def _record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, np.ndarray, dict[str, str]]:
+    """Dimensions, values and attributes of a record."""
+    dims = getattr(record, "dims", None)
+    if dims is None or len(dims) != values.ndim - 1:
+        dims = tuple(f"{name}_{k}" for k in range(values.ndim - 1))
+    attrs = {"long_name": getattr(record, "long_name", name), "units": getattr(record, "units", "1")}
+    return ("t", *dims), values, attrs
+
+
+def _prepare(
+    problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, keep: Any, rng: Any
+) -> _Run:
+    """Check the input; everything that can be refused is refused here."""
+    if isinstance(problem, Target):
+        problem = KL(problem)
+    if not isinstance(problem, Energy):
+        raise TypeError(f"the problem must be a Target or an Energy, got {type(problem).__name__}")
+    if not isinstance(flow, Flow):
+        raise TypeError(f"flow must be a Flow such as Strang(FisherRao(), SinkhornKernel()), got {flow!r}")
+    if isinstance(start, np.ndarray):
+        start = Particles(start)
+    if not isinstance(start, Density | Particles):
+        raise TypeError(
+            f"start must be a Density, Particles or an array of positions, got {type(start).__name__}; "
+            "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
+        )
+    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError(f"t must be finite, increasing save times, got {np.array2string(times, threshold=6)}")
+    step = float(dt)
+    if not (math.isfinite(step) and step > 0):
+        raise ValueError(f"dt must be a finite number > 0, got {dt}")
+    generator = np.random.default_rng(rng) if flow.random else None
+    seed = str(rng) if isinstance(rng, int) else "" if generator is None else json.dumps(generator.bit_generator.state)
+    kept, keep_words = _kept_frames(keep, times)
+    run = _Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
+    flow.check_energy(problem)
+    _check_memory(flow, start, len(kept))
+    _check_start(problem, start, times)
+    _check_limits(run)
+    return run
+
+
+def _kept_frames(keep: Any, times: np.ndarray) -> tuple[np.ndarray, str]:
+    """Numbers of the frames to keep, and `keep` in words."""
+    if isinstance(keep, str):
+        if keep not in ("all", "last"):
+            raise ValueError(f'keep must be "all", "last" or some of the save times, got {keep!r}')
+        return (np.arange(len(times)) if keep == "all" else np.array([len(times) - 1])), keep
+    wanted = np.atleast_1d(np.asarray(keep, dtype=np.float64))
+    nearest = np.abs(times[:, None] - wanted[None, :]).argmin(axis=0)
+    missing = np.abs(times[nearest] - wanted) > 1e-9 * max(1.0, float(np.abs(times).max()))
+    if missing.any():
+        raise ValueError(f"keep has the time {wanted[missing][0]}, which is not among the save times t")
+    return np.unique(nearest), "times " + json.dumps(times[np.unique(nearest)].tolist())
+
+
+def _named(record: Any) -> dict[str, Any]:
+    """Records by name."""
+    if callable(record) or isinstance(record, Energy):
+        record = [record]
+    named = dict(record) if isinstance(record, Mapping) else {}
+    for entry in () if isinstance(record, Mapping) else record:
+        name = entry.name if isinstance(entry, Energy) else getattr(entry, "__name__", "<lambda>")
+        if name == "<lambda>":
+            raise ValueError(f"the record {entry!r} has no name: give a mapping {{name: function}}")
+        if name in named:
+            raise ValueError(f"two records are named {name!r}: give a mapping {{name: function}}")
+        named[name] = entry
+    for name, entry in named.items():
+        if not callable(entry) and not isinstance(entry, Energy):
+            raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {entry!r}")
+        if name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_width_"):
+            raise ValueError(f"a record cannot be named {name!r}, which the Dataset uses itself")
+    return named
+
+
+def _check_memory(flow: Flow, start: Any, n_kept: int) -> None:
+    needed = estimated_memory(flow, start, n_kept)
+    backend = start.grid.backend if isinstance(start, Density) else get_backend("numpy")
+    available = backend.available_memory()
+    if available is not None and needed > available:
+        raise MemoryError(
+            f"the run needs about {needed / 2**30:.2g} GiB ({n_kept} stored frames), but {available / 2**30:.2g} GiB "
+            'are free: store fewer frames (keep="last" or times), or use fewer cells'
+        )
+
+
+def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
+    """The start is finite with mass one; the target fits its space."""
+    if not start.is_finite():
+        raise ValueError(
+            "the start is not finite in every cell (a density of zero has no logarithm): give it a positive density "
+            "everywhere, for instance a mixture with a small part of the target"
+        )
+    if abs(start.mass - 1) > 1e-9:
+        raise ValueError(f"the start has a mass of {start.mass:.12g}, not 1: use start.normalised()")
+    if isinstance(start, Density):
+        energy.at(float(times[0])).log_equilibrium(start.grid)
+
+
+def _check_limits(run: _Run) -> None:
+    """The steps that the save times and `dt` ask for must be within the limits of the flow."""
+    if len(run.sizes) == 0:
+        return
+    low, high = run.flow.limits(run.energy, run.start)
+    smallest, largest = float(run.sizes.min()), float(run.sizes.max())
+    if smallest < low * (1 - 1e-9):
+        factor = math.sqrt(low / smallest)
+        if isinstance(run.start, Density):
+            cells = tuple(math.ceil(n * factor) for n in run.start.grid.shape)
+            widest = max(axis.dx for axis in run.start.grid.axes)
+            remedy = f"a finer grid (about {factor:.3g} times the cells per axis, shape={cells})"
+            where = f" on cells of {widest:.4g}"
+        else:
+            remedy, where = "another flow", ""
+        cause = f"dt={run.dt:.6g}"
+        larger = f"a larger dt (at least {low:.6g})"
+        if run.dt >= low:
+            cause = f"dt={run.dt:.6g} with save times {np.diff(run.times).min():.6g} apart (a step of {smallest:.6g})"
+            larger = f"save times that {low:.6g} divides (or further apart)"
+        raise ValueError(
+            f"{cause} is too small for {run.flow!r}{where}, which needs dt >= {low:.6g} for its smallest sub-step to "
+            f"be resolved: use {larger}, or {remedy}"
+        )
+    if largest > high * (1 + 1e-9):
+        raise ValueError(
+            f"dt={run.dt:.6g} is too large for {run.flow!r}, which needs dt <= {high:.6g}: use a smaller dt, or "
+            "another scheme"
+        )
+
+
+def _advance(run: _Run, state: Any, frame: int, steps: dict[float, Any], bar: Any) -> Any:
+    """From the save time before `frame` to that of `frame`."""
+    h = float(run.sizes[frame - 1])
+    if h not in steps:
+        steps.clear()  # one prepared step at a time: they hold memory
+        steps[h] = run.flow.make_step(run.energy, run.start, h)
+    step, t = steps[h], float(run.times[frame - 1])
+    for k in range(int(run.n_substeps[frame - 1])):
+        state = step(state, t + k * h, run.rng)
+        bar.update()
+    return state
+
+
+def _check(run: _Run, state: Any, frame: int) -> None:
+    """Finiteness and, where the flow promises it, mass."""
+    t = float(run.times[frame])
+    if not state.is_finite():
+        raise NumericalError(
+            f"the state is not finite at t={t:.6g}: use a smaller dt (extrapolation needs rate*dt*|V''| < 1), or a "
+            "lower order"
+        )
+    if "mass" in run.flow.preserves:
+        tolerance = MASS_TOLERANCE + 1e-13 * run.steps_before[frame]
+        if abs(state.mass - 1) > tolerance:
+            raise NumericalError(
+                f"the mass is {state.mass:.15g} at t={t:.6g}, off by more than {tolerance:.2g}: "
+                f"{run.flow!r} promises to keep it"
+            )
+
+
+class _NoBar:
+    """A progress bar that shows nothing."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self) -> None:
+        """Nothing."""
+
+
+def _progress_bar(progress: bool | None, total: int, done: int) -> Any:
+    """A bar on stderr where wanted, by default on a terminal only."""
+    if progress is None:
+        progress = sys.stderr.isatty()
+    if not progress:
+        return _NoBar()
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit="step", leave=False)
+

@@ -1,0 +1,174 @@
+"""Results on disk: everything can be opened by xarray alone, and is whole whenever the writer is killed.
+
+A run directory holds `run.json` (what the run is, and whether it is done), `seg-000000.nc`, ... (immutable pieces
+of the result along t) and `checkpoint.nc` (the state to go on from). Every file is written under a temporary name,
+flushed to disk and renamed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wfr_pde._version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Have `write(temporary_path)` make a file, then flush it to disk and rename it to `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_dataset(ds: xr.Dataset, path: str | Path) -> Path:
+    """Write a Dataset as one NetCDF-4 file, whole or not at all."""
+    return write_atomically(path, lambda temporary: ds.to_netcdf(temporary, engine="h5netcdf"))
+
+
+def read_dataset(path: str | Path) -> xr.Dataset:
+    """Read a NetCDF file whole into memory."""
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
+        return ds.load()
+
+
+def write_json(content: Mapping[str, Any], path: str | Path) -> Path:
+    """Write a mapping as JSON, whole or not at all."""
+    text = json.dumps(content, indent=2, default=str) + "\n"
+    return write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+@functools.cache
+def commit() -> str:
+    """Commit of the source tree that the package runs from; empty if it is installed from elsewhere."""
+    here = Path(__file__).parent
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", "_version.py"], capture_output=True, check=False
+        )
+        if tracked.returncode != 0:
+            return ""
+        head = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+    except OSError:
+        return ""
+    return head.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("numpy", "scipy", "xarray", "h5netcdf")
+    return {
+        "wfr_pde": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+class RunDirectory:
+    """A run on disk, written piece by piece, from which it can go on.
+
+    Parameters
+    ----------
+    path : path
+        Directory; made if it is not there.
+    fingerprint : str
+        Hash of everything that determines the result.
+
+    Raises
+    ------
+    ValueError
+        If the directory holds a run with another fingerprint, or files that are no run.
+    """
+
+    def __init__(self, path: str | Path, fingerprint: str) -> None:
+        self.path = Path(path)
+        self.fingerprint = fingerprint
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"out={str(path)!r} is a file; give a directory for the run")
+        if (self.path / "run.json").exists():
+            found = json.loads((self.path / "run.json").read_text()).get("fingerprint")
+            if found != fingerprint:
+                raise ValueError(
+                    f"out={str(path)!r} holds another run (other problem, flow, start, times, dt or records): "
+                    "choose another directory, or delete that one"
+                )
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise ValueError(f"out={str(path)!r} is not empty and holds no run: choose another directory")
+        else:
+            self._write_status("running", {})
+
+    def _write_status(self, status: str, attrs: Mapping[str, Any]) -> None:
+        write_json({"status": status, "fingerprint": self.fingerprint, **attrs}, self.path / "run.json")
+
+    def checkpoint(self) -> xr.Dataset | None:
+        """The state to go on from, with attributes `frame`, `segments` and `rng`; None if there is none."""
+        path = self.path / "checkpoint.nc"
+        return read_dataset(path) if path.exists() else None
+
+    def append(self, segment: xr.Dataset, checkpoint: xr.Dataset) -> None:
+        """Write the next segment, then the checkpoint that counts it."""
+        before = self.checkpoint()
+        number = 0 if before is None else int(before.attrs["segments"])
+        write_dataset(segment, self.path / f"seg-{number:06d}.nc")
+        write_dataset(checkpoint.assign_attrs(segments=number + 1), self.path / "checkpoint.nc")
+
+    def finish(self, attrs: Mapping[str, Any]) -> None:
+        """Mark the run as done."""
+        self._write_status("done", attrs)
+
+
+def open_run(path: str | Path) -> xr.Dataset:
+    """The Dataset of a run directory, finished or not, up to its last checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory holds no run, or one that was stopped before anything was saved.
+    """
+    path = Path(path)
+    if not (path / "run.json").exists():
+        raise FileNotFoundError(f"{path} holds no run (no run.json)")
+    if not (path / "checkpoint.nc").exists():
+        raise FileNotFoundError(f"the run in {path} was stopped before anything was saved: start it again")
+    count = int(read_dataset(path / "checkpoint.nc").attrs["segments"])
+    segments = [read_dataset(path / f"seg-{number:06d}.nc") for number in range(count)]
+    return join_segments(segments)
+
+
+def join_segments(segments: list[xr.Dataset]) -> xr.Dataset:
+    """Segments put together along their time dimensions; attributes of the last."""
+    import xarray as xr
+
+    if len(segments) == 1:
+        return segments[0]
+    joined = segments[0]
+    for dim in ("t", "t_kept"):
+        parts = [segment[[name for name in segment.variables if dim in segment[name].dims]] for segment in segments]
+        if parts[0].variables:
+            joined = joined.drop_dims(dim).merge(xr.concat(parts, dim=dim), combine_attrs="override")
+    order = [name for name in segments[0].data_vars]
+    return joined[order].assign_attrs(segments[-1].attrs)

@@ -1,0 +1,156 @@
+"""Checks of constructor arguments, and how a target spells itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
+
+_BLOCK = 2**22  # elements of the largest temporary array
+
+
+def finite_array(name: str, value: Any) -> Array:
+    """`value` as a read-only float array of its own, all entries finite."""
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
+    if not np.all(np.isfinite(array)):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite, but {name}{list(place) or ''} is {array[place]}")
+    array.setflags(write=False)
+    return array
+
+
+def finite(name: str, value: Any) -> float:
+    """`value` as a finite float."""
+    array = finite_array(name, value)
+    if array.ndim != 0:
+        raise ValueError(f"{name} must be a single number, got an array of shape {array.shape}")
+    return float(array)
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` as a finite float above zero."""
+    number = finite(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be positive, got {number}")
+    return number
+
+
+def dimension(value: Any, least: int = 1) -> int:
+    """`value` as a number of dimensions, at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"ndim must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def tail_mass(tail: float) -> float:
+    """`tail` as a probability strictly between 0 and 1."""
+    number = finite("tail", tail)
+    if not 0 < number < 1:
+        raise ValueError(f"tail must lie between 0 and 1, got {number}: it is the mass left outside the box")
+    return number
+
+
+def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array]:
+    """`value` as (lower, upper), two arrays of shape (ndim,); scalars hold for every axis."""
+    try:
+        lower, upper = value
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a pair (lower, upper), got {value!r}") from error
+    corners = [np.atleast_1d(finite_array(f"{name}[{i}]", corner)) for i, corner in enumerate((lower, upper))]
+    ndim = max(len(corner) for corner in corners) if ndim is None else ndim
+    for corner in corners:
+        if corner.shape not in ((1,), (ndim,)):
+            raise ValueError(f"{name} has a corner of shape {corner.shape}; it needs one number per axis, ({ndim},)")
+    lower, upper = (np.broadcast_to(corner, (ndim,)) for corner in corners)
+    if not np.all(lower < upper):
+        axis = int(np.argmin(lower < upper))
+        raise ValueError(f"{name} is empty along axis {axis}: lower {lower[axis]} is not below upper {upper[axis]}")
+    return lower, upper
+
+
+def covariance_matrix(name: str, value: Any, ndim: int) -> Array:
+    """`value` (scalar, diagonal (d,) or full (d, d)) as a positive definite matrix (d, d)."""
+    array = finite_array(name, value)
+    if array.ndim == 0 or (array.shape == (ndim,)):
+        diagonal = np.broadcast_to(array, (ndim,))
+        if diagonal.min() <= 0:
+            raise ValueError(f"{name} must be positive, got {diagonal.min()}: it holds variances (sd squared)")
+        matrix = np.diag(diagonal)
+    elif array.shape == (ndim, ndim):
+        matrix = _symmetric(name, array)
+        _check_positive_definite(name, matrix)
+    else:
+        raise ValueError(
+            f"{name} has shape {array.shape}, but the mean has {ndim} component{'s' * (ndim > 1)}: "
+            f"give a scalar, variances of shape ({ndim},), or a matrix of shape ({ndim}, {ndim})"
+        )
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _symmetric(name: str, matrix: Array) -> Array:
+    gap = np.abs(matrix - matrix.T)
+    if gap.max() > 1e-10 * np.abs(matrix).max():
+        i, j = (int(k) for k in np.unravel_index(np.argmax(gap), gap.shape))
+        raise ValueError(
+            f"{name} must be symmetric, but its entries ({i}, {j}) and ({j}, {i}) are "
+            f"{matrix[i, j]} and {matrix[j, i]}: use (C + C.T) / 2"
+        )
+    return (matrix + matrix.T) / 2
+
+
+def _check_positive_definite(name: str, matrix: Array) -> None:
+    # with the variances scaled to 1, rounding cannot hide behind different units of the axes
+    if matrix.diagonal().min() > 0:
+        sd = np.sqrt(matrix.diagonal())
+        smallest = np.linalg.eigvalsh(matrix / np.outer(sd, sd))[0]
+        if smallest > 10 * len(matrix) * np.finfo(float).eps:
+            return
+    raise ValueError(
+        f"{name} must be positive definite, but its smallest eigenvalue is {np.linalg.eigvalsh(matrix)[0]:.6g}: "
+        "check that it is a covariance (not a precision or standard deviation), or add a small multiple of I"
+    )
+
+
+def call_repr(target: Any) -> str:
+    """One line that builds `target` again as far as text can: `Gaussian(mean=[0.0], covariance=[[1.0]])`."""
+    given = [(f.name, getattr(target, f.name)) for f in fields(target) if f.init and f.repr]
+    spelled = ", ".join(f"{name}={_spell(value)}" for name, value in given if value is not None)
+    return f"{type(target).__name__}({spelled})"
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist()) if value.size <= 256 else fingerprint(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_spell, value))}{',' * (len(value) == 1)})"
+    if callable(value) and not isinstance(value, type) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return " ".join(repr(value).split())
+
+
+def fingerprint(array: Array) -> str:
+    """Shape and hash of an array too long to be spelled."""
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    return f"<array of shape {array.shape}, sha256 {digest}>"
+
+
+def blockwise(
+    function: Callable[[Array], Array], points: Array, width: int, trailing: tuple[int, ...] = ()
+) -> Array:
+    """`function` of points (m, d) -> (m, *trailing) applied to points (..., d), `width` temporaries a point."""
+    flat = points.reshape(-1, points.shape[-1])
+    rows = max(1, _BLOCK // max(1, width))
+    if len(flat) <= rows:
+        return function(flat).reshape(points.shape[:-1] + trailing)
+    blocks = [function(flat[start : start + rows]) for start in range(0, len(flat), rows)]
+    return np.concatenate(blocks).reshape(points.shape[:-1] + trailing)

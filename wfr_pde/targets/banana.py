@@ -1,0 +1,72 @@
+"""The banana."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets.arguments import Array, call_repr, positive, tail_mass
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.gaussian import gaussian_quantile
+
+
+@dataclass(frozen=True, eq=False)
+class Banana(Target):
+    """Banana: V(x, y) = s² (y - x²)² / 2 + (1 - x)² / (2 s²), that is x ~ N(1, s²), y | x ~ N(x², 1/s²).
+
+    A Rosenbrock density scaled so that it can be sampled exactly.
+
+    Parameters
+    ----------
+    variance : float
+        s²; the ridge gets longer and thinner as it grows.
+
+    Raises
+    ------
+    ValueError
+        If the variance is not positive.
+    """
+
+    variance: float = 2.0
+
+    ndim = 2
+    log_normaliser = float(np.log(2 * np.pi))  # sqrt(2 pi s²) sqrt(2 pi / s²)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variance", positive("variance", self.variance))
+
+    __repr__ = call_repr
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """-V at points (..., 2), shape (...)."""
+        points = self.as_points(points)
+        x, y = points[..., 0], points[..., 1]
+        return np.asarray(-self.variance * (y - x**2) ** 2 / 2 - (1 - x) ** 2 / (2 * self.variance))
+
+    def score(self, points: ArrayLike) -> Array:
+        """-grad V at points (..., 2), shape (..., 2)."""
+        points = self.as_points(points)
+        x, y = points[..., 0], points[..., 1]
+        pull = self.variance * (y - x**2)
+        return np.stack([2 * x * pull + (1 - x) / self.variance, -pull], axis=-1)
+
+    def sample(self, n: int, rng: Any = None) -> Array:
+        """`n` independent draws, shape (n, 2)."""
+        normal = np.random.default_rng(rng).standard_normal((n, 2))
+        x = 1 + np.sqrt(self.variance) * normal[:, 0]
+        return np.stack([x, x**2 + normal[:, 1] / np.sqrt(self.variance)], axis=-1)
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean (2,) and covariance (2, 2), from the moments of a Gaussian up to the fourth."""
+        s2 = self.variance
+        return np.array([1.0, 1 + s2]), np.array([[s2, 2 * s2], [2 * s2, 1 / s2 + 4 * s2 + 2 * s2**2]])
+
+    def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
+        """Box of quantiles, half of `tail` for x and half for y - x²: the mass outside is at most `tail`."""
+        q, s = gaussian_quantile(tail_mass(tail) / 2), np.sqrt(self.variance)
+        left, right = 1 - q * s, 1 + q * s
+        lowest = 0.0 if left < 0 else left**2
+        return np.array([left, lowest - q / s]), np.array([right, right**2 + q / s])

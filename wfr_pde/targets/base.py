@@ -1,0 +1,107 @@
+"""The noun `Target`: an unnormalised log-density on R^d, and what may be known about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets import differentiation
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, np.dtype[np.float64]]
+    Box = tuple[Array, Array]
+    Rng = int | np.random.Generator | None
+
+
+class Target:
+    """A distribution pi ∝ exp(-V) on R^d, known by its log-density up to a constant.
+
+    A new target is one class: set `ndim`, write `log_density`; everything else is optional.
+    Any target also serves as the start of a flow.
+
+    Attributes
+    ----------
+    ndim : int
+        Dimension d of the space.
+    moving : bool
+        True if the target depends on time; then `at` returns it frozen at one time.
+    support : (lower, upper) or None
+        A box that surely holds the mass, by the user's word; two arrays of shape (d,).
+    log_normaliser : float or None
+        log ∫ exp(log_density) dx where it is known in closed form.
+    """
+
+    ndim: int
+    moving: bool = False
+    support: Box | None = None
+    log_normaliser: float | None = None
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """Log-density -V(x), up to a constant, at `points` of shape (..., d); result of shape (...)."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_density")
+
+    def score(self, points: ArrayLike) -> Array:
+        """Gradient of the log-density, shape (..., d).
+
+        Without a closed form it is taken by complex steps (error about 1e-14) and checked against central
+        differences; where the log-density does not accept complex numbers, by differences (about 1e-9).
+        """
+        return differentiation.gradient(self.log_density, self.as_points(points))
+
+    def sample(self, n: int, rng: Rng = None) -> Array:
+        """`n` exact, independent draws, shape (n, d).
+
+        Raises
+        ------
+        ValueError
+            If no exact sampler is known.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no exact sampler: "
+            "put it on a grid and draw there, grid.density(target).sample(n, rng)"
+        )
+
+    def moments(self) -> tuple[Array, Array] | None:
+        """Mean (d,) and covariance (d, d) where they are known in closed form, else None."""
+        return None
+
+    def box(self, tail: float = 1e-12) -> Box:
+        """Box outside which the target has a mass below `tail`: two arrays (d,), lower and upper.
+
+        Taken from `support` if the user gave one, else searched for: modes from many starts, then every
+        face is moved out until the estimated mass beyond it is small enough. A mode that no start runs
+        into stays hidden: give `support` where that can happen.
+
+        Raises
+        ------
+        ValueError
+            If the tails are too heavy for any box, as for a log-density that is not integrable.
+        """
+        if self.support is not None:
+            return self.support
+        from wfr_pde.targets import box_search
+
+        return box_search.find_box(self, tail)
+
+    def at(self, t: float) -> Target:
+        """The target at time `t`: itself, unless it moves."""
+        return self
+
+    def as_points(self, points: ArrayLike) -> Array:
+        """`points` as a float array of shape (..., d).
+
+        Raises
+        ------
+        ValueError
+            If the last axis does not have length d.
+        """
+        array = np.asarray(points)
+        if array.ndim == 0 or array.shape[-1] != self.ndim:
+            hint = "; write x[..., None] for a plain array of positions" if self.ndim == 1 else ""
+            raise ValueError(
+                f"points have shape {array.shape}, but {type(self).__name__} is {self.ndim}-dimensional: "
+                f"the last axis must have length {self.ndim}{hint}"
+            )
+        return array if np.iscomplexobj(array) else np.asarray(array, dtype=np.float64)

@@ -1,0 +1,106 @@
+"""The Gaussian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets.arguments import Array, Floats, call_repr, covariance_matrix, finite_array, tail_mass
+from wfr_pde.targets.base import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(Target):
+    """Gaussian N(m, C): V(x) = (x - m)' C⁻¹ (x - m) / 2.
+
+    Parameters
+    ----------
+    mean : float or array (d,)
+        A single number means d = 1.
+    covariance : float, array (d,) or array (d, d)
+        Variance of every axis (isotropic), variances of the axes (diagonal), or the full matrix. Never
+        standard deviations. Held as a matrix (d, d).
+
+    Raises
+    ------
+    ValueError
+        If an entry is not finite, the shapes do not match, or the covariance is not symmetric and
+        positive definite.
+    """
+
+    mean: Floats
+    covariance: Floats
+
+    def __post_init__(self) -> None:
+        mean = np.atleast_1d(finite_array("mean", self.mean))
+        if mean.ndim != 1 or len(mean) == 0:
+            raise ValueError(f"mean must be a number or have shape (d,), got shape {mean.shape}")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "covariance", covariance_matrix("covariance", self.covariance, len(mean)))
+        object.__setattr__(self, "ndim", len(mean))
+
+    __repr__ = call_repr
+
+    @cached_property
+    def _diagonal(self) -> Array | None:
+        """The variances, if the axes are independent: then no cross terms add their noise."""
+        variances = self.covariance.diagonal()
+        return variances if np.array_equal(self.covariance, np.diag(variances)) else None
+
+    @cached_property
+    def _cholesky(self) -> Array:
+        return np.linalg.cholesky(self.covariance)
+
+    @cached_property
+    def _whitening(self) -> Array:
+        """Inverse of the Cholesky factor, so that |W (x - m)|² is the quadratic form: a sum of squares."""
+        return np.tril(np.linalg.solve(self._cholesky, np.eye(self.ndim)))
+
+    @cached_property
+    def precision(self) -> Array:
+        """Inverse of the covariance, shape (d, d)."""
+        if self._diagonal is not None:
+            return np.diag(1 / self._diagonal)
+        return self._whitening.T @ self._whitening
+
+    @cached_property
+    def log_normaliser(self) -> float:
+        """log ∫ exp(-V) dx = ½ log det(2 pi C)."""
+        return float(0.5 * self.ndim * np.log(2 * np.pi) + np.sum(np.log(self._cholesky.diagonal())))
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """-V(x) at points (..., d), shape (...)."""
+        centred = self.as_points(points) - self.mean
+        if self._diagonal is not None:
+            return np.asarray(-0.5 * np.sum(centred**2 / self._diagonal, axis=-1))
+        return np.asarray(-0.5 * np.sum((centred @ self._whitening.T) ** 2, axis=-1))
+
+    def score(self, points: ArrayLike) -> Array:
+        """-C⁻¹ (x - m) at points (..., d), shape (..., d)."""
+        centred = self.as_points(points) - self.mean
+        return -centred / self._diagonal if self._diagonal is not None else -centred @ self.precision
+
+    def sample(self, n: int, rng: Any = None) -> Array:
+        """`n` independent draws, shape (n, d)."""
+        normal = np.random.default_rng(rng).standard_normal((n, self.ndim))
+        return self.mean + normal @ self._cholesky.T
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean (d,) and covariance (d, d)."""
+        return self.mean, self.covariance
+
+    def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
+        """Box of exact quantiles, tail / (2 d) beyond each face: the mass outside is at most `tail`."""
+        half = gaussian_quantile(tail_mass(tail) / self.ndim) * np.sqrt(self.covariance.diagonal())
+        return self.mean - half, self.mean + half
+
+
+def gaussian_quantile(tail: float) -> float:
+    """q > 0 with mass `tail` of the standard Gaussian outside [-q, q], right for the smallest `tail` too."""
+    from scipy.special import ndtri
+
+    return float(-ndtri(tail / 2))
