@@ -39,6 +39,13 @@ class Axis:
         """Cell centres (n,)."""
         return 0.5 * (self.edges[:-1] + self.edges[1:])
 
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Cell centres (n,) measured from the lower wall, free of the rounding of a far-away origin."""
+        if np.all(self.widths == self.widths[0]):
+            return (np.arange(self.n) + 0.5) * self.widths[0]
+        return self.centres - self.edges[0]
+
     @property
     def n(self) -> int:
         """Number of cells."""

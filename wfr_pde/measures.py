@@ -51,6 +51,11 @@ class Density:
         return self.grid.ndim
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the log-values."""
+        return 8 * self.grid.size
+
+    @property
     def values(self) -> Any:
         """Density mu at the cell centres."""
         return self.grid.backend.xp.exp(self.log_values)
@@ -275,6 +280,11 @@ class Particles:
     def ndim(self) -> int:
         """Number of dimensions."""
         return self.positions.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of positions and weights."""
+        return self.positions.nbytes + self.log_weights.nbytes
 
     @property
     def weights(self) -> np.ndarray:

@@ -136,8 +136,7 @@ def _loop(
 
 def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int) -> int:
     """Bytes that a run needs at most: frames, working arrays, and what the prepared steps hold."""
-    state = sum(array.nbytes for _, array in start.variables().values())
-    return state * (n_kept + WORKING_ARRAYS) + flow.memory(start)
+    return start.nbytes * (n_kept + WORKING_ARRAYS) + flow.memory(start)
 
 
 @dataclass
@@ -240,7 +239,7 @@ class _Frames:
         if frame in self.run.kept:
             self.kept.append(frame)
             self.states.append(state.variables())
-            self.bytes += sum(array.nbytes for _, array in self.states[-1].values())
+            self.bytes += state.nbytes
         self.numbers.append(frame)
         self.last = state
         self.rng = "" if self.run.rng is None else json.dumps(self.run.rng.bit_generator.state)

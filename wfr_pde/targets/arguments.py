@@ -69,11 +69,15 @@ def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array
     ndim = max(len(corner) for corner in corners) if ndim is None else ndim
     for corner in corners:
         if corner.shape not in ((1,), (ndim,)):
-            raise ValueError(f"{name} has a corner of shape {corner.shape}; it needs one number per axis, ({ndim},)")
+            raise ValueError(
+                f"{name} has a corner of shape {corner.shape}; it needs one number per axis, ({ndim},)"
+            )
     lower, upper = (np.broadcast_to(corner, (ndim,)) for corner in corners)
     if not np.all(lower < upper):
         axis = int(np.argmin(lower < upper))
-        raise ValueError(f"{name} is empty along axis {axis}: lower {lower[axis]} is not below upper {upper[axis]}")
+        raise ValueError(
+            f"{name} is empty along axis {axis}: lower {lower[axis]} is not below upper {upper[axis]}"
+        )
     return lower, upper
 
 
@@ -83,7 +87,9 @@ def covariance_matrix(name: str, value: Any, ndim: int) -> Array:
     if array.ndim == 0 or (array.shape == (ndim,)):
         diagonal = np.broadcast_to(array, (ndim,))
         if diagonal.min() <= 0:
-            raise ValueError(f"{name} must be positive, got {diagonal.min()}: it holds variances (sd squared)")
+            raise ValueError(
+                f"{name} must be positive, got {diagonal.min()}: it holds variances (sd squared)"
+            )
         matrix = np.diag(diagonal)
     elif array.shape == (ndim, ndim):
         matrix = _symmetric(name, array)
@@ -115,8 +121,9 @@ def _check_positive_definite(name: str, matrix: Array) -> None:
         smallest = np.linalg.eigvalsh(matrix / np.outer(sd, sd))[0]
         if smallest > 10 * len(matrix) * np.finfo(float).eps:
             return
+    smallest = np.linalg.eigvalsh(matrix)[0]
     raise ValueError(
-        f"{name} must be positive definite, but its smallest eigenvalue is {np.linalg.eigvalsh(matrix)[0]:.6g}: "
+        f"{name} must be positive definite, but its smallest eigenvalue is {smallest:.6g}: "
         "check that it is a covariance (not a precision or standard deviation), or add a small multiple of I"
     )
 
@@ -130,7 +137,7 @@ def call_repr(target: Any) -> str:
 
 def _spell(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return repr(value.tolist()) if value.size <= 256 else fingerprint(value)
+        return repr(value.tolist()) if value.size <= 64 else fingerprint(value)
     if isinstance(value, tuple):
         return f"({', '.join(map(_spell, value))}{',' * (len(value) == 1)})"
     if callable(value) and not isinstance(value, type) and hasattr(value, "__qualname__"):
@@ -147,7 +154,7 @@ def fingerprint(array: Array) -> str:
 def blockwise(
     function: Callable[[Array], Array], points: Array, width: int, trailing: tuple[int, ...] = ()
 ) -> Array:
-    """`function` of points (m, d) -> (m, *trailing) applied to points (..., d), `width` temporaries a point."""
+    """`function`, points (m, d) -> (m, *trailing), at points (..., d) in blocks, `width` numbers a point."""
     flat = points.reshape(-1, points.shape[-1])
     rows = max(1, _BLOCK // max(1, width))
     if len(flat) <= rows:

@@ -2,50 +2,59 @@
 
 The search goes in three steps, each in a few large batches of points.
 
-1. *Modes*: points at all length scales, climbed by a trust region method that needs no derivatives.
-2. *Mass*: importance sampling from Gaussians fitted to the modes, at their own and at the widest scale.
-3. *Faces*: along every axis the marginal density far out is the ridge of the log-density in the slice
-   (the profile), times the volume under it. Its integral from the face outwards is the mass cut off.
+1. *Modes*: points at all length scales, climbed by a trust-region method that needs no derivatives.
+2. *Mass*: importance sampling from Gaussians fitted to the modes, at their own and at their widest scale.
+3. *Faces*: far out along an axis the marginal density is that of the ridges in the slice (the profile)
+   times the volume under them. Its integral from a face outwards is the mass that the face cuts off.
 
-Wherever an estimate can err, it errs towards the wider box: some 10 % for Gaussian tails.
+Then the outside is scanned for modes that were missed. Wherever an estimate may err, the margin goes to the
+wider box: about 10 % for Gaussian tails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from scipy.special import gammaln, logsumexp, ndtri
+from scipy.special import gammaln, ndtri
 
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
     Array = np.ndarray[Any, np.dtype[np.float64]]
+    Ints = np.ndarray[Any, np.dtype[np.intp]]
+    Bools = np.ndarray[Any, np.dtype[np.bool_]]
     LogDensity = Callable[[Array], Array]
 
 REACH = 1e16  # nothing is looked for beyond this distance from the origin
-RUNAWAY = 1e12  # a mode further out, or a log-density above 10 × this, is a density that has no mode
-WALL = 30.0  # drop, in nats, that stands for "no density here" in a quadratic model
-LEVELS = 0.5 * 4.0 ** np.arange(16)  # distances of the first slices, in units of a mode's width
-N_RIDGES = 3  # ridges followed in every slice
-HEAVY_INDEX = 3.5  # tails P(|x| > r) ~ r^-index with a smaller index are refused...
-HEAVY_RATIO = 30.0  # ...if they also make the box this many times wider than the bulk
+HUGE = 1e200  # log-densities beyond this would overflow in the quadratic models
+RUNAWAY = 1e12  # a density whose mode or bulk lies further out than this has none
+WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
+MAX_MODES = 48
+MAX_ROUNDS = 6  # of looking outside for further modes
+N_RIDGES = 3  # ridges that are followed from slice to slice
+SLICES = np.concatenate([[0.0], 0.5 * 4.0 ** np.arange(16)])  # first slices, in widths of the outermost mode
+HEAVY_INDEX = 3.5  # tails P(|x| > r) ~ r^-index are refused below this index...
+HEAVY_RATIO = 30.0  # ...if they also make the box so many times wider than the bulk
 
 
 def find_box(target: Target, tail: float = 1e-12) -> tuple[Array, Array]:
     """Box outside which `target` has a relative mass below `tail`.
 
-    Only values of the log-density are used (where the target can draw samples, those are further starting
-    points); they may be -inf or NaN, which count as no density. The same input gives the same box. A mode
-    much narrower than its distance from all others can stay hidden: its region of attraction, about
-    (its width) × (distance / width of the others), must be met by one of the points of the scan.
+    Only values of the log-density are used (moments and samples, where the target knows them, serve as
+    further starting points). Values -inf and NaN count as no density. The same input gives the same box.
+
+    A mode much narrower than its distance from the rest can stay hidden: one of some thousand points has to
+    fall into its region of attraction, which is about as large as that distance times the ratio of widths.
 
     Parameters
     ----------
     target : Target
-        Known up to its normalising constant, in 1 to 4 dimensions.
+        In 1 to 4 dimensions; its normalising constant need not be known.
     tail : float
         Mass that may lie outside, relative to the whole.
 
@@ -56,18 +65,584 @@ def find_box(target: Target, tail: float = 1e-12) -> tuple[Array, Array]:
     Raises
     ------
     ValueError
-        If the log-density is nowhere finite, rises without bound, or has tails too heavy for a grid.
+        If the log-density is nowhere finite, rises without bound, or falls too slowly for any grid.
     """
     if not 0 < tail < 1:
-        raise ValueError(f"tail={tail} is not a probability: it must lie between 0 and 1, for example 1e-12")
-    search = _Search(target, tail)
-    points, radii = search.first_points()
-    modes = search.modes_from(points, radii)
-    for _ in range(6):
-        lower, upper = search.faces(modes)
-        found = search.modes_from(*search.points_outside(lower, upper))
-        found = found.select(np.any((found.x < lower) | (found.x > upper), axis=1))
-        modes, n_before = modes.merged(found), modes.mass
-        if not np.any(modes.significant(tail)[len(n_before) :]):
+        raise ValueError(f"tail={tail} must lie between 0 and 1, for example 1e-12")
+    density = _guarded(target)
+    points, offsets = _first_points(target)
+    modes = _find_modes(density, points, offsets)
+    if modes.x.size == 0:
+        x = points[0]
+        raise ValueError(
+            f"the log-density is finite at none of {len(points)} points tried at distances 1e-3 to 1e6 from "
+            f"the origin (at {_place(x)} it is {_raw(target, x)}); {_remedy()}"
+        )
+    for _ in range(MAX_ROUNDS):
+        bulk = _find_bulk(density, modes)
+        modes = modes.select(modes.matters(bulk.log_mass, tail))
+        lower, upper = _find_faces(density, modes, bulk, tail)
+        more = _find_modes(density, *_points_outside(points, lower, upper))
+        more = more.select(np.any((more.x < lower) | (more.x > upper), axis=1))
+        more = more.select(more.matters(bulk.log_mass, tail))
+        if more.x.size == 0:
+            return lower, upper
+        modes = modes.joined(more)
+    raise ValueError(
+        f"the search still finds mass outside of {_place(lower)} to {_place(upper)}, last at "
+        f"{_place(more.x[0])}; {_remedy()}"
+    )
+
+
+def _guarded(target: Target) -> LogDensity:
+    """The log-density with NaN, ±huge values and places out of reach as -inf; shape (..., d) to (...)."""
+
+    def density(points: Array) -> Array:
+        flat = points.reshape(-1, points.shape[-1])
+        # The search probes where a log-density overflows or takes the logarithm of a negative number:
+        # that is expected, means "no density here", and is no concern of the caller.
+        with np.errstate(all="ignore"):
+            values = np.asarray(target.log_density(flat), dtype=np.float64)
+            outside = np.any(~(np.abs(flat) <= REACH), axis=1) | ~(np.abs(values) < HUGE)
+        return np.where(outside, -np.inf, values).reshape(points.shape[:-1])
+
+    return density
+
+
+# --- starting points ----------------------------------------------------------------------------------
+
+
+def _quasi_random(n: int, dim: int) -> Array:
+    """`n` evenly spread points of the unit cube: the additive sequence of Roberts (2018)."""
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1 + ratio) ** (1 / (dim + 1))  # the root of r^(dim+1) = r + 1, a generalised golden ratio
+    return (0.5 + np.arange(1, n + 1)[:, None] * ratio ** -np.arange(1.0, dim + 1)) % 1.0
+
+
+def _offsets(ndim: int, low: float, high: float, n: int) -> Array:
+    """`n` vectors of lengths from `low` to `high`, all scales and directions alike, and some on the axes."""
+    if ndim == 1:
+        lengths = np.geomspace(low, high, n // 2)[:, None]
+        return np.concatenate([lengths, -lengths])
+    uniform = _quasi_random(n, ndim + 1)
+    normal = ndtri(uniform[:, 1:])
+    lengths = low * (high / low) ** uniform[:, :1]
+    on_axes = np.geomspace(low, high, 40)[:, None, None] * np.vstack([np.eye(ndim), -np.eye(ndim)])
+    scattered = lengths * normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.concatenate([scattered, on_axes.reshape(-1, ndim)])
+
+
+def _first_points(target: Target) -> tuple[Array, Array]:
+    """Points (n, d) at all scales around the origin and where the target knows its mass; and their offsets.
+
+    The offset of a point is its place relative to the centre of its scan: a tenth of its length is the
+    distance at which the next points lie.
+    """
+    ndim = target.ndim
+    points = [_offsets(ndim, 1e-3, 1e6, (800, 8192, 16384, 16384)[min(ndim, 4) - 1])]
+    offsets = [points[0]]
+    known = target.moments()
+    if known is not None:
+        spread = float(np.sqrt(np.max(np.diag(known[1]))))
+        offsets.append(_offsets(ndim, 0.1 * spread, 100 * spread, 64))
+        points.append(known[0] + offsets[-1])
+    try:
+        points.append(np.asarray(target.sample(64, rng=0), dtype=np.float64))
+        offsets.append(points[-1] - np.mean(points[-1], axis=0))
+    except (ValueError, NotImplementedError):  # no sampler is known: the other points have to do
+        pass
+    return np.concatenate(points), np.concatenate(offsets)
+
+
+def _points_outside(points: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Points outside a box, at all distances from it: new ones, and those of `points` that are; and offsets."""
+    middle, half = (lower + upper) / 2, (upper - lower) / 2
+    uniform = _quasi_random(512 * 2**middle.size, middle.size + 1)
+    normal = ndtri(uniform[:, 1:])
+    near = half * normal * (1.02 * 1e5 ** uniform[:, :1] / np.max(np.abs(normal), axis=1, keepdims=True))
+    old = points[np.any((points < lower) | (points > upper), axis=1)]
+    return np.concatenate([middle + near, old]), np.concatenate([near, old - middle])
+
+
+def _peaks(points: Array, offsets: Array, values: Array) -> Ints:
+    """Indices of the points that are higher than their neighbours, highest first."""
+    n, ndim = points.shape
+    if ndim == 1:
+        order = np.argsort(points[:, 0], kind="stable")
+        padded = np.concatenate([[-np.inf], values[order], [-np.inf]])
+        top = order[(padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:])]
+    else:
+        from scipy.spatial import cKDTree  # slow to import, and not needed in one dimension
+
+        # Neighbours in direction and in the logarithm of the distance: alike at all scales.
+        lengths = np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-300)
+        features = np.hstack([np.log(lengths), offsets / lengths])
+        near = cKDTree(features).query(features, k=min(n, 2 + 5 * ndim))[1]
+        top = np.flatnonzero(values >= np.max(values[near], axis=1))
+    top = top[np.isfinite(values[top])]
+    return top[np.argsort(-values[top], kind="stable")]
+
+
+# --- climbing -----------------------------------------------------------------------------------------
+
+
+@cache
+def _stencil(k: int) -> Array:
+    """Offsets that determine a quadratic in k variables: ± each axis, then the sums of two axes."""
+    eye = np.eye(k)
+    pairs = [eye[i] + eye[j] for i, j in combinations(range(k), 2)]
+    return np.vstack([eye, -eye, *pairs])
+
+
+def _climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> tuple[Array, Array, Array, Bools]:
+    """Local maxima of `f` from many starts at once: places (n, d), values (n,), steps (n, k, d), settled (n,).
+
+    The rows of `steps` span the directions in which a start may move. They serve as stencil of a quadratic
+    model, as trust region and as whitening in one: a row's length becomes that at which `f` drops by about
+    half a nat, so that at a Gaussian mode stepsᵀ·steps is the covariance.
+    """
+    x, steps, values = x.copy(), steps.copy(), f(x)
+    settled = np.full(len(x), steps.shape[1] == 0)
+    for _ in range(n_rounds):
+        moving = np.flatnonzero(~settled)
+        if moving.size == 0:
             break
-    return lower, upper
+        x[moving], values[moving], steps[moving], settled[moving] = _climb_once(
+            f, x[moving], values[moving], steps[moving], tol
+        )
+    return x, values, steps, settled
+
+
+def _climb_once(
+    f: LogDensity, x: Array, value: Array, steps: Array, tol: float
+) -> tuple[Array, Array, Array, Bools]:
+    """One round of `_climb`: fit a quadratic, go to the best of the points it proposes, rescale the steps."""
+    k = steps.shape[1]
+    around = x[:, None, :] + _stencil(k) @ steps
+    raw = f(around)
+    defined = np.isfinite(value)
+    model = np.where(np.isfinite(raw), raw, value[:, None] - WALL)
+    change = np.where(defined[:, None], model, 0.0) - np.where(defined, value, 0.0)[:, None]
+    slope = (change[:, :k] - change[:, k : 2 * k]) / 2
+    curvature = np.empty((len(x), k, k))
+    curvature[:, range(k), range(k)] = change[:, :k] + change[:, k : 2 * k]
+    for column, (i, j) in enumerate(combinations(range(k), 2), start=2 * k):
+        curvature[:, i, j] = curvature[:, j, i] = change[:, column] - change[:, i] - change[:, j]
+    bend, rotation = np.linalg.eigh(curvature)
+    steps = np.swapaxes(rotation, 1, 2) @ steps  # from here on along the principal axes of the model
+    slope = (np.swapaxes(rotation, 1, 2) @ slope[:, :, None])[:, :, 0]
+
+    newton = slope / np.maximum(-bend, 1e-12)
+    # Where the model is convex it has no maximum: follow the slope to the edge of the trust region.
+    bounded = np.where(bend < 0, np.clip(newton, -3, 3), 3 * np.sign(slope))
+    moves = bounded[:, None, :] * np.array([0.1, 0.3, 1.0, 3.0, 10.0])[:, None]
+    moves = np.concatenate([moves, np.where(bend < 0, newton, bounded)[:, None, :]], axis=1)
+    proposed = np.concatenate([x[:, None, :], around, x[:, None, :] + moves @ steps], axis=1)
+    heights = np.concatenate([value[:, None], raw, f(proposed[:, 1 + raw.shape[1] :])], axis=1)
+    best = np.argmax(heights, axis=1)
+    rows = np.arange(len(x))
+    reached = heights[rows, best]
+
+    # Growing is bounded more tightly than shrinking: beyond the stencil the model knows nothing.
+    scale = np.clip(1 / np.sqrt(np.maximum(-bend, 1e-12)), 1 / 30, 4.0)
+    gain = np.where(defined, reached - np.where(defined, value, 0.0), np.inf)
+    settled = (gain < tol) & np.all(np.abs(np.log(scale)) < 0.5, axis=1)
+    # A log-density that is singular at a point draws the steps to zero: it is as good as reached.
+    settled |= np.max(np.abs(steps), axis=(1, 2)) < 1e-60
+    steps = steps * scale[:, :, None]
+    # Kept within the reach and within rounding of one another, or they would lose their rank.
+    lengths = np.max(np.abs(steps), axis=2, keepdims=True)
+    longest = np.minimum(np.max(lengths, axis=1, keepdims=True), REACH)
+    steps *= np.clip(lengths, 1e-12 * longest, longest) / lengths
+    return proposed[rows, best], reached, steps, settled
+
+
+# --- modes and mass -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Modes:
+    """Local maxima: places (n, d), log-densities (n,), steps (n, d, d) of half a nat.
+
+    `width` (n,) is the distance, in steps, of the shell around the mode that holds the most mass, `log_mass`
+    (n,) its mass. Places that are not `settled` (n,) were still climbing: at a wall, or in a long valley.
+    """
+
+    x: Array
+    value: Array
+    steps: Array
+    settled: Bools
+    width: Array
+    log_mass: Array
+
+    def select(self, index: Any) -> _Modes:
+        return _Modes(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    def joined(self, other: _Modes) -> _Modes:
+        return _Modes(
+            *(
+                np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in self.__dataclass_fields__
+            )
+        )
+
+    def matters(self, log_mass: float, tail: float) -> Bools:
+        """Which modes a box has to hold, given the log of the whole mass.
+
+        A place on a slope may well lie in the tail, so it only counts if it is in the midst of the mass.
+        """
+        return self.log_mass - log_mass > np.where(self.settled, np.log(tail) - 5.0, -5.0)
+
+    @property
+    def covariance(self) -> Array:
+        return np.swapaxes(self.steps, 1, 2) @ self.steps
+
+
+def _find_modes(f: LogDensity, points: Array, offsets: Array) -> _Modes:
+    """The modes into whose regions of attraction some of the points fall."""
+    ndim = points.shape[1]
+    values = f(points)
+    top = _peaks(points, offsets, values)[:400]
+    steps = 0.2 * np.linalg.norm(offsets[top], axis=1)[:, None, None] * np.eye(ndim)
+    # Most starts meet soon, so only few have to be carried on to the end.
+    x, value, steps, _ = _climb(f, points[top], steps, n_rounds=10, tol=1e-3)
+    keep = _distinct(x, value, steps, 3 * MAX_MODES)
+    x, value, steps, settled = _climb(f, x[keep], steps[keep], n_rounds=80, tol=1e-3)
+    keep = _distinct(x, value, steps, MAX_MODES)
+    x, value, steps, settled = x[keep], value[keep], steps[keep], settled[keep]
+    runaway = np.flatnonzero((np.max(np.abs(x), axis=1) > RUNAWAY) | (value > 10 * RUNAWAY))
+    if runaway.size:
+        _refuse_rising(x[runaway[0]], value[runaway[0]])
+    return _Modes(x, value, steps, settled, *_shells(f, x, steps))
+
+
+def _distinct(x: Array, value: Array, steps: Array, limit: int) -> Ints:
+    """Indices of the highest of all points that lie within each other's steps, highest first."""
+    order = np.argsort(-value, kind="stable")
+    order = order[np.isfinite(value[order])]
+    keep: list[int] = []
+    while order.size and len(keep) < limit:
+        first = int(order[0])
+        keep.append(first)
+        apart = (x[order] - x[first]) @ np.linalg.pinv(steps[first], rcond=1e-300)
+        order = order[np.linalg.norm(apart, axis=1) > 1]
+    return np.array(keep, dtype=np.intp)
+
+
+def _shells(f: LogDensity, x: Array, steps: Array) -> tuple[Array, Array]:
+    """Distance, in steps, of the heaviest shell around each point, and the log-mass of that shell."""
+    n, ndim = x.shape
+    corners = np.array(list(product([-1.0, 1.0], repeat=ndim))) / np.sqrt(ndim)
+    rays = np.unique(np.vstack([np.eye(ndim), -np.eye(ndim), corners]), axis=0) @ steps
+    radii = 0.125 * 4.0 ** np.arange(30)
+    values = f(x[:, None, None, :] + radii[:, None, None] * rays[:, None])
+    log_volume = np.linalg.slogdet(steps)[1][:, None] + ndim * np.log(radii) + _log_sphere(ndim)
+    masses = np.logaddexp.reduce(values, axis=2) - np.log(values.shape[2]) + log_volume + np.log(np.log(4))
+    heaviest = np.argmax(masses, axis=1)
+    width, log_mass = radii[heaviest], masses[np.arange(n), heaviest]
+    if n:
+        top = int(np.argmax(log_mass))
+        ray = int(np.argmax(values[top, heaviest[top]]))
+        shift = width[top] * rays[top, ray]
+        if np.max(np.abs(shift)) > RUNAWAY:
+            _refuse_heavy(x[top] + shift, shift, values[top, heaviest[top], ray], None)
+    return width, log_mass
+
+
+def _log_sphere(ndim: int) -> float:
+    """Logarithm of the surface of the unit sphere in R^d."""
+    return float(np.log(2) + ndim / 2 * np.log(np.pi) - gammaln(ndim / 2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bulk:
+    """Where most of the mass is: log of the whole mass, and per axis median and spread (half of 68 %)."""
+
+    log_mass: float
+    median: Array
+    spread: Array
+
+
+def _find_bulk(f: LogDensity, modes: _Modes) -> _Bulk:
+    """Importance sampling from Gaussians at the modes; what they miss makes the mass an under-estimate."""
+    ndim = modes.x.shape[1]
+    modes = modes.select(np.argsort(-modes.log_mass, kind="stable")[:24])
+    wide = modes.select(modes.width > 2 * np.sqrt(ndim))
+    x = np.concatenate([modes.x, modes.x, wide.x])
+    widened = wide.steps * (wide.width / np.sqrt(ndim))[:, None, None]
+    steps = np.concatenate([modes.steps, 3 * modes.steps, widened])
+
+    normal = ndtri(_quasi_random(64 * ndim, ndim))
+    points = (x[:, None, :] + normal @ steps).reshape(-1, ndim)
+    inverse = np.linalg.inv(steps)
+    scaled = np.einsum("md,mdk->mk", x, inverse)
+    distance = np.stack([points @ a - b for a, b in zip(inverse, scaled, strict=True)])
+    log_proposals = -0.5 * np.sum(distance**2, axis=2) - np.linalg.slogdet(steps)[1][:, None]
+    log_proposal = np.logaddexp.reduce(log_proposals, axis=0) - np.log(len(x)) - ndim / 2 * np.log(2 * np.pi)
+    log_weights = f(points) - log_proposal
+    log_mass = float(np.logaddexp.reduce(log_weights) - np.log(len(points)))
+
+    weights = np.exp(log_weights - np.max(log_weights))
+    order = np.argsort(points, axis=0)
+    cumulative = np.cumsum(weights[order], axis=0) / np.sum(weights)
+    quantiles = np.array(
+        [
+            [points[order[np.searchsorted(cumulative[:-1, i], q), i], i] for i in range(ndim)]
+            for q in (0.16, 0.5, 0.84)
+        ]
+    )
+    # One point may carry all the weight; the heaviest mode is at least as wide as its steps.
+    spread = np.maximum((quantiles[2] - quantiles[0]) / 2, np.sqrt(np.diag(modes.covariance[0])))
+    return _Bulk(log_mass, quantiles[1], spread)
+
+
+# --- faces --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Slices:
+    """Slices of constant coordinate, in front of F faces, L of them each, sorted outwards.
+
+    `place` (F, L) is the coordinate times the sign of the face, so that it always grows outwards; `x`
+    (F, L, R, d), `steps` (F, L, R, d-1, d) are the ridges; `log_mass` (F, L) is the integral of the slice.
+    """
+
+    place: Array
+    x: Array
+    steps: Array
+    log_mass: Array
+
+    def joined(self, other: _Slices) -> _Slices:
+        names = list(self.__dataclass_fields__)
+        both = {name: np.concatenate([getattr(self, name), getattr(other, name)], axis=1) for name in names}
+        order = np.argsort(both["place"], axis=1, kind="stable")
+        rows = np.arange(len(order))[:, None]
+        return _Slices(*(both[name][rows, order] for name in names))
+
+
+def _find_faces(f: LogDensity, modes: _Modes, bulk: _Bulk, tail: float) -> tuple[Array, Array]:
+    """Move each face to where the mass beyond it is the tail's share for one face, with a margin."""
+    ndim = bulk.median.size
+    axis, sign = np.repeat(np.arange(ndim), 2), np.tile([-1.0, 1.0], ndim)
+    # One nat for the mass, half a nat per axis for volumes of slices that are not Gaussian.
+    limit = bulk.log_mass + np.log(tail / (2 * ndim)) - 1.0 - 0.5 * ndim
+    slices = _first_slices(f, axis, sign, modes, bulk)
+    faces = np.arange(2 * ndim)
+    for _ in range(24):
+        tails = _log_tails(slices)
+        if np.any(tails[:, -1] > limit):
+            face = int(np.argmax(tails[:, -1] > limit))
+            _refuse_slices(f, slices, face, axis, sign, -1, bulk)
+        # The outermost slice that cuts off too much, and the next one outwards.
+        inner = np.max(np.where(tails > limit, np.arange(tails.shape[1]), 0), axis=1)
+        low, high = slices.place[faces, inner], slices.place[faces, inner + 1]
+        defined = np.isfinite(slices.log_mass[faces, inner + 1])
+        width = np.repeat(np.sum(high.reshape(ndim, 2), axis=1), 2)
+        # Where the density ends at a wall, its place is wanted exactly, from the inside.
+        close = np.where(defined, 1e-2 * width, 1e-13 * np.maximum(width, np.abs(low)))
+        if np.all(high - low <= close):
+            break
+        after = slices.place[faces, np.minimum(inner + 2, tails.shape[1] - 1)]
+        after = np.clip(after, high + 0.2 * (high - low), high + 2 * (high - low))
+        new = np.column_stack(
+            [
+                low[:, None] + (high - low)[:, None] * np.arange(1, 7) / 7,
+                high[:, None] + (after - high)[:, None] * np.array([0.2, 0.5, 0.8]),
+            ]
+        )
+        slices = slices.joined(_next_slices(f, axis, sign, slices, new))
+    place = np.where(defined, high, low)
+    _refuse_heavy_tails(f, slices, place, axis, sign, bulk)
+    return -place[0::2], place[1::2]
+
+
+def _first_slices(f: LogDensity, axis: Ints, sign: Array, modes: _Modes, bulk: _Bulk) -> _Slices:
+    """Slices at geometric distances from the outermost mode, each climbed from the modes that it cuts best."""
+    covariance = modes.covariance
+    spread = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    outermost = np.argmax(sign[:, None] * modes.x[:, axis].T, axis=1)
+    start = np.maximum(sign * modes.x[outermost, axis], sign * bulk.median[axis])
+    unit = np.maximum(spread[outermost, axis], 1e-3 * bulk.spread[axis])
+    place = start[:, None] + unit[:, None] * SLICES
+
+    shift = sign[:, None, None] * place[:, :, None] - modes.x[:, axis].T[:, None, :]
+    predicted = modes.value - 0.5 * (shift / spread[:, axis].T[:, None, :]) ** 2
+    best = np.argsort(-predicted, axis=2, kind="stable")[:, :, np.arange(3) % len(modes.value)]
+    shift = np.take_along_axis(shift, best, axis=2)[..., None]
+    # Once along the correlation with the other coordinates, once straight ahead.
+    lean = (covariance / spread[:, :, None] ** 2)[best, axis[:, None, None]]
+    ahead = np.eye(len(axis) // 2)[axis][:, None, None, :]
+    x = np.concatenate([modes.x[best] + shift * lean, modes.x[best] + shift * ahead], axis=2)
+    steps = _conditional_steps(modes.steps)[best, axis[:, None, None]]
+    slices = _climb_slices(f, axis, sign, place, x, np.concatenate([steps, steps], axis=2))
+    # A ridge found in one slice may be the way to a higher one in the next.
+    left, right = np.maximum(np.arange(len(SLICES)) - 1, 0), np.minimum(np.arange(len(SLICES)) + 1, 16)
+    x = np.concatenate([slices.x, slices.x[:, left], slices.x[:, right]], axis=2)
+    steps = np.concatenate([slices.steps, slices.steps[:, left], slices.steps[:, right]], axis=2)
+    return _climb_slices(f, axis, sign, place, x, steps)
+
+
+def _conditional_steps(steps: Array) -> Array:
+    """Steps (n, d, d-1, d) within the slices along each axis, from the steps (n, d, d) of a mode."""
+    n, ndim, _ = steps.shape
+    result = np.zeros((n, ndim, ndim - 1, ndim))
+    for i in range(ndim):
+        # A rotation of the steps whose first row alone leaves the slice; its other rows span it.
+        rotation = np.linalg.qr(steps[:, :, i, None], mode="complete")[0] if ndim > 1 else None
+        if rotation is not None:
+            result[:, i] = np.swapaxes(rotation, 1, 2)[:, 1:] @ steps
+            result[:, i, :, i] = 0.0
+    return result
+
+
+def _next_slices(f: LogDensity, axis: Ints, sign: Array, slices: _Slices, place: Array) -> _Slices:
+    """Slices at new places, climbed from the ridges of the slices on either side."""
+    right = np.stack([np.searchsorted(old, new) for old, new in zip(slices.place, place, strict=True)])
+    left, right = np.maximum(right - 1, 0), np.minimum(right, slices.place.shape[1] - 1)
+    rows = np.arange(len(axis))[:, None]
+    # A slice where no density was found may have been missed: start from the last one before it instead.
+    known = np.where(np.isfinite(slices.log_mass), np.arange(slices.place.shape[1]), 0)
+    left = np.maximum.accumulate(known, axis=1)[rows, left]
+    x = np.concatenate([slices.x[rows, left], slices.x[rows, right]], axis=2)
+    steps = np.concatenate([slices.steps[rows, left], slices.steps[rows, right]], axis=2)
+    return _climb_slices(f, axis, sign, place, x, steps)
+
+
+def _climb_slices(f: LogDensity, axis: Ints, sign: Array, place: Array, x: Array, steps: Array) -> _Slices:
+    """Ridges of the slices at `place` (F, L), climbed from x (F, L, P, d); the best few are kept."""
+    ndim, n_starts = x.shape[-1], x.shape[2]
+    on_axis = np.arange(ndim) == axis[:, None, None, None]
+    x = np.where(on_axis, (sign[:, None] * place)[:, :, None, None], x)
+    shape = place.shape
+    flat, value, steps, _ = _climb(
+        f, x.reshape(-1, ndim), steps.reshape(x.size // ndim, ndim - 1, ndim), n_rounds=12, tol=0.02
+    )
+    flat, value = flat.reshape(-1, n_starts, ndim), value.reshape(-1, n_starts)
+    steps = steps.reshape(len(value), n_starts, ndim - 1, ndim)
+
+    best = np.argsort(-value, axis=1, kind="stable")
+    rows = np.arange(len(best))[:, None]
+    flat, value, steps = flat[rows, best], value[rows, best], steps[rows, best]
+    # Take different ridges first, higher ones first among these.
+    repeated = _repeated(flat, steps)
+    best = np.argsort(repeated, axis=1, kind="stable")[:, :N_RIDGES]
+    flat, value, steps, repeated = flat[rows, best], value[rows, best], steps[rows, best], repeated[rows, best]
+    log_mass = np.where(repeated, -np.inf, _slice_mass(f, flat, value, steps))
+    return _Slices(
+        place,
+        flat.reshape(*shape, N_RIDGES, ndim),
+        steps.reshape(*shape, N_RIDGES, ndim - 1, ndim),
+        np.logaddexp.reduce(log_mass, axis=1).reshape(shape),
+    )
+
+
+def _repeated(x: Array, steps: Array) -> Bools:
+    """Which of the points (n, P, d) lie within the steps of one that comes before it."""
+    apart = x[:, :, None, :] - x[:, None, :, :]
+    # Length in units of the steps: the least-norm z with z · steps = apart.
+    inverse = np.linalg.pinv(steps)
+    distance = np.linalg.norm(apart @ inverse, axis=3)
+    earlier = np.tril(np.ones(distance.shape[1:], dtype=bool), k=-1)
+    return np.any((distance < 1) & earlier, axis=2)
+
+
+def _slice_mass(f: LogDensity, x: Array, value: Array, steps: Array) -> Array:
+    """Log-integral of the density around a ridge, in its slice, by shells at doubling distances.
+
+    Unlike Laplace's formula, which for a Gaussian it agrees with to 2 %, it sees a wide foot under a peak.
+    """
+    k = steps.shape[-2]
+    if k == 0:
+        return value
+    radii = 0.5 * 2.0 ** np.arange(10)
+    rays = np.concatenate([steps, -steps], axis=-2)
+    values = f(x[..., None, None, :] + radii[:, None, None] * rays[..., None, :, :])
+    shells = np.logaddexp.reduce(values, axis=-1) - np.log(2 * k) + k * np.log(radii) + np.log(np.log(2))
+    core = value + k * np.log(radii[0] / np.sqrt(2)) - np.log(k)
+    gram = steps @ np.swapaxes(steps, -1, -2)
+    log_volume = 0.5 * np.linalg.slogdet(gram)[1] + _log_sphere(k)
+    return np.logaddexp(core, np.logaddexp.reduce(shells, axis=-1)) + log_volume
+
+
+def _log_tails(slices: _Slices) -> Array:
+    """Log of the mass beyond each slice: the integral of straight pieces of the log-mass against the place."""
+    before, after = slices.log_mass[:, :-1], slices.log_mass[:, 1:]
+    length = np.diff(slices.place, axis=1)
+    higher, lower = np.maximum(before, after), np.minimum(before, after)
+    drop = np.where(np.isfinite(lower), higher - np.where(np.isfinite(lower), lower, 0.0), 0.0)
+    mean = -np.expm1(-np.maximum(drop, 1e-9)) / np.maximum(drop, 1e-9)
+    pieces = higher + np.log(np.maximum(length, 1e-300) * mean)
+    beyond = slices.log_mass[:, -1:] + np.log(slices.place[:, -1:] - slices.place[:, :1])
+    return np.logaddexp.accumulate(np.concatenate([pieces, beyond], axis=1)[:, ::-1], axis=1)[:, ::-1]
+
+
+# --- refusals -----------------------------------------------------------------------------------------
+
+
+def _refuse_heavy_tails(
+    f: LogDensity, slices: _Slices, place: Array, axis: Ints, sign: Array, bulk: _Bulk
+) -> None:
+    """Refuse a box that is so wide only because the tails fall like a small power of the distance."""
+    distance = place - sign * bulk.median[axis]
+    for face in np.flatnonzero(distance > HEAVY_RATIO * bulk.spread[axis]):
+        # Log-normal tails, too, look like a power nearby; a thousand times further out they do not.
+        far = int(np.searchsorted(slices.place[face], slices.place[face, 0] + 1e3 * distance[face]))
+        far = min(far, slices.place.shape[1] - 1)
+        if _index(slices, int(face), far) < HEAVY_INDEX:
+            _refuse_slices(f, slices, int(face), axis, sign, far, bulk)
+
+
+def _index(slices: _Slices, face: int, level: int) -> float:
+    """The power in P(beyond r) ~ r^-index, from a slice and the one before it."""
+    mass = slices.log_mass[face, [level - 1, level]]
+    if not np.all(np.isfinite(mass)):
+        return np.inf
+    distance = slices.place[face, [level - 1, level]] - slices.place[face, 0]
+    return float((mass[0] - mass[1]) / np.log(distance[1] / distance[0]) - 1.0)
+
+
+def _refuse_slices(
+    f: LogDensity, slices: _Slices, face: int, axis: Ints, sign: Array, level: int, bulk: _Bulk
+) -> NoReturn:
+    level %= slices.place.shape[1]
+    x = slices.x[face, level, 0]
+    shift = sign[face] * np.eye(x.size)[axis[face]]
+    _refuse_heavy(x, shift, float(f(x)), _index(slices, face, level))
+
+
+def _refuse_heavy(x: Array, shift: Array, value: float, index: float | None) -> NoReturn:
+    what = "the density falls too slowly to be integrable"
+    if index is not None and index > 0:
+        what = f"the mass beyond a distance r falls only like r^-{index:.2g}, too slowly for a grid"
+    raise ValueError(f"{_towards(shift)} {what} (log-density {value:.6g} at {_place(x)}); {_remedy()}")
+
+
+def _refuse_rising(x: Array, value: float) -> NoReturn:
+    where = _towards(x) if np.max(np.abs(x)) > RUNAWAY else "near a point"
+    raise ValueError(
+        f"{where} the log-density rises without bound ({value:.6g} at {_place(x)}), "
+        f"so it is not integrable; {_remedy()}"
+    )
+
+
+def _towards(shift: Array) -> str:
+    axis = int(np.argmax(np.abs(shift)))
+    return f"on the {'upper' if shift[axis] > 0 else 'lower'} side of axis {axis}"
+
+
+def _place(x: Array) -> str:
+    return f"x = ({', '.join(f'{value:.6g}' for value in x)})"
+
+
+def _remedy() -> str:
+    return (
+        "correct the target, or, if its mass is known to lie in a box, name that box: give "
+        "support=(lower, upper) to the target or build Grid(lower=..., upper=...)"
+    )
+
+
+def _raw(target: Target, x: Array) -> str:
+    """The target's own answer at one point, as text."""
+    with np.errstate(all="ignore"):  # the answer is shown, warnings about it would say less
+        return f"{float(np.asarray(target.log_density(x))):.6g}"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Function = Callable[[Array], Array]  # points (..., d) -> values (...)
+Function = Callable[[Any], Array]  # points (..., d) -> values (...)
 
 _COMPLEX_STEP = 1e-30  # its square is lost beside any coordinate, so the derivative is exact to rounding
-_STEPS = 2.0 ** -np.arange(4, 24, 4)  # 0.06 to 1e-6, relative to the coordinate; powers of two add without rounding
+_STEPS = 2.0 ** -np.arange(
+    4, 24, 4
+)  # 0.06 to 1e-6, relative to the coordinate; powers of two add without rounding
 _WEIGHTS = np.array([45.0, -9.0, 1.0]) / 60  # order 6, of f(x + kh) - f(x - kh) over h, k = 1, 2, 3
 _LOWER_WEIGHTS = np.array([8.0, -1.0]) / 12  # order 4 from the same values
 _CHECKED_POINTS = 16
@@ -23,7 +25,8 @@ def gradient(function: Function, points: Array) -> Array:
 
     Complex steps (Squire and Trapp 1998) where the function accepts complex numbers and, at up to 16 of
     the points, agrees with central differences; error about 1e-14. Central differences of order 6
-    elsewhere, for the whole call; error about 1e-9 or less relative to the size of the function. NaN where the function is not finite.
+    elsewhere, for the whole call; error about 1e-9 or less relative to the size of the function. NaN where
+    the function is not finite.
     """
     points = np.asarray(points, dtype=np.float64)
     flat = points.reshape(-1, points.shape[-1])
@@ -56,7 +59,7 @@ def check_gradient(log_density: Function, score: Function, points: Array) -> Non
         i = int(np.argmax(np.any(wrong, axis=-1)))
         raise ValueError(
             f"the gradient given is wrong at the point {flat[i].tolist()}: it is {given[i].tolist()}, "
-            f"but central differences give {estimate[i].tolist()}; correct it, or leave it out to have it computed"
+            f"but central differences give {estimate[i].tolist()}; correct it, or leave it out"
         )
 
 

@@ -55,7 +55,7 @@ class DoubleWell(Target):
     __repr__ = call_repr
 
     @cached_property
-    def log_normaliser(self) -> float:
+    def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V), by Bessel functions I_{±1/4}.
 
         Integrating y out leaves h ((z² - b)² + 1 - b²), z = x/a, b = 1 + c² a² / (4 h k_1), and
@@ -63,7 +63,11 @@ class DoubleWell(Target):
         """
         from scipy.special import ive  # e^{-q} I(q): does not overflow
 
-        shift = (self.coupling * self.width) ** 2 / (4 * self.height * self.stiffness[0]) if self.coupling else 0.0
+        shift = (
+            (self.coupling * self.width) ** 2 / (4 * self.height * self.stiffness[0])
+            if self.coupling
+            else 0.0
+        )
         b = 1 + shift
         q = self.height * b**2 / 2
         well = np.log(self.width * np.pi * np.sqrt(b) / 2 * (ive(-0.25, q) + ive(0.25, q)))
@@ -74,7 +78,9 @@ class DoubleWell(Target):
         """-V at points (..., d), shape (...)."""
         points = self.as_points(points)
         x, y = points[..., 0], points[..., 1:]
-        potential = self.height * ((x / self.width) ** 2 - 1) ** 2 + 0.5 * np.sum(self.stiffness * y**2, axis=-1)
+        potential = self.height * ((x / self.width) ** 2 - 1) ** 2 + 0.5 * np.sum(
+            self.stiffness * y**2, axis=-1
+        )
         return np.asarray(-potential - (self.coupling * x * y[..., 0] if self.coupling else 0.0))
 
     def score(self, points: ArrayLike) -> Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from wfr_pde.targets.mixture import GaussianMixture
 
 
+@dataclass(frozen=True, eq=False, init=False)
 class FourModes(GaussianMixture):
     """Four thin, equally weighted Gaussians in the plane: V(x) = -log sum_k N(x; m_k, C_k) / 4.
 

@@ -51,12 +51,12 @@ class Funnel(Target):
     __repr__ = call_repr
 
     @cached_property
-    def log_normaliser(self) -> float:
+    def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V) = d/2 log(2 pi) + ½ log v."""
         return float(self.ndim / 2 * np.log(2 * np.pi) + 0.5 * np.log(self.variance))
 
     def _scaled(self, points: Array) -> tuple[Array, Array, Array]:
-        """x_0 of shape (...), e^{-x_0/2} of shape (..., 1), and x_k e^{-x_0/2}, standard Gaussian under pi."""
+        """x_0 of shape (...), e^{-x_0/2} of shape (..., 1), and x_k e^{-x_0/2}, standard under pi."""
         x0 = points[..., 0]
         shrink = np.exp(np.minimum(-x0 / 2, _STEEPEST))[..., None]
         return x0, shrink, points[..., 1:] * shrink
@@ -102,7 +102,7 @@ class Funnel(Target):
         """
         from scipy.special import erfc
 
-        reach = gaussian_quantile(tail * 1e-16)
+        reach = gaussian_quantile(max(tail * 1e-16, 1e-307))
         z = np.linspace(-reach, reach, 2001)
         weights = np.exp(-(z**2) / 2)
         weights /= weights.sum()
@@ -110,6 +110,6 @@ class Funnel(Target):
         low, high = -sd * reach / 2, sd * reach / 2 + np.log(reach)
         for _ in range(60):
             middle = (low + high) / 2
-            mass = weights @ erfc(np.exp(middle - sd * z / 2) / np.sqrt(2))
+            mass = weights @ erfc(np.exp(np.minimum(middle - sd * z / 2, _STEEPEST)) / np.sqrt(2))
             low, high = (middle, high) if mass > tail else (low, middle)
         return float(np.exp(high) * (1 + 1e-9))

@@ -68,7 +68,7 @@ class Gaussian(Target):
         return self._whitening.T @ self._whitening
 
     @cached_property
-    def log_normaliser(self) -> float:
+    def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V) dx = ½ log det(2 pi C)."""
         return float(0.5 * self.ndim * np.log(2 * np.pi) + np.sum(np.log(self._cholesky.diagonal())))
 

@@ -60,12 +60,13 @@ class Ring(Target):
         for k in range(2, power + 1):
             moments.append((a ** (k - 1) * np.exp(-(a**2)) + (k - 1) * moments[k - 2]) / 2)
         terms = [
-            comb(power, k) * self.radius ** (power - k) * self.width ** (k + 1) * moments[k] for k in range(power + 1)
+            comb(power, k) * self.radius ** (power - k) * self.width ** (k + 1) * moments[k]
+            for k in range(power + 1)
         ]
         return float(sum(terms))
 
     @cached_property
-    def log_normaliser(self) -> float:
+    def log_normaliser(self) -> float:  # type: ignore[override]
         """Log of the sphere's area, 2 pi^{d/2} / Gamma(d/2), times the radial integral."""
         from scipy.special import gammaln
 
@@ -117,5 +118,5 @@ class Ring(Target):
         rho, power = self._radial_mode, self.ndim - 1
         height = rho**power * np.exp(-(((rho - self.radius) / self.width) ** 2)) * self.width * np.sqrt(np.pi)
         envelope = max(1.0, height / self._radial_integral(power))  # its mass, that of the target being 1
-        half = rho + self.width / np.sqrt(2) * gaussian_quantile(2 * tail_mass(tail) / (2 * envelope))
+        half = rho + self.width / np.sqrt(2) * gaussian_quantile(min(1.0, 2 * tail_mass(tail) / envelope))
         return np.full(self.ndim, -half), np.full(self.ndim, half)

@@ -30,7 +30,7 @@ def log_heat_kernel(axis: Axis, time: float) -> np.ndarray:
     or all wraps x + kL, summed until they underflow relative to the nearest; for long times by the eigenfunctions
     of the axis, where a few terms suffice.
     """
-    x, length = axis.centres - axis.edges[0], axis.length
+    x, length = axis.offsets, axis.length
     period = length if axis.periodic else 2 * length
     if time > period**2 / 16:
         log_g = _by_eigenfunctions(axis, x, time)
@@ -123,7 +123,8 @@ def _blocked_log_product(log_matrix: np.ndarray, lines: Any, backend: Any) -> An
     rows = max(1, CELLS_PER_CHUNK // n)
     blocks = {width: _Blocks(log_matrix, width, backend)}
     for start in range(0, lines.shape[0], rows):
-        chunk, w = lines[start : start + rows, :], width
+        stop = min(start + rows, lines.shape[0])
+        chunk, w = lines[start:stop, :], width
         while True:
             values, margin = blocks[w].log_product(chunk)
             if w == 1 or margin >= 0:
@@ -131,7 +132,7 @@ def _blocked_log_product(log_matrix: np.ndarray, lines: Any, backend: Any) -> An
             w = max(1, w // 2)
             if w not in blocks:
                 blocks[w] = _Blocks(log_matrix, w, backend)
-        result[start : start + rows, :] = values
+        result[start:stop, :] = values
     return result
 
 
@@ -165,13 +166,13 @@ class _Blocks:
         for (_, shift, _), block_top in zip(columns[1:], tops[1:], strict=True):
             top = xp.maximum(top, block_top[:, None] + shift[None, :])
         m = lines.shape[0]
-        total = xp.zeros((m, self.count, self.width))
+        total: Any = 0.0
         for (cells, shift, matrix), block_top in zip(columns, tops, strict=True):
             values = xp.exp(lines[:, cells] - block_top[:, None])
             exponent = block_top[:, None] + shift[None, :] - top
             scale = xp.exp(xp.where(exponent < -BLOCK_FLUSH, -xp.inf, exponent))
-            part = xp.reshape(xp.matmul(values, xp.matrix_transpose(matrix)), total.shape)
-            total += part * scale[:, :, None]
+            part = xp.reshape(xp.matmul(values, xp.matrix_transpose(matrix)), (m, self.count, self.width))
+            total = part * scale[:, :, None] + total
         total = xp.reshape(total, (m, -1))[:, : self.n]
         margin = -math.inf
         if float(xp.min(total)) > 0:

@@ -1,0 +1,169 @@
+"""SinkhornKernel: a reversible Markov step with equilibrium pi, right to rounding in every cell."""
+
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.transport.sinkhorn_kernel import sinkhorn_scaling
+
+CASES = {
+    "gaussian": (wfr.Gaussian(0.3, 1.0), wfr.Grid(-9, 9, 120)),
+    "double well": (wfr.DoubleWell(2.0), wfr.Grid(-2.7, 2.7, 100)),
+    "steep double well": (wfr.DoubleWell(20.0), wfr.Grid(-3, 3, 128)),  # 1,280 nats
+    "periodic": (wfr.Potential(lambda x: 2 * np.cos(x) + np.sin(2 * x)), wfr.Grid(0, 2 * np.pi, 60, boundary="periodic")),
+    "correlated 2D": (wfr.Gaussian([0, 1], [[1, 0.6], [0.6, 0.7]]), wfr.Grid([-7, -6], [7, 7], (60, 72))),
+    "mixture 2D": (wfr.GaussianMixture([[-2, 0], [2, 0]], [0.3, 0.7], 0.25), wfr.Grid([-6, -4.2], [6, 4.2], (64, 48))),
+    "mixed boundaries": (
+        wfr.Potential(lambda x, y: np.cos(x) * (1 + y**2) + y**2 * 4),
+        wfr.Grid([0, -3.2], [2 * np.pi, 3.2], (40, 48), boundary=("periodic", "no-flux")),
+    ),
+    "3D": (wfr.Gaussian([0, 0, 0], [0.5, 1.0, 0.7]), wfr.Grid([-5, -7, -6], [5, 7, 6], (24, 24, 26))),
+    "wall": (wfr.Gaussian(0, 1), wfr.Grid(0, 8, 100, max_cut=1)),
+}  # fmt: skip
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request):
+    return request.param
+
+
+def transport(target, grid, factor=1.0):
+    """A step of `factor` times the smallest allowed dt."""
+    energy = wfr.KL(target)
+    flow = wfr.SinkhornKernel(2.0)
+    like = wfr.Density(grid, energy.log_equilibrium(grid))
+    dt = flow.limits(energy, like)[0] * factor
+    return flow.make_step(energy, like, dt), like, energy
+
+
+@pytest.mark.parametrize("factor", [1.0, 7.0, 1e3, 1e7])
+def test_equilibrium_stays_and_mass_is_kept(case, factor):
+    step, pi, _ = transport(*case, factor)
+    assert np.abs(step(pi, 0.0).log_values - pi.log_values).max() < 1e-12 * (1 + 1e-3 * np.ptp(pi.log_values))
+    rng = np.random.default_rng(3)
+    rough = wfr.Density(pi.grid, pi.log_values + 5 * rng.standard_normal(pi.grid.shape)).normalised()
+    assert abs(step(rough, 0.0).mass - 1) < 1e-12
+
+
+def test_ten_thousand_steps_keep_mass_and_equilibrium():
+    step, pi, _ = transport(*CASES["double well"])
+    state = pi
+    for _ in range(10_000):
+        state = step(state, 0.0)
+    assert abs(state.mass - 1) < 1e-11  # rounding adds up at most linearly, 1e-15 per step
+    assert np.abs(state.log_values - pi.log_values).max() < 1e-11
+
+
+def test_every_divergence_falls_and_oscillation_cannot_grow(case):
+    step, pi, energy = transport(*case)
+    rng = np.random.default_rng(4)
+    state = wfr.Density(pi.grid, pi.log_values + 3 * rng.standard_normal(pi.grid.shape)).normalised()
+    moved = step(state, 0.0)
+    g, h = (np.asarray(energy.log_ratio(s)) for s in (state, moved))
+    assert h.max() <= g.max() + 1e-12
+    assert h.min() >= g.min() - 1e-12
+    assert energy.value(moved) < energy.value(state)
+    for f in (lambda r: (r - 1) ** 2, lambda r: -np.log(r), lambda r: np.abs(r - 1), lambda r: -np.sqrt(r)):
+        before, after = (float(pi.grid.integrate(np.exp(pi.log_values) * f(np.exp(q)))) for q in (g, h))
+        assert after <= before + 1e-13
+
+
+def test_the_step_is_reversible():
+    target, grid = CASES["double well"]
+    step, pi, _ = transport(target, grid, 3.0)
+    n = grid.shape[0]
+    kernel = np.empty((n, n))  # log of the transition density from cell j to cell i
+    for j in range(n):
+        point = np.full(n, -1500.0)  # a point mass, as far as e^-1500 can tell
+        point[j] = 0.0
+        kernel[:, j] = step(wfr.Density(grid, point), 0.0).log_values
+    flux = kernel + pi.log_values[None, :]
+    near = kernel > -1000.0
+    assert np.abs(flux - flux.T)[near & near.T].max() < 1e-11
+
+
+def test_scaling_solves_its_equation_and_has_no_history():
+    grid = wfr.Grid(-6, 6, 256)
+    log_s = 0.5 * wfr.KL(wfr.DoubleWell(20.0)).log_equilibrium(grid)  # down to e^-12,000
+    kernel = HeatKernel(grid, 0.004)
+    log_d = sinkhorn_scaling(kernel, log_s)
+    residual = log_d + kernel.log_product(log_d + log_s) - log_s
+    assert np.abs(residual).max() < 4 * np.finfo(float).eps * np.abs(log_s).max()
+    assert np.array_equal(log_d, sinkhorn_scaling(kernel, log_s))
+
+
+@pytest.mark.parametrize(("factor", "ok"), [(0.99, False), (1.0, True)])
+def test_unresolved_kernel_is_refused_with_both_remedies(factor, ok):
+    grid = wfr.Grid(-6, 6, 100)
+    target, start = wfr.Gaussian(0, 1), grid.density(wfr.Gaussian(-1, 0.5))
+    flow = wfr.Extrapolated(wfr.Strang(wfr.SinkhornKernel(2.0), wfr.FisherRao(1.0)), order=8)
+    dt = 8 * 0.75 * 0.12**2 / 2  # outer half of a quarter
+    assert flow.limits(wfr.KL(target), start)[0] == pytest.approx(dt)
+    if ok:
+        wfr.solve(target, flow, start, [0, dt], dt)
+        return
+    with pytest.raises(ValueError, match=r"too small .*larger dt \(at least 0.0432\), or a finer grid") as error:
+        wfr.solve(target, flow, start, [0, dt * factor], dt * factor)
+    n = int(str(error.value).split("shape=(")[1].split(",")[0])  # the remedy that it names works
+    finer = wfr.Grid(-6, 6, n)
+    wfr.solve(target, flow, finer.density(wfr.Gaussian(-1, 0.5)), [0, dt * factor], dt * factor)
+
+
+def test_rate_zero_stays():
+    grid = wfr.Grid(-6, 6, 100)
+    start = grid.density(wfr.Gaussian(-1, 0.5))
+    ds = wfr.solve(wfr.Gaussian(0, 1), wfr.SinkhornKernel(0.0), start, [0, 1e-9], 1e-9)
+    assert np.array_equal(ds.log_density[1], start.log_values)
+
+
+def gaussian_sinkhorn_step(precision, mean, covariance, time):
+    """The law of one step on a Gaussian: e^(-asinh(time A)) in place of e^(-time A)."""
+    eigenvalues, vectors = np.linalg.eigh(precision)
+    m = (vectors * np.exp(-np.arcsinh(time * eigenvalues))) @ vectors.T
+    return m @ mean, np.linalg.inv(precision) + m @ (covariance - np.linalg.inv(precision)) @ m
+
+
+@pytest.mark.parametrize(("time", "half_width"), [(0.02, 8), (0.3, 12), (5.0, 30)])
+def test_law_on_gaussians_with_covariances_that_do_not_commute(time, half_width):
+    """On the whole plane: the walls are several sqrt(2 time) away from the mass."""
+    precision = np.array([[1.0, 0.4], [0.4, 2.0]])
+    target = wfr.Gaussian([0, 0], np.linalg.inv(precision))
+    mean, covariance = np.array([-2.0, 1.0]), np.array([[0.5, -0.2], [-0.2, 0.3]])
+    grid = wfr.Grid([-half_width] * 2, [half_width] * 2, (210, 200))
+    ds = wfr.solve(target, wfr.SinkhornKernel(), grid.density(wfr.Gaussian(mean, covariance)), [0, time], time)
+    moved = grid.density(wfr.Gaussian(*gaussian_sinkhorn_step(precision, mean, covariance, time)))
+    error = np.abs(np.exp(ds.log_density.values[-1]) - moved.values).sum() * grid.cell_volume
+    assert error < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "half_width", "n", "time"),
+    [
+        ([-10.0], [[0.00714]], 14, 1000, 2e-3),  # 17,900 nats on the grid, the target's mode at e^-7000
+        ([-5.0, 3.0], [[0.01, 0.002], [0.002, 0.02]], 8, 320, 2.4e-3),  # 30,000 nats
+    ],
+)
+def test_a_start_thousands_of_nats_away_is_right_in_every_cell_by_blocks(mean, covariance, half_width, n, time):
+    """Strang steps against their closed form, log-density against log-density, far from the walls."""
+    mean, covariance = np.array(mean), np.array(covariance)
+    d = len(mean)
+    precision = np.eye(d) + 0.3 * (1 - np.eye(d))
+    grid = wfr.Grid([-half_width] * d, [half_width] * d, n)
+    start = grid.density(wfr.Gaussian(mean, covariance))
+    assert np.ptp(start.log_values) > 7000
+    flow = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())
+    ds = wfr.solve(wfr.Gaussian(np.zeros(d), np.linalg.inv(precision)), flow, start, [0, 3 * time], time)
+    half = np.exp(-time / 2)
+    for _ in range(3):
+        for part in ("reaction", "transport", "reaction"):
+            if part == "transport":
+                mean, covariance = gaussian_sinkhorn_step(precision, mean, covariance, time)
+            else:
+                inverse = half * np.linalg.inv(covariance) + (1 - half) * precision
+                mean, covariance = np.linalg.solve(inverse, half * np.linalg.solve(covariance, mean)), np.linalg.inv(inverse)
+    exact = grid.log_density(wfr.Gaussian(mean, covariance))
+    away = (slice(n // 8, -n // 8),) * d
+    # relative error of the density in cells down to e^-10,000; rounding of the logarithms gives 1e-11
+    assert np.abs(ds.log_density.values[-1] - exact)[away].max() < 1e-9
+    assert np.abs(np.exp(ds.log_density.values[-1]) - np.exp(exact)).sum() * grid.cell_volume < 1e-9

@@ -1,0 +1,19 @@
+"""Data sets that come with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+
+def galaxies() -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Velocities of 82 galaxies of the Corona Borealis region, in 1000 km/s, ascending; shape (82,).
+
+    References
+    ----------
+    Roeder (1990), J. Amer. Statist. Assoc. 85, 617.
+    """
+    text = resources.files(__name__).joinpath("galaxies.csv").read_text(encoding="utf-8")
+    return np.array([float(line) for line in text.split()[1:]]) / 1000

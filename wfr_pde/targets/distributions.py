@@ -1,0 +1,83 @@
+"""Distributions named on a command line: `gaussian(mean=-1, covariance=0.04)`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from typing import Any
+
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
+
+_NEEDS_OBJECTS = ("GridTarget", "Posterior", "GeometricPath", "GeometricMean")
+
+
+def distribution_names() -> dict[str, type[Target]]:
+    """The targets that text can build: their class names in snake_case, and `mixture`."""
+    import wfr_pde.targets as targets
+
+    classes = [getattr(targets, name) for name in targets.__all__ if name not in _NEEDS_OBJECTS]
+    classes = [c for c in classes if inspect.isclass(c) and issubclass(c, Target) and c is not Target]
+    named = {re.sub(r"(?<!^)(?=[A-Z])", "_", c.__name__).lower(): c for c in classes}
+    return {**named, "mixture": targets.GaussianMixture}
+
+
+def parse_distribution(text: str) -> Target:
+    """The target that `text` names, without evaluating it as Python.
+
+    Parameters
+    ----------
+    text : str
+        One call such as `gaussian(mean=[0, 1], covariance=[[1, .2], [.2, 1]])`, `four_modes()`, or
+        `potential("x**4/4 - x**2")`; arguments are numbers (`1/3` and `sqrt(2)` too), lists and, for a
+        potential, text.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, the name is unknown or the target refuses the arguments.
+    """
+    known = distribution_names()
+    call = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.\s\[\]='\"]")
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        refuse_node(
+            text,
+            call,
+            f"is not a distribution such as gaussian(mean=0, covariance=1); known: {', '.join(known)}",
+        )
+    name = call.func.id
+    if name not in known:
+        refuse_node(text, call.func, f"is not a known distribution; known: {', '.join(known)}")
+    args = [_literal(node, text) for node in call.args]
+    kwargs = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            refuse_node(text, keyword, "is not allowed: write name=value")
+        if keyword.arg in kwargs:
+            refuse_node(text, keyword, "is given twice")
+        kwargs[keyword.arg] = _literal(keyword.value, text)
+    _check_arguments(name, inspect.signature(known[name]), args, kwargs)
+    return known[name](*args, **kwargs)
+
+
+def _check_arguments(
+    name: str, signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]
+) -> None:
+    takes = ", ".join(signature.parameters) or "no arguments"
+    for keyword in kwargs:
+        if keyword not in signature.parameters:
+            raise ValueError(f"{name} has no parameter {keyword!r}; it takes {takes}")
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}; it takes {takes}") from None
+
+
+def _literal(node: ast.expr, text: str) -> Any:
+    """A number, list or text."""
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(element, text) for element in node.elts]
+    if isinstance(node, ast.Constant) and type(node.value) in (int, str):
+        return node.value
+    return constant(node, text)

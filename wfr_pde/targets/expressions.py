@@ -1,0 +1,345 @@
+"""Potentials written as text: an allow-list over Python's syntax tree, then sympy for the gradient.
+
+The text is never evaluated as Python: `ast.parse` only reads it, and the tree is walked piece by piece.
+Functions are kept inert (sympy may add, multiply and raise to whole powers, nothing more), so that no
+rewriting can run away, and what is computed is what was written.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, NoReturn
+
+import numpy as np
+
+AXES = ("x", "y", "z", "w")
+CONSTANTS = {"pi": np.pi, "e": np.e}
+
+_MAX_LENGTH = 1000
+_MAX_DEPTH = 50
+_MAX_POWER = 1000
+_LARGEST = 1e300
+
+
+def _logcosh(u: Any) -> Any:
+    size = np.abs(u)  # cosh overflows beyond 710
+    return size + np.log1p(np.exp(-2 * size)) - np.log(2)
+
+
+# name: (NumPy function, derivative by each argument in terms of u and v)
+_FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "exp": (np.exp, ("exp(u)",)),
+    "log": (np.log, ("1/u",)),
+    "sqrt": (np.sqrt, ("0.5/sqrt(u)",)),
+    "sin": (np.sin, ("cos(u)",)),
+    "cos": (np.cos, ("-sin(u)",)),
+    "tan": (np.tan, ("1 + tan(u)**2",)),
+    "sinh": (np.sinh, ("cosh(u)",)),
+    "cosh": (np.cosh, ("sinh(u)",)),
+    "tanh": (np.tanh, ("1 - tanh(u)**2",)),
+    "atan": (np.arctan, ("1/(1 + u**2)",)),
+    "asinh": (np.arcsinh, ("1/sqrt(1 + u**2)",)),
+    "abs": (np.abs, ("sign(u)",)),
+    "sign": (np.sign, ("0",)),
+    "log1p": (np.log1p, ("1/(1 + u)",)),
+    "expm1": (np.expm1, ("exp(u)",)),
+    "logcosh": (_logcosh, ("tanh(u)",)),
+    "logaddexp": (np.logaddexp, ("exp(u - logaddexp(u, v))", "exp(v - logaddexp(u, v))")),
+}
+_POWER: tuple[Callable[..., Any], tuple[str, ...]] = (np.power, ("v*u**(v - 1)", "log(u)*u**v"))
+
+_OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_HINTS = {"^": "write ** for powers", "=": "write the potential alone", "×": "write *", "²": "write **2"}
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledExpression:
+    """A potential of `ndim` coordinates: `value(x, y, …)` and the list `gradient(x, y, …)`, on arrays."""
+
+    ndim: int
+    value: Callable[..., Any]
+    gradient: Callable[..., list[Any]]
+
+
+@lru_cache(maxsize=64)
+def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression:
+    """Read `text` as a potential in x, y, z, w and r (the distance from the origin).
+
+    Parameters
+    ----------
+    text : str
+        Made of the coordinates, numbers, pi, e, + - * / **, brackets and the functions exp, log, sqrt,
+        sin, cos, tan, sinh, cosh, tanh, atan, asinh, abs, sign, log1p, expm1, logcosh and logaddexp(a, b).
+    ndim : int, optional
+        Dimension; from the last coordinate used where it is not given.
+
+    Raises
+    ------
+    ValueError
+        If anything else is in it, naming the piece and its column.
+    """
+    import sympy
+
+    tree = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.\s]")
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    # plain symbols: without assumptions sympy makes no case distinctions
+    symbols = {name: sympy.Symbol(name) for name in (*AXES, "r")}
+    formula = sympy.sympify(_exact(_Builder(text, symbols).build(tree)))
+    ndim = _dimension(text, used, ndim)
+    arguments = [symbols[name] for name in (*AXES[:ndim], "r")]
+    value = _numeric(arguments, [formula])
+    partials = _numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
+
+    def gradient(*coordinates: Any) -> list[Any]:
+        r = _radius(coordinates)
+        with np.errstate(all="ignore"):
+            *along, by_r = partials(*coordinates, r)
+            if "r" not in used:
+                return along
+            # x/r has no direction at the origin: zero there, as for a ring
+            return [p + np.where(r > 0, by_r * x / r, 0.0) for p, x in zip(along, coordinates, strict=True)]
+
+    def evaluate(*coordinates: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return value(*coordinates, _radius(coordinates))[0]
+
+    return CompiledExpression(ndim, evaluate, gradient)
+
+
+def constant(node: ast.expr, text: str) -> float:
+    """The number that an expression without coordinates stands for."""
+    number = _Builder(text, {}).build(node)
+    assert isinstance(number, float)
+    return number
+
+
+def _radius(coordinates: Sequence[Any]) -> Any:
+    return np.sqrt(sum(x**2 for x in coordinates))
+
+
+def _dimension(text: str, used: set[str], ndim: int | None) -> int:
+    highest = max((AXES.index(name) + 1 for name in used if name in AXES), default=0)
+    if ndim is None:
+        if "r" in used or not highest:
+            what = "r, the distance from the origin, does" if "r" in used else "a constant does"
+            raise ValueError(f"{what} not tell the dimension of {_short(text)}: give ndim")
+        return highest
+    if not 1 <= ndim <= len(AXES):
+        raise ValueError(
+            f"an expression has between 1 and {len(AXES)} coordinates ({', '.join(AXES)}), ndim is {ndim}"
+        )
+    if highest > ndim:
+        raise ValueError(
+            f"{_short(text)} uses {AXES[highest - 1]}, which needs ndim >= {highest}, but ndim is {ndim}"
+        )
+    return ndim
+
+
+def syntax_tree(text: str, allowed: str) -> ast.expr:
+    """Syntax tree of `text`, after a check of length, characters (a pattern) and depth."""
+    if not isinstance(text, str):
+        raise ValueError(f"expected text, got {text!r}")
+    text = normalised(text)
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(
+            f"the text has {len(text)} characters, more than {_MAX_LENGTH}: write a Python function"
+        )
+    for column, character in enumerate(text):
+        if not re.fullmatch(allowed, character, re.ASCII):
+            refuse(text, column, character, _HINTS.get(character, "is not a character allowed here"))
+    _check_depth(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        column = min(max((error.offset or 1) - 1, 0), max(len(text) - 1, 0))
+        reason = f"is where reading fails ({error.msg}); a product needs *"
+        raise ValueError(_complaint(text, column, text[column : column + 10], reason)) from None
+    except (ValueError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{_short(text)} cannot be read ({error}): write a Python function") from None
+    return tree
+
+
+def normalised(text: str) -> str:
+    """`text` on one line, the form to which the columns of a syntax tree refer."""
+    return re.sub(r"\s", " ", text).strip()
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for column, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if depth > _MAX_DEPTH:
+            refuse(text, column, character, f"is nested more than {_MAX_DEPTH} deep")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _complaint(text: str, column: int, piece: str, reason: str) -> str:
+    return f"in {_short(text)}, column {column + 1}: {_short(piece)} {reason}"
+
+
+def refuse(text: str, column: int, piece: str, reason: str) -> NoReturn:
+    """Raise the ValueError that names a piece of `text`, its column and the remedy."""
+    raise ValueError(_complaint(text, column, piece, reason))
+
+
+def refuse_node(text: str, node: ast.AST, reason: str) -> NoReturn:
+    """`refuse` for a node of the syntax tree."""
+    text = normalised(text)
+    column = getattr(node, "col_offset", 0)
+    refuse(text, column, ast.get_source_segment(text, node) or text, reason)
+
+
+class _Builder:
+    """Walks a syntax tree; a piece without coordinates becomes a float, any other a sympy expression."""
+
+    def __init__(self, text: str, symbols: Mapping[str, Any]) -> None:
+        self.text, self.symbols = text, symbols
+
+    def build(self, node: ast.AST, depth: int = 0) -> Any:
+        if depth > _MAX_DEPTH:
+            refuse_node(self.text, node, f"is nested more than {_MAX_DEPTH} deep")
+        try:
+            if isinstance(node, ast.Constant):
+                result = self._number(node)
+            elif isinstance(node, ast.Name):
+                result = self._name(node)
+            elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+                operand = self.build(node.operand, depth + 1)
+                result = -operand if isinstance(node.op, ast.USub) else operand
+            elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+                left, right = self.build(node.left, depth + 1), self.build(node.right, depth + 1)
+                result = _operate(_OPERATORS[type(node.op)], left, right)
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+                result = self._power(
+                    node, self.build(node.left, depth + 1), self.build(node.right, depth + 1)
+                )
+            elif isinstance(node, ast.Call):
+                result = self._call(node, depth)
+            else:
+                refuse_node(
+                    self.text, node, "is not allowed: use numbers, coordinates, + - * / ** and functions"
+                )
+        except (OverflowError, ZeroDivisionError) as error:
+            refuse_node(self.text, node, f"has no finite value ({error})")
+        return self._checked(node, result)
+
+    def _number(self, node: ast.Constant) -> float:
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+            refuse_node(self.text, node, "is not a real number")
+        return float(node.value)
+
+    def _name(self, node: ast.Name) -> Any:
+        if node.id in self.symbols:
+            return self.symbols[node.id]
+        if node.id in CONSTANTS:
+            return CONSTANTS[node.id]
+        known = ", ".join([*self.symbols, *CONSTANTS])
+        hint = (
+            "is a function: write its argument in brackets"
+            if node.id in _FUNCTIONS
+            else f"is unknown; known: {known}"
+        )
+        refuse_node(self.text, node, hint)
+
+    def _power(self, node: ast.BinOp, base: Any, exponent: Any) -> Any:
+        if not isinstance(exponent, float):
+            return _apply("power", [base, exponent])
+        if abs(exponent) > _MAX_POWER:
+            refuse_node(self.text, node.right, f"is too large a power: at most {_MAX_POWER}")
+        if isinstance(base, float):
+            return base**exponent
+        return base ** int(exponent) if exponent.is_integer() else _apply("power", [base, exponent])
+
+    def _call(self, node: ast.Call, depth: int) -> Any:
+        if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS:
+            refuse_node(self.text, node.func, f"is not a known function; known: {', '.join(_FUNCTIONS)}")
+        name = node.func.id
+        if node.keywords or len(node.args) != len(_FUNCTIONS[name][1]):
+            refuse_node(
+                self.text,
+                node,
+                f"is not how {name} is called: it takes {len(_FUNCTIONS[name][1])} argument(s)",
+            )
+        return _apply(name, [self.build(argument, depth + 1) for argument in node.args])
+
+    def _checked(self, node: ast.AST, result: Any) -> Any:
+        """`result`, its numbers being real, finite and of a sane size."""
+        if isinstance(result, complex):
+            refuse_node(self.text, node, "is not a real number")
+        if isinstance(result, int | float | np.floating):
+            return self._sane(node, float(result))
+        import sympy
+
+        if result.is_Number:  # what cancels to a number is one
+            return self._sane(node, float(result))
+        for number in result.atoms(sympy.Number):
+            if abs(number) > _LARGEST:
+                refuse_node(self.text, node, f"holds a number beyond {_LARGEST}")
+        return result
+
+    def _sane(self, node: ast.AST, number: float) -> float:
+        if not abs(number) <= _LARGEST:  # NaN too
+            refuse_node(self.text, node, f"is {number}: numbers are finite and at most {_LARGEST}")
+        return number
+
+
+def _operate(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    if isinstance(left, float) and isinstance(right, float):
+        return operation(left, right)
+    if operation is operator.truediv and right == 0:
+        raise ZeroDivisionError("division by zero")
+    return operation(_exact(left), _exact(right))
+
+
+def _exact(value: Any) -> Any:
+    """A float as a sympy number that prints with all its digits."""
+    import sympy
+
+    return sympy.Float(value, 17) if isinstance(value, float) else value
+
+
+def _apply(name: str, arguments: list[Any]) -> Any:
+    """A function of numbers, or its inert symbol."""
+    if all(isinstance(argument, float) for argument in arguments):
+        with np.errstate(all="ignore"):
+            return float(_FUNCTIONS[name][0](*arguments))
+    return _symbol(name)(*map(_exact, arguments))
+
+
+@cache
+def _symbol(name: str) -> Any:
+    """Sympy function that knows its derivatives and nothing else, so that sympy does not rewrite it."""
+    import sympy
+
+    derivatives = _POWER[1] if name == "power" else _FUNCTIONS[name][1]
+
+    def fdiff(self: Any, argindex: int = 1) -> Any:
+        text = derivatives[argindex - 1]
+        tree = ast.parse(text, mode="eval").body
+        values = {n: float(a) if a.is_Number else a for n, a in zip("uv", self.args, strict=False)}
+        return sympy.sympify(_exact(_Builder(text, values).build(tree)))
+
+    return type(f"f_{name}", (sympy.Function,), {"nargs": len(derivatives), "fdiff": fdiff})
+
+
+def _numeric(arguments: list[Any], formulas: list[Any]) -> Callable[..., list[Any]]:
+    import sympy
+
+    functions = {f"f_{name}": function for name, (function, _) in {**_FUNCTIONS, "power": _POWER}.items()}
+    return sympy.lambdify(arguments, formulas, modules=[functions, "numpy"], cse=True)

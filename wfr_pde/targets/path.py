@@ -1,0 +1,160 @@
+"""Moving targets: the geometric path between two distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets.arguments import Array, call_repr
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.gaussian import Gaussian
+
+
+def exponential_schedule(t: float) -> float:
+    """1 - e^{-t}: the weight of the target along the Fisher–Rao flow with rate 1."""
+    return float(-np.expm1(-t))
+
+
+@dataclass(frozen=True, eq=False)
+class GeometricMean(Target):
+    """Geometric mean of two distributions: V = (1 - lambda) V_start + lambda V_target.
+
+    Parameters
+    ----------
+    start, target : Target
+        Of one dimension, neither moving.
+    weight : float
+        lambda, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ, one of them moves, or the weight is not in [0, 1].
+    """
+
+    start: Target
+    target: Target
+    weight: float
+
+    def __post_init__(self) -> None:
+        _check_ends(self.start, self.target)
+        object.__setattr__(self, "weight", _checked_weight(self.weight, "weight"))
+        object.__setattr__(self, "ndim", self.target.ndim)
+
+    __repr__ = call_repr
+
+    def _parts(self) -> list[tuple[float, Target]]:
+        """Both ends with their weights, less an end of weight zero: no 0 * inf."""
+        parts = [(1 - self.weight, self.start), (self.weight, self.target)]
+        return [(weight, end) for weight, end in parts if weight > 0]
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """-V at points (..., d), shape (...)."""
+        return np.asarray(sum(weight * end.log_density(points) for weight, end in self._parts()))
+
+    def score(self, points: ArrayLike) -> Array:
+        """-grad V at points (..., d), shape (..., d)."""
+        return np.asarray(sum(weight * end.score(points) for weight, end in self._parts()))
+
+    def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
+        """Smallest box around the boxes of the two ends."""
+        return _union([end.box(tail) for _, end in self._parts()])
+
+
+@dataclass(frozen=True, eq=False)
+class GeometricPath(Target):
+    """Moving target: V(x, t) = (1 - lambda(t)) V_start(x) + lambda(t) V_target(x).
+
+    It has a density only at a time: `path.at(t)`.
+
+    Parameters
+    ----------
+    start, target : Target
+        Of one dimension, neither moving.
+    schedule : function t -> [0, 1], optional
+        lambda; by default 1 - e^{-t}.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ, one of the ends moves, or the schedule leaves [0, 1].
+    """
+
+    start: Target
+    target: Target
+    schedule: Callable[[float], float] | None = None
+
+    moving = True
+
+    def __post_init__(self) -> None:
+        _check_ends(self.start, self.target)
+        schedule = exponential_schedule if self.schedule is None else self.schedule
+        if not callable(schedule):
+            raise ValueError(f"schedule must be a function of time, got {schedule!r}")
+        object.__setattr__(self, "schedule", schedule)
+        object.__setattr__(self, "ndim", self.target.ndim)
+
+    __repr__ = call_repr
+
+    def at(self, t: float) -> Target:
+        """The target at time `t`: a `Gaussian` between two Gaussians, else a `GeometricMean`."""
+        weight = _checked_weight(self.schedule(t), f"schedule({t})")  # type: ignore[misc]
+        if isinstance(self.start, Gaussian) and isinstance(self.target, Gaussian):
+            return _between(self.start, self.target, weight)
+        return GeometricMean(self.start, self.target, weight)
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """Raises ValueError: the density depends on time, use `at(t)`."""
+        raise ValueError(
+            "a GeometricPath moves, its density depends on time: use path.at(t).log_density(points)"
+        )
+
+    def score(self, points: ArrayLike) -> Array:
+        """Raises ValueError: the score depends on time, use `at(t)`."""
+        raise ValueError("a GeometricPath moves, its score depends on time: use path.at(t).score(points)")
+
+    def sample(self, n: int, rng: Any = None) -> Array:
+        """Raises ValueError: the law depends on time, use `at(t)`."""
+        raise ValueError("a GeometricPath moves, its law depends on time: use path.at(t).sample(n, rng)")
+
+    def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
+        """Smallest box around the boxes of the two ends; between Gaussians also of nine places on the way."""
+        boxes = [self.start.box(tail), self.target.box(tail)]
+        if isinstance(self.start, Gaussian) and isinstance(self.target, Gaussian):
+            # correlations can push the mean out of the box of the ends
+            boxes += [_between(self.start, self.target, w).box(tail) for w in np.linspace(0, 1, 11)[1:-1]]
+        return _union(boxes)
+
+
+def _between(start: Gaussian, target: Gaussian, weight: float) -> Gaussian:
+    """Exact geometric mean: precisions, and precisions times means, are averaged."""
+    if weight in (0, 1):
+        return target if weight else start
+    precision = (1 - weight) * start.precision + weight * target.precision
+    pull = weight * target.precision @ (target.mean - start.mean)
+    covariance = np.linalg.inv(precision)
+    return Gaussian(start.mean + covariance @ pull, (covariance + covariance.T) / 2)
+
+
+def _check_ends(start: Target, target: Target) -> None:
+    for name, end in (("start", start), ("target", target)):
+        if not isinstance(end, Target) or end.moving:
+            raise ValueError(f"{name} must be a target that does not move, got {end!r}")
+    if start.ndim != target.ndim:
+        raise ValueError(f"start is {start.ndim}-dimensional, but target is {target.ndim}-dimensional")
+
+
+def _checked_weight(value: Any, name: str) -> float:
+    weight = float(value)
+    if not 0 <= weight <= 1:
+        raise ValueError(f"{name} is {weight}, but a weight lies between 0 (start) and 1 (target)")
+    return weight
+
+
+def _union(boxes: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    lower, upper = zip(*boxes, strict=True)
+    return np.min(lower, axis=0), np.max(upper, axis=0)

@@ -1,0 +1,100 @@
+"""Bayesian posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets import differentiation
+from wfr_pde.targets.arguments import Array, Floats, blockwise, box_of, call_repr, finite_array
+from wfr_pde.targets.base import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior(Target):
+    """Posterior of parameters given data: V(theta) = -log prior(theta) - sum_j log p(data_j | theta).
+
+    Parameters
+    ----------
+    prior : Target
+        Its dimension is the number of parameters.
+    log_likelihood : function
+        `log_likelihood(theta_1, ..., theta_d, data)`: the log-likelihood of every datum. It is called with
+        parameters of shape (m, 1) and the data (n, ...), and returns shape (m, n).
+    data : array (n,) or (n, ...)
+        The observations; the first axis counts them.
+    support : (lower, upper), optional
+        A box that surely holds the mass; else the box is searched for.
+
+    Raises
+    ------
+    ValueError
+        If the data are empty or not finite, or log_likelihood returns a wrong shape.
+
+    Notes
+    -----
+    Points are taken in blocks, so that memory stays bounded for any number of points and data.
+
+    Examples
+    --------
+    The means of two groups of galaxies, with a mixture likelihood:
+
+    >>> from wfr_pde.data import galaxies
+    >>> def log_likelihood(m1, m2, y):
+    ...     return np.logaddexp(-((y - m1) ** 2) / 18, -((y - m2) ** 2) / 18)
+    >>> posterior = Posterior(Gaussian([21, 21], 100), log_likelihood, galaxies())
+    """
+
+    prior: Target
+    log_likelihood: Callable[..., Any]
+    data: Floats
+    support: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prior, Target) or self.prior.moving:
+            raise ValueError(f"prior must be a target that does not move, got {self.prior!r}")
+        if not callable(self.log_likelihood):
+            raise ValueError(f"log_likelihood must be a function, got {self.log_likelihood!r}")
+        data = finite_array("data", self.data)
+        if data.ndim == 0 or data.size == 0:
+            raise ValueError(
+                f"data must hold at least one observation along their first axis, got shape {data.shape}"
+            )
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "ndim", self.prior.ndim)
+        if self.support is not None:
+            object.__setattr__(self, "support", box_of("support", self.support, self.ndim))
+
+    __repr__ = call_repr
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """Log-posterior, up to a constant, at points (..., d), shape (...)."""
+        points = self.as_points(points)
+        return np.asarray(self.prior.log_density(points) + self._total_log_likelihood(points))
+
+    def score(self, points: ArrayLike) -> Array:
+        """Score of the prior, and the gradient of the log-likelihood by complex steps or differences."""
+        points = self.as_points(points)
+        return self.prior.score(points) + differentiation.gradient(self._total_log_likelihood, points)
+
+    def _total_log_likelihood(self, points: Array) -> Array:
+        return blockwise(self._block_log_likelihood, points, self.data.size)
+
+    def _block_log_likelihood(self, block: Array) -> Array:
+        try:
+            with np.errstate(all="ignore"):
+                each = self.log_likelihood(*(block[:, [axis]] for axis in range(self.ndim)), self.data)
+        except Exception as error:
+            error.add_note(f"raised by log_likelihood at parameters of shape ({len(block)}, 1)")
+            raise
+        each, shape = np.asarray(each), (len(block), len(self.data))
+        if each.shape != shape:
+            raise ValueError(
+                f"log_likelihood must return the log-likelihood of each datum: for parameters of shape "
+                f"({len(block)}, 1) and {len(self.data)} data it has to be of shape {shape}, got {each.shape}"
+            )
+        return np.sum(each, axis=-1)
