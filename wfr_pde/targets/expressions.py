@@ -102,7 +102,7 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
     partials = _numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
 
     def gradient(*coordinates: Any) -> list[Any]:
-        r = _radius(coordinates)
+        r = _radius(coordinates) if "r" in used else 0.0
         with np.errstate(all="ignore"):
             *along, by_r = partials(*coordinates, r)
             if "r" not in used:
@@ -112,7 +112,7 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
 
     def evaluate(*coordinates: Any) -> Any:
         with np.errstate(all="ignore"):
-            return value(*coordinates, _radius(coordinates))[0]
+            return value(*coordinates, _radius(coordinates) if "r" in used else 0.0)[0]
 
     return CompiledExpression(ndim, evaluate, gradient)
 

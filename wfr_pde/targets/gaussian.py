@@ -76,8 +76,10 @@ class Gaussian(Target):
         """-V(x) at points (..., d), shape (...)."""
         centred = self.as_points(points) - self.mean
         if self._diagonal is not None:
-            return np.asarray(-0.5 * np.sum(centred**2 / self._diagonal, axis=-1))
-        return np.asarray(-0.5 * np.sum((centred @ self._whitening.T) ** 2, axis=-1))
+            whitened = centred / np.sqrt(self._diagonal)
+        else:
+            whitened = centred @ self._whitening.T
+        return np.asarray(-0.5 * np.einsum("...i,...i->...", whitened, whitened))
 
     def score(self, points: ArrayLike) -> Array:
         """-C⁻¹ (x - m) at points (..., d), shape (..., d)."""

@@ -1,0 +1,208 @@
+"""The laws that every flow obeys: what it declares is measured."""
+
+import dataclasses
+import inspect
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde import flows
+
+S, R = wfr.SinkhornKernel(0.7), wfr.FisherRao(1.3)
+FLOWS = {
+    "FisherRao": R,
+    "SinkhornKernel": S,
+    "Lie W-FR": wfr.Lie(S, R),
+    "Lie FR-W": wfr.Lie(R, S),
+    "Strang W/2 FR W/2": wfr.Strang(S, R),
+    "Strang FR/2 W FR/2": wfr.Strang(R, S),
+    "Repeated": wfr.Repeated(wfr.Strang(R, S), 2),
+    "Extrapolated 4": wfr.Extrapolated(wfr.Strang(R, S), 4),
+    "Extrapolated 6": wfr.Extrapolated(wfr.Strang(R, S), 6),
+    "Extrapolated 8": wfr.Extrapolated(wfr.Strang(R, S), 8),
+    "Extrapolated transport": wfr.Extrapolated(S, 8),
+    "nested": wfr.Lie(wfr.Repeated(wfr.Extrapolated(S, 4), 2), R),
+}
+TARGET = wfr.GaussianMixture([-1.0, 1.2], [0.4, 0.6], [0.3, 0.2])
+START = wfr.Gaussian(-0.6, 0.25)
+GRID = wfr.Grid(-5.5, 5.5, 96)
+# orders in dt: a target without sharp ridges, and cells that resolve the kernels of small sub-steps
+SMOOTH = wfr.Gaussian(0.0, 1.0)
+FINE_GRID = wfr.Grid(-9, 9, 340)
+DT = 0.1
+
+
+@pytest.fixture(params=FLOWS.values(), ids=FLOWS.keys())
+def flow(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def start():
+    return GRID.density(START)
+
+
+@pytest.fixture(scope="module")
+def fine_start():
+    return FINE_GRID.density(wfr.Gaussian(-1.5, 0.5))
+
+
+def run(flow, start, t, dt, target=TARGET):
+    return wfr.Density.from_dataset(wfr.solve(target, flow, start, [0, t], dt))
+
+
+def l1(a, b):
+    return float(a.grid.integrate(np.abs(a.values - b.values)))
+
+
+def test_every_exported_flow_is_in_the_list():
+    exported = {c for c in vars(flows).values() if inspect.isclass(c) and issubclass(c, wfr.Flow)} - {wfr.Flow}
+    assert exported == {type(f) for f in FLOWS.values()}
+
+
+def test_declarations(flow):
+    assert flow.order >= 1
+    assert flow.preserves <= {"mass", "positivity", "equilibrium", "monotone"}
+    assert isinstance(flow.self_adjoint, bool)
+    assert not flow.random
+    assert dataclasses.is_dataclass(flow)
+    assert type(flow).__doc__
+
+
+def test_is_immutable_and_its_repr_rebuilds_it(flow):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        flow.rate = 3
+    assert eval(repr(flow), vars(wfr)) == flow
+    assert pickle.loads(pickle.dumps(flow)) == flow
+
+
+def test_what_is_preserved(flow, start):
+    energy = wfr.KL(TARGET)
+    pi = wfr.Density(GRID, energy.log_equilibrium(GRID))
+    step = flow.make_step(energy, start, DT)
+    if "mass" in flow.preserves:
+        assert abs(step(start, 0.0).mass - 1) < 1e-12
+    if "positivity" in flow.preserves:
+        assert step(start, 0.0).is_finite()
+    if "equilibrium" in flow.preserves:
+        assert np.abs(step(pi, 0.0).log_values - pi.log_values).max() < 1e-12
+    if "monotone" in flow.preserves:
+        rng = np.random.default_rng(0)
+        for scale in (0.1, 3.0, 30.0):
+            rough = wfr.Density(GRID, pi.log_values + scale * rng.standard_normal(GRID.shape)).normalised()
+            before, after = (energy.log_ratio(s) for s in (rough, step(rough, 0.0)))
+            assert np.ptp(after) <= np.ptp(before)
+            assert energy.value(step(rough, 0.0)) <= energy.value(rough)
+
+
+def test_a_step_is_pure(flow, start):
+    """The same step twice gives the same bits, whatever was done in between; the state is not touched."""
+    energy = wfr.KL(TARGET)
+    step = flow.make_step(energy, start, DT)
+    before = start.log_values.copy()
+    once = step(start, 0.0).log_values.copy()
+    step(step(start, 0.0), DT)
+    assert np.array_equal(step(start, 0.0).log_values, once)
+    assert np.array_equal(start.log_values, before)
+    assert np.array_equal(flow.make_step(wfr.KL(TARGET), start, DT)(start, 0.0).log_values, once)
+
+
+def own_law(flow):
+    """A flow of high order with the same law."""
+    w = wfr.Repeated(wfr.Extrapolated(S, 8), 4)
+    if flow in (FLOWS["FisherRao"], FLOWS["SinkhornKernel"], FLOWS["Extrapolated transport"]):
+        return R if flow is R else w
+    return wfr.Extrapolated(wfr.Strang(R, S), 8)
+
+
+def test_observed_order_is_the_declared_one(flow, fine_start):
+    if flow.order == math.inf:
+        assert l1(run(flow, fine_start, 0.4, 0.4, SMOOTH), run(flow, fine_start, 0.4, 0.1, SMOOTH)) < 1e-13
+        return
+    t, n = 1.2, np.array([5, 6, 7] if flow.order == 8 else [6, 8, 11])  # order 8 soon reaches rounding
+    reference = run(own_law(flow), fine_start, t, t / 12, SMOOTH)
+    errors = np.array([l1(run(flow, fine_start, t, t / k, SMOOTH), reference) for k in n])
+    orders = -np.diff(np.log(errors)) / np.diff(np.log(n))
+    # steps of rate dt V'' = 0.17 to 0.08
+    assert orders[-1] == pytest.approx(flow.order, abs=0.1 if flow.order <= 2 else 0.3)
+
+
+def test_limits_name_the_dt_of_the_whole(flow, start):
+    """At the limit the flow works, just below it the smallest kernel is refused."""
+    energy = wfr.KL(TARGET)
+    low, high = flow.limits(energy, start)
+    assert low < high
+    if low == 0:
+        return
+    flow.make_step(energy, start, low)
+    with pytest.raises(ValueError, match="unresolved"):
+        flow.make_step(energy, start, low * 0.999)
+
+
+def test_only_self_adjoint_flows_can_be_extrapolated(flow):
+    if flow.self_adjoint:
+        assert wfr.Extrapolated(flow, 4).order == 4
+    else:
+        with pytest.raises(ValueError, match="not self-adjoint"):
+            wfr.Extrapolated(flow, 4)
+
+
+def test_self_adjoint_flows_have_an_even_error_expansion(flow, fine_start):
+    """With e(h) = c2 h² + c3 h³ + c4 h⁴, 4 e(h/2) - e(h) falls 8-fold if c3 is there, 16-fold if not."""
+    if not flow.self_adjoint or flow.order == math.inf:
+        return
+    t = 1.2
+    results = [run(flow, fine_start, t, t / k, SMOOTH) for k in (4, 8, 16)]
+    mass = results[-1].values * FINE_GRID.cell_volume
+    differences = [a.log_values - b.log_values for a, b in itertools.pairwise(results)]
+    odd = [4 * differences[1] - differences[0]]
+    finer = run(flow, fine_start, t, t / 32, SMOOTH)
+    odd.append(4 * (results[-1].log_values - finer.log_values) - differences[1])
+    sizes = [np.sqrt(np.sum(mass * e**2)) for e in odd]
+    assert sizes[0] / sizes[1] > 13
+
+
+@pytest.mark.parametrize("rate", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("kind", [wfr.FisherRao, wfr.SinkhornKernel])
+def test_wrong_rates(kind, rate):
+    with pytest.raises(ValueError, match="finite rate >= 0"):
+        kind(rate)
+
+
+def test_wrong_compositions():
+    with pytest.raises(ValueError, match="order 4, 6 or 8"):
+        wfr.Extrapolated(wfr.Strang(R, S), 5)
+    with pytest.raises(ValueError, match="whole number n >= 1"):
+        wfr.Repeated(S, 0)
+
+
+def test_a_flow_refuses_an_energy_that_it_does_not_know(start):
+    class Other(wfr.Energy):
+        name = "other"
+
+    with pytest.raises(TypeError, match="flow of KL, not of Other"):
+        wfr.Lie(S, R).make_step(wfr.KL(TARGET), start, DT) and wfr.solve(Other(), wfr.Lie(S, R), start, [0, 1], DT)
+
+
+def test_moving_target_is_frozen_at_the_midpoint_of_each_part(start):
+    path = wfr.GeometricPath(START, TARGET)
+    seen = []
+
+    class Watched(type(wfr.KL(TARGET))):
+        def at(self, t):
+            seen.append(t)
+            return wfr.KL(path.at(t))
+
+    wfr.Strang(R, S).make_step(Watched(path), start, 0.2)(start, 1.0)
+    assert seen == pytest.approx([1.05, 1.1, 1.15])
+
+
+def test_moving_target_that_stands_still_changes_nothing(start):
+    still = wfr.GeometricPath(START, TARGET, schedule=lambda t: 1.0)
+    flow = wfr.Extrapolated(wfr.Strang(R, S), 4)
+    a, b = run(flow, start, 0.3, 0.1, still), run(flow, start, 0.3, 0.1)
+    assert np.abs(a.log_values - b.log_values).max() < 1e-11
