@@ -1,0 +1,142 @@
+"""Density and Particles: moments, expectations, marginals, interpolation, draws."""
+
+import math
+
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+
+COVARIANCE = np.array([[1.0, 0.6, 0.1], [0.6, 0.8, -0.2], [0.1, -0.2, 0.5]])
+MEAN = np.array([0.3, -0.5, 1.0])
+
+
+def gaussian_density(d, n=56):
+    target = wfr.Gaussian(MEAN[:d], COVARIANCE[:d, :d])
+    return target, wfr.Grid.covering(target, shape=n).density(target)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_moments(d):
+    target, density = gaussian_density(d)
+    assert density.mass == pytest.approx(1, abs=1e-13)
+    assert density.mean() == pytest.approx(target.mean, abs=1e-10)
+    assert density.covariance() == pytest.approx(target.covariance, abs=1e-9)  # the box leaves out 1e-12
+    assert density.expectation(lambda p: p[..., 0] ** 2) == pytest.approx(MEAN[0] ** 2 + COVARIANCE[0, 0])
+    assert density.expectation(lambda p: p) == pytest.approx(target.mean)
+
+
+def test_marginals_keep_the_far_tails():
+    _, density = gaussian_density(3, 40)
+    marginal = density.marginal((0, 2))
+    exact = wfr.Gaussian(MEAN[[0, 2]], COVARIANCE[np.ix_([0, 2], [0, 2])])
+    assert marginal.grid.names == ("x", "z")
+    assert marginal.mass == pytest.approx(1, abs=1e-12)
+    difference = marginal.log_values - marginal.grid.log_density(exact)
+    assert np.abs(difference[12:-12, 12:-12]).max() < 1e-6  # near the faces the box cuts the line that is summed
+    one = density.marginal("y")
+    assert one.mean() == pytest.approx([MEAN[1]], abs=1e-10)
+    assert density.marginal((0, 1, 2)) is density
+    far = wfr.Grid([-30, -30], [30, 30], 128).density(wfr.Gaussian([0, 0], 1.0)).marginal(0)
+    x = far.grid.axes[0].centres
+    assert far.log_values == pytest.approx(-(x**2) / 2 - 0.5 * math.log(2 * math.pi), abs=1e-11)  # to e^-450
+
+
+@pytest.mark.parametrize("axes", ["q", 3, (1, 0), (0, 0), ()])
+def test_wrong_marginals(axes):
+    with pytest.raises(ValueError, match="different axes in order"):
+        gaussian_density(2)[1].marginal(axes)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_log_prob_and_score_between_the_cells(d):
+    target, density = gaussian_density(d, 40)
+    points = target.sample(500, rng=0)
+    points = points[np.all((points > density.grid.lower) & (points < density.grid.upper), axis=1)]
+    exact = target.log_density(points) - target.log_normaliser
+    assert density.log_prob(points) == pytest.approx(exact, abs=1e-10)  # a quintic spline of a parabola is exact
+    assert density.score(points) == pytest.approx(target.score(points), abs=1e-9)
+    assert density.log_prob(np.full(d, 1e3)) == -math.inf
+    assert np.isnan(density.score(np.full((2, d), 1e3))).all()
+
+
+def test_interpolation_is_of_order_six():
+    errors = []
+    points = np.linspace(-1.9, 1.9, 400)[:, None]
+    for n in (40, 80):
+        density = wfr.Grid(-2.6, 2.6, n, max_cut=1e-3).density(wfr.Potential("2*(x**2-1)**2 + cos(4*x)"))
+        exact = -(2 * (points[:, 0] ** 2 - 1) ** 2 + np.cos(4 * points[:, 0]))
+        error = density.log_prob(points) - exact
+        errors.append(np.ptp(error))  # but for the constant
+    assert math.log2(errors[0] / errors[1]) > 5.5
+
+
+def test_periodic_points_are_wrapped():
+    grid = wfr.Grid(0, 2 * math.pi, 64, boundary="periodic")
+    density = grid.density(wfr.Potential("cos(x)"))
+    points = np.linspace(0.01, 6.2, 50)[:, None]
+    assert density.log_prob(points + 4 * math.pi) == pytest.approx(density.log_prob(points), abs=1e-13)
+    assert density.score(points)[:, 0] == pytest.approx(np.sin(points[:, 0]), abs=1e-6)  # O(dx^5)
+
+
+@pytest.mark.parametrize("points", [3.0, np.zeros(3), np.zeros((4, 1))])
+def test_points_must_have_the_last_axis_of_length_d(points):
+    with pytest.raises(ValueError, match="last axis must have length 2"):
+        gaussian_density(2)[1].log_prob(points)
+
+
+def test_draws_follow_the_density():
+    target = wfr.GaussianMixture([[-2, 0], [2, 1]], [0.3, 0.7], 0.3)
+    density = wfr.Grid.covering(target, shape=60).density(target)
+    draws = density.sample(200_000, rng=1)
+    mean, covariance = target.moments()
+    n = len(draws)
+    # five standard errors: a false alarm in 2e6; cells drawn uniformly would add dx²/12 = 0.002 to the variance
+    assert np.abs(draws.mean(axis=0) - mean).max() < 5 * math.sqrt(covariance.max() / n)
+    assert np.abs(np.cov(draws.T) - covariance).max() < 5 * math.sqrt(3 / n) * covariance.max()
+    uniform = np.sort(np.vectorize(math.erf)((draws[draws[:, 0] > 0, 0] - 2) / math.sqrt(0.6)) / 2 + 0.5)
+    # Kolmogorov-Smirnov distance within one component, 2.5/sqrt(n): a false alarm in 1e5
+    assert np.abs(uniform - (np.arange(len(uniform)) + 0.5) / len(uniform)).max() < 2.5 / math.sqrt(len(uniform))
+    assert np.array_equal(draws, density.sample(200_000, rng=1))
+
+
+def test_draws_where_a_component_holds_almost_no_mass_or_none():
+    density = wfr.Grid(-8, 8, 100).density(wfr.GaussianMixture([-4.0, 4.0], [1, 1e-300], 0.2))
+    assert (density.sample(1000, rng=0) < 0).all()
+    assert density.sample(0, rng=0).shape == (0, 1)
+
+
+def test_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(7,\), but the grid has shape \(8,\)"):
+        wfr.Density(wfr.Grid(0, 1, 8), np.zeros(7))
+
+
+def test_particles():
+    positions = np.random.default_rng(0).standard_normal((500, 2))
+    log_weights = positions[:, 0] - 1e4
+    particles = wfr.Particles(positions, log_weights)
+    weights = np.exp(positions[:, 0]) / np.exp(positions[:, 0]).sum()
+    assert particles.weights == pytest.approx(weights)
+    assert particles.mass == pytest.approx(1, abs=1e-14)
+    assert particles.mean() == pytest.approx(weights @ positions)
+    assert particles.covariance() == pytest.approx(np.cov(positions.T, aweights=weights, ddof=0))
+    assert particles.effective_sample_size == pytest.approx(1 / (weights**2).sum())
+    assert particles.expectation(lambda p: p[:, 1] ** 2) == pytest.approx(weights @ positions[:, 1] ** 2)
+    assert wfr.Particles(positions).effective_sample_size == pytest.approx(500)
+    assert particles.sample(10, rng=0).shape == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("positions", "log_weights", "message"),
+    [
+        (np.zeros(5), None, r"shape \(n, d\)"),
+        (np.zeros((0, 2)), None, "n > 0"),
+        (np.array([[0.0], [np.nan]]), None, "particle 1 has the position"),
+        (np.zeros((3, 1)), np.zeros(2), "there are 3 particles"),
+        (np.zeros((2, 1)), np.array([-np.inf, -np.inf]), "at least one weight must be positive"),
+        (np.zeros((2, 1)), np.array([0.0, np.nan]), "at least one weight must be positive"),
+    ],
+)
+def test_wrong_particles(positions, log_weights, message):
+    with pytest.raises(ValueError, match=message):
+        wfr.Particles(positions, log_weights)
