@@ -149,33 +149,25 @@ class _Run:
     times: np.ndarray
     dt: float
     records: dict[str, Record | Energy]
-    kept: np.ndarray  # numbers of the frames whose state is stored
+    kept: frozenset[int]  # numbers of the frames whose state is stored
     keep: str
     rng: np.random.Generator | None
     seed: str
     n_substeps: np.ndarray = field(init=False)
     sizes: np.ndarray = field(init=False)
+    steps_before: list[int] = field(init=False)  # that lead to each frame
     began: float = field(default_factory=time.perf_counter, init=False)
 
     def __post_init__(self) -> None:
         lengths = np.diff(self.times)
         self.n_substeps = np.ceil(lengths / self.dt * (1 - 1e-12)).astype(int).clip(1)
-        sizes = lengths / self.n_substeps
-        # rounding of the save times must not make intervals of the same length differ: a new dt costs
-        for i in range(1, len(sizes)):
-            same = np.abs(sizes[:i] - sizes[i]) <= 1e-11 * sizes[i]
-            if same.any():
-                sizes[i] = sizes[np.argmax(same)]
-        self.sizes = sizes
+        self.sizes = _merged(lengths / self.n_substeps)
+
+        self.steps_before = [0, *np.cumsum(self.n_substeps).tolist()]
 
     @property
     def n_steps(self) -> int:
-        return int(self.n_substeps.sum())
-
-    @property
-    def steps_before(self) -> list[int]:
-        """Steps that lead to each frame."""
-        return [0, *np.cumsum(self.n_substeps).tolist()]
+        return self.steps_before[-1]
 
     def fingerprint(self) -> str:
         """Hash of everything that determines the bits of the result."""
@@ -212,6 +204,18 @@ class _Run:
             "commit": storage.commit(),
             "wall_time": round(time.perf_counter() - self.began, 6),
         }
+
+
+def _merged(sizes: np.ndarray) -> np.ndarray:
+    """Step sizes with those made equal that differ by the rounding of the save times: a new dt costs."""
+    order = np.argsort(sizes, kind="stable")
+    ascending = sizes[order]
+    starts = np.flatnonzero(np.diff(ascending, prepend=-1.0) > 1e-11 * ascending)
+    first_in_time = np.minimum.reduceat(order, starts) if len(sizes) else order
+    group = np.searchsorted(starts, np.arange(len(sizes)), side="right") - 1
+    merged = np.empty_like(sizes)
+    merged[order] = sizes[first_in_time[group]]
+    return merged
 
 
 class _Frames:
@@ -322,26 +326,27 @@ def _prepare(
     generator = np.random.default_rng(rng) if flow.random else None
     seed = str(rng) if isinstance(rng, int) else "" if generator is None else json.dumps(generator.bit_generator.state)
     kept, keep_words = _kept_frames(keep, times)
-    run = _Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
     flow.check_energy(problem)
     _check_memory(flow, start, len(kept))
     _check_start(problem, start, times)
+    run = _Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
     _check_limits(run)
     return run
 
 
-def _kept_frames(keep: Any, times: np.ndarray) -> tuple[np.ndarray, str]:
+def _kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
     """Numbers of the frames to keep, and `keep` in words."""
     if isinstance(keep, str):
         if keep not in ("all", "last"):
             raise ValueError(f'keep must be "all", "last" or some of the save times, got {keep!r}')
-        return (np.arange(len(times)) if keep == "all" else np.array([len(times) - 1])), keep
+        return frozenset(range(len(times)) if keep == "all" else [len(times) - 1]), keep
     wanted = np.atleast_1d(np.asarray(keep, dtype=np.float64))
     nearest = np.abs(times[:, None] - wanted[None, :]).argmin(axis=0)
     missing = np.abs(times[nearest] - wanted) > 1e-9 * max(1.0, float(np.abs(times).max()))
     if missing.any():
         raise ValueError(f"keep has the time {wanted[missing][0]}, which is not among the save times t")
-    return np.unique(nearest), "times " + json.dumps(times[np.unique(nearest)].tolist())
+    kept = np.unique(nearest)
+    return frozenset(kept.tolist()), "times " + json.dumps(times[kept].tolist())
 
 
 def _named(record: Any) -> dict[str, Any]:

@@ -1,0 +1,671 @@
+"""The command line `wfr-pde`: list, run, solve, info.
+
+Exit codes: 0 done, 1 a check of an experiment failed, 2 bad input, 3 a device or an optional package is
+missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its traceback, as the
+option `--traceback` does for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from wfr_pde._version import __version__
+from wfr_pde.errors import BackendError, NumericalError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from wfr_pde.experiment import Experiment, Result
+    from wfr_pde.flows import Flow
+    from wfr_pde.grid import Grid
+    from wfr_pde.measures import Density
+    from wfr_pde.targets import Target
+
+DONE, CHECK_FAILED, BAD_INPUT, MISSING, NUMERICAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+BACKENDS = {"cpu": "numpy", "cuda": "cupy"}
+CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
+ROWS = 11  # of the table that `solve` prints
+OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw")
+
+EXAMPLES = {
+    "": """examples:
+  wfr-pde list
+  wfr-pde run galaxies --quick
+  wfr-pde solve --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o out.nc
+  wfr-pde COMMAND --help""",
+    "list": """examples:
+  wfr-pde list
+  wfr-pde list --json""",
+    "run": """examples:
+  wfr-pde run galaxies                         data, figures and checks into results/galaxies/<hash of knobs>
+  wfr-pde run galaxies --help                  its knobs and their defaults
+  wfr-pde run galaxies --quick                 the same in seconds, coarser
+  wfr-pde run splitting_order --n 64 --t-end 0.5
+  wfr-pde run my/experiment.py --dry-run""",
+    "solve": """\
+The flow is d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g) with g = log(mu/pi), where alpha is the
+transport rate and beta the reaction rate; with one of them 0 the other part runs alone. The scheme is a
+Strang splitting of FisherRao and SinkhornKernel, extrapolated to the order asked for.
+
+Without --dt, the step is the smallest that the cells resolve and that divides the save intervals: the error
+in time is then the smallest that this grid allows. A larger dt is faster.
+
+What is done is kept in OUT.partial while it runs; if it is stopped, the same command goes on from there.
+
+distributions (SPEC): gaussian(mean=-1, covariance=0.04), mixture(means=[[-2,0],[2,0]], weights=[.3,.7],
+  covariances=0.25), double_well(2), four_modes(), potential("x**4/4 - x**2"), ...
+
+examples:
+  wfr-pde solve --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
+  wfr-pde solve --target "mixture(means=[[-2,0],[2,0]], weights=[.3,.7], covariances=0.25)" \\
+      --start "gaussian(mean=[-2,0], covariance=0.16)" --t 0:5:51 --shape 128,96 --record kl,mass -o mix.nc
+  wfr-pde solve --potential "cos(x)" --start "potential('-3*cos(x)')" --lower 0 --upper 6.283185307179586 \\
+      --boundary periodic --t 0,0.5,1,2 --reaction-rate 0 -o ring.nc
+  wfr-pde solve ... --dry-run                  cells, steps, memory and time, without solving""",
+    "info": """examples:
+  wfr-pde info
+  wfr-pde info --json""",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ValueErrors, reported as all others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    words = _with_values_joined(list(sys.argv[1:] if argv is None else argv))
+    try:
+        args, rest = _parser().parse_known_args(words)
+        if rest and args.command is not _run:
+            raise ValueError(f"unknown argument {rest[0]!r} (see wfr-pde {args.name_of_command} --help)")
+        args.rest = rest
+        return args.command(args)
+    except KeyboardInterrupt as error:
+        print(f"wfr-pde: interrupted; {_notes(error) or 'nothing was saved'}", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, TypeError, MemoryError, OSError, BackendError, ImportError, NumericalError) as error:
+        if "--traceback" in words:
+            raise
+        message = " ".join(f"{error} {_notes(error)}".split()) or type(error).__name__
+        print(f"wfr-pde: error: {message}", file=sys.stderr)
+        if isinstance(error, BackendError | ImportError):
+            return MISSING
+        return NUMERICAL_FAILURE if isinstance(error, NumericalError) else BAD_INPUT
+
+
+def _notes(error: BaseException) -> str:
+    return " ".join(getattr(error, "__notes__", []))
+
+
+def _with_values_joined(words: list[str]) -> list[str]:
+    """`--lower -4,-4` as `--lower=-4,-4`: argparse takes a value with a leading minus for an option."""
+    joined: list[str] = []
+    for word in words:
+        is_value = re.match(r"-[^-]", word) and word != "-h" and not word.startswith("-o")
+        if is_value and joined and re.fullmatch(r"--[\w-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog="wfr-pde",
+        description="Ground-truth densities of Wasserstein-Fisher-Rao gradient flows on a grid.",
+        epilog=EXAMPLES[""],
+    )
+    parser.add_argument("--version", action="version", version=f"wfr-pde {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, options, summary in (
+        ("list", _list, None, "the experiments, one line each"),
+        ("run", _run, _run_options, "run an experiment: data, figures and checks into results/"),
+        ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
+        ("info", _info, None, "versions, backends, devices, threads, memory"),
+    ):
+        sub = commands.add_parser(
+            name, help=summary, description=summary, epilog=EXAMPLES[name], add_help=command is not _run
+        )
+        sub.set_defaults(command=command, name_of_command=name, parser=sub)
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        sub.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+        if options is not None:
+            options(sub)
+    return parser
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "wfr-pde run NAME [--knob value ...] [options]"
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="an experiment of `wfr-pde list`, or the path of a file"
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="show this message, and the knobs of NAME")
+    parser.add_argument("--quick", action="store_true", help="start from the experiment's quick knobs")
+    parser.add_argument("--dry-run", action="store_true", help="show knobs and directory, and run nothing")
+    parser.add_argument("--force", action="store_true", help="compute again what is stored already")
+    parser.add_argument(
+        "--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)"
+    )
+
+
+def _solve_options(parser: argparse.ArgumentParser) -> None:
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--potential", metavar="EXPR", help="V in x, y, z, w and r, where pi is proportional to exp(-V)"
+    )
+    target.add_argument("--target", metavar="SPEC", help="pi as a distribution")
+    add = parser.add_argument
+    add("--start", metavar="SPEC", required=True, help="the distribution at the first time")
+    add("--t", required=True, metavar="TIMES", help="save times: start:stop:number, or 0,0.5,2")
+    add("--transport-rate", type=float, default=1.0, metavar="ALPHA", help="default: %(default)s")
+    add("--reaction-rate", type=float, default=1.0, metavar="BETA", help="default: %(default)s")
+    add(
+        "--lower",
+        metavar="A,B,...",
+        help="lower corner of the box (default: a box that covers target and start)",
+    )
+    add("--upper", metavar="A,B,...", help="upper corner of the box")
+    add("--shape", metavar="N,M,...", help="cells per axis (default: 256 in 1D, 128 in 2D, 64 in 3D)")
+    add(
+        "--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis"
+    )
+    add(
+        "--max-cut",
+        type=float,
+        default=1e-6,
+        metavar="MASS",
+        help="mass that the box may cut off; 1 for real walls",
+    )
+    add("--dt", type=float, help="largest time step (default: the smallest that the cells resolve)")
+    add("--order", type=int, default=6, choices=(2, 4, 6, 8), help="order in time (default: %(default)s)")
+    add(
+        "--record",
+        default="kl,mean",
+        metavar="NAMES",
+        help="diagnostics at every save time (default: %(default)s)",
+    )
+    add("--device", default="cpu", choices=tuple(BACKENDS), help="default: %(default)s")
+    add("--seed", type=int, help="stored with the result (these flows draw no random numbers)")
+    add("-o", "--out", metavar="OUT.nc", help="the file to write; needed but for --dry-run")
+    add("--force", action="store_true", help="replace OUT.nc, and drop what a stopped run left")
+    add("--dry-run", action="store_true", help="show cells, steps, memory and time, and solve nothing")
+
+
+# list
+
+
+def _list(args: argparse.Namespace) -> int:
+    """`wfr-pde list`."""
+    from wfr_pde.experiment import description, find_experiments
+
+    found = {name: (path, description(path)) for name, path in find_experiments().items()}
+    if args.json:
+        _print_json(
+            [{"name": name, "description": text, "path": str(path)} for name, (path, text) in found.items()]
+        )
+        return DONE
+    width = max(map(len, found), default=0)
+    for name, (_, text) in found.items():
+        print(f"{name:{width}}  {text}")
+    if not found:
+        print("no experiments in the folder 'experiments'")
+    return DONE
+
+
+# run
+
+
+def _run(args: argparse.Namespace) -> int:
+    """`wfr-pde run`."""
+    if args.name is None:
+        if args.help:
+            args.parser.print_help()
+            return DONE
+        raise ValueError("run needs the NAME of an experiment (see wfr-pde list)")
+    from wfr_pde.experiment import load_experiment, run_experiment
+
+    experiment = load_experiment(args.name)
+    if args.help:
+        print(_knobs_help(args.parser, experiment))
+        return DONE
+    knobs = experiment.parse(_options(args.rest))
+    if args.dry_run:
+        return _dry_run_experiment(args, experiment, knobs)
+    try:
+        # what an experiment prints must not mix with JSON
+        with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
+            result = run_experiment(experiment, knobs, quick=args.quick, out=args.out, force=args.force)
+    except KeyboardInterrupt as error:
+        error.add_note(f"no data of {experiment.name} with these knobs were stored")
+        raise
+    if args.json:
+        _print_json({**result.content(), "directory": str(result.directory), "reused": result.reused})
+    else:
+        print(_summary(result))
+    return DONE if result.passed else CHECK_FAILED
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """`--n 64 --t-end=0.5 --flag` as name -> text."""
+    found: dict[str, str] = {}
+    name = None
+    for word in words:
+        if word.startswith("--"):
+            name, equals, text = word[2:].partition("=")
+            found[name] = text if equals else "true"
+            name = None if equals else name
+        elif name is not None:
+            found[name], name = word, None
+        else:
+            raise ValueError(f"unknown argument {word!r}: knobs are written as --name value")
+    return found
+
+
+def _knobs_help(parser: argparse.ArgumentParser, experiment: Experiment) -> str:
+    rows = [
+        (
+            "  " + knob.option,
+            knob.text(knob.default),
+            knob.text(experiment.quick.get(name, knob.default)),
+            knob.words,
+        )
+        for name, knob in experiment.knobs.items()
+    ]
+    knobs = _table([("  knob", "default", "quick", "is"), *rows])
+    return f"{experiment.name}: {experiment.description}\n\n{knobs}\n\n{parser.format_help()}"
+
+
+def _dry_run_experiment(args: argparse.Namespace, experiment: Experiment, knobs: dict[str, Any]) -> int:
+    values = experiment.values(knobs, args.quick)
+    directory = experiment.directory(values, args.out)
+    stored = experiment.stored(values, args.out)
+    seconds = None if stored is None else float(stored.attrs["wall_time"])
+    if args.json:
+        _print_json(
+            {"knobs": values, "directory": str(directory), "stored": stored is not None, "wall_time": seconds}
+        )
+        return DONE
+    print(f"{experiment.name}: {experiment.description}")
+    print("  knobs      " + _knobs_text(experiment, values))
+    print(f"  directory  {directory}")
+    is_reused = stored is not None and not args.force
+    print(f"  data       {'stored already, would be re-used' if is_reused else 'would be computed'}")
+    if seconds is not None:
+        print(f"  time       {_duration(seconds)} when they were computed")
+    return DONE
+
+
+def _knobs_text(experiment: Experiment, values: dict[str, Any]) -> str:
+    return (
+        " ".join(f"{name}={experiment.knobs[name].text(value)}" for name, value in values.items()) or "none"
+    )
+
+
+def _summary(result: Result) -> str:
+    """What a run shows at the end."""
+    how = "stored data, re-used (--force computes them again)" if result.reused else "computed"
+    took = _duration(float(result.data.attrs["wall_time"]))
+    lines = [
+        f"{result.experiment.name}: {result.experiment.description}",
+        "  knobs   " + _knobs_text(result.experiment, result.knobs),
+        f"  data    {result.directory / 'data.nc'}: {how}, {took}",
+        f"  figure  {result.directory / 'figure.png'}, figure.pdf",
+    ]
+    if result.checks:
+        rows = [
+            (f"  {check.name}", f"{check.value:.6g}", f"{check.expected:.6g} ± {check.tolerance:.2g}",
+             "pass" if check.passed else "FAIL")
+            for check in result.checks
+        ]  # fmt: skip
+        lines += ["", _table([("  check", "value", "expected", ""), *rows])]
+    return "\n".join(lines)
+
+
+# solve
+
+
+def _solve(args: argparse.Namespace) -> int:
+    """`wfr-pde solve`."""
+    import wfr_pde as wfr
+
+    out = _out_file(args)
+    start = wfr.targets.parse_distribution(args.start)
+    target = (
+        wfr.targets.parse_distribution(args.target)
+        if args.target
+        else wfr.Potential(args.potential, start.ndim)
+    )
+    rho = _grid(args, target, start).density(start)
+    flow = _flow(args.transport_rate, args.reaction_rate, args.order)
+    times = _times(args.t)
+    dt = chosen_dt(flow, wfr.KL(target), rho, times) if args.dt is None else args.dt
+    records = _records(args.record)
+    if args.dry_run:
+        return _dry_run_solve(args, target, flow, rho, times, dt)
+    if not args.json:
+        print(f"{flow!r}\n{rho.grid!r}\ndt = {dt:.6g}{_chosen(args)}")
+    partial = out.with_name(out.name + ".partial")
+    if args.force:
+        shutil.rmtree(partial, ignore_errors=True)
+    with _saying_what_was_saved(partial):
+        ds = wfr.solve(target, flow, rho, times, dt, record=records, out=partial, rng=args.seed)
+    wfr.storage.write_dataset(ds, out)
+    shutil.rmtree(partial)
+    if args.json:
+        values = {name: ds[name].values.tolist() for name in ("t", *records)}
+        _print_json(
+            {"path": str(out), **{key: ds.attrs[key] for key in ("dt", "n_steps", "wall_time")}, **values}
+        )
+    else:
+        print(f"\n{_solution_table(ds, list(records))}\n")
+        print(f"{out}: {ds.attrs['n_steps']} steps, {_duration(float(ds.attrs['wall_time']))}")
+    return DONE
+
+
+def _chosen(args: argparse.Namespace) -> str:
+    return " (chosen: the smallest that the cells resolve; a larger one is faster)" if args.dt is None else ""
+
+
+def _out_file(args: argparse.Namespace) -> Path:
+    """The file to write, checked before anything is computed."""
+    if args.out is None and not args.dry_run:
+        raise ValueError("solve needs a file to write, such as -o out.nc (or --dry-run)")
+    out = Path(args.out or "out.nc")
+    if out.suffix != ".nc":
+        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
+    if out.is_dir():
+        raise ValueError(f"-o {args.out} is a directory; give the name of a file that ends in .nc")
+    if out.exists() and not (args.force or args.dry_run):
+        raise ValueError(f"{args.out} exists: choose another name, or give --force to replace it")
+    return out
+
+
+@contextlib.contextmanager
+def _saying_what_was_saved(partial: Path) -> Iterator[None]:
+    """Add to an exception what a stopped run left on disk; drop it if that is nothing."""
+    from wfr_pde.storage import open_run
+
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, NumericalError) as error:
+        with contextlib.suppress(OSError):
+            t = float(open_run(partial)["t"][-1])
+            error.add_note(
+                f"the result up to t = {t:.6g} is in {partial}; the same command goes on from there"
+            )
+        raise
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Any] = float) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        one = "whole numbers such as 128 or 128,96" if kind is int else "numbers such as -4 or -4,-4"
+        raise ValueError(f"{option} must be {one}, got {text!r}") from None
+
+
+def _times(text: str) -> np.ndarray:
+    """`start:stop:number` as numpy.linspace has it, or times separated by commas."""
+    if ":" not in text:
+        return np.array(_numbers("--t", text))
+    try:
+        start, stop, number = text.split(":")
+        return np.linspace(float(start), float(stop), int(number))
+    except ValueError:
+        raise ValueError(
+            "--t must be start:stop:number such as 0:5:51 (51 times from 0 to 5), or times such as 0,0.5,2, "
+            f"got {text!r}"
+        ) from None
+
+
+def _grid(args: argparse.Namespace, target: Target, start: Target) -> Grid:
+    """The box asked for, or one that covers target and start."""
+    from wfr_pde.grid import Grid
+
+    d = start.ndim
+    shape = [CELLS.get(d, 16)] * d if args.shape is None else _numbers("--shape", args.shape, int)
+    boundary = args.boundary.split(",")
+    options: dict[str, Any] = {
+        "shape": shape * d if len(shape) == 1 else shape,
+        "boundary": boundary * d if len(boundary) == 1 else boundary,
+        "backend": BACKENDS[args.device],
+        "max_cut": args.max_cut,
+    }
+    if (args.lower is None) != (args.upper is None):
+        raise ValueError("--lower and --upper go together: give both corners of the box, or none")
+    if args.lower is None:
+        if "periodic" in boundary:
+            raise ValueError("a periodic axis needs its period: give the box with --lower and --upper")
+        return Grid.covering(target, start, **options)
+    corners = [_numbers("--lower", args.lower), _numbers("--upper", args.upper)]
+    lower, upper = (corner * d if len(corner) == 1 else corner for corner in corners)
+    return Grid(lower, upper, **options)
+
+
+def _flow(alpha: float, beta: float, order: int) -> Flow:
+    """The scheme: one part alone where the other has rate 0, else Strang, extrapolated to the order."""
+    from wfr_pde.flows import Extrapolated, FisherRao, SinkhornKernel, Strang
+
+    reaction, transport = FisherRao(beta), SinkhornKernel(alpha)
+    if alpha == 0 and beta == 0:
+        raise ValueError("--transport-rate and --reaction-rate are both 0: nothing would move")
+    if alpha == 0:
+        return reaction
+    flow = Strang(reaction, transport) if beta > 0 else transport
+    return flow if order == 2 else Extrapolated(flow, order)
+
+
+def chosen_dt(flow: Flow, energy: Any, like: Density, times: np.ndarray) -> float:
+    """The smallest dt that the flow can take and that divides the save intervals.
+
+    Each interval is cut into as many equal steps as the flow's limits allow; an interval shorter than one
+    such step makes the solver refuse it with the remedies. Without a limit it is the longest interval.
+    """
+    lengths = np.diff(times)
+    if len(lengths) == 0 or not (lengths > 0).all():
+        return 1.0  # no step is made, or the solver refuses the times
+    low = flow.limits(energy, like)[0]
+    if low == 0:
+        return float(lengths.max())
+    return float((lengths / np.floor(lengths / low * (1 + 1e-12)).clip(1)).max())
+
+
+def _records(text: str) -> dict[str, Any]:
+    """The functions of `wfr_pde.diagnostics` with these names."""
+    import inspect
+
+    from wfr_pde import diagnostics
+
+    known = {
+        name: function
+        for name, function in inspect.getmembers(diagnostics, inspect.isfunction)
+        if function.__module__ == diagnostics.__name__
+        and list(inspect.signature(function).parameters) == ["state", "energy"]
+    }
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--record has no diagnostic {name!r}; there are: {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _dry_run_solve(
+    args: argparse.Namespace, target: Target, flow: Flow, rho: Density, times: np.ndarray, dt: float
+) -> int:
+    """What a run would cost: refuses what `solve` refuses, and measures one step."""
+    from wfr_pde.solve import _prepare, estimated_memory
+
+    run = _prepare(target, flow, rho, times, dt, (), "all", args.seed)
+    seconds = 0.0
+    if run.n_steps:
+        prepared, step = _measured(flow, run.energy, rho, float(run.sizes[0]), float(times[0]))
+        changes = 1 + int(np.count_nonzero(np.diff(run.sizes)))
+        seconds = changes * prepared + run.n_steps * step
+    grid = rho.grid
+    memory, free = estimated_memory(flow, rho, len(times)), grid.backend.available_memory()
+    content = {
+        "flow": repr(flow), **grid.description(), "cells": grid.size, "dt": dt, "n_steps": run.n_steps,
+        "n_times": len(times), "memory_bytes": memory, "free_bytes": free, "seconds": seconds,
+    }  # fmt: skip
+    if args.json:
+        _print_json(content)
+        return DONE
+    box = " × ".join(f"[{low:.4g}, {high:.4g}]" for low, high in zip(grid.lower, grid.upper, strict=True))
+    rows = [
+        ("flow", repr(flow)),
+        ("box", f"{box}, {', '.join(grid.boundary)}"),
+        ("cells", f"{grid.size:,} ({' × '.join(map(str, grid.shape))})"),
+        ("dt", f"{dt:.6g}{_chosen(args)}"),
+        ("steps", f"{run.n_steps:,} over {len(times)} save times"),
+        ("memory", f"{_bytes(memory)} at most" + ("" if free is None else f" ({_bytes(free)} are free)")),
+        ("time", f"about {_duration(seconds)} (an estimate: one step measured, without records)"),
+    ]
+    print(_table(rows))
+    return DONE
+
+
+def _measured(flow: Flow, energy: Any, rho: Density, h: float, t: float) -> tuple[float, float]:
+    """Seconds to prepare a step, and for a step."""
+    clock = [time.perf_counter()]
+    step = flow.make_step(energy, rho, h)
+    state = step(rho, t)
+    clock.append(time.perf_counter())
+    float(step(state, t + h).log_values.sum())  # a number on the host: the device has finished
+    clock.append(time.perf_counter())
+    return clock[1] - clock[0], clock[2] - clock[1]
+
+
+def _solution_table(ds: xr.Dataset, names: list[str]) -> str:
+    """Some of the save times with their records, but for those too large for a line."""
+    rows = np.unique(np.linspace(0, ds.sizes["t"] - 1, ROWS).round().astype(int))
+    shown = [name for name in names if ds[name][0].size <= 4]
+    table = [("t", *shown)]
+    for i in rows:
+        table.append((f"{float(ds['t'][i]):.6g}", *(_entry(ds[name][i].values) for name in shown)))
+    return _table(table)
+
+
+def _entry(values: np.ndarray) -> str:
+    """A record at one time, as text on one line."""
+    if values.size == 1:
+        return f"{float(values.item()):.6g}"
+    return np.array2string(values, precision=5, suppress_small=True, separator=", ").replace("\n", "")
+
+
+# info
+
+
+def _info(args: argparse.Namespace) -> int:
+    """`wfr-pde info`."""
+    import importlib.metadata as metadata
+    import platform
+
+    from wfr_pde.backends.base import backend_names, get_backend
+    from wfr_pde.storage import commit, versions
+
+    backends: dict[str, str] = {}
+    for name in backend_names():
+        try:
+            backends[name] = get_backend(name).device
+        except BackendError as error:
+            backends[name] = f"not available: {error}"
+    optional = {}
+    for name in OPTIONAL:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            optional[name] = metadata.version(name)
+    more = {name: metadata.version(name) for name in ("matplotlib", "numba", "sympy", "h5py", "tqdm")}
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    memory = get_backend("numpy").available_memory()
+    limits = {
+        name: os.environ[name]
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        if name in os.environ
+    }
+    content: dict[str, Any] = {
+        "versions": {**versions(), **more, **optional},
+        "commit": commit() or None,
+        "platform": platform.platform(),
+        "backends": backends,
+        "blas": f"{blas['name']} {blas['version']}",
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "thread_limits": limits,
+        "free_memory_bytes": memory,
+        "missing_extras": [name for name in OPTIONAL if name not in optional],
+    }
+    if args.json:
+        _print_json(content)
+    else:
+        print(_info_text(content))
+    return DONE
+
+
+def _info_text(content: dict[str, Any]) -> str:
+    memory = content["free_memory_bytes"]
+    limits = ", ".join(f"{name}={value}" for name, value in content["thread_limits"].items())
+    rows = [
+        *content["versions"].items(),
+        ("commit", content["commit"] or "unknown"),
+        ("platform", content["platform"]),
+        *((f"backend {name}", text) for name, text in content["backends"].items()),
+        ("blas", content["blas"]),
+        ("threads", f"{content['cpus']} processors" + (f" ({limits})" if limits else "")),
+        ("memory", "unknown" if memory is None else f"{_bytes(memory)} are free"),
+        ("not installed", ", ".join(content["missing_extras"]) or "nothing"),
+    ]
+    return _table(rows)
+
+
+# output
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _print_json(content: Any) -> None:
+    """Strict JSON: numbers that are not finite become null."""
+    print(json.dumps(_strict(content), indent=2))
+
+
+def _strict(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _strict(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_strict(value) for value in content]
+    if isinstance(content, float | np.floating):
+        return float(content) if math.isfinite(content) else None
+    return int(content) if isinstance(content, np.integer) else content
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 2**30:.3g} GiB" if number >= 2**30 else f"{number / 2**20:.3g} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
