@@ -102,7 +102,10 @@ def test_log_density_is_normalised_and_right():
 def test_target_not_finite_names_the_place():
     grid = wfr.Grid([-1, -1], [1, 1], (8, 8), max_cut=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        for V, value in ((lambda x, y: np.log(x) + y, "nan"), (lambda x, y: np.where(x > 0.8, np.inf, 0 * y), "-inf")):
+        for V, value in (
+            (lambda x, y: np.log(x) + y, "nan"),
+            (lambda x, y: np.where(x > 0.8, np.inf, 0 * y), "-inf"),
+        ):
             with pytest.raises(ValueError, match=rf"log-density {value} at {{'x': .*'y': .*of 64 cells"):
                 grid.density(wfr.Potential(V))
 
@@ -110,7 +113,9 @@ def test_target_not_finite_names_the_place():
 def test_box_that_cuts_off_mass_names_it_and_the_box_that_would_do():
     with pytest.raises(ValueError, match=r"cuts off 0.0226 of the mass of the start .* would do") as error:
         wfr.Grid(-2, 8, 64).density(wfr.Gaussian(0, 1))
-    lower, upper = (float(part.split("]")[0]) for part in str(error.value).split("a box from [")[1].split("to [") if part)
+    lower, upper = (
+        float(part.split("]")[0]) for part in str(error.value).split("a box from [")[1].split("to [") if part
+    )
     wfr.Grid(lower, upper, 64).density(wfr.Gaussian(0, 1))
     with pytest.raises(ValueError, match="no mass|cuts off 1 of the mass"):
         wfr.Grid(40, 50, 64).density(wfr.Gaussian(0, 1))

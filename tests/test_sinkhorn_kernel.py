@@ -161,7 +161,10 @@ def test_a_start_thousands_of_nats_away_is_right_in_every_cell_by_blocks(mean, c
                 mean, covariance = gaussian_sinkhorn_step(precision, mean, covariance, time)
             else:
                 inverse = half * np.linalg.inv(covariance) + (1 - half) * precision
-                mean, covariance = np.linalg.solve(inverse, half * np.linalg.solve(covariance, mean)), np.linalg.inv(inverse)
+                mean, covariance = (
+                    np.linalg.solve(inverse, half * np.linalg.solve(covariance, mean)),
+                    np.linalg.inv(inverse),
+                )
     exact = grid.log_density(wfr.Gaussian(mean, covariance))
     away = (slice(n // 8, -n // 8),) * d
     # relative error of the density in cells down to e^-10,000; rounding of the logarithms gives 1e-11

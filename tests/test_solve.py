@@ -40,7 +40,9 @@ class Diffusion(Flow):
         scale = math.sqrt(2 * self.rate * dt)
 
         def step(state, rng):
-            return wfr.Particles(state.positions + scale * rng.standard_normal(state.positions.shape), state.log_weights)
+            return wfr.Particles(
+                state.positions + scale * rng.standard_normal(state.positions.shape), state.log_weights
+            )
 
         return step
 
@@ -117,7 +119,10 @@ def test_records(start):
     assert ds["mean"].dims == ("t", "axis")
     assert ds["mean"].attrs == {"long_name": "mean", "units": "length"}
     assert ds["kl"][0] == pytest.approx(0, abs=1e-13)  # an energy records its own value, whatever is solved
-    named = {"far": lambda state, energy: np.eye(2), "g_max": lambda state, energy: energy.log_ratio(state).max()}
+    named = {
+        "far": lambda state, energy: np.eye(2),
+        "g_max": lambda state, energy: energy.log_ratio(state).max(),
+    }
     ds = wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05, record=named)
     assert ds.far.dims == ("t", "far_0", "far_1")
     assert ds.g_max.dims == ("t",)
@@ -255,7 +260,10 @@ def distributions(draw, d):
     if kind == "well":
         return wfr.DoubleWell(draw(st.floats(0.1, 30)), stiffness=(draw(st.floats(0.5, 9)),) * (d - 1))
     names = "xyz"[:d]
-    terms = [f"{draw(st.floats(0.1, 5)):.3f}*({v} - {m:.3f})**{draw(st.sampled_from([2, 4]))}" for v, m in zip(names, mean, strict=True)]
+    terms = [
+        f"{draw(st.floats(0.1, 5)):.3f}*({v} - {m:.3f})**{draw(st.sampled_from([2, 4]))}"
+        for v, m in zip(names, mean, strict=True)
+    ]
     return wfr.Potential(" + ".join(terms) + draw(st.sampled_from(["", " + cos(3*x)", " - log(x)", " + abs(x)"])), ndim=d)  # fmt: skip
 
 

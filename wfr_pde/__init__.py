@@ -1,5 +1,6 @@
 """wfr_pde: ground-truth densities of Wasserstein-Fisher-Rao gradient flows on a grid."""
 
+from wfr_pde import exact
 from wfr_pde._version import __version__
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, NumericalError
@@ -51,6 +52,7 @@ __all__ = [
     "Strang",
     "Target",
     "__version__",
+    "exact",
     "open_run",
     "solve",
 ]

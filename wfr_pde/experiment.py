@@ -232,9 +232,9 @@ class Experiment:
         ValueError
             If there is no such knob, or its value has the wrong type.
         """
-        self._refuse_unknown(given)
-        defaults = {name: knob.default for name, knob in self.knobs.items()}
-        chosen = {**defaults, **(self.quick if quick else {}), **given}
+        changed = {**(self.quick if quick else {}), **given}
+        self._refuse_unknown(changed)
+        chosen = {name: knob.default for name, knob in self.knobs.items()} | changed
         return {name: self.knobs[name].check(value) for name, value in chosen.items()}
 
     def command(self, values: Mapping[str, Any]) -> str:

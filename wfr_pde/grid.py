@@ -130,9 +130,7 @@ class Grid:
         )
 
     @classmethod
-    def covering(
-        cls, *distributions: Target, shape: int | Sequence[int], tail: float = 1e-12, **options: Any
-    ) -> Grid:
+    def covering(cls, *distributions: Target, shape: int | Sequence[int], tail: float = 1e-12, **options: Any) -> Grid:
         """Grid on a box outside which every one of `distributions` has a mass below `tail`.
 
         Parameters

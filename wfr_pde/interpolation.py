@@ -15,9 +15,7 @@ DEGREE = 5
 _WRAPPED_CELLS = 12  # a quintic spline forgets its end conditions by a factor 0.43 per cell; 12 cells: 4e-5 of dx^6
 
 
-def _spline_axis(
-    centres: Array, edges: Array, values: Array, axis: int, periodic: bool
-) -> tuple[Array, Array, int]:
+def _spline_axis(centres: Array, edges: Array, values: Array, axis: int, periodic: bool) -> tuple[Array, Array, int]:
     """Knots, coefficients and degree of the spline along one axis."""
     if periodic:
         cells = min(_WRAPPED_CELLS, len(centres))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,9 +38,7 @@ class Density:
 
     def __post_init__(self) -> None:
         if self.log_values.shape != self.grid.shape:
-            raise ValueError(
-                f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}"
-            )
+            raise ValueError(f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}")
 
     def __repr__(self) -> str:
         return f"Density({self.grid!r})"
@@ -115,9 +113,7 @@ class Density:
 
     def mean(self) -> np.ndarray:
         """Mean (d,)."""
-        return np.array(
-            [np.sum(self._marginal_mass((k,)) * axis.centres) for k, axis in enumerate(self.grid.axes)]
-        )
+        return np.array([np.sum(self._marginal_mass((k,)) * axis.centres) for k, axis in enumerate(self.grid.axes)])
 
     def covariance(self) -> np.ndarray:
         """Covariance matrix (d, d)."""
@@ -209,7 +205,7 @@ class Density:
         log_values = self.grid.backend.asnumpy(self.log_values)
         bound = log_values
         for k, axis in enumerate(self.grid.axes):
-            mode = "wrap" if axis.periodic else "edge"
+            mode: Literal["wrap", "edge"] = "wrap" if axis.periodic else "edge"
             padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(self.ndim)], mode=mode)
             bound = np.maximum.reduce([np.take(padded, np.arange(s, s + axis.n), axis=k) for s in range(3)])
         envelope = np.exp(bound - log_values.max()).ravel()
@@ -307,7 +303,10 @@ class Particles:
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """What is stored of the state: name -> (dimensions, array)."""
-        return {"position": (("particle", "dim"), self.positions), "log_weight": (("particle",), self.log_weights)}
+        return {
+            "position": (("particle", "dim"), self.positions),
+            "log_weight": (("particle",), self.log_weights),
+        }
 
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """Nothing is stored of the space."""

@@ -105,12 +105,14 @@ def _resumed(run: _Run, directory: storage.RunDirectory | None) -> tuple[list[xr
         return [], 0, run.start
     if run.rng is not None:
         run.rng.bit_generator.state = json.loads(checkpoint.attrs["rng"])
-    return [storage.open_run(directory.path)], int(checkpoint.attrs["frame"]) + 1, run.start.from_variables(checkpoint)
+    return (
+        [storage.open_run(directory.path)],
+        int(checkpoint.attrs["frame"]) + 1,
+        run.start.from_variables(checkpoint),
+    )
 
 
-def _loop(
-    run: _Run, state: Any, first: int, directory: storage.RunDirectory | None, bar: Any
-) -> list[xr.Dataset]:
+def _loop(run: _Run, state: Any, first: int, directory: storage.RunDirectory | None, bar: Any) -> list[xr.Dataset]:
     """The frames from number `first` on, as segments; with a directory they are written as they come."""
     segments: list[xr.Dataset] = []
     steps: dict[float, Any] = {}
@@ -300,9 +302,7 @@ def _record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, n
     return ("t", *dims), values, attrs
 
 
-def _prepare(
-    problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, keep: Any, rng: Any
-) -> _Run:
+def _prepare(problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, keep: Any, rng: Any) -> _Run:
     """Check the input; everything that can be refused is refused here."""
     if isinstance(problem, Target):
         problem = KL(problem)
@@ -476,4 +476,3 @@ def _progress_bar(progress: bool | None, total: int, done: int) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, initial=done, unit="step", leave=False)
-

@@ -63,7 +63,9 @@ def commit() -> str:
     here = Path(__file__).parent
     try:
         tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "_version.py"], capture_output=True, check=False
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", "_version.py"],
+            capture_output=True,
+            check=False,
         )
         if tracked.returncode != 0:
             return ""

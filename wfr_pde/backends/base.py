@@ -60,7 +60,6 @@ def get_backend(backend: str | Backend) -> Backend:
         return backend
     if backend not in backend_names():
         raise BackendError(
-            f"there is no backend {backend!r} in this version of wfr_pde; "
-            f"use one of: {', '.join(backend_names())}"
+            f"there is no backend {backend!r} in this version of wfr_pde; use one of: {', '.join(backend_names())}"
         )
     return importlib.import_module(f"wfr_pde.backends.{backend}").backend()

@@ -204,7 +204,7 @@ class Extrapolated(_Composition):
     """
 
     flow: Flow
-    order: int = 4  # type: ignore[assignment]
+    order: int = 4
 
     def __post_init__(self) -> None:
         if self.order not in (4, 6, 8):

@@ -196,7 +196,9 @@ def _stencil(k: int) -> Array:
     return np.vstack([eye, -eye, *pairs])
 
 
-def _climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> tuple[Array, Array, Array, Bools]:
+def _climb(
+    f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float
+) -> tuple[Array, Array, Array, Bools]:
     """Local maxima of `f` from many starts at once: places (n, d), values (n,), steps (n, k, d), settled (n,).
 
     The rows of `steps` span the directions in which a start may move. They serve as stencil of a quadratic
@@ -542,7 +544,12 @@ def _climb_slices(f: LogDensity, axis: Ints, sign: Array, place: Array, x: Array
     # Take different ridges first, higher ones first among these.
     repeated = _repeated(flat, steps)
     best = np.argsort(repeated, axis=1, kind="stable")[:, :N_RIDGES]
-    flat, value, steps, repeated = flat[rows, best], value[rows, best], steps[rows, best], repeated[rows, best]
+    flat, value, steps, repeated = (
+        flat[rows, best],
+        value[rows, best],
+        steps[rows, best],
+        repeated[rows, best],
+    )
     log_mass = np.where(repeated, -np.inf, _slice_mass(f, flat, value, steps))
     return _Slices(
         place,
