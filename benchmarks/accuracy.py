@@ -11,7 +11,6 @@ is the peak of what Python and NumPy allocate in a run of one step, frames inclu
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import time

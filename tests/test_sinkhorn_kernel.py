@@ -11,7 +11,7 @@ CASES = {
     "gaussian": (wfr.Gaussian(0.3, 1.0), wfr.Grid(-9, 9, 120)),
     "double well": (wfr.DoubleWell(2.0), wfr.Grid(-2.7, 2.7, 100)),
     "steep double well": (wfr.DoubleWell(20.0), wfr.Grid(-3, 3, 128)),  # 1,280 nats
-    "periodic": (wfr.Potential(lambda x: 2 * np.cos(x) + np.sin(2 * x)), wfr.Grid(0, 2 * np.pi, 60, boundary="periodic")),
+    "periodic": (wfr.Potential(lambda x: 2 * np.cos(x * np.pi / 3.1)), wfr.Grid(0, 6.2, 60, boundary="periodic")),
     "correlated 2D": (wfr.Gaussian([0, 1], [[1, 0.6], [0.6, 0.7]]), wfr.Grid([-7, -6], [7, 7], (60, 72))),
     "mixture 2D": (wfr.GaussianMixture([[-2, 0], [2, 0]], [0.3, 0.7], 0.25), wfr.Grid([-6, -4.2], [6, 4.2], (64, 48))),
     "mixed boundaries": (

@@ -180,7 +180,7 @@ def test_progress_bar_only_where_wanted(start, capsys):
         ({"t": [[0, 1]]}, ValueError, "increasing save times"),
         ({"dt": 0}, ValueError, "dt must be a finite number > 0, got 0"),
         ({"dt": math.nan}, ValueError, "dt must be a finite number > 0"),
-        ({"dt": 1e-4}, ValueError, r"dt=0.0001 is too small .*larger dt \(at least 0.00333.*or a finer grid \(about 5.77"),
+        ({"dt": 1e-4}, ValueError, r"dt=0.0001 is too small .*larger dt \(at least 0.00333.*a finer grid \(about 5.77"),
         ({"t": [0, 0.1, 0.1001]}, ValueError, r"save times 0.0001 apart .*save times that .* divides"),
         ({"keep": "some"}, ValueError, '"all", "last" or some of the save times'),
         ({"keep": [0.07]}, ValueError, "the time 0.07, which is not among the save times"),
@@ -264,7 +264,8 @@ def distributions(draw, d):
         f"{draw(st.floats(0.1, 5)):.3f}*({v} - {m:.3f})**{draw(st.sampled_from([2, 4]))}"
         for v, m in zip(names, mean, strict=True)
     ]
-    return wfr.Potential(" + ".join(terms) + draw(st.sampled_from(["", " + cos(3*x)", " - log(x)", " + abs(x)"])), ndim=d)  # fmt: skip
+    more = draw(st.sampled_from(["", " + cos(3*x)", " - log(x)", " + abs(x)"]))
+    return wfr.Potential(" + ".join(terms) + more, ndim=d)
 
 
 @st.composite
@@ -274,12 +275,12 @@ def problems(draw):
     target, start = draw(distributions(d)), draw(distributions(d))
     boundary = draw(st.sampled_from(["no-flux", "periodic"]))
     if draw(st.booleans()):
-        grid = lambda: wfr.Grid.covering(target, start, shape=n, boundary=boundary)  # noqa: E731
+        grid = lambda: wfr.Grid.covering(target, start, shape=n, boundary=boundary)
     else:
         lower = draw(st.lists(st.floats(-30, 5), min_size=d, max_size=d))
         size = draw(st.floats(0.5, 60))
         cut = draw(st.sampled_from([1e-6, 1.0]))
-        grid = lambda: wfr.Grid(lower, [a + size for a in lower], n, boundary=boundary, max_cut=cut)  # noqa: E731
+        grid = lambda: wfr.Grid(lower, [a + size for a in lower], n, boundary=boundary, max_cut=cut)
     r, s = wfr.FisherRao(draw(st.floats(0, 20))), wfr.SinkhornKernel(draw(st.floats(0, 20)))
     flow = draw(st.sampled_from([wfr.Lie(s, r), wfr.Strang(r, s), wfr.Extrapolated(wfr.Strang(s, r), 6), s, r]))
     return target, start, grid, flow, draw(st.floats(1e-3, 5)), draw(st.integers(1, 4))

@@ -29,12 +29,12 @@ def convergence_table(
 ) -> xr.Dataset:
     """Run with each value of a knob, and measure errors and observed orders.
 
-    With a reference, the order of row i is log(error[i-1]/error[i]) / |log(value[i-1]/value[i])|: for an error
-    ~ dt^p, or ~ n^-p in a number n of cells or steps, it is p.
+    With a reference, the order of row i is log(error[i-1]/error[i]) / |log(value[i-1]/value[i])|: for an
+    error ~ dt^p, or ~ n^-p in a number n of cells or steps, it is p.
 
-    Without a reference the error of row i is the distance from row i to row i+1 (the last has none). For errors
-    ~ dt^p those distances are ~ |dt[i]^p - dt[i+1]^p|, and the order is the p that fits two neighbours; for values
-    with a constant ratio r that is log(error[i-1]/error[i]) / log r.
+    Without a reference the error of row i is the distance from row i to row i+1 (the last has none). For
+    errors ~ dt^p those distances are ~ |dt[i]^p - dt[i+1]^p|, and the order is the p that fits two
+    neighbours; for values with a constant ratio r that is log(error[i-1]/error[i]) / log r.
 
     Parameters
     ----------
@@ -82,14 +82,10 @@ def format_table(table: xr.Dataset) -> str:
     knob = str(table["error"].dims[0])
     rows = [(knob, "error", "order", "seconds")]
     for i in range(table.sizes[knob]):
-        value, error, order, seconds = (
-            float(table[name][i]) for name in (knob, "error", "order", "wall_time")
-        )
+        value, error, order, seconds = (float(table[name][i]) for name in (knob, "error", "order", "wall_time"))
         rows.append((f"{value:.6g}", _number(error, ".3e"), _number(order, ".2f"), f"{seconds:.3g}"))
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-    )
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def _number(value: float, form: str) -> str:
@@ -104,9 +100,7 @@ def _checked_values(knob: str, values: ArrayLike) -> np.ndarray:
         raise ValueError(f"the values of {knob} must be positive numbers, got {values!r}")
     steps = np.diff(array.astype(np.float64))
     if not ((steps > 0).all() or (steps < 0).all()):
-        raise ValueError(
-            f"the values of {knob} must go from coarse to fine, all rising or all falling, got {values!r}"
-        )
+        raise ValueError(f"the values of {knob} must go from coarse to fine, all rising or all falling, got {values!r}")
     return array
 
 
@@ -140,9 +134,7 @@ def _fitting_order(log_ratio: float, coarse: float, fine: float) -> float:
     from scipy.optimize import brentq
 
     def mismatch(p: float) -> float:
-        left = (
-            math.log(coarse / fine) if p == 0 else math.log(math.expm1(p * coarse) / -math.expm1(-p * fine))
-        )
+        left = math.log(coarse / fine) if p == 0 else math.log(math.expm1(p * coarse) / -math.expm1(-p * fine))
         return left - log_ratio
 
     largest = 50 / max(coarse, fine)

@@ -1,15 +1,15 @@
 """Records of a run: functions f(state, energy) -> number or array, evaluated at the save times.
 
-Throughout, mu is the state, pi the equilibrium of the energy, normalised on the grid, and g = log(mu/pi). What is a
-divergence is summed from terms that are >= 0 in every cell, so that it keeps its digits near equilibrium, and from
-logarithms, so that g = ±7000 does not overflow.
+Throughout, mu is the state, pi the equilibrium of the energy, normalised on the grid, and g = log(mu/pi).
+What is a divergence is summed from terms that are >= 0 in every cell, so that it keeps its digits near
+equilibrium, and from logarithms, so that g = ±7000 does not overflow.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -122,9 +122,7 @@ def fisher_information(state: Density, energy: Energy) -> float:
     g, _ = _log_ratio(state, energy)
     grid = state.grid
     host = grid.backend.asnumpy(g)
-    squares = sum(
-        derivative(axis.centres, axis.edges, host, k, axis.periodic) ** 2 for k, axis in enumerate(grid.axes)
-    )
+    squares = sum(derivative(axis.centres, axis.edges, host, k, axis.periodic) ** 2 for k, axis in enumerate(grid.axes))
     return _integral(state, state.values * grid.backend.asarray(np.asarray(squares)))
 
 
@@ -154,9 +152,9 @@ def entropy(state: Density, energy: Energy) -> float:
 def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     """Record of the mass nearest to each of some centres: an array (k,) that sums to one.
 
-    A cell belongs to the centre that its own centre is nearest to; one halfway between several is shared equally,
-    so that symmetric modes on a symmetric grid have equal masses. Where a boundary between centres cuts through
-    cells, the error is up to the mass of those cells.
+    A cell belongs to the centre that its own centre is nearest to; one halfway between several is shared
+    equally, so that symmetric modes on a symmetric grid have equal masses. Where a boundary between centres
+    cuts through cells, the error is up to the mass of those cells.
 
     Parameters
     ----------
@@ -184,9 +182,7 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     @described("mass nearest to each mode", dims=("mode",), name=name)
     def masses(state: Density | Particles, energy: Energy) -> np.ndarray:
         if array.shape[1] != state.ndim:
-            raise ValueError(
-                f"the centres are {array.shape[1]}-dimensional, but the state is {state.ndim}-dimensional"
-            )
+            raise ValueError(f"the centres are {array.shape[1]}-dimensional, but the state is {state.ndim}-dimensional")
         return state.expectation(shares)
 
     return masses

@@ -1,11 +1,12 @@
 """Closed forms that the solver can be held against.
 
-Notation: pi = N(b, A⁻¹) the target, mu_0 = N(m_0, C_0) the start, alpha the transport rate, beta the reaction rate.
+Notation: pi = N(b, A⁻¹) the target, mu_0 = N(m_0, C_0) the start, alpha the transport rate, beta the reaction
+rate.
 
-A transport step and a reaction step each move a covariance by a fractional linear map that fixes A⁻¹, so that the
-exact flow and every splitting have one form. Let x(A) and y be the transport and reaction exponents of the whole
-run (alpha A t and beta t / 2 for the exact flow), e = exp(-2 (x + y)), and r + q = 1 the shares of the reaction and
-of the transport, which tell the schemes apart. With the functions of A
+A transport step and a reaction step each move a covariance by a fractional linear map that fixes A⁻¹, so that
+the exact flow and every splitting have one form. Let x(A) and y be the transport and reaction exponents of
+the whole run (alpha A t and beta t / 2 for the exact flow), e = exp(-2 (x + y)), and r + q = 1 the shares of
+the reaction and of the transport, which tell the schemes apart. With the functions of A
 
     k11 = r + q e,    k12 = q (1 - e) A⁻¹,    k21 = r (1 - e) A,    k22 = q + r e,
 
@@ -51,8 +52,8 @@ def gaussian_flow(
 ) -> Gaussian | list[Gaussian]:
     """Wasserstein-Fisher-Rao flow from a Gaussian to a Gaussian.
 
-    It solves dm/dt = -(alpha I + beta C) A (m - b), dC/dt = alpha (2 I - A C - C A) + beta (C - C A C), by the
-    form at the head of this file with r = beta / (2 alpha a + beta) for an eigenvalue a of A.
+    It solves dm/dt = -(alpha I + beta C) A (m - b), dC/dt = alpha (2 I - A C - C A) + beta (C - C A C), by
+    the form at the head of this file with r = beta / (2 alpha a + beta) for an eigenvalue a of A.
 
     Crucinio and Pathiraja, arXiv:2511.18060, equations (3.1)-(3.6), have alpha = beta = 1 in a form that is
     singular where C_0 - A⁻¹ is; this one is not, whatever the covariances and whether or not they commute.
@@ -122,8 +123,8 @@ def gaussian_split(
     transport_rate, reaction_rate : float
         alpha, beta >= 0.
     transport : {"exact", "sinkhorn"}
-        Whether the transport parts are exact, or steps of `SinkhornKernel`, which take asinh(alpha a h) in place
-        of alpha a h, h the size of the part.
+        Whether the transport parts are exact, or steps of `SinkhornKernel`, which take asinh(alpha a h) in
+        place of alpha a h, h the size of the part.
 
     Raises
     ------
@@ -186,7 +187,7 @@ def _inverse_of_sum(covariance: Array, diagonal: Array) -> Array:
     """(C⁻¹ + D)⁻¹ of a positive definite C and a diagonal D >= 0, as L (I + L' D L)⁻¹ L' with C = L L'."""
     factor = np.linalg.cholesky((covariance + covariance.T) / 2)
     inner = np.eye(len(diagonal)) + (factor.T * diagonal) @ factor
-    return factor @ np.linalg.solve(inner, factor.T)
+    return np.asarray(factor @ np.linalg.solve(inner, factor.T))
 
 
 def gaussian_flow_by_ode(
@@ -197,11 +198,11 @@ def gaussian_flow_by_ode(
     reaction_rate: float = 1.0,
     start_time: float = 0.0,
 ) -> Gaussian:
-    """Wasserstein-Fisher-Rao flow to a Gaussian that may move, from the ordinary differential equations of its moments.
+    """Wasserstein-Fisher-Rao flow to a Gaussian that may move, by integrating the equations of its moments.
 
     With b and A those of the target at the time: dm/dt = -(alpha I + beta C) A (m - b) and
-    dC/dt = alpha (2 I - A C - C A) + beta (C - C A C), by the method of order 8 of Dormand and Prince (relative
-    tolerance 1e-13 per step; measured against `gaussian_flow`: 1e-12).
+    dC/dt = alpha (2 I - A C - C A) + beta (C - C A C), by the method of order 8 of Dormand and Prince
+    (relative tolerance 1e-13 per step; measured against `gaussian_flow`: 1e-12).
 
     Parameters
     ----------
@@ -264,9 +265,7 @@ def gaussian_kl(p: Gaussian, q: Gaussian) -> float:
     return float(0.5 * (np.sum(ratio**2) - p.ndim - 2 * np.linalg.slogdet(ratio)[1] + offset @ offset))
 
 
-def mixture_transport(
-    target: Gaussian, start: GaussianMixture, t: float, rate: float = 1.0
-) -> GaussianMixture:
+def mixture_transport(target: Gaussian, start: GaussianMixture, t: float, rate: float = 1.0) -> GaussianMixture:
     """Wasserstein flow (Ornstein-Uhlenbeck) of a mixture of Gaussians to a Gaussian: a mixture again.
 
     The flow is linear, so that every component moves by itself: mean b + e^{-rate A t} (m - b), covariance
@@ -302,8 +301,8 @@ def fisher_rao(target: Target, start: Target, t: float, rate: float = 1.0) -> Ta
     Returns
     -------
     Target
-        With an unnormalised log-density (put it on a grid to normalise it) and its score; a `Gaussian` between
-        Gaussians.
+        With an unnormalised log-density (put it on a grid to normalise it) and its score; a `Gaussian`
+        between Gaussians.
     """
     if isinstance(target, Gaussian) and isinstance(start, Gaussian):
         return gaussian_flow(target, start, float(t), 0.0, rate)
@@ -312,10 +311,10 @@ def fisher_rao(target: Target, start: Target, t: float, rate: float = 1.0) -> Ta
 
 
 def fisher_rao_kl(target: Target, start: Target, t: float, rate: float, grid: Grid) -> float:
-    """KL(mu_t|pi) in nats along the Fisher-Rao flow: s K'(s) - K(s), s = e^{-rate t}, by quadrature on a grid.
+    """KL(mu_t|pi) in nats along the Fisher-Rao flow: s K'(s) - K(s), s = e^{-rate t}, by quadrature.
 
-    K(s) = log E_pi e^{sY} with Y = log(mu_0/pi) generates the cumulants of Y under pi. The relative error is that
-    of Y however small the divergence is.
+    K(s) = log E_pi e^{sY} with Y = log(mu_0/pi) generates the cumulants of Y under pi. The relative error is
+    that of Y however small the divergence is.
 
     Parameters
     ----------

@@ -396,7 +396,7 @@ class Grid:
                 raise ValueError(
                     f"the cells are too wide for {what} {distribution!r}: along {axis.name}, {unresolved:.2g} of its "
                     f"mass is in features of standard deviation about {sd:.3g}, but the cells are {axis.dx:.3g} wide "
-                    f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells along {axis.name}, or a smaller box"
+                    f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, or a smaller box"
                 )
 
 

@@ -59,9 +59,6 @@ def _matched(reference: Any, other: Any) -> tuple[Any, Any]:
 
 def _differences(a: Grid, b: Grid) -> str:
     """What differs, in words."""
-    pairs = [
-        (name, getattr(a, name), getattr(b, name))
-        for name in ("shape", "boundary", "names", "lower", "upper")
-    ]
+    pairs = [(name, getattr(a, name), getattr(b, name)) for name in ("shape", "boundary", "names", "lower", "upper")]
     found = [f"{name} {one} and {two}" for name, one, two in pairs if one != two]
     return ", ".join(found) or "the cells have different edges"

@@ -172,5 +172,4 @@ def join_segments(segments: list[xr.Dataset]) -> xr.Dataset:
         parts = [segment[[name for name in segment.variables if dim in segment[name].dims]] for segment in segments]
         if parts[0].variables:
             joined = joined.drop_dims(dim).merge(xr.concat(parts, dim=dim), combine_attrs="override")
-    order = [name for name in segments[0].data_vars]
-    return joined[order].assign_attrs(segments[-1].attrs)
+    return joined[list(segments[0].data_vars)].assign_attrs(segments[-1].attrs)

@@ -1,0 +1,1 @@
+"""Transport: the Wasserstein part of the flow, one scheme per file."""
