@@ -119,11 +119,12 @@ def cases() -> list[Case]:
         Case("1D Gaussian from e^-200", wfr.Gaussian(0, 1), wfr.Gaussian(-10, 0.25), (-16, 8), 400, 1, 8, 16, gaussian),
         Case("the same", wfr.Gaussian(0, 1), wfr.Gaussian(-10, 0.25), (-16, 8), 400, 1, 6, 16, gaussian),
         Case("1D Gaussian from e^-7000, by blocks", wfr.Gaussian(0, 1), wfr.Gaussian(-10, 1 / 140), (-14, 8), 1600,
-             0.25, 8, 400, gaussian),
-        Case("2D correlated, rates 1 : 2, from e^-90", correlated, crossed, ([-11, -8], [8, 8]), (110, 96), 1, 8, 16,
+             0.1, 8, 160, gaussian, quick=False),
+        Case("2D correlated, rates 1 : 2, from e^-90", correlated, crossed, ([-11, -8], [8, 8]), (136, 118), 1, 8, 16,
              gaussian, 1.0, 2.0),
-        Case("3D correlated, from e^-70", wfr.Gaussian([0, 0, 0], np.linalg.inv(precision3)),
-             wfr.Gaussian([-4, 3, 0], [0.35, 0.3, 0.4]), ([-9, -8, -8], [8, 8.5, 8]), (56, 54, 48), 1, 8, 10, gaussian),
+        Case("3D correlated, from e^-73", wfr.Gaussian([0, 0, 0], np.linalg.inv(precision3)),
+             wfr.Gaussian([-2.6, 2.4, -2.5], [0.12, 0.14, 0.13]), ([-7, -7.3, -8], [7, 7.3, 8]), (84, 88, 96), 1, 8, 11,
+             gaussian, quick=False),
         Case("1D double well 2(x²-1)²", wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.04), (-2.7, 2.7), 128, 1, 8, 24, finer),
         Case("2D double well, L1 1e-6 in 0.15 s", well, wfr.Gaussian([-1, 0], 0.04), ([-2.5, -3], [2.5, 3]), 64, 0.5, 8,
              16, finer, max_cut=1e-4),
@@ -131,6 +132,8 @@ def cases() -> list[Case]:
              max_cut=1e-4),
         Case("3D mixture of 8, 64³", product(TWO_MODES, 3), wfr.Gaussian([-1.5] * 3, 0.3), ([-5] * 3, [5.6] * 3), 64,
              1, 6, 16, product_of_lines, quick=False),
+        Case("the same, 128³", product(TWO_MODES, 3), wfr.Gaussian([-1.5] * 3, 0.3), ([-5] * 3, [5.6] * 3), 128, 1, 6,
+             64, product_of_lines, quick=False),
     ]  # fmt: skip
 
 

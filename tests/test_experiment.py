@@ -326,7 +326,7 @@ def test_checks(folder, claim, value, passed):
     [
         ('"end": values', '"start": values', ValueError, "names 'end', .* those are: start"),
         ('"end": values[-1]', '"end": values', ValueError, "not a scalar variable .* none"),
-        ("    return xr.Dataset", "    return t\n    return xr.Dataset", TypeError, "return an xarray.Dataset"),
+        ("return xr.Dataset", "return t\n    xr.Dataset", TypeError, "must return an xarray.Dataset"),
         ("    return figure", "    return 3", TypeError, "must return a matplotlib Figure, got int"),
         ('{"note": "mine"}', '{"note": {}}', TypeError, "'note' of the Dataset is {}, .* json.dumps"),
         ('{"units": "1"}', '{"units": True}', TypeError, "attribute 'units' of y is True"),

@@ -215,9 +215,7 @@ t.{run}(out={out!r})
 @pytest.mark.parametrize("run", [grid_run, particle_run])
 def test_a_killed_run_is_readable_and_goes_on_to_the_same_bits(run, tmp_path):
     out = tmp_path / "run"
-    script = KILLED.format(
-        here=str(Path(__file__).parent), run=run.__name__, out=str(out), file="seg-000002.nc"
-    )
+    script = KILLED.format(here=str(Path(__file__).parent), run=run.__name__, out=str(out), file="seg-000002.nc")
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert wfr.open_run(out).sizes["t"] == 2

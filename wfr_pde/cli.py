@@ -103,6 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"wfr-pde: interrupted; {_notes(error) or 'nothing was saved'}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # the reader, such as `head`, has seen enough; what is flushed at exit must not fail either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except (ValueError, TypeError, MemoryError, OSError, BackendError, ImportError, NumericalError) as error:
         if "--traceback" in words:
             raise
@@ -164,9 +168,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="start from the experiment's quick knobs")
     parser.add_argument("--dry-run", action="store_true", help="show knobs and directory, and run nothing")
     parser.add_argument("--force", action="store_true", help="compute again what is stored already")
-    parser.add_argument(
-        "--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)"
-    )
+    parser.add_argument("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
 def _solve_options(parser: argparse.ArgumentParser) -> None:
@@ -187,9 +189,7 @@ def _solve_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--upper", metavar="A,B,...", help="upper corner of the box")
     add("--shape", metavar="N,M,...", help="cells per axis (default: 256 in 1D, 128 in 2D, 64 in 3D)")
-    add(
-        "--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis"
-    )
+    add("--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis")
     add(
         "--max-cut",
         type=float,
@@ -221,9 +221,7 @@ def _list(args: argparse.Namespace) -> int:
 
     found = {name: (path, description(path)) for name, path in find_experiments().items()}
     if args.json:
-        _print_json(
-            [{"name": name, "description": text, "path": str(path)} for name, (path, text) in found.items()]
-        )
+        _print_json([{"name": name, "description": text, "path": str(path)} for name, (path, text) in found.items()])
         return DONE
     width = max(map(len, found), default=0)
     for name, (_, text) in found.items():
@@ -302,9 +300,7 @@ def _dry_run_experiment(args: argparse.Namespace, experiment: Experiment, knobs:
     stored = experiment.stored(values, args.out)
     seconds = None if stored is None else float(stored.attrs["wall_time"])
     if args.json:
-        _print_json(
-            {"knobs": values, "directory": str(directory), "stored": stored is not None, "wall_time": seconds}
-        )
+        _print_json({"knobs": values, "directory": str(directory), "stored": stored is not None, "wall_time": seconds})
         return DONE
     print(f"{experiment.name}: {experiment.description}")
     print("  knobs      " + _knobs_text(experiment, values))
@@ -317,9 +313,7 @@ def _dry_run_experiment(args: argparse.Namespace, experiment: Experiment, knobs:
 
 
 def _knobs_text(experiment: Experiment, values: dict[str, Any]) -> str:
-    return (
-        " ".join(f"{name}={experiment.knobs[name].text(value)}" for name, value in values.items()) or "none"
-    )
+    return " ".join(f"{name}={experiment.knobs[name].text(value)}" for name, value in values.items()) or "none"
 
 
 def _summary(result: Result) -> str:
@@ -350,13 +344,7 @@ def _solve(args: argparse.Namespace) -> int:
     import wfr_pde as wfr
 
     out = _out_file(args)
-    start = wfr.targets.parse_distribution(args.start)
-    target = (
-        wfr.targets.parse_distribution(args.target)
-        if args.target
-        else wfr.Potential(args.potential, start.ndim)
-    )
-    rho = _grid(args, target, start).density(start)
+    target, rho = _problem(args)
     flow = _flow(args.transport_rate, args.reaction_rate, args.order)
     times = _times(args.t)
     dt = chosen_dt(flow, wfr.KL(target), rho, times) if args.dt is None else args.dt
@@ -374,13 +362,27 @@ def _solve(args: argparse.Namespace) -> int:
     shutil.rmtree(partial)
     if args.json:
         values = {name: ds[name].values.tolist() for name in ("t", *records)}
-        _print_json(
-            {"path": str(out), **{key: ds.attrs[key] for key in ("dt", "n_steps", "wall_time")}, **values}
-        )
+        _print_json({"path": str(out), **{key: ds.attrs[key] for key in ("dt", "n_steps", "wall_time")}, **values})
     else:
         print(f"\n{_solution_table(ds, list(records))}\n")
         print(f"{out}: {ds.attrs['n_steps']} steps, {_duration(float(ds.attrs['wall_time']))}")
     return DONE
+
+
+def _problem(args: argparse.Namespace) -> tuple[Target, Density]:
+    """The target, and the start on its grid."""
+    from wfr_pde.targets import Potential, parse_distribution
+
+    start = parse_distribution(args.start)
+    try:
+        target = parse_distribution(args.target) if args.target else Potential(args.potential, start.ndim)
+        return target, _grid(args, target, start).density(start)
+    except ValueError as error:
+        if "ndim" in str(error):
+            error.add_note(f"(--start is {start.ndim}-dimensional)")
+        if "Grid" in str(error):
+            error.add_note("(on the command line: --lower, --upper, --shape, --max-cut)")
+        raise
 
 
 def _chosen(args: argparse.Namespace) -> str:
@@ -411,9 +413,7 @@ def _saying_what_was_saved(partial: Path) -> Iterator[None]:
     except (KeyboardInterrupt, OSError, NumericalError) as error:
         with contextlib.suppress(OSError):
             t = float(open_run(partial)["t"][-1])
-            error.add_note(
-                f"the result up to t = {t:.6g} is in {partial}; the same command goes on from there"
-            )
+            error.add_note(f"the result up to t = {t:.6g} is in {partial}; the same command goes on from there")
         raise
 
 
@@ -501,6 +501,7 @@ def _records(text: str) -> dict[str, Any]:
         name: function
         for name, function in inspect.getmembers(diagnostics, inspect.isfunction)
         if function.__module__ == diagnostics.__name__
+        and not name.startswith("_")
         and list(inspect.signature(function).parameters) == ["state", "energy"]
     }
     names = [name.strip() for name in text.split(",") if name.strip()]

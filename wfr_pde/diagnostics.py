@@ -219,17 +219,17 @@ def _check_density(state: Any) -> None:
         )
 
 
-def _log_ratio(state: Density, energy: Energy) -> tuple[Any, Any]:
+def _log_ratio(density: Density, energy: Energy) -> tuple[Any, Any]:
     """g and log pi at the cell centres."""
-    _check_density(state)
-    log_pi = energy.log_equilibrium(state.grid)
-    return state.log_values - log_pi, log_pi
+    _check_density(density)
+    log_pi = energy.log_equilibrium(density.grid)
+    return density.log_values - log_pi, log_pi
 
 
-def _ratio_and_densities(state: Density, energy: Energy) -> tuple[Any, Any, Any]:
+def _ratio_and_densities(density: Density, energy: Energy) -> tuple[Any, Any, Any]:
     """g, mu and pi at the cell centres."""
-    g, log_pi = _log_ratio(state, energy)
-    return g, state.values, state.grid.backend.xp.exp(log_pi)
+    g, log_pi = _log_ratio(density, energy)
+    return g, density.values, density.grid.backend.xp.exp(log_pi)
 
 
 def _divergence(state: Density, weight: Any, other: Any, h: Any) -> Any:

@@ -101,9 +101,7 @@ class Knob:
         """
         try:
             if self.is_tuple:
-                return tuple(
-                    _parse_scalar(self.kind, part.strip()) for part in text.split(",") if part.strip()
-                )
+                return tuple(_parse_scalar(self.kind, part.strip()) for part in text.split(",") if part.strip())
             return _parse_scalar(self.kind, text.strip())
         except ValueError:
             raise ValueError(
@@ -359,21 +357,13 @@ def _executed(path: Path) -> tuple[types.ModuleType, str]:
 def _source_hash(tree: ast.Module) -> str:
     """Hash of the code without the docstring and what the data do not depend on."""
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-    return hashlib.sha256(
-        "\n".join(ast.unparse(node) for node in body if not _not_data(node)).encode()
-    ).hexdigest()
+    return hashlib.sha256("\n".join(ast.unparse(node) for node in body if not _not_data(node)).encode()).hexdigest()
 
 
 def _not_data(node: ast.stmt) -> bool:
     if isinstance(node, ast.FunctionDef):
         return node.name in NOT_DATA
-    targets = (
-        node.targets
-        if isinstance(node, ast.Assign)
-        else [node.target]
-        if isinstance(node, ast.AnnAssign)
-        else []
-    )
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return any(isinstance(target, ast.Name) and target.id in NOT_DATA for target in targets)
 
 
@@ -385,9 +375,7 @@ def _knobs(run: Callable[..., Any], path: Path) -> dict[str, Knob]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or default is parameter.empty:
             raise ValueError(f"run of {path} needs named parameters with defaults, but has {parameter}")
         if name in OPTIONS:
-            raise ValueError(
-                f"run of {path} has a knob {name!r}, which is an option of the command line: rename it"
-            )
+            raise ValueError(f"run of {path} has a knob {name!r}, which is an option of the command line: rename it")
         is_tuple = isinstance(default, tuple)
         kinds = {type(entry) for entry in (default if is_tuple else (default,))}
         if kinds == {int, float} or (kinds == {int} and parameter.annotation in (float, "float")):
@@ -408,9 +396,7 @@ def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
     if not isinstance(checks, dict):
         raise ValueError(f"CHECKS of {path} must be a dict name -> (expected, tolerance), got {checks!r}")
     for name, claim in checks.items():
-        pair = (
-            isinstance(claim, tuple) and len(claim) == 2 and all(isinstance(x, numbers.Real) for x in claim)
-        )
+        pair = isinstance(claim, tuple) and len(claim) == 2 and all(isinstance(x, numbers.Real) for x in claim)
         if not pair or not math.isfinite(claim[0]) or not claim[1] >= 0:
             raise ValueError(
                 f"CHECKS[{name!r}] of {path} must be (expected, tolerance), two numbers with tolerance >= 0, "
@@ -549,9 +535,7 @@ def _draw(experiment: Experiment, data: xr.Dataset, directory: Path) -> None:
 
     figure = experiment.figure(data)
     if not isinstance(figure, Figure):
-        raise TypeError(
-            f"figure of {experiment.name} must return a matplotlib Figure, got {type(figure).__name__}"
-        )
+        raise TypeError(f"figure of {experiment.name} must return a matplotlib Figure, got {type(figure).__name__}")
     storage.write_atomically(directory / "figure.png", lambda path: figure.savefig(path, dpi=200))
     # without a date the same data make the same bytes
     storage.write_atomically(

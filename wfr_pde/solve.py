@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Record = Callable[[Any, Energy], Any]
 MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
-WORKING_ARRAYS = 6  # arrays of the state's size that a run may hold besides the frames
+WORKING_ARRAYS = 8  # arrays of the state's size that a run may hold besides frames and prepared steps
 SECONDS_PER_SEGMENT = 10.0
 BYTES_PER_SEGMENT = 2**27
 
@@ -227,7 +227,7 @@ class _Frames:
         self.run, self.bytes, self.began = run, 0, time.perf_counter()
         self.numbers: list[int] = []
         self.kept: list[int] = []
-        self.states: list[dict[str, tuple[tuple[str, ...], np.ndarray]]] = []
+        self.states: dict[str, np.ndarray] = {}
         self.records: dict[str, list[np.ndarray]] = {name: [] for name in run.records}
         self.last: Any = None
         self.rng = ""
@@ -243,12 +243,20 @@ class _Frames:
         for name, value in values.items():
             self.records[name].append(value)
         if frame in self.run.kept:
-            self.kept.append(frame)
-            self.states.append(state.variables())
-            self.bytes += state.nbytes
+            self._keep(frame, state)
         self.numbers.append(frame)
         self.last = state
         self.rng = "" if self.run.rng is None else json.dumps(self.run.rng.bit_generator.state)
+
+    def _keep(self, frame: int, state: Any) -> None:
+        """Store a state, in arrays with room for all that may follow (memory is used as they are filled)."""
+        for name, (_, values) in state.variables().items():
+            if not self.kept:
+                room = sum(1 for number in self.run.kept if number >= frame)
+                self.states[name] = np.empty((room, *values.shape))
+            self.states[name][len(self.kept)] = values
+        self.kept.append(frame)
+        self.bytes += state.nbytes
 
     def due(self) -> bool:
         """Whether it is time to write."""
@@ -276,8 +284,8 @@ class _Frames:
             coordinates["t_kept"] = ("t_kept", run.times[self.kept], time_attrs)
         variables: dict[str, Any] = {}
         for name, (dims, example) in run.start.variables().items():
-            stack = np.stack([state[name][1] for state in self.states]) if self.states else example[None][:0]
-            variables[name] = ((frame_dim, *dims), stack, _state_attrs(name))
+            stored = self.states[name][: len(self.kept)] if self.kept else np.empty((0, *example.shape))
+            variables[name] = ((frame_dim, *dims), stored, _state_attrs(name))
         for name, values in self.records.items():
             variables[name] = _record_variable(name, run.records[name], np.stack(values))
         widths = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_width_")}

@@ -73,5 +73,8 @@ class KL(Energy):
         """The exact flow d_t mu = -mu (g - E_mu g): mu^s pi^(1-s) / Z with s = exp(-time)."""
         log_pi = self.log_equilibrium(state.grid)
         # written as a change of g, so that mu = pi stays put to the last bit
-        log_values = log_pi + math.exp(-time) * (state.log_values - log_pi)
-        return Density(state.grid, log_values).normalised()
+        log_values = state.log_values - log_pi
+        log_values *= math.exp(-time)
+        log_values += log_pi
+        log_values -= state.grid.log_integrate(log_values)
+        return Density(state.grid, log_values)

@@ -242,10 +242,13 @@ class Extrapolated(_Composition):
         def step(state: Density, t: float, rng: Any = None) -> Density:
             # combine the differences from the finest run: they are small, so that rounding is not amplified
             finest = runs[-1](state, t).log_values
-            correction = sum(
-                w * (run(state, t).log_values - finest) for w, run in zip(weights[:-1], runs[:-1], strict=True)
-            )
-            return Density(state.grid, finest + correction).normalised()
+            combined = finest * 1.0
+            for weight, run in zip(weights[:-1], runs[:-1], strict=True):
+                difference = run(state, t).log_values - finest
+                difference *= weight
+                combined += difference
+            combined -= state.grid.log_integrate(combined)
+            return Density(state.grid, combined)
 
         return step
 

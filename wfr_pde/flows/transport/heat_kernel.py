@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -81,15 +80,15 @@ class HeatKernel:
     """
 
     def __init__(self, grid: Grid, time: float) -> None:
-        self.grid = grid
-        self.log_matrices = [log_heat_kernel(axis, time) for axis in grid.axes]
+        self.grid, self.time = grid, time
         self._matrices = [
             grid.backend.asarray(np.exp(np.where(log_matrix < -FLUSH, -np.inf, log_matrix)))
-            for log_matrix in self.log_matrices
+            for log_matrix in (log_heat_kernel(axis, time) for axis in grid.axes)
         ]
+        self._blocks: dict[tuple[int, int], _Blocks] = {}
 
     def log_product(self, log_values: Any) -> Any:
-        """log(G exp(log_values)), right to rounding in every cell whatever the range of the values.
+        """log(G exp(log_values)), right to rounding in every cell whatever the range; overwrites `log_values`.
 
         One shift and plain matrix products where the range allows it; else axis by axis, by blocks.
         """
@@ -97,70 +96,72 @@ class HeatKernel:
         low, high = grid.min(log_values), grid.max(log_values)
         if float(high - low) <= PLAIN_RANGE:
             middle = 0.5 * (low + high)
-            product = xp.exp(log_values - middle)
+            log_values -= middle
+            product = xp.exp(log_values)
             for axis, matrix in enumerate(self._matrices):
                 product = grid.apply(matrix, product, axis)
-            return xp.log(product) + middle
-        for axis, log_matrix in enumerate(self.log_matrices):
+            product = xp.log(product)
+            product += middle
+            return product
+        for axis in range(grid.ndim):
             lines = xp.moveaxis(log_values, axis, -1)
-            flat = xp.reshape(lines, (-1, lines.shape[-1]))
-            flat = _blocked_log_product(log_matrix, flat, grid.backend)
+            flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
             log_values = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
         return log_values
 
+    def _blocked_log_product(self, axis: int, lines: Any) -> Any:
+        """The product along one axis for lines (m, n) of any range.
 
-def _blocked_log_product(log_matrix: np.ndarray, lines: Any, backend: Any) -> Any:
-    """log(exp(lines) @ exp(log_matrix).T) for lines (m, n) of any range.
+        Every pair of an input and an output block has a shift of its own. The result is checked: where a sum is
+        so small beside its shift that flushed terms could matter, those lines are done again with narrower
+        blocks; blocks of one cell are exact.
+        """
+        xp, n = self.grid.backend.xp, lines.shape[-1]
+        steepest = float(xp.max(xp.abs(lines[:, 1:] - lines[:, :-1])))
+        width = max(1, min(WIDEST_BLOCK, int(BLOCK_RANGE / max(steepest, 1e-300))))
+        width = 2 ** int(math.log2(width))  # few widths, so that their matrices can be kept
+        result = xp.empty_like(lines)
+        rows = max(1, CELLS_PER_CHUNK // n)
+        for start in range(0, lines.shape[0], rows):
+            stop = min(start + rows, lines.shape[0])
+            w = width
+            values, margin = self.blocks(axis, w).log_product(lines[start:stop, :])
+            while margin < 0 and w > 1:
+                w //= 2
+                values, margin = self.blocks(axis, w).log_product(lines[start:stop, :])
+            result[start:stop, :] = values
+        return result
 
-    Every pair of an input and an output block has a shift of its own. The result is checked: where a sum is so
-    small beside its shift that flushed terms could matter, those lines are done again with narrower blocks;
-    blocks of one cell are exact.
-    """
-    xp, n = backend.xp, log_matrix.shape[0]
-    steepest = float(xp.max(xp.abs(lines[:, 1:] - lines[:, :-1])))
-    width = max(1, min(WIDEST_BLOCK, int(BLOCK_RANGE / max(steepest, 1e-300))))
-    result = xp.empty_like(lines)
-    rows = max(1, CELLS_PER_CHUNK // n)
-    blocks = {width: _Blocks(log_matrix, width, backend)}
-    for start in range(0, lines.shape[0], rows):
-        stop = min(start + rows, lines.shape[0])
-        chunk, w = lines[start:stop, :], width
-        while True:
-            values, margin = blocks[w].log_product(chunk)
-            if w == 1 or margin >= 0:
-                break
-            w = max(1, w // 2)
-            if w not in blocks:
-                blocks[w] = _Blocks(log_matrix, w, backend)
-        result[start:stop, :] = values
-    return result
+    def blocks(self, axis: int, width: int) -> _Blocks:
+        """The kernel of an axis cut into blocks, made where it is first needed."""
+        if (axis, width) not in self._blocks:
+            log_matrix = log_heat_kernel(self.grid.axes[axis], self.time)
+            self._blocks[axis, width] = _Blocks(log_matrix, width, self.grid.backend)
+        return self._blocks[axis, width]
 
 
 class _Blocks:
     """A log-kernel cut into square blocks `width` cells wide, each with its own shift."""
 
     def __init__(self, log_matrix: np.ndarray, width: int, backend: Any) -> None:
-        self.xp, self.asarray = backend.xp, backend.asarray
-        self.n, self.width = log_matrix.shape[0], width
+        self.xp, self.n, self.width = backend.xp, log_matrix.shape[0], width
         self.count = -(-self.n // width)
         padded = np.full((self.count * width, self.n), -np.inf)
         padded[: self.n] = log_matrix
-        self.padded = padded.reshape(self.count, width, self.n)
-
-    def _columns(self) -> Iterator[tuple[slice, Any, Any]]:
-        """Per input block: its cells, the shifts per output block (count,), the scaled matrix (rows, cells)."""
-        for start in range(0, self.n, self.width):
-            cells = slice(start, min(start + self.width, self.n))
-            block = self.padded[:, :, cells]
-            shift = block.max(axis=(1, 2))
-            scaled = block - shift[:, None, None]
+        padded = padded.reshape(self.count, width, self.n)
+        # per input block: its cells, the shifts per output block (count,), the scaled matrix (cells, rows)
+        self.columns = []
+        for start in range(0, self.n, width):
+            cells = slice(start, min(start + width, self.n))
+            shift = padded[:, :, cells].max(axis=(1, 2))
+            scaled = padded[:, :, cells] - shift[:, None, None]
             matrix = np.exp(np.where(scaled < -BLOCK_FLUSH, -np.inf, scaled)).reshape(-1, scaled.shape[-1])
-            yield cells, self.asarray(shift), self.asarray(matrix)
+            self.columns.append((cells, backend.asarray(shift), backend.asarray(np.ascontiguousarray(matrix.T))))
 
     def log_product(self, lines: Any) -> tuple[Any, float]:
         """The product for lines (m, n), and by how many nats every sum stays clear of flushed terms."""
         xp = self.xp
-        columns = list(self._columns())
+        columns = self.columns
         tops = [xp.max(lines[:, cells], axis=1) for cells, _, _ in columns]
         top = tops[0][:, None] + columns[0][1][None, :]
         for (_, shift, _), block_top in zip(columns[1:], tops[1:], strict=True):
@@ -171,7 +172,7 @@ class _Blocks:
             values = xp.exp(lines[:, cells] - block_top[:, None])
             exponent = block_top[:, None] + shift[None, :] - top
             scale = xp.exp(xp.where(exponent < -BLOCK_FLUSH, -xp.inf, exponent))
-            part = xp.reshape(xp.matmul(values, xp.matrix_transpose(matrix)), (m, self.count, self.width))
+            part = xp.reshape(xp.matmul(values, matrix), (m, self.count, self.width))
             total = part * scale[:, :, None] + total
         total = xp.reshape(total, (m, -1))[:, : self.n]
         margin = -math.inf

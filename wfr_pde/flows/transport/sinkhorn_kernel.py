@@ -70,11 +70,14 @@ class SinkhornKernel(Flow):
             )
         kernel = HeatKernel(like.grid, self.rate * dt)
         log_s = 0.5 * energy.log_equilibrium(like.grid)
-        log_d = sinkhorn_scaling(kernel, log_s)
-        before, after = log_d - log_s, log_d + log_s
+        before = sinkhorn_scaling(kernel, log_s) - log_s  # log(d / s)
+        log_pi = energy.log_equilibrium(like.grid)
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
-            return Density(state.grid, kernel.log_product(state.log_values + before) + after)
+            log_values = kernel.log_product(state.log_values + before)
+            log_values += before
+            log_values += log_pi  # s d = (d / s) pi: one array to keep per step size
+            return Density(state.grid, log_values)
 
         return step
 
@@ -85,9 +88,9 @@ class SinkhornKernel(Flow):
         return RESOLUTION * max(axis.dx for axis in like.grid.axes) ** 2 / self.rate, math.inf
 
     def memory(self, like: Density) -> int:
-        """The kernels of all axes with their logarithms, and two scalings."""
+        """The kernels of all axes, plain and by blocks, and the scaling."""
         grid: Grid = like.grid
-        return 8 * (2 * sum(n * n for n in grid.shape) + 2 * grid.size)
+        return 8 * (3 * sum(n * n for n in grid.shape) + grid.size)
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_s: Any) -> Any:
@@ -109,7 +112,8 @@ def sinkhorn_scaling(kernel: HeatKernel, log_s: Any) -> Any:
     log_d = previous = xp.zeros_like(log_s)
     weight, best, stalled = 1.0, math.inf, 0
     for round_number in range(MAX_ROUNDS):
-        residual = log_s - log_d - kernel.log_product(log_d + log_s)
+        residual = log_s - log_d
+        residual -= kernel.log_product(log_d + log_s)
         error = float(grid.max(xp.abs(residual)))
         stalled = stalled + 1 if error >= best else 0
         best = min(best, error)

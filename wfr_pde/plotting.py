@@ -1,0 +1,356 @@
+"""Figures of stored data: every function takes a Dataset, as `solve` returns it, and returns a matplotlib Figure.
+
+Give `ax` to draw into a figure of your own, made inside ``with plotting.style():``; without it a figure as wide as
+a column is made. Labels come from the attributes `long_name` and `units`. Nothing here uses pyplot.
+
+    with plotting.style():
+        figure = plotting.new_figure(plotting.PAGE_WIDTH, 2.5)
+        left, right = figure.subplots(1, 2)
+        plotting.density_contours(ds, t=1.0, target=target, ax=left)
+        plotting.record(ds["kl"], ax=right).savefig("figure.pdf")
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets.base import Target
+
+COLUMN_WIDTH = 3.4  # inches: one of two columns
+PAGE_WIDTH = 7.0  # both
+
+# Colours of Okabe and Ito (2008), for every kind of colour vision, from dark to light in grey; as that alone does
+# not tell neighbours apart in print, dashes go with them.
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+COLOURS = ("#000000", BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 0.7)), (0, (7, 2)))
+MARKERS = ("o", "s", "^", "v", "D", "P", "X")
+GREY = "0.45"
+
+STYLE: dict[str, Any] = {
+    "axes.grid": True,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "figure.dpi": 150,
+    "figure.facecolor": "white",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same picture on every machine
+    "font.size": 8,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "xtick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.labelsize": 7.5,
+    "ytick.major.width": 0.6,
+}
+
+CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)  # contours enclose these shares of the mass
+SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "mu": "μ", "pi": "π"}
+
+
+def style() -> AbstractContextManager[None]:
+    """The style sheet, for a ``with`` block: paper widths, colours safe for every kind of colour vision."""
+    return matplotlib.rc_context(STYLE)
+
+
+def new_figure(width: float = COLUMN_WIDTH, height: float | None = None) -> Figure:
+    """An empty figure of a size in inches, laid out so that nothing overlaps; the height is 0.72 widths by default."""
+    return Figure(figsize=(width, 0.72 * width if height is None else height), layout="constrained")
+
+
+def label(variable: xr.DataArray) -> str:
+    """Axis label of a variable: its `long_name`, or name, and its `units` unless they are "1"."""
+    words = str(variable.attrs.get("long_name", variable.name or ""))
+    words = re.sub(rf"\b({'|'.join(SYMBOLS)})\b", lambda found: SYMBOLS[found[0]], words)
+    units = str(variable.attrs.get("units", "1"))
+    return words if units in ("1", "") else f"{words} ({units})"
+
+
+def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figure:
+    """Space-time image of a density in one dimension: time to the right, darker is denser.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x), or that variable
+    ax : matplotlib Axes, optional
+    """
+    log_density = _log_density(ds, ndim=1)
+    time, space = log_density.dims
+    with style():
+        ax = _axes(ax)
+        density = np.exp(log_density.transpose(space, time))
+        image = ax.pcolormesh(
+            log_density[time], log_density[space], density, cmap=_colours(BLUE), vmin=0, shading="nearest", rasterized=True
+        )
+        ax.grid(False)
+        ax.set(xlabel=label(log_density[time]), ylabel=label(log_density[space]))
+        _figure(ax).colorbar(image, ax=ax, label="density", pad=0.02)
+    return _figure(ax)
+
+
+def density_ridge(
+    ds: xr.Dataset | xr.DataArray, times: ArrayLike | None = None, target: Target | None = None, ax: Axes | None = None
+) -> Figure:
+    """Densities in one dimension at several times, one above the other, with the time beside each.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x), or that variable
+    times : array, optional
+        The nearest stored ones are drawn; six of them by default.
+    target : Target, optional
+        Drawn as a thin line behind each.
+    ax : matplotlib Axes, optional
+    """
+    log_density = _log_density(ds, ndim=1)
+    time, space = log_density.dims
+    stored = log_density[time].values
+    wanted = stored[np.linspace(0, len(stored) - 1, 6).astype(int)] if times is None else np.atleast_1d(np.asarray(times))
+    frames = np.unique([np.abs(stored - t).argmin() for t in wanted])
+    x, density = log_density[space].values, np.exp(log_density.values[frames])
+    offset = 0.45 * density.max()
+    goal = None if target is None else np.exp(_log_target(log_density[0], target).values)
+    with style():
+        ax = _axes(ax)
+        for k, frame in enumerate(frames):
+            base, layer = offset * k, 3 * (len(frames) - k)  # later ones stand behind
+            ax.fill_between(x, base, base + density[k], color=BLUE, alpha=0.25, linewidth=0, zorder=layer)
+            ax.plot(x, base + density[k], color=BLUE, linestyle="-", linewidth=1, zorder=layer + 1)
+            if goal is not None:
+                ax.plot(x, base + goal, color="black", linestyle=":", linewidth=0.8, zorder=layer + 2)
+            place = {"xy": (1, base), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            ax.annotate(f"t = {stored[frame]:.3g}", xytext=(3, 0), va="bottom", fontsize=7, **place)
+        ax.grid(False)
+        ax.spines["left"].set_visible(False)
+        ax.set(xlabel=label(log_density[space]), yticks=[], xlim=(x[0], x[-1]), ylim=(0, None))
+    return _figure(ax)
+
+
+def density_contours(
+    ds: xr.Dataset | xr.DataArray,
+    t: float | None = None,
+    target: Target | xr.DataArray | None = None,
+    ax: Axes | None = None,
+    colour: str = BLUE,
+) -> Figure:
+    """Density in two dimensions, shaded by the share of the mass inside, with the contours of the target.
+
+    The shades, from light to dark, end where the density encloses 99, 90, 75, 50 and 25 % of the mass: a narrow
+    density and a wide one are equally visible.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x, y), or that variable, or one frame of it (x, y)
+    t : float, optional
+        The nearest stored time is drawn; the last by default.
+    target : Target, or DataArray of its log-density (x, y), optional
+        Drawn as lines that enclose 99, 90 and 50 % of its mass.
+    ax : matplotlib Axes, optional
+    colour : str
+        Of the darkest shade.
+    """
+    log_density = _log_density(ds, ndim=2)
+    if log_density.ndim == 3:
+        time = log_density.dims[0]
+        log_density = log_density.isel({time: -1}) if t is None else log_density.sel({time: t}, method="nearest")
+    names = log_density.dims
+    x, y = (log_density[name].values for name in names)
+    with style():
+        ax = _axes(ax)
+        density, levels = _relative(log_density), _levels(log_density, CONTOUR_MASSES)
+        shades = _colours(colour)(np.linspace(0.12, 0.95, len(levels)))
+        ax.contourf(x, y, density.T, [*levels, 1.1], colors=shades)
+        if target is not None:
+            log_target = _log_target(log_density, target) if isinstance(target, Target) else target
+            goal = _relative(log_target.transpose(*names))
+            widths = {"colors": "black", "linewidths": 0.6, "linestyles": "solid"}
+            ax.contour(x, y, goal.T, _levels(log_target.transpose(*names), (0.99, 0.9, 0.5)), **widths)
+        ax.grid(False)
+        ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect="equal")
+    return _figure(ax)
+
+
+def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figure:
+    """A record against time; of a record with one more dimension, a line for each entry, named in the legend.
+
+    Parameters
+    ----------
+    variable : DataArray
+        With the dimension `t`, as ``ds["kl"]``.
+    ax : matplotlib Axes, optional
+    **line
+        Passed to matplotlib's plot: color, label, ...
+    """
+    if "t" not in variable.dims or variable.ndim > 2:
+        raise ValueError(
+            f"{variable.name!r} has the dimensions {variable.dims}: a record has t and at most one more; "
+            "choose the others with .sel(...)"
+        )
+    curves: Iterable[tuple[xr.DataArray, dict[str, Any]]] = [(variable, {})]
+    other = [dim for dim in variable.dims if dim != "t"]
+    if other:
+        entries = variable[other[0]].values
+        curves = [(variable.isel({other[0]: k}), {"label": str(entry)}) for k, entry in enumerate(entries)]
+    with style():
+        ax = _axes(ax)
+        for curve, named in curves:
+            ax.plot(curve["t"], curve, **{**named, **line})
+        ax.set(xlabel=label(variable["t"]), ylabel=label(variable))
+        if other:
+            ax.legend()
+    return _figure(ax)
+
+
+def convergence(
+    table: xr.Dataset, ax: Axes | None = None, *, names: Sequence[str] | None = None, fit: slice | None = None
+) -> Figure:
+    """Errors against a knob, with the observed orders in the legend and a line of every whole order beside.
+
+    Parameters
+    ----------
+    table : Dataset
+        Of `convergence_table`, or several joined along a first dimension: `error` (knob) or (scheme, knob). A
+        variable `eoc` (scheme) holds the orders; without it they are fitted.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Names of the curves; by default the coordinate of the first dimension.
+    fit : slice, optional
+        Range of the knob for fitted orders, as in ``table.sel(dt=fit)``: all by default.
+    """
+    error = table["error"]
+    knob = str(error.dims[-1])
+    curves = error.values.reshape(-1, error.sizes[knob])
+    words = [str(name) for name in (error[error.dims[0]].values if error.ndim > 1 else [""])] if names is None else names
+    values = table[knob].values.astype(float)
+    orders = np.atleast_1d(table["eoc"].values) if "eoc" in table else fitted_orders(table, fit)
+    with style():
+        ax = _axes(ax)
+        for k, (curve, name, order) in enumerate(zip(curves, words, orders, strict=True)):
+            text = f"{name}: {order:.2f}" if name else f"order {order:.2f}"
+            ax.loglog(values, curve, marker=MARKERS[k % len(MARKERS)], label=text)
+        _reference_slopes(ax, values, curves, orders)
+        ax.set(xlabel=label(table[knob]), ylabel=label(error))
+        ax.legend(title="observed order" if any(words) else None)
+    return _figure(ax)
+
+
+def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.0) -> np.ndarray:
+    """Orders by least squares of log error against log knob, over the errors above `floor`; NaN for fewer than two.
+
+    Parameters
+    ----------
+    table : Dataset
+        As for `convergence`.
+    fit : slice, optional
+        Range of the knob.
+    floor : float
+        Rounding: smaller errors are left out.
+    """
+    error = table["error"] if fit is None else table["error"].sel({table["error"].dims[-1]: fit})
+    h = error[error.dims[-1]].values.astype(float)
+    orders = []
+    for curve in error.values.reshape(-1, len(h)):
+        good = np.isfinite(curve) & (curve > floor)
+        slope = np.polyfit(np.log(h[good]), np.log(curve[good]), 1)[0] if good.sum() > 1 else np.nan
+        orders.append(abs(slope))  # an error falls with dt, and with the number of cells
+    return np.array(orders)
+
+
+def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: np.ndarray) -> None:
+    """A thin line of every whole order through the finest point of the first curve that has it."""
+    sign = 1 if values[0] > values[-1] else -1  # dt falls towards the finest, a number of cells rises
+    drawn: set[int] = set()
+    low, high = np.nanmin(curves[curves > 0]), np.nanmax(curves)
+    for curve, order in zip(curves, orders, strict=True):
+        good = np.isfinite(curve) & (curve > 0)
+        if not np.isfinite(order) or round(order) in drawn or not good.any():
+            continue
+        drawn.add(round(order))
+        middle = np.flatnonzero(good)[good.sum() // 2]
+        line = curve[middle] * (values / values[middle]) ** (sign * round(order))
+        line[(line < low / 2) | (line > 2 * high)] = np.nan
+        # a little below the curve, so that both are seen
+        ax.loglog(values, 0.6 * line, color=GREY, linestyle="-", linewidth=0.5, zorder=1)
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return new_figure().subplots() if ax is None else ax
+
+
+def _figure(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True) if hasattr(ax.figure, "get_figure") else ax.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _log_density(ds: xr.Dataset | xr.DataArray, ndim: int) -> xr.DataArray:
+    """The log-density of a Dataset, if it has `ndim` space dimensions."""
+    log_density = ds["log_density"] if isinstance(ds, xr.Dataset) else ds
+    space = [dim for dim in log_density.dims if dim not in ("t", "t_kept")]
+    if len(space) != ndim or (ndim == 1 and log_density.ndim != 2):
+        raise ValueError(
+            f"log_density has the dimensions {log_density.dims}, but this figure is of a density in {ndim} dimension"
+            f"{'s' if ndim > 1 else ''}{' at several times' if ndim == 1 else ''}"
+        )
+    return log_density
+
+
+def _log_target(frame: xr.DataArray, target: Target) -> xr.DataArray:
+    """Log-density of the target where `frame` has its values, normalised there."""
+    names = frame.dims
+    points = np.stack(np.meshgrid(*(frame[name].values for name in names), indexing="ij"), axis=-1)
+    values = target.log_density(points)
+    values = values - values.max()
+    return frame.copy(data=values - np.log(np.sum(np.exp(values) * _cell_volumes(frame))))
+
+
+def _cell_volumes(frame: xr.DataArray) -> np.ndarray:
+    volumes = np.ones(())
+    for name in frame.dims:
+        volumes = volumes[..., None] * np.gradient(frame[name].values)
+    return volumes
+
+
+def _relative(log_density: xr.DataArray) -> np.ndarray:
+    """The density divided by its largest value."""
+    return np.exp(log_density.values - log_density.values.max())
+
+
+def _levels(log_density: xr.DataArray, masses: Sequence[float]) -> list[float]:
+    """Values of the relative density whose contours enclose the given shares of the mass, rising."""
+    density = _relative(log_density).ravel()
+    mass = density * np.broadcast_to(_cell_volumes(log_density), log_density.shape).ravel()
+    order = np.argsort(density)[::-1]
+    enclosed = np.cumsum(mass[order]) / mass.sum()
+    # interpolated, so that few cells do not make steps; strictly rising, as matplotlib wants it
+    levels = np.interp(masses, enclosed, density[order])
+    return [float(level) + 1e-12 * k for k, level in enumerate(levels)]
+
+
+def _colours(dark: str) -> LinearSegmentedColormap:
+    """White to a colour, then somewhat darker: even steps in grey too."""
+    darker = tuple(0.55 * part for part in to_rgb(dark))
+    return LinearSegmentedColormap.from_list("shades", ["white", dark, darker])
