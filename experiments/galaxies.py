@@ -92,8 +92,8 @@ def summary(runs, doubled, record, posterior, grid, barrier) -> xr.Dataset:
     ds["frame_mass"] = ("frame", "mode"), np.stack([state.mass for state in states])
     ds["log_target"] = ("m1", "m2"), grid.density(posterior).log_values
     ds = ds.assign_coords(
-        m1=("m1", grid.axes[0].centres, {"long_name": "mean m₁", "units": "1000 km/s"}),
-        m2=("m2", grid.axes[1].centres, {"long_name": "mean m₂", "units": "1000 km/s"}),
+        m1=("m1", grid.axes[0].centres, {"long_name": "m₁", "units": "1000 km/s"}),
+        m2=("m2", grid.axes[1].centres, {"long_name": "m₂", "units": "1000 km/s"}),
         mode=list(LABELLINGS),
         frame_flow=("frame", [name for name, _ in frames]),
         frame_t=("frame", [float(state.t) for state in states]),
@@ -124,33 +124,39 @@ def summary(runs, doubled, record, posterior, grid, barrier) -> xr.Dataset:
 
 def figure(ds):
     colours = {"start": "0.35", "W": plotting.VERMILION, "FR": plotting.GREEN, "WFR": plotting.BLUE}
-    lines = {"W": "--", "FR": "-.", "WFR": "-"}
+    dashes = {"W": "--", "FR": "-.", "WFR": "-"}
 
     def draw_map(ax, frame):
         name, t = str(frame.frame_flow.values), float(frame.frame_t)
         plotting.density_contours(frame.log_density, target=ds.log_target, ax=ax, colour=colours[name])
         ax.axline((20, 20), slope=1, color="0.6", linestyle=":", linewidth=0.8, zorder=0)
-        ax.set(xlim=(13.5, 27.5), ylim=(13.5, 27.5), xticks=[15, 20, 25], yticks=[15, 20, 25])
+        ax.set(xlim=(13, 29), ylim=(13, 29), xticks=[15, 20, 25], yticks=[15, 20, 25])
         ax.set_title(f"{name}, t = {t:.0f}", color=colours[name])
-        for share, x, y in zip(frame.frame_mass.values, (0.05, 0.95), (0.93, 0.05), strict=True):
-            side = {"ha": "left", "va": "top"} if x < 0.5 else {"ha": "right", "va": "bottom"}
-            ax.text(x, y, f"{100 * share:.0f} %", transform=ax.transAxes, weight="bold", **side)
-        return ax
+        ax.text(0.04, 0.96, f"{100 * frame.frame_mass[0]:.0f} %", transform=ax.transAxes, ha="left", va="top")
+        ax.text(0.96, 0.05, f"{100 * frame.frame_mass[1]:.0f} %", transform=ax.transAxes, ha="right", va="bottom")
 
-    def draw_lines(ax, variable):
-        for name in ("W", "FR", "WFR"):
+    def draw_lines(ax, variable, level, places):
+        for name, (x, y) in places.items():
             curve = variable.sel(flow=name).dropna("t")
-            plotting.record(curve, ax=ax, color=colours[name], linestyle=lines[name], linewidth=1.8)
-        ax.set(xscale="log", xlim=(0.1, float(ds.t[-1])))
-        return ax
+            plotting.record(curve, ax=ax, color=colours[name], linestyle=dashes[name], linewidth=1.8)
+            ax.text(x, y, name, color=colours[name], weight="bold", ha="center", va="center")
+        ax.axhline(level, color="0.5", linestyle=":", linewidth=0.9, zorder=1)
+        ax.set(xscale="log", xlim=(0.1, max(100.0, float(ds.t[-1]))))
+        ax.xaxis.set_major_formatter("{x:g}")
 
     with plotting.style():
-        fig = plotting.new_figure(plotting.PAGE_WIDTH, 4.1)
-        top, bottom = fig.subfigures(2, 1, height_ratios=(1, 1.15))
-        maps = top.subplots(1, ds.sizes["frame"], sharex=True, sharey=True)
-        for k, ax in enumerate(maps):
-            draw_map(ax, ds.isel(frame=k)).label_outer()
+        fig = plotting.new_figure(plotting.PAGE_WIDTH, 4.4)
+        fig.get_layout_engine().set(w_pad=0.06, h_pad=0.05)
+        fig.suptitle("Two group means of 82 galaxies: WFR finds both labellings, W stays in one", weight="bold")
+        top, bottom = fig.subfigures(2, 1, height_ratios=(1, 1.2))
+        for k, ax in enumerate(top.subplots(1, ds.sizes["frame"], sharex=True, sharey=True)):
+            draw_map(ax, ds.isel(frame=k))
+            ax.label_outer()
         left, right = bottom.subplots(1, 2)
-        draw_lines(left, ds["mass"].isel(mode=0)).set_ylim(0.45, 1.03)
-        draw_lines(right, ds["kl"]).set(yscale="log", ylim=(1e-6, 30))
+        draw_lines(left, ds["mass"].isel(mode=0), 0.5, {"WFR": (1.7, 0.75), "FR": (8.5, 0.75), "W": (60, 0.95)})
+        left.set(ylim=(0.45, 1.03), ylabel="mass in the first labelling", title="Crossing takes W thousands of time units")
+        left.text(0.12, 0.51, "½: the posterior", color="0.35", va="bottom")
+        draw_lines(right, ds["kl"], np.log(2), {"WFR": (2.4, 1e-3), "FR": (14, 1e-3), "W": (60, 0.2)})
+        right.set(yscale="log", ylim=(1e-6, 50), title="W is stuck at one labelling: KL = log 2")
+        right.text(0.12, 0.5, "log 2", color="0.35", va="top")
     return fig

@@ -515,9 +515,9 @@ def _dry_run_solve(
     args: argparse.Namespace, target: Target, flow: Flow, rho: Density, times: np.ndarray, dt: float
 ) -> int:
     """What a run would cost: refuses what `solve` refuses, and measures one step."""
-    from wfr_pde.solve import _prepare, estimated_memory
+    from wfr_pde.solve import prepare, estimated_memory
 
-    run = _prepare(target, flow, rho, times, dt, (), "all", args.seed)
+    run = prepare(target, flow, rho, times, dt, (), "all", args.seed)
     seconds = 0.0
     if run.n_steps:
         prepared, step = _measured(flow, run.energy, rho, float(run.sizes[0]), float(times[0]))

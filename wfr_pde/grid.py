@@ -297,8 +297,8 @@ class Grid:
         if not math.isfinite(float(log_mass)):
             raise ValueError(f"{what} {distribution!r} has a mass of e^{float(log_mass)} in the box")
         log_values -= log_mass
-        self._check_cut(log_values, float(log_mass), distribution, what)
         self._check_resolved(log_values, distribution, what)
+        self._check_cut(log_values, float(log_mass), distribution, what)
         return log_values
 
     def density(self, distribution: Target) -> Density:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.interpolate import NdBSpline, make_interp_spline
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -23,6 +22,8 @@ def _spline_axis(centres: Array, edges: Array, values: Array, axis: int, periodi
         centres = np.concatenate([centres[-cells:] - length, centres, centres[:cells] + length])
         index = np.arange(-cells, values.shape[axis] + cells) % values.shape[axis]
         values = np.take(values, index, axis=axis)
+    from scipy.interpolate import make_interp_spline  # here, as it takes 0.1 s to import
+
     degree = min(DEGREE, len(centres) - 1)
     degree -= 1 - degree % 2 if degree > 1 else 0  # odd degrees are the stable ones
     spline = make_interp_spline(centres, values, k=degree, axis=axis)
@@ -45,6 +46,8 @@ class TensorSpline:
     def __init__(
         self, centres: Sequence[Array], edges: Sequence[Array], values: ArrayLike, periodic: Sequence[bool]
     ) -> None:
+        from scipy.interpolate import NdBSpline
+
         coefficients = np.asarray(values, dtype=np.float64)
         knots, degrees = [], []
         for axis, (centre, edge, wraps) in enumerate(zip(centres, edges, periodic, strict=True)):
@@ -87,9 +90,9 @@ class TensorSpline:
 
 def derivative(centres: Array, edges: Array, values: ArrayLike, axis: int, periodic: bool) -> Array:
     """Derivative along one axis, at the cell centres, of the spline of degree 5 through `values`."""
-    values = np.asarray(values, dtype=np.float64)
-    knots, coefficients, degree = _spline_axis(centres, edges, values, axis, periodic)
     from scipy.interpolate import BSpline
 
+    values = np.asarray(values, dtype=np.float64)
+    knots, coefficients, degree = _spline_axis(centres, edges, values, axis, periodic)
     spline = BSpline(knots, np.moveaxis(coefficients, axis, 0), degree)
     return np.moveaxis(spline(centres, nu=1), 0, axis)

@@ -14,6 +14,7 @@ from wfr_pde.grid import Grid
 from wfr_pde.interpolation import TensorSpline
 
 Rng = int | np.random.Generator | None
+ROUNDING = 1e-13
 ENVELOPE = 1.25  # a density between cell centres stays below this times its highest neighbour, where resolved
 
 
@@ -265,9 +266,11 @@ class Particles:
         top = log_weights.max()
         if not np.isfinite(top) or np.isnan(log_weights).any():
             raise ValueError(f"the largest log-weight is {top}: at least one weight must be positive, all finite")
-        log_weights = log_weights - top
+        log_sum = np.log(np.sum(np.exp(log_weights - top)))
+        if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
+            log_weights = (log_weights - top) - log_sum
         object.__setattr__(self, "positions", positions)
-        object.__setattr__(self, "log_weights", log_weights - np.log(np.sum(np.exp(log_weights))))
+        object.__setattr__(self, "log_weights", log_weights)
 
     def __repr__(self) -> str:
         return f"Particles(n={len(self.positions)}, d={self.ndim})"

@@ -103,7 +103,13 @@ def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figu
         ax = _axes(ax)
         density = np.exp(log_density.transpose(space, time))
         image = ax.pcolormesh(
-            log_density[time], log_density[space], density, cmap=_colours(BLUE), vmin=0, shading="nearest", rasterized=True
+            log_density[time],
+            log_density[space],
+            density,
+            cmap=_colours(BLUE),
+            vmin=0,
+            shading="nearest",
+            rasterized=True,
         )
         ax.grid(False)
         ax.set(xlabel=label(log_density[time]), ylabel=label(log_density[space]))
@@ -128,7 +134,9 @@ def density_ridge(
     log_density = _log_density(ds, ndim=1)
     time, space = log_density.dims
     stored = log_density[time].values
-    wanted = stored[np.linspace(0, len(stored) - 1, 6).astype(int)] if times is None else np.atleast_1d(np.asarray(times))
+    wanted = (
+        stored[np.linspace(0, len(stored) - 1, 6).astype(int)] if times is None else np.atleast_1d(np.asarray(times))
+    )
     frames = np.unique([np.abs(stored - t).argmin() for t in wanted])
     x, density = log_density[space].values, np.exp(log_density.values[frames])
     offset = 0.45 * density.max()
@@ -243,7 +251,9 @@ def convergence(
     error = table["error"]
     knob = str(error.dims[-1])
     curves = error.values.reshape(-1, error.sizes[knob])
-    words = [str(name) for name in (error[error.dims[0]].values if error.ndim > 1 else [""])] if names is None else names
+    words = (
+        [str(name) for name in (error[error.dims[0]].values if error.ndim > 1 else [""])] if names is None else names
+    )
     values = table[knob].values.astype(float)
     orders = np.atleast_1d(table["eoc"].values) if "eoc" in table else fitted_orders(table, fit)
     with style():

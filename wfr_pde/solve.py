@@ -87,7 +87,7 @@ def solve(
     NumericalError
         If the state loses finiteness or mass.
     """
-    run = _prepare(problem, flow, start, t, dt, record, keep, rng)
+    run = prepare(problem, flow, start, t, dt, record, keep, rng)
     directory = None if out is None else storage.RunDirectory(out, run.fingerprint())
     segments, frame, state = _resumed(run, directory)
     with _progress_bar(progress, run.n_steps, run.steps_before[max(frame - 1, 0)]) as bar:
@@ -98,7 +98,7 @@ def solve(
     return ds
 
 
-def _resumed(run: _Run, directory: storage.RunDirectory | None) -> tuple[list[xr.Dataset], int, Any]:
+def _resumed(run: Run, directory: storage.RunDirectory | None) -> tuple[list[xr.Dataset], int, Any]:
     """What is on disk already, the number of the next frame, and the state before it."""
     checkpoint = None if directory is None else directory.checkpoint()
     if directory is None or checkpoint is None:
@@ -112,7 +112,7 @@ def _resumed(run: _Run, directory: storage.RunDirectory | None) -> tuple[list[xr
     )
 
 
-def _loop(run: _Run, state: Any, first: int, directory: storage.RunDirectory | None, bar: Any) -> list[xr.Dataset]:
+def _loop(run: Run, state: Any, first: int, directory: storage.RunDirectory | None, bar: Any) -> list[xr.Dataset]:
     """The frames from number `first` on, as segments; with a directory they are written as they come."""
     segments: list[xr.Dataset] = []
     steps: dict[float, Any] = {}
@@ -128,7 +128,7 @@ def _loop(run: _Run, state: Any, first: int, directory: storage.RunDirectory | N
                 frames = _Frames(run)
     except BaseException:
         # interrupted, or numbers that cannot be trusted from here on: keep what is good
-        if directory is not None and frames.numbers:
+        if directory is not None and frames.last is not None:
             frames.write(directory)
         raise
     if frames.numbers:
@@ -142,7 +142,7 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int) -> int
 
 
 @dataclass
-class _Run:
+class Run:
     """Checked input of one run, and what follows from it."""
 
     energy: Energy
@@ -186,6 +186,10 @@ class _Run:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
+    def rng_state(self) -> str:
+        """State of the random number generator as JSON; empty for a flow that is not random."""
+        return _rng_state(self.rng)
+
     def attrs(self) -> dict[str, str | int | float]:
         """Provenance: str, int and float only, mappings as JSON."""
         is_grid = isinstance(self.start, Density)
@@ -208,6 +212,11 @@ class _Run:
         }
 
 
+def _rng_state(rng: np.random.Generator | None) -> str:
+    # some bit generators hold arrays
+    return "" if rng is None else json.dumps(rng.bit_generator.state, default=lambda array: array.tolist())
+
+
 def _merged(sizes: np.ndarray) -> np.ndarray:
     """Step sizes with those made equal that differ by the rounding of the save times: a new dt costs."""
     order = np.argsort(sizes, kind="stable")
@@ -223,14 +232,13 @@ def _merged(sizes: np.ndarray) -> np.ndarray:
 class _Frames:
     """States and records of consecutive save times, until they become a Dataset."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Run) -> None:
         self.run, self.bytes, self.began = run, 0, time.perf_counter()
         self.numbers: list[int] = []
         self.kept: list[int] = []
         self.states: dict[str, np.ndarray] = {}
         self.records: dict[str, list[np.ndarray]] = {name: [] for name in run.records}
         self.last: Any = None
-        self.rng = ""
 
     def append(self, frame: int, state: Any) -> None:
         """Store a frame, and evaluate the records."""
@@ -245,8 +253,8 @@ class _Frames:
         if frame in self.run.kept:
             self._keep(frame, state)
         self.numbers.append(frame)
-        self.last = state
-        self.rng = "" if self.run.rng is None else json.dumps(self.run.rng.bit_generator.state)
+        # in one assignment: an interrupt cannot part the state from its number
+        self.last = (frame, state, self.run.rng_state())
 
     def _keep(self, frame: int, state: Any) -> None:
         """Store a state, in arrays with room for all that may follow (memory is used as they are filled)."""
@@ -266,10 +274,18 @@ class _Frames:
         """Write the frames as a segment, with a checkpoint of the last state."""
         import xarray as xr
 
+        frame, state, rng = self.last
+        self._drop_after(frame)
         segment = self.dataset()
-        checkpoint = xr.Dataset(self.last.variables(), attrs={"frame": self.numbers[-1], "rng": self.rng})
+        checkpoint = xr.Dataset(state.variables(), attrs={"frame": frame, "rng": rng})
         directory.append(segment, checkpoint)
         return segment
+
+    def _drop_after(self, frame: int) -> None:
+        """Forget what an interrupt left half stored."""
+        self.numbers = [number for number in self.numbers if number <= frame]
+        self.kept = [number for number in self.kept if number <= frame]
+        self.records = {name: values[: len(self.numbers)] for name, values in self.records.items()}
 
     def dataset(self) -> xr.Dataset:
         """The frames as a Dataset in the schema."""
@@ -310,7 +326,7 @@ def _record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, n
     return ("t", *dims), values, attrs
 
 
-def _prepare(problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, keep: Any, rng: Any) -> _Run:
+def prepare(problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, keep: Any, rng: Any) -> Run:
     """Check the input; everything that can be refused is refused here."""
     if isinstance(problem, Target):
         problem = KL(problem)
@@ -332,12 +348,12 @@ def _prepare(problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, 
     if not (math.isfinite(step) and step > 0):
         raise ValueError(f"dt must be a finite number > 0, got {dt}")
     generator = np.random.default_rng(rng) if flow.random else None
-    seed = str(rng) if isinstance(rng, int) else "" if generator is None else json.dumps(generator.bit_generator.state)
+    seed = str(rng) if isinstance(rng, int) else _rng_state(generator)
     kept, keep_words = _kept_frames(keep, times)
     flow.check_energy(problem)
     _check_memory(flow, start, len(kept))
     _check_start(problem, start, times)
-    run = _Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
+    run = Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
     _check_limits(run)
     return run
 
@@ -401,7 +417,7 @@ def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
         energy.at(float(times[0])).log_equilibrium(start.grid)
 
 
-def _check_limits(run: _Run) -> None:
+def _check_limits(run: Run) -> None:
     """The steps that the save times and `dt` ask for must be within the limits of the flow."""
     if len(run.sizes) == 0:
         return
@@ -432,7 +448,7 @@ def _check_limits(run: _Run) -> None:
         )
 
 
-def _advance(run: _Run, state: Any, frame: int, steps: dict[float, Any], bar: Any) -> Any:
+def _advance(run: Run, state: Any, frame: int, steps: dict[float, Any], bar: Any) -> Any:
     """From the save time before `frame` to that of `frame`."""
     h = float(run.sizes[frame - 1])
     if h not in steps:
@@ -445,7 +461,7 @@ def _advance(run: _Run, state: Any, frame: int, steps: dict[float, Any], bar: An
     return state
 
 
-def _check(run: _Run, state: Any, frame: int) -> None:
+def _check(run: Run, state: Any, frame: int) -> None:
     """Finiteness and, where the flow promises it, mass."""
     t = float(run.times[frame])
     if not state.is_finite():

@@ -115,13 +115,15 @@ class RunDirectory:
             found = json.loads((self.path / "run.json").read_text()).get("fingerprint")
             if found != fingerprint:
                 raise ValueError(
-                    f"out={str(path)!r} holds another run (other problem, flow, start, times, dt or records): "
+                    f"out={str(path)!r} holds another run (other problem, flow, start, times, dt, records or seed): "
                     "choose another directory, or delete that one"
                 )
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise ValueError(f"out={str(path)!r} is not empty and holds no run: choose another directory")
         else:
             self._write_status("running", {})
+        for leftover in self.path.glob(".*.tmp*"):  # of a process that was killed while it wrote
+            leftover.unlink()
 
     def _write_status(self, status: str, attrs: Mapping[str, Any]) -> None:
         write_json({"status": status, "fingerprint": self.fingerprint, **attrs}, self.path / "run.json")
@@ -134,6 +136,8 @@ class RunDirectory:
     def append(self, segment: xr.Dataset, checkpoint: xr.Dataset) -> None:
         """Write the next segment, then the checkpoint that counts it."""
         before = self.checkpoint()
+        if before is not None and before.attrs["frame"] >= checkpoint.attrs["frame"]:
+            return  # written already, and interrupted right after
         number = 0 if before is None else int(before.attrs["segments"])
         write_dataset(segment, self.path / f"seg-{number:06d}.nc")
         write_dataset(checkpoint.assign_attrs(segments=number + 1), self.path / "checkpoint.nc")

@@ -69,15 +69,11 @@ def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array
     ndim = max(len(corner) for corner in corners) if ndim is None else ndim
     for corner in corners:
         if corner.shape not in ((1,), (ndim,)):
-            raise ValueError(
-                f"{name} has a corner of shape {corner.shape}; it needs one number per axis, ({ndim},)"
-            )
+            raise ValueError(f"{name} has a corner of shape {corner.shape}; it needs one number per axis, ({ndim},)")
     lower, upper = (np.broadcast_to(corner, (ndim,)) for corner in corners)
     if not np.all(lower < upper):
         axis = int(np.argmin(lower < upper))
-        raise ValueError(
-            f"{name} is empty along axis {axis}: lower {lower[axis]} is not below upper {upper[axis]}"
-        )
+        raise ValueError(f"{name} is empty along axis {axis}: lower {lower[axis]} is not below upper {upper[axis]}")
     return lower, upper
 
 
@@ -87,9 +83,7 @@ def covariance_matrix(name: str, value: Any, ndim: int) -> Array:
     if array.ndim == 0 or (array.shape == (ndim,)):
         diagonal = np.broadcast_to(array, (ndim,))
         if diagonal.min() <= 0:
-            raise ValueError(
-                f"{name} must be positive, got {diagonal.min()}: it holds variances (sd squared)"
-            )
+            raise ValueError(f"{name} must be positive, got {diagonal.min()}: it holds variances (sd squared)")
         matrix = np.diag(diagonal)
     elif array.shape == (ndim, ndim):
         matrix = _symmetric(name, array)
@@ -151,9 +145,7 @@ def fingerprint(array: Array) -> str:
     return f"<array of shape {array.shape}, sha256 {digest}>"
 
 
-def blockwise(
-    function: Callable[[Array], Array], points: Array, width: int, trailing: tuple[int, ...] = ()
-) -> Array:
+def blockwise(function: Callable[[Array], Array], points: Array, width: int, trailing: tuple[int, ...] = ()) -> Array:
     """`function`, points (m, d) -> (m, *trailing), at points (..., d) in blocks, `width` numbers a point."""
     flat = points.reshape(-1, points.shape[-1])
     rows = max(1, _BLOCK // max(1, width))

@@ -196,9 +196,7 @@ def _stencil(k: int) -> Array:
     return np.vstack([eye, -eye, *pairs])
 
 
-def _climb(
-    f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float
-) -> tuple[Array, Array, Array, Bools]:
+def _climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> tuple[Array, Array, Array, Bools]:
     """Local maxima of `f` from many starts at once: places (n, d), values (n,), steps (n, k, d), settled (n,).
 
     The rows of `steps` span the directions in which a start may move. They serve as stencil of a quadratic
@@ -217,9 +215,7 @@ def _climb(
     return x, values, steps, settled
 
 
-def _climb_once(
-    f: LogDensity, x: Array, value: Array, steps: Array, tol: float
-) -> tuple[Array, Array, Array, Bools]:
+def _climb_once(f: LogDensity, x: Array, value: Array, steps: Array, tol: float) -> tuple[Array, Array, Array, Bools]:
     """One round of `_climb`: fit a quadratic, go to the best of the points it proposes, rescale the steps."""
     k = steps.shape[1]
     around = x[:, None, :] + _stencil(k) @ steps
@@ -294,10 +290,7 @@ class _Modes:
 
     def joined(self, other: _Modes) -> _Modes:
         return _Modes(
-            *(
-                np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in self.__dataclass_fields__
-            )
+            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__dataclass_fields__)
         )
 
     def matters(self, log_mass: float, tail: float) -> Bools:
@@ -404,10 +397,7 @@ def _find_bulk(f: LogDensity, modes: _Modes) -> _Bulk:
     order = np.argsort(points, axis=0)
     cumulative = np.cumsum(weights[order], axis=0) / np.sum(weights)
     quantiles = np.array(
-        [
-            [points[order[np.searchsorted(cumulative[:-1, i], q), i], i] for i in range(ndim)]
-            for q in (0.16, 0.5, 0.84)
-        ]
+        [[points[order[np.searchsorted(cumulative[:-1, i], q), i], i] for i in range(ndim)] for q in (0.16, 0.5, 0.84)]
     )
     # One point may carry all the weight; the heaviest mode is at least as wide as its steps.
     spread = np.maximum((quantiles[2] - quantiles[0]) / 2, np.sqrt(np.diag(modes.covariance[0])))
@@ -602,9 +592,7 @@ def _log_tails(slices: _Slices) -> Array:
 # --- refusals -----------------------------------------------------------------------------------------
 
 
-def _refuse_heavy_tails(
-    f: LogDensity, slices: _Slices, place: Array, axis: Ints, sign: Array, bulk: _Bulk
-) -> None:
+def _refuse_heavy_tails(f: LogDensity, slices: _Slices, place: Array, axis: Ints, sign: Array, bulk: _Bulk) -> None:
     """Refuse a box that is so wide only because the tails fall like a small power of the distance."""
     distance = place - sign * bulk.median[axis]
     for face in np.flatnonzero(distance > HEAVY_RATIO * bulk.spread[axis]):

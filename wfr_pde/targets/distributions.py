@@ -61,9 +61,7 @@ def parse_distribution(text: str) -> Target:
     return known[name](*args, **kwargs)
 
 
-def _check_arguments(
-    name: str, signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]
-) -> None:
+def _check_arguments(name: str, signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> None:
     takes = ", ".join(signature.parameters) or "no arguments"
     for keyword in kwargs:
         if keyword not in signature.parameters:

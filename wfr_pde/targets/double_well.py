@@ -63,11 +63,7 @@ class DoubleWell(Target):
         """
         from scipy.special import ive  # e^{-q} I(q): does not overflow
 
-        shift = (
-            (self.coupling * self.width) ** 2 / (4 * self.height * self.stiffness[0])
-            if self.coupling
-            else 0.0
-        )
+        shift = (self.coupling * self.width) ** 2 / (4 * self.height * self.stiffness[0]) if self.coupling else 0.0
         b = 1 + shift
         q = self.height * b**2 / 2
         well = np.log(self.width * np.pi * np.sqrt(b) / 2 * (ive(-0.25, q) + ive(0.25, q)))
@@ -78,9 +74,7 @@ class DoubleWell(Target):
         """-V at points (..., d), shape (...)."""
         points = self.as_points(points)
         x, y = points[..., 0], points[..., 1:]
-        potential = self.height * ((x / self.width) ** 2 - 1) ** 2 + 0.5 * np.sum(
-            self.stiffness * y**2, axis=-1
-        )
+        potential = self.height * ((x / self.width) ** 2 - 1) ** 2 + 0.5 * np.sum(self.stiffness * y**2, axis=-1)
         return np.asarray(-potential - (self.coupling * x * y[..., 0] if self.coupling else 0.0))
 
     def score(self, points: ArrayLike) -> Array:

@@ -136,13 +136,9 @@ def _dimension(text: str, used: set[str], ndim: int | None) -> int:
             raise ValueError(f"{what} not tell the dimension of {_short(text)}: give ndim")
         return highest
     if not 1 <= ndim <= len(AXES):
-        raise ValueError(
-            f"an expression has between 1 and {len(AXES)} coordinates ({', '.join(AXES)}), ndim is {ndim}"
-        )
+        raise ValueError(f"an expression has between 1 and {len(AXES)} coordinates ({', '.join(AXES)}), ndim is {ndim}")
     if highest > ndim:
-        raise ValueError(
-            f"{_short(text)} uses {AXES[highest - 1]}, which needs ndim >= {highest}, but ndim is {ndim}"
-        )
+        raise ValueError(f"{_short(text)} uses {AXES[highest - 1]}, which needs ndim >= {highest}, but ndim is {ndim}")
     return ndim
 
 
@@ -152,9 +148,7 @@ def syntax_tree(text: str, allowed: str) -> ast.expr:
         raise ValueError(f"expected text, got {text!r}")
     text = normalised(text)
     if len(text) > _MAX_LENGTH:
-        raise ValueError(
-            f"the text has {len(text)} characters, more than {_MAX_LENGTH}: write a Python function"
-        )
+        raise ValueError(f"the text has {len(text)} characters, more than {_MAX_LENGTH}: write a Python function")
     for column, character in enumerate(text):
         if not re.fullmatch(allowed, character, re.ASCII):
             refuse(text, column, character, _HINTS.get(character, "is not a character allowed here"))
@@ -226,15 +220,11 @@ class _Builder:
                 left, right = self.build(node.left, depth + 1), self.build(node.right, depth + 1)
                 result = _operate(_OPERATORS[type(node.op)], left, right)
             elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-                result = self._power(
-                    node, self.build(node.left, depth + 1), self.build(node.right, depth + 1)
-                )
+                result = self._power(node, self.build(node.left, depth + 1), self.build(node.right, depth + 1))
             elif isinstance(node, ast.Call):
                 result = self._call(node, depth)
             else:
-                refuse_node(
-                    self.text, node, "is not allowed: use numbers, coordinates, + - * / ** and functions"
-                )
+                refuse_node(self.text, node, "is not allowed: use numbers, coordinates, + - * / ** and functions")
         except (OverflowError, ZeroDivisionError) as error:
             refuse_node(self.text, node, f"has no finite value ({error})")
         return self._checked(node, result)
@@ -251,9 +241,7 @@ class _Builder:
             return CONSTANTS[node.id]
         known = ", ".join([*self.symbols, *CONSTANTS])
         hint = (
-            "is a function: write its argument in brackets"
-            if node.id in _FUNCTIONS
-            else f"is unknown; known: {known}"
+            "is a function: write its argument in brackets" if node.id in _FUNCTIONS else f"is unknown; known: {known}"
         )
         refuse_node(self.text, node, hint)
 

@@ -47,9 +47,7 @@ class GaussianMixture(Target):
         means = finite_array("means", self.means)
         means = means[:, None] if means.ndim == 1 else means
         if means.ndim != 2 or means.size == 0:
-            raise ValueError(
-                f"means must have shape (K, d), or (K,) in one dimension, got shape {means.shape}"
-            )
+            raise ValueError(f"means must have shape (K, d), or (K,) in one dimension, got shape {means.shape}")
         object.__setattr__(self, "means", means)
         object.__setattr__(self, "weights", _normalised(finite_array("weights", self.weights), len(means)))
         object.__setattr__(self, "covariances", _matrices(self.covariances, *means.shape))
@@ -73,9 +71,7 @@ class GaussianMixture(Target):
 
     def log_density(self, points: ArrayLike) -> Array:
         """Normalised log-density at points (..., d), shape (...)."""
-        return blockwise(
-            lambda block: _logsumexp(self._log_terms(block)), self.as_points(points), len(self.weights)
-        )
+        return blockwise(lambda block: _logsumexp(self._log_terms(block)), self.as_points(points), len(self.weights))
 
     def score(self, points: ArrayLike) -> Array:
         """Scores of the components, weighted by their responsibilities; points (..., d), shape (..., d)."""
@@ -83,9 +79,7 @@ class GaussianMixture(Target):
         def block_score(block: Array) -> Array:
             terms = self._log_terms(block)
             shares = np.exp(terms - _logsumexp(terms))
-            return np.sum(
-                [s[:, None] * g.score(block) for s, g in zip(shares, self.components, strict=True)], 0
-            )
+            return np.sum([s[:, None] * g.score(block) for s, g in zip(shares, self.components, strict=True)], 0)
 
         width = len(self.weights) * self.ndim
         return blockwise(block_score, self.as_points(points), width, (self.ndim,))
@@ -113,14 +107,10 @@ class GaussianMixture(Target):
 
 def _normalised(weights: Array, n_components: int) -> Array:
     if weights.shape != (n_components,):
-        raise ValueError(
-            f"weights have shape {weights.shape}, but there are {n_components} means: one weight each"
-        )
+        raise ValueError(f"weights have shape {weights.shape}, but there are {n_components} means: one weight each")
     if weights.min() <= 0:
         k = int(np.argmin(weights))
-        raise ValueError(
-            f"weights must be positive, but weights[{k}] is {weights[k]}: leave such a component out"
-        )
+        raise ValueError(f"weights must be positive, but weights[{k}] is {weights[k]}: leave such a component out")
     # a sum that is 1 up to rounding stays: a repr of the weights gives the same weights again
     total = weights.sum()
     weights = weights if abs(total - 1) < 1e-15 * n_components else weights / total

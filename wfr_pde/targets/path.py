@@ -109,9 +109,7 @@ class GeometricPath(Target):
 
     def log_density(self, points: ArrayLike) -> Array:
         """Raises ValueError: the density depends on time, use `at(t)`."""
-        raise ValueError(
-            "a GeometricPath moves, its density depends on time: use path.at(t).log_density(points)"
-        )
+        raise ValueError("a GeometricPath moves, its density depends on time: use path.at(t).log_density(points)")
 
     def score(self, points: ArrayLike) -> Array:
         """Raises ValueError: the score depends on time, use `at(t)`."""

@@ -61,9 +61,7 @@ class Posterior(Target):
             raise ValueError(f"log_likelihood must be a function, got {self.log_likelihood!r}")
         data = finite_array("data", self.data)
         if data.ndim == 0 or data.size == 0:
-            raise ValueError(
-                f"data must hold at least one observation along their first axis, got shape {data.shape}"
-            )
+            raise ValueError(f"data must hold at least one observation along their first axis, got shape {data.shape}")
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "ndim", self.prior.ndim)
         if self.support is not None:

@@ -91,12 +91,8 @@ class Potential(Target):
         parts = self._call(function, "gradient", points)
         if not isinstance(parts, Sequence | np.ndarray) or len(parts) != self.ndim:
             got = f"{len(parts)} parts" if isinstance(parts, Sequence | np.ndarray) else type(parts).__name__
-            raise ValueError(
-                f"gradient must return {self.ndim} arrays, one per coordinate, but returned {got}"
-            )
-        return np.stack(
-            [self._shaped(part, f"gradient[{i}]", points) for i, part in enumerate(parts)], axis=-1
-        )
+            raise ValueError(f"gradient must return {self.ndim} arrays, one per coordinate, but returned {got}")
+        return np.stack([self._shaped(part, f"gradient[{i}]", points) for i, part in enumerate(parts)], axis=-1)
 
     def _call(self, function: Callable[..., Any], name: str, points: Array) -> Any:
         try:
@@ -131,7 +127,5 @@ def _count_coordinates(function: Callable[..., Any]) -> int:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     count = sum(p.kind in positional and p.default is p.empty for p in parameters)
     if not count:
-        raise ValueError(
-            f"{function!r} has no positional parameter to take a coordinate: write lambda x: ..."
-        )
+        raise ValueError(f"{function!r} has no positional parameter to take a coordinate: write lambda x: ...")
     return count

@@ -60,8 +60,7 @@ class Ring(Target):
         for k in range(2, power + 1):
             moments.append((a ** (k - 1) * np.exp(-(a**2)) + (k - 1) * moments[k - 2]) / 2)
         terms = [
-            comb(power, k) * self.radius ** (power - k) * self.width ** (k + 1) * moments[k]
-            for k in range(power + 1)
+            comb(power, k) * self.radius ** (power - k) * self.width ** (k + 1) * moments[k] for k in range(power + 1)
         ]
         return float(sum(terms))
 
