@@ -5,8 +5,8 @@ Two problems, alpha = beta = 1, errors in L1 at the end:
 - Gaussian: N(-20, 2²) to N(0, 1), against the closed form of the flow;
 - double well: V = 2 (x² - 1)², N(-1, 0.2²), against order 8 with a step half as large.
 
-Orders are fitted where the errors are asymptotic, alpha dt |V''| <= 0.15 with V'' at the modes, and above rounding,
-which is 1e-12 here: log-densities reach -800, and each is known to 1e-13.
+Orders are fitted where the errors are asymptotic, alpha dt |V''| <= 0.15 with V'' at the modes, and where they are
+above 2e-12: log-densities reach -600, so that rounding makes errors of 1e-13.
 """
 
 import numpy as np
@@ -29,19 +29,19 @@ SCHEMES = {
 }
 KEYS = ("lie_w_fr", "lie_fr_w", "strang_w_fr_w", "strang_fr_w_fr", "extrapolated_4", "extrapolated_6", "extrapolated_8")
 EXPECTED = ((1, 0.1), (1, 0.1), (2, 0.1), (2, 0.1), (4, 0.3), (6, 0.3), (8, 0.3))
-ROUNDING = 1e-12
+FLOOR = 2e-12
 
 QUICK = dict(steps_gaussian=(1, 2, 4, 5, 6), steps_double_well=(8, 16, 56, 72))
 CHECKS = {f"eoc_{key}": claim for key, claim in zip(KEYS, EXPECTED, strict=True)} | {
     # V'' is not constant: closer to the order only for smaller steps
-    f"eoc_{key}_double_well": (order, 0.1 if order < 3 else 0.4)
+    f"eoc_{key}_double_well": (order, 0.1 if order < 3 else 0.5)
     for key, (order, _) in zip(KEYS, EXPECTED, strict=True)
 }
 
 
 def gaussian(t_end):
     target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(-20.0, 4.0)
-    grid = wfr.Grid(-36, 14, 330)
+    grid = wfr.Grid(-35.5, 12, 316)
     return target, grid.density(start), grid.density(exact.gaussian_flow(target, start, t_end))
 
 
@@ -74,15 +74,17 @@ def run(
     t_gaussian=0.6,
     t_double_well=0.5,
 ) -> xr.Dataset:
+    well = double_well(t_double_well, 2 * max(steps_double_well))
+    # V'' at the modes comes last
     problems = {
         "": (*gaussian(t_gaussian), t_gaussian, steps_gaussian, 1.0),
-        "_double_well": (*double_well(t_double_well, 2 * max(steps_double_well)), t_double_well, steps_double_well, 16.0),
+        "_double_well": (*well, t_double_well, steps_double_well, 16.0),
     }
     ds = xr.Dataset()
     for suffix, (*problem, stiffness) in problems.items():
         error = errors(*problem)
         table = xr.Dataset({"error": error}).sel(dt=slice(0.15 / stiffness * (1 + 1e-9), None))
-        for key, eoc in zip(KEYS, plotting.fitted_orders(table, floor=ROUNDING), strict=True):
+        for key, eoc in zip(KEYS, plotting.fitted_orders(table, floor=FLOOR), strict=True):
             ds[f"eoc_{key}{suffix}"] = ((), eoc, {"long_name": "observed order in dt", "units": "1"})
         ds[f"error{suffix}"] = error.rename(dt=f"dt{suffix}")
         ds[f"error{suffix}"].attrs = {"long_name": "L1 error at the end", "units": "1"}
@@ -95,7 +97,7 @@ def figure(ds):
         fig = plotting.new_figure(plotting.PAGE_WIDTH, 3.4)
         panels = {"": "Gaussian, against the closed form", "_double_well": "Double well, against order 8"}
         for ax, (suffix, title) in zip(fig.subplots(1, 2), panels.items(), strict=True):
-            table = xr.Dataset({"error": ds[f"error{suffix}"], "eoc": ("scheme", [ds[f"eoc_{k}{suffix}"] for k in KEYS])})
-            plotting.convergence(table, ax=ax)
+            orders = [ds[f"eoc_{key}{suffix}"] for key in KEYS]
+            plotting.convergence(xr.Dataset({"error": ds[f"error{suffix}"], "eoc": ("scheme", orders)}), ax=ax)
             ax.set_title(title)
     return fig

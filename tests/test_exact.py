@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -88,7 +89,10 @@ def test_flow_is_a_semigroup_with_the_target_as_fixed_point(rates):
 
 
 def test_only_the_product_of_rates_and_time_matters():
-    assert difference(exact.gaussian_flow(TARGET, START, 0.6, 0.5, 2.0), exact.gaussian_flow(TARGET, START, 0.3, 1, 4)) < 1e-14
+    assert (
+        difference(exact.gaussian_flow(TARGET, START, 0.6, 0.5, 2.0), exact.gaussian_flow(TARGET, START, 0.3, 1, 4))
+        < 1e-14
+    )
 
 
 def test_flow_without_rates_or_time_stays():
@@ -100,14 +104,17 @@ def test_flow_without_rates_or_time_stays():
 def test_flow_at_several_times():
     times = np.array([0.0, 0.5, 1.0])
     flows = exact.gaussian_flow(TARGET, START, times)
-    assert [difference(g, exact.gaussian_flow(TARGET, START, t)) for g, t in zip(flows, times, strict=True)] == [0, 0, 0]
+    assert [difference(g, exact.gaussian_flow(TARGET, START, t)) for g, t in zip(flows, times, strict=True)] == [
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("variance", [1e-12, 1e-4, 1.0, 1e4, 1e12])
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (1e-3, 10.0)])
 def test_flow_keeps_its_digits_for_every_ratio_of_variances(variance, rates):
     """Against 60 digits of the same law, from a start e^-(5e9) to e^-(5e-11) high at the target's mode."""
-    mpmath = pytest.importorskip("mpmath")
     alpha, beta = map(mpmath.mpf, rates)
     with mpmath.workdps(60):
         for t in (1e-6, 0.3, 5.0):
@@ -151,7 +158,9 @@ def test_order_of_a_split(scheme, order):
     truth = exact.gaussian_flow(TARGET, START, 1.0, 0.7, 1.3)
     for transport in exact.TRANSPORTS:
         n = [200, 400]
-        errors = [difference(exact.gaussian_split(TARGET, START, 1 / k, k, scheme, 0.7, 1.3, transport), truth) for k in n]
+        errors = [
+            difference(exact.gaussian_split(TARGET, START, 1 / k, k, scheme, 0.7, 1.3, transport), truth) for k in n
+        ]
         assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.02)  # the next term is O(dt) = 0.005
 
 
@@ -164,7 +173,6 @@ def test_kl_of_gaussians_is_the_integral():
 @pytest.mark.parametrize("e", [0.3, 1e-3, 1e-7])
 def test_kl_of_nearly_equal_gaussians(e):
     """½ (e - log(1 + e) + e²) for N(e, 1 + e) and N(0, 1); e is known to 1e-16 in 1 + e."""
-    mpmath = pytest.importorskip("mpmath")
     with mpmath.workdps(50):
         x = mpmath.mpf(float(1 + e) - 1)
         value = float((x - mpmath.log1p(x) + mpmath.mpf(e) ** 2) / 2)

@@ -24,6 +24,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from wfr_pde.targets.base import Target
@@ -73,7 +74,8 @@ SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "mu": "μ", "pi": "π"}
 
 def style() -> AbstractContextManager[None]:
     """The style sheet, for a ``with`` block: paper widths, colours safe for every kind of colour vision."""
-    return matplotlib.rc_context(STYLE)
+    parameters: Any = STYLE
+    return matplotlib.rc_context(parameters)
 
 
 def new_figure(width: float = COLUMN_WIDTH, height: float | None = None) -> Figure:
@@ -113,7 +115,7 @@ def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figu
         )
         ax.grid(False)
         ax.set(xlabel=label(log_density[time]), ylabel=label(log_density[space]))
-        _figure(ax).colorbar(image, ax=ax, label="density", pad=0.02)
+        ax.figure.colorbar(image, ax=ax, label="density", pad=0.02)
     return _figure(ax)
 
 
@@ -149,8 +151,7 @@ def density_ridge(
             ax.plot(x, base + density[k], color=BLUE, linestyle="-", linewidth=1, zorder=layer + 1)
             if goal is not None:
                 ax.plot(x, base + goal, color="black", linestyle=":", linewidth=0.8, zorder=layer + 2)
-            place = {"xy": (1, base), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            ax.annotate(f"t = {stored[frame]:.3g}", xytext=(3, 0), va="bottom", fontsize=7, **place)
+            ax.text(1.01, base, f"t = {stored[frame]:.3g}", transform=ax.get_yaxis_transform(), va="bottom", fontsize=7)
         ax.grid(False)
         ax.spines["left"].set_visible(False)
         ax.set(xlabel=label(log_density[space]), yticks=[], xlim=(x[0], x[-1]), ylim=(0, None))
@@ -194,8 +195,8 @@ def density_contours(
         if target is not None:
             log_target = _log_target(log_density, target) if isinstance(target, Target) else target
             goal = _relative(log_target.transpose(*names))
-            widths = {"colors": "black", "linewidths": 0.6, "linestyles": "solid"}
-            ax.contour(x, y, goal.T, _levels(log_target.transpose(*names), (0.99, 0.9, 0.5)), **widths)
+            levels = _levels(log_target.transpose(*names), (0.99, 0.9, 0.5))
+            ax.contour(x, y, goal.T, levels, colors="black", linewidths=0.6, linestyles="solid")
         ax.grid(False)
         ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect="equal")
     return _figure(ax)
@@ -260,10 +261,13 @@ def convergence(
         ax = _axes(ax)
         for k, (curve, name, order) in enumerate(zip(curves, words, orders, strict=True)):
             text = f"{name}: {order:.2f}" if name else f"order {order:.2f}"
-            ax.loglog(values, curve, marker=MARKERS[k % len(MARKERS)], label=text)
+            ax.loglog(values, curve, linestyle="-", linewidth=1, marker=MARKERS[k % len(MARKERS)], label=text)
         _reference_slopes(ax, values, curves, orders)
         ax.set(xlabel=label(table[knob]), ylabel=label(error))
-        ax.legend(title="observed order" if any(words) else None)
+        ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter())
+        ax.legend(title="observed order" if any(words) else None, loc="lower right", labelspacing=0.25)
+        low, high = (np.log(bound) for bound in ax.get_ylim())
+        ax.set_ylim(bottom=np.exp(low - 0.03 * (len(curves) + 1) * (high - low)))  # room for the legend
     return _figure(ax)
 
 
@@ -290,7 +294,7 @@ def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.
 
 
 def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: np.ndarray) -> None:
-    """A thin line of every whole order through the finest point of the first curve that has it."""
+    """A thin line of every whole order, just below the first curve that has it."""
     sign = 1 if values[0] > values[-1] else -1  # dt falls towards the finest, a number of cells rises
     drawn: set[int] = set()
     low, high = np.nanmin(curves[curves > 0]), np.nanmax(curves)
@@ -299,11 +303,10 @@ def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: 
         if not np.isfinite(order) or round(order) in drawn or not good.any():
             continue
         drawn.add(round(order))
-        middle = np.flatnonzero(good)[good.sum() // 2]
-        line = curve[middle] * (values / values[middle]) ** (sign * round(order))
+        anchor = np.flatnonzero(good)[-2:][0]  # the finest may be rounding
+        line = curve[anchor] * (values / values[anchor]) ** (sign * round(order))
         line[(line < low / 2) | (line > 2 * high)] = np.nan
-        # a little below the curve, so that both are seen
-        ax.loglog(values, 0.6 * line, color=GREY, linestyle="-", linewidth=0.5, zorder=1)
+        ax.loglog(values, 0.5 * line, color=GREY, linestyle="-", linewidth=0.5, zorder=1)
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -311,9 +314,7 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def _figure(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True) if hasattr(ax.figure, "get_figure") else ax.figure
-    assert isinstance(figure, Figure)
-    return figure
+    return ax.figure.figure  # through a sub-figure, if it is in one
 
 
 def _log_density(ds: xr.Dataset | xr.DataArray, ndim: int) -> xr.DataArray:
@@ -362,5 +363,7 @@ def _levels(log_density: xr.DataArray, masses: Sequence[float]) -> list[float]:
 
 def _colours(dark: str) -> LinearSegmentedColormap:
     """White to a colour, then somewhat darker: even steps in grey too."""
-    darker = tuple(0.55 * part for part in to_rgb(dark))
-    return LinearSegmentedColormap.from_list("shades", ["white", dark, darker])
+    red, green, blue = to_rgb(dark)
+    return LinearSegmentedColormap.from_list(
+        "shades", [(1, 1, 1), (red, green, blue), (0.55 * red, 0.55 * green, 0.55 * blue)]
+    )
