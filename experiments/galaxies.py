@@ -74,7 +74,7 @@ def run(n=108, dt=0.1, t_end=12.0, t_slow=5000.0) -> xr.Dataset:
     slow = wfr.solve(posterior, wfr.Extrapolated(transport, 4), inside, late, dt, record=record)
     runs["W"] = xr.concat([runs["W"], slow.isel(t=slice(1, None))], "t", data_vars="all", combine_attrs="override")
 
-    ds = xr.merge([curves(runs), frames(runs, grid.density(posterior))], combine_attrs="drop")
+    ds = xr.merge([curves(runs), frames(runs, grid.density(posterior))], combine_attrs="override")
     values = {
         "barrier": (barrier, "nats"),
         "target_mass": (record["mass"](grid.density(posterior), None)[0], "1"),
@@ -86,7 +86,8 @@ def run(n=108, dt=0.1, t_end=12.0, t_slow=5000.0) -> xr.Dataset:
     }
     for name, (value, units) in values.items():
         ds[name] = ((), float(value), {"units": units})
-    return ds.assign_attrs(target=repr(posterior), start=repr(start), grid=repr(grid))
+    ds.attrs = {"target": repr(posterior), "start": repr(start), "grid": repr(grid), "wfr_flow": repr(wfr_flow)}
+    return ds
 
 
 def rate(curve, since):

@@ -1,7 +1,8 @@
 """wfr_pde: ground-truth densities of Wasserstein-Fisher-Rao gradient flows on a grid."""
 
-from wfr_pde import exact
+from wfr_pde import diagnostics, exact, metrics
 from wfr_pde._version import __version__
+from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, NumericalError
 from wfr_pde.flows import Extrapolated, FisherRao, Flow, Lie, Repeated, SinkhornKernel, Strang
@@ -52,7 +53,10 @@ __all__ = [
     "Strang",
     "Target",
     "__version__",
+    "convergence_table",
+    "diagnostics",
     "exact",
+    "metrics",
     "open_run",
     "solve",
 ]

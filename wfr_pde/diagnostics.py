@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.energies import Energy
+from wfr_pde.energies.kl import relative_entropy
 from wfr_pde.interpolation import derivative
 from wfr_pde.measures import Density, Particles
-from wfr_pde.special import expm1_minus
 
 Record = Callable[[Any, Energy], Any]
 TIE = 1e-12  # relative difference of squared distances that rounding may make
@@ -76,14 +76,14 @@ def covariance(state: Density | Particles, energy: Energy) -> np.ndarray:
 def kl(state: Density, energy: Energy) -> float:
     """KL(mu|pi) = ∫ mu g dx, summed as mu g - mu + pi >= 0."""
     g, mu, pi = _ratio_and_densities(state, energy)
-    return _integral(state, _divergence(state, mu, pi, -g))
+    return relative_entropy(state.grid, mu, pi, g)
 
 
 @described("KL(pi|mu)", "nats")
 def reverse_kl(state: Density, energy: Energy) -> float:
     """KL(pi|mu) = -∫ pi g dx, summed as mu - pi - pi g >= 0."""
     g, mu, pi = _ratio_and_densities(state, energy)
-    return _integral(state, _divergence(state, pi, mu, g))
+    return relative_entropy(state.grid, pi, mu, -g)
 
 
 @described("KL(mu|pi) + KL(pi|mu)", "nats")
@@ -230,14 +230,6 @@ def _ratio_and_densities(density: Density, energy: Energy) -> tuple[Any, Any, An
     """g, mu and pi at the cell centres."""
     g, log_pi = _log_ratio(density, energy)
     return g, density.values, density.grid.backend.xp.exp(log_pi)
-
-
-def _divergence(state: Density, weight: Any, other: Any, h: Any) -> Any:
-    """weight (e^h - 1 - h) >= 0, with weight e^h = other where h is large."""
-    xp = state.grid.backend.xp
-    near = xp.abs(h) < 1
-    excess = expm1_minus(xp.where(near, h, xp.zeros_like(h)), xp)
-    return xp.where(near, weight * excess, other - weight - weight * h)
 
 
 def _integral(state: Density, values: Any) -> float:
