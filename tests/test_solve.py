@@ -117,6 +117,7 @@ def test_records(start):
     mean.dims, mean.long_name, mean.units = ("axis",), "mean", "length"
     ds = wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05, record=[mean, wfr.KL(START)])
     assert ds["mean"].dims == ("t", "axis")
+    assert ds["mean"].axis.values.tolist() == ["x"]
     assert ds["mean"].attrs == {"long_name": "mean", "units": "length"}
     assert ds["kl"][0] == pytest.approx(0, abs=1e-13)  # an energy records its own value, whatever is solved
     named = {

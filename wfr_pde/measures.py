@@ -77,11 +77,13 @@ class Density:
         return {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
 
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored once of the space: cell centres and cell widths of every axis."""
-        axes = self.grid.axes
-        return {axis.name: ((axis.name,), axis.centres) for axis in axes} | {
-            f"cell_width_{axis.name}": ((axis.name,), axis.widths) for axis in axes
-        }
+        """What is stored once of the space: cell centres and widths of every axis, and the names of the axes."""
+        axes, names = self.grid.axes, np.array(self.grid.names)
+        return (
+            {axis.name: ((axis.name,), axis.centres) for axis in axes}
+            | {f"cell_width_{axis.name}": ((axis.name,), axis.widths) for axis in axes}
+            | {dim: ((dim,), names) for dim in ("axis", "axis_2")}  # for records of vectors and matrices
+        )
 
     def from_variables(self, ds: Any) -> Density:
         """The state on the same grid with the stored values of one time."""

@@ -295,9 +295,9 @@ class _Frames:
         frame_dim = "t" if run.keep == "all" else "t_kept"
         time_attrs = {"long_name": "time", "units": "1"}
         coordinates: dict[str, Any] = dict(run.start.coordinates())
-        coordinates["t"] = ("t", run.times[self.numbers], time_attrs)
+        coordinates["t"] = (("t",), run.times[self.numbers], time_attrs)
         if frame_dim == "t_kept":
-            coordinates["t_kept"] = ("t_kept", run.times[self.kept], time_attrs)
+            coordinates["t_kept"] = (("t_kept",), run.times[self.kept], time_attrs)
         variables: dict[str, Any] = {}
         for name, (dims, example) in run.start.variables().items():
             stored = self.states[name][: len(self.kept)] if self.kept else np.empty((0, *example.shape))
@@ -305,6 +305,8 @@ class _Frames:
         for name, values in self.records.items():
             variables[name] = _record_variable(name, run.records[name], np.stack(values))
         widths = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_width_")}
+        used = {dim for dims, *_ in variables.values() for dim in dims} | {"t"}
+        coordinates = {name: value for name, value in coordinates.items() if used.issuperset(value[0])}
         return xr.Dataset(variables | widths, coords=coordinates, attrs=run.attrs())
 
 

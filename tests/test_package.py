@@ -1,0 +1,41 @@
+"""The package as a whole: what importing it loads, its public names, the README's example."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import wfr_pde as wfr
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_importing_loads_nothing_heavy():
+    heavy = "xarray sympy matplotlib numba tqdm h5py h5netcdf cupy pyfftw scipy.interpolate scipy.optimize scipy.stats"
+    code = f"import sys, wfr_pde; print([name for name in {heavy.split()} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_public_names_exist_and_are_documented():
+    assert len(wfr.__all__) <= 40
+    for name in wfr.__all__:
+        assert getattr(wfr, name) is not None
+        if name != "__version__":
+            assert getattr(wfr, name).__doc__, name
+
+
+def test_readme_example_runs_as_printed(capsys):
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"<!-- api-example -->\n```python\n(.*?)```", text, re.DOTALL).group(1)
+    scope = {}
+    exec(code, scope)
+    assert "[" in capsys.readouterr().out
+    # from -2 most of the way to the target's mean, 0.8: the difference falls like e^-t once it is small
+    assert abs(scope["density"].mean()[0] - 0.8) < 0.1
+    assert list(scope["ds"].sizes) == ["t", "x", "y", "axis"]
+
+
+def test_version_is_the_changelogs_and_the_citations():
+    assert f"## {wfr.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {wfr.__version__}\n" in (ROOT / "CITATION.cff").read_text()
