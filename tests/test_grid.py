@@ -212,3 +212,8 @@ def test_a_density_is_right_or_refused(mean, sd, lower, length, n):
     # the box may cut off 1e-6 of the mass, which changes moments by about 30 times that in units of sd
     assert abs(density.mean()[0] - mean) < 1e-4 * sd
     assert density.covariance()[0, 0] == pytest.approx(sd**2, rel=1e-4)
+
+
+def test_a_grid_that_does_not_fit_into_memory_is_refused_before_allocating():
+    with pytest.raises(MemoryError, match=r"needs about 4.47e\+05 GiB .* use fewer cells than \(100000, 100000"):
+        wfr.Grid([-5] * 3, [5] * 3, (100_000, 100_000, 1000)).density(wfr.Gaussian([0] * 3, 1.0))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
+ARRAYS_OF_A_DENSITY = 6  # at most, while a distribution is put on the grid and checked
 NARROWEST_SD = 1.25  # in cells: a Gaussian of this width is sampled to e^(-2 pi^2 1.25^2) = 4e-14
 UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than that
 
@@ -272,7 +273,19 @@ class Grid:
         return [slice(start, start + rows) for start in range(0, self.shape[0], rows)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
-        """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend."""
+        """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend.
+
+        Raises
+        ------
+        MemoryError
+            Before anything is allocated, if a density on this grid would not fit.
+        """
+        needed, available = ARRAYS_OF_A_DENSITY * 8 * self.size, self.backend.available_memory()
+        if available is not None and needed > available:
+            raise MemoryError(
+                f"a density on {self.size} cells needs about {needed / 2**30:.3g} GiB while it is checked, but "
+                f"{available / 2**30:.3g} GiB are free: use fewer cells than {self.shape}"
+            )
         values = np.empty(self.shape)
         for slab in self.slabs():
             values[slab] = function(self.points(slab))
