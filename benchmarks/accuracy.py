@@ -175,7 +175,7 @@ def main() -> None:
             flush=True,
         )
     path = storage.write_json(
-        {"threads": ARGUMENTS.threads, "versions": storage.versions(), "rows": rows}, ARGUMENTS.out
+        {"threads": ARGUMENTS.threads, "versions": dict(storage.versions()), "rows": rows}, ARGUMENTS.out
     )
     print(f"written to {path}")
 

@@ -55,6 +55,17 @@ def test_far_gaussians_to_eight_digits(case):
         assert metrics.l1(truth, wfr.Density.from_dataset(ds, i)) <= 1e-8
 
 
+def test_four_dimensions():
+    target, start = wfr.Gaussian([0] * 4, [1.0, 0.9, 0.8, 1.0]), wfr.Gaussian([-0.6, 0.4, 0.3, -0.4], 0.6)
+    grid = wfr.Grid.covering(target, start, shape=24, tail=1e-6)
+    flow = wfr.Extrapolated(wfr.Strang(wfr.FisherRao(1.0), wfr.SinkhornKernel(2.0)), order=4)
+    ds = wfr.solve(target, flow, grid.density(start), [0, 0.3], 0.15, keep="last")
+    assert ds.log_density.dims == ("t_kept", "x", "y", "z", "w")
+    truth = grid.density(exact.gaussian_flow(target, start, 0.3, 2.0, 1.0))
+    # order 4 at alpha dt = 0.3, and a box that cuts off 1e-6 of the mass
+    assert metrics.l1(truth, wfr.Density.from_dataset(ds)) <= 1e-4
+
+
 @pytest.mark.parametrize("scheme", SPLITS)
 @pytest.mark.parametrize("transport", exact.TRANSPORTS)
 def test_splits_are_their_closed_forms(scheme, transport):

@@ -10,8 +10,7 @@ from wfr_pde.targets.differentiation import differences
 from wfr_pde.targets.expressions import compile_expression
 
 FUNCTIONS = {
-    name: getattr(np, name)
-    for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "pi", "e")
+    name: getattr(np, name) for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "pi", "e")
 }
 FUNCTIONS |= {name: getattr(np, name) for name in ("abs", "sign", "log1p", "expm1", "logaddexp")}
 FUNCTIONS |= {"atan": np.arctan, "asinh": np.arcsinh, "logcosh": lambda u: np.log(np.cosh(u))}
@@ -156,9 +155,7 @@ def test_values_and_gradients(text):
     r = np.sqrt(x**2 + y**2 + z**2)
     expected = eval(text, {"__builtins__": {}, **FUNCTIONS}, {"x": x, "y": y, "z": z, "r": r})
     target = Potential(text, ndim=3)
-    np.testing.assert_allclose(
-        -target.log_density(points), np.broadcast_to(expected, 20), rtol=1e-13, atol=1e-13
-    )
+    np.testing.assert_allclose(-target.log_density(points), np.broadcast_to(expected, 20), rtol=1e-13, atol=1e-13)
     gradient, error = differences(target.log_density, points)
     assert np.all(np.abs(target.score(points) - gradient) < 1e-9 + 10 * error)
 

@@ -139,7 +139,9 @@ def test_walls_that_are_meant():
 
 
 def test_narrow_features_are_refused_with_the_number_of_cells_that_would_do():
-    with pytest.raises(ValueError, match=r"too wide .* along x, 0.42 of its mass is in features of standard deviation about 0.101"):
+    with pytest.raises(
+        ValueError, match=r"too wide .* along x, 0.42 of its mass is in features of standard deviation about 0.101"
+    ):
         wfr.Grid([-8, -8], [8, 16], 64).density(wfr.FourModes())
     with pytest.raises(ValueError, match=r"sd >= 1.25 cells\); use about \d+ cells") as error:
         wfr.Grid(-50, 50, 64).density(wfr.Potential("x**2 / 2"))

@@ -125,9 +125,7 @@ class TestGaussianMixture:
         target = GaussianMixture([-2, 2], [0.3, 0.7], 0.01)
         x = np.array([[-50.0], [50.0], [1e4]])
         log_density, score = target.log_density(x), target.score(x)
-        assert log_density[0] == pytest.approx(
-            np.log(0.3 / np.sqrt(2 * np.pi * 0.01)) - 48**2 / 0.02, rel=1e-14
-        )
+        assert log_density[0] == pytest.approx(np.log(0.3 / np.sqrt(2 * np.pi * 0.01)) - 48**2 / 0.02, rel=1e-14)
         np.testing.assert_allclose(score[:, 0], [4800, -4800, -(1e4 - 2) / 0.01], rtol=1e-14)
 
     def test_the_leading_axis_is_the_component(self):
@@ -329,9 +327,7 @@ class TestDifferentiation:
 
     def test_check_gradient_names_point_and_values(self):
         points = np.array([[1.0, 2.0]])
-        with pytest.raises(
-            ValueError, match=r"at the point \[1.0, 2.0\]: it is \[2.0, 5.0\], but .* \[2.0.*, 4.0"
-        ):
+        with pytest.raises(ValueError, match=r"at the point \[1.0, 2.0\]: it is \[2.0, 5.0\], but .* \[2.0.*, 4.0"):
             differentiation.check_gradient(lambda p: np.sum(p**2, -1), lambda p: 2 * p + [0, 1], points)
         differentiation.check_gradient(lambda p: np.sum(p**2, -1), lambda p: 2 * p, points)
 
@@ -426,9 +422,7 @@ class TestPotential:
         assert again.score([1.0, 2.0]).tolist() == target.score([1.0, 2.0]).tolist() == [-4, -4]
 
     def test_repr(self):
-        assert (
-            repr(Potential("x**2", support=(-1, 1))) == "Potential(V='x**2', ndim=1, support=([-1.0], [1.0]))"
-        )
+        assert repr(Potential("x**2", support=(-1, 1))) == "Potential(V='x**2', ndim=1, support=([-1.0], [1.0]))"
         assert "test_targets" in repr(Potential(lambda x: x))
 
 

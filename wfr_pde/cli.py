@@ -515,7 +515,7 @@ def _dry_run_solve(
     args: argparse.Namespace, target: Target, flow: Flow, rho: Density, times: np.ndarray, dt: float
 ) -> int:
     """What a run would cost: refuses what `solve` refuses, and measures one step."""
-    from wfr_pde.solve import prepare, estimated_memory
+    from wfr_pde.solve import estimated_memory, prepare
 
     run = prepare(target, flow, rho, times, dt, (), "all", args.seed)
     seconds = 0.0

@@ -523,7 +523,7 @@ def _computed(experiment: Experiment, values: dict[str, Any]) -> xr.Dataset:
         knobs=_canonical(values),
         command=experiment.command(values),
         source=experiment.source,
-        versions=json.dumps(storage.versions()),
+        versions=json.dumps(dict(storage.versions())),
         commit=storage.commit(),
         wall_time=round(time.perf_counter() - began, 6),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
 ARRAYS_OF_A_DENSITY = 6  # at most, while a distribution is put on the grid and checked
+SHARED_PRODUCT = 5e7  # operations of a product, a millisecond, from which threads may share it
 NARROWEST_SD = 1.25  # in cells: a Gaussian of this width is sampled to e^(-2 pi^2 1.25^2) = 4e-14
 UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than that
 
@@ -248,6 +250,15 @@ class Grid:
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""
         return self.logsumexp(log_values) + self.log_cell_volume
+
+    def threads(self) -> AbstractContextManager[object]:
+        """Context for many products on this grid: one thread where they are too small to be shared.
+
+        Threads that wait for each other cost more than they save there, 15 to 50 times more if other work keeps a
+        core busy.
+        """
+        flops = 2 * max(self.shape) * self.size
+        return self.backend.one_thread() if flops < SHARED_PRODUCT else nullcontext()
 
     def apply(self, matrix: Any, values: Any, axis: int) -> Any:
         """Product of `matrix` (m, n_axis) with `values` along one axis."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -48,6 +49,10 @@ class Density:
     def ndim(self) -> int:
         """Number of dimensions."""
         return self.grid.ndim
+
+    def threads(self) -> AbstractContextManager[object]:
+        """Context for many steps with states like this; see `Grid.threads`."""
+        return self.grid.threads()
 
     @property
     def nbytes(self) -> int:
@@ -281,6 +286,10 @@ class Particles:
     def ndim(self) -> int:
         """Number of dimensions."""
         return self.positions.shape[1]
+
+    def threads(self) -> AbstractContextManager[object]:
+        """Context for many steps with states like this: as it is."""
+        return nullcontext()
 
     @property
     def nbytes(self) -> int:

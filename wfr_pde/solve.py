@@ -90,7 +90,8 @@ def solve(
     run = prepare(problem, flow, start, t, dt, record, keep, rng)
     directory = None if out is None else storage.RunDirectory(out, run.fingerprint())
     segments, frame, state = _resumed(run, directory)
-    with _progress_bar(progress, run.n_steps, run.steps_before[max(frame - 1, 0)]) as bar:
+    done = run.steps_before[max(frame - 1, 0)]
+    with run.start.threads(), _progress_bar(progress, run.n_steps, done) as bar:
         segments += _loop(run, state, frame, directory, bar)
     ds = storage.join_segments(segments)
     if directory is not None:
@@ -169,6 +170,7 @@ class Run:
 
     @property
     def n_steps(self) -> int:
+        """Steps of the whole run."""
         return self.steps_before[-1]
 
     def fingerprint(self) -> str:
@@ -206,7 +208,7 @@ class Run:
             "seed": self.seed,
             "backend": backend.name,
             "device": backend.device,
-            "versions": json.dumps(storage.versions()),
+            "versions": json.dumps(dict(storage.versions())),
             "commit": storage.commit(),
             "wall_time": round(time.perf_counter() - self.began, 6),
         }

@@ -48,9 +48,7 @@ EXAMPLES = {
     "gaussian-full": TILTED,
     "gaussian-3d": Gaussian([0, 1, 2], [[2, 0.3, 0.1], [0.3, 1, -0.2], [0.1, -0.2, 0.5]]),
     "mixture-1d": GaussianMixture([-3, 0, 4], [1, 2, 1], [0.1, 1, 0.3]),
-    "mixture-2d": GaussianMixture(
-        [[-2, 0], [2, 0]], [0.3, 0.7], [[[1, 0.2], [0.2, 0.3]], [[0.5, 0], [0, 2]]]
-    ),
+    "mixture-2d": GaussianMixture([[-2, 0], [2, 0]], [0.3, 0.7], [[[1, 0.2], [0.2, 0.3]], [[0.5, 0], [0, 2]]]),
     "double-well-1d": DoubleWell(3, width=1.5),
     "double-well-2d": DoubleWell(2, stiffness=(4,), coupling=0.5),
     "double-well-3d": DoubleWell(2, stiffness=(4, 2), coupling=-1),
@@ -197,9 +195,7 @@ def test_repr_is_one_line_of_its_class(target):
     assert len(repr(target)) < 600
 
 
-@where(
-    lambda target: type(target) in (Gaussian, GaussianMixture, DoubleWell, Banana, Ring, Funnel, FourModes)
-)
+@where(lambda target: type(target) in (Gaussian, GaussianMixture, DoubleWell, Banana, Ring, Funnel, FourModes))
 def test_repr_builds_the_target_again(target, rng):
     again = eval(repr(target), {c.__name__: c for c in (type(target), Gaussian)})
     points = typical_points(target, rng)

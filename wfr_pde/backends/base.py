@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,8 @@ class Backend:
         The way back.
     available_memory : callable
         Bytes that can still be allocated, or None where the system does not tell.
+    one_thread : callable
+        A context in which matrix products use one thread; nothing by default.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Backend:
     asarray: Callable[[np.ndarray], Any] = field(repr=False)
     asnumpy: Callable[[Any], np.ndarray] = field(repr=False)
     available_memory: Callable[[], int | None] = field(repr=False)
+    one_thread: Callable[[], AbstractContextManager[object]] = field(repr=False, default=nullcontext)
 
 
 def backend_names() -> list[str]:

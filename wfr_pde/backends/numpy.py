@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import AbstractContextManager
+from typing import Any
+
 import numpy as np
 
 from wfr_pde.backends.base import Backend
@@ -19,6 +23,18 @@ def available_memory() -> int | None:
     return None
 
 
+@functools.cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which BLAS uses one thread."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
 def backend() -> Backend:
     """The NumPy backend."""
     return Backend(
@@ -28,4 +44,5 @@ def backend() -> Backend:
         asarray=np.asarray,
         asnumpy=np.asarray,
         available_memory=available_memory,
+        one_thread=one_thread,
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
     Ints = np.ndarray[Any, np.dtype[np.intp]]
     Bools = np.ndarray[Any, np.dtype[np.bool_]]
+    Box = tuple[Array, Array]
     LogDensity = Callable[[Array], Array]
 
 REACH = 1e16  # nothing is looked for beyond this distance from the origin
@@ -35,6 +36,8 @@ HUGE = 1e200  # log-densities beyond this would overflow in the quadratic models
 RUNAWAY = 1e12  # a density whose mode or bulk lies further out than this has none
 POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there
 WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
+WIDE_TAIL = 1e-9
+FEW = 500  # starts that are climbed without choosing among them
 MAX_MODES = 48
 MAX_ROUNDS = 6  # of looking outside for further modes
 N_RIDGES = 3  # ridges that are followed from slice to slice
@@ -43,7 +46,7 @@ HEAVY_INDEX = 3.5  # tails P(|x| > r) ~ r^-index are refused below this index...
 HEAVY_RATIO = 30.0  # ...if they also make the box so many times wider than the bulk
 
 
-def find_box(target: Target, tail: float = 1e-12) -> tuple[Array, Array]:
+def find_box(target: Target, tail: float = 1e-12) -> Box:
     """Box outside which `target` has a relative mass below `tail`.
 
     Only values of the log-density are used (moments and samples, where the target knows them, serve as
@@ -71,28 +74,45 @@ def find_box(target: Target, tail: float = 1e-12) -> tuple[Array, Array]:
     if not 0 < tail < 1:
         raise ValueError(f"tail={tail} must lie between 0 and 1, for example 1e-12")
     density = _guarded(target)
+    modes = _first_modes(density, target)
+    # Modes are sought around a wide box even if a narrow one is asked for: they are easier to meet there.
+    wide = min(tail, WIDE_TAIL)
+    bulk = _find_bulk(density, modes)
+    for n_round in range(MAX_ROUNDS):
+        box = _find_faces(density, modes.select(modes.matter(bulk, wide)), bulk, wide)
+        more = _find_modes(density, *_points_outside(density, box))
+        if n_round == 0:
+            more = more.joined(_find_modes(density, *_points_inside(box)))
+        more = more.select(more.unlike(modes) & more.matter(bulk, wide))
+        modes, before = modes.joined(more), bulk
+        bulk = _find_bulk(density, modes)
+        if not np.any(more.reach_out(bulk, box, wide)) and abs(bulk.log_mass - before.log_mass) < 1.0:
+            break
+    else:
+        raise ValueError(
+            f"the search goes on finding mass outside of {_place(box[0])} to {_place(box[1])}, last at "
+            f"{_place(more.x[0])}; {_remedy()}"
+        )
+    if tail > wide:
+        box = _find_faces(density, modes.select(modes.matter(bulk, tail)), bulk, tail)
+    return box
+
+
+def _first_modes(f: LogDensity, target: Target) -> _Modes:
+    """The modes met from all over space, and then from all around the heaviest of them."""
     points, offsets = _first_points(target)
-    modes = _find_modes(density, points, offsets)
+    modes = _find_modes(f, points, offsets)
     if modes.x.size == 0:
-        x = points[0]
         raise ValueError(
             f"the log-density is finite at none of {len(points)} points tried at distances 1e-3 to 1e6 from "
-            f"the origin (at {_place(x)} it is {_raw(target, x)}); {_remedy()}"
+            f"the origin (at {_place(points[0])} it is {_raw(target, points[0])}); {_remedy()}"
         )
-    for _ in range(MAX_ROUNDS):
-        bulk = _find_bulk(density, modes)
-        modes = modes.select(modes.matters(bulk.log_mass, tail))
-        lower, upper = _find_faces(density, modes, bulk, tail)
-        more = _find_modes(density, *_points_outside(points, lower, upper))
-        more = more.select(np.any((more.x < lower) | (more.x > upper), axis=1))
-        more = more.select(more.matters(bulk.log_mass, tail))
-        if more.x.size == 0:
-            return lower, upper
-        modes = modes.joined(more)
-    raise ValueError(
-        f"the search still finds mass outside of {_place(lower)} to {_place(upper)}, last at "
-        f"{_place(more.x[0])}; {_remedy()}"
-    )
+    around = _offsets(target.ndim, 0.5, 1e4, len(points) // 2)
+    for centre in np.argsort(-modes.log_mass, kind="stable")[:2]:
+        offsets = around @ modes.steps[centre]
+        more = _find_modes(f, modes.x[centre] + offsets, offsets)
+        modes = modes.joined(more.select(more.unlike(modes)))
+    return modes
 
 
 def _guarded(target: Target) -> LogDensity:
@@ -141,7 +161,7 @@ def _first_points(target: Target) -> tuple[Array, Array]:
     distance at which the next points lie.
     """
     ndim = target.ndim
-    points = [_offsets(ndim, 1e-3, 1e6, (800, 8192, 16384, 16384)[min(ndim, 4) - 1])]
+    points = [_offsets(ndim, 1e-3, 1e6, (4096, 8192, 16384, 16384)[min(ndim, 4) - 1])]
     offsets = [points[0]]
     known = target.moments()
     if known is not None:
@@ -156,20 +176,35 @@ def _first_points(target: Target) -> tuple[Array, Array]:
     return np.concatenate(points), np.concatenate(offsets)
 
 
-def _points_outside(points: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Points outside a box, at all distances from it: new ones, and those of `points` that are; and offsets."""
-    middle, half = (lower + upper) / 2, (upper - lower) / 2
-    uniform = _quasi_random((400, 8192, 16384, 16384)[min(middle.size, 4) - 1], middle.size + 1)
+def _points_outside(f: LogDensity, box: Box) -> tuple[Array, Array]:
+    """Points outside a box where the density falls towards the box: the way to a mode that was missed.
+
+    They are sought at all distances from the faces. Also returns offsets, as `_first_points`.
+    """
+    middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
+    uniform = _quasi_random((4096, 32768, 65536, 65536)[min(middle.size, 4) - 1], middle.size + 1)
     normal = ndtri(uniform[:, 1:])
-    near = half * normal * (1.02 * 1e3 ** uniform[:, :1] / np.max(np.abs(normal), axis=1, keepdims=True))
-    old = points[np.any((points < lower) | (points > upper), axis=1)]
-    return np.concatenate([middle + near, old]), np.concatenate([near, old - middle])
+    normal /= np.max(np.abs(normal), axis=1, keepdims=True)
+    beyond = 1e-3 * 1e6 ** uniform[:, :1]
+    points = middle + half * (1 + beyond) * normal
+    falls = f(middle + half * (1 + 0.98 * beyond) * normal) < f(points)
+    return points[falls], (half * beyond * normal)[falls]
+
+
+def _points_inside(box: Box) -> tuple[Array, Array]:
+    """Points all over a box, and their offsets from its middle."""
+    middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
+    n = (1024, 8192, 16384, 16384)[min(middle.size, 4) - 1]
+    offsets = half * (2 * _quasi_random(n, middle.size) - 1)
+    return middle + offsets, offsets
 
 
 def _peaks(points: Array, offsets: Array, values: Array) -> Ints:
-    """Indices of the points that are higher than their neighbours, highest first."""
+    """Indices of the points that are higher than their neighbours (of all, if they are few), highest first."""
     n, ndim = points.shape
-    if ndim == 1:
+    if n <= FEW:
+        top = np.arange(n)
+    elif ndim == 1:
         order = np.argsort(points[:, 0], kind="stable")
         padded = np.concatenate([[-np.inf], values[order], [-np.inf]])
         top = order[(padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:])]
@@ -179,7 +214,7 @@ def _peaks(points: Array, offsets: Array, values: Array) -> Ints:
         # Neighbours in direction and in the logarithm of the distance: alike at all scales.
         lengths = np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-300)
         features = np.hstack([np.log(lengths), offsets / lengths])
-        near = cKDTree(features).query(features, k=min(n, 2 + 5 * ndim))[1]
+        near = cKDTree(features).query(features, k=2 + 2 * ndim)[1]
         top = np.flatnonzero(values >= np.max(values[near], axis=1))
     top = top[np.isfinite(values[top])]
     return top[np.argsort(-values[top], kind="stable")]
@@ -293,12 +328,28 @@ class _Modes:
             *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__dataclass_fields__)
         )
 
-    def matters(self, log_mass: float, tail: float) -> Bools:
-        """Which modes a box has to hold, given the log of the whole mass.
+    def matter(self, bulk: _Bulk, tail: float) -> Bools:
+        """Which modes a box has to hold: the heaviest, and all that weigh more than the tail.
 
         A place on a slope may well lie in the tail, so it only counts if it is in the midst of the mass.
         """
-        return self.log_mass - log_mass > np.where(self.settled, np.log(tail) - 5.0, -5.0)
+        limit = np.where(self.settled, np.log(tail) - _margin(self.x.shape[1]), -5.0)
+        heaviest = np.arange(len(self.x)) == np.argmax(self.log_mass) if len(self.x) else False
+        return heaviest | (self.log_mass > bulk.log_mass + limit)
+
+    def unlike(self, modes: _Modes) -> Bools:
+        """Which of these modes are none of `modes`."""
+        known = np.zeros(len(self.x), dtype=bool)
+        for x, steps in zip(modes.x, modes.steps, strict=True):
+            known |= np.linalg.norm((self.x - x) @ np.linalg.pinv(steps, rcond=1e-300), axis=1) < 1
+        return ~known
+
+    def reach_out(self, bulk: _Bulk, box: Box, tail: float) -> Bools:
+        """Which modes have more than the tail outside of a box, were they Gaussian."""
+        deviations = np.sqrt(2 * np.maximum(self.log_mass - bulk.log_mass - np.log(tail), 0.0))
+        reach = deviations[:, None] * np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        slack = 0.02 * (box[1] - box[0])
+        return np.any((self.x - reach < box[0] - slack) | (self.x + reach > box[1] + slack), axis=1)
 
     @property
     def covariance(self) -> Array:
@@ -309,18 +360,19 @@ def _find_modes(f: LogDensity, points: Array, offsets: Array) -> _Modes:
     """The modes into whose regions of attraction some of the points fall."""
     ndim = points.shape[1]
     values = f(points)
-    top = _peaks(points, offsets, values)[:400]
+    top = _peaks(points, offsets, values)[: 2 * FEW]
     steps = 0.02 * np.linalg.norm(offsets[top], axis=1)[:, None, None] * np.eye(ndim)
     # Most starts meet soon, so only few have to be carried on to the end.
     x, value, steps, _ = _climb(f, points[top], steps, n_rounds=10, tol=1e-3)
-    keep = _distinct(x, value, steps, 3 * MAX_MODES)
-    x, value, steps, settled = _climb(f, x[keep], steps[keep], n_rounds=80, tol=1e-3)
+    keep = _distinct(x, value, steps, 8 * MAX_MODES)
+    keep = keep[value[keep] > np.max(value, initial=-np.inf) - 500]  # lost in a long valley, deep in a tail
+    x, value, steps, settled = _climb(f, x[keep], steps[keep], n_rounds=60, tol=1e-3)
     keep = _distinct(x, value, steps, MAX_MODES)
     x, value, steps, settled = x[keep], value[keep], steps[keep], settled[keep]
     # Only the highest counts: lower ones may be lost on a plain far away.
     if value.size and (np.max(np.abs(x[0])) > RUNAWAY or value[0] > 10 * RUNAWAY):
         _refuse_rising(x[0], float(value[0]))
-    return _Modes(x, value, steps, settled, *_shells(f, x, steps))
+    return _Modes(x, value, steps, settled, *_shells(f, x, value, steps))
 
 
 def _distinct(x: Array, value: Array, steps: Array, limit: int) -> Ints:
@@ -336,8 +388,11 @@ def _distinct(x: Array, value: Array, steps: Array, limit: int) -> Ints:
     return np.array(keep, dtype=np.intp)
 
 
-def _shells(f: LogDensity, x: Array, steps: Array) -> tuple[Array, Array]:
-    """Distance, in steps, of the heaviest shell around each point, and the log-mass of that shell."""
+def _shells(f: LogDensity, x: Array, value: Array, steps: Array) -> tuple[Array, Array]:
+    """Distance, in steps, of the heaviest shell around each mode, and the log-mass of that shell.
+
+    Where the density rises again along a ray, towards another mode, it is taken as constant.
+    """
     n, ndim = x.shape
     corners = np.array(list(product([-1.0, 1.0], repeat=ndim))) / np.sqrt(ndim)
     rays = np.unique(np.vstack([np.eye(ndim), -np.eye(ndim), corners]), axis=0) @ steps
@@ -346,6 +401,7 @@ def _shells(f: LogDensity, x: Array, steps: Array) -> tuple[Array, Array]:
     ratio = np.maximum(4.0, (1e3 * RUNAWAY / lengths) ** (1 / 28))[:, None]
     radii = 0.125 * ratio ** np.arange(30)
     values = f(x[:, None, None, :] + radii[:, :, None, None] * rays[:, None])
+    values = np.minimum.accumulate(np.minimum(values, value[:, None, None]), axis=1)
     log_volume = np.linalg.slogdet(steps)[1][:, None] + ndim * np.log(radii) + _log_sphere(ndim)
     masses = np.logaddexp.reduce(values, axis=2) - np.log(values.shape[2]) + log_volume
     masses += np.log(np.log(ratio))
@@ -428,40 +484,81 @@ class _Slices:
         return _Slices(*(both[name][rows, order] for name in names))
 
 
+def _margin(ndim: int) -> float:
+    """Nats by which the mass beyond a face has to lie below the tail: a share for each face, and safety."""
+    # One nat for the mass, half a nat per axis for volumes of slices that are not Gaussian.
+    return float(np.log(2 * ndim)) + 1.0 + 0.5 * ndim
+
+
 def _find_faces(f: LogDensity, modes: _Modes, bulk: _Bulk, tail: float) -> tuple[Array, Array]:
     """Move each face to where the mass beyond it is the tail's share for one face, with a margin."""
     ndim = bulk.median.size
     axis, sign = np.repeat(np.arange(ndim), 2), np.tile([-1.0, 1.0], ndim)
-    # One nat for the mass, half a nat per axis for volumes of slices that are not Gaussian.
-    limit = bulk.log_mass + np.log(tail / (2 * ndim)) - 1.0 - 0.5 * ndim
+    limit = bulk.log_mass + np.log(tail) - _margin(ndim)
     slices = _first_slices(f, axis, sign, modes, bulk)
-    faces = np.arange(2 * ndim)
+    for _ in range(MAX_ROUNDS):
+        slices, place = _refined(f, axis, sign, slices, limit)
+        known = np.max(np.where(slices.place == place[:, None], slices.log_mass, -np.inf), axis=1)
+        # A low ridge that leads out of the midst of the mass starts at no mode: look for it in the faces.
+        found = _searched_faces(f, axis, sign, place)
+        if np.any(found.log_mass[:, 0] > known + 1.0):
+            slices = _retraced(f, axis, sign, slices, found, bulk)
+            continue
+        # Ripples of the density may have hidden between the slices: look closely, just beyond the faces.
+        width = np.repeat(np.sum(place.reshape(-1, 2), axis=1), 2)
+        close_by = place[:, None] + width[:, None] * 0.1 * (np.arange(1, 33) / 32) ** 2
+        slices = slices.joined(_next_slices(f, axis, sign, slices, close_by))
+        beyond = np.where(slices.place > place[:, None], _log_tails(slices), -np.inf)
+        if np.all(beyond <= limit):
+            break
+    _refuse_heavy_tails(f, slices, place, axis, sign, bulk)
+    return -place[0::2], place[1::2]
+
+
+def _refined(f: LogDensity, axis: Ints, sign: Array, slices: _Slices, limit: float) -> tuple[_Slices, Array]:
+    """Add slices until it is known to 1 % of the box where the mass beyond is `limit`; and those places (F,)."""
+    faces = np.arange(len(axis))
     for _ in range(24):
         tails = _log_tails(slices)
         if np.any(tails[:, -1] > limit):
             face = int(np.argmax(tails[:, -1] > limit))
-            _refuse_slices(f, slices, face, axis, sign, -1, bulk)
+            _refuse_slices(f, slices, face, axis, sign, -1)
         # The outermost slice that cuts off too much, and the next one outwards.
         inner = np.max(np.where(tails > limit, np.arange(tails.shape[1]), 0), axis=1)
         low, high = slices.place[faces, inner], slices.place[faces, inner + 1]
         defined = np.isfinite(slices.log_mass[faces, inner + 1])
-        width = np.repeat(np.sum(high.reshape(ndim, 2), axis=1), 2)
+        width = np.repeat(np.sum(high.reshape(-1, 2), axis=1), 2)
         # Where the density ends at a wall, its place is wanted exactly, from the inside.
         close = np.where(defined, 1e-2 * width, 1e-13 * np.maximum(width, np.abs(low)))
         if np.all(high - low <= close):
             break
         after = slices.place[faces, np.minimum(inner + 2, tails.shape[1] - 1)]
         after = np.clip(after, high + 0.2 * (high - low), high + 2 * (high - low))
-        new = np.column_stack(
-            [
-                low[:, None] + (high - low)[:, None] * np.arange(1, 7) / 7,
-                high[:, None] + (after - high)[:, None] * np.array([0.2, 0.5, 0.8]),
-            ]
-        )
-        slices = slices.joined(_next_slices(f, axis, sign, slices, new))
-    place = np.where(defined, high, low)
-    _refuse_heavy_tails(f, slices, place, axis, sign, bulk)
-    return -place[0::2], place[1::2]
+        within = low[:, None] + (high - low)[:, None] * np.arange(1, 7) / 7
+        beyond = high[:, None] + (after - high)[:, None] * np.array([0.2, 0.5, 0.8])
+        slices = slices.joined(_next_slices(f, axis, sign, slices, np.hstack([within, beyond])))
+    return slices, np.where(defined, high, low)
+
+
+def _searched_faces(f: LogDensity, axis: Ints, sign: Array, place: Array) -> _Slices:
+    """The slices at the faces, one each, climbed from points all over them."""
+    ndim, lower, upper = len(place) // 2, -place[0::2], place[1::2]
+    points = lower + (upper - lower) * _quasi_random(16 * ndim, ndim)
+    x = np.broadcast_to(points, (2 * ndim, 1, *points.shape))
+    across = 0.05 * np.diag(upper - lower)
+    steps = np.stack([np.delete(across, i, axis=0) for i in axis])[:, None, None]
+    steps = np.broadcast_to(steps, (*x.shape[:3], ndim - 1, ndim))
+    return _climb_slices(f, axis, sign, place[:, None], x, steps)
+
+
+def _retraced(f: LogDensity, axis: Ints, sign: Array, slices: _Slices, found: _Slices, bulk: _Bulk) -> _Slices:
+    """The slices climbed again, also from where the ridges in `found` (one slice each) meet them."""
+    centre = (sign * bulk.median[axis])[:, None]
+    reach = ((slices.place - centre) / (found.place - centre))[:, :, None, None]
+    on_ray = bulk.median + reach * (found.x - bulk.median)
+    x = np.concatenate([slices.x, on_ray, np.broadcast_to(found.x, on_ray.shape)], axis=2)
+    steps = np.broadcast_to(found.steps, (*on_ray.shape[:3], *found.steps.shape[3:]))
+    return _climb_slices(f, axis, sign, slices.place, x, np.concatenate([slices.steps, steps, steps], axis=2))
 
 
 def _first_slices(f: LogDensity, axis: Ints, sign: Array, modes: _Modes, bulk: _Bulk) -> _Slices:
@@ -534,12 +631,7 @@ def _climb_slices(f: LogDensity, axis: Ints, sign: Array, place: Array, x: Array
     # Take different ridges first, higher ones first among these.
     repeated = _repeated(flat, steps)
     best = np.argsort(repeated, axis=1, kind="stable")[:, :N_RIDGES]
-    flat, value, steps, repeated = (
-        flat[rows, best],
-        value[rows, best],
-        steps[rows, best],
-        repeated[rows, best],
-    )
+    flat, value, steps, repeated = flat[rows, best], value[rows, best], steps[rows, best], repeated[rows, best]
     log_mass = np.where(repeated, -np.inf, _slice_mass(f, flat, value, steps))
     return _Slices(
         place,
@@ -600,7 +692,7 @@ def _refuse_heavy_tails(f: LogDensity, slices: _Slices, place: Array, axis: Ints
         far = int(np.searchsorted(slices.place[face], slices.place[face, 0] + 1e3 * distance[face]))
         far = min(far, slices.place.shape[1] - 1)
         if _index(slices, int(face), far) < HEAVY_INDEX:
-            _refuse_slices(f, slices, int(face), axis, sign, far, bulk)
+            _refuse_slices(f, slices, int(face), axis, sign, far)
 
 
 def _index(slices: _Slices, face: int, level: int) -> float:
@@ -612,9 +704,7 @@ def _index(slices: _Slices, face: int, level: int) -> float:
     return float((mass[0] - mass[1]) / np.log(distance[1] / distance[0]) - 1.0)
 
 
-def _refuse_slices(
-    f: LogDensity, slices: _Slices, face: int, axis: Ints, sign: Array, level: int, bulk: _Bulk
-) -> NoReturn:
+def _refuse_slices(f: LogDensity, slices: _Slices, face: int, axis: Ints, sign: Array, level: int) -> NoReturn:
     level %= slices.place.shape[1]
     x = slices.x[face, level, 0]
     shift = sign[face] * np.eye(x.size)[axis[face]]

@@ -90,7 +90,8 @@ class HeatKernel:
     def log_product(self, log_values: Any) -> Any:
         """log(G exp(log_values)), right to rounding in every cell whatever the range; overwrites `log_values`.
 
-        One shift and plain matrix products where the range allows it; else axis by axis, by blocks.
+        One shift and plain matrix products where the range allows it; else axis by axis, with one shift per line or,
+        where a line spans too much, per block.
         """
         grid, xp = self.grid, self.grid.backend.xp
         low, high = grid.min(log_values), grid.max(log_values)
@@ -104,10 +105,20 @@ class HeatKernel:
             product += middle
             return product
         for axis in range(grid.ndim):
-            lines = xp.moveaxis(log_values, axis, -1)
-            flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
-            log_values = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
+            log_values = self._log_product_along(axis, log_values)
         return log_values
+
+    def _log_product_along(self, axis: int, log_values: Any) -> Any:
+        """The product along one axis, with one shift per line where the range of each line allows it."""
+        xp = self.grid.backend.xp
+        low = xp.min(log_values, axis=axis, keepdims=True)
+        high = xp.max(log_values, axis=axis, keepdims=True)
+        if float(self.grid.max(high - low)) <= PLAIN_RANGE:
+            middle = 0.5 * (low + high)
+            return xp.log(self.grid.apply(self._matrices[axis], xp.exp(log_values - middle), axis)) + middle
+        lines = xp.moveaxis(log_values, axis, -1)
+        flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
+        return xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
 
     def _blocked_log_product(self, axis: int, lines: Any) -> Any:
         """The product along one axis for lines (m, n) of any range.
