@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 import wfr_pde as wfr
 from wfr_pde.flows.transport.heat_kernel import (
+    BLOCK_RANGE,
     NEGLIGIBLE,
     PLAIN_RANGE,
     HeatKernel,
@@ -113,3 +114,15 @@ def test_product_in_every_dimension_is_the_tensor_product(shape, reach):
         flat = exact_log_product(log_heat_kernel(grid.axes[axis], kernel.time), lines.reshape(-1, shape[axis]))
         expected = np.moveaxis(flat.reshape(lines.shape), -1, axis)
     assert np.abs(kernel.log_product(log_values.copy()) - expected).max() < 1e-14 * (10 + reach)
+
+
+@pytest.mark.parametrize("resolution", [0.75, 3.0, 100.0])
+def test_no_product_meets_a_subnormal_number(resolution):
+    """Subnormal numbers slow a product several times: entries and values are far enough above 2.2e-308."""
+    grid = wfr.Grid([-1, -1], [1, 1], (384, 512))
+    kernel = HeatKernel(grid, resolution * max(axis.dx for axis in grid.axes) ** 2)
+    smallest = min(matrix[matrix > 0].min() for matrix in kernel._matrices)
+    assert smallest * np.exp(-PLAIN_RANGE / 2) > np.finfo(float).tiny
+    block = kernel.blocks(0, 4)
+    smallest = min(matrix[matrix > 0].min() for _, _, matrix in block.columns)
+    assert smallest * np.exp(-BLOCK_RANGE) > np.finfo(float).tiny
