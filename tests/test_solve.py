@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from wfr_pde import storage
 from wfr_pde.backends import get_backend
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
+from wfr_pde.solve import estimated_memory
 
 TARGET, START = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
 GRID = wfr.Grid(-3.2, 3.2, 96)
@@ -219,6 +221,24 @@ def test_more_memory_than_there_is_is_refused_before_allocating():
     times = np.linspace(0, 1e4, 100_001)
     with pytest.raises(MemoryError, match=r'about 0.0\d+ GiB \(100001 stored frames\), but .* free.*keep="last"'):
         wfr.solve(TARGET, FLOW, start, times, 0.1)
+
+
+@pytest.mark.parametrize("order", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(500,), (128, 120), (40, 44, 48)])
+def test_a_run_stays_below_its_estimate_of_memory(shape, order):
+    d = len(shape)
+    target, origin = wfr.Gaussian([0] * d, 1.0), wfr.Gaussian([-0.5] * d, 0.8)
+    rho = wfr.Grid([-7] * d, [7] * d, shape).density(origin)
+    flow = wfr.Extrapolated(FLOW, order) if order > 2 else FLOW
+    dt = flow.limits(wfr.KL(target), rho)[0]
+    wfr.solve(target, flow, rho, [0, dt], dt)  # what is imported and cached once does not count
+    tracemalloc.start()
+    wfr.solve(wfr.Gaussian([0] * d, 1.0), flow, rho, [0, dt, 2 * dt], dt)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= estimated_memory(flow, rho, n_kept=3)
+    # and the estimate is not a wild guess
+    assert estimated_memory(flow, rho, n_kept=3) < 3 * peak
 
 
 def test_many_save_times_are_no_burden(start):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Record = Callable[[Any, Energy], Any]
 MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
-WORKING_ARRAYS = 8  # arrays of the state's size that a run may hold besides frames and prepared steps
+WORKING_ARRAYS = 10  # arrays of the state's size that a run may hold besides frames and prepared steps
 SECONDS_PER_SEGMENT = 10.0
 BYTES_PER_SEGMENT = 2**27
 

@@ -7,8 +7,8 @@ The search goes in three steps, each in a few large batches of points.
 3. *Faces*: far out along an axis the marginal density is that of the ridges in the slice (the profile)
    times the volume under them. Its integral from a face outwards is the mass that the face cuts off.
 
-Then the outside is scanned for modes that were missed. Wherever an estimate may err, the margin goes to the
-wider box: about 10 % for Gaussian tails.
+Then the outside is scanned for modes that were missed. Wherever an estimate may err, the margin makes the box
+wider: by about 5 % for Gaussian tails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ HUGE = 1e200  # log-densities beyond this would overflow in the quadratic models
 RUNAWAY = 1e12  # a density whose mode or bulk lies further out than this has none
 POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there
 WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
-WIDE_TAIL = 1e-9
+WIDE_TAIL = 1e-9  # modes are sought around a box of this tail, or a smaller one
+N_ANYWHERE = (4096, 8192, 16384, 16384)  # points of the scans, in 1, 2, 3, 4 dimensions
+N_INSIDE = (1024, 8192, 16384, 16384)
+N_OUTSIDE = (4096, 32768, 65536, 65536)
 FEW = 500  # starts that are climbed without choosing among them
 MAX_MODES = 48
 MAX_ROUNDS = 6  # of looking outside for further modes
@@ -75,11 +78,11 @@ def find_box(target: Target, tail: float = 1e-12) -> Box:
         raise ValueError(f"tail={tail} must lie between 0 and 1, for example 1e-12")
     density = _guarded(target)
     modes = _first_modes(density, target)
-    # Modes are sought around a wide box even if a narrow one is asked for: they are easier to meet there.
+    # Even if a narrow box is asked for, modes are easier to meet around a wide one.
     wide = min(tail, WIDE_TAIL)
     bulk = _find_bulk(density, modes)
     for n_round in range(MAX_ROUNDS):
-        box = _find_faces(density, modes.select(modes.matter(bulk, wide)), bulk, wide)
+        box = _find_faces(density, modes.held(bulk, wide), bulk, wide)
         more = _find_modes(density, *_points_outside(density, box))
         if n_round == 0:
             more = more.joined(_find_modes(density, *_points_inside(box)))
@@ -94,7 +97,7 @@ def find_box(target: Target, tail: float = 1e-12) -> Box:
             f"{_place(more.x[0])}; {_remedy()}"
         )
     if tail > wide:
-        box = _find_faces(density, modes.select(modes.matter(bulk, tail)), bulk, tail)
+        box = _find_faces(density, modes.held(bulk, tail), bulk, tail)
     return box
 
 
@@ -157,11 +160,10 @@ def _offsets(ndim: int, low: float, high: float, n: int) -> Array:
 def _first_points(target: Target) -> tuple[Array, Array]:
     """Points (n, d) at all scales around the origin and where the target knows its mass; and their offsets.
 
-    The offset of a point is its place relative to the centre of its scan: a tenth of its length is the
-    distance at which the next points lie.
+    The offset of a point is its place relative to the centre of its scan. Its length is the scale there.
     """
     ndim = target.ndim
-    points = [_offsets(ndim, 1e-3, 1e6, (4096, 8192, 16384, 16384)[min(ndim, 4) - 1])]
+    points = [_offsets(ndim, 1e-3, 1e6, N_ANYWHERE[min(ndim, 4) - 1])]
     offsets = [points[0]]
     known = target.moments()
     if known is not None:
@@ -182,7 +184,7 @@ def _points_outside(f: LogDensity, box: Box) -> tuple[Array, Array]:
     They are sought at all distances from the faces. Also returns offsets, as `_first_points`.
     """
     middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
-    uniform = _quasi_random((4096, 32768, 65536, 65536)[min(middle.size, 4) - 1], middle.size + 1)
+    uniform = _quasi_random(N_OUTSIDE[min(middle.size, 4) - 1], middle.size + 1)
     normal = ndtri(uniform[:, 1:])
     normal /= np.max(np.abs(normal), axis=1, keepdims=True)
     beyond = 1e-3 * 1e6 ** uniform[:, :1]
@@ -194,8 +196,7 @@ def _points_outside(f: LogDensity, box: Box) -> tuple[Array, Array]:
 def _points_inside(box: Box) -> tuple[Array, Array]:
     """Points all over a box, and their offsets from its middle."""
     middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
-    n = (1024, 8192, 16384, 16384)[min(middle.size, 4) - 1]
-    offsets = half * (2 * _quasi_random(n, middle.size) - 1)
+    offsets = half * (2 * _quasi_random(N_INSIDE[min(middle.size, 4) - 1], middle.size) - 1)
     return middle + offsets, offsets
 
 
@@ -329,19 +330,23 @@ class _Modes:
         )
 
     def matter(self, bulk: _Bulk, tail: float) -> Bools:
-        """Which modes a box has to hold: the heaviest, and all that weigh more than the tail.
+        """Which modes weigh more than the tail.
 
         A place on a slope may well lie in the tail, so it only counts if it is in the midst of the mass.
         """
         limit = np.where(self.settled, np.log(tail) - _margin(self.x.shape[1]), -5.0)
-        heaviest = np.arange(len(self.x)) == np.argmax(self.log_mass) if len(self.x) else False
-        return heaviest | (self.log_mass > bulk.log_mass + limit)
+        return self.log_mass > bulk.log_mass + limit
+
+    def held(self, bulk: _Bulk, tail: float) -> _Modes:
+        """The modes that a box has to hold: the heaviest, and all that matter."""
+        heaviest = np.arange(len(self.x)) == np.argmax(self.log_mass)
+        return self.select(heaviest | self.matter(bulk, tail))
 
     def unlike(self, modes: _Modes) -> Bools:
         """Which of these modes are none of `modes`."""
         known = np.zeros(len(self.x), dtype=bool)
         for x, steps in zip(modes.x, modes.steps, strict=True):
-            known |= np.linalg.norm((self.x - x) @ np.linalg.pinv(steps, rcond=1e-300), axis=1) < 1
+            known |= np.linalg.norm((self.x - x) @ np.linalg.pinv(steps, rtol=1e-300), axis=1) < 1
         return ~known
 
     def reach_out(self, bulk: _Bulk, box: Box, tail: float) -> Bools:
@@ -361,11 +366,12 @@ def _find_modes(f: LogDensity, points: Array, offsets: Array) -> _Modes:
     ndim = points.shape[1]
     values = f(points)
     top = _peaks(points, offsets, values)[: 2 * FEW]
-    steps = 0.02 * np.linalg.norm(offsets[top], axis=1)[:, None, None] * np.eye(ndim)
+    scale = np.maximum(np.linalg.norm(offsets[top], axis=1), POINT)
+    steps = 0.02 * scale[:, None, None] * np.eye(ndim)
     # Most starts meet soon, so only few have to be carried on to the end.
     x, value, steps, _ = _climb(f, points[top], steps, n_rounds=10, tol=1e-3)
     keep = _distinct(x, value, steps, 8 * MAX_MODES)
-    keep = keep[value[keep] > np.max(value, initial=-np.inf) - 500]  # lost in a long valley, deep in a tail
+    keep = keep[value[keep] >= np.max(value, initial=-np.inf) - 500]  # lost in a long valley, deep in a tail
     x, value, steps, settled = _climb(f, x[keep], steps[keep], n_rounds=60, tol=1e-3)
     keep = _distinct(x, value, steps, MAX_MODES)
     x, value, steps, settled = x[keep], value[keep], steps[keep], settled[keep]
@@ -383,7 +389,7 @@ def _distinct(x: Array, value: Array, steps: Array, limit: int) -> Ints:
     while order.size and len(keep) < limit:
         first = int(order[0])
         keep.append(first)
-        apart = (x[order] - x[first]) @ np.linalg.pinv(steps[first], rcond=1e-300)
+        apart = (x[order] - x[first]) @ np.linalg.pinv(steps[first], rtol=1e-300)
         order = order[np.linalg.norm(apart, axis=1) > 1]
     return np.array(keep, dtype=np.intp)
 
@@ -484,6 +490,11 @@ class _Slices:
         return _Slices(*(both[name][rows, order] for name in names))
 
 
+def _axes(ndim: int) -> tuple[Ints, Array]:
+    """Axis and sign of each of the 2 d faces: lower and upper in turn."""
+    return np.repeat(np.arange(ndim), 2), np.tile([-1.0, 1.0], ndim)
+
+
 def _margin(ndim: int) -> float:
     """Nats by which the mass beyond a face has to lie below the tail: a share for each face, and safety."""
     # One nat for the mass, half a nat per axis for volumes of slices that are not Gaussian.
@@ -493,76 +504,84 @@ def _margin(ndim: int) -> float:
 def _find_faces(f: LogDensity, modes: _Modes, bulk: _Bulk, tail: float) -> tuple[Array, Array]:
     """Move each face to where the mass beyond it is the tail's share for one face, with a margin."""
     ndim = bulk.median.size
-    axis, sign = np.repeat(np.arange(ndim), 2), np.tile([-1.0, 1.0], ndim)
     limit = bulk.log_mass + np.log(tail) - _margin(ndim)
-    slices = _first_slices(f, axis, sign, modes, bulk)
+    slices = _first_slices(f, modes, bulk)
     for _ in range(MAX_ROUNDS):
-        slices, place = _refined(f, axis, sign, slices, limit)
+        slices, place = _refined(f, slices, limit, tail)
         known = np.max(np.where(slices.place == place[:, None], slices.log_mass, -np.inf), axis=1)
         # A low ridge that leads out of the midst of the mass starts at no mode: look for it in the faces.
-        found = _searched_faces(f, axis, sign, place)
+        found = _searched_faces(f, place)
         if np.any(found.log_mass[:, 0] > known + 1.0):
-            slices = _retraced(f, axis, sign, slices, found, bulk)
+            slices = _retraced(f, slices, found, bulk)
             continue
         # Ripples of the density may have hidden between the slices: look closely, just beyond the faces.
         width = np.repeat(np.sum(place.reshape(-1, 2), axis=1), 2)
         close_by = place[:, None] + width[:, None] * 0.1 * (np.arange(1, 33) / 32) ** 2
-        slices = slices.joined(_next_slices(f, axis, sign, slices, close_by))
+        slices = slices.joined(_next_slices(f, slices, close_by))
         beyond = np.where(slices.place > place[:, None], _log_tails(slices), -np.inf)
         if np.all(beyond <= limit):
             break
-    _refuse_heavy_tails(f, slices, place, axis, sign, bulk)
+    else:
+        raise ValueError(
+            f"the mass beyond {_place(-place[0::2])} to {_place(place[1::2])} cannot be bounded: the log-density is "
+            f"too rough there; {_remedy()}"
+        )
+    _refuse_heavy_tails(f, slices, place, bulk)
     return -place[0::2], place[1::2]
 
 
-def _refined(f: LogDensity, axis: Ints, sign: Array, slices: _Slices, limit: float) -> tuple[_Slices, Array]:
+def _refined(f: LogDensity, slices: _Slices, limit: float, tail: float) -> tuple[_Slices, Array]:
     """Add slices until it is known to 1 % of the box where the mass beyond is `limit`; and those places (F,)."""
-    faces = np.arange(len(axis))
-    for _ in range(24):
+    faces = np.arange(len(slices.place))
+    for _ in range(60):
         tails = _log_tails(slices)
         if np.any(tails[:, -1] > limit):
             face = int(np.argmax(tails[:, -1] > limit))
-            _refuse_slices(f, slices, face, axis, sign, -1)
+            _refuse_slices(f, slices, face, -1)
         # The outermost slice that cuts off too much, and the next one outwards.
         inner = np.max(np.where(tails > limit, np.arange(tails.shape[1]), 0), axis=1)
         low, high = slices.place[faces, inner], slices.place[faces, inner + 1]
         defined = np.isfinite(slices.log_mass[faces, inner + 1])
         width = np.repeat(np.sum(high.reshape(-1, 2), axis=1), 2)
         # Where the density ends at a wall, its place is wanted exactly, from the inside.
-        close = np.where(defined, 1e-2 * width, 1e-13 * np.maximum(width, np.abs(low)))
+        exact = np.maximum(0.01 * tail * width, 2 * np.spacing(np.abs(low)))
+        close = np.where(defined, 1e-2 * width, exact)
         if np.all(high - low <= close):
             break
         after = slices.place[faces, np.minimum(inner + 2, tails.shape[1] - 1)]
         after = np.clip(after, high + 0.2 * (high - low), high + 2 * (high - low))
         within = low[:, None] + (high - low)[:, None] * np.arange(1, 7) / 7
         beyond = high[:, None] + (after - high)[:, None] * np.array([0.2, 0.5, 0.8])
-        slices = slices.joined(_next_slices(f, axis, sign, slices, np.hstack([within, beyond])))
+        slices = slices.joined(_next_slices(f, slices, np.hstack([within, beyond])))
     return slices, np.where(defined, high, low)
 
 
-def _searched_faces(f: LogDensity, axis: Ints, sign: Array, place: Array) -> _Slices:
+def _searched_faces(f: LogDensity, place: Array) -> _Slices:
     """The slices at the faces, one each, climbed from points all over them."""
     ndim, lower, upper = len(place) // 2, -place[0::2], place[1::2]
+    axis, _ = _axes(ndim)
     points = lower + (upper - lower) * _quasi_random(16 * ndim, ndim)
     x = np.broadcast_to(points, (2 * ndim, 1, *points.shape))
     across = 0.05 * np.diag(upper - lower)
     steps = np.stack([np.delete(across, i, axis=0) for i in axis])[:, None, None]
     steps = np.broadcast_to(steps, (*x.shape[:3], ndim - 1, ndim))
-    return _climb_slices(f, axis, sign, place[:, None], x, steps)
+    return _climb_slices(f, place[:, None], x, steps)
 
 
-def _retraced(f: LogDensity, axis: Ints, sign: Array, slices: _Slices, found: _Slices, bulk: _Bulk) -> _Slices:
+def _retraced(f: LogDensity, slices: _Slices, found: _Slices, bulk: _Bulk) -> _Slices:
     """The slices climbed again, also from where the ridges in `found` (one slice each) meet them."""
+    axis, sign = _axes(bulk.median.size)
     centre = (sign * bulk.median[axis])[:, None]
     reach = ((slices.place - centre) / (found.place - centre))[:, :, None, None]
     on_ray = bulk.median + reach * (found.x - bulk.median)
     x = np.concatenate([slices.x, on_ray, np.broadcast_to(found.x, on_ray.shape)], axis=2)
     steps = np.broadcast_to(found.steps, (*on_ray.shape[:3], *found.steps.shape[3:]))
-    return _climb_slices(f, axis, sign, slices.place, x, np.concatenate([slices.steps, steps, steps], axis=2))
+    return _climb_slices(f, slices.place, x, np.concatenate([slices.steps, steps, steps], axis=2))
 
 
-def _first_slices(f: LogDensity, axis: Ints, sign: Array, modes: _Modes, bulk: _Bulk) -> _Slices:
+def _first_slices(f: LogDensity, modes: _Modes, bulk: _Bulk) -> _Slices:
     """Slices at geometric distances from the outermost mode, each climbed from the modes that it cuts best."""
+    axis, sign = _axes(modes.x.shape[1])
     covariance = modes.covariance
     spread = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     outermost = np.argmax(sign[:, None] * modes.x[:, axis].T, axis=1)
@@ -579,43 +598,43 @@ def _first_slices(f: LogDensity, axis: Ints, sign: Array, modes: _Modes, bulk: _
     ahead = np.eye(len(axis) // 2)[axis][:, None, None, :]
     x = np.concatenate([modes.x[best] + shift * lean, modes.x[best] + shift * ahead], axis=2)
     steps = _conditional_steps(modes.steps)[best, axis[:, None, None]]
-    slices = _climb_slices(f, axis, sign, place, x, np.concatenate([steps, steps], axis=2))
+    slices = _climb_slices(f, place, x, np.concatenate([steps, steps], axis=2))
     # A ridge found in one slice may be the way to a higher one in the next.
     left, right = np.maximum(np.arange(len(SLICES)) - 1, 0), np.minimum(np.arange(len(SLICES)) + 1, 16)
     x = np.concatenate([slices.x, slices.x[:, left], slices.x[:, right]], axis=2)
     steps = np.concatenate([slices.steps, slices.steps[:, left], slices.steps[:, right]], axis=2)
-    return _climb_slices(f, axis, sign, place, x, steps)
+    return _climb_slices(f, place, x, steps)
 
 
 def _conditional_steps(steps: Array) -> Array:
     """Steps (n, d, d-1, d) within the slices along each axis, from the steps (n, d, d) of a mode."""
     n, ndim, _ = steps.shape
     result = np.zeros((n, ndim, ndim - 1, ndim))
-    for i in range(ndim):
+    for i in range(ndim if ndim > 1 else 0):
         # A rotation of the steps whose first row alone leaves the slice; its other rows span it.
-        rotation = np.linalg.qr(steps[:, :, i, None], mode="complete")[0] if ndim > 1 else None
-        if rotation is not None:
-            result[:, i] = np.swapaxes(rotation, 1, 2)[:, 1:] @ steps
-            result[:, i, :, i] = 0.0
+        rotation = np.linalg.qr(steps[:, :, i, None], mode="complete")[0]
+        result[:, i] = np.swapaxes(rotation, 1, 2)[:, 1:] @ steps
+        result[:, i, :, i] = 0.0
     return result
 
 
-def _next_slices(f: LogDensity, axis: Ints, sign: Array, slices: _Slices, place: Array) -> _Slices:
+def _next_slices(f: LogDensity, slices: _Slices, place: Array) -> _Slices:
     """Slices at new places, climbed from the ridges of the slices on either side."""
     right = np.stack([np.searchsorted(old, new) for old, new in zip(slices.place, place, strict=True)])
     left, right = np.maximum(right - 1, 0), np.minimum(right, slices.place.shape[1] - 1)
-    rows = np.arange(len(axis))[:, None]
+    rows = np.arange(len(place))[:, None]
     # A slice where no density was found may have been missed: start from the last one before it instead.
     known = np.where(np.isfinite(slices.log_mass), np.arange(slices.place.shape[1]), 0)
     left = np.maximum.accumulate(known, axis=1)[rows, left]
     x = np.concatenate([slices.x[rows, left], slices.x[rows, right]], axis=2)
     steps = np.concatenate([slices.steps[rows, left], slices.steps[rows, right]], axis=2)
-    return _climb_slices(f, axis, sign, place, x, steps)
+    return _climb_slices(f, place, x, steps)
 
 
-def _climb_slices(f: LogDensity, axis: Ints, sign: Array, place: Array, x: Array, steps: Array) -> _Slices:
+def _climb_slices(f: LogDensity, place: Array, x: Array, steps: Array) -> _Slices:
     """Ridges of the slices at `place` (F, L), climbed from x (F, L, P, d); the best few are kept."""
     ndim, n_starts = x.shape[-1], x.shape[2]
+    axis, sign = _axes(ndim)
     on_axis = np.arange(ndim) == axis[:, None, None, None]
     x = np.where(on_axis, (sign[:, None] * place)[:, :, None, None], x)
     shape = place.shape
@@ -662,6 +681,8 @@ def _slice_mass(f: LogDensity, x: Array, value: Array, steps: Array) -> Array:
     radii = 0.5 * 2.0 ** np.arange(10)
     rays = np.concatenate([steps, -steps], axis=-2)
     values = f(x[..., None, None, :] + radii[:, None, None] * rays[..., None, :, :])
+    # A ray that meets another ridge must not count that one's height at this one's distance.
+    values = np.minimum.accumulate(np.minimum(values, value[..., None, None]), axis=-2)
     shells = np.logaddexp.reduce(values, axis=-1) - np.log(2 * k) + k * np.log(radii) + np.log(np.log(2))
     core = value + k * np.log(radii[0] / np.sqrt(2)) - np.log(k)
     gram = steps @ np.swapaxes(steps, -1, -2)
@@ -684,15 +705,16 @@ def _log_tails(slices: _Slices) -> Array:
 # --- refusals -----------------------------------------------------------------------------------------
 
 
-def _refuse_heavy_tails(f: LogDensity, slices: _Slices, place: Array, axis: Ints, sign: Array, bulk: _Bulk) -> None:
+def _refuse_heavy_tails(f: LogDensity, slices: _Slices, place: Array, bulk: _Bulk) -> None:
     """Refuse a box that is so wide only because the tails fall like a small power of the distance."""
+    axis, sign = _axes(bulk.median.size)
     distance = place - sign * bulk.median[axis]
     for face in np.flatnonzero(distance > HEAVY_RATIO * bulk.spread[axis]):
         # Log-normal tails, too, look like a power nearby; a thousand times further out they do not.
         far = int(np.searchsorted(slices.place[face], slices.place[face, 0] + 1e3 * distance[face]))
         far = min(far, slices.place.shape[1] - 1)
         if _index(slices, int(face), far) < HEAVY_INDEX:
-            _refuse_slices(f, slices, int(face), axis, sign, far)
+            _refuse_slices(f, slices, int(face), far)
 
 
 def _index(slices: _Slices, face: int, level: int) -> float:
@@ -704,9 +726,10 @@ def _index(slices: _Slices, face: int, level: int) -> float:
     return float((mass[0] - mass[1]) / np.log(distance[1] / distance[0]) - 1.0)
 
 
-def _refuse_slices(f: LogDensity, slices: _Slices, face: int, axis: Ints, sign: Array, level: int) -> NoReturn:
+def _refuse_slices(f: LogDensity, slices: _Slices, face: int, level: int) -> NoReturn:
     level %= slices.place.shape[1]
     x = slices.x[face, level, 0]
+    axis, sign = _axes(x.size)
     shift = sign[face] * np.eye(x.size)[axis[face]]
     _refuse_heavy(x, shift, float(f(x)), _index(slices, face, level))
 

@@ -90,7 +90,8 @@ class SinkhornKernel(Flow):
     def memory(self, like: Density) -> int:
         """The kernels of all axes, plain and by blocks, and the scaling."""
         grid: Grid = like.grid
-        return 8 * (3 * sum(n * n for n in grid.shape) + grid.size)
+        # making one takes a few more of its size for a moment; counted in full, as several flows may add up
+        return 8 * (3 * sum(n * n for n in grid.shape) + 3 * max(grid.shape) ** 2 + grid.size)
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_s: Any) -> Any:
@@ -123,7 +124,13 @@ def sinkhorn_scaling(kernel: HeatKernel, log_s: Any) -> Any:
             weight = 1 / (1 - 1 / 18)
         elif round_number > 1:
             weight = 1 / (1 - weight / 36)
-        log_d, previous = previous + weight * (log_d - previous + (2 / 3) * residual), log_d
+        # in place: log d <- previous + weight (log d - previous + 2/3 residual)
+        residual *= 2 / 3
+        residual += log_d
+        residual -= previous
+        residual *= weight
+        residual += previous
+        log_d, previous = residual, log_d
     raise NumericalError(
         f"the Sinkhorn normalisation of the heat kernel stopped at a residual of {best:.3g} after {MAX_ROUNDS} rounds "
         f"(rounding: {rounding:.3g}); check that the target is finite and smooth on the grid"
