@@ -75,10 +75,7 @@ class Gaussian(Target):
     def log_density(self, points: ArrayLike) -> Array:
         """-V(x) at points (..., d), shape (...)."""
         centred = self.as_points(points) - self.mean
-        if self._diagonal is not None:
-            whitened = centred / np.sqrt(self._diagonal)
-        else:
-            whitened = centred @ self._whitening.T
+        whitened = centred / np.sqrt(self._diagonal) if self._diagonal is not None else centred @ self._whitening.T
         return np.asarray(-0.5 * np.einsum("...i,...i->...", whitened, whitened))
 
     def score(self, points: ArrayLike) -> Array:
