@@ -517,14 +517,14 @@ def _dry_run_solve(
     """What a run would cost: refuses what `solve` refuses, and measures one step."""
     from wfr_pde.solve import estimated_memory, prepare
 
-    run = prepare(target, flow, rho, times, dt, (), "all", args.seed)
+    run = prepare(target, flow, rho, times, dt, rng=args.seed, written=True)
     seconds = 0.0
     if run.n_steps:
         prepared, step = _measured(flow, run.energy, rho, float(run.sizes[0]), float(times[0]))
         changes = 1 + int(np.count_nonzero(np.diff(run.sizes)))
         seconds = changes * prepared + run.n_steps * step
     grid = rho.grid
-    memory, free = estimated_memory(flow, rho, len(times)), grid.backend.available_memory()
+    memory, free = estimated_memory(flow, rho, len(times), written=True), grid.backend.available_memory()
     content = {
         "flow": repr(flow), **grid.description(), "cells": grid.size, "dt": dt, "n_steps": run.n_steps,
         "n_times": len(times), "memory_bytes": memory, "free_bytes": free, "seconds": seconds,

@@ -329,7 +329,7 @@ class Grid:
         """The normalised `Density` of a distribution; see `log_density` for the errors."""
         from wfr_pde.measures import Density
 
-        return Density(self, self.log_density(distribution, "the start"))
+        return Density(self, self.log_density(distribution, "the start"), origin=repr(distribution))
 
     def _check_finite(self, log_values: Any, distribution: Target, what: str) -> None:
         if math.isfinite(float(self.sum(log_values))):

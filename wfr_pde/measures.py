@@ -28,6 +28,8 @@ class Density:
     grid : Grid
     log_values : array of shape grid.shape
         log mu at the cell centres, an array of the grid's backend.
+    origin : str
+        What it was made from, in words, for provenance.
 
     Raises
     ------
@@ -37,13 +39,14 @@ class Density:
 
     grid: Grid
     log_values: Any
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if self.log_values.shape != self.grid.shape:
             raise ValueError(f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}")
 
     def __repr__(self) -> str:
-        return f"Density({self.grid!r})"
+        return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
 
     @property
     def ndim(self) -> int:
@@ -71,7 +74,7 @@ class Density:
 
     def normalised(self) -> Density:
         """The same density with mass one."""
-        return Density(self.grid, self.log_values - self.grid.log_integrate(self.log_values))
+        return Density(self.grid, self.log_values - self.grid.log_integrate(self.log_values), self.origin)
 
     def is_finite(self) -> bool:
         """Whether every log-value is finite."""

@@ -87,7 +87,7 @@ def solve(
     NumericalError
         If the state loses finiteness or mass.
     """
-    run = prepare(problem, flow, start, t, dt, record, keep, rng)
+    run = prepare(problem, flow, start, t, dt, record, keep, rng, written=out is not None)
     directory = None if out is None else storage.RunDirectory(out, run.fingerprint())
     segments, frame, state = _resumed(run, directory)
     done = run.steps_before[max(frame - 1, 0)]
@@ -137,9 +137,13 @@ def _loop(run: Run, state: Any, first: int, directory: storage.RunDirectory | No
     return segments
 
 
-def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int) -> int:
-    """Bytes that a run needs at most: frames, working arrays, and what the prepared steps hold."""
-    return start.nbytes * (n_kept + WORKING_ARRAYS) + flow.memory(start)
+def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, written: bool = False) -> int:
+    """Bytes that a run needs at most: frames, working arrays, and what the prepared steps hold.
+
+    A run that is written to a directory puts its frames together from pieces, which takes them twice.
+    """
+    frames = 2 * n_kept if written else n_kept
+    return start.nbytes * (frames + WORKING_ARRAYS) + flow.memory(start)
 
 
 @dataclass
@@ -165,7 +169,6 @@ class Run:
         lengths = np.diff(self.times)
         self.n_substeps = np.ceil(lengths / self.dt * (1 - 1e-12)).astype(int).clip(1)
         self.sizes = _merged(lengths / self.n_substeps)
-
         self.steps_before = [0, *np.cumsum(self.n_substeps).tolist()]
 
     @property
@@ -330,8 +333,18 @@ def _record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, n
     return ("t", *dims), values, attrs
 
 
-def prepare(problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, keep: Any, rng: Any) -> Run:
-    """Check the input; everything that can be refused is refused here."""
+def prepare(
+    problem: Any,
+    flow: Any,
+    start: Any,
+    t: Any,
+    dt: Any,
+    record: Any = (),
+    keep: Any = "all",
+    rng: Any = None,
+    written: bool = False,
+) -> Run:
+    """Check the arguments of `solve`; everything that can be refused is refused here."""
     if isinstance(problem, Target):
         problem = KL(problem)
     if not isinstance(problem, Energy):
@@ -355,7 +368,7 @@ def prepare(problem: Any, flow: Any, start: Any, t: Any, dt: Any, record: Any, k
     seed = str(rng) if isinstance(rng, int) else _rng_state(generator)
     kept, keep_words = _kept_frames(keep, times)
     flow.check_energy(problem)
-    _check_memory(flow, start, len(kept))
+    _check_memory(flow, start, len(kept), written)
     _check_start(problem, start, times)
     run = Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
     _check_limits(run)
@@ -397,8 +410,8 @@ def _named(record: Any) -> dict[str, Any]:
     return named
 
 
-def _check_memory(flow: Flow, start: Any, n_kept: int) -> None:
-    needed = estimated_memory(flow, start, n_kept)
+def _check_memory(flow: Flow, start: Any, n_kept: int, written: bool) -> None:
+    needed = estimated_memory(flow, start, n_kept, written)
     backend = start.grid.backend if isinstance(start, Density) else get_backend("numpy")
     available = backend.available_memory()
     if available is not None and needed > available:
