@@ -208,3 +208,11 @@ def test_functions_that_do_not_cancel():
         logs = np.array([float(mpmath.mpf(v) - mpmath.log1p(mpmath.mpf(v))) for v in x if v > -1])
     assert expm1_minus(x, np) == pytest.approx(expected, rel=3e-15)
     assert minus_log1p(x[x > -1], np) == pytest.approx(logs, rel=3e-15)
+
+
+def test_mode_masses_go_around_the_circle():
+    grid = wfr.Grid(-math.pi, math.pi, 64, boundary="periodic")
+    density = grid.density(wfr.Potential("-5*cos(x-3)"))
+    masses = diagnostics.mode_masses([3.0, 0.0])(density, None)
+    assert masses[0] > 0.99
+    assert masses.sum() == pytest.approx(1, abs=1e-12)

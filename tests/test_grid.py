@@ -74,7 +74,8 @@ def test_midpoint_rule_is_spectral():
         ({"lower": 0, "upper": 1, "shape": 8, "boundary": "open"}, "boundary must be one of"),
         ({"lower": 0, "upper": 1, "shape": 8, "boundary": ("periodic", "periodic")}, "or 1 of them"),
         ({"lower": 0, "upper": 1, "shape": 8, "names": ("x", "y")}, "1 different axis names"),
-        ({"lower": 0, "upper": 1, "shape": 8, "names": ("t",)}, "other than 't'"),
+        ({"lower": 0, "upper": 1, "shape": 8, "names": ("a b",)}, "letters, digits"),
+        ({"lower": 0, "upper": 1, "shape": 8, "names": ("t",)}, "other than axis"),
         ({"lower": 0, "upper": 1, "shape": 8, "max_cut": 0}, "share of the mass"),
     ],
 )
@@ -125,6 +126,28 @@ def test_box_that_cuts_off_mass_of_unknown_normaliser():
     with pytest.raises(ValueError, match="cuts off"):
         wfr.Grid(-1.5, 1.5, 64).density(wfr.Potential("x**4 / 4"))
     wfr.Grid(-4, 4, 64).density(wfr.Potential("x**4 / 4"))
+
+
+def test_a_wall_that_cuts_through_the_mass_is_seen_where_the_density_rises_towards_it():
+    for upper in (0.02, 0.3):
+        with pytest.raises(ValueError, match="cuts off .* would do"):
+            wfr.Grid(-3, upper, 256).density(wfr.Potential(lambda x: 20 * (x**2 - 1) ** 2))
+
+
+def test_a_component_between_the_cells_is_not_called_cut_off():
+    with pytest.raises(ValueError, match="cells are too wide"):
+        wfr.Grid(-12, 12, 64).density(wfr.GaussianMixture([-3.0, 3.0], [0.5, 0.5], [1.0, 1e-4]))
+
+
+def test_a_jump_across_a_periodic_boundary_is_seen():
+    with pytest.raises(ValueError, match="too wide"):
+        wfr.Grid(-3, 3, 64, boundary="periodic").density(wfr.Potential("x"))
+
+
+def test_a_density_is_on_its_grid_already():
+    grid = wfr.Grid(-7, 7, 64)
+    with pytest.raises(TypeError, match="is on its grid already"):
+        grid.density(grid.density(wfr.Gaussian(0, 1)))
 
 
 def test_not_integrable_target_is_refused():

@@ -91,6 +91,7 @@ def test_draws_follow_the_density():
     draws = density.sample(200_000, rng=1)
     mean, covariance = target.moments()
     n = len(draws)
+    assert draws.shape == (200_000, 2)
     # five standard errors: a false alarm in 2e6; cells drawn uniformly would add dx²/12 = 0.002 to the variance
     assert np.abs(draws.mean(axis=0) - mean).max() < 5 * math.sqrt(covariance.max() / n)
     assert np.abs(np.cov(draws.T) - covariance).max() < 5 * math.sqrt(3 / n) * covariance.max()
@@ -104,6 +105,35 @@ def test_draws_where_a_component_holds_almost_no_mass_or_none():
     density = wfr.Grid(-8, 8, 100).density(wfr.GaussianMixture([-4.0, 4.0], [1, 1e-300], 0.2))
     assert (density.sample(1000, rng=0) < 0).all()
     assert density.sample(0, rng=0).shape == (0, 1)
+
+
+@pytest.mark.parametrize("slope", [1.0, 2.0, 4.0])  # nats per cell
+def test_draws_at_a_steep_wall(slope):
+    """The density goes on rising in the half cell at the wall; the exact law is a truncated exponential."""
+    grid = wfr.Grid(0, 1, 20, max_cut=1)
+    draws = grid.density(wfr.Potential(lambda x: 20 * slope * x)).sample(100_000, rng=0)[:, 0]
+    rate = 20 * slope
+    uniform = np.sort(np.expm1(-rate * draws) / np.expm1(-rate))
+    # Kolmogorov-Smirnov distance 2.5/sqrt(n): a false alarm in 1e5
+    assert np.abs(uniform - (np.arange(len(uniform)) + 0.5) / len(uniform)).max() < 2.5 / math.sqrt(len(uniform))
+
+
+def test_a_step_that_no_cell_resolves_is_interpolated_linearly():
+    density = wfr.Grid(-2, 2, 400).density(wfr.Potential(lambda x: 1e3 * (np.abs(x) > 1)))
+    points = np.linspace(-1.5, 1.5, 3001)[:, None]
+    log_prob = density.log_prob(points)
+    assert log_prob.max() < math.log(0.5) + 1e-12  # no ringing
+    assert log_prob[np.abs(points[:, 0]) < 0.99] == pytest.approx(math.log(0.5), abs=1e-12)
+    assert density.sample(50_000, rng=0).var() == pytest.approx(1 / 3, rel=0.02)  # 4 standard errors
+
+
+def test_what_a_function_returns_is_checked():
+    density = gaussian_density(2)[1]
+    with pytest.raises(ValueError, match="must return one value per point"):
+        density.expectation(lambda p: 1.0)
+    with pytest.raises(TypeError, match="must be an array"):
+        wfr.Density(wfr.Grid(0, 1, 4), [0.0] * 4)
+    assert density.marginal(np.int64(0)).mean() == pytest.approx(density.mean()[:1])
 
 
 def test_wrong_shape_is_refused():

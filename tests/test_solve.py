@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wfr_pde as wfr
-from wfr_pde import storage
+from wfr_pde import diagnostics, storage
 from wfr_pde.backends import get_backend
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
@@ -169,6 +169,24 @@ def test_progress_bar_only_where_wanted(start, capsys):
     assert "step" in capsys.readouterr().err
 
 
+def test_the_remedy_for_a_small_dt_works(start):
+    """Also where the save times cut it down again."""
+    flow = wfr.Extrapolated(FLOW, 8)
+    for t in ([0, 1], [0, 0.1, 0.35], np.linspace(0, 3, 11)):
+        with pytest.raises(ValueError, match="too small") as error:
+            wfr.solve(TARGET, flow, start, t, 1e-3)
+        dt = float(str(error.value).split("at least ")[1].split(" ")[0])
+        wfr.solve(TARGET, flow, start, t, dt)
+
+
+def test_a_record_cannot_change_the_state(start):
+    def vandal(state, energy):
+        state.log_values[:] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05, record=[vandal])
+
+
 # What is refused
 
 
@@ -179,12 +197,23 @@ def test_progress_bar_only_where_wanted(start, capsys):
         ({"flow": "strang"}, TypeError, "flow must be a Flow such as"),
         ({"start": START}, TypeError, r"put a distribution on a grid with grid.density\(distribution\)"),
         ({"t": [0, 0]}, ValueError, "increasing save times"),
+        ({"t": []}, ValueError, "increasing save times"),
+        ({"dt": 1e-25}, ValueError, "more than 1e\\+12 steps: use a larger dt"),
+        ({"keep": None}, ValueError, "got None"),
+        ({"record": [wfr.KL]}, TypeError, "is the class KL: give an object"),
+        ({"record": {1: len}}, ValueError, "a record needs a name of letters"),
+        ({"record": {"a/b": len}}, ValueError, "a record needs a name of letters"),
+        ({"record": 3}, TypeError, "record must be functions"),
+        ({"record": {"x": lambda s, e: np.ones(3)}}, ValueError, "do not fit into one Dataset"),
+        ({"record": [diagnostics.mode_masses([0, 1]), diagnostics.mode_masses([0, 1, 2], name="b")]}, ValueError,
+         "do not fit into one Dataset"),
+        ({"start": np.zeros((5, 1))}, TypeError, "FisherRao moves Density, not Particles"),
         ({"t": [0, math.nan]}, ValueError, "finite, increasing save times"),
         ({"t": [[0, 1]]}, ValueError, "increasing save times"),
         ({"dt": 0}, ValueError, "dt must be a finite number > 0, got 0"),
         ({"dt": math.nan}, ValueError, "dt must be a finite number > 0"),
-        ({"dt": 1e-4}, ValueError, r"dt=0.0001 is too small .*larger dt \(at least 0.00333.*a finer grid \(about 5.77"),
-        ({"t": [0, 0.1, 0.1001]}, ValueError, r"save times 0.0001 apart .*save times that .* divides"),
+        ({"dt": 1e-4}, ValueError, r"dt=0.0001 is too small .*larger dt \(at least 0.0033.*a finer grid \(about 5.77"),
+        ({"t": [0, 0.1, 0.1001]}, ValueError, r"a step of 0.0001, but .*save times further apart \(at least 0.0033"),
         ({"keep": "some"}, ValueError, '"all", "last" or some of the save times'),
         ({"keep": [0.07]}, ValueError, "the time 0.07, which is not among the save times"),
         ({"record": [lambda s, e: 0]}, ValueError, "has no name: give a mapping"),
@@ -237,8 +266,9 @@ def test_a_run_stays_below_its_estimate_of_memory(shape, order):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= estimated_memory(flow, rho, n_kept=3)
-    # and the estimate is not a wild guess
-    assert estimated_memory(flow, rho, n_kept=3) < 3 * peak
+    # and the estimate is not a wild guess, where the grid and not the kernels take the memory
+    if d == 3:
+        assert estimated_memory(flow, rho, n_kept=3) < 2 * peak
 
 
 def test_many_save_times_are_no_burden(start):

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import wfr_pde as wfr
-from wfr_pde import storage
+from wfr_pde import diagnostics, storage
 from wfr_pde.flows.base import Flow
 
 SOLVE = importlib.import_module("wfr_pde.solve")  # the name wfr_pde.solve is the function
@@ -61,7 +61,8 @@ def interrupting(record, at):
 
     def interrupted(state, energy):
         interrupted.calls += 1
-        if interrupted.calls == at + 1:
+        # a run on disk is known by what its records say of the start: one call before the first frame
+        if interrupted.calls == at + 2:
             raise KeyboardInterrupt
         return record(state, energy)
 
@@ -254,6 +255,32 @@ def test_interrupted_between_a_checkpoint_and_the_next_frame(tmp_path, monkeypat
         grid_run(out=tmp_path / "run")
     assert wfr.open_run(tmp_path / "run").sizes["t"] == 3
     assert_same_bits(grid_run(out=tmp_path / "run"), whole)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [diagnostics.mode_masses([-1.0, 1.0]), diagnostics.mode_masses([0.0, 5.0])],
+        [wfr.KL(wfr.Gaussian(0, 0.2)), wfr.KL(wfr.Gaussian(0, 0.3))],
+        [diagnostics.region_mass(lambda p: p[..., 0] > 0, "a"), diagnostics.region_mass(lambda p: p[..., 0] > 1, "a")],
+    ],
+)
+def test_records_of_one_name_make_different_runs(records, tmp_path):
+    grid_run(record=[records[0]], out=tmp_path / "run")
+    with pytest.raises(ValueError, match="holds another run"):
+        grid_run(record=[records[1]], out=tmp_path / "run")
+
+
+def test_schedules_that_agree_at_both_ends_and_half_way_make_different_runs(tmp_path):
+    ends = wfr.Gaussian(0, 1), wfr.Gaussian(1, 0.5)
+    grid = wfr.Grid(-7, 7, 80)
+    for schedule, refused in ((lambda t: t, False), (lambda t: t * t * (3 - 2 * t), True)):
+        arguments = (wfr.GeometricPath(*ends, schedule=schedule), wfr.FisherRao(), grid.density(ends[0]), [0, 1], 0.5)
+        if refused:
+            with pytest.raises(ValueError, match="holds another run"):
+                wfr.solve(*arguments, out=tmp_path / "run")
+        else:
+            wfr.solve(*arguments, out=tmp_path / "run")
 
 
 def test_another_run_in_the_same_directory_is_refused(tmp_path):

@@ -153,7 +153,8 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     """Record of the mass nearest to each of some centres: an array (k,) that sums to one.
 
     A cell belongs to the centre that its own centre is nearest to; one halfway between several is shared
-    equally, so that symmetric modes on a symmetric grid have equal masses. Where a boundary between centres
+    equally, so that symmetric modes on a symmetric grid have equal masses. On a periodic axis of a grid the
+    distance is the one around the circle. Where a boundary between centres
     cuts through cells, the error is up to the mass of those cells.
 
     Parameters
@@ -173,8 +174,11 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"centres must be finite and have shape (k, d), got {centres!r}")
 
-    def shares(points: np.ndarray) -> np.ndarray:
-        distance = np.stack([np.sum((points - centre) ** 2, axis=-1) for centre in array], axis=-1)
+    def shares(points: np.ndarray, periods: np.ndarray) -> np.ndarray:
+        difference = np.stack([points - centre for centre in array], axis=-2)
+        wraps = np.isfinite(periods)
+        difference[..., wraps] -= periods[wraps] * np.round(difference[..., wraps] / periods[wraps])
+        distance = np.sum(difference**2, axis=-1)
         least = distance.min(axis=-1, keepdims=True)
         nearest = distance <= least + TIE * (least + np.max(np.ptp(array, axis=0)) ** 2)
         return nearest / nearest.sum(axis=-1, keepdims=True)
@@ -183,7 +187,9 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     def masses(state: Density | Particles, energy: Energy) -> np.ndarray:
         if array.shape[1] != state.ndim:
             raise ValueError(f"the centres are {array.shape[1]}-dimensional, but the state is {state.ndim}-dimensional")
-        return state.expectation(shares)
+        axes = state.grid.axes if isinstance(state, Density) else ()
+        periods = np.array([axis.length if axis.periodic else np.inf for axis in axes] or [np.inf] * state.ndim)
+        return state.expectation(lambda points: shares(points, periods))
 
     return masses
 

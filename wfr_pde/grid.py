@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
+RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
 ARRAYS_OF_A_DENSITY = 6  # at most, while a distribution is put on the grid and checked
 SHARED_PRODUCT = 5e7  # operations of a product, a millisecond, from which threads may share it
@@ -111,8 +112,12 @@ class Grid:
                 f"the box needs finite lower < upper on every axis, got {lower.tolist()} and {upper.tolist()}"
             )
         names = AXIS_NAMES[:d] if self.names is None else tuple(self.names)
-        if len(names) != d or len(set(names)) != d or "t" in names:
-            raise ValueError(f"names must be {d} different axis names other than 't', got {names}")
+        fit = all(isinstance(name, str) and name.isidentifier() and name not in RESERVED_NAMES for name in names)
+        if len(names) != d or len(set(names)) != d or not fit:
+            raise ValueError(
+                f"names must be {d} different axis names of letters, digits and _, other than "
+                f"{', '.join(sorted(RESERVED_NAMES))}, got {names}"
+            )
         if not 0 < self.max_cut <= 1:
             raise ValueError(f"max_cut is a share of the mass in (0, 1], got {self.max_cut}")
         fields = {
@@ -329,6 +334,11 @@ class Grid:
         """The normalised `Density` of a distribution; see `log_density` for the errors."""
         from wfr_pde.measures import Density
 
+        if not hasattr(distribution, "log_density"):
+            raise TypeError(
+                f"grid.density takes a distribution such as Gaussian(0, 1), got {type(distribution).__name__}: "
+                "a Density is on its grid already"
+            )
         return Density(self, self.log_density(distribution, "the start"), origin=repr(distribution))
 
     def _check_finite(self, log_values: Any, distribution: Target, what: str) -> None:
@@ -350,22 +360,34 @@ class Grid:
         """Compare the mass in the box with the whole, by the known normaliser or by the decay at the walls."""
         if self.max_cut >= 1:
             return
+        beyond, rising = self._mass_beyond_walls(log_values)
         if distribution.log_normaliser is not None:
             cut = -math.expm1(log_mass - distribution.log_normaliser)
-            if cut < -self.max_cut:
-                raise ValueError(
-                    f"the cells are too wide for {what} {distribution!r}: the midpoint rule gives a mass of "
-                    f"{1 - cut:.3g}, not 1, on a grid of {self.shape}; use more cells"
-                )
         elif distribution.support is not None and self._contains(distribution.support):
             return
         else:
-            cut = self._mass_beyond_walls(log_values)
-        if cut <= self.max_cut:
+            cut = beyond
+        if abs(cut) <= self.max_cut and (not rising or distribution.log_normaliser is not None):
             return
+        box = self._box_of(distribution)
+        if box is not None and self._contains(box):
+            if abs(cut) <= self.max_cut or distribution.log_normaliser is None:
+                return  # what the walls looked like was no tail
+            raise ValueError(
+                f"the cells are too wide for {what} {distribution!r}: the midpoint rule finds {-cut:+.2g} too much of "
+                f"its mass on a grid of {self.shape}; use more cells"
+            )
+        if box is None and abs(cut) <= self.max_cut:
+            return
+        would_do = ""
+        if box is not None:
+            would_do = "a box from {} to {} would do, or Grid.covering(target, start, shape=...), ".format(
+                *_rounded(box)
+            )
+        lost = f"{cut:.3g} of the mass" if cut > self.max_cut else "part of the mass"
         raise ValueError(
-            f"the box from {list(self.lower)} to {list(self.upper)} cuts off {cut:.3g} of the mass of {what} "
-            f"{distribution!r} (allowed: max_cut={self.max_cut:g}); {self._box_that_would_do(distribution)}"
+            f"the box from {list(self.lower)} to {list(self.upper)} cuts off {lost} of {what} {distribution!r} "
+            f"(allowed: max_cut={self.max_cut:g}); {would_do}"
             "or give Grid(..., max_cut=1) if the walls are meant to be there"
         )
 
@@ -376,10 +398,10 @@ class Grid:
             np.all(np.asarray(box[0]) >= self.lower - slack) and np.all(np.asarray(box[1]) <= self.upper + slack)
         )
 
-    def _mass_beyond_walls(self, log_values: Any) -> float:
-        """Mass beyond the no-flux walls if the density goes on falling as it does in the last two layers."""
+    def _mass_beyond_walls(self, log_values: Any) -> tuple[float, bool]:
+        """Mass beyond the no-flux walls if the density goes on as in the last two layers; whether it rises there."""
         xp = self.backend.xp
-        beyond = 0.0
+        beyond, rising = 0.0, False
         for k, axis in enumerate(self.axes):
             if axis.periodic:
                 continue
@@ -387,16 +409,16 @@ class Grid:
             marginal = self.backend.asnumpy(xp.sum(xp.exp(log_values) * self.cell_volume, axis=others))
             for last, inner in ((marginal[0], marginal[1]), (marginal[-1], marginal[-2])):
                 ratio = last / inner if inner > 0 else 0.0
+                rising = rising or bool(ratio >= 1)
                 beyond += float(last) if ratio >= 1 else float(last * ratio / (1 - ratio))
-        return beyond
+        return beyond, rising
 
-    def _box_that_would_do(self, distribution: Target) -> str:
+    def _box_of(self, distribution: Target) -> tuple[np.ndarray, np.ndarray] | None:
+        """The box that would do, where there is one."""
         try:
-            lower, upper = distribution.box(self.max_cut)
+            return distribution.box(self.max_cut)
         except ValueError:
-            return ""
-        rounded = ([float(f"{value:.4g}") for value in end] for end in (lower, upper))
-        return "a box from {} to {} would do, or Grid.covering(target, start, shape=...), ".format(*rounded)
+            return None
 
     def _check_resolved(self, log_values: Any, distribution: Target, what: str) -> None:
         """Refuse features narrower than the cells resolve, by the curvature of the log-density from cell to cell.
@@ -406,11 +428,11 @@ class Grid:
         """
         xp = self.backend.xp
         for k, axis in enumerate(self.axes):
-            middle = tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))
-            left = tuple(slice(None, -2) if i == k else slice(None) for i in range(self.ndim))
-            right = tuple(slice(2, None) if i == k else slice(None) for i in range(self.ndim))
-            curvature = 2 * log_values[middle] - log_values[left] - log_values[right]
-            mass = xp.exp(log_values[middle]) * self.cell_volume
+            curvature = 2 * log_values - xp.roll(log_values, 1, axis=k) - xp.roll(log_values, -1, axis=k)
+            mass = xp.exp(log_values) * self.cell_volume
+            if not axis.periodic:  # the cells at the walls have no neighbour beyond
+                inner = tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))
+                curvature, mass = curvature[inner], mass[inner]
             narrow = curvature * NARROWEST_SD**2 > 1 + 1e-6
             unresolved = float(self.sum(xp.where(narrow, mass, xp.zeros_like(mass))))
             if unresolved > UNRESOLVED_MASS:
@@ -422,6 +444,14 @@ class Grid:
                     f"mass is in features of standard deviation about {sd:.3g}, but the cells are {axis.dx:.3g} wide "
                     f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, or a smaller box"
                 )
+
+
+def _rounded(box: tuple[np.ndarray, np.ndarray]) -> tuple[list[float], list[float]]:
+    """A box rounded outwards, to a thousandth of its width."""
+    unit = 10.0 ** np.floor(np.log10((box[1] - box[0]) / 1000))
+    ends = np.floor(box[0] / unit) * unit, np.ceil(box[1] / unit) * unit
+    lower, upper = ([float(f"{value:.12g}") for value in end] for end in ends)
+    return lower, upper
 
 
 def _per_axis_cells(shape: Any, d: int) -> tuple[int, ...]:

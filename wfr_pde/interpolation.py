@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-DEGREE = 5
+QUINTIC = 5
 _WRAPPED_CELLS = 12  # a quintic spline forgets its end conditions by a factor 0.43 per cell; 12 cells: 4e-5 of dx^6
 
 
-def _spline_axis(centres: Array, edges: Array, values: Array, axis: int, periodic: bool) -> tuple[Array, Array, int]:
+def _spline_axis(
+    centres: Array, edges: Array, values: Array, axis: int, periodic: bool, degree: int = QUINTIC
+) -> tuple[Array, Array, int]:
     """Knots, coefficients and degree of the spline along one axis."""
     if periodic:
         cells = min(_WRAPPED_CELLS, len(centres))
@@ -24,7 +26,7 @@ def _spline_axis(centres: Array, edges: Array, values: Array, axis: int, periodi
         values = np.take(values, index, axis=axis)
     from scipy.interpolate import make_interp_spline  # here, as it takes 0.1 s to import
 
-    degree = min(DEGREE, len(centres) - 1)
+    degree = min(degree, len(centres) - 1)
     degree -= 1 - degree % 2 if degree > 1 else 0  # odd degrees are the stable ones
     spline = make_interp_spline(centres, values, k=degree, axis=axis)
     # BSpline keeps the interpolated axis first in its coefficients
@@ -32,7 +34,7 @@ def _spline_axis(centres: Array, edges: Array, values: Array, axis: int, periodi
 
 
 class TensorSpline:
-    """Tensor-product spline of degree 5 through values at cell centres; error O(dx^6) in the smooth case.
+    """Tensor-product spline through values at cell centres; degree 5 has the error O(dx^6) in the smooth case.
 
     Parameters
     ----------
@@ -41,19 +43,26 @@ class TensorSpline:
     values : array (n_1, ..., n_d)
     periodic : sequence of bool
         Whether an axis wraps; else the half cells at the walls are extrapolated.
+    degree : int
+        Degree of the spline, 5 or 1; less where there are too few cells.
     """
 
     def __init__(
-        self, centres: Sequence[Array], edges: Sequence[Array], values: ArrayLike, periodic: Sequence[bool]
+        self,
+        centres: Sequence[Array],
+        edges: Sequence[Array],
+        values: ArrayLike,
+        periodic: Sequence[bool],
+        degree: int = QUINTIC,
     ) -> None:
         from scipy.interpolate import NdBSpline
 
         coefficients = np.asarray(values, dtype=np.float64)
         knots, degrees = [], []
         for axis, (centre, edge, wraps) in enumerate(zip(centres, edges, periodic, strict=True)):
-            t, coefficients, degree = _spline_axis(centre, edge, coefficients, axis, wraps)
+            t, coefficients, used = _spline_axis(centre, edge, coefficients, axis, wraps, degree)
             knots.append(t)
-            degrees.append(degree)
+            degrees.append(used)
         self.lower = np.array([edge[0] for edge in edges])
         self.upper = np.array([edge[-1] for edge in edges])
         self.periodic = np.array(periodic, dtype=bool)

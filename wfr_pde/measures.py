@@ -11,11 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.errors import NumericalError
 from wfr_pde.grid import Grid
-from wfr_pde.interpolation import TensorSpline
+from wfr_pde.interpolation import QUINTIC, TensorSpline
 
 Rng = int | np.random.Generator | None
 ROUNDING = 1e-13
+STEP = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
+MATTERS = 40.0  # ...within this many nats of its maximum
 ENVELOPE = 1.25  # a density between cell centres stays below this times its highest neighbour, where resolved
 
 
@@ -42,8 +45,13 @@ class Density:
     origin: str = ""
 
     def __post_init__(self) -> None:
+        if getattr(self.log_values, "shape", None) is None:
+            raise TypeError(
+                f"log_values must be an array of shape {self.grid.shape}, got {type(self.log_values).__name__}"
+            )
         if self.log_values.shape != self.grid.shape:
             raise ValueError(f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}")
+        object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values))
 
     def __repr__(self) -> str:
         return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
@@ -123,7 +131,7 @@ class Density:
         return self.grid.backend.asnumpy(xp.sum(mass, axis=others) if others else mass)
 
     def mean(self) -> np.ndarray:
-        """Mean (d,)."""
+        """Mean (d,) of the coordinates in the box, on a periodic axis too."""
         return np.array([np.sum(self._marginal_mass((k,)) * axis.centres) for k, axis in enumerate(self.grid.axes)])
 
     def covariance(self) -> np.ndarray:
@@ -141,7 +149,13 @@ class Density:
         values = self.grid.backend.asnumpy(self.values) * self.grid.cell_volume
         total: Any = 0.0
         for slab in self.grid.slabs():
-            f = np.asarray(function(self.grid.points(slab)), dtype=np.float64)
+            points = self.grid.points(slab)
+            f = np.asarray(function(points), dtype=np.float64)
+            if f.shape[: self.ndim] != points.shape[:-1]:
+                raise ValueError(
+                    f"the function must return one value per point, shape (...) or (..., k) for points (..., d): for "
+                    f"points of shape {points.shape} it returned shape {f.shape}"
+                )
             total = total + np.tensordot(values[slab], f, axes=self.ndim)
         return np.asarray(total)[()]
 
@@ -153,7 +167,7 @@ class Density:
         ValueError
             If an axis does not exist or is named twice.
         """
-        wanted = (axes,) if isinstance(axes, int | str) else tuple(axes)
+        wanted = (axes,) if isinstance(axes, str) or np.ndim(axes) == 0 else tuple(axes)  # type: ignore[arg-type]
         names = self.grid.names
         keep = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
         if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
@@ -176,6 +190,18 @@ class Density:
         log_width = self.grid.log_cell_volume - grid.log_cell_volume
         return Density(grid, xp.log(total) + xp.reshape(top, grid.shape) + log_width)
 
+    def _has_steps(self) -> bool:
+        """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
+        host = self.grid.backend.asnumpy(self.log_values)
+        top = host.max()
+        for k in range(self.ndim):
+            lines = np.moveaxis(host, k, -1)
+            bend = np.abs(lines[..., 2:] - 2 * lines[..., 1:-1] + lines[..., :-2])
+            matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MATTERS
+            if (bend[matters] > STEP).any():
+                return True
+        return False
+
     @cached_property
     def _spline(self) -> TensorSpline:
         axes = self.grid.axes
@@ -184,12 +210,14 @@ class Density:
             [axis.edges for axis in axes],
             self.grid.backend.asnumpy(self.log_values),
             [axis.periodic for axis in axes],
+            degree=1 if self._has_steps() else QUINTIC,
         )
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
         """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.
 
-        On a periodic axis points are wrapped into the box.
+        Where log mu bends by more than 20 nats from cell to cell, which no smooth curve follows, the interpolation is
+        linear. On a periodic axis points are wrapped into the box.
         """
         return self._spline(self._as_points(points), outside=-np.inf)
 
@@ -211,6 +239,11 @@ class Density:
 
         A cell is drawn by an upper bound of the density in it (its highest neighbour, with a margin), a point
         uniformly in the cell, and the point is accepted with the ratio of density to bound.
+
+        Raises
+        ------
+        NumericalError
+            If the density exceeds the bound, as it can where the cells do not resolve it.
         """
         rng = np.random.default_rng(rng)
         log_values = self.grid.backend.asnumpy(self.log_values)
@@ -219,14 +252,20 @@ class Density:
             mode: Literal["wrap", "edge"] = "wrap" if axis.periodic else "edge"
             padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(self.ndim)], mode=mode)
             bound = np.maximum.reduce([np.take(padded, np.arange(s, s + axis.n), axis=k) for s in range(3)])
-        envelope = np.exp(bound - log_values.max()).ravel()
+        corners = self.log_prob(np.stack(np.meshgrid(*(axis.edges for axis in self.grid.axes), indexing="ij"), axis=-1))
+        for k, cells in enumerate(self.grid.shape):
+            lower, upper = (np.take(corners, np.arange(cells) + side, axis=k) for side in (0, 1))
+            corners = np.maximum(lower, upper)
+        bound = np.maximum(bound, corners)  # at a wall the density may go on rising in the half cell
+        envelope = np.exp(bound - bound.max()).ravel()
         cumulative = np.cumsum(envelope)
         log_bound = bound.ravel() + np.log(ENVELOPE)
         draws = np.empty((0, self.ndim))
         while len(draws) < n:
             wanted = int(1.3 * ENVELOPE * (n - len(draws))) + 16
             cell = np.searchsorted(cumulative, rng.random(wanted) * cumulative[-1], side="right")
-            index = np.unravel_index(np.minimum(cell, self.grid.size - 1), self.grid.shape)
+            cell = np.minimum(cell, self.grid.size - 1)
+            index = np.unravel_index(cell, self.grid.shape)
             offset = rng.random((wanted, self.ndim))
             points = np.stack(
                 [
@@ -235,7 +274,13 @@ class Density:
                 ],
                 axis=-1,
             )
-            accepted = np.log(rng.random(wanted)) < self.log_prob(points) - log_bound[cell]
+            log_ratio = self.log_prob(points) - log_bound[cell]
+            if log_ratio.max() > 0:
+                worst = points[int(log_ratio.argmax())].tolist()
+                raise NumericalError(
+                    f"the density is not resolved by the cells at {worst}, and draws would be biased: use more cells"
+                )
+            accepted = np.log(rng.random(wanted)) < log_ratio
             draws = np.concatenate([draws, points[accepted]])
         return draws[:n]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Record = Callable[[Any, Energy], Any]
 MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
 WORKING_ARRAYS = 10  # arrays of the state's size that a run may hold besides frames and prepared steps
+MAX_SUBSTEPS = 1e12
 SECONDS_PER_SEGMENT = 10.0
 BYTES_PER_SEGMENT = 2**27
 
@@ -124,6 +125,8 @@ def _loop(run: Run, state: Any, first: int, directory: storage.RunDirectory | No
                 state = _advance(run, state, frame, steps, bar)
             _check(run, state, frame)
             frames.append(frame, state)
+            if frame == 0:
+                frames.check_fit()
             if directory is not None and frames.due():
                 segments.append(frames.write(directory))
                 frames = _Frames(run)
@@ -167,7 +170,12 @@ class Run:
 
     def __post_init__(self) -> None:
         lengths = np.diff(self.times)
-        self.n_substeps = np.ceil(lengths / self.dt * (1 - 1e-12)).astype(int).clip(1)
+        if len(lengths) and lengths.max() / self.dt > MAX_SUBSTEPS:
+            raise ValueError(
+                f"dt={self.dt:.6g} cuts the interval of {lengths.max():.6g} between save times into more than "
+                f"{MAX_SUBSTEPS:.0e} steps: use a larger dt"
+            )
+        self.n_substeps = np.maximum(np.ceil(lengths / self.dt * (1 - 1e-12)), 1).astype(int)
         self.sizes = _merged(lengths / self.n_substeps)
         self.steps_before = [0, *np.cumsum(self.n_substeps).tolist()]
 
@@ -177,19 +185,35 @@ class Run:
         return self.steps_before[-1]
 
     def fingerprint(self) -> str:
-        """Hash of everything that determines the bits of the result."""
+        """Hash of what determines the bits of the result.
+
+        Functions are known by their values: the target's on the grid (a moving one's at some twenty times), and every
+        record's on the start.
+        """
         digest = hashlib.sha256()
         what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
         digest.update("\n".join(map(repr, what)).encode())
         arrays = [self.times, *(array for _, array in self.start.variables().values())]
-        if isinstance(self.start, Density):
-            # the target itself, as the repr of a Python function does not tell it apart from another
-            for t in (self.times[0], self.times.mean(), self.times[-1]) if self.energy.moving else (0.0,):
-                grid = self.start.grid
-                arrays.append(grid.backend.asnumpy(self.energy.at(float(t)).log_equilibrium(grid)))
+        span, golden = self.times[-1] - self.times[0], 0.6180339887498949
+        probes = [self.times[0] + span * share for share in (0.0, 1.0, *(k * golden % 1 for k in range(1, 17)))]
+        energies = [self.energy, *(record for record in self.records.values() if isinstance(record, Energy))]
+        for energy in energies if isinstance(self.start, Density) else ():
+            grid = self.start.grid
+            for t in probes if energy.moving else probes[:1]:
+                arrays.append(grid.backend.asnumpy(energy.at(float(t)).log_equilibrium(grid)))
+        arrays.extend(self.record_values(0, self.start).values())
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def record_values(self, frame: int, state: Any) -> dict[str, np.ndarray]:
+        """What the records say of a state at a save time."""
+        t = float(self.times[frame])
+        energy = self.energy.at(t)
+        return {
+            name: np.asarray(record.at(t).value(state) if isinstance(record, Energy) else record(state, energy))
+            for name, record in self.records.items()
+        }
 
     def rng_state(self) -> str:
         """State of the random number generator as JSON; empty for a flow that is not random."""
@@ -247,12 +271,7 @@ class _Frames:
 
     def append(self, frame: int, state: Any) -> None:
         """Store a frame, and evaluate the records."""
-        t = float(self.run.times[frame])
-        energy = self.run.energy.at(t)
-        values = {
-            name: np.asarray(record.at(t).value(state) if isinstance(record, Energy) else record(state, energy))
-            for name, record in self.run.records.items()
-        }
+        values = self.run.record_values(frame, state)
         for name, value in values.items():
             self.records[name].append(value)
         if frame in self.run.kept:
@@ -291,6 +310,21 @@ class _Frames:
         self.numbers = [number for number in self.numbers if number <= frame]
         self.kept = [number for number in self.kept if number <= frame]
         self.records = {name: values[: len(self.numbers)] for name, values in self.records.items()}
+
+    def check_fit(self) -> None:
+        """Refuse records that cannot be stored together, before the run rather than after it.
+
+        Raises
+        ------
+        ValueError
+        """
+        try:
+            self.dataset()
+        except ValueError as error:
+            raise ValueError(
+                f"the records {list(self.records)} do not fit into one Dataset with dimensions "
+                f"{list(self.run.start.coordinates())}: {error}; give them other names, or other `dims`"
+            ) from error
 
     def dataset(self) -> xr.Dataset:
         """The frames as a Dataset in the schema."""
@@ -359,15 +393,16 @@ def prepare(
             "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
         )
     times = np.atleast_1d(np.asarray(t, dtype=np.float64))
-    if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+    if times.ndim != 1 or len(times) == 0 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise ValueError(f"t must be finite, increasing save times, got {np.array2string(times, threshold=6)}")
     step = float(dt)
     if not (math.isfinite(step) and step > 0):
         raise ValueError(f"dt must be a finite number > 0, got {dt}")
     generator = np.random.default_rng(rng) if flow.random else None
     seed = str(rng) if isinstance(rng, int) else _rng_state(generator)
+    flow.check(problem, start)
     kept, keep_words = _kept_frames(keep, times)
-    flow.check_energy(problem)
+    flow.check(problem, start)
     _check_memory(flow, start, len(kept), written)
     _check_start(problem, start, times)
     run = Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
@@ -381,6 +416,8 @@ def _kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
         if keep not in ("all", "last"):
             raise ValueError(f'keep must be "all", "last" or some of the save times, got {keep!r}')
         return frozenset(range(len(times)) if keep == "all" else [len(times) - 1]), keep
+    if keep is None:
+        raise ValueError('keep must be "all", "last" or some of the save times, got None')
     wanted = np.atleast_1d(np.asarray(keep, dtype=np.float64))
     nearest = np.abs(times[:, None] - wanted[None, :]).argmin(axis=0)
     missing = np.abs(times[nearest] - wanted) > 1e-9 * max(1.0, float(np.abs(times).max()))
@@ -394,6 +431,8 @@ def _named(record: Any) -> dict[str, Any]:
     """Records by name."""
     if callable(record) or isinstance(record, Energy):
         record = [record]
+    if not isinstance(record, Iterable):
+        raise TypeError(f"record must be functions f(state, energy), or a mapping of them, got {record!r}")
     named = dict(record) if isinstance(record, Mapping) else {}
     for entry in () if isinstance(record, Mapping) else record:
         name = entry.name if isinstance(entry, Energy) else getattr(entry, "__name__", "<lambda>")
@@ -403,6 +442,10 @@ def _named(record: Any) -> dict[str, Any]:
             raise ValueError(f"two records are named {name!r}: give a mapping {{name: function}}")
         named[name] = entry
     for name, entry in named.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"a record needs a name of letters, digits and _, got {name!r}")
+        if isinstance(entry, type):
+            raise TypeError(f"the record {name!r} is the class {entry.__name__}: give an object, {entry.__name__}(...)")
         if not callable(entry) and not isinstance(entry, Energy):
             raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {entry!r}")
         if name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_width_"):
@@ -449,14 +492,16 @@ def _check_limits(run: Run) -> None:
             where = f" on cells of {widest:.4g}"
         else:
             remedy, where = "another flow", ""
-        cause = f"dt={run.dt:.6g}"
-        larger = f"a larger dt (at least {low:.6g})"
-        if run.dt >= low:
-            cause = f"dt={run.dt:.6g} with save times {np.diff(run.times).min():.6g} apart (a step of {smallest:.6g})"
-            larger = f"save times that {low:.6g} divides (or further apart)"
+        lengths = np.diff(run.times)
+        most = np.floor(lengths / low * (1 + 1e-9))  # steps that an interval between save times can take
+        if (most >= 1).all():
+            enough = math.ceil(1e6 * (lengths / most).max()) / 1e6 if low > 1e-3 else float((lengths / most).max())
+            larger = f"a larger dt (at least {enough:.6g} with these save times)"
+        else:
+            larger = f"save times further apart (at least {low:.6g}, and dt not below)"
         raise ValueError(
-            f"{cause} is too small for {run.flow!r}{where}, which needs dt >= {low:.6g} for its smallest sub-step to "
-            f"be resolved: use {larger}, or {remedy}"
+            f"dt={run.dt:.6g} is too small for {run.flow!r}{where}: it makes a step of {smallest:.6g}, but the "
+            f"smallest sub-step is resolved from {low:.6g} on; use {larger}, or {remedy}"
         )
     if largest > high * (1 + 1e-9):
         raise ValueError(

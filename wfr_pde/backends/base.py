@@ -34,6 +34,8 @@ class Backend:
         Bytes that can still be allocated, or None where the system does not tell.
     one_thread : callable
         A context in which matrix products use one thread; nothing by default.
+    read_only : callable
+        The same array such that nobody can change it, where the library can do that.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Backend:
     asnumpy: Callable[[Any], np.ndarray] = field(repr=False)
     available_memory: Callable[[], int | None] = field(repr=False)
     one_thread: Callable[[], AbstractContextManager[object]] = field(repr=False, default=nullcontext)
+    read_only: Callable[[Any], Any] = field(repr=False, default=lambda array: array)
 
 
 def backend_names() -> list[str]:

@@ -35,6 +35,13 @@ def one_thread() -> AbstractContextManager[object]:
     return _blas().limit(limits=1, user_api="blas")
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def backend() -> Backend:
     """The NumPy backend."""
     return Backend(
@@ -45,4 +52,5 @@ def backend() -> Backend:
         asnumpy=np.asarray,
         available_memory=available_memory,
         one_thread=one_thread,
+        read_only=read_only,
     )

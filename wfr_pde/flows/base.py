@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import KL, Energy
+from wfr_pde.measures import Density, Particles
 
 Step = Callable[..., Any]  # step(state, t, rng=None) -> state
 FrozenStep = Callable[[Any, np.random.Generator | None], Any]
@@ -34,6 +35,8 @@ class Flow:
         Whether a step draws random numbers.
     energies : tuple of types
         The energies whose flow it is.
+    measures : tuple of types
+        The measures that it moves.
     """
 
     order: float
@@ -41,6 +44,7 @@ class Flow:
     preserves: frozenset[str] = frozenset()
     random: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
+    measures: tuple[type, ...] = (Density, Particles)
 
     def frozen_step(self, energy: Energy, like: Any, dt: float) -> FrozenStep:
         """The step of size `dt` under an energy that does not move, for states like `like`."""
@@ -63,7 +67,7 @@ class Flow:
             ``step(state, t, rng=None) -> state`` advances from time `t` to `t + dt`. Pure: it changes nothing,
             and the same arguments give the same bits.
         """
-        self.check_energy(energy)
+        self.check(energy, like)
         if energy.moving:
             return lambda state, t, rng=None: self.frozen_step(energy.at(t + dt / 2), like, dt)(state, rng)
         frozen = self.frozen_step(energy, like, dt)
@@ -77,8 +81,8 @@ class Flow:
         """Bytes that a prepared step holds for states like `like`, besides a few copies of the state."""
         return 0
 
-    def check_energy(self, energy: Energy) -> None:
-        """Refuse an energy that the flow does not know.
+    def check(self, energy: Energy, like: Any) -> None:
+        """Refuse an energy or a measure that the flow does not know.
 
         Raises
         ------
@@ -87,6 +91,9 @@ class Flow:
         if not isinstance(energy, self.energies):
             known = ", ".join(kind.__name__ for kind in self.energies)
             raise TypeError(f"{type(self).__name__} is a flow of {known}, not of {type(energy).__name__}")
+        if not isinstance(like, self.measures):
+            known = ", ".join(kind.__name__ for kind in self.measures)
+            raise TypeError(f"{type(self).__name__} moves {known}, not {type(like).__name__}")
 
 
 def checked_rate(rate: float, what: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
+from wfr_pde.measures import Density
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class FisherRao(Flow):
     order = math.inf
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
+    measures = (Density,)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from wfr_pde.energies import Energy
+from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, Step
 from wfr_pde.measures import Density
+
+# (relative, absolute) rise of KL in nats that an extrapolated step may make. In 126 runs with three orders on random
+# mixtures and double wells, from the finest steps to the coarsest, KL never rose where the L1 error was below 0.1.
+RISE = (1e-3, 1e-6)
+MOVING_RISE = (0.3, 0.5)
 
 
 def _scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -28,10 +34,15 @@ class _Composition(Flow):
         """The flows that are composed."""
         raise NotImplementedError
 
-    def check_energy(self, energy: Energy) -> None:
-        """Every part must know the energy."""
+    def __post_init__(self) -> None:
         for part in self.parts:
-            part.check_energy(energy)
+            if not isinstance(part, Flow):
+                raise TypeError(f"{type(self).__name__} composes flows such as FisherRao(), got {part!r}")
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """Every part must know the energy and the measure."""
+        for part in self.parts:
+            part.check(energy, like)
 
     def memory(self, like: Any) -> int:
         """Sum over the parts."""
@@ -136,6 +147,7 @@ class Repeated(_Composition):
     n: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if int(self.n) != self.n or self.n < 1:
             raise ValueError(f"Repeated needs a whole number n >= 1 of sub-steps, got n={self.n}")
         object.__setattr__(self, "n", int(self.n))
@@ -181,14 +193,30 @@ def richardson_weights(k: int) -> list[float]:
     return [math.prod(j * j / (j * j - i * i) for i in range(1, k + 1) if i != j) for j in range(1, k + 1)]
 
 
+def _check_fall(energy: Energy, before: Density, after: Density, slack: tuple[float, float], where: str) -> None:
+    """Refuse an extrapolated step in which KL(mu|pi) = ∫ mu g rises."""
+    old, new = (float(s.grid.integrate(s.values * energy.log_ratio(s))) for s in (before, after))
+    if not new <= (1 + slack[0]) * old + slack[1]:
+        raise NumericalError(
+            f"the extrapolation diverges at {where}: KL(mu|pi) rises from {old:.6g} to {new:.6g} nats in a step, which "
+            "the flow cannot do; the sub-steps differ too much somewhere in the tails: use a smaller dt (on a finer "
+            "grid, if the cells do not resolve it), a lower order, or the flow without Extrapolated"
+        )
+
+
 @dataclass(frozen=True)
 class Extrapolated(_Composition):
     """Richardson extrapolation of a self-adjoint flow, order 4, 6 or 8, step by step.
 
     A step is done as 1, 2, ..., order/2 equal sub-steps; the *log*-densities are combined with the weights that
     cancel dt², dt⁴, ..., and normalised. So positivity and the fixed point pi survive; bounds that hold for a
-    Markov step (monotone KL, osc) hold to the extrapolation error only. It converges where the error expansion
-    does: for `SinkhornKernel` where alpha dt |V''| < 1.
+    Markov step (monotone KL, osc) hold to the extrapolation error only.
+
+    It converges where the error expansion does: for `SinkhornKernel` alpha dt |V''| < 1 is needed, and where
+    components of very different widths meet far out in the tails that is not enough. There the sub-steps differ by
+    many nats, the combination can put the mass where neither start nor target has any, and a smaller dt need not
+    help at once. KL(mu|pi) then rises, which the flow itself cannot do: every step is checked for it, and refused.
+    Smaller spurious masses stay below the check; compare orders or steps where that matters.
 
     Parameters
     ----------
@@ -201,14 +229,18 @@ class Extrapolated(_Composition):
     ------
     ValueError
         If the flow is not self-adjoint or is random, or the order is another one.
+    NumericalError
+        From a step whose extrapolation diverges.
     """
 
     flow: Flow
     order: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.order not in (4, 6, 8):
             raise ValueError(f"Extrapolated has order 4, 6 or 8, got order={self.order}")
+        object.__setattr__(self, "order", int(self.order))
         if self.flow.random:
             raise ValueError(
                 f"cannot extrapolate {self.flow!r}: its steps are random, and the noise does not cancel; "
@@ -238,17 +270,24 @@ class Extrapolated(_Composition):
         """Sub-steps of size dt, dt/2, ..., combined."""
         weights = richardson_weights(self.order // 2)
         runs = [Repeated(self.flow, k + 1).make_step(energy, like, dt) for k in range(len(weights))]
+        monotone = "monotone" in self.flow.preserves
 
         def step(state: Density, t: float, rng: Any = None) -> Density:
             # combine the differences from the finest run: they are small, so that rounding is not amplified
-            finest = runs[-1](state, t).log_values
-            combined = finest * 1.0
+            finest = runs[-1](state, t)
+            combined = finest.log_values * 1.0
             for weight, run in zip(weights[:-1], runs[:-1], strict=True):
-                difference = run(state, t).log_values - finest
+                difference = run(state, t).log_values - finest.log_values
                 difference *= weight
                 combined += difference
             combined -= state.grid.log_integrate(combined)
-            return Density(state.grid, combined)
+            result = Density(state.grid, combined)
+            if monotone:
+                frozen = energy.at(t + dt / 2)
+                # a moving target may raise KL by itself, by as much in the finest run as in the result
+                before, slack = (finest, MOVING_RISE) if energy.moving else (state, RISE)
+                _check_fall(frozen, before, result, slack, f"t={t:.6g} with dt={dt:.4g}")
+            return result
 
         return step
 

@@ -46,6 +46,7 @@ class SinkhornKernel(Flow):
     order = 2
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
+    measures = (Density,)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SinkhornKernel"))
@@ -90,8 +91,8 @@ class SinkhornKernel(Flow):
     def memory(self, like: Density) -> int:
         """The kernels of all axes, plain and by blocks, and the scaling."""
         grid: Grid = like.grid
-        # making one takes a few more of its size for a moment; counted in full, as several flows may add up
-        return 8 * (3 * sum(n * n for n in grid.shape) + 3 * max(grid.shape) ** 2 + grid.size)
+        # three kept, and as many again for a moment while one is made or cut into blocks
+        return 8 * (3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size)
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_s: Any) -> Any:
