@@ -52,6 +52,8 @@ def modes_and_barrier(posterior):
 
 
 def run(n=108, dt=0.1, t_end=12.0, t_slow=5000.0) -> xr.Dataset:
+    if not 0 < 2 * dt <= t_end < t_slow < np.inf:
+        raise ValueError(f"needs 0 < 2 dt <= t_end < t_slow, got dt={dt}, t_end={t_end}, t_slow={t_slow}")
     posterior = wfr.Posterior(wfr.Gaussian([21, 21], 100.0), log_likelihood, galaxies())
     start = wfr.Gaussian([16, 25], 0.25)
     grid = wfr.Grid((9, 9), (28, 28), (n, n), names=("m1", "m2"))

@@ -252,7 +252,10 @@ def test_solve(project, capsys):
         (["--order", "2"], "Strang(outer=FisherRao(rate=1.0), inner=SinkhornKernel(rate=1.0))"),
         (["--transport-rate", "0"], "FisherRao(rate=1.0)"),
         (["--reaction-rate", "0", "--order", "2"], "SinkhornKernel(rate=1.0)"),
-        (["--reaction-rate", "0", "--transport-rate", "2"], "Extrapolated(flow=SinkhornKernel(rate=2.0), order=6)"),
+        (
+            ["--reaction-rate", "0", "--transport-rate", "2", "--dt", "0.03"],
+            "Extrapolated(flow=SinkhornKernel(rate=2.0), order=6)",
+        ),
     ],
 )
 def test_schemes(words, flow, capsys):

@@ -140,8 +140,21 @@ def test_a_component_between_the_cells_is_not_called_cut_off():
 
 
 def test_a_jump_across_a_periodic_boundary_is_seen():
+    for V in ("x", "x**2"):
+        with pytest.raises(ValueError, match="not periodic along x"):
+            wfr.Grid(0, 6, 64, boundary="periodic").density(wfr.Potential(V))
+
+
+@pytest.mark.parametrize("n", [128, 256, 552, 1024])
+@pytest.mark.parametrize("V", ["x**2 + sin(1000*x)", "x**2 + 0.2*sin(300*x)"])
+def test_oscillations_between_the_cells_are_seen(V, n):
     with pytest.raises(ValueError, match="too wide"):
-        wfr.Grid(-3, 3, 64, boundary="periodic").density(wfr.Potential("x"))
+        wfr.Grid(-7, 7, n).density(wfr.Potential(V))
+
+
+def test_a_mode_beyond_a_barrier_at_the_wall_is_seen():
+    with pytest.raises(ValueError, match=r"cuts off 0.5 of the mass.* would do"):
+        wfr.Grid(-5, 0, 256).density(wfr.Potential("4*(x**2 - 9)**2 / 9"))
 
 
 def test_a_density_is_on_its_grid_already():

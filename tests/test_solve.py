@@ -97,11 +97,6 @@ def test_save_times_do_not_change_the_steps(start):
     assert np.abs(many.log_density[-1].values - few.log_density[-1].values).max() < 1e-13
 
 
-def test_one_save_time_is_the_start(start):
-    ds = wfr.solve(TARGET, FLOW, start, [0.7], 0.1, record=[wfr.KL(TARGET)])
-    assert (ds.t.values.tolist(), ds.attrs["n_steps"]) == ([0.7], 0)
-
-
 @pytest.mark.parametrize(("keep", "times"), [("last", [0.4]), ([0.1, 0.3], [0.1, 0.3]), (0.2, [0.2])])
 def test_keep(start, keep, times):
     full = wfr.solve(TARGET, FLOW, start, np.linspace(0, 0.4, 5), 0.05, record=[wfr.KL(TARGET)])
@@ -198,12 +193,17 @@ def test_a_record_cannot_change_the_state(start):
         ({"start": START}, TypeError, r"put a distribution on a grid with grid.density\(distribution\)"),
         ({"t": [0, 0]}, ValueError, "increasing save times"),
         ({"t": []}, ValueError, "increasing save times"),
+        ({"t": 5.0}, ValueError, r"at least two save times.*for the state 5 later write t=\[0, 5\]"),
+        ({"keep": [math.nan]}, ValueError, "not among the save times"),
+        ({"record": "kl"}, TypeError, "record takes functions"),
+        ({"flow": wfr.Extrapolated(FLOW, 4), "t": [0, 2], "dt": 1.0}, ValueError,
+         r"dt=1 is too large .*converges only for dt <= 0\.\d+ .*smaller dt, or the flow without Extrapolated"),
         ({"dt": 1e-25}, ValueError, "more than 1e\\+12 steps: use a larger dt"),
         ({"keep": None}, ValueError, "got None"),
         ({"record": [wfr.KL]}, TypeError, "is the class KL: give an object"),
         ({"record": {1: len}}, ValueError, "a record needs a name of letters"),
         ({"record": {"a/b": len}}, ValueError, "a record needs a name of letters"),
-        ({"record": 3}, TypeError, "record must be functions"),
+        ({"record": 3}, TypeError, "record takes functions"),
         ({"record": {"x": lambda s, e: np.ones(3)}}, ValueError, "do not fit into one Dataset"),
         ({"record": [diagnostics.mode_masses([0, 1]), diagnostics.mode_masses([0, 1, 2], name="b")]}, ValueError,
          "do not fit into one Dataset"),

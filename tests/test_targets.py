@@ -348,11 +348,12 @@ class TestPotential:
         assert Potential(lambda x, y, k=2: x**2 + k * y**2).ndim == 2
         assert Potential(lambda *x: sum(c**2 for c in x), ndim=4).ndim == 4
 
-    def test_numbers_are_broadcast(self):
-        target = Potential(lambda x, y: 3, gradient=lambda x, y: (0, 0))
-        assert target.log_density(np.zeros((4, 2))).tolist() == [-3.0] * 4
-        assert target.score(np.zeros((4, 2))).shape == (4, 2)
-        assert Potential(lambda x: 3).score(np.ones((4, 1))).tolist() == [[0]] * 4
+    def test_one_number_for_many_points_is_refused(self):
+        for V in (lambda x: np.sum(x**2), lambda x: 3):
+            with pytest.raises(ValueError, match="V returned one number for 4 points.* write 0 \\* x"):
+                Potential(V).log_density(np.ones((4, 1)))
+        assert Potential(lambda x: np.sum(x**2)).log_density(np.ones((1, 1))).tolist() == [-1.0]
+        assert Potential("3", ndim=1).log_density(np.ones((4, 1))).tolist() == [-3.0] * 4
 
     def test_nan_is_passed_on_quietly(self):
         assert np.isnan(Potential(lambda x: np.log(x)).log_density([-1.0]))

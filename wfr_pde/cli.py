@@ -53,7 +53,7 @@ EXAMPLES = {
   wfr-pde run galaxies                         data, figures and checks into results/galaxies/<hash of knobs>
   wfr-pde run galaxies --help                  its knobs and their defaults
   wfr-pde run galaxies --quick                 the same in seconds, coarser
-  wfr-pde run splitting_order --n 64 --t-end 0.5
+  wfr-pde run splitting_order --t-gaussian 0.3
   wfr-pde run my/experiment.py --dry-run""",
     "solve": """\
 The flow is d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g) with g = log(mu/pi), where alpha is the
@@ -342,11 +342,11 @@ def _summary(result: Result) -> str:
 def _solve(args: argparse.Namespace) -> int:
     """`wfr-pde solve`."""
     import wfr_pde as wfr
+    from wfr_pde.solve import save_times
 
-    out = _out_file(args)
+    out, times = _out_file(args), save_times(_times(args.t))
     target, rho = _problem(args)
     flow = _flow(args.transport_rate, args.reaction_rate, args.order)
-    times = _times(args.t)
     dt = chosen_dt(flow, wfr.KL(target), rho, times) if args.dt is None else args.dt
     records = _records(args.record)
     if args.dry_run:

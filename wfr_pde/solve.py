@@ -392,9 +392,7 @@ def prepare(
             f"start must be a Density, Particles or an array of positions, got {type(start).__name__}; "
             "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
         )
-    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
-    if times.ndim != 1 or len(times) == 0 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise ValueError(f"t must be finite, increasing save times, got {np.array2string(times, threshold=6)}")
+    times = save_times(t)
     step = float(dt)
     if not (math.isfinite(step) and step > 0):
         raise ValueError(f"dt must be a finite number > 0, got {dt}")
@@ -410,6 +408,24 @@ def prepare(
     return run
 
 
+def save_times(t: ArrayLike) -> np.ndarray:
+    """Save times as an array, if they are finite, increasing, and at least two.
+
+    Raises
+    ------
+    ValueError
+    """
+    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    if times.ndim == 1 and len(times) == 1:
+        raise ValueError(
+            f"t needs at least two save times, as the first is the time of the start, got {times.tolist()}: for the "
+            f"state {times[0]:g} later write t=[0, {times[0]:g}]"
+        )
+    if times.ndim != 1 or len(times) == 0 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError(f"t must be finite, increasing save times, got {np.array2string(times, threshold=6)}")
+    return times
+
+
 def _kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
     """Numbers of the frames to keep, and `keep` in words."""
     if isinstance(keep, str):
@@ -420,7 +436,7 @@ def _kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
         raise ValueError('keep must be "all", "last" or some of the save times, got None')
     wanted = np.atleast_1d(np.asarray(keep, dtype=np.float64))
     nearest = np.abs(times[:, None] - wanted[None, :]).argmin(axis=0)
-    missing = np.abs(times[nearest] - wanted) > 1e-9 * max(1.0, float(np.abs(times).max()))
+    missing = ~(np.abs(times[nearest] - wanted) <= 1e-9 * max(1.0, float(np.abs(times).max())))
     if missing.any():
         raise ValueError(f"keep has the time {wanted[missing][0]}, which is not among the save times t")
     kept = np.unique(nearest)
@@ -431,8 +447,11 @@ def _named(record: Any) -> dict[str, Any]:
     """Records by name."""
     if callable(record) or isinstance(record, Energy):
         record = [record]
-    if not isinstance(record, Iterable):
-        raise TypeError(f"record must be functions f(state, energy), or a mapping of them, got {record!r}")
+    if not isinstance(record, Iterable) or isinstance(record, str):
+        raise TypeError(
+            f"record takes functions f(state, energy), such as [KL(target), diagnostics.mean], or a mapping of them, "
+            f"got {record!r}"
+        )
     named = dict(record) if isinstance(record, Mapping) else {}
     for entry in () if isinstance(record, Mapping) else record:
         name = entry.name if isinstance(entry, Energy) else getattr(entry, "__name__", "<lambda>")
@@ -474,15 +493,22 @@ def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
     if abs(start.mass - 1) > 1e-9:
         raise ValueError(f"the start has a mass of {start.mass:.12g}, not 1: use start.normalised()")
     if isinstance(start, Density):
-        energy.at(float(times[0])).log_equilibrium(start.grid)
+        for t in (times[0], times[-1]) if energy.moving else times[:1]:
+            energy.check(start.grid, float(t))
 
 
 def _check_limits(run: Run) -> None:
     """The steps that the save times and `dt` ask for must be within the limits of the flow."""
     if len(run.sizes) == 0:
         return
-    low, high = run.flow.limits(run.energy, run.start)
+    low, high = run.flow.limits(run.energy.at(float(run.times[0])), run.start)
     smallest, largest = float(run.sizes.min()), float(run.sizes.max())
+    if low > high:
+        raise ValueError(
+            f"no dt fits {run.flow!r} on this grid: its smallest sub-step is resolved for dt >= {low:.6g}, but its "
+            f"largest converges only for dt <= {high:.6g} (rate * dt * V'' < 1): use about {math.sqrt(low / high):.2g} "
+            "times the cells per axis, a lower order, or the flow without Extrapolated"
+        )
     if smallest < low * (1 - 1e-9):
         factor = math.sqrt(low / smallest)
         if isinstance(run.start, Density):
@@ -505,8 +531,9 @@ def _check_limits(run: Run) -> None:
         )
     if largest > high * (1 + 1e-9):
         raise ValueError(
-            f"dt={run.dt:.6g} is too large for {run.flow!r}, which needs dt <= {high:.6g}: use a smaller dt, or "
-            "another scheme"
+            f"dt={run.dt:.6g} is too large for {run.flow!r} on this target: the expansion of the error in dt, which is "
+            f"extrapolated, converges only for dt <= {high:.6g} (rate * dt * V'' < 1): use a smaller dt, or the flow "
+            "without Extrapolated, which takes any dt"
         )
 
 

@@ -36,6 +36,14 @@ class Energy:
         """log pi of the minimiser at the cell centres, normalised on the grid."""
         raise NotImplementedError(f"{type(self).__name__} must define log_equilibrium")
 
+    def check(self, grid: Grid, t: float) -> None:
+        """Refuse a minimiser that the grid cannot hold at time `t`; by default none.
+
+        Raises
+        ------
+        ValueError
+        """
+
     def log_ratio(self, state: Density) -> Any:
         """The first variation g of F at mu, up to a constant: the driving force of both parts of the flow."""
         raise NotImplementedError(f"{type(self).__name__} must define log_ratio")

@@ -24,12 +24,24 @@ class KL(Energy):
     Parameters
     ----------
     target : Target
+    checked : bool
+        Whether the target is checked in full when it is put on a grid.
+
+    Raises
+    ------
+    TypeError
+        If it is not a Target.
     """
 
     target: Target
+    checked: bool = field(default=True, repr=False)
     _log_pi: weakref.WeakKeyDictionary[Grid, Any] = field(
         default_factory=weakref.WeakKeyDictionary, init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Target):
+            raise TypeError(f"KL takes a Target such as Gaussian(0, 1), got {self.target!r}")
 
     name = "kl"
     long_name = "KL(mu|pi)"
@@ -42,7 +54,7 @@ class KL(Energy):
 
     def at(self, t: float) -> KL:
         """KL to the target as it is at time `t`."""
-        return KL(self.target.at(t)) if self.moving else self
+        return KL(self.target.at(t), checked=False) if self.moving else self
 
     def log_equilibrium(self, grid: Grid) -> Any:
         """log pi at the cell centres, normalised on the grid; computed once per grid.
@@ -50,11 +62,19 @@ class KL(Energy):
         Raises
         ------
         ValueError
-            As `Grid.log_density`: pi not finite, cut off, or not resolved.
+            As `Grid.log_density`: pi not finite, cut off, or not resolved. A target frozen on its way is only
+            checked to be finite; `check` looks at it in full.
         """
         if grid not in self._log_pi:
-            self._log_pi[grid] = grid.log_density(self.target, "the target")
+            self._log_pi[grid] = grid.log_density(self.target, "the target", checked=self.checked)
         return self._log_pi[grid]
+
+    def check(self, grid: Grid, t: float) -> None:
+        """Refuse a target that the grid cannot hold at time `t`; see `Grid.log_density` for the errors."""
+        if self.moving:
+            grid.log_density(self.target.at(t), "the target")
+        else:
+            self.log_equilibrium(grid)
 
     def log_ratio(self, state: Density) -> Any:
         """g = log(mu/pi) at the cell centres."""

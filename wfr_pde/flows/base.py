@@ -77,6 +77,10 @@ class Flow:
         """Smallest and largest `dt` that the flow can take on a state like `like`."""
         return 0.0, math.inf
 
+    def expansion_limit(self, energy: Energy, like: Any) -> float:
+        """Largest `dt` for which the expansion of the error in powers of dt converges: extrapolation needs it."""
+        return math.inf
+
     def memory(self, like: Any) -> int:
         """Bytes that a prepared step holds for states like `like`, besides a few copies of the state."""
         return 0

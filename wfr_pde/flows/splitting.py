@@ -131,6 +131,10 @@ class Strang(_Composition):
         """The outer part takes dt / 2."""
         return _intersection(_scaled(self.outer.limits(energy, like), 2), self.inner.limits(energy, like))
 
+    def expansion_limit(self, energy: Energy, like: Any) -> float:
+        """The outer part takes dt / 2."""
+        return min(2 * self.outer.expansion_limit(energy, like), self.inner.expansion_limit(energy, like))
+
 
 @dataclass(frozen=True)
 class Repeated(_Composition):
@@ -182,6 +186,10 @@ class Repeated(_Composition):
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
         """The flow takes dt / n."""
         return _scaled(self.flow.limits(energy, like), self.n)
+
+    def expansion_limit(self, energy: Energy, like: Any) -> float:
+        """The flow takes dt / n."""
+        return self.n * self.flow.expansion_limit(energy, like)
 
 
 def richardson_weights(k: int) -> list[float]:
@@ -292,6 +300,6 @@ class Extrapolated(_Composition):
         return step
 
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
-        """The smallest sub-step is 2 dt / order."""
+        """The smallest sub-step is 2 dt / order; for the largest, dt, the error expansion must converge."""
         low, high = self.flow.limits(energy, like)
-        return low * (self.order // 2), high
+        return low * (self.order // 2), min(high, self.flow.expansion_limit(energy, like))

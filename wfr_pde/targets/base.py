@@ -81,9 +81,12 @@ class Target:
         """
         if self.support is not None:
             return self.support
-        from wfr_pde.targets import box_search
+        found = self.__dict__.setdefault("_boxes", {})  # a search takes up to a second, and gives the same each time
+        if tail not in found:
+            from wfr_pde.targets import box_search
 
-        return box_search.find_box(self, tail)
+            found[tail] = box_search.find_box(self, tail)
+        return found[tail]
 
     def at(self, t: float) -> Target:
         """The target at time `t`: itself, unless it moves."""

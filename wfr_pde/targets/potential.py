@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ class Potential(Target):
     Parameters
     ----------
     V : function or str
-        A function of the d coordinates, arrays of one shape (...), that returns an array (...) or a number:
+        A function of the d coordinates, arrays of one shape (...), that returns an array (...):
         `Potential(lambda x, y: 2 * (x**2 - 1) ** 2 + y**2)`. Or an expression in x, y, z, w and r (distance
         from the origin), as `Potential("2*(x**2 - 1)**2 + y**2")`; text cannot run code.
     ndim : int, optional
@@ -100,13 +101,21 @@ class Potential(Target):
             with np.errstate(all="ignore"):
                 return function(*(points[..., axis] for axis in range(self.ndim)))
         except Exception as error:
-            error.add_note(f"raised by {name} of {self!r} at coordinates of shape {points.shape[:-1]}")
+            error.add_note(
+                f"raised by {name} of {self!r} at coordinates of shape {points.shape[:-1]}: it gets one array per "
+                "coordinate; use numpy.where instead of if, and numpy's functions instead of math's"
+            )
             raise
 
     def _shaped(self, value: Any, name: str, points: Array) -> Array:
         array, shape = np.asarray(value), points.shape[:-1]
         if array.dtype.kind not in "biufc" or (np.iscomplexobj(array) and not np.iscomplexobj(points)):
             raise ValueError(f"{name} must return real numbers, but returned an array of type {array.dtype}")
+        if array.shape == () and math.prod(shape) > 1 and self._compiled is None:
+            raise ValueError(
+                f"{name} returned one number for {math.prod(shape)} points: it gets one array per coordinate and must "
+                "return one value per point (no np.sum or np.mean over them); for a constant write 0 * x"
+            )
         if array.shape not in (shape, ()):
             raise ValueError(
                 f"{name} must return one value per point: the coordinates have shape {shape}, "
