@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import wfr_pde as wfr
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +33,9 @@ def test_readme_example_runs_as_printed(capsys):
     code = re.search(r"<!-- api-example -->\n```python\n(.*?)```", text, re.DOTALL).group(1)
     scope = {}
     exec(code, scope)
-    assert "[" in capsys.readouterr().out
+    printed = np.array(capsys.readouterr().out.strip(" []\n").split(), dtype=float)
+    promised = np.array(code.split("# [")[1].split("]")[0].split(), dtype=float)
+    assert printed == pytest.approx(promised, rel=1e-7)
     # from -2 most of the way to the target's mean, 0.8: the difference falls like e^-t once it is small
     assert abs(scope["density"].mean()[0] - 0.8) < 0.1
     assert list(scope["ds"].sizes) == ["t", "x", "y", "axis"]
