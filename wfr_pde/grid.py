@@ -265,7 +265,7 @@ class Grid:
     def threads(self) -> AbstractContextManager[object]:
         """Context for many products on this grid: one thread where they are too small to be shared.
 
-        Threads that wait for each other cost more than they save there, 15 to 50 times more if other work keeps a
+        Threads that wait for each other cost more than they save there, and many times more if other work keeps a
         core busy.
         """
         flops = 2 * max(self.shape) * self.size
