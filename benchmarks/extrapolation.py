@@ -3,8 +3,8 @@
     python benchmarks/extrapolation.py [--problems 30] [--seed 0]
 
 Random mixtures of narrow and wide components and double wells, orders 4, 6 and 8, steps from a quarter of the time to a
-64th. Each run is done twice, with the check and without; its L1 error is that against Strang steps as small as the cells
-resolve. Takes about five minutes. Prints, per range of the error, how many runs were refused, and writes it to
+64th. Each run is done twice, with the check and without; its L1 error is that against Strang steps as small as the
+cells resolve. Takes about five minutes. Prints, per range of the error, how many runs were refused, and writes it to
 results/benchmarks/extrapolation.json.
 """
 

@@ -373,7 +373,9 @@ def test_another_command_does_not_mix_with_what_was_left(project, capsys, monkey
         main([*SMALL, "-o", "out.nc"])
     capsys.readouterr()
     assert main([*SMALL, "--order", "4", "-o", "out.nc"]) == 2
-    assert "holds another run" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "holds another run" in message
+    assert "--force drops it" in message
     assert main([*SMALL, "--order", "4", "-o", "out.nc", "--force"]) == 0
 
 

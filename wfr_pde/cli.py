@@ -413,7 +413,15 @@ def _saying_what_was_saved(partial: Path) -> Iterator[None]:
     except (KeyboardInterrupt, OSError, NumericalError) as error:
         with contextlib.suppress(OSError):
             t = float(open_run(partial)["t"][-1])
-            error.add_note(f"the result up to t = {t:.6g} is in {partial}; the same command goes on from there")
+            failed = isinstance(error, NumericalError)
+            then = (
+                "with other options give --force, which drops it" if failed else "the same command goes on from there"
+            )
+            error.add_note(f"the result up to t = {t:.6g} is in {partial}; {then}")
+        raise
+    except ValueError as error:
+        if "holds another run" in str(error):
+            error.add_note("(on the command line: --force drops it, or give another -o)")
         raise
 
 

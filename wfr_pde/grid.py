@@ -384,8 +384,8 @@ class Grid:
             box = self._box_of(distribution)
             if cut < 0 or (box is not None and self._contains(box)):
                 raise ValueError(
-                    f"the cells are too wide for {what} {distribution!r}: the midpoint rule finds {-cut:+.2g} of its "
-                    f"mass too much on a grid of {self.shape}; use more cells"
+                    f"the cells are too wide for {what} {distribution!r}: the midpoint rule gives a mass of 1 "
+                    f"{'-' if cut > 0 else '+'} {abs(cut):.2g} on a grid of {self.shape}; use more cells"
                 )
         else:
             if distribution.support is not None and self._contains(distribution.support):
