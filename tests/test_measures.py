@@ -57,6 +57,7 @@ def test_log_prob_and_score_between_the_cells(d):
     assert density.log_prob(points) == pytest.approx(exact, abs=1e-10)  # a quintic spline of a parabola is exact
     assert density.score(points) == pytest.approx(target.score(points), abs=1e-9)
     assert density.log_prob(np.full(d, 1e3)) == -math.inf
+    assert np.isnan(density.log_prob(np.full(d, np.nan)))
     assert np.isnan(density.score(np.full((2, d), 1e3))).all()
 
 

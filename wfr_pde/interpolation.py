@@ -81,9 +81,9 @@ class TensorSpline:
         return wrapped, inside
 
     def __call__(self, points: Array, outside: float = np.nan) -> Array:
-        """Values at `points` (..., d), shape (...); `outside` where a point lies outside the box."""
+        """Values at `points` (..., d), shape (...); `outside` where a point is outside the box, NaN where it is."""
         points, inside = self.wrap(points)
-        result = np.full(points.shape[:-1], outside)
+        result = np.where(np.isnan(points).any(axis=-1), np.nan, outside)
         result[inside] = self._spline(points[inside])
         return result
 
