@@ -41,6 +41,20 @@ def test_readme_example_runs_as_printed(capsys):
     assert list(scope["ds"].sizes) == ["t", "x", "y", "axis"]
 
 
+def test_readme_finer_run_gives_the_digits_it_says():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    shape, dt, promised = re.search(
+        r"`shape=\((\d+), \d+\)`, `dt=([\d.]+)` gives ([\d.]+) in the middle", text
+    ).groups()
+    target = wfr.GaussianMixture(means=[[-2, 0], [2, 0]], weights=[0.3, 0.7], covariances=0.25)
+    start = wfr.Gaussian(mean=[-2, 0], covariance=0.16)
+    grid = wfr.Grid.covering(target, start, shape=int(shape))
+    flow = wfr.Extrapolated(wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()), order=8)
+    times = np.linspace(0, 5, 51)[:11]
+    ds = wfr.solve(target, flow, grid.density(start), times, float(dt), record=[wfr.KL(target)], keep="last")
+    assert float(ds.kl[-1]) == pytest.approx(float(promised), abs=1e-8)  # as many digits as are printed
+
+
 def test_version_is_the_changelogs_and_the_citations():
     assert f"## {wfr.__version__}" in (ROOT / "CHANGELOG.md").read_text()
     assert f"version: {wfr.__version__}\n" in (ROOT / "CITATION.cff").read_text()

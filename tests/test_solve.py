@@ -134,6 +134,12 @@ def test_moving_target_is_recorded_at_its_time(start):
     assert ds.kl[-1] == pytest.approx(wfr.KL(wfr.Gaussian(0.5, 0.2)).value(last))
 
 
+def test_a_target_that_stiffens_on_its_way_limits_the_step(start):
+    path = wfr.GeometricPath(wfr.Gaussian(-0.5, 0.3), wfr.Gaussian(0, 0.02), schedule=lambda t: min(t, 1.0))
+    with pytest.raises(ValueError, match="dt=0.1 is too large .*converges only for dt <= 0.02"):
+        wfr.solve(path, wfr.Extrapolated(wfr.SinkhornKernel(), 4), start, [0, 1], 0.1)
+
+
 def test_a_target_means_kl_of_it(start):
     a = wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05)
     b = wfr.solve(KL(TARGET), FLOW, start, [0, 0.1], 0.05)

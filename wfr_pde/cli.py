@@ -52,7 +52,7 @@ EXAMPLES = {
     "run": """examples:
   wfr-pde run galaxies                         data, figures and checks into results/galaxies/<hash of knobs>
   wfr-pde run galaxies --help                  its knobs and their defaults
-  wfr-pde run galaxies --quick                 the same in seconds, coarser
+  wfr-pde run galaxies --quick                 the same in seconds, W not so far
   wfr-pde run splitting_order --t-gaussian 0.3
   wfr-pde run my/experiment.py --dry-run""",
     "solve": """\

@@ -24,7 +24,7 @@ def _spline_axis(
         centres = np.concatenate([centres[-cells:] - length, centres, centres[:cells] + length])
         index = np.arange(-cells, values.shape[axis] + cells) % values.shape[axis]
         values = np.take(values, index, axis=axis)
-    from scipy.interpolate import make_interp_spline  # here, as it takes 0.1 s to import
+    from scipy.interpolate import make_interp_spline  # here, as it is slow to import
 
     degree = min(degree, len(centres) - 1)
     degree -= 1 - degree % 2 if degree > 1 else 0  # odd degrees are the stable ones

@@ -501,7 +501,9 @@ def _check_limits(run: Run) -> None:
     """The steps that the save times and `dt` ask for must be within the limits of the flow."""
     if len(run.sizes) == 0:
         return
-    low, high = run.flow.limits(run.energy.at(float(run.times[0])), run.start)
+    ends = (run.times[0], run.times[-1]) if run.energy.moving else run.times[:1]
+    limits = [run.flow.limits(run.energy.at(float(t)), run.start) for t in ends]
+    low, high = max(low for low, _ in limits), min(high for _, high in limits)
     smallest, largest = float(run.sizes.min()), float(run.sizes.max())
     if low > high:
         raise ValueError(

@@ -83,7 +83,7 @@ def commit() -> str:
 
 @functools.cache
 def versions() -> Mapping[str, str]:
-    """Versions of what the numbers depend on; read once, as looking them up takes 10 ms."""
+    """Versions of what the numbers depend on; read once, as looking them up is slow."""
     packages = ("numpy", "scipy", "xarray", "h5netcdf")
     found = {name: version(name) for name in packages}
     return MappingProxyType({"wfr_pde": __version__, "python": platform.python_version(), **found})

@@ -8,7 +8,7 @@ The search goes in three steps, each in a few large batches of points.
    times the volume under them. Its integral from a face outwards is the mass that the face cuts off.
 
 Then the outside is scanned for modes that were missed. Wherever an estimate may err, the margin makes the box
-wider: by about 5 % for Gaussian tails.
+wider.
 """
 
 from __future__ import annotations
@@ -673,7 +673,7 @@ def _repeated(x: Array, steps: Array) -> Bools:
 def _slice_mass(f: LogDensity, x: Array, value: Array, steps: Array) -> Array:
     """Log-integral of the density around a ridge, in its slice, by shells at doubling distances.
 
-    Unlike Laplace's formula, which for a Gaussian it agrees with to 2 %, it sees a wide foot under a peak.
+    Unlike Laplace's formula, which for a Gaussian it agrees with, it sees a wide foot under a peak.
     """
     k = steps.shape[-2]
     if k == 0:
