@@ -37,22 +37,42 @@ UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower th
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One axis of a grid: cell `edges` (n + 1,) and `widths` (n,), and whether the last cell meets the first."""
+    """One axis of a grid, and whether its last cell meets the first.
+
+    Attributes
+    ----------
+    name : str
+    edges : array (n + 1,)
+        Cell edges, increasing.
+    centres : array (n,)
+        Where the values live.
+    widths : array (n,)
+        Quadrature weights of the cells: ∫ f dx = Σ f(centres) widths.
+    periodic : bool
+    """
 
     name: str
     edges: np.ndarray
+    centres: np.ndarray
     widths: np.ndarray
     periodic: bool
 
+    @classmethod
+    def uniform(cls, name: str, lower: float, upper: float, n: int, periodic: bool = False) -> Axis:
+        """`n` equal cells."""
+        edges = np.linspace(lower, upper, n + 1)
+        # widths are equal to the last bit, so that kernels are symmetric to the last bit
+        return cls(name, edges, 0.5 * (edges[:-1] + edges[1:]), np.full(n, (upper - lower) / n), periodic)
+
     @cached_property
-    def centres(self) -> np.ndarray:
-        """Cell centres (n,)."""
-        return 0.5 * (self.edges[:-1] + self.edges[1:])
+    def is_uniform(self) -> bool:
+        """Whether all cells are equal."""
+        return bool(np.all(self.widths == self.widths[0]))
 
     @cached_property
     def offsets(self) -> np.ndarray:
         """Cell centres (n,) measured from the lower wall, free of the rounding of a far-away origin."""
-        if np.all(self.widths == self.widths[0]):
+        if self.is_uniform:
             return (np.arange(self.n) + 0.5) * self.widths[0]
         return self.centres - self.edges[0]
 
@@ -189,8 +209,7 @@ class Grid:
     def axes(self) -> tuple[Axis, ...]:
         """The axes; everything about cells is read from them."""
         return tuple(
-            # widths are equal to the last bit, so that kernels are symmetric to the last bit
-            Axis(name, np.linspace(low, high, n + 1), np.full(n, (high - low) / n), boundary == "periodic")
+            Axis.uniform(name, low, high, n, boundary == "periodic")
             for name, low, high, n, boundary in zip(
                 self.names, self.lower, self.upper, self.shape, self.boundary, strict=True
             )

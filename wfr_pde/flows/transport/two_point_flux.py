@@ -1,0 +1,103 @@
+"""Jump rates of the finite-volume chain: a Markov jump process on the cells in detailed balance with pi."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.grid import Axis, Grid
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def scharfetter_gummel(rise: Array) -> Array:
+    """Bernoulli function B(z) = z / (e^z - 1) of the rise z of V: the flux is exact where it and V' are constant.
+
+    Scharfetter and Gummel (1969), doi:10.1109/T-ED.1969.16566; Chang and Cooper (1970),
+    doi:10.1016/0021-9991(70)90001-X.
+    """
+    size = np.abs(rise)
+    small = size < 1e-300
+    downhill = np.where(small, 1.0, size / -np.expm1(-np.where(small, 1.0, size)))  # B(-|z|)
+    return np.where(rise > 0, downhill * np.exp(-size), downhill)  # B(z) = B(-z) e^-z
+
+
+def square_root(rise: Array) -> Array:
+    """e^(-z/2) of the rise z of V: the square-root approximation.
+
+    Lie, Fackeldey and Weber (2013), doi:10.1137/120874485; Heida (2018), doi:10.1142/S0218202518500562.
+    """
+    with np.errstate(over="ignore"):
+        return np.exp(-0.5 * rise)
+
+
+FLUXES = {"scharfetter-gummel": scharfetter_gummel, "square-root": square_root}
+
+
+def face_distances(axis: Axis) -> Array:
+    """Distances (n - 1,) between neighbouring cell centres, or (n,) on a periodic axis, the wrap last."""
+    inner = np.diff(axis.centres)
+    if not axis.periodic:
+        return inner
+    wrap = (axis.edges[-1] - axis.centres[-1]) + (axis.centres[0] - axis.edges[0])
+    return np.append(inner, wrap)
+
+
+def jump_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> tuple[Array, Array]:
+    """Rates from every cell to its lower and to its upper neighbour along one axis, for diffusivity 1.
+
+    With w the cell widths, d the distances of their centres and b the weight function of the flux,
+    r(i -> j) = b(V_j - V_i) / (d_ij w_i); b(z) = b(-z) e^-z makes w_i pi_i r(i -> j) symmetric. The generator
+    acts on f = mu/pi by (L f)_i = Σ_j r(i -> j) (f_j - f_i).
+
+    Parameters
+    ----------
+    grid : Grid
+    log_pi : NumPy array of shape grid.shape
+        -V up to a constant.
+    axis : int
+    flux : str
+        A key of `FLUXES`.
+
+    Returns
+    -------
+    down, up : arrays of shape grid.shape
+        Zero through no-flux walls; around the wrap of a periodic axis.
+
+    Raises
+    ------
+    ValueError
+        If a rate overflows.
+    """
+    cells = grid.axes[axis]
+    lines = np.moveaxis(log_pi, axis, -1)
+    distance = face_distances(cells)
+    rise = lines[..., :-1] - lines[..., 1:]  # of V, upwards
+    if cells.periodic:
+        rise = np.concatenate([rise, lines[..., -1:] - lines[..., :1]], axis=-1)
+    weight = FLUXES[flux]
+    n_faces = rise.shape[-1]
+    up, down = np.zeros(lines.shape), np.zeros(lines.shape)
+    with np.errstate(under="ignore"):
+        up[..., :n_faces] = weight(rise) / distance
+        into = weight(-rise) / distance  # from the cell above a face down through it
+    if cells.periodic:
+        down[...] = np.roll(into, 1, axis=-1)
+    else:
+        down[..., 1:] = into
+    up /= cells.widths
+    down /= cells.widths
+    _check_finite(rise, cells, down, up, flux)
+    return np.moveaxis(down, -1, axis), np.moveaxis(up, -1, axis)
+
+
+def _check_finite(rise: Array, cells: Axis, down: Array, up: Array, flux: str) -> None:
+    if np.isfinite(down).all() and np.isfinite(up).all():
+        return
+    face = int(np.unravel_index(np.argmax(np.abs(rise)), rise.shape)[-1])
+    remedy = 'flux="scharfetter-gummel"' if flux == "square-root" else "a smoother target"
+    raise ValueError(
+        f"the jump rates of the {flux} flux overflow: V jumps by {np.abs(rise).max():.4g} nats from one cell to the "
+        f"next along {cells.name}, near {cells.edges[face + 1]:.6g}; use more cells there, or {remedy}"
+    )
