@@ -342,7 +342,7 @@ def fisher_rao_kl(target: Target, start: Target, t: float, rate: float, grid: Gr
         k = math.log1p(np.sum(pi * expm1_minus(u, np)))
     else:
         top = np.max(u + log_pi)
-        k = float(top + np.log(np.sum(np.exp(u + log_pi - top)) * grid.cell_volume))
+        k = float(top + np.log(np.sum(np.exp(u + log_pi - top) * grid.cell_volume)))
     # s K' - K = E_nu g with g = log(nu/pi) = u - K; every cell of E_pi[g e^g - e^g + 1] is >= 0
     g = u - k
     near = np.abs(g) < 1

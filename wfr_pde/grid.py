@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.axis import Axis
 from wfr_pde.backends import Backend, get_backend
 
 if TYPE_CHECKING:
@@ -28,68 +29,9 @@ SHARED_PRODUCT = 5e7  # operations of a product, a millisecond, from which threa
 PROBES = 1024  # places where the log-density between cells is looked at
 BETWEEN = 0.05  # nats that it may differ from what the cells around suggest, for four fifths of the mass
 ASIDE = 0.381966  # cells: no simple fraction, which what repeats from cell to cell might share
-ASIDE_WEIGHTS = np.array(  # of the cells -2 to 3, for interpolation of order 6 there
-    [math.prod((ASIDE - m) / (j - m) for m in range(-2, 4) if m != j) for j in range(-2, 4)]
-)
+SHIFTS = range(-2, 4)  # the cells around, for interpolation of order 6 there
 NARROWEST_SD = 1.25  # in cells: a Gaussian of this width is sampled to e^(-2 pi^2 1.25^2) = 4e-14
 UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than that
-
-
-@dataclass(frozen=True, eq=False)
-class Axis:
-    """One axis of a grid, and whether its last cell meets the first.
-
-    Attributes
-    ----------
-    name : str
-    edges : array (n + 1,)
-        Cell edges, increasing.
-    centres : array (n,)
-        Where the values live.
-    widths : array (n,)
-        Quadrature weights of the cells: ∫ f dx = Σ f(centres) widths.
-    periodic : bool
-    """
-
-    name: str
-    edges: np.ndarray
-    centres: np.ndarray
-    widths: np.ndarray
-    periodic: bool
-
-    @classmethod
-    def uniform(cls, name: str, lower: float, upper: float, n: int, periodic: bool = False) -> Axis:
-        """`n` equal cells."""
-        edges = np.linspace(lower, upper, n + 1)
-        # widths are equal to the last bit, so that kernels are symmetric to the last bit
-        return cls(name, edges, 0.5 * (edges[:-1] + edges[1:]), np.full(n, (upper - lower) / n), periodic)
-
-    @cached_property
-    def is_uniform(self) -> bool:
-        """Whether all cells are equal."""
-        return bool(np.all(self.widths == self.widths[0]))
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """Cell centres (n,) measured from the lower wall, free of the rounding of a far-away origin."""
-        if self.is_uniform:
-            return (np.arange(self.n) + 0.5) * self.widths[0]
-        return self.centres - self.edges[0]
-
-    @property
-    def n(self) -> int:
-        """Number of cells."""
-        return len(self.edges) - 1
-
-    @property
-    def length(self) -> float:
-        """Distance between the walls, or the period."""
-        return float(self.edges[-1] - self.edges[0])
-
-    @cached_property
-    def dx(self) -> float:
-        """Width of the widest cell."""
-        return float(self.widths.max())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,11 +55,15 @@ class Grid:
     max_cut : float
         The largest share of a distribution's mass that the box may cut off before that is an error.
         Give 1 where the walls are real and the distribution is meant to end there.
+    grading : function, or sequence of d functions or None, optional
+        Density of points of an axis: a positive function of an array of coordinates, in cells per length up to a
+        factor; None for equal cells. `Grid.covering(..., graded=True)` finds one, `Grid.from_edges` takes cells
+        as they are.
 
     Raises
     ------
     ValueError
-        If the box is empty or not finite, or the number of cells, boundaries or names does not fit.
+        If the box is empty or not finite, or the number of cells, boundaries, names or gradings does not fit.
     """
 
     lower: Any
@@ -127,6 +73,8 @@ class Grid:
     backend: Any = "numpy"
     names: Any = None
     max_cut: float = 1e-6
+    grading: Any = None
+    axes: tuple[Axis, ...] = field(init=False)  # everything about cells is read from them
 
     def __post_init__(self) -> None:
         lower, upper = (np.atleast_1d(np.asarray(end, dtype=np.float64)) for end in (self.lower, self.upper))
@@ -146,21 +94,35 @@ class Grid:
             )
         if not 0 < self.max_cut <= 1:
             raise ValueError(f"max_cut is a share of the mass in (0, 1], got {self.max_cut}")
+        shape, boundary = _per_axis_cells(self.shape, d), _per_axis_boundary(self.boundary, d)
+        axes = tuple(
+            _axis(*cells, kind == "periodic")
+            for *cells, kind in zip(
+                names, lower, upper, shape, _per_axis_grading(self.grading, d), boundary, strict=True
+            )
+        )
         fields = {
             "lower": tuple(lower.tolist()),
             "upper": tuple(upper.tolist()),
-            "shape": _per_axis_cells(self.shape, d),
-            "boundary": _per_axis_boundary(self.boundary, d),
+            "shape": shape,
+            "boundary": boundary,
             "backend": get_backend(self.backend),
             "names": names,
+            "grading": tuple(None if axis.is_uniform else axis for axis in axes),
+            "axes": axes,
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
+        graded = "".join(
+            f", {axis.name} graded from {axis.widths.min():.3g} to {axis.dx:.3g}"
+            for axis in self.axes
+            if not axis.is_uniform
+        )
         return (
             f"Grid(lower={self.lower}, upper={self.upper}, shape={self.shape}, boundary={self.boundary}, "
-            f"backend={self.backend.name!r}, names={self.names})"
+            f"backend={self.backend.name!r}, names={self.names}{graded})"
         )
 
     @classmethod
@@ -205,34 +167,106 @@ class Grid:
         """Number of cells."""
         return math.prod(self.shape)
 
-    @cached_property
-    def axes(self) -> tuple[Axis, ...]:
-        """The axes; everything about cells is read from them."""
-        return tuple(
-            Axis.uniform(name, low, high, n, boundary == "periodic")
-            for name, low, high, n, boundary in zip(
-                self.names, self.lower, self.upper, self.shape, self.boundary, strict=True
-            )
+    @classmethod
+    def from_edges(cls, *edges: ArrayLike, **options: Any) -> Grid:
+        """Grid with the given cell edges, one array (n + 1,) per axis.
+
+        Values live in the middles of the cells, and the quadrature is of order 2 in their widths; a `grading`
+        keeps it spectral.
+
+        Parameters
+        ----------
+        *edges : arrays
+        **options
+            Passed to `Grid`: boundary, backend, names, max_cut.
+
+        Raises
+        ------
+        ValueError
+            If the edges of an axis are not finite and increasing.
+        """
+        names = options.get("names") or AXIS_NAMES
+        axes = [Axis.from_edges(str(name), cells) for name, cells in zip(names, edges, strict=False)]
+        return cls._of_axes(axes, **options)
+
+    @classmethod
+    def _of_axes(cls, axes: Sequence[Axis], **options: Any) -> Grid:
+        """Grid with the cells of some axes."""
+        lower, upper = [axis.edges[0] for axis in axes], [axis.edges[-1] for axis in axes]
+        return cls(lower, upper, [axis.n for axis in axes], grading=axes, **options)
+
+    def coarsened(self) -> Grid:
+        """The grid with every two cells joined along every axis.
+
+        Raises
+        ------
+        ValueError
+            If the number of cells of an axis is odd, or below 8.
+        """
+        return self._with_axes([axis.coarsened() for axis in self.axes])
+
+    def along(self, keep: Sequence[int]) -> Grid:
+        """The grid of some of the axes, by number."""
+        return self._with_axes([self.axes[k] for k in keep])
+
+    def _with_axes(self, axes: Sequence[Axis]) -> Grid:
+        """A grid of other axes, with the same options."""
+        return Grid._of_axes(
+            axes,
+            boundary=["periodic" if axis.periodic else "no-flux" for axis in axes],
+            backend=self.backend,
+            names=[axis.name for axis in axes],
+            max_cut=self.max_cut,
         )
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all cells are equal."""
+        return all(axis.is_uniform for axis in self.axes)
 
     @cached_property
     def cell_volume(self) -> Any:
-        """Volume of the cells: a number, as all are equal."""
-        return float(math.prod(axis.length / axis.n for axis in self.axes))
+        """Volume of the cells: a number where all are equal, else an array of shape `shape`."""
+        if self.is_uniform:
+            return float(math.prod(axis.length / axis.n for axis in self.axes))
+        return self.backend.xp.exp(self.log_cell_volume)
 
     @cached_property
     def log_cell_volume(self) -> Any:
         """Logarithm of `cell_volume`."""
-        return math.log(self.cell_volume)
+        if self.is_uniform:
+            return math.log(self.cell_volume)
+        return self.log_widths(range(self.ndim)) + self.backend.asarray(np.zeros(self.shape))
+
+    def log_widths(self, axes: Iterable[int]) -> Any:
+        """Sum of the logarithms of the cell widths along some axes, of a shape that broadcasts over the grid."""
+        total = np.zeros((1,) * self.ndim)
+        for k in axes:
+            total = total + np.log(self.axes[k].widths).reshape([-1 if i == k else 1 for i in range(self.ndim)])
+        return self.backend.asarray(total)
 
     @classmethod
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """The grid of a Dataset that `solve` returned or wrote."""
         description = json.loads(ds.attrs["grid"])
-        return cls(**description, backend=backend)
+        smooth = description.pop("graded", {})
+        grading = [
+            Axis(
+                name,
+                np.asarray(ds[f"cell_edge_{name}"].values, dtype=np.float64),
+                np.asarray(ds[name].values, dtype=np.float64),
+                np.asarray(ds[f"cell_width_{name}"].values, dtype=np.float64),
+                periodic=False,
+                smooth=smooth[name],
+            )
+            if name in smooth
+            else None
+            for name in description["names"]
+        ]
+        return cls(**description, backend=backend, grading=grading)
 
     def description(self) -> dict[str, Any]:
-        """What makes the grid, but for the backend, in plain types."""
+        """What makes the grid, but for the backend and the cells of graded axes, in plain types."""
         return {
             "lower": list(self.lower),
             "upper": list(self.upper),
@@ -240,19 +274,12 @@ class Grid:
             "boundary": list(self.boundary),
             "names": list(self.names),
             "max_cut": self.max_cut,
+            "graded": {axis.name: axis.smooth for axis in self.axes if not axis.is_uniform},
         }
 
     def matches(self, other: Grid) -> bool:
         """Whether `other` has the same cells, boundaries and axis names."""
-        return (
-            self.shape == other.shape
-            and self.boundary == other.boundary
-            and self.names == other.names
-            and all(
-                np.allclose(a.edges, b.edges, rtol=1e-13, atol=1e-13 * a.length)
-                for a, b in zip(self.axes, other.axes, strict=True)
-            )
-        )
+        return self.ndim == other.ndim and all(a.matches(b) for a, b in zip(self.axes, other.axes, strict=True))
 
     # Reductions: every sum over space goes through these.
 
@@ -274,12 +301,17 @@ class Grid:
         return top + xp.log(self.sum(xp.exp(log_values - top)))
 
     def integrate(self, values: Any) -> Any:
-        """∫ values dx by the midpoint rule: spectrally accurate for smooth values that end inside the box."""
+        """∫ values dx by the midpoint rule: spectrally accurate for smooth values that end inside the box.
+
+        (On axes with given edges of unequal cells it is of order 2.)
+        """
         return self.sum(values) * self.cell_volume
 
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""
-        return self.logsumexp(log_values) + self.log_cell_volume
+        if self.is_uniform:
+            return self.logsumexp(log_values) + self.log_cell_volume
+        return self.logsumexp(log_values + self.log_cell_volume)
 
     def threads(self) -> AbstractContextManager[object]:
         """Context for many products on this grid: one thread where they are too small to be shared.
@@ -453,9 +485,15 @@ class Grid:
                 continue
             others = tuple(i for i in range(self.ndim) if i != k)
             marginal = self.backend.asnumpy(xp.sum(xp.exp(log_values) * self.cell_volume, axis=others))
-            for last, inner in ((marginal[0], marginal[1]), (marginal[-1], marginal[-2])):
-                ratio = last / inner if inner > 0 else 0.0
-                beyond += math.inf if ratio >= 1 else float(last * ratio / (1 - ratio))
+            marginal = marginal / axis.widths
+            for wall, last, inner in ((axis.edges[0], 0, 1), (axis.edges[-1], -1, -2)):
+                if marginal[last] == 0:
+                    continue
+                ratio = marginal[inner] / marginal[last]
+                if ratio <= 1:
+                    return math.inf
+                rate = math.log(ratio) / abs(axis.centres[last] - axis.centres[inner])
+                beyond += float(marginal[last]) * math.exp(-rate * abs(wall - axis.centres[last])) / rate
         return beyond
 
     def _check_between_cells(self, log_values: Any, log_mass: float, distribution: Target, what: str) -> None:
@@ -473,7 +511,7 @@ class Grid:
             points[:, k] += ASIDE * axis.widths[cells[k][inner]]
             there = np.asarray(distribution.log_density(points)) - log_mass
             expected = np.zeros(len(points))
-            for shift, weight in zip(range(-2, 4), ASIDE_WEIGHTS, strict=True):
+            for shift, weight in zip(SHIFTS, _aside_weights(axis, cells[k][inner]), strict=True):
                 index = [c[inner] for c in cells]
                 index[k] = (index[k] + shift) % axis.n
                 expected += weight * host[tuple(index)]
@@ -500,31 +538,63 @@ class Grid:
         conditional one, which is what a product grid has to resolve).
         """
         xp = self.backend.xp
+        volume = self.cell_volume
         for k, axis in enumerate(self.axes):
-            curvature = 2 * log_values - xp.roll(log_values, 1, axis=k) - xp.roll(log_values, -1, axis=k)
-            mass = xp.exp(log_values) * self.cell_volume
+            curvature = self._cell_curvature(log_values, k)
+            mass = xp.exp(log_values) * volume
             if not axis.periodic:  # the cells at the walls have no neighbour beyond
                 inner = tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))
                 curvature, mass = curvature[inner], mass[inner]
             narrow = curvature * NARROWEST_SD**2 > 1 + 1e-6
             narrow_mass = xp.where(narrow, mass, xp.zeros_like(mass))
             unresolved = float(self.sum(narrow_mass))
-            if unresolved > UNRESOLVED_MASS:
-                ends = tuple(slice(None, None, axis.n - 1) if i == k else slice(None) for i in range(self.ndim))
-                if axis.periodic and float(self.sum(narrow_mass[ends])) > 0.5 * unresolved:
-                    raise ValueError(
-                        f"{what} {distribution!r} is not periodic along {axis.name}: its log-density jumps where the "
-                        f"axis wraps, from {axis.edges[0]:.4g} to {axis.edges[-1]:.4g}; shift the box so that its mass "
-                        'is inside, or use boundary="no-flux"'
-                    )
-                weighted = xp.where(narrow, curvature * mass, xp.zeros_like(mass))
-                sd = axis.dx / math.sqrt(float(self.sum(weighted)) / unresolved)
-                needed = math.ceil(axis.length / (sd / NARROWEST_SD))
+            if unresolved <= UNRESOLVED_MASS:
+                continue
+            ends = tuple(slice(None, None, axis.n - 1) if i == k else slice(None) for i in range(self.ndim))
+            if axis.periodic and float(self.sum(narrow_mass[ends])) > 0.5 * unresolved:
                 raise ValueError(
-                    f"the cells are too wide for {what} {distribution!r}: along {axis.name}, {unresolved:.2g} of its "
-                    f"mass is in features of standard deviation about {sd:.3g}, but the cells are {axis.dx:.3g} wide "
-                    f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, or a smaller box"
+                    f"{what} {distribution!r} is not periodic along {axis.name}: its log-density jumps where the "
+                    f"axis wraps, from {axis.edges[0]:.4g} to {axis.edges[-1]:.4g}; shift the box so that its mass "
+                    'is inside, or use boundary="no-flux"'
                 )
+            weighted = xp.where(narrow, curvature * mass, xp.zeros_like(mass))
+            cells = math.sqrt(float(self.sum(weighted)) / unresolved)  # over the standard deviation there
+            along = self.backend.asnumpy(xp.sum(narrow_mass, axis=tuple(i for i in range(self.ndim) if i != k)))
+            widths = axis.widths if axis.periodic else axis.widths[1:-1]
+            width = float(np.sum(along * widths)) / unresolved
+            sd, needed = width / cells, math.ceil(axis.n * cells * NARROWEST_SD)
+            remedy = "or a smaller box" if axis.is_uniform else "or a grading with more of them there"
+            raise ValueError(
+                f"the cells are too wide for {what} {distribution!r}: along {axis.name}, {unresolved:.2g} of its "
+                f"mass is in features of standard deviation about {sd:.3g}, but the cells are {width:.3g} wide "
+                f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, {remedy}"
+            )
+
+    def _cell_curvature(self, log_values: Any, k: int) -> Any:
+        """Minus the second derivative of the log-density along axis `k`, times the cell width squared."""
+        xp, axis = self.backend.xp, self.axes[k]
+        above, below = xp.roll(log_values, -1, axis=k), xp.roll(log_values, 1, axis=k)
+        if axis.is_uniform:
+            return 2 * log_values - above - below
+        wrap = (axis.edges[-1] - axis.centres[-1]) + (axis.centres[0] - axis.edges[0])
+        faces = np.append(np.diff(axis.centres), wrap)
+        upper, lower = faces, np.roll(faces, 1)
+        scale = 2 * axis.widths**2 / (upper + lower)
+        place = [-1 if i == k else 1 for i in range(self.ndim)]
+        weights = [self.backend.asarray((scale / distance).reshape(place)) for distance in (upper, lower)]
+        return weights[0] * (log_values - above) + weights[1] * (log_values - below)
+
+
+def _aside_weights(axis: Axis, cells: np.ndarray) -> list[np.ndarray]:
+    """Lagrange weights of the centres around some cells for the place `ASIDE` of their centres."""
+    nodes = [
+        axis.centres[(cells + shift) % axis.n] + axis.length * ((cells + shift) // axis.n) - axis.centres[cells]
+        for shift in SHIFTS
+    ]
+    place = ASIDE * axis.widths[cells]
+    return [
+        np.prod([(place - other) / (node - other) for other in nodes if other is not node], axis=0) for node in nodes
+    ]
 
 
 def _rounded(box: tuple[np.ndarray, np.ndarray]) -> tuple[list[float], list[float]]:
@@ -533,6 +603,32 @@ def _rounded(box: tuple[np.ndarray, np.ndarray]) -> tuple[list[float], list[floa
     ends = np.floor(box[0] / unit) * unit, np.ceil(box[1] / unit) * unit
     lower, upper = ([float(f"{value:.12g}") for value in end] for end in ends)
     return lower, upper
+
+
+def _axis(name: str, lower: float, upper: float, n: int, grading: Any, periodic: bool) -> Axis:
+    """The cells of one axis."""
+    if grading is None:
+        return Axis.uniform(name, lower, upper, n, periodic)
+    if isinstance(grading, Axis):
+        return grading.renamed(name, periodic)
+    return Axis.graded(name, lower, upper, n, grading, periodic)
+
+
+def _per_axis_grading(grading: Any, d: int) -> tuple[Any, ...]:
+    """Grading per axis: None, a density of points, or the cells themselves."""
+    single = grading is None or callable(grading) or isinstance(grading, Axis)
+    per_axis = (grading,) if single and d == 1 else (None,) * d if grading is None else grading
+    if single and grading is not None and d > 1:
+        raise ValueError(f"grading must be {d} functions or None, one per axis, got {grading!r}")
+    for entry in per_axis:
+        if not (entry is None or callable(entry) or isinstance(entry, Axis)):
+            raise ValueError(
+                f"grading takes a function of the coordinate (the density of points) or None per axis, got {entry!r}; "
+                "for given edges use Grid.from_edges"
+            )
+    if len(per_axis) != d:
+        raise ValueError(f"grading must be {d} functions or None, one per axis, got {len(per_axis)}")
+    return tuple(per_axis)
 
 
 def _per_axis_cells(shape: Any, d: int) -> tuple[int, ...]:

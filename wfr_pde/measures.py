@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ class Density:
         return (
             {axis.name: ((axis.name,), axis.centres) for axis in axes}
             | {f"cell_width_{axis.name}": ((axis.name,), axis.widths) for axis in axes}
+            | {f"cell_edge_{axis.name}": ((f"{axis.name}_edge",), axis.edges) for axis in axes if not axis.is_uniform}
             | {dim: ((dim,), names) for dim in ("axis", "axis_2")}  # for records of vectors and matrices
         )
 
@@ -172,23 +174,15 @@ class Density:
         keep = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
         if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
             raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
-        grid = Grid(
-            lower=[self.grid.lower[k] for k in keep],
-            upper=[self.grid.upper[k] for k in keep],
-            shape=[self.grid.shape[k] for k in keep],
-            boundary=[self.grid.boundary[k] for k in keep],
-            backend=self.grid.backend,
-            names=[names[k] for k in keep],
-            max_cut=self.grid.max_cut,
-        )
+        grid = self.grid.along(keep)
         xp = self.grid.backend.xp
         others = tuple(k for k in range(self.ndim) if k not in keep)
         if not others:
             return self
-        top = xp.max(self.log_values, axis=others, keepdims=True)  # per line, so that the tails stay right
-        total = xp.sum(xp.exp(self.log_values - top), axis=others)
-        log_width = self.grid.log_cell_volume - grid.log_cell_volume
-        return Density(grid, xp.log(total) + xp.reshape(top, grid.shape) + log_width)
+        weighted = self.log_values + self.grid.log_widths(others)
+        top = xp.max(weighted, axis=others, keepdims=True)  # per line, so that the tails stay right
+        total = xp.sum(xp.exp(weighted - top), axis=others)
+        return Density(grid, xp.log(total) + xp.reshape(top, grid.shape))
 
     def _has_steps(self) -> bool:
         """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
@@ -257,7 +251,8 @@ class Density:
             lower, upper = (np.take(corners, np.arange(cells) + side, axis=k) for side in (0, 1))
             corners = np.maximum(lower, upper)
         bound = np.maximum(bound, corners)  # at a wall the density may go on rising in the half cell
-        envelope = np.exp(bound - bound.max()).ravel()
+        lengths = [np.diff(axis.edges) for axis in self.grid.axes]
+        envelope = (np.exp(bound - bound.max()) * functools.reduce(np.multiply.outer, lengths)).ravel()
         cumulative = np.cumsum(envelope)
         log_bound = bound.ravel() + np.log(ENVELOPE)
         draws = np.empty((0, self.ndim))
@@ -269,7 +264,7 @@ class Density:
             offset = rng.random((wanted, self.ndim))
             points = np.stack(
                 [
-                    axis.edges[i] + axis.widths[i] * offset[:, k]
+                    axis.edges[i] + lengths[k][i] * offset[:, k]
                     for k, (axis, i) in enumerate(zip(self.grid.axes, index, strict=True))
                 ],
                 axis=-1,

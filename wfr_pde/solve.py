@@ -343,7 +343,7 @@ class _Frames:
             variables[name] = ((frame_dim, *dims), stored, _state_attrs(name))
         for name, values in self.records.items():
             variables[name] = _record_variable(name, run.records[name], np.stack(values))
-        widths = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_width_")}
+        widths = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
         used = {dim for dims, *_ in variables.values() for dim in dims} | {"t"}
         coordinates = {name: value for name, value in coordinates.items() if used.issuperset(value[0])}
         return xr.Dataset(variables | widths, coords=coordinates, attrs=run.attrs())
@@ -467,7 +467,7 @@ def _named(record: Any) -> dict[str, Any]:
             raise TypeError(f"the record {name!r} is the class {entry.__name__}: give an object, {entry.__name__}(...)")
         if not callable(entry) and not isinstance(entry, Energy):
             raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {entry!r}")
-        if name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_width_"):
+        if name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_"):
             raise ValueError(f"a record cannot be named {name!r}, which the Dataset uses itself")
     return named
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.grid import Axis, Grid
+from wfr_pde.axis import Axis
+from wfr_pde.grid import Grid
 
 # One shift serves values over this many nats. Entries of the kernel below e^-FLUSH are set to zero: relative to
 # the smallest value they are e^(RANGE - FLUSH) = e^-50, and no product comes near the subnormal numbers (e^-708),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.grid import Axis, Grid
+from wfr_pde.axis import Axis
+from wfr_pde.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
