@@ -219,7 +219,7 @@ class Grid:
             max_cut=self.max_cut,
         )
 
-    @property
+    @cached_property
     def is_uniform(self) -> bool:
         """Whether all cells are equal."""
         return all(axis.is_uniform for axis in self.axes)
@@ -305,7 +305,9 @@ class Grid:
 
         (On axes with given edges of unequal cells it is of order 2.)
         """
-        return self.sum(values) * self.cell_volume
+        if self.is_uniform:
+            return self.sum(values) * self.cell_volume
+        return self.sum(values * self.cell_volume)
 
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""

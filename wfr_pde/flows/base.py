@@ -26,6 +26,8 @@ class Flow:
     ----------
     order : int or math.inf
         Order of convergence in dt to the flow's own law: the power of dt in the global error.
+    space_order : int or math.inf
+        Order of convergence in dx of the density at fixed points; inf where it is spectral, or space plays no part.
     self_adjoint : bool
         Whether step(-dt) inverts step(dt), so that the error has even powers of dt only.
     preserves : frozenset of str
@@ -40,6 +42,7 @@ class Flow:
     """
 
     order: float
+    space_order: float = math.inf
     self_adjoint: bool = False
     preserves: frozenset[str] = frozenset()
     random: bool = False
