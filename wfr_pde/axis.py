@@ -237,10 +237,10 @@ def _inverted(density: Callable[[Array], Any], panels: Array, cumulative: Array,
     for _ in range(NEWTON_ROUNDS):
         excess = _gauss(density, left, x - left) - wanted
         low, high = np.where(excess <= 0, x, low), np.where(excess >= 0, x, high)
-        step = excess / np.asarray(density(x), dtype=np.float64)
-        following = x - step
+        there = np.asarray(density(x), dtype=np.float64)
+        following = x - excess / there
         following = np.where((following < low) | (following > high), 0.5 * (low + high), following)
-        if np.all(np.abs(following - x) <= 4e-16 * np.abs(x) + 1e-300):
+        moved, x = np.abs(following - x), following
+        if np.all(moved <= 4e-16 * np.abs(x) + 1e-14 * values[0] / there):
             break
-        x = following
     return x

@@ -126,7 +126,14 @@ class Grid:
         )
 
     @classmethod
-    def covering(cls, *distributions: Target, shape: int | Sequence[int], tail: float = 1e-12, **options: Any) -> Grid:
+    def covering(
+        cls,
+        *distributions: Target,
+        shape: int | Sequence[int],
+        tail: float = 1e-12,
+        graded: bool = False,
+        **options: Any,
+    ) -> Grid:
         """Grid on a box outside which every one of `distributions` has a mass below `tail`.
 
         Parameters
@@ -137,6 +144,9 @@ class Grid:
             Number of cells per axis.
         tail : float
             Mass that each distribution may have outside the box.
+        graded : bool
+            Whether the cells are graded by the local scales of the distributions along every axis: worth it where
+            those differ tenfold and more.
         **options
             Passed to `Grid`: boundary, backend, names, max_cut.
 
@@ -155,7 +165,12 @@ class Grid:
         boxes = [distribution.box(tail) for distribution in distributions]
         lower = np.min([box[0] for box in boxes], axis=0)
         upper = np.max([box[1] for box in boxes], axis=0)
-        return cls(lower, upper, shape, **options)
+        if not graded:
+            return cls(lower, upper, shape, **options)
+        from wfr_pde.grading import densities_of_points
+
+        periodic = [kind == "periodic" for kind in _per_axis_boundary(options.get("boundary", "no-flux"), len(lower))]
+        return cls(lower, upper, shape, grading=densities_of_points(distributions, lower, upper, periodic), **options)
 
     @property
     def ndim(self) -> int:
