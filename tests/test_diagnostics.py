@@ -165,7 +165,7 @@ def test_in_a_dataset(mu):
         assert record.__name__ == name
         assert record.__doc__
     assert ds["kl"].units == "nats"
-    assert len(RECORDS) == 12
+    assert len(RECORDS) == 13
 
 
 def test_on_a_device():

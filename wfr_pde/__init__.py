@@ -4,14 +4,16 @@ from wfr_pde import diagnostics, exact, metrics
 from wfr_pde._version import __version__
 from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
-from wfr_pde.errors import BackendError, NumericalError
-from wfr_pde.flows import Extrapolated, FisherRao, Flow, Lie, Repeated, SinkhornKernel, Strang
+from wfr_pde.errors import BackendError, FloorWarning, NumericalError
+from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Lie, Repeated, SinkhornKernel, SplitStep, Strang
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density, Particles
 from wfr_pde.solve import solve
+from wfr_pde.spectrum import spectrum
 from wfr_pde.storage import open_run
 from wfr_pde.targets import (
     Banana,
+    CoshDoubleWell,
     DoubleWell,
     FourModes,
     Funnel,
@@ -29,11 +31,14 @@ __all__ = [
     "KL",
     "BackendError",
     "Banana",
+    "CoshDoubleWell",
     "Density",
     "DoubleWell",
     "Energy",
     "Extrapolated",
+    "FiniteVolume",
     "FisherRao",
+    "FloorWarning",
     "Flow",
     "FourModes",
     "Funnel",
@@ -50,6 +55,7 @@ __all__ = [
     "Repeated",
     "Ring",
     "SinkhornKernel",
+    "SplitStep",
     "Strang",
     "Target",
     "__version__",
@@ -59,4 +65,5 @@ __all__ = [
     "metrics",
     "open_run",
     "solve",
+    "spectrum",
 ]

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.energies import Energy
 from wfr_pde.energies.kl import relative_entropy
+from wfr_pde.flows.transport import floor
 from wfr_pde.interpolation import derivative
 from wfr_pde.measures import Density, Particles
 
@@ -147,6 +148,17 @@ def entropy(state: Density, energy: Energy) -> float:
     """-∫ mu log mu dx."""
     _check_density(state)
     return _integral(state, -state.values * state.log_values)
+
+
+@described("share of the target's mass below the floor of a transform")
+def target_mass_below_floor(state: Density, energy: Energy) -> float:
+    """pi-mass of the cells where mu/sqrt(pi) is below the floor of `SplitStep`: (4 + log2(cells)/2) eps its maximum.
+
+    For the states of any flow: those of `SinkhornKernel`, which have no floor, show for how long the truth is below
+    that of a spectral transform; those of `SplitStep` itself lie at the floor where they would be below.
+    """
+    _check_density(state)
+    return floor.below_floor(state, energy)[0]
 
 
 def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:

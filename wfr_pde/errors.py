@@ -7,3 +7,7 @@ class BackendError(RuntimeError):
 
 class NumericalError(ArithmeticError):
     """A run lost finiteness, mass or convergence: the numbers cannot be trusted, so none are returned."""
+
+
+class FloorWarning(UserWarning):
+    """A transform's rounding decides about cells that matter: log-densities there are too high."""

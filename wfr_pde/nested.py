@@ -43,7 +43,7 @@ class Interpolation:
         return values
 
 
-def local_weights(axis: Axis, points: Array, nodes: int) -> tuple[Array, Array]:
+def local_weights(axis: Axis, points: Array, nodes: int) -> tuple[np.ndarray, Array]:
     """Indices (m, nodes) of the centres nearest to `points` (m,), and the weights of the polynomial through them."""
     centres = axis.centres
     above = np.searchsorted(centres, points)

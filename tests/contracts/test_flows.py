@@ -12,10 +12,18 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde import flows
 
-S, R = wfr.SinkhornKernel(0.7), wfr.FisherRao(1.3)
+S, V, R = wfr.SinkhornKernel(0.7), wfr.FiniteVolume(0.7), wfr.FisherRao(1.3)
 FLOWS = {
     "FisherRao": R,
     "SinkhornKernel": S,
+    "SplitStep": wfr.SplitStep(0.7),
+    "Strang FR/2 SplitStep FR/2": wfr.Strang(R, wfr.SplitStep(0.7)),
+    "Extrapolated SplitStep": wfr.Extrapolated(wfr.SplitStep(0.7), 6),
+    "FiniteVolume": V,
+    "Strang FR/2 FiniteVolume FR/2": wfr.Strang(R, V),
+    "Extrapolated FiniteVolume": wfr.Extrapolated(V, 6),
+    "Extrapolated in dx": wfr.Extrapolated(V, 4, "dx"),
+    "Extrapolated in dt and dx": wfr.Extrapolated(wfr.Extrapolated(wfr.Strang(R, V), 4), 4, "dx"),
     "Lie W-FR": wfr.Lie(S, R),
     "Lie FR-W": wfr.Lie(R, S),
     "Strang W/2 FR W/2": wfr.Strang(S, R),
@@ -47,8 +55,25 @@ def start():
 
 
 @pytest.fixture(scope="module")
-def fine_start():
-    return FINE_GRID.density(wfr.Gaussian(-1.5, 0.5))
+def line():
+    """Target and start in one dimension."""
+    return SMOOTH, FINE_GRID.density(wfr.Gaussian(-1.5, 0.5))
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """In two, with correlations: on one axis FiniteVolume has no error in dt."""
+    target, start = wfr.Gaussian([0, 0], [[1, 0.5], [0.5, 1]]), wfr.Gaussian([-1, 0.5], [[0.6, 0], [0, 1.2]])
+    return target, wfr.Grid.covering(target, start, shape=48, tail=1e-7).density(start)
+
+
+@pytest.fixture
+def problem(flow, line, plane):
+    return plane if uses_finite_volumes(flow) else line
+
+
+def uses_finite_volumes(flow):
+    return flow is V or any(uses_finite_volumes(part) for part in getattr(flow, "parts", ()))
 
 
 def run(flow, start, t, dt, target=TARGET):
@@ -113,22 +138,41 @@ def test_a_step_is_pure(flow, start):
 
 def own_law(flow):
     """A flow of high order with the same law."""
-    w = wfr.Repeated(wfr.Extrapolated(S, 8), 4)
-    if flow in (FLOWS["FisherRao"], FLOWS["SinkhornKernel"], FLOWS["Extrapolated transport"]):
-        return R if flow is R else w
-    return wfr.Extrapolated(wfr.Strang(R, S), 8)
+    transport = V if uses_finite_volumes(flow) else S
+    if flow is R:
+        return R
+    if reacts(flow):
+        return wfr.Extrapolated(wfr.Strang(R, transport), 8)
+    return wfr.Repeated(wfr.Extrapolated(transport, 8), 4)
 
 
-def test_observed_order_is_the_declared_one(flow, fine_start):
+def reacts(flow):
+    return flow is R or any(reacts(part) for part in getattr(flow, "parts", ()))
+
+
+def test_observed_order_is_the_declared_one(flow, problem):
+    target, start = problem
     if flow.order == math.inf:
-        assert l1(run(flow, fine_start, 0.4, 0.4, SMOOTH), run(flow, fine_start, 0.4, 0.1, SMOOTH)) < 1e-13
+        assert l1(run(flow, start, 0.4, 0.4, target), run(flow, start, 0.4, 0.1, target)) < 1e-13
+        return
+    if getattr(flow, "variable", "") == "dx":  # its order is that in dx
         return
     t, n = 1.2, np.array([4, 5, 6] if flow.order == 8 else [6, 8, 11])  # order 8 soon reaches rounding
-    reference = run(own_law(flow), fine_start, t, t / 12, SMOOTH)
-    errors = np.array([l1(run(flow, fine_start, t, t / k, SMOOTH), reference) for k in n])
+    reference = run(own_law(flow), start, t, t / 12, target)
+    errors = np.array([l1(run(flow, start, t, t / k, target), reference) for k in n])
     orders = -np.diff(np.log(errors)) / np.diff(np.log(n))
     # steps of rate dt V'' = 0.17 to 0.08
     assert orders[-1] == pytest.approx(flow.order, abs=0.1 if flow.order <= 2 else 0.3)
+
+
+def test_observed_order_in_dx_is_the_declared_one(flow):
+    """By the means on grids of n, 2n, 4n cells, with the same dt on each."""
+    if flow.space_order == math.inf:
+        return
+    start = wfr.Gaussian(-1.5, 0.5)
+    means = [run(flow, wfr.Grid(-9, 9, n).density(start), 0.8, 0.2, SMOOTH).mean()[0] for n in (160, 320, 640)]
+    order = math.log2((means[0] - means[1]) / (means[1] - means[2]))
+    assert order == pytest.approx(flow.space_order, abs=0.1 if flow.space_order == 2 else 0.2)
 
 
 def test_limits_name_the_dt_of_the_whole(flow, start):
@@ -151,23 +195,24 @@ def test_only_self_adjoint_flows_can_be_extrapolated(flow):
             wfr.Extrapolated(flow, 4)
 
 
-def test_self_adjoint_flows_have_an_even_error_expansion(flow, fine_start):
+def test_self_adjoint_flows_have_an_even_error_expansion(flow, problem):
     """With e(h) = c2 h² + c3 h³ + c4 h⁴, 4 e(h/2) - e(h) falls 8-fold if c3 is there, 16-fold if not."""
+    target, start = problem
     if not flow.self_adjoint or flow.order == math.inf:
         return
     t = 1.2
-    results = [run(flow, fine_start, t, t / k, SMOOTH) for k in (4, 8, 16)]
-    mass = results[-1].values * FINE_GRID.cell_volume
+    results = [run(flow, start, t, t / k, target) for k in (4, 8, 16)]
+    mass = results[-1].values * start.grid.cell_volume
     differences = [a.log_values - b.log_values for a, b in itertools.pairwise(results)]
     odd = [4 * differences[1] - differences[0]]
-    finer = run(flow, fine_start, t, t / 32, SMOOTH)
+    finer = run(flow, start, t, t / 32, target)
     odd.append(4 * (results[-1].log_values - finer.log_values) - differences[1])
     sizes = [np.sqrt(np.sum(mass * e**2)) for e in odd]
     assert sizes[0] / sizes[1] > 13
 
 
 @pytest.mark.parametrize("rate", [-1.0, math.nan, math.inf])
-@pytest.mark.parametrize("kind", [wfr.FisherRao, wfr.SinkhornKernel])
+@pytest.mark.parametrize("kind", [wfr.FisherRao, wfr.SinkhornKernel, wfr.SplitStep, wfr.FiniteVolume])
 def test_wrong_rates(kind, rate):
     with pytest.raises(ValueError, match="finite rate >= 0"):
         kind(rate)
@@ -195,7 +240,7 @@ def test_wrong_compositions():
         wfr.Strang(1, R)
     with pytest.raises(TypeError, match="Lie composes flows"):
         wfr.Lie(wfr.FisherRao, R)
-    with pytest.raises(ValueError, match="order 4, 6 or 8"):
+    with pytest.raises(ValueError, match="in dt has order 4, 6, 8, got order=5"):
         wfr.Extrapolated(wfr.Strang(R, S), 5)
     with pytest.raises(ValueError, match="whole number n >= 1"):
         wfr.Repeated(S, 0)

@@ -5,5 +5,16 @@ from wfr_pde.flows.reaction import FisherRao
 from wfr_pde.flows.splitting import Extrapolated, Lie, Repeated, Strang
 from wfr_pde.flows.transport.finite_volume import FiniteVolume
 from wfr_pde.flows.transport.sinkhorn_kernel import SinkhornKernel
+from wfr_pde.flows.transport.split_step import SplitStep
 
-__all__ = ["Extrapolated", "FiniteVolume", "FisherRao", "Flow", "Lie", "Repeated", "SinkhornKernel", "Strang"]
+__all__ = [
+    "Extrapolated",
+    "FiniteVolume",
+    "FisherRao",
+    "Flow",
+    "Lie",
+    "Repeated",
+    "SinkhornKernel",
+    "SplitStep",
+    "Strang",
+]

@@ -246,7 +246,7 @@ class Extrapolated(_Composition):
         On densities. In dt: self-adjoint, of order 2: `Strang` of self-adjoint parts, or a transport alone.
         In dx: of order 2 in dx; of any order in dt, so that `Extrapolated(Extrapolated(flow, 8), 4, "dx")` has both.
     order : int
-        4, 6 or 8 in dt; 4 in dx.
+        4, 6 or 8 in dt; 4 in dx. (In dx the order in dt stays that of the flow.)
     variable : {"dt", "dx"}
 
     Raises
@@ -291,6 +291,11 @@ class Extrapolated(_Composition):
     def parts(self) -> tuple[Flow, ...]:
         """The flow."""
         return (self.flow,)
+
+    @property
+    def space_order(self) -> float:  # type: ignore[override]
+        """4 if extrapolated in dx, else that of the flow."""
+        return 4 if self.variable == "dx" else self.flow.space_order
 
     @property
     def preserves(self) -> frozenset[str]:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -149,16 +150,15 @@ class _Sweep:
         """The compiled sweeps over the columns of `ratio`, in place; blocks are the same for any number of threads."""
         sweeps, lines = self.sweeps, ratio.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
-        counts = np.zeros(3, dtype=np.int64)
         arguments = ratio, self.down, self.up, self.periodic, time, self.tolerance, self.poles
         workers = min(os.cpu_count() or 1, -(-lines // block)) if ratio.size >= CELLS_FOR_THREADS else 1
         if workers == 1:
-            sweeps.advance(*arguments, 0, lines, block, counts)
+            sweeps.advance(*arguments, 0, lines, block)
             return
         share = block * math.ceil(lines / block / (4 * workers))
         with ThreadPoolExecutor(workers) as pool:
             jobs = [
-                pool.submit(sweeps.advance, *arguments, start, min(start + share, lines), block, counts.copy())
+                pool.submit(functools.partial(sweeps.advance, *arguments, start, min(start + share, lines), block))
                 for start in range(0, lines, share)
             ]
             for job in jobs:

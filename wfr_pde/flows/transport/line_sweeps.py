@@ -67,7 +67,17 @@ def resolvents(k: int = POLES) -> Array:
 
 
 @jit
-def _next_term(here, below, above, new, f, down, up, scale, scaled_jump):
+def _next_term(
+    here: Array,
+    below: Array,
+    above: Array,
+    new: Array,
+    f: Array,
+    down: Array,
+    up: Array,
+    scale: float,
+    scaled_jump: float,
+) -> None:
     """new ← scale P here, added to f."""
     for q in range(len(f)):
         jumps = down[q] * (below[q] - here[q]) + up[q] * (above[q] - here[q])
@@ -77,7 +87,9 @@ def _next_term(here, below, above, new, f, down, up, scale, scaled_jump):
 
 
 @jit
-def _series(f, term, spare, down, up, lines, periodic, x, rate):
+def _series(
+    f: Array, term: Array, spare: Array, down: Array, up: Array, lines: int, periodic: bool, x: float, rate: float
+) -> None:
     """f ← e^(x/rate L) f by uniformisation; flat arrays of n rows of `lines`, term and spare with a row around."""
     size = len(f)
     per_jump = 1.0 / rate
@@ -97,8 +109,15 @@ def _series(f, term, spare, down, up, lines, periodic, x, rate):
             scale = x / k
             scaled_jump = scale * per_jump
             _next_term(
-                term[lines : lines + size], term[:size], term[2 * lines :], spare[lines : lines + size], f, down, up,
-                scale, scaled_jump,
+                term[lines : lines + size],
+                term[:size],
+                term[2 * lines :],
+                spare[lines : lines + size],
+                f,
+                down,
+                up,
+                scale,
+                scaled_jump,
             )
             term, spare = spare, term
         if k > x:
@@ -112,7 +131,9 @@ def _series(f, term, spare, down, up, lines, periodic, x, rate):
 
 
 @jit
-def _solve(rhs, down, up, lines, periodic, h, poles, y, g, s):
+def _solve(
+    rhs: Array, down: Array, up: Array, lines: int, periodic: bool, h: float, poles: Array, y: Array, g: Array, s: Array
+) -> None:
     """y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
 
     With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
@@ -166,7 +187,7 @@ def _solve(rhs, down, up, lines, periodic, h, poles, y, g, s):
 
 
 @jit
-def _close_ring(rhs, down, up, lines, h, poles, y):
+def _close_ring(rhs: Array, down: Array, up: Array, lines: int, h: float, poles: Array, y: Array) -> None:
     """The last cell of a ring, and its part in the others."""
     n = len(rhs) // lines
     end = n - 1
@@ -190,7 +211,20 @@ def _close_ring(rhs, down, up, lines, h, poles, y):
 
 
 @jit
-def _rational(f, out, rhs, down, up, lines, periodic, h, poles, y, g, s):
+def _rational(
+    f: Array,
+    out: Array,
+    rhs: Array,
+    down: Array,
+    up: Array,
+    lines: int,
+    periodic: bool,
+    h: float,
+    poles: Array,
+    y: Array,
+    g: Array,
+    s: Array,
+) -> None:
     """out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
     n = len(f) // lines
     for i in range(n):
@@ -209,7 +243,7 @@ def _rational(f, out, rhs, down, up, lines, periodic, h, poles, y, g, s):
 
 
 @jit
-def _largest_exit_rate(down, up):
+def _largest_exit_rate(down: Array, up: Array) -> float:
     rate = 0.0
     for q in range(len(down)):
         rate = max(rate, down[q] + up[q])
@@ -217,7 +251,9 @@ def _largest_exit_rate(down, up):
 
 
 @jit
-def _advance_block(f, down, up, lines, periodic, time, tolerance, poles, counts):
+def _advance_block(
+    f: Array, down: Array, up: Array, lines: int, periodic: bool, time: float, tolerance: float, poles: Array
+) -> None:
     """f ← e^(time L) f in place, for flat arrays of n rows of `lines`."""
     size = len(f)
     n = size // lines
@@ -232,7 +268,6 @@ def _advance_block(f, down, up, lines, periodic, time, tolerance, poles, counts)
         if h * rate <= SERIES or left * rate <= SERIES:
             length = min(left, SERIES / rate)
             _series(f, term, spare, down, up, lines, periodic, length * rate, rate)
-            counts[0] += 1
             h = 2 * SERIES / rate
         else:
             length = min(h, left)
@@ -242,23 +277,31 @@ def _advance_block(f, down, up, lines, periodic, time, tolerance, poles, counts)
             _rational(f, half, rhs, down, up, lines, periodic, length / 2, poles, y, g, s)
             s[:] = 0.0
             _rational(half, half, rhs, down, up, lines, periodic, length / 2, poles, y, g, s)
-            counts[1] += 1
             error = 0.0
             for q in range(size):
                 error = max(error, abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > 0.0 else GROWTH
             h = length * min(GROWTH, max(CUT, factor))
             if not GAIN * error <= tolerance:
-                counts[2] += 1
                 continue
             for q in range(size):
                 f[q] = half[q]
         done = time if length == left else done + length
-    return rate
 
 
 @jit
-def advance(f, down, up, periodic, time, tolerance, poles, start, stop, block, counts):
+def advance(
+    f: Array,
+    down: Array,
+    up: Array,
+    periodic: bool,
+    time: float,
+    tolerance: float,
+    poles: Array,
+    start: int,
+    stop: int,
+    block: int,
+) -> None:
     """f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time."""
     n = f.shape[0]
     for m0 in range(start, stop, block):
@@ -270,7 +313,7 @@ def advance(f, down, up, periodic, time, tolerance, poles, start, stop, block, c
                 part[i * lines + m] = f[i, m0 + m]
                 d[i * lines + m] = down[i, m0 + m]
                 u[i * lines + m] = up[i, m0 + m]
-        _advance_block(part, d, u, lines, periodic, time, tolerance, poles, counts)
+        _advance_block(part, d, u, lines, periodic, time, tolerance, poles)
         for i in range(n):
             for m in range(lines):
                 f[i, m0 + m] = part[i * lines + m]
