@@ -266,7 +266,9 @@ def test_distributions(text, expected):
     assert repr(parse_distribution(text)) == repr(expected)
 
 
-@pytest.mark.parametrize("name", ["double_well(height=2)", "banana()", "funnel(variance=1)"])
+@pytest.mark.parametrize(
+    "name", ["double_well(height=2)", "cosh_double_well(gap=1e-3)", "banana()", "funnel(variance=1)"]
+)
 def test_more_distributions(name):
     assert parse_distribution(name).ndim in (1, 2)
 
@@ -274,7 +276,10 @@ def test_more_distributions(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("normal(0, 1)", r"column 1: 'normal' is not a known distribution; known: banana, double_well"),
+        (
+            "normal(0, 1)",
+            r"column 1: 'normal' is not a known distribution; known: banana, cosh_double_well, double_well",
+        ),
         ("gaussian", r"is not a distribution such as gaussian\(mean=0, covariance=1\)"),
         ("gaussian(mean=0, sd=1)", r"gaussian has no parameter 'sd'; it takes mean, covariance"),
         ("gaussian(mean=0)", r"gaussian: missing .*'covariance'"),

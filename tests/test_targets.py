@@ -1,5 +1,6 @@
 """What is particular to each target: values, errors, far tails, fallbacks."""
 
+import math
 import pickle
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from wfr_pde import FisherRao, Grid, solve
 from wfr_pde.data import galaxies
 from wfr_pde.targets import (
     Banana,
+    CoshDoubleWell,
     DoubleWell,
     FourModes,
     Funnel,
@@ -204,6 +207,58 @@ class TestDoubleWell:
     def test_errors(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             DoubleWell(**arguments)
+
+
+class TestCoshDoubleWell:
+    @pytest.mark.parametrize(("gap", "k"), [(1.0, 1.0), (1e-6, 0.5), (7.0, 2.0), (1e-12, 1.0)])
+    def test_barrier_and_wells(self, gap, k):
+        target = CoshDoubleWell(gap, k)
+        at = target.log_density(np.array([[0.0], *target.wells[:, None]]))
+        assert target.barrier == pytest.approx(at[1] - at[0], abs=1e-12)  # logarithms of size 30
+        assert np.abs(target.score(target.wells[:, None])).max() < 1e-12 * k / math.sqrt(min(gap, 1))
+        assert at[1] > target.log_density(target.wells[:, None] * 1.001)[0]
+
+    def test_one_well(self):
+        target = CoshDoubleWell(2.0)
+        assert target.barrier == 0
+        assert target.wells.tolist() == [0.0]
+
+    @pytest.mark.parametrize(("gap", "k"), [(1e-12, 1.0), (0.3, 2.0), (500.0, 1.0)])
+    def test_log_normaliser(self, gap, k):
+        # trapezoidal rule on a function that falls like exp(-c cosh): exact to rounding
+        target = CoshDoubleWell(gap, k)
+        half = target.box(1e-16)[1][0]
+        x, dx = np.linspace(-half, half, 4001, retstep=True)
+        log_density = target.log_density(x[:, None])
+        expected = log_density.max() + math.log(np.sum(np.exp(log_density - log_density.max())) * dx)
+        assert target.log_normaliser == pytest.approx(expected, rel=1e-13, abs=1e-13)
+
+    def test_tanh_is_an_eigenfunction(self):
+        """L tanh(kx) = -gap tanh(kx), with L f = f'' - V' f'."""
+        target = CoshDoubleWell(0.3, 1.7)
+        x = np.linspace(-1.5, 1.5, 31)
+        tanh = np.tanh(1.7 * x)
+        first, second = 1.7 * (1 - tanh**2), -2 * 1.7**2 * tanh * (1 - tanh**2)
+        assert second + target.score(x[:, None])[:, 0] * first == pytest.approx(-0.3 * tanh, abs=1e-13)
+
+    def test_far_away_the_density_is_zero(self):
+        target = CoshDoubleWell(1e-3)
+        assert target.log_density([[300.0], [400.0], [-1e308]]).tolist() == [
+            pytest.approx(-0.25e-3 * math.cosh(600.0)), -math.inf, -math.inf,
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("tail", [1e-3, 1e-12])
+    def test_box_is_tight(self, tail):
+        target = CoshDoubleWell(1e-4)
+        half = target.box(tail)[1][0]
+        x = np.linspace(half, half + 3, 30001)  # pi falls like exp(-exp): the rest is nothing
+        beyond = 2 * np.trapezoid(np.exp(target.log_density(x[:, None]) - target.log_normaliser), x)
+        assert 0.99 * tail < beyond <= tail * (1 + 1e-5)  # of the trapezoidal rule
+
+    @pytest.mark.parametrize(("arguments", "message"), [((0,), "gap must be positive"), ((1, -1), "k must be")])
+    def test_errors(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            CoshDoubleWell(*arguments)
 
 
 class TestOtherShapes:
@@ -468,6 +523,33 @@ class TestGridTarget:
         np.testing.assert_allclose(target.box(), [[-4, -1], [4, 3]], atol=1e-12)
         assert target.log_density([1.0, 0.5]) == pytest.approx(-1 - 0.25 / 3, abs=1e-10)
 
+    def test_from_graded_coordinates(self):
+        x = np.geomspace(1, 100, 200)
+        y = np.sinh(np.linspace(-3, 3, 90))
+        logs = -((np.log(x)[:, None] - 2) ** 2) - y**2 / 3
+        array = xr.DataArray(logs, {"x": x, "y": y}, name="log_density")
+        target = GridTarget(array)
+        points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
+        np.testing.assert_allclose(target.log_density(points), logs, rtol=1e-12, atol=1e-12)
+        # half a step outside the first and last centre
+        np.testing.assert_allclose(target.box()[0], [x[0] - (x[1] - x[0]) / 2, y[0] - (y[1] - y[0]) / 2])
+        between = np.array([3.21, -0.7])
+        exact = -((np.log(3.21) - 2) ** 2) - 0.49 / 3
+        assert target.log_density(between) == pytest.approx(exact, abs=1e-9)  # O(dx^6), dx/x = 0.023
+        np.testing.assert_allclose(target.score(between), [-2 * (np.log(3.21) - 2) / 3.21, 1.4 / 3], atol=1e-7)
+        assert repr(target) != repr(GridTarget(array.assign_coords(x=x**1.01 / x[-1] ** 0.01)))
+
+    def test_from_a_dataset_with_its_edges_and_boundary(self):
+        grid = Grid([0, 0], [2 * np.pi, 9], (48, 90), boundary=("periodic", "no-flux"), max_cut=1,
+                    grading=(lambda x: 1.5 + np.cos(x), lambda y: 1 / (1 + y)))  # fmt: skip
+        ds = solve(Potential("sin(x) + y"), FisherRao(), grid.density(Potential("cos(x) + y")), [0, 1], 1)
+        target = GridTarget(ds.isel(t=-1))
+        np.testing.assert_array_equal(target.box(), [grid.lower, grid.upper])
+        assert target.periodic == (True, False)
+        values = target.log_density(grid.points())
+        np.testing.assert_allclose(values, ds["log_density"].values[-1], rtol=1e-13, atol=1e-13)
+        assert target.log_density([-0.1, 3.0]) == pytest.approx(target.log_density([2 * np.pi - 0.1, 3.0]))
+
     @pytest.mark.parametrize(
         ("values", "options", "message"),
         [
@@ -484,11 +566,14 @@ class TestGridTarget:
             ([1, 1], {"lower": None}, "give lower and upper"),
             ([1, 1], {"lower": 2}, "empty along axis 0"),
             (xr.DataArray([1.0, 1], {"x": [0, 1]}), {}, "leave out lower and upper"),
-            (xr.DataArray([1.0, 1], {"x": [1, 0]}), {"lower": None, "upper": None}, "rise in equal steps"),
+            (xr.DataArray([1.0, 1], {"x": [1, 0]}), {"lower": None, "upper": None}, r"'x' must rise, .*sortby\('x'\)"),
+            (xr.DataArray([1.0, 1, 1], {"x": [0, 1, 1]}), {"lower": None, "upper": None}, "without doubles"),
+            (xr.DataArray([1.0, 1, 1], {"x": [0, 1, np.nan]}), {"lower": None, "upper": None}, "'x' must rise"),
+            (xr.Dataset({"kl": 1.0}), {"lower": None, "upper": None}, "needs the variable log_density"),
             (
-                xr.DataArray([1.0, 1, 1], {"x": [0, 1, 3]}),
+                xr.Dataset({"log_density": (("t", "x"), np.zeros((2, 3)))}),
                 {"lower": None, "upper": None},
-                "rise in equal steps",
+                r"one frame of a Dataset: give ds.isel\(t=-1\)",
             ),
             (
                 xr.DataArray([1.0, 1], dims="x"),

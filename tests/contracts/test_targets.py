@@ -10,6 +10,7 @@ import wfr_pde.targets
 from wfr_pde.data import galaxies
 from wfr_pde.targets import (
     Banana,
+    CoshDoubleWell,
     DoubleWell,
     FourModes,
     Funnel,
@@ -52,6 +53,8 @@ EXAMPLES = {
     "double-well-1d": DoubleWell(3, width=1.5),
     "double-well-2d": DoubleWell(2, stiffness=(4,), coupling=0.5),
     "double-well-3d": DoubleWell(2, stiffness=(4, 2), coupling=-1),
+    "cosh-double-well": CoshDoubleWell(0.1, k=1.5),
+    "cosh-single-well": CoshDoubleWell(5.0),
     "banana": Banana(),
     "ring-1d": Ring(2, 0.5, ndim=1),
     "ring-2d": Ring(3, 0.5),
@@ -195,7 +198,10 @@ def test_repr_is_one_line_of_its_class(target):
     assert len(repr(target)) < 600
 
 
-@where(lambda target: type(target) in (Gaussian, GaussianMixture, DoubleWell, Banana, Ring, Funnel, FourModes))
+CLOSED_FORMS = (Gaussian, GaussianMixture, CoshDoubleWell, DoubleWell, Banana, Ring, Funnel, FourModes)
+
+
+@where(lambda target: type(target) in CLOSED_FORMS)
 def test_repr_builds_the_target_again(target, rng):
     again = eval(repr(target), {c.__name__: c for c in (type(target), Gaussian)})
     points = typical_points(target, rng)

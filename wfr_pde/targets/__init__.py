@@ -2,6 +2,7 @@
 
 from wfr_pde.targets.banana import Banana
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.cosh_double_well import CoshDoubleWell
 from wfr_pde.targets.distributions import parse_distribution
 from wfr_pde.targets.double_well import DoubleWell
 from wfr_pde.targets.four_modes import FourModes
@@ -16,6 +17,7 @@ from wfr_pde.targets.ring import Ring
 
 __all__ = [
     "Banana",
+    "CoshDoubleWell",
     "DoubleWell",
     "FourModes",
     "Funnel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ class GridTarget(Target):
 
     Parameters
     ----------
-    values : array (n_1, ..., n_d) or xarray.DataArray
+    values : array (n_1, ..., n_d), xarray.DataArray or Dataset
         Density (positive, unnormalised) at the cell centres; axis i is coordinate i. A DataArray brings its
-        own box: its coordinates are the centres.
+        own box: its coordinates are the centres, equal steps apart or not; edges are half way between them. A
+        Dataset of `solve`, one frame of it as in ds.isel(t=-1), brings its edges and boundary too.
     lower, upper : float or array (d,)
-        Corners of the box, half a cell outside the first and last centre. Not for a DataArray.
+        Corners of the box, half a cell outside the first and last centre. Not for a DataArray or Dataset.
     log : bool
         The values are log-densities; implied for a DataArray named "log_density".
     periodic : bool or sequence of bool
@@ -37,7 +39,7 @@ class GridTarget(Target):
     ------
     ValueError
         If a value is NaN, infinite, zero or negative (naming its place), the box is missing or empty, an
-        axis has fewer than two cells or coordinates are not uniform.
+        axis has fewer than two cells or coordinates do not rise.
     """
 
     values: Any
@@ -45,67 +47,57 @@ class GridTarget(Target):
     upper: Any = None
     log: bool = False
     periodic: Any = False
+    _cells: list[tuple[Array, Array]] = field(init=False, repr=False)  # centres and edges of every axis
     _spline: TensorSpline = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        values, log = self.values, self.log
+        values, log, periodic = self.values, self.log, self.periodic
+        edges_of: dict[str, Array] = {}
+        if hasattr(values, "data_vars"):
+            values, periodic, edges_of = _of_dataset(values, periodic)
         if hasattr(values, "coords") and hasattr(values, "dims"):
+            if self.lower is not None or self.upper is not None:
+                raise ValueError("a DataArray brings its own box in its coordinates: leave out lower and upper")
             log = log or values.name == "log_density"
-            lower, upper = self._box_of_coordinates(values)
+            cells = [_cells(values, dim, edges_of.get(dim)) for dim in values.dims]
+            lower, upper = [edges[0] for _, edges in cells], [edges[-1] for _, edges in cells]
         elif self.lower is None or self.upper is None:
             raise ValueError("an array of values needs its box: give lower and upper")
         else:
-            lower, upper = self.lower, self.upper
+            cells, lower, upper = [], self.lower, self.upper
         values = np.array(values, dtype=np.float64)
         if values.ndim == 0 or min(values.shape) < 2:
             raise ValueError(f"values need at least two cells along every axis, got shape {values.shape}")
         values.setflags(write=False)
         support = box_of("(lower, upper)", (lower, upper), values.ndim)
-        periodic = tuple(bool(p) for p in np.broadcast_to(self.periodic, (values.ndim,)))
+        cells = cells or [_equal_cells(*axis) for axis in zip(*support, values.shape, strict=True)]
+        periodic = tuple(bool(p) for p in np.broadcast_to(periodic, (values.ndim,)))
         converted = {"values": values, "lower": support[0], "upper": support[1], "log": bool(log)}
-        converted |= {"periodic": periodic, "support": support, "ndim": values.ndim}
+        converted |= {"periodic": periodic, "support": support, "ndim": values.ndim, "_cells": cells}
         for name, value in converted.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_spline", self._make_spline(*support))
+        object.__setattr__(self, "_spline", self._make_spline())
 
     def __repr__(self) -> str:
         box = f"lower={self.lower.tolist()}, upper={self.upper.tolist()}"
         options = f"log={self.log}, periodic={self.periodic}"
-        return f"GridTarget({fingerprint(self.values)}, {box}, {options})"
-
-    def _box_of_coordinates(self, values: Any) -> tuple[list[float], list[float]]:
-        if self.lower is not None or self.upper is not None:
-            raise ValueError("a DataArray brings its own box in its coordinates: leave out lower and upper")
-        lower, upper = [], []
-        for dim in values.dims:
-            if dim not in values.coords or values.sizes[dim] < 2:
-                raise ValueError(
-                    f"dimension {dim!r} needs at least two cells with coordinates (their centres); "
-                    f"take one place along others, as in values.isel({dim}=-1)"
-                )
-            centres = np.asarray(values.coords[dim].values, dtype=np.float64)
-            width = (centres[-1] - centres[0]) / (len(centres) - 1)
-            uniform = centres[0] + width * np.arange(len(centres))
-            if not (width > 0 and np.allclose(centres, uniform, rtol=0, atol=1e-6 * width)):
-                raise ValueError(
-                    f"coordinate {dim!r} must rise in equal steps, as cell centres do: "
-                    f"values.sortby({dim!r}), or values.interp onto equal steps"
-                )
-            lower.append(centres[0] - width / 2)
-            upper.append(centres[-1] + width / 2)
-        return lower, upper
+        centres = np.concatenate([centres for centres, _ in self._cells])
+        equal = np.concatenate(
+            [_equal_cells(*axis)[0] for axis in zip(self.lower, self.upper, self.values.shape, strict=True)]
+        )
+        graded = "" if np.array_equal(centres, equal) else f", centres={fingerprint(centres)}"
+        return f"GridTarget({fingerprint(self.values)}, {box}, {options}{graded})"
 
     @property
     def log_values(self) -> Array:
         """Log-density at the cell centres."""
         return self.values if self.log else np.log(self.values)
 
-    def _make_spline(self, lower: Array, upper: Array) -> TensorSpline:
+    def _make_spline(self) -> TensorSpline:
         from wfr_pde.interpolation import TensorSpline
 
         wrong = ~np.isfinite(self.values) | (not self.log and self.values <= 0)
-        edges = [np.linspace(a, b, n + 1) for a, b, n in zip(lower, upper, self.values.shape, strict=True)]
-        centres = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+        centres, edges = ([cells[k] for cells in self._cells] for k in (0, 1))
         if np.any(wrong):
             cell = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = [float(axis[i]) for axis, i in zip(centres, cell, strict=True)]
@@ -123,3 +115,44 @@ class GridTarget(Target):
     def score(self, points: ArrayLike) -> Array:
         """Gradient of the spline at points (..., d), shape (..., d); NaN outside the box."""
         return self._spline.gradient(self.as_points(points))
+
+
+def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array]]:
+    """The log-density of a Dataset of `solve`, which axes wrap, and the edges that are stored."""
+    if "log_density" not in ds.data_vars:
+        raise ValueError(f"a Dataset needs the variable log_density, but has {list(ds.data_vars)}: give a DataArray")
+    values = ds["log_density"]
+    for dim in ("t", "t_kept"):
+        if dim in values.dims:
+            raise ValueError(f"a distribution is one frame of a Dataset: give ds.isel({dim}=-1), the last, or another")
+    if "grid" in ds.attrs:
+        description = json.loads(ds.attrs["grid"])
+        boundary = dict(zip(description["names"], description["boundary"], strict=True))
+        periodic = [boundary.get(dim) == "periodic" for dim in values.dims]
+    edges = {dim: ds[f"cell_edge_{dim}"].values for dim in values.dims if f"cell_edge_{dim}" in ds}
+    return values, periodic, edges
+
+
+def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:
+    """Cell centres (n,) and edges (n + 1,) along a dimension of a DataArray."""
+    if dim not in values.coords or values.sizes[dim] < 2:
+        raise ValueError(
+            f"dimension {dim!r} needs at least two cells with coordinates (their centres); "
+            f"take one place along others, as in values.isel({dim}=-1)"
+        )
+    centres = np.asarray(values.coords[dim].values, dtype=np.float64)
+    if not (np.isfinite(centres).all() and (np.diff(centres) > 0).all()):
+        raise ValueError(f"coordinate {dim!r} must rise, as cell centres do: values.sortby({dim!r}), without doubles")
+    width = (centres[-1] - centres[0]) / (len(centres) - 1)
+    if np.allclose(centres, centres[0] + width * np.arange(len(centres)), rtol=0, atol=1e-6 * width):
+        return _equal_cells(centres[0] - width / 2, centres[-1] + width / 2, len(centres))
+    if edges is None or len(edges) != len(centres) + 1:
+        middles = 0.5 * (centres[1:] + centres[:-1])
+        edges = np.concatenate([[2 * centres[0] - middles[0]], middles, [2 * centres[-1] - middles[-1]]])
+    return centres, np.asarray(edges, dtype=np.float64)
+
+
+def _equal_cells(lower: float, upper: float, n: int) -> tuple[Array, Array]:
+    """Centres and edges of equal cells."""
+    edges = np.linspace(lower, upper, n + 1)
+    return (edges[1:] + edges[:-1]) / 2, edges
