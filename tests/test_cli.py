@@ -254,7 +254,7 @@ def test_solve(project, capsys):
         (["--reaction-rate", "0", "--order", "2"], "SinkhornKernel(rate=1.0)"),
         (
             ["--reaction-rate", "0", "--transport-rate", "2", "--dt", "0.03"],
-            "Extrapolated(flow=SinkhornKernel(rate=2.0), order=6)",
+            "Extrapolated(flow=SinkhornKernel(rate=2.0), order=6, variable='dt')",
         ),
     ],
 )
@@ -286,6 +286,28 @@ def test_real_walls(capsys):
     code, content = json_of(capsys, *words)
     assert code == 0
     assert content["kl"][-1] < 1e-3 * content["kl"][0]
+
+
+SCALES = ["solve", "--target", "gaussian(mean=0, covariance=2500)", "--start", "gaussian(mean=0, covariance=0.01)"]
+
+
+@pytest.mark.parametrize("box", [[], ["--lower", "-400", "--upper", "400"]])
+def test_graded_cells(box, capsys):
+    words = [*SCALES, "--t", "0:1200:2", "--graded", "--order", "2", *box]
+    assert stderr_of(capsys, *SCALES, "--t", "0:1200:2", *box, "--dry-run")[0] == 2  # equal cells are too wide
+    code, content = json_of(capsys, *words, "-o", "out.nc")
+    assert code == 0
+    grid = wfr.Grid.from_dataset(storage.read_dataset("out.nc"))
+    [axis] = grid.axes
+    assert axis.widths.min() < 0.04
+    assert axis.widths.max() > 10
+    if box:
+        assert (grid.lower, grid.upper) == ((-400.0,), (400.0,))
+    # a splitting of order 2 with one or more steps: close to the target, which has its KL as the start falls
+    assert content["kl"][-1] < 1e-2 * content["kl"][0]
+    assert main([*words, "--dry-run"]) == 0
+    assert "x graded from 0.0" in capsys.readouterr().out
+    assert json_of(capsys, *words, "--dry-run")[1]["graded"] == {"x": True}
 
 
 def test_seed_is_stored(capsys):
@@ -429,7 +451,7 @@ def test_a_failed_solve_says_what_was_saved(capsys, monkeypatch):
         (["--lower", "-4"], "--lower and --upper go together"),
         (["--lower", "-4", "--upper", "-5"], "lower < upper"),
         (["--lower", "-4", "--upper", "b"], "--upper must be numbers such as -4"),
-        (["--lower", "-1.5", "--upper", "0"], "(on the command line: --lower, --upper, --shape, --max-cut)"),
+        (["--lower", "-1.5", "--upper", "0"], "(on the command line: --lower, --upper, --shape, --graded, --max-cut)"),
         (["--boundary", "open"], "boundary must be one of"),
         (["--boundary", "periodic"], "give the box with --lower and --upper"),
         (["--max-cut", "2"], "max_cut"),

@@ -91,3 +91,25 @@ def test_bad_values(values):
 def test_bad_knob():
     with pytest.raises(ValueError, match="cannot be named 'error'"):
         convergence_table(shifted, "error", [0.1])
+
+
+@pytest.mark.parametrize(
+    ("flow", "order"), [(wfr.FiniteVolume(), 2), (wfr.Extrapolated(wfr.FiniteVolume(), 4, "dx"), 4)], ids=["2", "4"]
+)
+def test_orders_in_the_number_of_graded_cells(flow, order):
+    """Grids of different cells have no common distance; each can be held against the closed form on its own."""
+    target, start = wfr.Gaussian(0, 1.0), wfr.Gaussian(-1, 0.01)
+    exact = wfr.exact.gaussian_flow(target, start, 0.1, 1.0, 0.0)
+
+    def run(n):
+        grid = wfr.Grid.covering(target, start, shape=n, graded=True)
+        return wfr.solve(target, flow, grid.density(start), [0, 0.1], 0.1)
+
+    def to_exact(reference, other):
+        return wfr.metrics.l1(other.grid.density(exact), other)
+
+    known = wfr.Grid.covering(exact, shape=64).density(exact)
+    table = convergence_table(run, "n", [160, 240, 360], reference=known, metric=to_exact)
+    assert table["order"].values[1:] == pytest.approx([order] * 2, abs=0.3)
+    with pytest.raises(ValueError, match=r"different grids: shape \(240,\) and \(160,\)"):
+        convergence_table(run, "n", [160, 240])

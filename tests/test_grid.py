@@ -255,3 +255,123 @@ def test_a_density_is_right_or_refused(mean, sd, lower, length, n):
 def test_a_grid_that_does_not_fit_into_memory_is_refused_before_allocating():
     with pytest.raises(MemoryError, match=r"needs about 4.47e\+05 GiB .* use fewer cells than \(100000, 100000"):
         wfr.Grid([-5] * 3, [5] * 3, (100_000, 100_000, 1000)).density(wfr.Gaussian([0] * 3, 1.0))
+
+
+# Graded axes (the axes themselves: tests/test_axis.py)
+
+WIDE_AND_NARROW = (lambda x: 1 / np.sqrt(0.01 + (0.2 * x) ** 2)), None
+
+
+def half_graded(shape=(160, 60), **options):
+    """x graded around 0, y with equal cells."""
+    return wfr.Grid([-15, -5], [15, 6], shape, grading=WIDE_AND_NARROW, **options)
+
+
+def test_a_grid_graded_along_one_axis():
+    grid = half_graded()
+    assert not grid.is_uniform
+    assert [axis.is_uniform for axis in grid.axes] == [False, True]
+    assert grid.cell_volume.shape == grid.shape
+    assert grid.cell_volume == pytest.approx(np.outer(grid.axes[0].widths, grid.axes[1].widths))
+    assert grid.log_cell_volume == pytest.approx(np.log(grid.cell_volume))
+    assert "x graded from 0.0" in repr(grid)
+    assert "y graded" not in repr(grid)
+    assert grid.description()["graded"] == {"x": True}
+    target = wfr.Gaussian([0, 0.5], [4.0, 0.4])
+    density = grid.density(target)
+    x, y = density.marginal("x"), density.marginal("y")
+    assert (x.grid.is_uniform, y.grid.is_uniform) == (False, True)
+    assert y.grid.matches(wfr.Grid(-5, 6, 60, names=("y",)))
+    for marginal, exact in ((x, wfr.Gaussian(0, 4.0)), (y, wfr.Gaussian(0.5, 0.4))):
+        assert np.abs(marginal.log_values - marginal.grid.log_density(exact)).max() < 1e-10
+    assert grid.integrate(density.values) == pytest.approx(1, abs=1e-13)
+    assert grid.log_integrate(density.log_values - 1e4) == pytest.approx(-1e4, rel=1e-15)
+    joined = grid.coarsened()
+    assert joined.shape == (80, 30)
+    assert [axis.is_uniform for axis in joined.axes] == [False, True]
+
+
+def test_graded_grids_match_where_their_cells_do():
+    grid = half_graded()
+    assert grid.matches(half_graded(max_cut=1))
+    assert not grid.matches(half_graded(boundary=("periodic", "no-flux")))
+    assert not grid.matches(half_graded(names=("a", "b")))
+    assert not grid.matches(wfr.Grid([-15, -5], [15, 6], (160, 60)))
+    other = wfr.Grid([-15, -5], [15, 6], (160, 60), grading=(lambda x: 1 / np.sqrt(0.011 + (0.2 * x) ** 2), None))
+    assert not grid.matches(other)
+    same_edges = wfr.Grid.from_edges(*(axis.edges for axis in grid.axes))
+    assert not grid.matches(same_edges)  # other centres
+    one, another = (wfr.Gaussian([0, 0.5], [4.0, 0.4]) for _ in range(2))
+    with pytest.raises(ValueError, match="different grids: the cells have different edges"):
+        wfr.metrics.l1(grid.density(one), other.density(another))
+
+
+def test_given_edges():
+    edges = np.geomspace(1, 40, 401), np.linspace(-6, 6, 61)
+    grid = wfr.Grid.from_edges(*edges, names=("a", "b"), boundary=("no-flux", "periodic"), max_cut=1e-4)
+    assert (grid.shape, grid.names, grid.boundary, grid.max_cut) == (
+        (400, 60), ("a", "b"), ("no-flux", "periodic"), 1e-4,
+    )  # fmt: skip
+    assert np.array_equal(grid.axes[0].edges, edges[0])
+    assert np.array_equal(grid.axes[0].centres, (edges[0][1:] + edges[0][:-1]) / 2)
+    assert grid.axes[1].is_uniform
+    # the quadrature is of order 2, which is not mistaken for mass cut off, or for cells too wide
+    target = wfr.Gaussian([15, 0], [4.0, 0.5])
+    error = grid.integrate(np.exp(grid.evaluate(target.log_density) - target.log_normaliser)) - 1
+    assert 1e-6 < abs(error) < 1e-3
+    assert grid.density(target).mean() == pytest.approx([15, 0], abs=1e-3)
+    with pytest.raises(ValueError, match="cuts off 0.0"):
+        grid.density(wfr.Gaussian([3, 0], [1.0, 0.5]))
+    with pytest.raises(ValueError, match="needs the edges"):
+        wfr.Grid.from_edges()
+    with pytest.raises(ValueError, match="5 different axis names"):
+        wfr.Grid.from_edges(*[np.arange(5)] * 5)
+
+
+@pytest.mark.parametrize("name", ["cell_width_x", "x_edge", "cell_"])
+def test_axis_names_that_a_dataset_needs_itself(name):
+    with pytest.raises(ValueError, match="other than .*_edge"):
+        wfr.Grid(0, 1, 8, names=(name,))
+
+
+def test_wrong_gradings():
+    with pytest.raises(ValueError, match="must be 2 functions or None, one per axis"):
+        wfr.Grid([0, 0], [1, 1], 8, grading=lambda x: 1 + x)
+    with pytest.raises(ValueError, match="one per axis, got 1"):
+        wfr.Grid([0, 0], [1, 1], 8, grading=[None])
+    assert wfr.Grid([0, 0], [1, 1], 8, grading=[None, None]).is_uniform
+    assert wfr.Grid(0, 1, 8, grading=lambda x: 3 + 0 * x).is_uniform
+
+
+def test_cells_too_wide_on_a_graded_axis_are_named_with_numbers_that_do():
+    density = lambda x: 1 / np.sqrt(0.01 + (0.2 * x) ** 2)
+    start = wfr.Gaussian(5.0, 0.01)
+    with pytest.raises(ValueError, match="grading with more of them there") as error:
+        wfr.Grid(-15, 15, 100, grading=density).density(start)
+    words = str(error.value)
+    assert float(words.split("deviation about ")[1].split(",")[0]) == pytest.approx(0.1, rel=0.01)
+    axis = wfr.Grid(-15, 15, 100, grading=density).axes[0]
+    there = axis.widths[np.abs(axis.centres - 5).argmin()]
+    assert float(words.split("the cells are ")[2].split(" wide")[0]) == pytest.approx(there, rel=0.1)
+    for _ in range(3):  # one cell tells little of how the widths vary across the start: the number gets better
+        needed = int(str(error.value).split("use about ")[1].split(" ")[0])
+        assert 400 < needed < 700
+        try:
+            moved = wfr.Grid(-15, 15, needed, grading=density).density(start)
+        except ValueError as again:
+            error.value.args = again.args
+        else:
+            break
+    assert moved.mean() == pytest.approx([5], abs=1e-6)
+
+
+def test_what_oscillates_between_graded_cells_is_seen_where_the_mass_is():
+    grid = wfr.Grid.covering(wfr.Gaussian(0, 1), wfr.Gaussian(0, 1e-4), shape=400, graded=True)
+    with pytest.raises(ValueError, match="too wide"):
+        grid.density(wfr.Potential("x**2 / 2 + 0.3*sin(150*x)"))
+
+
+def test_no_mass_in_a_graded_cell_names_the_place():
+    grid = half_graded(max_cut=1)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"log-density -inf at {'x': -14.*every cell needs"):
+        grid.density(wfr.Potential(lambda x, y: np.where(x < -14, np.inf, x**2 + y**2)))

@@ -171,3 +171,57 @@ def test_particles():
 def test_wrong_particles(positions, log_weights, message):
     with pytest.raises(ValueError, match=message):
         wfr.Particles(positions, log_weights)
+
+
+# Graded cells
+
+SCALES = wfr.Gaussian(0, 2500.0), wfr.Gaussian(1, 0.0025)
+ON_SCALES = wfr.Grid.covering(*SCALES, shape=300, graded=True)
+
+
+def ks(draws, distribution_function):
+    """Kolmogorov-Smirnov distance times sqrt(n): above 2.5 once in 1e5."""
+    uniform = np.sort(distribution_function(draws))
+    return np.abs(uniform - (np.arange(len(uniform)) + 0.5) / len(uniform)).max() * math.sqrt(len(uniform))
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_a_density_on_scales_of_one_to_a_thousand(k):
+    gaussian = SCALES[k]
+    mean, sd = gaussian.mean[0], math.sqrt(gaussian.covariance[0, 0])
+    density = ON_SCALES.density(gaussian)
+    assert density.mass == pytest.approx(1, abs=1e-13)
+    assert density.mean() == pytest.approx([mean], abs=1e-10 * sd)
+    assert density.covariance()[0, 0] == pytest.approx(sd**2, rel=1e-9)  # the box leaves out 1e-12
+    assert density.expectation(lambda p: np.cos((p[..., 0] - mean) / sd)) == pytest.approx(math.exp(-0.5), abs=1e-11)
+    points = np.concatenate([g.sample(500, rng=0) for g in SCALES])
+    exact = gaussian.log_density(points) - gaussian.log_normaliser
+    # a quintic spline of a parabola is exact, up to the rounding of its largest value
+    assert np.abs(density.log_prob(points) - exact).max() < 1e-12 * np.abs(density.log_values).max()
+    slope = gaussian.score(points)
+    assert density.score(points) == pytest.approx(slope, abs=1e-9 * np.abs(slope).max())
+    draws = density.sample(100_000, rng=1)[:, 0]
+    assert ks(draws, np.vectorize(lambda x: 0.5 * math.erfc((mean - x) / sd / math.sqrt(2)))) < 2.5
+
+
+@pytest.mark.parametrize("slope", [20.0, 60.0])
+def test_draws_at_a_wall_with_graded_cells(slope):
+    """Cells wide at the upper wall and narrow at the lower, where the truncated exponential has its mass."""
+    grid = wfr.Grid(0, 1, 40, max_cut=1, grading=lambda x: 1 / (0.02 + x))
+    draws = grid.density(wfr.Potential(lambda x: slope * x)).sample(100_000, rng=0)[:, 0]
+    assert ks(draws, lambda x: np.expm1(-slope * x) / np.expm1(-slope)) < 2.5
+
+
+def test_interpolation_is_smooth_where_cells_grow_and_the_density_is_steep():
+    """A parabola of thousands of nats on growing cells bends by many nats from cell to cell, but has no steps."""
+    density = ON_SCALES.density(SCALES[1])
+    assert not density._has_steps()
+    given = wfr.Grid.from_edges(np.concatenate([np.linspace(-3, 0, 300), np.geomspace(0.011, 30, 200)]))
+    assert not given.density(wfr.Gaussian(-0.5, 0.04))._has_steps()
+
+
+def test_distances_on_graded_grids():
+    a, b = (ON_SCALES.density(wfr.Gaussian(m, 2500.0)) for m in (0.0, 10.0))
+    # of N(0, s²) and N(m, s²): total variation erf(m / (2 sqrt(2) s)), Hellinger² 1 - e^(-m² / 8 s²)
+    assert wfr.metrics.total_variation(a, b) == pytest.approx(math.erf(0.2 / 2 / math.sqrt(2)), rel=1e-3)  # a kink
+    assert wfr.metrics.hellinger(a, b) ** 2 == pytest.approx(-math.expm1(-0.04 / 8), rel=1e-9)

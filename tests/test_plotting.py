@@ -93,6 +93,42 @@ def test_contours_of_a_frame_and_a_target_array(plane):
         np.testing.assert_allclose(one.levels, other.levels, rtol=1e-12)
 
 
+def test_graded_cells_are_drawn_where_they_are():
+    target, start = wfr.Gaussian(0, 4.0), wfr.Gaussian(-1, 0.01)
+    grid = wfr.Grid.covering(target, start, shape=100, graded=True)
+    ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), [0, 0.5, 1], 1)
+    figure = plotting.density_image(ds)
+    assert saved(figure)
+    corners = figure.axes[0].collections[0].get_coordinates()
+    np.testing.assert_array_equal(corners[:, 0, 1], grid.axes[0].edges)
+    np.testing.assert_allclose(corners[0, :, 0], [-0.25, 0.25, 0.75, 1.25])
+    middles = plotting.density_image(ds["log_density"]).axes[0].collections[0].get_coordinates()[:, 0, 1]
+    np.testing.assert_allclose(middles[1:-1], (grid.axes[0].centres[1:] + grid.axes[0].centres[:-1]) / 2)
+    ridge = plotting.density_ridge(ds, times=[0], target=target).axes[0]
+    normal = np.exp(-(grid.axes[0].centres ** 2) / 8) / np.sqrt(8 * np.pi)
+    np.testing.assert_allclose(ridge.lines[1].get_ydata(), normal, atol=1e-12)
+
+
+@pytest.mark.parametrize("with_widths", [True, False])
+def test_contours_on_graded_cells_enclose_their_share_of_the_mass(with_widths):
+    target, start = wfr.Gaussian([0, 0], [1, 1 / 400]), wfr.Gaussian([1, 0], [1 / 100, 0.5])
+    grid = wfr.Grid.covering(target, start, shape=(110, 110), graded=True)
+    ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), [0, 1], 1)
+    figure = plotting.density_contours(ds if with_widths else ds["log_density"], t=0.0, target=target)
+    assert saved(figure)
+    filled, lines = figure.axes[0].collections
+    np.testing.assert_allclose(filled.levels[:-1], 1 - np.array(plotting.CONTOUR_MASSES), atol=0.03)
+    np.testing.assert_allclose(lines.levels, [0.01, 0.1, 0.5], atol=0.02)
+    assert figure.axes[0].get_aspect() == 1
+
+
+def test_a_long_box_is_not_drawn_to_scale():
+    density = wfr.Grid([-100, -5], [100, 5], (300, 50)).density(wfr.Gaussian([0, 0], [150, 0.5]))
+    centres = {axis.name: axis.centres for axis in density.grid.axes}
+    frame = xr.DataArray(density.log_values, centres, name="log_density")
+    assert plotting.density_contours(frame).axes[0].get_aspect() == "auto"
+
+
 def test_record_against_time(line):
     figure = plotting.record(line["kl"], color="black", label="WFR")
     assert saved(figure)

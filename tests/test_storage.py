@@ -1,5 +1,6 @@
 """Results on disk: whole whenever the writer stops; a resumed run has the bits of an uninterrupted one."""
 
+import dataclasses
 import errno
 import importlib
 import json
@@ -47,6 +48,19 @@ def grid_run(**options):
     flow = wfr.Strang(wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0))
     options = {"record": {"kl": wfr.KL(TARGET)}, **options}
     return wfr.solve(TARGET, flow, GRID.density(wfr.Gaussian(-1, 0.1)), TIMES, 0.05, **options)
+
+
+GRADED = wfr.Grid([0, -6], [2 * math.pi, 30], (24, 60), boundary=("periodic", "no-flux"), names=("angle", "y"),
+                  grading=(None, lambda y: 1 / np.sqrt(0.3 + (0.15 * y) ** 2)))  # fmt: skip
+
+
+def graded_run(**options):
+    """A small run on a grid with one graded axis."""
+    flow = wfr.Strang(wfr.FisherRao(1.0), wfr.FiniteVolume(1.0))
+    target, start = wfr.Potential("cos(x) + y**2 / 18"), wfr.Potential("sin(x) + 2*y**2", support=([0, -6], [6.3, 6]))
+    options = {"record": {"kl": wfr.KL(target)}, **options}
+    grid = dataclasses.replace(GRADED, max_cut=1)
+    return wfr.solve(target, flow, grid.density(start), TIMES, 0.05, **options)
 
 
 def particle_run(**options):
@@ -130,6 +144,52 @@ def test_dataset_comes_back_as_it_was(tmp_path):
         assert plain.sizes["t"] == len(TIMES)
 
 
+@pytest.mark.parametrize("keep", ["all", "last", [0.1, 0.3]])
+def test_a_graded_grid_comes_back_to_the_last_bit(keep, tmp_path, every_frame_is_written):
+    ds = graded_run(keep=keep, out=tmp_path / "run")
+    storage.write_dataset(ds, tmp_path / "a.nc")
+    for found in (ds, storage.read_dataset(tmp_path / "a.nc"), wfr.open_run(tmp_path / "run")):
+        grid = wfr.Grid.from_dataset(found)
+        assert (grid.lower, grid.upper, grid.boundary, grid.names, grid.max_cut) == (
+            GRADED.lower, GRADED.upper, GRADED.boundary, GRADED.names, 1.0,
+        )  # fmt: skip
+        for axis, exact in zip(grid.axes, GRADED.axes, strict=True):
+            for name in ("edges", "centres", "widths", "periodic", "smooth"):
+                assert np.array_equal(getattr(axis, name), getattr(exact, name)), name
+        density = wfr.Density.from_dataset(found)
+        assert density.log_values.tobytes() == ds["log_density"].values[-1].tobytes()
+        assert abs(density.mass - 1) < 1e-10
+
+
+@pytest.mark.parametrize("keep", ["all", "last"])
+def test_xarray_alone_finds_the_cells_of_a_graded_grid(keep, tmp_path):
+    storage.write_dataset(graded_run(keep=keep), tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc") as ds:
+        mass = (np.exp(ds["log_density"]) * ds["cell_width_angle"] * ds["cell_width_y"]).sum(("angle", "y"))
+        assert np.abs(mass - 1).max() < 1e-10
+        assert ds["cell_edge_y"].dims == ("y_edge",)
+        assert ds.sizes["y_edge"] == ds.sizes["y"] + 1
+        assert "cell_edge_angle" not in ds  # equal cells need none
+        assert {name for name in ds.variables if "t" in ds[name].dims} >= {"t", "kl"}
+        for name, value in ds.attrs.items():
+            assert len(str(value)) < 1000, name  # cells are variables, not attributes
+
+
+def test_given_edges_come_back_and_other_cells_are_another_run(tmp_path):
+    def run(edges):
+        grid = wfr.Grid.from_edges(edges)
+        # the values are the same on any cells: only these tell the runs apart
+        start = wfr.Density(grid, np.full(grid.shape, -math.log(4.0)))
+        return wfr.solve(wfr.GridTarget(np.ones(8), 0, 4), wfr.FisherRao(), start, [0, 1], 1, out=tmp_path / "run")
+
+    edges = np.array([0, 0.5, 1, 2, 3.5, 4])
+    ds = run(edges)
+    assert not wfr.Grid.from_dataset(ds).axes[0].smooth
+    assert np.array_equal(wfr.Grid.from_dataset(ds).axes[0].edges, edges)
+    with pytest.raises(ValueError, match="holds another run"):
+        run(np.array([0, 0.5, 1, 2, 3.0, 4]))
+
+
 def test_json_takes_paths_and_is_readable(tmp_path):
     path = storage.write_json({"where": Path("a/b"), "n": 3}, tmp_path / "a.json")
     assert json.loads(path.read_text()) == {"where": "a/b", "n": 3}
@@ -145,7 +205,7 @@ def test_provenance():
 # Run directories
 
 
-@pytest.mark.parametrize("run", [grid_run, particle_run])
+@pytest.mark.parametrize("run", [grid_run, graded_run, particle_run])
 def test_a_run_directory_holds_the_result(run, tmp_path, every_frame_is_written):
     ds = run(out=tmp_path / "run")
     assert_same_bits(ds, run())
@@ -160,7 +220,7 @@ def test_a_run_directory_holds_the_result(run, tmp_path, every_frame_is_written)
 
 @pytest.mark.parametrize("keep", ["all", "last", [0.1, 0.3]])
 @pytest.mark.parametrize("at", [1, 4])
-@pytest.mark.parametrize("run", [grid_run, particle_run])
+@pytest.mark.parametrize("run", [grid_run, graded_run, particle_run])
 def test_an_interrupted_run_goes_on_to_the_same_bits(run, at, keep, tmp_path, every_frame_is_written):
     def kl(state, energy):
         return state.mean()[0]

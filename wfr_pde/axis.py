@@ -13,11 +13,15 @@ from numpy.typing import ArrayLike
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EQUAL = 1e-12  # relative difference up to which given cells count as equal
-FIRST_PANELS = 64
+FIRST_PANELS = 256  # what is narrower than a 4000th of the box, and stands alone, may be missed
+MOST_PANELS = 2**17  # a density of points that is noisy is not followed further
 SMALLEST_PANEL = 1e-14  # of the length: a jump of the density of points is not pinned down further
-PANEL_ERROR = 1e-14  # of the number of points: two halves of a panel agree with the whole
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
+PANEL_ERROR = 1e-15  # of the number of points, or tenfold of those in the panel: the last two Legendre coefficients
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+# values at the nodes -> Legendre coefficients
+TO_LEGENDRE = (np.arange(16) + 0.5)[:, None] * np.polynomial.legendre.legvander(NODES, 15).T * WEIGHTS
 NEWTON_ROUNDS = 60
+UNEVEN = 0.4  # most log-ratio of the width of a cell, by the density at its centre, to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +101,23 @@ class Axis:
         Raises
         ------
         ValueError
-            If the density is not positive and finite.
+            If the density is not positive and finite, or changes too much within a cell.
         """
-        panels, cumulative = _integrated(_checked_density(name, density), lower, upper)
-        total = cumulative[-1]
-        positions = _inverted(density, panels, cumulative, total * np.arange(1, 2 * n) / (2 * n))
+        density = _checked_density(name, density)
+        panels = _Panels(density, lower, upper)
+        positions = panels.inverse(panels.total * np.arange(1, 2 * n) / (2 * n))
         edges = np.concatenate([[lower], positions[1::2], [upper]])
         centres = positions[0::2]
-        widths = (total / n) / np.asarray(density(centres), dtype=np.float64)
-        if not (np.diff(edges) > 0).all():
+        widths = (panels.total / n) / density(centres)
+        if not ((edges[:-1] < centres) & (centres < edges[1:])).all():
             raise ValueError(f"the density of points of axis {name} varies too much for cells of double precision")
+        uneven = np.abs(np.log(widths / np.diff(edges)))
+        if uneven.max() > UNEVEN:
+            raise ValueError(
+                f"the density of points of axis {name} jumps, or changes many times over, within a cell of {n} near "
+                f"{centres[int(uneven.argmax())]:.6g}: make it smoother, use more cells, or give the edges to "
+                "Grid.from_edges"
+            )
         return cls(name, edges, centres, widths, periodic)
 
     def renamed(self, name: str, periodic: bool) -> Axis:
@@ -171,12 +182,12 @@ class Axis:
 
     def matches(self, other: Axis) -> bool:
         """Whether `other` has the same name, cells and boundary."""
-        close = {"rtol": 1e-13, "atol": 1e-13 * self.length}
+        same = (self.name, self.n, self.periodic) == (other.name, other.n, other.periodic)
+        pairs = ((self.edges, other.edges), (self.centres, other.centres)) if same else ()
         return (
-            (self.name, self.n, self.periodic) == (other.name, other.n, other.periodic)
-            and np.allclose(self.edges, other.edges, **close)
-            and np.allclose(self.centres, other.centres, **close)
-            and np.allclose(self.widths, other.widths, rtol=1e-12)
+            same
+            and all(np.allclose(a, b, rtol=1e-13, atol=1e-13 * self.length) for a, b in pairs)
+            and np.allclose(self.widths, other.widths, rtol=1e-12, atol=0)
         )
 
 
@@ -202,45 +213,65 @@ def _checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Ar
     return checked
 
 
-def _integrated(density: Callable[[Array], Array], lower: float, upper: float) -> tuple[Array, Array]:
-    """Panels on which Gauss quadrature of the density has converged, and its integral up to each of their edges."""
-    left = np.linspace(lower, upper, FIRST_PANELS + 1)[:-1]
-    width = np.full(FIRST_PANELS, (upper - lower) / FIRST_PANELS)
-    done: list[tuple[Array, Array, Array]] = []
-    total = 0.0
-    while len(left):
-        halves = np.stack([_gauss(density, left, width / 2), _gauss(density, left + width / 2, width / 2)])
-        fine, coarse = halves.sum(axis=0), _gauss(density, left, width)
-        total = max(total, float(fine.sum()))
-        good = np.abs(fine - coarse) <= PANEL_ERROR * total + 1e-14 * fine
-        good |= width <= SMALLEST_PANEL * (upper - lower)
-        done.append((left[good], width[good], fine[good]))
-        left, width = left[~good], width[~good] / 2
-        left, width = np.concatenate([left, left + width]), np.concatenate([width, width])
-    starts, _, integrals = (np.concatenate(parts) for parts in zip(*done, strict=True))
-    order = np.argsort(starts)
-    return np.append(starts[order], upper), np.concatenate([[0.0], np.cumsum(integrals[order])])
+class _Panels:
+    """The integral N(x) of a density of points, by Legendre series on panels fine enough for rounding.
 
+    Attributes
+    ----------
+    left, width : arrays (p,)
+        The panels, from the lower wall to the upper.
+    series : array (17, p)
+        Legendre coefficients of the integral from the left end of a panel.
+    before : array (p,)
+        N at the left end of each panel.
+    total : float
+        N at the upper wall.
+    """
 
-def _gauss(density: Callable[[Array], Any], left: Array, width: Array) -> Array:
-    """Integrals of the density over intervals."""
-    x = left[:, None] + width[:, None] * (0.5 + 0.5 * NODES)
-    return 0.5 * width * np.sum(WEIGHTS * np.asarray(density(x), dtype=np.float64), axis=1)
+    def __init__(self, density: Callable[[Array], Array], lower: float, upper: float) -> None:
+        left = np.linspace(lower, upper, FIRST_PANELS + 1)[:-1]
+        width = np.full(FIRST_PANELS, (upper - lower) / FIRST_PANELS)
+        done: list[tuple[Array, Array, Array]] = []
+        total, count = 0.0, 0
+        while len(left):
+            series = density(left[:, None] + width[:, None] * (0.5 + 0.5 * NODES)) @ TO_LEGENDRE.T
+            total = max(total, float(np.sum(width * series[:, 0])))
+            tail = np.abs(series[:, -2:]).sum(axis=1)
+            good = (width * tail <= PANEL_ERROR * total) | (tail <= 10 * PANEL_ERROR * series[:, 0])
+            good |= (width <= SMALLEST_PANEL * (upper - lower)) | (count + 2 * len(left) > MOST_PANELS)
+            done.append((left[good], width[good], series[good]))
+            count += int(good.sum())
+            left, width = left[~good], width[~good] / 2
+            left, width = np.concatenate([left, left + width]), np.concatenate([width, width])
+        left, width, series = (np.concatenate(parts) for parts in zip(*done, strict=True))
+        order = np.argsort(left)
+        self.left, self.width, series = left[order], width[order], series[order].T
+        self.series = np.zeros((17, len(order)))  # P_k is the derivative of (P_k+1 - P_k-1) / (2k + 1)
+        odd = 2.0 * np.arange(16)[:, None] + 1
+        self.series[1:] += series / odd
+        self.series[:15] -= (series / odd)[1:]
+        self.series[0] += series[0]
+        self.series *= self.width / 2
+        integrals = self.width * series[0]
+        cumulative = np.cumsum(integrals)
+        self.before, self.total = cumulative - integrals, float(cumulative[-1])
 
-
-def _inverted(density: Callable[[Array], Any], panels: Array, cumulative: Array, values: Array) -> Array:
-    """Places where the integral of the density has the given values, by Newton's method kept inside the panel."""
-    index = np.clip(np.searchsorted(cumulative, values, side="right") - 1, 0, len(panels) - 2)
-    left, low, high = panels[index], panels[index], panels[index + 1]
-    wanted = values - cumulative[index]
-    x = left + (high - left) * wanted / (cumulative[index + 1] - cumulative[index])
-    for _ in range(NEWTON_ROUNDS):
-        excess = _gauss(density, left, x - left) - wanted
-        low, high = np.where(excess <= 0, x, low), np.where(excess >= 0, x, high)
-        there = np.asarray(density(x), dtype=np.float64)
-        following = x - excess / there
-        following = np.where((following < low) | (following > high), 0.5 * (low + high), following)
-        moved, x = np.abs(following - x), following
-        if np.all(moved <= 4e-16 * np.abs(x) + 1e-14 * values[0] / there):
-            break
-    return x
+    def inverse(self, values: Array) -> Array:
+        """Places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""
+        index = np.clip(np.searchsorted(self.before, values, side="right") - 1, 0, len(self.left) - 1)
+        series, wanted = self.series[:, index], values - self.before[index]
+        slope = np.polynomial.legendre.legder(series)
+        low, high = np.full(len(values), -1.0), np.full(len(values), 1.0)
+        u = np.clip(wanted / slope[0] - 1, low, high)  # slope[0] is half of the panel's integral
+        near = False
+        for _ in range(NEWTON_ROUNDS):
+            excess = np.polynomial.legendre.legval(u, series, tensor=False) - wanted
+            low, high = np.where(excess <= 0, u, low), np.where(excess >= 0, u, high)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                following = u - excess / np.polynomial.legendre.legval(u, slope, tensor=False)
+            following = np.where((following >= low) & (following <= high), following, 0.5 * (low + high))
+            moved, u = np.abs(following - u), following
+            if near:
+                break
+            near = bool(np.all(moved <= 1e-9))  # once more, and it is down to rounding
+        return self.left[index] + self.width[index] * (0.5 + 0.5 * u)

@@ -74,6 +74,8 @@ examples:
       --start "gaussian(mean=[-2,0], covariance=0.16)" --t 0:5:51 --shape 128,96 --record kl,mass -o mix.nc
   wfr-pde solve --potential "cos(x)" --start "potential('-3*cos(x)')" --lower 0 --upper 6.283185307179586 \\
       --boundary periodic --t 0,0.5,1,2 --reaction-rate 0 -o ring.nc
+  wfr-pde solve --target "gaussian(mean=0, covariance=1)" --start "gaussian(mean=1, covariance=0.0004)" \\
+      --t 0:1:5 --graded -o scales.nc
   wfr-pde solve ... --dry-run                  cells, steps, memory and time, without solving""",
     "info": """examples:
   wfr-pde info
@@ -189,6 +191,11 @@ def _solve_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--upper", metavar="A,B,...", help="upper corner of the box")
     add("--shape", metavar="N,M,...", help="cells per axis (default: 256 in 1D, 128 in 2D, 64 in 3D)")
+    add(
+        "--graded",
+        action="store_true",
+        help="grade the cells by the local scales of target and start: worth it where those differ tenfold and more",
+    )
     add("--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis")
     add(
         "--max-cut",
@@ -381,7 +388,7 @@ def _problem(args: argparse.Namespace) -> tuple[Target, Density]:
         if "ndim" in str(error):
             error.add_note(f"(--start is {start.ndim}-dimensional)")
         if "Grid" in str(error):
-            error.add_note("(on the command line: --lower, --upper, --shape, --max-cut)")
+            error.add_note("(on the command line: --lower, --upper, --shape, --graded, --max-cut)")
         raise
 
 
@@ -465,10 +472,11 @@ def _grid(args: argparse.Namespace, target: Target, start: Target) -> Grid:
     if args.lower is None:
         if "periodic" in boundary:
             raise ValueError("a periodic axis needs its period: give the box with --lower and --upper")
-        return Grid.covering(target, start, **options)
+        return Grid.covering(target, start, graded=args.graded, **options)
     corners = [_numbers("--lower", args.lower), _numbers("--upper", args.upper)]
     lower, upper = (corner * d if len(corner) == 1 else corner for corner in corners)
-    return Grid(lower, upper, **options)
+    grid = Grid(lower, upper, **options)
+    return grid.graded(target, start) if args.graded else grid
 
 
 def _flow(alpha: float, beta: float, order: int) -> Flow:
@@ -545,6 +553,11 @@ def _dry_run_solve(
         ("flow", repr(flow)),
         ("box", f"{box}, {', '.join(grid.boundary)}"),
         ("cells", f"{grid.size:,} ({' × '.join(map(str, grid.shape))})"),
+        *(
+            ("", f"{axis.name} graded from {axis.widths.min():.3g} to {axis.dx:.3g}")
+            for axis in grid.axes
+            if not axis.is_uniform
+        ),
         ("dt", f"{dt:.6g}{_chosen(args)}"),
         ("steps", f"{run.n_steps:,} over {len(times)} save times"),
         ("memory", f"{_bytes(memory)} at most" + ("" if free is None else f" ({_bytes(free)} are free)")),

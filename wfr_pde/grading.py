@@ -2,101 +2,174 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from wfr_pde.grid import Grid
     from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Density = Callable[[Array], Array]
 
 DRAWS = 100  # places per distribution where the local scale is looked at
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
 POWER = 8  # of the mean over the places (written out below): near the maximum, so that few draws in a narrow mode count
-PROBE_CELLS = 2**15
-PROBE_ROUNDS = 4
+PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
+PROBE_ROUNDS, ROUNDS_BETWEEN = 4, 2
+GOLDEN = 0.6180339887498949
 STEP = 1e-6  # of the difference quotient of the score, over the local length
 
 
 def densities_of_points(
     distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]
-) -> list[Callable[[Array], Array]]:
+) -> list[Density]:
     """One density of points per axis, for a grid that resolves some distributions and what lies between them.
 
     At draws y of every distribution p the scale along axis k is s = (|∂_k² log p| + (∂_k log p)²/9)^(-1/2), the
     conditional standard deviation for a Gaussian. The density of points at x is the mean of order 8 over the draws of
-    1 / sqrt(s² + (0.2 |x - y|)²): cells grow in proportion to the distance from what is narrow.
+    1 / sqrt(s² + (0.2 |x - y|)²): cells grow in proportion to the distance from what is narrow. The geometric means
+    of every two distributions, which a flow from one to the other passes through, count as distributions.
 
     Parameters
     ----------
     distributions : sequence of Target
-        Drawn from where they can be; else probed on grids that are graded again and again, which may miss a mode
-        much narrower than the others.
+        Drawn from where they can be (every component of a mixture); else probed on grids that are graded again and
+        again, which may miss a mode much narrower than the others.
     lower, upper : arrays (d,)
         The box.
     periodic : sequence of d bools
+
+    Raises
+    ------
+    ValueError
+        If a distribution moves, or has no finite log-density in the box.
     """
-    places, scales = [], []
+    _check_still(distributions)
+    box = _Box(np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64), tuple(periodic))
+    found = []
     for distribution in distributions:
-        points = _places(distribution, lower, upper, periodic)
-        places.append(points)
-        scales.append(_local_scales(distribution, points, upper - lower))
-    all_places, all_scales = np.concatenate(places), np.concatenate(scales)
-    return [
-        _density(all_places[:, k], all_scales[:, k], float(upper[k] - lower[k]), periodic[k]) for k in range(len(lower))
-    ]
+        for part in getattr(distribution, "components", (distribution,)):
+            points = box.drawn(part)
+            points = box.probed(part) if len(points) == 0 else points
+            found.append((points, box.local_scales(part.score, points)))
+    between = []
+    for pair in itertools.combinations(distributions, 2):
+        between.append(box.between(*pair, found))
+    return box.densities([*found, *between])
 
 
-def _places(distribution: Target, lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:
-    """Points (m, d) in the box, distributed as the mass."""
-    try:
-        points = distribution.sample(DRAWS, rng=0)
-    except NotImplementedError:
-        return _probed(distribution, lower, upper, periodic)
-    inside = np.all((points > lower) & (points < upper), axis=-1)
-    return points[inside]
+def _check_still(distributions: Sequence[Target]) -> None:
+    for distribution in distributions:
+        if distribution.moving:
+            raise ValueError(
+                f"{distribution!r} moves, and has no scale of its own: give where it starts and where it ends, "
+                "Grid.covering(path.at(0), path.at(t), start, graded=True, ...)"
+            )
 
 
-def _probed(distribution: Target, lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:
-    """Cell centres drawn by mass from a grid of moderate size, which is graded by what it showed and probed again."""
-    from wfr_pde.grid import Grid
+class _Box:
+    """Where scales are looked for: the box [lower, upper] and which of its axes wrap."""
 
-    d = len(lower)
-    cells = int(PROBE_CELLS ** (1 / d))
-    boundary = ["periodic" if wraps else "no-flux" for wraps in periodic]
-    grading: Any = None
-    for _ in range(PROBE_ROUNDS):
-        grid = Grid(lower, upper, cells, boundary=boundary, grading=grading)
-        log_values = np.asarray(grid.evaluate(distribution.log_density))
-        log_values = np.where(np.isfinite(log_values), log_values, -np.inf)
-        mass = np.cumsum((np.exp(log_values - log_values.max()) * grid.cell_volume).ravel())
-        chosen = np.searchsorted(mass, (np.arange(DRAWS) + 0.5) / DRAWS * mass[-1])
-        index = np.unravel_index(chosen, grid.shape)
-        points = np.stack([axis.centres[i] for axis, i in zip(grid.axes, index, strict=True)], axis=-1)
-        scales = _local_scales(distribution, points, upper - lower)
-        grading = [_density(points[:, k], scales[:, k], float(upper[k] - lower[k]), periodic[k]) for k in range(d)]
-    return points
+    def __init__(self, lower: Array, upper: Array, periodic: tuple[bool, ...]) -> None:
+        self.lower, self.upper, self.periodic = lower, upper, periodic
+        self.lengths = upper - lower
+
+    def drawn(self, distribution: Target) -> Array:
+        """Draws (m, d) inside the box; none where the distribution has no sampler."""
+        try:
+            points = np.asarray(distribution.sample(DRAWS, rng=0), dtype=np.float64)
+        except (NotImplementedError, ValueError):
+            return np.empty((0, len(self.lower)))
+        return points[np.all((points > self.lower) & (points < self.upper), axis=-1)]
+
+    def probed(self, distribution: Target) -> Array:
+        """Cell centres drawn by mass from a grid of moderate size, graded by what it showed and probed again."""
+        densities: list[Density] | None = None
+        for _ in range(PROBE_ROUNDS):
+            grid = self._grid(densities, PROBE_CELLS)
+            mass = np.cumsum(np.exp(self._log_masses(distribution, grid)))
+            chosen = np.searchsorted(mass, (np.arange(DRAWS) + 0.5) / DRAWS * mass[-1])
+            points = _centres(grid, chosen)
+            densities = self.densities([(points, self.local_scales(distribution.score, points))])
+        return points
+
+    def between(self, first: Target, second: Target, ends: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+        """A place in each of the geometric means p^(1-s) q^s, s from 0 to 1, and the scales there."""
+        shares = (np.arange(DRAWS) + 0.5) / DRAWS
+
+        def score(points: Array) -> Array:
+            return (1 - shares)[:, None] * first.score(points) + shares[:, None] * second.score(points)
+
+        found = ends
+        for _ in range(ROUNDS_BETWEEN):
+            densities = self.densities(found)
+            grid = self._grid(densities, CELLS_BETWEEN)
+            logs = [self._log_masses(distribution, grid) for distribution in (first, second)]
+            chosen = np.empty(DRAWS, dtype=int)
+            for k, share in enumerate(shares):
+                exponent = (1 - share) * logs[0] + share * logs[1]
+                mass = np.cumsum(np.exp(exponent - exponent.max()))
+                chosen[k] = np.searchsorted(mass, (k + 0.5) * GOLDEN % 1 * mass[-1])
+            points = _centres(grid, chosen)
+            found = [*ends, (points, self.local_scales(score, points))]
+        return found[-1]
+
+    def _grid(self, densities: list[Density] | None, cells: int) -> Grid:
+        """A grid of about so many cells."""
+        from wfr_pde.grid import Grid
+
+        d = len(self.lower)
+        boundary = ["periodic" if wraps else "no-flux" for wraps in self.periodic]
+        return Grid(self.lower, self.upper, int(cells ** (1 / d)), boundary=boundary, grading=densities)
+
+    def _log_masses(self, distribution: Target, grid: Grid) -> Array:
+        """Logarithms of the mass in the cells, up to a constant, in one dimension; -inf where it is not finite."""
+        with np.errstate(all="ignore"):
+            log_masses = np.ravel(np.asarray(grid.evaluate(distribution.log_density) + grid.log_cell_volume))
+        finite = np.isfinite(log_masses)
+        if not finite.any():
+            raise ValueError(
+                f"{distribution!r} has no finite log-density in the box from {self.lower.tolist()} to "
+                f"{self.upper.tolist()}"
+            )
+        return np.where(finite, log_masses - log_masses[finite].max(), -np.inf)
+
+    def local_scales(self, score: Callable[[Array], Array], points: Array) -> Array:
+        """Length over which the log-density along every axis changes, at points (m, d); at most the box."""
+        scales = np.empty(points.shape)
+        slope = score(points)
+        for k, length in enumerate(self.lengths):
+            step = STEP * length / (1 + length * np.abs(np.nan_to_num(slope[:, k])))
+            above, below = points.copy(), points.copy()
+            above[:, k] += step
+            below[:, k] -= step
+            curvature = np.abs(score(above)[:, k] - score(below)[:, k]) / (above - below)[:, k]
+            steepness = curvature + (SLOPE * slope[:, k]) ** 2
+            steepness = np.where(np.isfinite(steepness), steepness, 0.0)
+            scales[:, k] = 1 / np.sqrt(steepness + length**-2)
+        return scales
+
+    def densities(self, found: Sequence[tuple[Array, Array]]) -> list[Density]:
+        """The density of points of every axis, from places and scales of several distributions."""
+        places, scales = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return [
+            _density(places[:, k], scales[:, k], float(length), wraps)
+            for k, (length, wraps) in enumerate(zip(self.lengths, self.periodic, strict=True))
+        ]
 
 
-def _local_scales(distribution: Target, points: Array, lengths: Array) -> Array:
-    """Length over which the log-density along every axis changes, at points (m, d); at most the box."""
-    scales = np.empty(points.shape)
-    slope = distribution.score(points)
-    for k, length in enumerate(lengths):
-        step = np.zeros(points.shape)
-        step[:, k] = STEP * length / (1 + length * np.abs(slope[:, k]))
-        above, below = (distribution.score(points + sign * step)[:, k] for sign in (1, -1))
-        curvature = np.abs(above - below) / (2 * step[:, k])
-        steepness = curvature + (SLOPE * slope[:, k]) ** 2
-        steepness = np.where(np.isfinite(steepness), steepness, 0.0)
-        scales[:, k] = 1 / np.sqrt(steepness + length**-2)
-    return scales
+def _centres(grid: Grid, cells: Array) -> Array:
+    """Centres (m, d) of cells by their numbers (m,)."""
+    index = np.unravel_index(np.minimum(cells, grid.size - 1), grid.shape)
+    return np.stack([axis.centres[i] for axis, i in zip(grid.axes, index, strict=True)], axis=-1)
 
 
-def _density(places: Array, scales: Array, length: float, periodic: bool) -> Callable[[Array], Array]:
+def _density(places: Array, scales: Array, length: float, periodic: bool) -> Density:
     """Mean of order 8 of 1 / sqrt(s² + (0.2 distance)²) over the places."""
 
     def density(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,7 @@ BETWEEN = 0.05  # nats that it may differ from what the cells around suggest, fo
 ASIDE = 0.381966  # cells: no simple fraction, which what repeats from cell to cell might share
 SHIFTS = range(-2, 4)  # the cells around, for interpolation of order 6 there
 NARROWEST_SD = 1.25  # in cells: a Gaussian of this width is sampled to e^(-2 pi^2 1.25^2) = 4e-14
+OF_ORDER_TWO = 0.01  # error of a mass that is let pass where edges are given, and the quadrature is of order 2
 UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than that
 
 
@@ -86,20 +88,18 @@ class Grid:
                 f"the box needs finite lower < upper on every axis, got {lower.tolist()} and {upper.tolist()}"
             )
         names = AXIS_NAMES[:d] if self.names is None else tuple(self.names)
-        fit = all(isinstance(name, str) and name.isidentifier() and name not in RESERVED_NAMES for name in names)
-        if len(names) != d or len(set(names)) != d or not fit:
+        if len(names) != d or len(set(names)) != d or not all(map(_is_axis_name, names)):
             raise ValueError(
                 f"names must be {d} different axis names of letters, digits and _, other than "
-                f"{', '.join(sorted(RESERVED_NAMES))}, got {names}"
+                f"{', '.join(sorted(RESERVED_NAMES))}, cell_... and ..._edge, got {names}"
             )
         if not 0 < self.max_cut <= 1:
             raise ValueError(f"max_cut is a share of the mass in (0, 1], got {self.max_cut}")
         shape, boundary = _per_axis_cells(self.shape, d), _per_axis_boundary(self.boundary, d)
+        gradings = _per_axis_grading(self.grading, d)
         axes = tuple(
-            _axis(*cells, kind == "periodic")
-            for *cells, kind in zip(
-                names, lower, upper, shape, _per_axis_grading(self.grading, d), boundary, strict=True
-            )
+            _axis(name, low, high, n, grading, kind == "periodic")
+            for name, low, high, n, grading, kind in zip(names, lower, upper, shape, gradings, boundary, strict=True)
         )
         fields = {
             "lower": tuple(lower.tolist()),
@@ -145,8 +145,8 @@ class Grid:
         tail : float
             Mass that each distribution may have outside the box.
         graded : bool
-            Whether the cells are graded by the local scales of the distributions along every axis: worth it where
-            those differ tenfold and more.
+            Whether the cells are graded by the local scales of the distributions along every axis, see `graded`:
+            worth it where those differ tenfold and more.
         **options
             Passed to `Grid`: boundary, backend, names, max_cut.
 
@@ -165,12 +165,28 @@ class Grid:
         boxes = [distribution.box(tail) for distribution in distributions]
         lower = np.min([box[0] for box in boxes], axis=0)
         upper = np.max([box[1] for box in boxes], axis=0)
-        if not graded:
-            return cls(lower, upper, shape, **options)
+        grid = cls(lower, upper, shape, **options)
+        return grid.graded(*distributions) if graded else grid
+
+    def graded(self, *distributions: Target) -> Grid:
+        """The same box and number of cells, graded by the local scales of some distributions along every axis.
+
+        Parameters
+        ----------
+        *distributions : Target
+            Usually the target and the start; what a flow from one to the other passes through is resolved too, as
+            far as the geometric means of the two show it.
+
+        Raises
+        ------
+        ValueError
+            If a distribution moves, or the cells are too few to be graded.
+        """
         from wfr_pde.grading import densities_of_points
 
-        periodic = [kind == "periodic" for kind in _per_axis_boundary(options.get("boundary", "no-flux"), len(lower))]
-        return cls(lower, upper, shape, grading=densities_of_points(distributions, lower, upper, periodic), **options)
+        periodic = [axis.periodic for axis in self.axes]
+        densities = densities_of_points(distributions, np.asarray(self.lower), np.asarray(self.upper), periodic)
+        return dataclasses.replace(self, grading=densities)
 
     @property
     def ndim(self) -> int:
@@ -200,9 +216,10 @@ class Grid:
         ValueError
             If the edges of an axis are not finite and increasing.
         """
-        names = options.get("names") or AXIS_NAMES
-        axes = [Axis.from_edges(str(name), cells) for name, cells in zip(names, edges, strict=False)]
-        return cls._of_axes(axes, **options)
+        if not edges:
+            raise ValueError("Grid.from_edges needs the edges of the cells, an array per axis")
+        names = [*(options.get("names") or AXIS_NAMES), *(f"number {k}" for k in range(len(edges)))]
+        return cls._of_axes([Axis.from_edges(str(names[k]), cells) for k, cells in enumerate(edges)], **options)
 
     @classmethod
     def _of_axes(cls, axes: Sequence[Axis], **options: Any) -> Grid:
@@ -409,7 +426,7 @@ class Grid:
             raise ValueError(f"{what} {distribution!r} has a mass of e^{float(log_mass)} in the box")
         log_values -= log_mass
         if checked:
-            self._check_resolved(log_values, distribution, what)
+            self.check_resolved(log_values, f"{what} {distribution!r}")
             self._check_between_cells(log_values, float(log_mass), distribution, what)
             self._check_cut(log_values, float(log_mass), distribution, what)
         return log_values
@@ -450,7 +467,10 @@ class Grid:
             if abs(cut) <= self.max_cut:
                 return
             box = self._box_of(distribution)
-            if cut < 0 or (box is not None and self._contains(box)):
+            covered = box is not None and self._contains(box)
+            if covered and abs(cut) <= OF_ORDER_TWO and not all(axis.smooth for axis in self.axes):
+                return
+            if cut < 0 or covered:
                 raise ValueError(
                     f"the cells are too wide for {what} {distribution!r}: the midpoint rule gives a mass of 1 "
                     f"{'-' if cut > 0 else '+'} {abs(cut):.2g} on a grid of {self.shape}; use more cells"
@@ -516,7 +536,7 @@ class Grid:
     def _check_between_cells(self, log_values: Any, log_mass: float, distribution: Target, what: str) -> None:
         """Refuse what varies between the cell centres, by the log-density somewhat aside of where the mass is."""
         host = self.backend.asnumpy(log_values)
-        mass = np.cumsum(np.exp(host).ravel())
+        mass = np.cumsum(np.exp(host + self.backend.asnumpy(self.log_widths(range(self.ndim)))).ravel())
         quantiles = (np.arange(PROBES) + 0.5) / PROBES * mass[-1]
         cells = np.unravel_index(np.minimum(np.searchsorted(mass, quantiles), self.size - 1), self.shape)
         centres = np.stack([axis.centres[i] for axis, i in zip(self.axes, cells, strict=True)], axis=-1)
@@ -548,11 +568,23 @@ class Grid:
         except ValueError:
             return None
 
-    def _check_resolved(self, log_values: Any, distribution: Target, what: str) -> None:
+    def check_resolved(self, log_values: Any, what: str) -> None:
         """Refuse features narrower than the cells resolve, by the curvature of the log-density from cell to cell.
 
         A Gaussian of standard deviation sd has the second difference -(dx/sd)^2 along an axis (sd the
         conditional one, which is what a product grid has to resolve).
+
+        Parameters
+        ----------
+        log_values : array of shape `shape`
+            Of a density of mass one.
+        what : str
+            What it is, for messages.
+
+        Raises
+        ------
+        ValueError
+            If more than 1 % of the mass is in features of a standard deviation below 1.25 cells.
         """
         xp = self.backend.xp
         volume = self.cell_volume
@@ -570,7 +602,7 @@ class Grid:
             ends = tuple(slice(None, None, axis.n - 1) if i == k else slice(None) for i in range(self.ndim))
             if axis.periodic and float(self.sum(narrow_mass[ends])) > 0.5 * unresolved:
                 raise ValueError(
-                    f"{what} {distribution!r} is not periodic along {axis.name}: its log-density jumps where the "
+                    f"{what} is not periodic along {axis.name}: its log-density jumps where the "
                     f"axis wraps, from {axis.edges[0]:.4g} to {axis.edges[-1]:.4g}; shift the box so that its mass "
                     'is inside, or use boundary="no-flux"'
                 )
@@ -579,10 +611,11 @@ class Grid:
             along = self.backend.asnumpy(xp.sum(narrow_mass, axis=tuple(i for i in range(self.ndim) if i != k)))
             widths = axis.widths if axis.periodic else axis.widths[1:-1]
             width = float(np.sum(along * widths)) / unresolved
-            sd, needed = width / cells, math.ceil(axis.n * cells * NARROWEST_SD)
+            spread = math.sqrt(max(0.0, float(np.sum(along * (widths - width) ** 2)) / unresolved))
+            sd, needed = width / cells, math.ceil(axis.n * cells * NARROWEST_SD * (1 + 2 * spread / width))
             remedy = "or a smaller box" if axis.is_uniform else "or a grading with more of them there"
             raise ValueError(
-                f"the cells are too wide for {what} {distribution!r}: along {axis.name}, {unresolved:.2g} of its "
+                f"the cells are too wide for {what}: along {axis.name}, {unresolved:.2g} of its "
                 f"mass is in features of standard deviation about {sd:.3g}, but the cells are {width:.3g} wide "
                 f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, {remedy}"
             )
@@ -622,11 +655,26 @@ def _rounded(box: tuple[np.ndarray, np.ndarray]) -> tuple[list[float], list[floa
     return lower, upper
 
 
+def _is_axis_name(name: Any) -> bool:
+    """Whether a Dataset can have an axis of that name."""
+    fit = isinstance(name, str) and name.isidentifier() and name not in RESERVED_NAMES
+    return fit and not name.startswith("cell_") and not name.endswith("_edge")
+
+
 def _axis(name: str, lower: float, upper: float, n: int, grading: Any, periodic: bool) -> Axis:
     """The cells of one axis."""
     if grading is None:
         return Axis.uniform(name, lower, upper, n, periodic)
     if isinstance(grading, Axis):
+        cells, wanted = (grading.n, grading.edges[0], grading.edges[-1]), (n, lower, upper)
+        if cells != wanted:
+            raise ValueError(
+                f"the grading of axis {name} is of "
+                + "{} cells from {:.6g} to {:.6g}, but the grid asks for {} cells from {:.6g} to {:.6g}".format(
+                    *cells, *wanted
+                )
+                + ": give the density of points again"
+            )
         return grading.renamed(name, periodic)
     return Axis.graded(name, lower, upper, n, grading, periodic)
 
@@ -634,13 +682,15 @@ def _axis(name: str, lower: float, upper: float, n: int, grading: Any, periodic:
 def _per_axis_grading(grading: Any, d: int) -> tuple[Any, ...]:
     """Grading per axis: None, a density of points, or the cells themselves."""
     single = grading is None or callable(grading) or isinstance(grading, Axis)
+    if not single and not isinstance(grading, Iterable):
+        grading = [grading]
     per_axis = (grading,) if single and d == 1 else (None,) * d if grading is None else grading
     if single and grading is not None and d > 1:
         raise ValueError(f"grading must be {d} functions or None, one per axis, got {grading!r}")
     for entry in per_axis:
         if not (entry is None or callable(entry) or isinstance(entry, Axis)):
             raise ValueError(
-                f"grading takes a function of the coordinate (the density of points) or None per axis, got {entry!r}; "
+                f"grading takes a function of the coordinate (the density of points) or None per axis, got {entry}; "
                 "for given edges use Grid.from_edges"
             )
     if len(per_axis) != d:

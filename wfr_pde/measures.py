@@ -148,7 +148,7 @@ class Density:
 
     def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
         """E_mu f for a function of points (..., d) -> (...) or (..., k): a number or an array (k,)."""
-        values = self.grid.backend.asnumpy(self.values) * self.grid.cell_volume
+        mass = self.grid.backend.asnumpy(self.values * self.grid.cell_volume)
         total: Any = 0.0
         for slab in self.grid.slabs():
             points = self.grid.points(slab)
@@ -158,7 +158,7 @@ class Density:
                     f"the function must return one value per point, shape (...) or (..., k) for points (..., d): for "
                     f"points of shape {points.shape} it returned shape {f.shape}"
                 )
-            total = total + np.tensordot(values[slab], f, axes=self.ndim)
+            total = total + np.tensordot(mass[slab], f, axes=self.ndim)
         return np.asarray(total)[()]
 
     def marginal(self, axes: int | str | tuple[int | str, ...]) -> Density:
@@ -171,7 +171,7 @@ class Density:
         """
         wanted = (axes,) if isinstance(axes, str) or np.ndim(axes) == 0 else tuple(axes)  # type: ignore[arg-type]
         names = self.grid.names
-        keep = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
+        keep: list[Any] = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
         if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
             raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
         grid = self.grid.along(keep)

@@ -68,6 +68,7 @@ STYLE: dict[str, Any] = {
     "ytick.major.width": 0.6,
 }
 
+LONGEST_BOX = 10  # widths: a longer one is not drawn to scale
 CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)  # contours enclose these shares of the mass
 SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "mu": "μ", "pi": "π"}
 
@@ -104,15 +105,10 @@ def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figu
     with style():
         ax = _axes(ax)
         density = np.exp(log_density.transpose(space, time))
-        image = ax.pcolormesh(
-            log_density[time],
-            log_density[space],
-            density,
-            cmap=_colours(BLUE),
-            vmin=0,
-            shading="nearest",
-            rasterized=True,
-        )
+        stored = ds.get(f"cell_edge_{space}") if isinstance(ds, xr.Dataset) else None
+        edges = _edges(log_density[space].values) if stored is None else stored.values
+        times = _edges(log_density[time].values)
+        image = ax.pcolormesh(times, edges, density, cmap=_colours(BLUE), vmin=0, shading="flat", rasterized=True)
         ax.grid(False)
         ax.set(xlabel=label(log_density[time]), ylabel=label(log_density[space]))
         ax.figure.colorbar(image, ax=ax, label="density", pad=0.02)
@@ -198,7 +194,9 @@ def density_contours(
             levels = _levels(log_target.transpose(*names), (0.99, 0.9, 0.5))
             ax.contour(x, y, goal.T, levels, colors="black", linewidths=0.6, linestyles="solid")
         ax.grid(False)
-        ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect="equal")
+        longest, shortest = max(np.ptp(x), np.ptp(y)), min(np.ptp(x), np.ptp(y))
+        aspect = "equal" if longest < LONGEST_BOX * shortest else "auto"
+        ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect=aspect)
     return _figure(ax)
 
 
@@ -320,6 +318,9 @@ def _figure(ax: Axes) -> Figure:
 def _log_density(ds: xr.Dataset | xr.DataArray, ndim: int) -> xr.DataArray:
     """The log-density of a Dataset, if it has `ndim` space dimensions."""
     log_density = ds["log_density"] if isinstance(ds, xr.Dataset) else ds
+    if isinstance(ds, xr.Dataset):
+        widths = {f"cell_width_{dim}": ds.get(f"cell_width_{dim}") for dim in log_density.dims}
+        log_density = log_density.assign_coords({name: width for name, width in widths.items() if width is not None})
     space = [dim for dim in log_density.dims if dim not in ("t", "t_kept")]
     if len(space) != ndim or (ndim == 1 and log_density.ndim != 2):
         raise ValueError(
@@ -339,10 +340,20 @@ def _log_target(frame: xr.DataArray, target: Target) -> xr.DataArray:
 
 
 def _cell_volumes(frame: xr.DataArray) -> np.ndarray:
+    """Volumes of the cells: those stored, or from the distances of their centres."""
     volumes = np.ones(())
     for name in frame.dims:
-        volumes = volumes[..., None] * np.gradient(frame[name].values)
+        stored = frame.coords.get(f"cell_width_{name}")
+        volumes = volumes[..., None] * (np.gradient(frame[name].values) if stored is None else stored.values)
     return volumes
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Edges half way between centres, and as far outside the first and last."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middles = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate([[2 * centres[0] - middles[0]], middles, [2 * centres[-1] - middles[-1]]])
 
 
 def _relative(log_density: xr.DataArray) -> np.ndarray:

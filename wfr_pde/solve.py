@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Record = Callable[[Any, Energy], Any]
 MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
 WORKING_ARRAYS = 10  # arrays of the state's size that a run may hold besides frames and prepared steps
+VOLUMES = 5  # more of them on graded cells: volumes, their logarithms, and the check that the cells resolve the state
 MAX_SUBSTEPS = 1e12
 SECONDS_PER_SEGMENT = 10.0
 BYTES_PER_SEGMENT = 2**27
@@ -146,7 +148,8 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, writte
     A run that is written to a directory puts its frames together from pieces, which takes them twice.
     """
     frames = 2 * n_kept if written else n_kept
-    return start.nbytes * (frames + WORKING_ARRAYS) + flow.memory(start)
+    graded = isinstance(start, Density) and not start.grid.is_uniform
+    return start.nbytes * (frames + WORKING_ARRAYS + VOLUMES * graded) + flow.memory(start)
 
 
 @dataclass
@@ -179,6 +182,17 @@ class Run:
         self.sizes = _merged(lengths / self.n_substeps)
         self.steps_before = [0, *np.cumsum(self.n_substeps).tolist()]
 
+    @cached_property
+    def watches_cells(self) -> bool:
+        """Whether the state may come to a place where the cells are too wide for it: on a graded grid."""
+        if not isinstance(self.start, Density) or self.start.grid.is_uniform:
+            return False
+        try:
+            self.start.grid.check_resolved(self.start.log_values, "the start")
+        except ValueError:
+            return False  # it is rough already
+        return True
+
     @property
     def n_steps(self) -> int:
         """Steps of the whole run."""
@@ -194,6 +208,7 @@ class Run:
         what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
         digest.update("\n".join(map(repr, what)).encode())
         arrays = [self.times, *(array for _, array in self.start.variables().values())]
+        arrays += [array for name, (_, array) in self.start.coordinates().items() if name.startswith("cell_")]
         span, golden = self.times[-1] - self.times[0], 0.6180339887498949
         probes = [self.times[0] + span * share for share in (0.0, 1.0, *(k * golden % 1 for k in range(1, 17)))]
         energies = [self.energy, *(record for record in self.records.values() if isinstance(record, Energy))]
@@ -517,7 +532,7 @@ def _check_limits(run: Run) -> None:
             cells = tuple(math.ceil(n * factor) for n in run.start.grid.shape)
             widest = max(axis.dx for axis in run.start.grid.axes)
             remedy = f"a finer grid (about {factor:.3g} times the cells per axis, shape={cells})"
-            where = f" on cells of {widest:.4g}"
+            where = f" on cells of {'' if run.start.grid.is_uniform else 'up to '}{widest:.4g}"
         else:
             remedy, where = "another flow", ""
         lengths = np.diff(run.times)
@@ -553,7 +568,7 @@ def _advance(run: Run, state: Any, frame: int, steps: dict[float, Any], bar: Any
 
 
 def _check(run: Run, state: Any, frame: int) -> None:
-    """Finiteness and, where the flow promises it, mass."""
+    """Finiteness; mass where the flow promises it; on a graded grid, that the cells resolve the state."""
     t = float(run.times[frame])
     if not state.is_finite():
         raise NumericalError(
@@ -567,6 +582,11 @@ def _check(run: Run, state: Any, frame: int) -> None:
                 f"the mass is {state.mass:.15g} at t={t:.6g}, off by more than {tolerance:.2g}: "
                 f"{run.flow!r} promises to keep it"
             )
+    if frame > 0 and run.watches_cells:
+        try:
+            state.grid.check_resolved(state.log_values, f"the state at t={t:.6g}")
+        except ValueError as error:
+            raise NumericalError(f"{error}: both ends are resolved, but not what is between them") from None
 
 
 class _NoBar:

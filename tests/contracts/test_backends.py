@@ -95,3 +95,24 @@ def test_graded_grids_and_extrapolation_in_dx_agree_with_numpy(flow, graded):
     assert np.abs(a.log_density.values - b.log_density.values).max() < 1e-11
     assert a.kl.values == pytest.approx(b.kl.values, rel=1e-11)
     assert np.allclose(a["mean"].values, b["mean"].values, atol=1e-13)
+
+
+def test_graded_cells_agree_with_numpy():
+    ends = wfr.Gaussian([0, 0], [1.0, 0.3]), wfr.Gaussian([-1, 0.5], 0.02)
+    options = dict(lower=[-8, -5], upper=[8, 5], shape=(110, 100))
+    rho = lambda x: 1 / np.sqrt(0.02 + (0.2 * (x + 1)) ** 2)
+    found = []
+    for backend in ("numpy", STRICT):
+        grid = wfr.Grid(**options, grading=(rho, None), backend=backend)
+        start = grid.density(ends[1])
+        flow = wfr.Extrapolated(wfr.Strang(R, S), 4)
+        dt = flow.limits(wfr.KL(ends[0]), start)[0]
+        ds = wfr.solve(ends[0], flow, start, [0, dt], dt, record=[wfr.KL(ends[0]), wfr.diagnostics.fisher_information])
+        state = wfr.Density.from_dataset(ds, backend=backend)
+        numbers = [dt, *ds.kl.values, *ds.fisher_information.values, *state.mean(), *state.covariance().ravel()]
+        numbers += [state.expectation(lambda p: np.cos(p[..., 0])), state.marginal("x").covariance()[0, 0]]
+        numbers += [wfr.exact.fisher_rao_kl(*ends, 0.3, 1.0, grid), *state.sample(3, rng=0).ravel()]
+        found.append(numbers)
+        if backend is STRICT:
+            assert grid.cell_volume.device == DEVICE
+    assert found[0] == pytest.approx(found[1], rel=1e-10)

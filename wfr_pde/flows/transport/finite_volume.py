@@ -128,30 +128,36 @@ class _Sweep:
     def __call__(self, log_ratio: Array) -> Array:
         """The logarithms after the time of the sweep."""
         shape = np.moveaxis(log_ratio, self.axis, 0).shape
-        columns, time = self._columns(log_ratio), self.time
-        limit = self.sweeps.RANGE
-        while time > 0 and np.ptp(columns, axis=0).max() > limit:
-            # mass comes to the far tails within a short time; what is left then fits
-            rate = self.sweeps.SHARE * 2 * self.fastest
-            part = min(time, self.sweeps.PIECE_SERIES / rate)
-            columns = self._by_pieces(columns, part)
-            time = 0.0 if part == time else time - part
-        if time > 0:
-            top = columns.max(axis=0)
-            columns = columns - top
-            columns += self.sweeps.TOP
-            np.exp(columns, out=columns)
-            self._advance(columns, time)
-            np.log(columns, out=columns)
-            columns += top - self.sweeps.TOP
-        return np.ascontiguousarray(np.moveaxis(columns.reshape(shape), 0, self.axis))
+        columns = self._columns(log_ratio)
+        wide = np.ptp(columns, axis=0) > self.sweeps.RANGE
+        if wide.any() and not wide.all():
+            result = np.empty_like(columns)
+            for chosen, is_wide in ((wide, True), (~wide, False)):
+                part, down, up = (np.ascontiguousarray(array[:, chosen]) for array in (columns, self.down, self.up))
+                result[:, chosen] = self._moved(part, down, up, is_wide)
+        else:
+            result = self._moved(columns, self.down, self.up, bool(wide.all()))
+        return np.ascontiguousarray(np.moveaxis(result.reshape(shape), 0, self.axis))
 
-    def _advance(self, ratio: Array, time: float) -> None:
-        """The compiled sweeps over the columns of `ratio`, in place; blocks are the same for any number of threads."""
-        sweeps, lines = self.sweeps, ratio.shape[1]
+    def _moved(self, columns: Array, down: Array, up: Array, wide: bool) -> Array:
+        """Some of the lines after the time; `wide` ones span more than one exponent range."""
+        if wide:
+            values = columns.copy()
+            self._advance(values, down, up, True)
+            return values
+        shift = columns.max(axis=0) - self.sweeps.TOP
+        values = np.exp(columns - shift)
+        self._advance(values, down, up, False)
+        np.log(values, out=values)
+        values += shift
+        return values
+
+    def _advance(self, values: Array, down: Array, up: Array, wide: bool) -> None:
+        """The compiled sweeps over the columns, in place; blocks are the same for any number of threads."""
+        sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
-        arguments = ratio, self.down, self.up, self.periodic, time, self.tolerance, self.poles
-        workers = min(os.cpu_count() or 1, -(-lines // block)) if ratio.size >= CELLS_FOR_THREADS else 1
+        arguments = values, down, up, wide, self.periodic, self.time, self.tolerance, self.poles
+        workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
         if workers == 1:
             sweeps.advance(*arguments, 0, lines, block)
             return
@@ -163,23 +169,3 @@ class _Sweep:
             ]
             for job in jobs:
                 job.result()
-
-    def _by_pieces(self, columns: Array, time: float) -> Array:
-        """Lines of any range: the flow is linear, so that pieces of a few hundred nats can be moved one by one.
-
-        A piece holds the cells between two levels, scaled by its own factor, and zeros; its tail reaches below the
-        next level before it underflows.
-        """
-        sweeps = self.sweeps
-        result = np.full(columns.shape, -np.inf)
-        level = columns.max(axis=0)
-        bottom = columns.min()
-        while level.max() > bottom - sweeps.PIECE or np.isinf(result).any():
-            inside = (columns <= level) & (columns > level - sweeps.PIECE)
-            piece = np.where(inside, np.exp(np.where(inside, columns - level, 0.0) + sweeps.TOP), 0.0)
-            self._advance(piece, time)
-            there = piece > sweeps.SMALLEST
-            moved = np.where(there, np.log(np.where(there, piece, 1.0)), -np.inf) + (level - sweeps.TOP)
-            result = np.logaddexp(result, moved)
-            level = level - sweeps.PIECE
-        return result

@@ -35,8 +35,9 @@ GROWTH, CUT = 4.0, 0.2  # of h from step to step, at most
 SAFETY = 0.8
 CELLS_PER_BLOCK = 768  # five arrays of them fit into the first cache
 
-TOP, RANGE = 450.0, 1050.0  # f is scaled to at most e^TOP; lines that span more than RANGE nats are taken apart
-PIECE, PIECE_SERIES, SMALLEST = 580.0, 64.0, 1e-300
+TOP, RANGE = 450.0, 1050.0  # f is scaled to at most e^TOP; lines that span more than RANGE nats get a scale per cell
+STEEPEST = 2.0  # log of a jump rate over the largest, times what the scale of the other cell is larger by, at most
+WIDE_SERIES = 40.0  # x of one series there: terms grow to e^(40 e^2) = e^296 at most
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
@@ -87,8 +88,38 @@ def _next_term(
 
 
 @jit
+def _next_scaled_term(
+    here: Array,
+    below: Array,
+    above: Array,
+    new: Array,
+    f: Array,
+    exits: Array,
+    down: Array,
+    up: Array,
+    scale: float,
+    scaled_jump: float,
+) -> None:
+    """The same where every cell has a scale of its own: down and up are times that of the neighbour over the cell's."""
+    for q in range(len(f)):
+        value = (scale - scaled_jump * exits[q]) * here[q] + scaled_jump * (down[q] * below[q] + up[q] * above[q])
+        new[q] = value
+        f[q] += value
+
+
+@jit
 def _series(
-    f: Array, term: Array, spare: Array, down: Array, up: Array, lines: int, periodic: bool, x: float, rate: float
+    f: Array,
+    term: Array,
+    spare: Array,
+    exits: Array,
+    down: Array,
+    up: Array,
+    wide: bool,
+    lines: int,
+    periodic: bool,
+    x: float,
+    rate: float,
 ) -> None:
     """f ← e^(x/rate L) f by uniformisation; flat arrays of n rows of `lines`, term and spare with a row around."""
     size = len(f)
@@ -108,17 +139,12 @@ def _series(
                     term[size + lines + q] = term[lines + q]
             scale = x / k
             scaled_jump = scale * per_jump
-            _next_term(
-                term[lines : lines + size],
-                term[:size],
-                term[2 * lines :],
-                spare[lines : lines + size],
-                f,
-                down,
-                up,
-                scale,
-                scaled_jump,
-            )
+            here, below, above = term[lines : lines + size], term[:size], term[2 * lines :]
+            new = spare[lines : lines + size]
+            if wide:
+                _next_scaled_term(here, below, above, new, f, exits, down, up, scale, scaled_jump)
+            else:
+                _next_term(here, below, above, new, f, down, up, scale, scaled_jump)
             term, spare = spare, term
         if k > x:
             worst = 0.0
@@ -132,25 +158,39 @@ def _series(
 
 @jit
 def _solve(
-    rhs: Array, down: Array, up: Array, lines: int, periodic: bool, h: float, poles: Array, y: Array, g: Array, s: Array
+    rhs: Array,
+    rates: tuple[Array, Array],
+    scaled: tuple[Array, Array],
+    lines: int,
+    periodic: bool,
+    h: float,
+    poles: Array,
+    y: Array,
+    g: Array,
+    s: Array,
 ) -> None:
     """y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
 
     With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
     On a ring the last cell is solved for in the end: y += z y_last with z the response of the others to it.
-    y, g (n, lines, 2, PAIRS), on a ring (n, lines, 6, PAIRS): real and imaginary parts of y, z, and k = 1 - z.
+    y, g (n, lines, 2, PAIRS), on a ring (n, lines, 6, PAIRS) and (n, lines, 4, PAIRS): real and imaginary parts of y,
+    z, and k = 1 - z. Scales of the cells do not change the elimination, only what is carried from cell to cell.
     """
     n = len(rhs) // lines
+    down, up = rates
+    scaled_down, scaled_up = scaled
     chain = n - 1 if periodic else n
     for i in range(chain):
         first, last = i == 0, i == chain - 1
         for m in range(lines):
-            hd, hu, r = h * down[i * lines + m], h * up[i * lines + m], rhs[i * lines + m]
-            link = 0.0  # rate of jumps from this cell straight to the last cell of a ring
+            q = i * lines + m
+            hd, hu, r = h * down[q], h * up[q], rhs[q]
+            link, scaled_link = 0.0, 0.0  # rate of jumps from this cell straight to the last cell of a ring
+            from_below, from_above = h * scaled_down[q], h * scaled_up[q]
             if periodic and first:
-                link, hd = hd, 0.0
+                link, scaled_link, hd, from_below = hd, from_below, 0.0, 0.0
             if periodic and last:
-                link, hu = link + hu, 0.0
+                link, scaled_link, hu, from_above = link + hu, scaled_link + from_above, 0.0, 0.0
             below = max(i - 1, 0)
             for j in range(PAIRS):
                 nr = poles[0, j] + link + hd * s[m, 0, j]
@@ -160,14 +200,16 @@ def _solve(
                 br, bi = br * inverse, -bi * inverse
                 s[m, 0, j] = nr * br - ni * bi
                 s[m, 1, j] = nr * bi + ni * br
-                ar = r + hd * y[below, m, 0, j]
-                ai = hd * y[below, m, 1, j]
+                ar = r + from_below * y[below, m, 0, j]
+                ai = from_below * y[below, m, 1, j]
                 y[i, m, 0, j] = ar * br - ai * bi
                 y[i, m, 1, j] = ar * bi + ai * br
-                g[i, m, 0, j] = hu * br
-                g[i, m, 1, j] = hu * bi
+                g[i, m, 0, j] = from_above * br
+                g[i, m, 1, j] = from_above * bi
                 if periodic:
-                    ar, ai = link + hd * y[below, m, 2, j], hd * y[below, m, 3, j]
+                    g[i, m, 2, j] = hu * br
+                    g[i, m, 3, j] = hu * bi
+                    ar, ai = scaled_link + from_below * y[below, m, 2, j], from_below * y[below, m, 3, j]
                     y[i, m, 2, j] = ar * br - ai * bi
                     y[i, m, 3, j] = ar * bi + ai * br
                     ar, ai = poles[0, j] + hd * y[below, m, 4, j], poles[1, j] + hd * y[below, m, 5, j]
@@ -177,27 +219,38 @@ def _solve(
     for i in range(chain - 2, -1, -1):
         for m in range(lines):
             for c in range(columns):
+                own = 2 if c == 2 else 0  # k is not scaled
                 for j in range(PAIRS):
-                    gr, gi = g[i, m, 0, j], g[i, m, 1, j]
+                    gr, gi = g[i, m, own, j], g[i, m, own + 1, j]
                     yr, yi = y[i + 1, m, 2 * c, j], y[i + 1, m, 2 * c + 1, j]
                     y[i, m, 2 * c, j] += gr * yr - gi * yi
                     y[i, m, 2 * c + 1, j] += gr * yi + gi * yr
     if periodic:
-        _close_ring(rhs, down, up, lines, h, poles, y)
+        _close_ring(rhs, rates, scaled, lines, h, poles, y)
 
 
 @jit
-def _close_ring(rhs: Array, down: Array, up: Array, lines: int, h: float, poles: Array, y: Array) -> None:
+def _close_ring(
+    rhs: Array,
+    rates: tuple[Array, Array],
+    scaled: tuple[Array, Array],
+    lines: int,
+    h: float,
+    poles: Array,
+    y: Array,
+) -> None:
     """The last cell of a ring, and its part in the others."""
     n = len(rhs) // lines
     end = n - 1
     for m in range(lines):
-        hd, hu, r = h * down[end * lines + m], h * up[end * lines + m], rhs[end * lines + m]
+        q = end * lines + m
+        hd, hu, r = h * rates[0][q], h * rates[1][q], rhs[q]
+        sd, su = h * scaled[0][q], h * scaled[1][q]
         for j in range(PAIRS):
             br = poles[0, j] + hd * y[end - 1, m, 4, j] + hu * y[0, m, 4, j]
             bi = poles[1, j] + hd * y[end - 1, m, 5, j] + hu * y[0, m, 5, j]
-            ar = r + hd * y[end - 1, m, 0, j] + hu * y[0, m, 0, j]
-            ai = hd * y[end - 1, m, 1, j] + hu * y[0, m, 1, j]
+            ar = r + sd * y[end - 1, m, 0, j] + su * y[0, m, 0, j]
+            ai = sd * y[end - 1, m, 1, j] + su * y[0, m, 1, j]
             inverse = 1.0 / (br * br + bi * bi)
             y[end, m, 0, j] = (ar * br + ai * bi) * inverse
             y[end, m, 1, j] = (ai * br - ar * bi) * inverse
@@ -215,8 +268,9 @@ def _rational(
     f: Array,
     out: Array,
     rhs: Array,
-    down: Array,
-    up: Array,
+    rates: tuple[Array, Array],
+    scaled: tuple[Array, Array],
+    wide: bool,
     lines: int,
     periodic: bool,
     h: float,
@@ -227,13 +281,18 @@ def _rational(
 ) -> None:
     """out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
     n = len(f) // lines
+    down, up = scaled
     for i in range(n):
         below, above = (i - 1) % n, (i + 1) % n  # beyond walls the rates are zero
         for m in range(lines):
             q = i * lines + m
-            jumps = down[q] * (f[below * lines + m] - f[q]) + up[q] * (f[above * lines + m] - f[q])
-            rhs[q] = h * jumps
-    _solve(rhs, down, up, lines, periodic, h, poles, y, g, s)
+            f_below, f_above = f[below * lines + m], f[above * lines + m]
+            if wide:
+                rhs[q] = h * (down[q] * f_below + up[q] * f_above - (rates[0][q] + rates[1][q]) * f[q])
+            else:
+                rhs[q] = h * (down[q] * (f_below - f[q]) + up[q] * (f_above - f[q]))
+    s[:] = 0.0
+    _solve(rhs, rates, scaled, lines, periodic, h, poles, y, g, s)
     for i in range(n):
         for m in range(lines):
             change = 0.0
@@ -251,32 +310,82 @@ def _largest_exit_rate(down: Array, up: Array) -> float:
 
 
 @jit
+def _scales(
+    log_f: Array, rates: tuple[Array, Array], scaled: tuple[Array, Array], lines: int, periodic: bool, fastest: float
+) -> Array:
+    """Logarithms of a scale per cell, at least that of f, and such that no scaled rate exceeds `fastest` e^STEEPEST.
+
+    A cell that many nats below its neighbour, more than the jump to it is rare, takes its scale from there: that is
+    where its f will come from.
+    """
+    n = len(log_f) // lines
+    scale = log_f.copy()
+    turns = 2 if periodic else 1
+    for m in range(lines):
+        for k in range(turns * n):
+            i, other = k % n, (k - 1) % n
+            q = i * lines + m
+            if (periodic or i > 0) and rates[0][q] > 0.0:
+                least = scale[other * lines + m] - STEEPEST + np.log(rates[0][q] / fastest)
+                scale[q] = max(scale[q], least)
+        for k in range(turns * n - 1, -1, -1):
+            i, other = k % n, (k + 1) % n
+            q = i * lines + m
+            if (periodic or i < n - 1) and rates[1][q] > 0.0:
+                least = scale[other * lines + m] - STEEPEST + np.log(rates[1][q] / fastest)
+                scale[q] = max(scale[q], least)
+    for i in range(n):
+        for m in range(lines):
+            q = i * lines + m
+            for side in range(2):
+                other = (i - 1 + 2 * side) % n
+                rate = rates[side][q]
+                higher = scale[other * lines + m] - scale[q]
+                scaled[side][q] = np.exp(np.log(rate) + higher) if rate > 0.0 else 0.0
+    return scale
+
+
+@jit
 def _advance_block(
-    f: Array, down: Array, up: Array, lines: int, periodic: bool, time: float, tolerance: float, poles: Array
+    f: Array,
+    down: Array,
+    up: Array,
+    wide: bool,
+    lines: int,
+    periodic: bool,
+    time: float,
+    tolerance: float,
+    poles: Array,
 ) -> None:
-    """f ← e^(time L) f in place, for flat arrays of n rows of `lines`."""
+    """f ← e^(time L) f in place, for flat arrays of n rows of `lines`; if `wide`, f stands for its logarithm."""
     size = len(f)
     n = size // lines
     rate = SHARE * _largest_exit_rate(down, up)
+    series = WIDE_SERIES if wide else SERIES
     term, spare = np.empty(size + 2 * lines), np.empty(size + 2 * lines)
-    columns = 6 if periodic else 2
-    y, g, s = np.zeros((n, lines, columns, PAIRS)), np.empty((n, lines, 2, PAIRS)), np.zeros((lines, 2, PAIRS))
+    y = np.zeros((n, lines, 6 if periodic else 2, PAIRS))
+    g, s = np.empty((n, lines, 4 if periodic else 2, PAIRS)), np.zeros((lines, 2, PAIRS))
     whole, half, rhs = np.empty(size), np.empty(size), np.empty(size)
+    rates, scaled = (down, up), (down, up)
+    log_f, scale, exits = f, f, f
+    if wide:
+        log_f, scaled, exits = f.copy(), (np.empty(size), np.empty(size)), down + up
     done, h = 0.0, 0.0
     while done < time:
+        if wide:
+            scale = _scales(log_f, rates, scaled, lines, periodic, rate)
+            for q in range(size):
+                f[q] = np.exp(log_f[q] - scale[q])
         left = time - done
-        if h * rate <= SERIES or left * rate <= SERIES:
-            length = min(left, SERIES / rate)
-            _series(f, term, spare, down, up, lines, periodic, length * rate, rate)
-            h = 2 * SERIES / rate
+        if h * rate <= series or left * rate <= series:
+            length = min(left, series / rate)
+            _series(f, term, spare, exits, scaled[0], scaled[1], wide, lines, periodic, length * rate, rate)
+            h = 2 * series / rate
         else:
             length = min(h, left)
-            s[:] = 0.0
-            _rational(f, whole, rhs, down, up, lines, periodic, length, poles, y, g, s)
-            s[:] = 0.0
-            _rational(f, half, rhs, down, up, lines, periodic, length / 2, poles, y, g, s)
-            s[:] = 0.0
-            _rational(half, half, rhs, down, up, lines, periodic, length / 2, poles, y, g, s)
+            _rational(f, whole, rhs, rates, scaled, wide, lines, periodic, length, poles, y, g, s)
+            _rational(f, half, rhs, rates, scaled, wide, lines, periodic, length / 2, poles, y, g, s)
+            _rational(half, half, rhs, rates, scaled, wide, lines, periodic, length / 2, poles, y, g, s)
             error = 0.0
             for q in range(size):
                 error = max(error, abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf)
@@ -287,6 +396,13 @@ def _advance_block(
             for q in range(size):
                 f[q] = half[q]
         done = time if length == left else done + length
+        if wide:
+            for q in range(size):
+                stays = log_f[q] - length * exits[q]  # what has not jumped: all there is, far from the rest
+                log_f[q] = max(stays, scale[q] + np.log(f[q])) if f[q] > 0.0 else stays
+    if wide:
+        for q in range(size):
+            f[q] = log_f[q]
 
 
 @jit
@@ -294,6 +410,7 @@ def advance(
     f: Array,
     down: Array,
     up: Array,
+    wide: bool,
     periodic: bool,
     time: float,
     tolerance: float,
@@ -302,7 +419,10 @@ def advance(
     stop: int,
     block: int,
 ) -> None:
-    """f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time."""
+    """f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time.
+
+    If `wide`, f stands for its logarithm, of any range.
+    """
     n = f.shape[0]
     for m0 in range(start, stop, block):
         m1 = min(m0 + block, stop)
@@ -313,7 +433,7 @@ def advance(
                 part[i * lines + m] = f[i, m0 + m]
                 d[i * lines + m] = down[i, m0 + m]
                 u[i * lines + m] = up[i, m0 + m]
-        _advance_block(part, d, u, lines, periodic, time, tolerance, poles)
+        _advance_block(part, d, u, wide, lines, periodic, time, tolerance, poles)
         for i in range(n):
             for m in range(lines):
                 f[i, m0 + m] = part[i * lines + m]
