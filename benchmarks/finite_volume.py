@@ -51,13 +51,13 @@ def in_time(n: int, exponents: range, repeats: int) -> list[dict[str, float]]:
 
     def mixed(duration: float) -> np.ndarray:
         result = f.copy()
-        line_sweeps.advance(result, *rates, False, False, duration, 1e-12, poles, 0, LINES, LINES)
+        line_sweeps.advance(result, *rates, *rates, False, False, duration, 1e-12, poles, 0, LINES, LINES)
         return result
 
     def powers(duration: float) -> np.ndarray:
         result, calls = f.copy(), math.ceil(fastest_rate * duration / line_sweeps.SERIES)
         for _ in range(calls):  # one series each
-            line_sweeps.advance(result, *rates, False, False, duration / calls, 1e-12, poles, 0, LINES, LINES)
+            line_sweeps.advance(result, *rates, *rates, False, False, duration / calls, 1e-12, poles, 0, LINES, LINES)
         return result
 
     rows = []

@@ -9,7 +9,7 @@ from scipy.linalg import expm
 
 import wfr_pde as wfr
 from wfr_pde.flows.transport import line_sweeps
-from wfr_pde.flows.transport.two_point_flux import FLUXES, jump_rates
+from wfr_pde.flows.transport.two_point_flux import FLUXES, jump_rates, log_jump_rates
 
 BOUNDARIES = ["no-flux", "periodic"]
 WAVY = wfr.Potential("2*cos(x)+sin(2*x)")
@@ -168,6 +168,76 @@ def test_any_range_and_any_jump_gives_finite_values():
         assert np.ptp(result.log_values - log_pi) <= np.ptp(rough.log_values - log_pi)
 
 
+@pytest.mark.parametrize("jumps", [1e-200, 1e-3, 1.0])
+@pytest.mark.parametrize("slope", [80.0, 1e5])
+def test_far_cells_of_a_short_step_take_their_values_from_afar(slope, jumps):
+    """A rise of many nats from cell to cell: jumps from the far end dominate, ever so rare."""
+    n = 60 if jumps < 1e-100 else 1200
+    rate = np.ones((n, 1))
+    rate[-1] = 0.0
+    values = -slope * np.arange(n)[:, None] if slope < 1e3 else np.where(np.arange(n)[:, None] > 0, -slope, 0.0)
+    start = values[:, 0].copy()
+    rates = np.roll(rate, 1, axis=0), rate
+    with np.errstate(divide="ignore"):
+        log_rates = [np.log(towards) for towards in rates]
+    good = line_sweeps.advance(values, *rates, *log_rates, True, False, jumps, 1e-12, line_sweeps.resolvents(), 0, 1, 1)
+    k = np.arange(n)
+    arrived = k * math.log(jumps) - np.array([math.lgamma(j + 1) for j in k])  # from the first cell by k jumps
+    assert good
+    lower = np.maximum(arrived - 2 * jumps, start - 2 * jumps)
+    assert (values[:, 0] >= lower - 1e-10).all()
+    assert (values[:, 0] <= lower + 3 * jumps + 1 + math.log(n)).all()
+
+
+@pytest.mark.parametrize("time", [1.0, 1e4, 1e9])
+def test_a_barrier_beyond_the_exponent_range_is_no_obstacle_to_long_steps(time):
+    """Wells 800 nats deep: f differs by more than one exponent range for ever. Mass, pi and speed stay."""
+    grid = wfr.Grid(-11, 11, 400)
+    x = grid.axes[0].centres
+    energy = wfr.KL(wfr.Potential("-logaddexp(-8*(x-10)**2, -8*(x+10)**2)"), checked=False)
+    log_pi = energy.log_equilibrium(grid)
+    state = wfr.Density(grid, -8 * (x + 10) ** 2).normalised()
+    assert np.ptp(state.log_values - log_pi) > 2 * line_sweeps.RANGE
+    result = step(wfr.FiniteVolume(), energy, state, time)
+    assert abs(result.mass - 1) < 1e-12
+    ratio = result.log_values - log_pi
+    assert ratio[x < -9] == pytest.approx(math.log(2), abs=1e-11)
+    assert ratio[x > 9].max() < -700  # the barrier
+    if time > 1:
+        assert np.ptp(ratio[x > 9]) < 1e-2
+        once_more = step(wfr.FiniteVolume(), energy, result, time)
+        later = (once_more.log_values - log_pi)[x > 9] - ratio[x > 9]
+        assert later == pytest.approx(math.log(2), abs=1e-2)  # grows in proportion to time
+
+
+def test_a_long_step_from_165_000_nats_away_ends_at_pi():
+    target, start = wfr.Gaussian(10, 0.0025), wfr.Gaussian(-10, 0.0025)
+    state = wfr.Grid.covering(target, start, shape=1000).density(start)
+    energy = wfr.KL(target)
+    result = step(wfr.FiniteVolume(), energy, state, 1e4)
+    assert np.abs(result.log_values - energy.log_equilibrium(state.grid)).max() < 5e-11  # rounding of 165,000 nats
+
+
+@pytest.mark.parametrize("time", [1e4, 1e12])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_rough_states_of_any_range_come_to_rest(boundary, time):
+    grid = wfr.Grid(0, 2 * np.pi, 17, boundary=boundary)
+    rng = np.random.default_rng(1)
+    log_pi = rng.standard_normal(17)
+    log_pi -= float(grid.log_integrate(log_pi))
+    state = wfr.Density(grid, log_pi + 5000 * rng.standard_normal(17)).normalised()
+    energy = wfr.KL(wfr.Potential("0*x", support=(0, 2 * np.pi)), checked=False)
+    result = step(wfr.FiniteVolume(), energy, state, time)
+    assert abs(result.mass - 1) < 1e-12
+
+
+def test_a_step_that_needs_too_many_parts_is_refused(monkeypatch):
+    monkeypatch.setattr(line_sweeps, "advance", lambda *arguments: False)
+    grid = wfr.Grid(-5, 5, 40)
+    with pytest.raises(wfr.NumericalError, match="along x needs too many parts, .* use a smaller dt"):
+        step(wfr.FiniteVolume(), wfr.KL(TARGET), grid.density(TARGET), 1.0)
+
+
 @pytest.mark.parametrize("stiffness", [1e2, 1e4, 1e6])
 def test_stiff_steps_equal_many_small_ones(stiffness):
     """Steps of 1e2 to 1e6 jumps per cell: resolvents against the stochastic matrix's powers."""
@@ -189,9 +259,9 @@ def test_stiff_steps_equal_many_small_ones(stiffness):
             other = step(wfr.FiniteVolume(), energy, other, part * dt)
         expected = other.log_values
     else:
-        term, spare, one = np.empty(202), np.empty(202), np.ones(200)
+        term, spare, none = np.empty(202), np.empty(202), np.empty((6, 0))
         for _ in range(n):
-            line_sweeps._series(f, term, spare, one, down, up, False, 1, False, largest * dt / n, largest)
+            line_sweeps._series(f, term, spare, down, up, none, False, 1, False, largest * dt / n, largest)
         expected = np.log(f) + ratio.max() - line_sweeps.TOP + log_pi
     assert np.abs(result.log_values - expected).max() < 1e-11
 
@@ -356,3 +426,29 @@ def test_a_narrow_start_165_000_nats_away():
         errors.append(abs(means[0] - expected))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.05)
     assert errors[1] < 2e-3  # of a way of 6.6, on cells of 0.01
+
+
+def test_mass_is_kept_where_rates_underflow():
+    """V jumps by up to 3000 nats from cell to cell: what falls from such a cliff arrives."""
+    target = wfr.Potential("x**2/2+(y-x**2)**2/(2*0.05**2)")
+    grid = wfr.Grid([-4, -4], [4, 16], (60, 150), max_cut=1.0)
+    energy, state = wfr.KL(target, checked=False), grid.density(wfr.Gaussian([-2, 12], 0.1))
+    log_pi = energy.log_equilibrium(grid)
+    assert np.abs(np.diff(log_pi, axis=0)).max() > 2000
+    for dt in (1e-6, 1e-4, 0.01):
+        result = step(wfr.FiniteVolume(), energy, state, dt)
+        assert result.is_finite()
+        assert abs(result.mass - 1) < 1e-10  # rounding of logarithms of tens of thousands
+    pi = wfr.Density(grid, log_pi)
+    assert np.abs(step(wfr.FiniteVolume(), energy, pi, 0.01).log_values - log_pi).max() < 1e-10
+
+
+def test_logarithms_of_the_rates():
+    grid = wfr.Grid([0, -1], [2 * np.pi, 1], (20, 9), boundary=["periodic", "no-flux"], grading=[None, lambda y: 2 + y])
+    log_pi = 30 * np.random.default_rng(1).standard_normal(grid.shape)
+    for flux in FLUXES:
+        for axis in range(2):
+            for rate, log_rate in zip(
+                jump_rates(grid, log_pi, axis, flux), log_jump_rates(grid, log_pi, axis, flux), strict=True
+            ):
+                assert np.exp(log_rate) == pytest.approx(rate, rel=1e-13)

@@ -7,20 +7,22 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import Energy
+from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
-from wfr_pde.flows.transport.two_point_flux import FLUXES, jump_rates
+from wfr_pde.flows.transport.two_point_flux import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CELLS_FOR_THREADS = 2**15  # fewer are done by one thread
-LARGEST_RATE = 1e290  # of dt times a jump rate: its products stay below the largest double
+LARGEST_RATE = 1e140  # of dt times a jump rate: its square stays below the largest double
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class _Sweep:
 
         self.sweeps, self.axis, self.time, self.tolerance = line_sweeps, axis, time, tolerance
         self.periodic = grid.axes[axis].periodic
-        self.n = grid.shape[axis]
+        self.n, self.name = grid.shape[axis], grid.names[axis]
         self.down, self.up = (self._columns(rates) for rates in jump_rates(grid, log_pi, axis, flux))
         self.fastest = float(max(self.down.max(), self.up.max()))
         if not self.fastest * max(time, 1.0) < LARGEST_RATE:
@@ -120,46 +122,58 @@ class _Sweep:
                 "overflows: V is too steep for these cells; use more of them, or a smaller dt"
             )
         self.poles = line_sweeps.resolvents()
+        # where V is so steep that a rate underflows, f may make up for it
+        self.steep = np.zeros(self.down.shape[1], dtype=bool)
+        for k, rates in ((0, self.down), (-1, self.up)):
+            inner = rates if self.periodic else np.delete(rates, k, axis=0)
+            self.steep |= inner.min(axis=0) < UNDERFLOW
+        self._log_rates = lambda: [self._columns(rates) for rates in log_jump_rates(grid, log_pi, axis, flux)]
 
     def _columns(self, values: Array) -> Array:
         """Lines along the axis as the columns of an array (n, m)."""
         return np.ascontiguousarray(np.moveaxis(values, self.axis, 0).reshape(self.n, -1))
 
+    @cached_property
+    def log_rates(self) -> list[Array]:
+        """Logarithms of the jump rates, made where a line first needs them."""
+        return self._log_rates()
+
     def __call__(self, log_ratio: Array) -> Array:
         """The logarithms after the time of the sweep."""
         shape = np.moveaxis(log_ratio, self.axis, 0).shape
         columns = self._columns(log_ratio)
-        wide = np.ptp(columns, axis=0) > self.sweeps.RANGE
+        wide = (np.ptp(columns, axis=0) > self.sweeps.RANGE) | self.steep
+        rates = [self.down, self.up, *(self.log_rates if wide.any() else (self.down[:0], self.up[:0]))]
         if wide.any() and not wide.all():
             result = np.empty_like(columns)
             for chosen, is_wide in ((wide, True), (~wide, False)):
-                part, down, up = (np.ascontiguousarray(array[:, chosen]) for array in (columns, self.down, self.up))
-                result[:, chosen] = self._moved(part, down, up, is_wide)
+                part, *part_rates = (np.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
+                result[:, chosen] = self._moved(part, part_rates, is_wide)
         else:
-            result = self._moved(columns, self.down, self.up, bool(wide.all()))
+            result = self._moved(columns, rates, bool(wide.all()))
         return np.ascontiguousarray(np.moveaxis(result.reshape(shape), 0, self.axis))
 
-    def _moved(self, columns: Array, down: Array, up: Array, wide: bool) -> Array:
+    def _moved(self, columns: Array, rates: list[Array], wide: bool) -> Array:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
         if wide:
             values = columns.copy()
-            self._advance(values, down, up, True)
+            self._advance(values, rates, True)
             return values
         shift = columns.max(axis=0) - self.sweeps.TOP
         values = np.exp(columns - shift)
-        self._advance(values, down, up, False)
+        self._advance(values, rates, False)
         np.log(values, out=values)
         values += shift
         return values
 
-    def _advance(self, values: Array, down: Array, up: Array, wide: bool) -> None:
+    def _advance(self, values: Array, rates: list[Array], wide: bool) -> None:
         """The compiled sweeps over the columns, in place; blocks are the same for any number of threads."""
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
-        arguments = values, down, up, wide, self.periodic, self.time, self.tolerance, self.poles
+        arguments = values, *rates, wide, self.periodic, self.time, self.tolerance, self.poles
         workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
         if workers == 1:
-            sweeps.advance(*arguments, 0, lines, block)
+            self._check_end(sweeps.advance(*arguments, 0, lines, block))
             return
         share = block * math.ceil(lines / block / (4 * workers))
         with ThreadPoolExecutor(workers) as pool:
@@ -167,5 +181,11 @@ class _Sweep:
                 pool.submit(functools.partial(sweeps.advance, *arguments, start, min(start + share, lines), block))
                 for start in range(0, lines, share)
             ]
-            for job in jobs:
-                job.result()
+            self._check_end(all(job.result() for job in jobs))
+
+    def _check_end(self, good: bool) -> None:
+        if not good:
+            raise NumericalError(
+                f"a step of time {self.time:.4g} along {self.name} needs too many parts, at jump rates of up to "
+                f"{self.fastest:.4g} and tolerance={self.tolerance:g}: use a smaller dt, or a larger tolerance"
+            )

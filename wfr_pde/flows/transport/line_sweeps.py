@@ -17,12 +17,14 @@ is the faster.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numba
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 POLES = 8  # order 15
 PAIRS = POLES // 2
@@ -36,8 +38,14 @@ SAFETY = 0.8
 CELLS_PER_BLOCK = 768  # five arrays of them fit into the first cache
 
 TOP, RANGE = 450.0, 1050.0  # f is scaled to at most e^TOP; lines that span more than RANGE nats get a scale per cell
-STEEPEST = 2.0  # log of a jump rate over the largest, times what the scale of the other cell is larger by, at most
-WIDE_SERIES = 40.0  # x of one series there: terms grow to e^(40 e^2) = e^296 at most
+WIDE_SERIES = 40.0  # x of one series there
+WIDE_GROWTH = 320.0  # x times a scaled jump rate over the largest: terms grow to e^320 at most
+MOST_SCALED = 900  # log2 of a scaled jump rate
+REACH = 500  # cells along which values are carried in one series: (320 e / 500)^500, far above the smallest double
+SMALL = 1e-290  # scaled values below have lost digits
+NOWHERE = -(2**40)  # exponent of zero
+MOST_PARTS = 10**6  # of the time of a step: then something is wrong
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2; the first has 33 digits
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
@@ -94,15 +102,15 @@ def _next_scaled_term(
     above: Array,
     new: Array,
     f: Array,
-    exits: Array,
-    down: Array,
-    up: Array,
+    parts: Array,
     scale: float,
     scaled_jump: float,
 ) -> None:
-    """The same where every cell has a scale of its own: down and up are times that of the neighbour over the cell's."""
+    """The same where every cell has a scale of its own; see `_rescale` for the parts of the jump rates."""
     for q in range(len(f)):
-        value = (scale - scaled_jump * exits[q]) * here[q] + scaled_jump * (down[q] * below[q] + up[q] * above[q])
+        jumps = parts[0, q] * (parts[2, q] * below[q] - parts[4, q] * here[q])
+        jumps += parts[1, q] * (parts[3, q] * above[q] - parts[5, q] * here[q])
+        value = scale * here[q] + scaled_jump * jumps
         new[q] = value
         f[q] += value
 
@@ -112,9 +120,9 @@ def _series(
     f: Array,
     term: Array,
     spare: Array,
-    exits: Array,
     down: Array,
     up: Array,
+    parts: Array,
     wide: bool,
     lines: int,
     periodic: bool,
@@ -142,7 +150,7 @@ def _series(
             here, below, above = term[lines : lines + size], term[:size], term[2 * lines :]
             new = spare[lines : lines + size]
             if wide:
-                _next_scaled_term(here, below, above, new, f, exits, down, up, scale, scaled_jump)
+                _next_scaled_term(here, below, above, new, f, parts, scale, scaled_jump)
             else:
                 _next_term(here, below, above, new, f, down, up, scale, scaled_jump)
             term, spare = spare, term
@@ -270,6 +278,7 @@ def _rational(
     rhs: Array,
     rates: tuple[Array, Array],
     scaled: tuple[Array, Array],
+    parts: Array,
     wide: bool,
     lines: int,
     periodic: bool,
@@ -288,10 +297,12 @@ def _rational(
             q = i * lines + m
             f_below, f_above = f[below * lines + m], f[above * lines + m]
             if wide:
-                rhs[q] = h * (down[q] * f_below + up[q] * f_above - (rates[0][q] + rates[1][q]) * f[q])
+                jumps = parts[0, q] * (parts[2, q] * f_below - parts[4, q] * f[q])
+                rhs[q] = h * (jumps + parts[1, q] * (parts[3, q] * f_above - parts[5, q] * f[q]))
             else:
                 rhs[q] = h * (down[q] * (f_below - f[q]) + up[q] * (f_above - f[q]))
     s[:] = 0.0
+    y[0] = 0.0  # read, times zero, before it is set: it must not hold an overflow of the step before
     _solve(rhs, rates, scaled, lines, periodic, h, poles, y, g, s)
     for i in range(n):
         for m in range(lines):
@@ -310,39 +321,116 @@ def _largest_exit_rate(down: Array, up: Array) -> float:
 
 
 @jit
-def _scales(
-    log_f: Array, rates: tuple[Array, Array], scaled: tuple[Array, Array], lines: int, periodic: bool, fastest: float
-) -> Array:
-    """Logarithms of a scale per cell, at least that of f, and such that no scaled rate exceeds `fastest` e^STEEPEST.
+def _split(log_f: Array, f: Array, exponent: Integers) -> None:
+    """f 2^exponent ← e^log_f."""
+    for q in range(len(log_f)):
+        if log_f[q] == -np.inf:
+            f[q], exponent[q] = 0.0, NOWHERE
+            continue
+        k = np.floor(log_f[q] / (LN2_HIGH + LN2_LOW))
+        f[q], exponent[q] = np.exp((log_f[q] - k * LN2_HIGH) - k * LN2_LOW), int(k)
 
-    A cell that many nats below its neighbour, more than the jump to it is rare, takes its scale from there: that is
-    where its f will come from.
+
+@jit
+def _powers(log_rates: tuple[Array, Array], fastest: float) -> Integers:
+    """Powers of two (2, size), rounded up, of the jump rates over the largest; `NOWHERE` where there is no jump."""
+    powers = np.full((2, len(log_rates[0])), NOWHERE)
+    for side in range(2):
+        for q in range(len(log_rates[0])):
+            if log_rates[side][q] > -np.inf:
+                powers[side, q] = int(np.ceil((log_rates[side][q] - np.log(fastest)) / (LN2_HIGH + LN2_LOW)))
+    return powers
+
+
+@jit
+def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, scale: Integers) -> None:
+    """Powers of two, one per cell: at least its own, and no scaled rate exceeds the largest rate times 2^steepest.
+
+    A cell far below its neighbour, more than the jump to it is rare, takes its scale from there: that is where its f
+    will come from.
     """
-    n = len(log_f) // lines
-    scale = log_f.copy()
-    turns = 2 if periodic else 1
+    n = len(exponent) // lines
+    for q in range(len(exponent)):
+        scale[q] = exponent[q]
     for m in range(lines):
-        for k in range(turns * n):
-            i, other = k % n, (k - 1) % n
-            q = i * lines + m
-            if (periodic or i > 0) and rates[0][q] > 0.0:
-                least = scale[other * lines + m] - STEEPEST + np.log(rates[0][q] / fastest)
-                scale[q] = max(scale[q], least)
-        for k in range(turns * n - 1, -1, -1):
-            i, other = k % n, (k + 1) % n
-            q = i * lines + m
-            if (periodic or i < n - 1) and rates[1][q] > 0.0:
-                least = scale[other * lines + m] - STEEPEST + np.log(rates[1][q] / fastest)
-                scale[q] = max(scale[q], least)
-    for i in range(n):
-        for m in range(lines):
-            q = i * lines + m
-            for side in range(2):
-                other = (i - 1 + 2 * side) % n
-                rate = rates[side][q]
-                higher = scale[other * lines + m] - scale[q]
-                scaled[side][q] = np.exp(np.log(rate) + higher) if rate > 0.0 else 0.0
-    return scale
+        for k in range(2 * n):  # twice around a ring; at walls there is no jump
+            q, other = (k % n) * lines + m, ((k - 1) % n) * lines + m
+            scale[q] = max(scale[q], scale[other] - steepest + powers[0, q])
+        for k in range(2 * n - 1, -1, -1):
+            q, other = (k % n) * lines + m, ((k + 1) % n) * lines + m
+            scale[q] = max(scale[q], scale[other] - steepest + powers[1, q])
+
+
+@jit
+def _times_power(rate: float, log_rate: float, higher: int) -> float:
+    """rate 2^higher, for higher > 0, from the logarithm where the rate has underflowed."""
+    if higher <= 0 or log_rate == -np.inf:
+        return rate
+    if rate < SMALL:
+        k = int(np.floor(log_rate / (LN2_HIGH + LN2_LOW)))
+        return math.ldexp(np.exp((log_rate - k * LN2_HIGH) - k * LN2_LOW), max(k + higher, -1100))
+    # in two parts, as 2^higher alone may overflow
+    first = min(higher, 2000) // 2
+    return math.ldexp(math.ldexp(rate, first), min(higher, 2000) - first)
+
+
+@jit
+def _rescale(
+    state: tuple[Array, Integers],
+    scale: Integers,
+    f: Array,
+    rates: tuple[Array, Array],
+    log_rates: tuple[Array, Array],
+    scaled: tuple[Array, Array],
+    parts: Array,
+    lines: int,
+) -> None:
+    """f, and the jump rates, in units of 2^scale.
+
+    Parts are w, p, q of jumps down and up, (w_down, w_up, p_down, ...), such that w (p f_other - q f) is the scaled
+    rate times f_other less the rate times f: powers of two p, q <= 1, so that nothing is rounded before the
+    difference. So a constant stays as it is, and mass, whatever the scales.
+    """
+    n = len(f) // lines
+    for q in range(len(f)):
+        f[q] = math.ldexp(state[0][q], max(state[1][q] - scale[q], -1100))
+        i, m = q // lines, q % lines
+        for side in range(2):
+            higher = scale[(i - 1 + 2 * side) % n * lines + m] - scale[q]
+            parts[side, q] = _times_power(rates[side][q], log_rates[side][q], higher)
+            parts[2 + side, q] = math.ldexp(1.0, max(min(higher, 0), -1100))
+            parts[4 + side, q] = math.ldexp(1.0, max(min(-higher, 0), -1100))
+            scaled[side][q] = parts[side, q] * parts[2 + side, q]
+
+
+@jit
+def _note(f: Array, scale: Integers, state: tuple[Array, Integers], exits: Array, length: float) -> None:
+    """state ← f 2^scale, or what has not jumped from the state before: all there is, far from the rest."""
+    for q in range(len(f)):
+        old, exponent = state[0][q], state[1][q]
+        if f[q] < SMALL and old > 0.0:
+            stays = np.log2(old) + exponent - length * exits[q] / (LN2_HIGH + LN2_LOW)
+            if not (f[q] > 0.0 and np.log2(f[q]) + scale[q] >= stays):
+                k = np.floor(stays)
+                state[0][q], state[1][q] = 2.0 ** (stays - k), int(k)
+                continue
+        mantissa, k = math.frexp(f[q])
+        state[0][q], state[1][q] = mantissa, scale[q] + k if mantissa != 0.0 else NOWHERE
+
+
+@jit
+def _disagreement(half: Array, whole: Array) -> float:
+    """Largest relative difference; infinite where the half is not positive."""
+    error = 0.0
+    for q in range(len(half)):
+        error = max(error, abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf)
+    return error
+
+
+@jit
+def _steepest(x: float, fastest: float) -> int:
+    """Log2 of a scaled jump rate over the largest, at most, for a series of x."""
+    return int(min(np.floor(np.log2(WIDE_GROWTH / x)), MOST_SCALED - max(0.0, np.ceil(np.log2(fastest)))))
 
 
 @jit
@@ -350,59 +438,63 @@ def _advance_block(
     f: Array,
     down: Array,
     up: Array,
+    log_rates: tuple[Array, Array],
     wide: bool,
     lines: int,
     periodic: bool,
     time: float,
     tolerance: float,
     poles: Array,
-) -> None:
-    """f ← e^(time L) f in place, for flat arrays of n rows of `lines`; if `wide`, f stands for its logarithm."""
-    size = len(f)
-    n = size // lines
+) -> bool:
+    """f ← e^(time L) f in place, for flat arrays of n rows of `lines`; if `wide`, f stands for its logarithm.
+
+    Returns whether it came to an end.
+    """
+    size, n = len(f), len(f) // lines
     rate = SHARE * _largest_exit_rate(down, up)
-    series = WIDE_SERIES if wide else SERIES
+    longest = min(WIDE_SERIES / rate, time / np.ceil(n / REACH)) if wide else SERIES / rate  # series
     term, spare = np.empty(size + 2 * lines), np.empty(size + 2 * lines)
     y = np.zeros((n, lines, 6 if periodic else 2, PAIRS))
     g, s = np.empty((n, lines, 4 if periodic else 2, PAIRS)), np.zeros((lines, 2, PAIRS))
     whole, half, rhs = np.empty(size), np.empty(size), np.empty(size)
-    rates, scaled = (down, up), (down, up)
-    log_f, scale, exits = f, f, f
+    rates, scaled, exits = (down, up), (down, up), down + up
+    held = size if wide else 0
+    parts, powers = np.empty((6, held)), np.empty((2, held), np.int64)
+    state, scale = (np.empty(held), np.empty(held, np.int64)), np.empty(held, np.int64)
     if wide:
-        log_f, scaled, exits = f.copy(), (np.empty(size), np.empty(size)), down + up
+        scaled, powers = (np.empty(size), np.empty(size)), _powers(log_rates, rate)
+        _split(f, state[0], state[1])
     done, h = 0.0, 0.0
-    while done < time:
-        if wide:
-            scale = _scales(log_f, rates, scaled, lines, periodic, rate)
-            for q in range(size):
-                f[q] = np.exp(log_f[q] - scale[q])
+    for _ in range(MOST_PARTS):
         left = time - done
-        if h * rate <= series or left * rate <= series:
-            length = min(left, series / rate)
-            _series(f, term, spare, exits, scaled[0], scaled[1], wide, lines, periodic, length * rate, rate)
-            h = 2 * series / rate
+        short = h <= longest or left <= longest
+        length = min(left, longest) if short else min(h, left)
+        if wide:
+            _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, scale)
+            _rescale(state, scale, f, rates, log_rates, scaled, parts, lines)
+        if short:
+            _series(f, term, spare, scaled[0], scaled[1], parts, wide, lines, periodic, length * rate, rate)
+            h = 2 * longest
         else:
-            length = min(h, left)
-            _rational(f, whole, rhs, rates, scaled, wide, lines, periodic, length, poles, y, g, s)
-            _rational(f, half, rhs, rates, scaled, wide, lines, periodic, length / 2, poles, y, g, s)
-            _rational(half, half, rhs, rates, scaled, wide, lines, periodic, length / 2, poles, y, g, s)
-            error = 0.0
-            for q in range(size):
-                error = max(error, abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf)
+            _rational(f, whole, rhs, rates, scaled, parts, wide, lines, periodic, length, poles, y, g, s)
+            _rational(f, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
+            _rational(half, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
+            error = _disagreement(half, whole)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > 0.0 else GROWTH
             h = length * min(GROWTH, max(CUT, factor))
             if not GAIN * error <= tolerance:
                 continue
-            for q in range(size):
-                f[q] = half[q]
-        done = time if length == left else done + length
+            f[:] = half
         if wide:
-            for q in range(size):
-                stays = log_f[q] - length * exits[q]  # what has not jumped: all there is, far from the rest
-                log_f[q] = max(stays, scale[q] + np.log(f[q])) if f[q] > 0.0 else stays
-    if wide:
-        for q in range(size):
-            f[q] = log_f[q]
+            _note(f, scale, state, exits, length)
+        if length == left:
+            for q in range(held):
+                f[q] = np.log(state[0][q]) + state[1][q] * LN2_LOW + state[1][q] * LN2_HIGH
+            return True
+        if done + length == done:
+            return False
+        done += length
+    return False
 
 
 @jit
@@ -410,6 +502,8 @@ def advance(
     f: Array,
     down: Array,
     up: Array,
+    log_down: Array,
+    log_up: Array,
     wide: bool,
     periodic: bool,
     time: float,
@@ -418,22 +512,29 @@ def advance(
     start: int,
     stop: int,
     block: int,
-) -> None:
+) -> bool:
     """f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time.
 
-    If `wide`, f stands for its logarithm, of any range.
+    If `wide`, f stands for its logarithm, of any range, and the logarithms of the rates are used too. Returns whether
+    all came to an end.
     """
-    n = f.shape[0]
+    n, good = f.shape[0], True
     for m0 in range(start, stop, block):
         m1 = min(m0 + block, stop)
         lines = m1 - m0
         part, d, u = np.empty(n * lines), np.empty(n * lines), np.empty(n * lines)
+        held = n * lines if wide else 0
+        log_rates = (np.empty(held), np.empty(held))
         for i in range(n):
             for m in range(lines):
                 part[i * lines + m] = f[i, m0 + m]
                 d[i * lines + m] = down[i, m0 + m]
                 u[i * lines + m] = up[i, m0 + m]
-        _advance_block(part, d, u, wide, lines, periodic, time, tolerance, poles)
+                if wide:
+                    log_rates[0][i * lines + m] = log_down[i, m0 + m]
+                    log_rates[1][i * lines + m] = log_up[i, m0 + m]
+        good &= _advance_block(part, d, u, log_rates, wide, lines, periodic, time, tolerance, poles)
         for i in range(n):
             for m in range(lines):
                 f[i, m0 + m] = part[i * lines + m]
+    return good

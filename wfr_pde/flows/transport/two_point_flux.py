@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,15 @@ def square_root(rise: Array) -> Array:
         return np.exp(-0.5 * rise)
 
 
+def log_scharfetter_gummel(rise: Array) -> Array:
+    """log B(z), where B underflows too."""
+    size = np.maximum(np.abs(rise), 1e-300)
+    return np.log(size) - np.log(-np.expm1(-size)) - np.maximum(rise, 0.0)
+
+
 FLUXES = {"scharfetter-gummel": scharfetter_gummel, "square-root": square_root}
+LOG_FLUXES = {"scharfetter-gummel": log_scharfetter_gummel, "square-root": lambda rise: -0.5 * rise}
+UNDERFLOW = 1e-290  # rates below have lost digits, or are zero
 
 
 def face_distances(axis: Axis) -> Array:
@@ -71,26 +80,43 @@ def jump_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> tuple[Array, 
     ValueError
         If a rate overflows.
     """
+    weight = FLUXES[flux]
+    with np.errstate(under="ignore"):
+        down, up, rise = _rates_by(weight, np.divide, grid, log_pi, axis, 0.0)
+    _check_finite(rise, grid.axes[axis], down, up, flux)
+    return down, up
+
+
+def log_jump_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> tuple[Array, Array]:
+    """Logarithms of the `jump_rates`, which do not underflow where V is steep; -inf through walls."""
+    down, up, _ = _rates_by(LOG_FLUXES[flux], lambda a, b: a - np.log(b), grid, log_pi, axis, -np.inf)
+    return down, up
+
+
+def _rates_by(
+    weight: Callable[[Array], Array],
+    divide: Callable[[Array, Array], Array],
+    grid: Grid,
+    log_pi: Array,
+    axis: int,
+    none: float,
+) -> tuple[Array, Array, Array]:
+    """Rates down and up, or their logarithms, and the rises of V from cell to cell along the (last) axis."""
     cells = grid.axes[axis]
     lines = np.moveaxis(log_pi, axis, -1)
     distance = face_distances(cells)
     rise = lines[..., :-1] - lines[..., 1:]  # of V, upwards
     if cells.periodic:
         rise = np.concatenate([rise, lines[..., -1:] - lines[..., :1]], axis=-1)
-    weight = FLUXES[flux]
-    n_faces = rise.shape[-1]
-    up, down = np.zeros(lines.shape), np.zeros(lines.shape)
-    with np.errstate(under="ignore"):
-        up[..., :n_faces] = weight(rise) / distance
-        into = weight(-rise) / distance  # from the cell above a face down through it
+    up, down = np.full(lines.shape, none), np.full(lines.shape, none)
+    up[..., : rise.shape[-1]] = divide(weight(rise), distance)
+    into = divide(weight(-rise), distance)  # from the cell above a face down through it
     if cells.periodic:
         down[...] = np.roll(into, 1, axis=-1)
     else:
         down[..., 1:] = into
-    up /= cells.widths
-    down /= cells.widths
-    _check_finite(rise, cells, down, up, flux)
-    return np.moveaxis(down, -1, axis), np.moveaxis(up, -1, axis)
+    down, up = divide(down, cells.widths), divide(up, cells.widths)
+    return np.moveaxis(down, -1, axis), np.moveaxis(up, -1, axis), rise
 
 
 def _check_finite(rise: Array, cells: Axis, down: Array, up: Array, flux: str) -> None:
