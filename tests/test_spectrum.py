@@ -304,3 +304,12 @@ def test_eigenfunctions_of_vectors_have_their_sign():
     same = eigenfunctions(chain, values, vectors), eigenfunctions(chain, values, -vectors)
     assert np.array_equal(*same)
     assert (same[0][:, 63] > 0).all()
+
+
+def test_errors_cover_modes_that_mix():
+    """Wells so deep that a level of the barrier lies between two of a pair: on coarse grids they change places."""
+    target = wfr.DoubleWell(30.0)
+    fine, *coarser = (wfr.spectrum(target, wfr.Grid.covering(target, shape=n), n=6) for n in (3200, 400, 800, 1600))
+    for ds in coarser:
+        off = np.abs(ds.eigenvalue.values - fine.eigenvalue.values)
+        assert (off <= ds.eigenvalue_error.values + fine.eigenvalue_error.values + 1e-12).all()

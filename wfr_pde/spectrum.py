@@ -42,6 +42,7 @@ DIRECT = 40_000  # cells up to which a matrix of three or more dimensions is fac
 SOLVED = 1e-11  # residual of conjugate gradients, relative
 MAX_ITERATIONS = 500
 TAIL = 1e-9  # of the largest sqrt(pi): below that rounding would show in v / sqrt(pi)
+MIXED = 0.1  # difference of the errors of two modes over their gap from which they count as mixed
 ROUNDING = 1e-12  # relative, of an eigenvalue of order one
 
 
@@ -82,7 +83,8 @@ def spectrum(
     -------
     xarray.Dataset
         `eigenvalue` (mode), rising; `eigenvalue_error` (mode), an estimate: the distance to the eigenvalue of the next
-        lower order (for order 2, to that of order 4), so that it is too large by far where the cells are narrow;
+        lower order (for order 2, to that of order 4), so that it is too large by far where the cells are narrow, and
+        what the walls and the mixing of close modes may change;
         `eigenfunction` (mode, x, ...), on this grid alone (order 2), with ∫ phi_i phi_k pi dx = delta_ik, and
         positive in the last cell, in index order, where |phi| sqrt(pi) is above half of its maximum. In the space of
         a multiple eigenvalue any basis may come out. `cell_width_x`, ... as `solve` stores them.
@@ -112,7 +114,9 @@ def spectrum(
     chains += [_chain(g, g.backend.asnumpy(g.log_density(target, checked=False)), flux) for g in grids[1:]]
     with grid.backend.one_thread():
         modes = _modes_of_all(chains, n - 1)
-    values, errors = extrapolated(matched_eigenvalues(chains, modes), order)
+    levels = matched_eigenvalues(chains, modes)
+    values, errors = extrapolated(levels, order)
+    errors[1:] += effect_of_neighbours(values[1:], levels)
     errors[1:] += effect_of_walls(chains[0], *modes[0]) + effect_of_rounding(chains[0], modes[0][0])
     rising = np.argsort(values, kind="stable")
     functions = eigenfunctions(chains[0], *modes[0])[rising]
@@ -502,6 +506,22 @@ def extrapolated(levels: Array, order: int) -> tuple[Array, Array]:
         values = second if order == 2 else fourth
         errors = np.abs(fourth - second)
     return np.append(0.0, values), np.append(0.0, errors)
+
+
+def effect_of_neighbours(values: Array, levels: Array) -> Array:
+    """What mixing with close modes may change the eigenvalues (mode,) by: delta²/gap.
+
+    Where the errors on the grids differ between two modes by an amount delta that is not small against their gap, the
+    modes mix, by more on coarser grids, and their eigenvalues are no series in dx².
+    """
+    shifts = levels[0] - levels[1]  # three times the error of the finest
+    difference = np.abs(shifts[:, None] - shifts[None, :]) / 3
+    gap = np.abs(values[:, None] - values[None, :])
+    mixed = difference > MIXED * gap
+    np.fill_diagonal(mixed, False)
+    return np.where(mixed, difference**2 / np.maximum(np.maximum(gap, difference), 1e-300), 0.0).max(
+        axis=1, initial=0.0
+    )
 
 
 def effect_of_rounding(chain: Chain, eigenvalues: Array) -> Array:
