@@ -7,6 +7,7 @@ from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Lie, Repeated, SinkhornKernel, SplitStep, Strang
 from wfr_pde.grid import Grid
+from wfr_pde.ground_truth import ground_truth
 from wfr_pde.measures import Density, Particles
 from wfr_pde.solve import solve
 from wfr_pde.spectrum import spectrum
@@ -26,6 +27,7 @@ from wfr_pde.targets import (
     Ring,
     Target,
 )
+from wfr_pde.trajectory import Trajectory
 
 __all__ = [
     "KL",
@@ -58,10 +60,12 @@ __all__ = [
     "SplitStep",
     "Strang",
     "Target",
+    "Trajectory",
     "__version__",
     "convergence_table",
     "diagnostics",
     "exact",
+    "ground_truth",
     "metrics",
     "open_run",
     "solve",

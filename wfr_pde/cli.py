@@ -1,4 +1,4 @@
-"""The command line `wfr-pde`: list, run, solve, info.
+"""The command line `wfr-pde`: list, run, solve, truth, info.
 
 Exit codes: 0 done, 1 a check of an experiment failed, 2 bad input, 3 a device or an optional package is
 missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its traceback, as the
@@ -77,6 +77,16 @@ examples:
   wfr-pde solve --target "gaussian(mean=0, covariance=1)" --start "gaussian(mean=1, covariance=0.0004)" \\
       --t 0:1:5 --graded -o scales.nc
   wfr-pde solve ... --dry-run                  cells, steps, memory and time, without solving""",
+    "truth": """\
+The flow is that of `solve`. Box, cells, scheme and steps are chosen such that the L1 error is below rtol at every save
+time; what is stored with the density is a bound of that error, error_l1, and of the error of KL. A mode that nothing
+of the start or of the potential leads to cannot be certified: give a box that holds it.
+
+examples:
+  wfr-pde truth --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
+  wfr-pde truth --target "gaussian(mean=0, covariance=2500)" --rtol 1e-8 -o scales.nc --t 0,0.001,1 \\
+      --start "mixture(means=[0,0], weights=[.5,.5], covariances=[2500,0.0025])"
+  wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt""",
     "info": """examples:
   wfr-pde info
   wfr-pde info --json""",
@@ -148,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         ("list", _list, None, "the experiments, one line each"),
         ("run", _run, _run_options, "run an experiment: data, figures and checks into results/"),
         ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
+        ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
         ("info", _info, None, "versions, backends, devices, threads, memory"),
     ):
         sub = commands.add_parser(
@@ -173,7 +184,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
-def _solve_options(parser: argparse.ArgumentParser) -> None:
+def _problem_options(parser: argparse.ArgumentParser) -> None:
+    """What is to be solved, and where."""
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--potential", metavar="EXPR", help="V in x, y, z, w and r, where pi is proportional to exp(-V)"
@@ -190,13 +202,20 @@ def _solve_options(parser: argparse.ArgumentParser) -> None:
         help="lower corner of the box (default: a box that covers target and start)",
     )
     add("--upper", metavar="A,B,...", help="upper corner of the box")
+    add("--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis")
+    add("-o", "--out", metavar="OUT.nc", help="the file to write; needed but for --dry-run")
+    add("--dry-run", action="store_true", help="show cells, steps, memory and time, and solve nothing")
+
+
+def _solve_options(parser: argparse.ArgumentParser) -> None:
+    _problem_options(parser)
+    add = parser.add_argument
     add("--shape", metavar="N,M,...", help="cells per axis (default: 256 in 1D, 128 in 2D, 64 in 3D)")
     add(
         "--graded",
         action="store_true",
         help="grade the cells by the local scales of target and start: worth it where those differ tenfold and more",
     )
-    add("--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis")
     add(
         "--max-cut",
         type=float,
@@ -214,9 +233,21 @@ def _solve_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="cpu", choices=tuple(BACKENDS), help="default: %(default)s")
     add("--seed", type=int, help="stored with the result (these flows draw no random numbers)")
-    add("-o", "--out", metavar="OUT.nc", help="the file to write; needed but for --dry-run")
     add("--force", action="store_true", help="replace OUT.nc, and drop what a stopped run left")
-    add("--dry-run", action="store_true", help="show cells, steps, memory and time, and solve nothing")
+
+
+def _truth_options(parser: argparse.ArgumentParser) -> None:
+    _problem_options(parser)
+    add = parser.add_argument
+    add("--rtol", type=float, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
+    add("--seconds", type=float, default=600.0, help="time budget (default: %(default)g)")
+    add("--best", action="store_true", help="where rtol is out of reach, write the best there is, with its error")
+    add(
+        "--cross-check",
+        action=argparse.BooleanOptionalAction,
+        help="solve again with the other family of schemes (default: in one and two dimensions)",
+    )
+    add("--force", action="store_true", help="replace OUT.nc")
 
 
 # list
@@ -376,17 +407,85 @@ def _solve(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _problem(args: argparse.Namespace) -> tuple[Target, Density]:
-    """The target, and the start on its grid."""
+# truth
+
+
+def _truth(args: argparse.Namespace) -> int:
+    """`wfr-pde truth`."""
+    import wfr_pde as wfr
+    from wfr_pde.ground_truth import plan
+
+    out, times = _out_file(args), _times(args.t)
+    target, start = _distributions(args)
+    rates = {"transport_rate": args.transport_rate, "reaction_rate": args.reaction_rate}
+    corners = _corners(args, start.ndim)
+    boundary = args.boundary.split(",")
+    problem: dict[str, Any] = {
+        **rates,
+        "rtol": args.rtol,
+        "box": corners,
+        "boundary": boundary[0] if len(boundary) == 1 else boundary,
+        "seconds": args.seconds,
+    }
+    if args.dry_run:
+        return _show_plan(args, plan(target, start, times, **problem))
+    check = start.ndim <= 2 if args.cross_check is None else args.cross_check
+    ds = wfr.ground_truth(target, start, times, **problem, strict=not args.best, cross_check=check)
+    wfr.storage.write_dataset(ds, out)
+    names = ["kl", "error_l1", "error_kl", *(["disagreement"] if check else [])]
+    if args.json:
+        values = {name: ds[name].values.tolist() for name in ("t", *names)}
+        _print_json({"path": str(out), "rtol": args.rtol, "wall_time": ds.attrs["wall_time"], **values})
+    else:
+        cells = " × ".join(str(ds.sizes[name]) for name in json.loads(ds.attrs["grid"])["names"])
+        print(f"{_solution_table(ds, names)}\n")
+        print(f"{out}: {cells} cells, {ds.attrs['n_steps']} steps, {_duration(float(ds.attrs['wall_time']))}")
+    return DONE
+
+
+def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:
+    if args.json:
+        _print_json(content)
+        return DONE
+    box = " × ".join(f"[{low:.4g}, {high:.4g}]" for low, high in zip(content["lower"], content["upper"], strict=True))
+    free = content["free_bytes"]
+    rows = [
+        ("box", box),
+        ("cells", ", ".join(" × ".join(map(str, shape)) for shape in content["shapes"])),
+        ("graded", ", ".join(content["graded"]) or "no axis"),
+        ("steps", f"{content['n_steps']:,}, of order 8"),
+        (
+            "memory",
+            f"{_bytes(content['memory_bytes'])} at most" + ("" if free is None else f" ({_bytes(free)} are free)"),
+        ),
+        (
+            "time",
+            f"about {_duration(content['seconds'])} for the first attempt; the budget is {_duration(args.seconds)}",
+        ),
+    ]
+    print(_table(rows))
+    return DONE
+
+
+def _distributions(args: argparse.Namespace) -> tuple[Target, Target]:
+    """Target and start."""
     from wfr_pde.targets import Potential, parse_distribution
 
     start = parse_distribution(args.start)
     try:
-        target = parse_distribution(args.target) if args.target else Potential(args.potential, start.ndim)
-        return target, _grid(args, target, start).density(start)
+        return parse_distribution(args.target) if args.target else Potential(args.potential, start.ndim), start
     except ValueError as error:
         if "ndim" in str(error):
             error.add_note(f"(--start is {start.ndim}-dimensional)")
+        raise
+
+
+def _problem(args: argparse.Namespace) -> tuple[Target, Density]:
+    """The target, and the start on its grid."""
+    target, start = _distributions(args)
+    try:
+        return target, _grid(args, target, start).density(start)
+    except ValueError as error:
         if "Grid" in str(error):
             error.add_note("(on the command line: --lower, --upper, --shape, --graded, --max-cut)")
         raise
@@ -399,7 +498,7 @@ def _chosen(args: argparse.Namespace) -> str:
 def _out_file(args: argparse.Namespace) -> Path:
     """The file to write, checked before anything is computed."""
     if args.out is None and not args.dry_run:
-        raise ValueError("solve needs a file to write, such as -o out.nc (or --dry-run)")
+        raise ValueError(f"{args.name_of_command} needs a file to write, such as -o out.nc (or --dry-run)")
     out = Path(args.out or "out.nc")
     if out.suffix != ".nc":
         raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
@@ -467,16 +566,24 @@ def _grid(args: argparse.Namespace, target: Target, start: Target) -> Grid:
         "backend": BACKENDS[args.device],
         "max_cut": args.max_cut,
     }
+    corners = _corners(args, d)
+    if corners is None:
+        return Grid.covering(target, start, graded=args.graded, **options)
+    grid = Grid(*corners, **options)
+    return grid.graded(target, start) if args.graded else grid
+
+
+def _corners(args: argparse.Namespace, d: int) -> tuple[list[float], list[float]] | None:
+    """The box that was given, if any."""
     if (args.lower is None) != (args.upper is None):
         raise ValueError("--lower and --upper go together: give both corners of the box, or none")
     if args.lower is None:
-        if "periodic" in boundary:
+        if "periodic" in args.boundary:
             raise ValueError("a periodic axis needs its period: give the box with --lower and --upper")
-        return Grid.covering(target, start, graded=args.graded, **options)
+        return None
     corners = [_numbers("--lower", args.lower), _numbers("--upper", args.upper)]
     lower, upper = (corner * d if len(corner) == 1 else corner for corner in corners)
-    grid = Grid(lower, upper, **options)
-    return grid.graded(target, start) if args.graded else grid
+    return lower, upper
 
 
 def _flow(alpha: float, beta: float, order: int) -> Flow:

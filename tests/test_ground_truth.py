@@ -1,0 +1,215 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wfr_pde as wfr
+from wfr_pde import certificate, exact, metrics
+from wfr_pde.certificate import RATIOS, Problem, Work, richardson
+from wfr_pde.ladder import Ladder, trial_ladder
+
+TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5)
+PARTS = ("time", "space", "domain", "rounding")
+
+
+def true_errors(ds, truth, target):
+    """L1 and KL errors at the save times, against Gaussians on the whole line."""
+    grid = wfr.Grid.from_dataset(ds)
+    l1, kl = [], []
+    for k, t in enumerate(ds["t"].values):
+        answer = truth(float(t - ds["t"].values[0]))
+        known = wfr.Density(grid, answer.log_density(grid.points()) - answer.log_normaliser)
+        l1.append(metrics.l1(known, wfr.Density.from_dataset(ds, k)) + max(0.0, 1 - known.mass))
+        kl.append(abs(float(ds["kl"][k]) - exact.gaussian_kl(answer, target)))
+    return np.array(l1), np.array(kl)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    mean=st.floats(-3, 3),
+    variance=st.floats(0.1, 3),
+    rates=st.tuples(st.floats(0.1, 5), st.floats(0.1, 5)),
+    rtol=st.sampled_from([1e-3, 1e-5, 1e-7]),
+)
+def test_bounds_hold_between_gaussians(mean, variance, rates, rtol):
+    start = wfr.Gaussian(mean, variance)
+    ds = wfr.ground_truth(TARGET, start, [0, 0.1, 1.0], transport_rate=rates[0], reaction_rate=rates[1], rtol=rtol)
+    l1, kl = true_errors(ds, lambda t: exact.gaussian_flow(TARGET, start, t, *rates), TARGET)
+    assert ds["error_l1"].max() <= rtol
+    assert np.all(l1 <= ds["error_l1"] + 1e-14)
+    assert np.all(kl <= ds["error_kl"] + 1e-14)
+
+
+@pytest.mark.parametrize("rates", [(1, 0), (0, 1), (0, 0), (10, 0.1), (0.1, 10)])
+def test_bounds_hold_for_any_rates(rates):
+    ds = wfr.ground_truth(
+        TARGET, START, [0, 1e-9, 0.5, 0.5 + 1e-6, 20], transport_rate=rates[0], reaction_rate=rates[1]
+    )
+    l1, kl = true_errors(ds, lambda t: exact.gaussian_flow(TARGET, START, t, *rates), TARGET)
+    assert np.all(l1 <= ds["error_l1"] + 1e-14)
+    assert np.all(kl <= ds["error_kl"] + 1e-14)
+    if 0 in rates:
+        assert np.all(ds["error_l1_time"] == 0)
+
+
+def test_mixture_needs_more_than_polynomials():
+    # log mu/pi of Gaussians is a parabola, which any interpolation gets right; here it is not
+    start = wfr.GaussianMixture([-2.0, 1.0], [0.4, 0.6], [0.2, 0.4])
+    ds = wfr.ground_truth(TARGET, start, [0, 0.05, 0.5], reaction_rate=0.0, rtol=1e-7)
+    grid = wfr.Grid.from_dataset(ds)
+    for k, t in ((1, 0.05), (2, 0.5)):
+        known = grid.density(exact.mixture_transport(TARGET, start, t))
+        assert metrics.l1(known, wfr.Density.from_dataset(ds, k)) <= float(ds["error_l1"][k])
+
+
+def test_two_dimensions():
+    target = wfr.Gaussian([0, 0], [[1.0, 0.5], [0.5, 0.8]])
+    start = wfr.Gaussian([-1, 1], [[0.4, -0.15], [-0.15, 0.3]])
+    ds = wfr.ground_truth(target, start, [0, 0.3], rtol=1e-4)
+    l1, kl = true_errors(ds, lambda t: exact.gaussian_flow(target, start, t), target)
+    assert l1[1] <= float(ds["error_l1"][1]) <= 1e-4
+    assert kl[1] <= float(ds["error_kl"][1])
+
+
+def test_walls_and_circles_are_part_of_the_problem():
+    flat = wfr.Potential(lambda x: 0.0 * x)
+    for boundary, wave in (("no-flux", np.pi), ("periodic", 2 * np.pi)):
+
+        def at(t, wave=wave):
+            fall = 0.6 * np.exp(-(wave**2) * t)
+            return wfr.Potential(lambda x: -np.log(1 + fall * np.cos(wave * x)))
+
+        ds = wfr.ground_truth(flat, at(0), [0, 0.02], reaction_rate=0.0, box=(0.0, 1.0), boundary=boundary)
+        grid = wfr.Grid.from_dataset(ds)
+        known = wfr.Density(grid, grid.log_density(at(0.02), checked=False))
+        assert metrics.l1(known, wfr.Density.from_dataset(ds)) <= float(ds["error_l1"][-1]) <= 1e-6
+        assert np.all(ds["error_l1_domain"] == 0)
+
+
+def test_schema(tmp_path):
+    ds = wfr.ground_truth(TARGET, START, [0, 0.5, 1.0], names=["u"])
+    ds.to_netcdf(tmp_path / "truth.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "truth.nc") as stored:
+        assert stored["log_density"].dims == ("t", "u")
+        xr.testing.assert_equal(stored.load(), ds)
+        assert all(isinstance(value, str | int | float | np.number) for value in stored.attrs.values())
+    for name in ("error_l1", "error_kl"):
+        total = sum(ds[f"{name}_{part}"] for part in PARTS)
+        np.testing.assert_allclose(total, ds[name], rtol=1e-12)
+    assert all(
+        {"long_name", "units"} <= set(variable.attrs) for variable in ds.data_vars.values() if "t" in variable.dims
+    )
+    assert ds["kl"].dims == ds["error_l1"].dims == ("t",)
+    cells = json.loads(ds.attrs["cells_per_axis"])
+    assert len(cells) == len(RATIOS)
+    assert cells[-1] == [ds.sizes["u"]]
+    state = wfr.Density.from_dataset(ds, 1)
+    assert state.mass == pytest.approx(1, abs=1e-12)
+    assert wfr.KL(TARGET).value(state) == pytest.approx(float(ds["kl"][1]), abs=1e-6)
+
+
+def test_it_is_deterministic():
+    one, other = (wfr.ground_truth(wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.04), [0, 0.2]) for _ in range(2))
+    for name in one.data_vars:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_cross_check():
+    ds = wfr.ground_truth(wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.04), [0, 1e-9, 0.5], cross_check=True)
+    assert np.isnan(ds["disagreement"][1])  # too early for a sampled heat kernel
+    assert float(ds["disagreement"][2]) < 1e-5
+    assert "SinkhornKernel" in ds["disagreement"].attrs["other"]
+    ds = wfr.ground_truth(TARGET, START, [0, 0.5], transport_rate=0.0, cross_check=True)
+    assert ds["disagreement"].attrs["other"].startswith("none")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"target": lambda x: x}, "target must be a distribution"),
+        ({"start": wfr.Gaussian([0, 0], 1)}, "the target is 1-dimensional, but the start is 2-dimensional"),
+        ({"target": wfr.GeometricPath(START, TARGET, lambda t: t)}, "does not certify moving"),
+        ({"t": [0]}, "at least two save times"),
+        ({"t": [0, 1, 1]}, "increasing"),
+        ({"rtol": 1e-13}, "rtol must be between"),
+        ({"rtol": float("nan")}, "rtol must be between"),
+        ({"transport_rate": -1}, "finite rate >= 0"),
+        ({"reaction_rate": np.inf}, "finite rate >= 0"),
+        ({"boundary": "periodic"}, "needs box="),
+        ({"box": (1.0, 0.0)}, "lower < upper"),
+        ({"box": ([0.0, 0.0], [1.0, 1.0])}, "1-dimensional"),
+        ({"seconds": 0}, "seconds must be"),
+    ],
+)
+def test_bad_input(change, words):
+    arguments = {"target": TARGET, "start": START, "t": [0, 1]} | change
+    with pytest.raises((ValueError, TypeError), match=words):
+        wfr.ground_truth(arguments.pop("target"), arguments.pop("start"), arguments.pop("t"), **arguments)
+
+
+def test_out_of_reach():
+    with pytest.raises(wfr.NumericalError, match=r"rtol=1e-12 is out of reach .* stands in the way is .* is reachable"):
+        wfr.ground_truth(TARGET, START, [0, 0.5], rtol=1e-12)
+    ds = wfr.ground_truth(TARGET, START, [0, 0.5], rtol=1e-12, strict=False)
+    l1, _ = true_errors(ds, lambda t: exact.gaussian_flow(TARGET, START, t), TARGET)
+    assert 1e-12 < ds["error_l1"].max() < 1e-11
+    assert l1[1] <= float(ds["error_l1"][1])
+
+
+def test_no_time_at_all():
+    with pytest.raises(wfr.NumericalError, match="seconds"):
+        wfr.ground_truth(TARGET, START, [0, 0.5], seconds=1e-3)
+
+
+def test_memory_is_refused_beforehand(monkeypatch):
+    backend = dataclasses.replace(wfr.Grid(0, 1, 4).backend, available_memory=lambda: 2**20)
+    monkeypatch.setattr("wfr_pde.grid.get_backend", lambda name: backend)
+    with pytest.raises(MemoryError, match=r"at 1000 times on .* fewer save times"):
+        wfr.ground_truth(TARGET, START, np.linspace(0, 1, 1000))
+
+
+def test_ladder_fits_the_flow():
+    energy, grid = wfr.KL(TARGET), wfr.Grid.covering(TARGET, wfr.Gaussian(0, 1e-4), shape=400, graded=True)
+    start = grid.density(wfr.Gaussian(0, 1e-4))
+    flow = Problem(TARGET, TARGET, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6).basic
+    ladder = trial_ladder(energy, flow, start, (0.0, 1.0))
+    assert ladder.sizes.max() >= 8 * ladder.sizes.min()
+    assert np.all(np.diff(ladder.starts) >= 0)
+    with pytest.raises(wfr.NumericalError, match="a trial run"):
+        trial_ladder(energy, flow, start, (0.0, 1.0), seconds=-1.0)
+
+
+def test_nodes_hold_save_times_and_more_of_them_splits_every_part():
+    ladder = Ladder(np.array([0.0, 0.25]), np.array([0.1, 0.5]))
+    times = np.array([0.0, 0.3, 0.3 + 1e-9, 1.0])
+    nodes = ladder.nodes(times, 1.0)
+    assert set(times) <= set(nodes)
+    assert np.all(np.diff(nodes) > 0)
+    twice = ladder.nodes(times, 1.0, 2.0)
+    assert len(twice) == 2 * (len(nodes) - 1) + 1
+    np.testing.assert_allclose(twice[::2], nodes, rtol=0, atol=1e-15)
+
+
+def test_richardson_cancels_powers():
+    ratios = np.array(RATIOS)
+    weights = np.array(richardson(RATIOS))
+    assert weights.sum() == pytest.approx(1)
+    for power in (2, 4, 6, 8):
+        assert weights @ ratios**-power == pytest.approx(0, abs=1e-12)
+
+
+def test_slow_convergence_widens_the_bound():
+    assert certificate.convergence_factor((1.0, 1e-3)) == pytest.approx(3, rel=1e-2)
+    assert certificate.convergence_factor((1.0, 0.5)) == pytest.approx(6)
+    assert certificate.convergence_factor((0.0, 1.0)) == pytest.approx(15)
+
+
+def test_a_run_that_would_take_too_long_is_not_begun():
+    problem = Problem(TARGET, START, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
+    work = Work(1.0, rate=1.0)
+    with pytest.raises(certificate.OutOfTimeError, match="would take about"):
+        work.run(problem, wfr.Grid(-5, 5, 64), np.linspace(0, 1, 11), 8)

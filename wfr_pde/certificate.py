@@ -1,0 +1,377 @@
+"""What a certified solution is made of: runs that differ in one thing each, and what they say about the error."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wfr_pde import metrics
+from wfr_pde.axis import Axis
+from wfr_pde.energies import KL
+from wfr_pde.errors import NumericalError
+from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Strang
+from wfr_pde.grading import densities_of_points
+from wfr_pde.grid import Grid
+from wfr_pde.ladder import Ladder
+from wfr_pde.measures import Density
+from wfr_pde.nested import Interpolation
+
+if TYPE_CHECKING:
+    from wfr_pde.targets.base import Target
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four give order 8 in dx, all five order 10
+COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
+NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
+FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
+CELLS_PER_SCALE = 2.0  # with the ratio one
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
+REFINED = 2.0  # ratio of the numbers of steps that are compared
+WIDER = 0.12  # of the box, on each side
+SAFETY = {"time": 4.0, "space": 3.0, "interpolation": 3.0, "domain": 4.0}  # times the difference that is measured
+MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
+KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
+SLOWEST = 0.8  # fall from the distance of orders 6 and 8 to that of 8 and 10 that is still taken for convergence
+SAME_STEP = 1e-11  # relative difference of step sizes that is the rounding of the times
+LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
+ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
+ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
+PARTS = ("time", "space", "domain", "rounding")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is solved, and how well."""
+
+    target: Target
+    start: Target
+    times: Array
+    alpha: float
+    beta: float
+    rtol: float
+
+    def flow(self, order: int) -> Flow:
+        """The flow of order 2 in dx, and of the given order in dt where it has an error there."""
+        return self.basic if self.exact_in_time else Extrapolated(self.basic, order)
+
+    @property
+    def exact_in_time(self) -> bool:
+        """Whether steps of any size are exact: the reaction alone, or the transport alone on a line."""
+        return self.alpha == 0 or (self.beta == 0 and self.target.ndim == 1)
+
+    @property
+    def basic(self) -> Flow:
+        """The self-adjoint flow that is extrapolated in dt."""
+        transport, reaction = FiniteVolume(self.alpha, tolerance=1e-13), FisherRao(self.beta)
+        if self.alpha == 0 or self.beta == 0:
+            return reaction if self.alpha == 0 else transport
+        return Strang(reaction, transport)
+
+    @cached_property
+    def energy(self) -> KL:
+        """KL to the target, which is checked on the finest grid only."""
+        return KL(self.target, checked=False)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A family of grids on one box: the same map of each axis, with more or fewer cells."""
+
+    lower: Array
+    upper: Array
+    counts: tuple[int, ...]  # of the coarsest, multiples of 4
+    gradings: tuple[Callable[[Array], Array] | None, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    real_walls: bool = False  # the box is part of the problem, and not wide enough for it
+    _grids: dict[float, Grid] = field(default_factory=dict, init=False, repr=False)
+
+    def grid(self, ratio: float) -> Grid:
+        """The grid with `ratio` times the cells of the coarsest along every axis."""
+        if ratio not in self._grids:
+            shape = [round(n * ratio) for n in self.counts]
+            self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=list(self.gradings), **self.options)
+        return self._grids[ratio]
+
+    def finer(self, factor: float) -> Cells:
+        """The family with more cells."""
+        counts = tuple(4 * math.ceil(n * factor / 4) for n in self.counts)
+        return replace(self, counts=counts)
+
+    def wider(self) -> tuple[Grid, tuple[slice, ...]]:
+        """The coarsest grid with more cells of the same map beyond no-flux walls, and where it holds the old one."""
+        grid = self.grid(1)
+        axes, window = [], []
+        for axis in grid.axes:
+            more = 0 if axis.periodic else max(2, math.ceil(WIDER * axis.n))
+            axes.append(_widened(axis, more))
+            window.append(slice(more, more + axis.n))
+        lower, upper = [axis.edges[0] for axis in axes], [axis.edges[-1] for axis in axes]
+        wide = Grid(lower, upper, [axis.n for axis in axes], grading=axes, **self.options)
+        return wide, tuple(window)
+
+
+def _widened(axis: Axis, more: int) -> Axis:
+    """The axis with `more` cells beyond each wall, as wide as the last ones."""
+    steps = np.arange(1, more + 1)
+    low, high = axis.widths[0], axis.widths[-1]
+    below, above = axis.edges[0] - low * steps[::-1], axis.edges[-1] + high * steps
+    edges = np.concatenate([below, axis.edges, above])
+    centres = np.concatenate([below + low / 2, axis.centres, above - high / 2])
+    widths = np.concatenate([np.full(more, low), axis.widths, np.full(more, high)])
+    return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth)
+
+
+def cells_for(target: Target, start: Target, box: tuple[Array, Array], options: dict[str, Any]) -> Cells:
+    """Numbers of cells and gradings by the local scales of target and start."""
+    lower, upper = box
+    d = len(lower)
+    boundary = np.broadcast_to(options.get("boundary", "no-flux"), (d,))
+    densities = densities_of_points([target, start], lower, upper, [kind == "periodic" for kind in boundary])
+    counts, gradings = [], []
+    for low, high, density in zip(lower, upper, densities, strict=True):
+        axis = Axis.graded("x", low, high, 256, density)
+        at_centres = density(axis.centres)
+        graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
+        worth_it = uniform > GRADED_FROM * graded
+        wanted = CELLS_PER_SCALE * (graded if worth_it else uniform)
+        counts.append(4 * max(FEWEST_CELLS // 4, math.ceil(wanted / 4)))
+        gradings.append(density if worth_it else None)
+    return Cells(lower, upper, tuple(counts), tuple(gradings), options)
+
+
+class OutOfTimeError(NumericalError):
+    """The time budget does not allow for the next run."""
+
+
+@dataclass
+class Work:
+    """What has been spent, and what may be."""
+
+    seconds: float
+    began: float = field(default_factory=time.perf_counter)
+    rate: float = 5e-6  # seconds per cell and step, as last measured
+
+    def left(self) -> float:
+        """Seconds that may still be spent."""
+        return self.seconds - (time.perf_counter() - self.began)
+
+    def run(self, problem: Problem, grid: Grid, nodes: Array, order: int) -> Array:
+        """log(mu/pi) on a grid at the save times, (n_times, *shape); nodes are the times of the steps.
+
+        Raises
+        ------
+        OutOfTimeError
+            Before it begins, if it would take longer than is left.
+        """
+        expected = self.rate * grid.size * len(nodes)
+        if expected > self.left():
+            raise OutOfTimeError(
+                f"the next run, {len(nodes) - 1} steps on {grid.size} cells, would take about {expected:.2g} seconds, "
+                f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
+            )
+        began = time.perf_counter()
+        energy, flow, wanted = problem.energy, problem.flow(order), set(problem.times.tolist())
+        log_pi = np.asarray(energy.log_equilibrium(grid))
+        state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
+        log_ratios, size, step = [state.log_values - log_pi], 0.0, None
+        with grid.threads():
+            for t, following in itertools.pairwise(nodes.tolist()):
+                length = following - t
+                if step is None or abs(length - size) > SAME_STEP * length:
+                    size, step = length, flow.make_step(energy, state, length)
+                state = step(state, t)
+                if not state.is_finite():
+                    raise NumericalError(f"the state is not finite at t={following:.6g}")
+                if following in wanted:
+                    log_ratios.append(state.log_values - log_pi)
+        self.rate = max((time.perf_counter() - began) / (grid.size * len(nodes)), 1e-9)
+        return np.stack(log_ratios)
+
+
+def normalised(grid: Grid, log_ratio: Array, log_pi: Array) -> Density:
+    """The density with a log-ratio to pi."""
+    return Density(grid, log_ratio + log_pi).normalised()
+
+
+def richardson(ratios: Sequence[float]) -> list[float]:
+    """Weights that cancel the powers dx², dx⁴, ... of grids with `ratios` times the cells."""
+    h = [1 / r**2 for r in ratios]
+    return [math.prod(other / (other - own) for other in h if other != own) for own in h]
+
+
+def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
+    """Share of a bound of the difference in KL that counts at least, in nats.
+
+    To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
+    may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
+    """
+    gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
+    return KL_SHARE * float(one.grid.integrate(gap))
+
+
+def convergence_factor(distances: Sequence[float]) -> float:
+    """What the last of two distances between orders is multiplied by.
+
+    Where they fall by a factor q only, they are taken to go on so: their sum is 1 / (1 - q).
+    """
+    before, last = distances
+    return SAFETY["space"] / (1 - min(last / max(before, 1e-300), SLOWEST))
+
+
+class Attempt:
+    """Solutions on one family of grids, with one ladder, and what they say about their error."""
+
+    def __init__(self, problem: Problem, cells: Cells, ladder: Ladder, refinement: float, order: int, work: Work):
+        self.problem, self.cells, self.order, self.work = problem, cells, order, work
+        self.ladder, self.refinement = ladder, refinement
+        self.nodes = ladder.nodes(problem.times, refinement)
+        self.more_nodes = ladder.nodes(problem.times, refinement, REFINED)
+        self.grid = cells.grid(RATIOS[-1])
+        self.energy = problem.energy
+        self.l1: dict[str, Array] = {}
+        self.kl: dict[str, Array] = {}
+        self.runs: dict[int, Array] = {}  # by the number of the grid
+        self.result: list[Density] = []
+        self.value: Array = np.zeros(len(problem.times))  # KL
+
+    def expected_seconds(self) -> float:
+        """How long all measurements will take, at the speed of the last run."""
+        cells = self.cells.grid(1).size
+        d = self.grid.ndim
+        runs = sum(r**d for r in RATIOS) + REFINED * (1 + RATIOS[COARSEST] ** d) + (1 + 2 * WIDER) ** d
+        return self.work.rate * cells * runs * len(self.nodes)
+
+    def needed_memory(self) -> tuple[int, int]:
+        """Bytes needed at most, and those of them for the stored times."""
+        cells, d, frames = self.cells.grid(1).size, self.grid.ndim, len(self.problem.times)
+        stored = 8 * frames * (sum(r**d for r in RATIOS) * cells + self.grid.size)
+        return int(stored + 8 * (ARRAYS + 8 * d) * self.grid.size), int(stored)
+
+    def check_memory(self) -> None:
+        """Refuse what would not fit.
+
+        Raises
+        ------
+        MemoryError
+        """
+        needed, stored = self.needed_memory()
+        frames = len(self.problem.times)
+        available = self.grid.backend.available_memory()
+        if available is not None and needed > available:
+            raise MemoryError(
+                f"a certified solution at {frames} times on {' x '.join(map(str, self.grid.shape))} cells needs about "
+                f"{needed / 2**30:.3g} GiB, {stored / 2**30:.3g} of them for the stored times on all grids, but "
+                f"{available / 2**30:.3g} GiB are free: use fewer save times, a larger rtol, or a smaller box"
+            )
+
+    def measure_time(self) -> None:
+        """Runs on the two coarsest grids, again with twice the steps.
+
+        Their distance on the finer one counts four times, and more by as much as it has grown from the coarser: what
+        the steps miss in places that few cells resolve is larger on more of them.
+        """
+        if self.problem.exact_in_time:
+            self._run(BASE)
+            self._store("time", np.zeros((len(self.problem.times), 2)))
+            return
+        coarser, base = (self._distances_in_time(k) for k in (COARSEST, BASE))
+        growth = np.clip(base / np.maximum(coarser, 1e-300), 1.0, MOST_GROWTH)
+        self._store("time", SAFETY["time"] * growth * base)
+
+    def _distances_in_time(self, k: int) -> Array:
+        """L1 and KL distances (n_times, 2) of runs on grid number k that differ by a factor two in the steps."""
+        grid = self.cells.grid(RATIOS[k])
+        finer = self.work.run(self.problem, grid, self.more_nodes, self.order)
+        log_pi = np.asarray(self.energy.log_equilibrium(grid))
+        found = []
+        for one, other in zip(self._run(k), finer, strict=True):
+            a, b = normalised(grid, one, log_pi), normalised(grid, other, log_pi)
+            kl = max(abs(self.energy.value(a) - self.energy.value(b)), unsigned_kl(self.energy, a, b))
+            found.append((metrics.l1(a, b), kl))
+        return np.array(found)
+
+    def _run(self, k: int) -> Array:
+        """Log-ratios at the save times on grid number k."""
+        if k not in self.runs:
+            self.runs[k] = self.work.run(self.problem, self.cells.grid(RATIOS[k]), self.nodes, self.order)
+        return self.runs[k]
+
+    def measure_domain(self) -> None:
+        """The run with the ratio one again in a box wider by an eighth on each side, with the same cells inside."""
+        grid, (wide, window) = self.cells.grid(1), self.cells.wider()
+        if self.cells.real_walls or wide.shape == grid.shape:
+            self._store("domain", np.zeros((len(self.problem.times), 2)))
+            return
+        log_pi, wide_log_pi = (np.asarray(self.energy.log_equilibrium(g)) for g in (grid, wide))
+        log_ratio = self.work.run(self.problem, wide, self.nodes, self.order)
+        found = []
+        for narrow, other in zip(self._run(BASE), log_ratio, strict=True):
+            inside, everywhere = normalised(grid, narrow, log_pi), normalised(wide, other, wide_log_pi)
+            extended = np.full(wide.shape, -math.inf)
+            extended[window] = inside.log_values
+            l1 = metrics.l1(everywhere, Density(wide, extended))
+            found.append((l1, abs(self.energy.value(inside) - self.energy.value(everywhere))))
+        self._store("domain", SAFETY["domain"] * np.array(found))
+
+    def measure_space(self) -> None:
+        """Richardson extrapolation in dx over the four finest grids against that over all five."""
+        grids = [self.cells.grid(r) for r in RATIOS]
+        runs = [self._run(k) for k in range(len(RATIOS))]
+        moves = [[Interpolation(g, self.grid, nodes) for g in grids[:-1]] for nodes in (NODES, FEWER_NODES)]
+        start = Density(self.grid, self.grid.log_density(self.problem.start, "the start", checked=False))
+        self.result, values = [start], [self._values(grids, runs, 0)]
+        found = [(0.0, 0.0)]
+        for k in range(1, len(self.problem.times)):
+            own = runs[-1][k]
+            fine, rough = ([*(move(run[k]) for move, run in zip(m, runs, strict=False)), own] for m in moves)
+            above, level, below = (self._level(fine[first:], first) for first in (0, 1, 2))
+            distances = metrics.l1(below, level), metrics.l1(level, above)
+            interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(rough[1:], 1))
+            factor = convergence_factor(distances)
+            self.result.append(level)
+            values.append(self._values(grids, runs, k))
+            found.append((factor * distances[1] + interpolation, factor * unsigned_kl(self.energy, level, above)))
+        l1, least = np.array(found).T
+        gaps = np.abs(np.diff(values, axis=1))  # of the orders 10 and 8, and 8 and 6
+        kl = [max(low, convergence_factor((gap[1], gap[0])) * gap[0]) for low, gap in zip(least, gaps, strict=True)]
+        self.value = np.array(values)[:, 1]
+        self._store("space", np.stack([l1, kl], axis=1))
+        rounding = ROUNDING + STEP_ROUNDING * len(self.nodes)
+        self._store("rounding", np.stack([np.full(len(l1), rounding), rounding * (1 + self.value)], axis=1))
+
+    @property
+    def largest_error(self) -> float:
+        """Bound of the L1 error over all save times."""
+        return float(self.total(self.l1).max())
+
+    def _level(self, log_ratios: Sequence[Array], first: int) -> Density:
+        """Log-ratios of the grids from the number `first` on, interpolated to the finest, extrapolated."""
+        weights = richardson(RATIOS[first:])
+        finest = log_ratios[-1]
+        correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
+        limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
+        return normalised(self.grid, finest + limited, np.asarray(self.energy.log_equilibrium(self.grid)))
+
+    def _values(self, grids: Sequence[Grid], runs: Sequence[Array], k: int) -> list[float]:
+        """KL at a save time, extrapolated from that on all five grids, on the four finest, and on three."""
+        values = []
+        for grid, run in zip(grids, runs, strict=True):
+            values.append(self.energy.value(normalised(grid, run[k], np.asarray(self.energy.log_equilibrium(grid)))))
+        return [float(np.dot(richardson(RATIOS[first:]), values[first:])) for first in (0, 1, 2)]
+
+    def _store(self, part: str, found: Any) -> None:
+        """Errors (l1, kl) over the save times."""
+        pairs = np.asarray(found, dtype=np.float64)
+        self.l1[part], self.kl[part] = pairs[:, 0], pairs[:, 1]
+
+    def total(self, of: dict[str, Array]) -> Array:
+        """Sum of the parts over the save times."""
+        return np.sum([of[part] for part in PARTS], axis=0)

@@ -1,0 +1,387 @@
+"""Certified solutions: the problem and a tolerance in, the density with an error bar out."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde import storage
+from wfr_pde.certificate import PARTS, RATIOS, Attempt, Cells, OutOfTimeError, Problem, Work, cells_for
+from wfr_pde.cross_check import disagreement
+from wfr_pde.errors import NumericalError
+from wfr_pde.flows.base import checked_rate
+from wfr_pde.grid import Grid
+from wfr_pde.ladder import Ladder, trial_ladder
+from wfr_pde.measures import Density
+from wfr_pde.solve import save_times
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from wfr_pde.targets.base import Target
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every number of steps
+TRIAL = 0.75  # cells of the trial run, over the coarsest grid
+SHARES = {"time": 0.2, "space": 0.6, "domain": 0.2}  # of the tolerance
+QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
+TAIL = 1e-8  # mass that the first box may cut off
+ROUNDS = 24
+IN_VAIN = 3  # attempts that improve nothing, after which there are no more
+DIVERGING = 3  # refinements of the steps before the order is lowered
+WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
+LONG_NAMES = {
+    "time": "part of the steps",
+    "space": "part of the cells",
+    "domain": "part of the box",
+    "rounding": "part of rounding",
+}
+
+
+def ground_truth(
+    target: Target,
+    start: Target,
+    t: ArrayLike,
+    *,
+    transport_rate: float = 1.0,
+    reaction_rate: float = 1.0,
+    rtol: float = 1e-6,
+    box: tuple[ArrayLike, ArrayLike] | None = None,
+    boundary: Any = "no-flux",
+    names: Any = None,
+    seconds: float = 600.0,
+    strict: bool = True,
+    cross_check: bool = False,
+) -> xr.Dataset:
+    """Density of the WFR flow at some times, with a bound of its error; everything numerical is chosen.
+
+    d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g), g = log(mu/pi).
+
+    Finite volumes on five grids of one map, of which the four finest are extrapolated in dx to order 8; Strang steps
+    extrapolated in dt to order 8 on a ladder of step sizes found by a trial run. Each part of the error is measured by
+    changing one thing alone:
+
+    - time: four times the difference to a run with twice the steps, more where it grows from a grid to the next;
+    - space: three times the distance to the extrapolation over all five grids, of order 10, more where such distances
+      fall slowly from order to order, plus as much of that to the one with a lower order of interpolation;
+    - domain: four times the difference of runs in the box and in one wider by an eighth on each side;
+    - rounding: by the number of steps.
+
+    Parameters
+    ----------
+    target, start : Target
+    t : array (n,)
+        Save times, increasing; the first is the time of the start. They may be arbitrarily close.
+    transport_rate, reaction_rate : float
+        alpha, beta >= 0.
+    rtol : float
+        Tolerance of the L1 error, in units of the mass one, at every save time: 1e-12 to 0.1.
+    box : (lower, upper), optional
+        A box that is part of the problem: its walls are where they are, or its period is what it is, and the error has
+        no part of the domain. By default one that holds target and start, widened while mass arrives at its walls.
+    boundary : {"no-flux", "periodic"} or one per axis
+        A periodic axis needs `box`.
+    names : sequence of str, optional
+        Names of the axes.
+    seconds : float
+        Time budget.
+    strict : bool
+        Whether a tolerance out of reach is an error; else the best is returned, with its honest error.
+    cross_check : bool
+        Whether to solve once more with the other family of schemes, `SinkhornKernel`, and store the L1 distance as
+        `disagreement`; NaN at times too early for it. It has an error of its own.
+
+    Returns
+    -------
+    xarray.Dataset
+        In the schema of `solve`: `log_density` (t, x, ...), and over t: `error_l1`, `error_l1_time`, ...;
+        `error_kl`, ...; `kl`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For input that does not fit: see the message.
+    NumericalError
+        If the tolerance is out of reach; the message says what stands in the way, and what is reachable.
+
+    Notes
+    -----
+    Where walls cut through mass, a density is what it is up to its normalisation by the sum over the cells, which is of
+    order 2 there; `kl` is extrapolated in dx, and does not suffer from it.
+
+    What no one can certify is a mode that the box, or the places where the local scales are looked at, do not see: that
+    of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
+    """
+    problem = _checked(target, start, t, transport_rate, reaction_rate, rtol, seconds)
+    best = _certified(problem, _first_cells(problem, box, boundary, names), Work(float(seconds)), box is None)
+    if best.largest_error > rtol and strict:
+        raise NumericalError(_out_of_reach(best, rtol, seconds))
+    ds = _dataset(best, rtol)
+    if cross_check:
+        distance, other = disagreement(best)
+        attrs = {"long_name": "L1 distance to the other family of schemes", "units": "1", "other": other}
+        ds["disagreement"] = (("t",), distance, attrs)
+    return ds
+
+
+def plan(
+    target: Target,
+    start: Target,
+    t: ArrayLike,
+    *,
+    transport_rate: float = 1.0,
+    reaction_rate: float = 1.0,
+    rtol: float = 1e-6,
+    box: tuple[ArrayLike, ArrayLike] | None = None,
+    boundary: Any = "no-flux",
+    names: Any = None,
+    seconds: float = 600.0,
+) -> dict[str, Any]:
+    """What the first attempt of `ground_truth` would take, by its trial run; arguments and errors as there.
+
+    Returns
+    -------
+    dict
+        `lower`, `upper`, `shapes` of the grids, `graded` axes, `n_steps`, `memory_bytes`, `free_bytes`, `seconds`.
+    """
+    problem = _checked(target, start, t, transport_rate, reaction_rate, rtol, seconds)
+    cells, work = _first_cells(problem, box, boundary, names), Work(float(seconds))
+    attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
+    attempt.check_memory()
+    work.run(problem, cells.grid(1), attempt.nodes, ORDERS[0])  # tells the speed
+    return {
+        "lower": list(attempt.grid.lower),
+        "upper": list(attempt.grid.upper),
+        "shapes": [list(cells.grid(ratio).shape) for ratio in RATIOS],
+        "graded": [axis.name for axis in attempt.grid.axes if not axis.is_uniform],
+        "n_steps": len(attempt.nodes) - 1,
+        "memory_bytes": attempt.needed_memory()[0],
+        "free_bytes": attempt.grid.backend.available_memory(),
+        "seconds": attempt.expected_seconds(),
+    }
+
+
+def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any, seconds: Any) -> Problem:
+    """The problem, if it is one."""
+    from wfr_pde.targets.base import Target
+
+    for name, distribution in (("target", target), ("start", start)):
+        if not isinstance(distribution, Target):
+            raise TypeError(f"{name} must be a distribution such as Gaussian(0, 1), got {distribution!r}")
+        if distribution.moving:
+            raise ValueError(f"ground_truth does not certify moving distributions yet: {name} is {distribution!r}")
+    if target.ndim != start.ndim:
+        raise ValueError(f"the target is {target.ndim}-dimensional, but the start is {start.ndim}-dimensional")
+    if not float(seconds) > 0:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    tolerance = float(rtol)
+    if not 1e-12 <= tolerance <= 0.1:
+        raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {rtol}")
+    rates = checked_rate(alpha, "the transport"), checked_rate(beta, "the reaction")
+    return Problem(target, start, save_times(t), *rates, tolerance)
+
+
+def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any) -> Cells:
+    """Box and cells to begin with."""
+    options = {"boundary": boundary, "names": names, "max_cut": 1.0}
+    real_walls = box is not None
+    if box is None:
+        if "periodic" in np.atleast_1d(boundary):
+            raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
+        found = Grid.covering(problem.target, problem.start, shape=8, tail=min(TAIL, 1e-3 * problem.rtol))
+        box = found.lower, found.upper
+    probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
+    if probe.ndim != problem.target.ndim:
+        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
+    cells = cells_for(problem.target, problem.start, (np.array(probe.lower), np.array(probe.upper)), options)
+    return replace(cells, real_walls=real_walls)
+
+
+def _ladder(problem: Problem, cells: Cells, work: Work) -> Ladder:
+    """The steps that the flow wants, by a trial run on few cells; one step where any is exact."""
+    span = float(problem.times[0]), float(problem.times[-1])
+    if problem.exact_in_time:
+        return Ladder(problem.times[:1], np.array([span[1] - span[0]]))
+    grid = cells.finer(TRIAL).grid(1)
+    expected = QUICKEST * TRIAL_STEPS * grid.size
+    if expected > work.left():
+        raise OutOfTimeError(
+            f"a trial run alone would take about {expected:.2g} seconds on {' x '.join(map(str, grid.shape))} cells, "
+            f"which is what the scales of target and start need, but of seconds={work.seconds:g} only "
+            f"{max(work.left(), 0):.2g} are left: give a larger budget, or a smaller box, box="
+        )
+    start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
+    return trial_ladder(problem.energy, problem.basic, start, span, work.left())
+
+
+@dataclass
+class _Steps:
+    """How fine the steps are, and of which order; the attempts so far have told."""
+
+    refinement: float = 1.0
+    number: int = 0  # of the order
+    diverged: int = 0
+    error: float = math.inf
+    settled: bool = False  # smaller steps do not help: it is down to rounding
+
+    @property
+    def order(self) -> int:
+        """Order in dt."""
+        return ORDERS[self.number]
+
+    def refine(self, error: float, wanted: float) -> bool:
+        """Whether smaller steps are to be tried, with the error of these."""
+        if error <= wanted or self.settled:
+            return False
+        if error > self.error / 2:
+            self.settled = True
+            return False
+        self.error = error
+        self.refinement *= min(3.0, max(1.2, 1.1 * (error / wanted) ** (1 / self.order)))
+        return True
+
+    def diverge(self) -> None:
+        """Smaller steps after a divergence, and a lower order after some."""
+        self.refinement, self.diverged = 1.5 * self.refinement, self.diverged + 1
+        if self.diverged % DIVERGING == 0 and self.number + 1 < len(ORDERS):
+            self.number += 1
+
+
+def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> Attempt:
+    """The first attempt whose error is within the tolerance, or else the best one."""
+    ladder, steps = _ladder(problem, cells, work), _Steps()
+    best: Attempt | None = None
+    in_vain = 0
+    for _ in range(ROUNDS):
+        attempt = Attempt(problem, cells, ladder, steps.refinement, steps.order, work)
+        if in_vain == IN_VAIN or (best is not None and attempt.expected_seconds() > work.left()):
+            break
+        attempt.check_memory()
+        try:
+            attempt.measure_time()
+            may = attempt.expected_seconds() < work.left() / 4
+            if may and steps.refine(attempt.l1["time"].max(), SHARES["time"] * problem.rtol):
+                continue
+            attempt.measure_space()
+            attempt.measure_domain()
+        except OutOfTimeError:
+            if best is None:
+                raise
+            break
+        except NumericalError:
+            steps.diverge()
+            continue
+        if attempt.largest_error <= problem.rtol:
+            return attempt
+        in_vain = 0 if best is None or attempt.largest_error < best.largest_error / 1.2 else in_vain + 1
+        best = attempt if best is None or attempt.largest_error < best.largest_error else best
+        cells = _improved(problem, attempt, box_may_grow)
+    if best is None:
+        raise NumericalError(
+            f"the flow could not be solved within {ROUNDS} attempts, with steps down to a {steps.refinement:.0f}th "
+            "of those of a trial run): the extrapolation diverges; use a larger rtol, or solve with Strang and small "
+            "steps"
+        )
+    return best
+
+
+def _improved(problem: Problem, attempt: Attempt, box_may_grow: bool) -> Cells:
+    """The cells for the next attempt: a wider box, finer ones, or both."""
+    cells = attempt.cells
+    if box_may_grow and attempt.l1["domain"].max() > SHARES["domain"] * problem.rtol:
+        cells = _widened(problem, cells)
+    excess = attempt.l1["space"].max() / (SHARES["space"] * problem.rtol)
+    return cells.finer(min(2.0, max(1.15, 1.1 * excess ** (1 / 8)))) if excess > 1 else cells
+
+
+def _widened(problem: Problem, cells: Cells) -> Cells:
+    """The family on a wider box."""
+    margin = np.where([axis.periodic for axis in cells.grid(1).axes], 0.0, WIDEN * (cells.upper - cells.lower))
+    wider = cells_for(problem.target, problem.start, (cells.lower - margin, cells.upper + margin), cells.options)
+    density = [n / (high - low) for n, low, high in zip(cells.counts, cells.lower, cells.upper, strict=True)]
+    kept = [
+        n if grading is not None else 4 * math.ceil(rate * (high - low) / 4)
+        for n, grading, rate, low, high in zip(
+            wider.counts, wider.gradings, density, wider.lower, wider.upper, strict=True
+        )
+    ]
+    return replace(wider, counts=tuple(max(a, b) for a, b in zip(kept, cells.counts, strict=True)))
+
+
+def _out_of_reach(best: Attempt, rtol: float, seconds: float) -> str:
+    """What stands in the way, and what is reachable."""
+    parts = {part: float(best.l1[part].max()) for part in PARTS}
+    worst = max(parts, key=lambda part: parts[part])
+    remedy = {
+        "time": "more steps: a larger time budget, seconds=",
+        "space": "more cells: a larger time budget, seconds=",
+        "domain": "a wider box, box=",
+        "rounding": "nothing: double precision",
+    }
+    total = best.largest_error
+    shown = ", ".join(f"{part} {value:.1e}" for part, value in parts.items())
+    limit = f"within seconds={seconds:g}"
+    if best.work.left() > seconds / 2:
+        limit = "by refining, as the last attempts gained nothing"
+        remedy |= {"time": "a larger rtol", "space": "a larger rtol"}
+    return (
+        f"rtol={rtol:g} is out of reach {limit}: the error is at most {total:.1e} ({shown}) on "
+        f"{' x '.join(map(str, best.grid.shape))} cells with {len(best.nodes) - 1} steps; what stands in the way is "
+        f"{worst}, and what would help is {remedy[worst]}; rtol={1.5 * total:.1e} is reachable, and strict=False "
+        "returns the best"
+    )
+
+
+def _dataset(best: Attempt, rtol: float) -> xr.Dataset:
+    """The solution in the schema of `solve`."""
+    import xarray as xr
+
+    problem, grid = best.problem, best.grid
+    problem.energy.log_equilibrium(grid)
+    first = best.result[0]
+    coordinates = {name: value for name, value in first.coordinates().items() if not name.startswith("axis")}
+    cells = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
+    coordinates["t"] = (("t",), problem.times, {"long_name": "time", "units": "1"})  # type: ignore[assignment]
+    log_density = np.stack([grid.backend.asnumpy(state.log_values) for state in best.result])
+    attrs = {"long_name": "log density, normalised", "units": "nats"}
+    variables: dict[str, Any] = {"log_density": (("t", *grid.names), log_density, attrs)}
+    kl = best.value
+    variables["kl"] = (("t",), kl, {"long_name": "KL(mu|pi)", "units": "nats"})
+    for name, values, units in (("error_l1", best.l1, "1"), ("error_kl", best.kl, "nats")):
+        words = {"error_l1": "bound of the L1 error", "error_kl": "bound of the error of KL"}[name]
+        variables[name] = (("t",), best.total(values), {"long_name": words, "units": units})
+        for part in PARTS:
+            variables[f"{name}_{part}"] = (
+                ("t",),
+                values[part],
+                {"long_name": f"{words}, {LONG_NAMES[part]}", "units": units},
+            )
+    return xr.Dataset(variables | cells, coords=coordinates, attrs=_attrs(best, rtol))
+
+
+def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
+    """Provenance."""
+    problem, grid = best.problem, best.grid
+    return {
+        "title": "Ground truth of the WFR flow of KL",
+        "energy": repr(problem.energy),
+        "start": repr(problem.start),
+        "transport_rate": problem.alpha,
+        "reaction_rate": problem.beta,
+        "rtol": rtol,
+        "flow": repr(problem.flow(best.order)),
+        "grid": json.dumps(grid.description()),
+        "cells_per_axis": json.dumps([[round(n * ratio) for n in best.cells.counts] for ratio in RATIOS]),
+        "n_steps": len(best.nodes) - 1,
+        "backend": grid.backend.name,
+        "device": grid.backend.device,
+        "versions": json.dumps(dict(storage.versions())),
+        "commit": storage.commit(),
+        "wall_time": round(best.work.seconds - best.work.left(), 6),
+    }
