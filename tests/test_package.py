@@ -41,6 +41,16 @@ def test_readme_example_runs_as_printed(capsys):
     assert list(scope["ds"].sizes) == ["t", "x", "y", "axis"]
 
 
+def test_readme_truth_is_certified():
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"<!-- truth-example -->\n```python\n(.*?)```", text, re.DOTALL).group(1)
+    target = wfr.GaussianMixture(means=[[-2, 0], [2, 0]], weights=[0.3, 0.7], covariances=0.25)
+    scope = {"wfr": wfr, "np": np, "target": target, "start": wfr.Gaussian(mean=[-2, 0], covariance=0.16)}
+    exec(code, scope)
+    assert float(scope["truth"].error_l1.max()) <= 1e-5
+    assert scope["path"].score([[0.0, 0.0]], 1.3).shape == (1, 2)
+
+
 def test_readme_finer_run_gives_the_digits_it_says():
     text = " ".join((ROOT / "README.md").read_text().split())
     shape, dt, promised = re.search(
