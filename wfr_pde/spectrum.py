@@ -68,9 +68,8 @@ def spectrum(
     ----------
     target : Target
     grid : Grid
-        Even number of cells along every axis. Limits: a factorised matrix in one and two dimensions (5 s
-        and 0.7 GB at 512²); above 40,000 cells in three or more, conjugate gradients with a multigrid preconditioner
-        (a minute at 64³).
+        Even number of cells along every axis. Limits: a factorised matrix in one and two dimensions;
+        above 40,000 cells in three or more, conjugate gradients with a multigrid preconditioner, which take long.
     n : int
         Number of modes, the constant included.
     order : {2, 4, 6}, optional

@@ -101,8 +101,8 @@ class FiniteVolume(Flow):
         return step
 
     def memory(self, like: Density) -> int:
-        """Two jump rates per cell and axis, and log pi."""
-        return 8 * (2 * like.grid.ndim + 3) * like.grid.size
+        """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi."""
+        return 8 * (4 * like.grid.ndim + 3) * like.grid.size
 
 
 class _Sweep:

@@ -30,9 +30,8 @@ def relative_floor(size: int) -> float:
     """The floor over max|u|, (4 + log2(size) / 2) eps, for a transform of `size` values.
 
     An upper bound of the largest error of e^{t Lap} u in any cell, by transforms forward and back, against the same
-    in extended precision. Measured over bumps of all widths, single cells and noise: between 1 eps (16 cells) and
-    4 eps (65,536 cells), up to 9 eps (509²) where a length is a large prime; the bound has 6, 12 and 13 eps there.
-    Errors of the passes, log2(size) of them, add up like a random walk or slower.
+    in extended precision, which the tests hold it against on bumps, single cells and noise, also where a length is a
+    large prime. Errors of the passes, log2(size) of them, add up like a random walk or slower.
     """
     return (4 + 0.5 * math.log2(size)) * float(np.finfo(np.float64).eps)
 
@@ -90,9 +89,8 @@ class FloorWatch:
       1e-7 of the mass. So it is where u is largest far out in a tail. Where the heat kernel is not resolved (rate*dt <
       0.75 dx²), u rings about what the cells do not resolve, and twice the mass of the negative values is added.
 
-    The constants lie between what was measured on double wells with the far mode at e^-50 (h T / tau from 0.02 to 0.16,
-    at most 2e-8 of the mass grown, for steps from 0.002 to 0.1, orders 2 to 8) and on Gaussians at e^-60 to e^-200
-    of the start (h T / tau from 0.25, at steps of 1, to 190).
+    The constants lie between what double wells with the far mode at e^-50 give, where the answers are right, and
+    Gaussians at e^-60 to e^-200 of the start, where they are not; the tests hold both.
 
     The first step of a run may be long. A cell that it lifts over the floor is taken to have followed the law of
     diffusion, log u = a - b / (t + c), so that T hardly depends on dt.

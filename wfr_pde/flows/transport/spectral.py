@@ -1,10 +1,8 @@
 """The heat semigroup of a box by spectral transforms: cosines on no-flux axes, Fourier on periodic ones.
 
 The only place that names an FFT library. Cosine transforms are SciPy's. Fourier transforms are FFTW's where pyfftw is
-installed (the extra `fftw`), else SciPy's too. Measured on 1024² cells, forward and back, on one thread: Fourier 18 ms
-with SciPy, 11 ms with FFTW; cosines 23 ms with SciPy, 39 ms with FFTW (18 ms once planned by timing; on 1000² 15 ms
-with SciPy, 24 and 18 ms with FFTW): so FFTW brings nothing there. FFTW takes one thread: two take 4 ms where
-both cores of a machine of two are idle, but 27 ms where one is busy, as they wait for each other; SciPy's take 14 ms.
+installed (the extra `fftw`), else SciPy's too: `benchmarks/transforms.py` prints the times of both. FFTW takes one
+thread, as its threads wait for each other wherever other work keeps a core busy.
 
 FFTW plans are chosen by rule (FFTW_ESTIMATE), not by timing, since a timing may end differently the next time, and
 another plan rounds differently: a resumed run would not have the bits of an uninterrupted one. `measure_plans` times
