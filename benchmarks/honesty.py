@@ -94,7 +94,8 @@ class OtherFamily(Answer):
         return self.solved(case)[self._index(case, t)].log_prob(points)
 
     def kl(self, case: Case, t: float) -> float:
-        return float(wfr.KL(case.target, checked=False).value(self.solved(case)[self._index(case, t)]))
+        energy = wfr.KL(case.target, checked=False).at(case.times[0] + t)
+        return float(energy.value(self.solved(case)[self._index(case, t)]))
 
     def _index(self, case: Case, t: float) -> int:
         return int(np.argmin(np.abs(np.asarray(case.times) - case.times[0] - t)))
@@ -104,9 +105,9 @@ class OtherFamily(Answer):
         if "fine" not in self.frames:
             self.frames["fine"] = self._run(case, self.cells, self.dt)
             coarse = self._run(case, np.round(COARSER * np.asarray(self.cells)).astype(int), self.dt / COARSER)
-            energy = wfr.KL(case.target, checked=False)
             l1, kl = [], []
-            for one, other in zip(self.frames["fine"], coarse, strict=True):
+            for t, one, other in zip(case.times, self.frames["fine"], coarse, strict=True):
+                energy = wfr.KL(case.target, checked=False).at(t)
                 values = np.exp(other.log_prob(one.grid.points()))
                 l1.append(float(one.grid.integrate(np.abs(one.values - values))))
                 kl.append(abs(energy.value(one) - energy.value(other)))
@@ -178,6 +179,32 @@ def of_gaussians(
 
     answer = ClosedForm(at, lambda t: exact.gaussian_kl(at(t), target))
     return Case("Gaussian", name, target, start, times, answer, alpha, beta, **options)
+
+
+def moving() -> list[Case]:
+    """Targets on their way from one distribution to another: tempering, and a reference that is not the start."""
+    near, wide = wfr.Gaussian(-2, 0.5), wfr.Gaussian(1, 2)
+    plane = wfr.Gaussian([0, 0], [[1.0, 0.5], [0.5, 0.8]]), wfr.Gaussian([1, -1], [[0.4, -0.2], [-0.2, 0.6]])
+    cases = []
+    for name, ends, start, schedule, rates, rtol in (
+        ("1D", (near, wide), wfr.Gaussian(-1, 0.3), None, (1, 1), 1e-6),
+        ("1D, W", (near, wide), wfr.Gaussian(-1, 0.3), None, (1, 0), 1e-6),
+        ("1D, FR", (near, wide), near, math.tanh, (0, 1), 1e-7),
+        ("1D, with a kink", (near, wide), near, lambda t: min(t / 0.7, 1.0), (1, 1), 1e-4),
+        ("1D, swinging", (near, wide), wide, lambda t: math.sin(4 * t) ** 2, (2, 0.5), 1e-5),
+        ("2D", plane, wfr.Gaussian([0, 0.5], 0.5), None, (1, 1), 1e-4),
+    ):
+        path = wfr.GeometricPath(*ends, schedule)
+
+        def at(t: float, path: Any = path, start: Any = start, rates: Any = rates) -> wfr.Gaussian:
+            return exact.gaussian_flow_by_ode(path, start, t, *rates)
+
+        answer = ClosedForm(at, lambda t, at=at, path=path: exact.gaussian_kl(at(t), path.at(t)))
+        cases.append(Case("moving target", name, path, start, [0, 0.3, 1.0], answer, *rates, rtol, quick=name == "1D"))
+    modes = wfr.GeometricPath(wfr.Gaussian(0, 1), wfr.GaussianMixture([[0.0], [4.0]], [0.5, 0.5], 1.0))
+    cases.append(Case("moving target", "to two modes", modes, modes.start, [0, 0.5, 2.0], OtherFamily(400, 0.02),
+                      rtol=1e-6))  # fmt: skip
+    return cases
 
 
 def gaussians(rng: np.random.Generator) -> list[Case]:
@@ -411,7 +438,7 @@ def _log_likelihood(m1: Array, m2: Array, y: Array) -> Array:
 def all_cases() -> list[Case]:
     """Every case, the same in every run."""
     rng = np.random.default_rng(1)
-    return [*gaussians(rng), *mixtures(rng), *wells(), *boxes(), *pairs(), *open_problems()]
+    return [*gaussians(rng), *mixtures(rng), *wells(), *moving(), *boxes(), *pairs(), *open_problems()]
 
 
 def true_errors(case: Case, ds: Any) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import wfr_pde as wfr
 from wfr_pde import certificate, exact, metrics
 from wfr_pde.certificate import RATIOS, Problem, Work, richardson
+from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.ladder import Ladder, trial_ladder
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5)
@@ -90,6 +91,28 @@ def test_walls_and_circles_are_part_of_the_problem():
         assert np.all(ds["error_l1_domain"] == 0)
 
 
+@pytest.mark.parametrize(("rates", "rtol"), [((1, 1), 1e-7), ((1, 0), 1e-6), ((0, 1), 1e-6)])
+def test_bounds_hold_for_moving_targets(rates, rtol):
+    path = wfr.GeometricPath(wfr.Gaussian(-2, 0.5), wfr.Gaussian(1, 2))
+    ds = wfr.ground_truth(path, START, [0, 0.3, 1], transport_rate=rates[0], reaction_rate=rates[1], rtol=rtol)
+    grid, energy = wfr.Grid.from_dataset(ds), wfr.KL(path)
+    assert ds["error_l1"].max() <= rtol
+    for k, t in enumerate(ds["t"].values):
+        answer = exact.gaussian_flow_by_ode(path, START, t, *rates)
+        density = wfr.Density.from_dataset(ds, k)
+        assert metrics.l1(grid.density(answer), density) <= ds["error_l1"][k] + 2e-12  # of the answer
+        assert abs(float(ds["kl"][k]) - exact.gaussian_kl(answer, path.at(t))) <= ds["error_kl"][k] + 2e-12
+        assert energy.at(t).value(density) == pytest.approx(float(ds["kl"][k]), abs=10 * rtol)
+
+
+def test_moving_targets_agree_with_the_other_family():
+    ends = wfr.Gaussian(-1, 0.5), wfr.GaussianMixture([[-2.0], [2.0]], [0.3, 0.7], 0.5)
+    path = wfr.GeometricPath(*ends, lambda t: min(t, 1.0))
+    ds = wfr.ground_truth(path, ends[0], [0, 0.5, 1.0, 2.0], rtol=1e-5, cross_check=True)
+    assert np.all(ds["disagreement"] <= 2 * ds["error_l1"] + 1e-7)
+    assert ds["error_l1"].max() <= 1e-5
+
+
 def test_schema(tmp_path):
     ds = wfr.ground_truth(TARGET, START, [0, 0.5, 1.0], names=["u"])
     ds.to_netcdf(tmp_path / "truth.nc", engine="h5netcdf")
@@ -132,7 +155,7 @@ def test_cross_check():
     [
         ({"target": lambda x: x}, "target must be a distribution"),
         ({"start": wfr.Gaussian([0, 0], 1)}, "the target is 1-dimensional, but the start is 2-dimensional"),
-        ({"target": wfr.GeometricPath(START, TARGET, lambda t: t)}, "does not certify moving"),
+        ({"start": wfr.GeometricPath(START, TARGET, lambda t: t)}, "the start moves"),
         ({"t": [0]}, "at least two save times"),
         ({"t": [0, 1, 1]}, "increasing"),
         ({"rtol": 1e-13}, "rtol must be between"),
@@ -143,6 +166,7 @@ def test_cross_check():
         ({"box": (1.0, 0.0)}, "lower < upper"),
         ({"box": ([0.0, 0.0], [1.0, 1.0])}, "1-dimensional"),
         ({"seconds": 0}, "seconds must be"),
+        ({"memory": -1}, "memory must be"),
     ],
 )
 def test_bad_input(change, words):
@@ -172,6 +196,17 @@ def test_memory_is_refused_beforehand(monkeypatch):
         wfr.ground_truth(TARGET, START, np.linspace(0, 1, 1000))
 
 
+def test_memory_budget():
+    options = {"rtol": 1e-9, "memory": 4e-5}
+    with pytest.raises(MemoryError, match=r"memory=4e-05 allows for less"):
+        wfr.ground_truth(TARGET, START, np.linspace(0, 1, 1000), **options)
+    with pytest.raises(wfr.NumericalError, match="out of reach in the memory there is"):
+        wfr.ground_truth(TARGET, START, [0, 0.5, 1], **options)
+    ds = wfr.ground_truth(TARGET, START, [0, 0.5, 1], **options, strict=False)
+    l1, _ = true_errors(ds, lambda t: exact.gaussian_flow(TARGET, START, t), TARGET)
+    assert np.all(l1 <= ds["error_l1"] + 1e-14)
+
+
 def test_ladder_fits_the_flow():
     energy, grid = wfr.KL(TARGET), wfr.Grid.covering(TARGET, wfr.Gaussian(0, 1e-4), shape=400, graded=True)
     start = grid.density(wfr.Gaussian(0, 1e-4))
@@ -179,8 +214,8 @@ def test_ladder_fits_the_flow():
     ladder = trial_ladder(energy, flow, start, (0.0, 1.0))
     assert ladder.sizes.max() >= 8 * ladder.sizes.min()
     assert np.all(np.diff(ladder.starts) >= 0)
-    with pytest.raises(wfr.NumericalError, match="a trial run"):
-        trial_ladder(energy, flow, start, (0.0, 1.0), seconds=-1.0)
+    with pytest.raises(OutOfTimeError, match="a trial run"), deadline(0.0):
+        trial_ladder(energy, flow, start, (0.0, 1.0))
 
 
 def test_nodes_hold_save_times_and_more_of_them_splits_every_part():
@@ -211,5 +246,16 @@ def test_slow_convergence_widens_the_bound():
 def test_a_run_that_would_take_too_long_is_not_begun():
     problem = Problem(TARGET, START, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
     work = Work(1.0, rate=1.0)
-    with pytest.raises(certificate.OutOfTimeError, match="would take about"):
+    with pytest.raises(OutOfTimeError, match="would take about"):
         work.run(problem, wfr.Grid(-5, 5, 64), np.linspace(0, 1, 11), 8)
+
+
+def test_a_step_is_stopped_by_the_deadline():
+    grid = wfr.Grid([-6, -6], [6, 6], 64)
+    state = grid.density(wfr.Gaussian([0, 0], 0.5))
+    step = wfr.FiniteVolume().make_step(wfr.KL(wfr.Gaussian([0, 0], 1)), state, 0.1)
+    with deadline(60.0), deadline(3600.0):
+        assert step(state, 0.0).is_finite()
+    with pytest.raises(OutOfTimeError, match="in the middle of a step"), deadline(0.0), deadline(3600.0):
+        step(state, 0.0)
+    assert step(state, 0.0).is_finite()

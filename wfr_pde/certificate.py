@@ -14,6 +14,7 @@ import numpy as np
 
 from wfr_pde import metrics
 from wfr_pde.axis import Axis
+from wfr_pde.deadline import OutOfTimeError, check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Strang
@@ -64,8 +65,9 @@ class Problem:
 
     @property
     def exact_in_time(self) -> bool:
-        """Whether steps of any size are exact: the reaction alone, or the transport alone on a line."""
-        return self.alpha == 0 or (self.beta == 0 and self.target.ndim == 1)
+        """Whether steps of any size are exact: the reaction alone, or the transport alone on a line; if the target rests."""
+        alone = self.alpha == 0 or (self.beta == 0 and self.target.ndim == 1)
+        return alone and not self.target.moving
 
     @property
     def basic(self) -> Flow:
@@ -77,8 +79,27 @@ class Problem:
 
     @cached_property
     def energy(self) -> KL:
-        """KL to the target, which is checked on the finest grid only."""
+        """KL to the target, which `Grid.covering` has looked at."""
         return KL(self.target, checked=False)
+
+    @property
+    def places(self) -> list[Target]:
+        """The target; one that moves at its first, middle and last time."""
+        times = np.linspace(self.times[0], self.times[-1], 3).tolist() if self.target.moving else [0.0]
+        return [self.target.at(t) for t in times]
+
+    @cached_property
+    def energies(self) -> list[KL]:
+        """KL to the target as it is at each save time."""
+        return [self.energy.at(t) for t in self.times.tolist()]
+
+    def log_ratio(self, state: Density, k: int) -> Array:
+        """log(mu/pi) at save time number k."""
+        return np.asarray(self.energies[k].log_ratio(state))
+
+    def density(self, grid: Grid, log_ratio: Array, k: int) -> Density:
+        """The density with a log-ratio to pi at save time number k."""
+        return Density(grid, log_ratio + np.asarray(self.energies[k].log_equilibrium(grid))).normalised()
 
 
 @dataclass(frozen=True)
@@ -129,12 +150,13 @@ def _widened(axis: Axis, more: int) -> Axis:
     return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth)
 
 
-def cells_for(target: Target, start: Target, box: tuple[Array, Array], options: dict[str, Any]) -> Cells:
+def cells_for(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> Cells:
     """Numbers of cells and gradings by the local scales of target and start."""
     lower, upper = box
     d = len(lower)
     boundary = np.broadcast_to(options.get("boundary", "no-flux"), (d,))
-    densities = densities_of_points([target, start], lower, upper, [kind == "periodic" for kind in boundary])
+    periodic = [kind == "periodic" for kind in boundary]
+    densities = densities_of_points([*problem.places, problem.start], lower, upper, periodic)
     counts, gradings = [], []
     for low, high, density in zip(lower, upper, densities, strict=True):
         axis = Axis.graded("x", low, high, 256, density)
@@ -147,15 +169,12 @@ def cells_for(target: Target, start: Target, box: tuple[Array, Array], options: 
     return Cells(lower, upper, tuple(counts), tuple(gradings), options)
 
 
-class OutOfTimeError(NumericalError):
-    """The time budget does not allow for the next run."""
-
-
 @dataclass
 class Work:
     """What has been spent, and what may be."""
 
     seconds: float
+    memory: float = math.inf  # GiB
     began: float = field(default_factory=time.perf_counter)
     rate: float = 5e-6  # seconds per cell and step, as last measured
 
@@ -178,27 +197,22 @@ class Work:
                 f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
             )
         began = time.perf_counter()
-        energy, flow, wanted = problem.energy, problem.flow(order), set(problem.times.tolist())
-        log_pi = np.asarray(energy.log_equilibrium(grid))
+        flow, wanted = problem.flow(order), problem.times.tolist()
         state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-        log_ratios, size, step = [state.log_values - log_pi], 0.0, None
+        log_ratios, size, step = [problem.log_ratio(state, 0)], 0.0, None
         with grid.threads():
             for t, following in itertools.pairwise(nodes.tolist()):
                 length = following - t
                 if step is None or abs(length - size) > SAME_STEP * length:
-                    size, step = length, flow.make_step(energy, state, length)
+                    size, step = length, flow.make_step(problem.energy, state, length)
+                check_deadline()
                 state = step(state, t)
                 if not state.is_finite():
                     raise NumericalError(f"the state is not finite at t={following:.6g}")
-                if following in wanted:
-                    log_ratios.append(state.log_values - log_pi)
+                if following == wanted[len(log_ratios)]:
+                    log_ratios.append(problem.log_ratio(state, len(log_ratios)))
         self.rate = max((time.perf_counter() - began) / (grid.size * len(nodes)), 1e-9)
         return np.stack(log_ratios)
-
-
-def normalised(grid: Grid, log_ratio: Array, log_pi: Array) -> Density:
-    """The density with a log-ratio to pi."""
-    return Density(grid, log_ratio + log_pi).normalised()
 
 
 def richardson(ratios: Sequence[float]) -> list[float]:
@@ -235,7 +249,6 @@ class Attempt:
         self.nodes = ladder.nodes(problem.times, refinement)
         self.more_nodes = ladder.nodes(problem.times, refinement, REFINED)
         self.grid = cells.grid(RATIOS[-1])
-        self.energy = problem.energy
         self.l1: dict[str, Array] = {}
         self.kl: dict[str, Array] = {}
         self.runs: dict[int, Array] = {}  # by the number of the grid
@@ -253,6 +266,7 @@ class Attempt:
         """Bytes needed at most, and those of them for the stored times."""
         cells, d, frames = self.cells.grid(1).size, self.grid.ndim, len(self.problem.times)
         stored = 8 * frames * (sum(r**d for r in RATIOS) * cells + self.grid.size)
+        stored *= 2 if self.problem.target.moving else 1  # the target at every save time is held too
         return int(stored + 8 * (ARRAYS + 8 * d) * self.grid.size), int(stored)
 
     def check_memory(self) -> None:
@@ -264,12 +278,16 @@ class Attempt:
         """
         needed, stored = self.needed_memory()
         frames = len(self.problem.times)
-        available = self.grid.backend.available_memory()
-        if available is not None and needed > available:
+        free = self.grid.backend.available_memory()
+        budget = self.work.memory * 2**30
+        if needed > min(budget, math.inf if free is None else free):
+            limit = (
+                f"memory={self.work.memory:g} allows for less" if needed > budget else f"{free / 2**30:.3g} are free"
+            )
             raise MemoryError(
                 f"a certified solution at {frames} times on {' x '.join(map(str, self.grid.shape))} cells needs about "
                 f"{needed / 2**30:.3g} GiB, {stored / 2**30:.3g} of them for the stored times on all grids, but "
-                f"{available / 2**30:.3g} GiB are free: use fewer save times, a larger rtol, or a smaller box"
+                f"{limit}: use fewer save times, a larger rtol, or a smaller box"
             )
 
     def measure_time(self) -> None:
@@ -290,11 +308,10 @@ class Attempt:
         """L1 and KL distances (n_times, 2) of runs on grid number k that differ by a factor two in the steps."""
         grid = self.cells.grid(RATIOS[k])
         finer = self.work.run(self.problem, grid, self.more_nodes, self.order)
-        log_pi = np.asarray(self.energy.log_equilibrium(grid))
         found = []
-        for one, other in zip(self._run(k), finer, strict=True):
-            a, b = normalised(grid, one, log_pi), normalised(grid, other, log_pi)
-            kl = max(abs(self.energy.value(a) - self.energy.value(b)), unsigned_kl(self.energy, a, b))
+        for i, (energy, *pair) in enumerate(zip(self.problem.energies, self._run(k), finer, strict=True)):
+            a, b = (self.problem.density(grid, log_ratio, i) for log_ratio in pair)
+            kl = max(abs(energy.value(a) - energy.value(b)), unsigned_kl(energy, a, b))
             found.append((metrics.l1(a, b), kl))
         return np.array(found)
 
@@ -310,15 +327,16 @@ class Attempt:
         if self.cells.real_walls or wide.shape == grid.shape:
             self._store("domain", np.zeros((len(self.problem.times), 2)))
             return
-        log_pi, wide_log_pi = (np.asarray(self.energy.log_equilibrium(g)) for g in (grid, wide))
         log_ratio = self.work.run(self.problem, wide, self.nodes, self.order)
         found = []
-        for narrow, other in zip(self._run(BASE), log_ratio, strict=True):
-            inside, everywhere = normalised(grid, narrow, log_pi), normalised(wide, other, wide_log_pi)
+        for i, (energy, narrow, other) in enumerate(
+            zip(self.problem.energies, self._run(BASE), log_ratio, strict=True)
+        ):
+            inside, everywhere = self.problem.density(grid, narrow, i), self.problem.density(wide, other, i)
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            found.append((l1, abs(self.energy.value(inside) - self.energy.value(everywhere))))
+            found.append((l1, abs(energy.value(inside) - energy.value(everywhere))))
         self._store("domain", SAFETY["domain"] * np.array(found))
 
     def measure_space(self) -> None:
@@ -332,13 +350,15 @@ class Attempt:
         for k in range(1, len(self.problem.times)):
             own = runs[-1][k]
             fine, rough = ([*(move(run[k]) for move, run in zip(m, runs, strict=False)), own] for m in moves)
-            above, level, below = (self._level(fine[first:], first) for first in (0, 1, 2))
+            above, level, below = (self._level(fine[first:], first, k) for first in (0, 1, 2))
             distances = metrics.l1(below, level), metrics.l1(level, above)
-            interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(rough[1:], 1))
+            interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(rough[1:], 1, k))
             factor = convergence_factor(distances)
             self.result.append(level)
             values.append(self._values(grids, runs, k))
-            found.append((factor * distances[1] + interpolation, factor * unsigned_kl(self.energy, level, above)))
+            found.append(
+                (factor * distances[1] + interpolation, factor * unsigned_kl(self.problem.energies[k], level, above))
+            )
         l1, least = np.array(found).T
         gaps = np.abs(np.diff(values, axis=1))  # of the orders 10 and 8, and 8 and 6
         kl = [max(low, convergence_factor((gap[1], gap[0])) * gap[0]) for low, gap in zip(least, gaps, strict=True)]
@@ -352,19 +372,19 @@ class Attempt:
         """Bound of the L1 error over all save times."""
         return float(self.total(self.l1).max())
 
-    def _level(self, log_ratios: Sequence[Array], first: int) -> Density:
-        """Log-ratios of the grids from the number `first` on, interpolated to the finest, extrapolated."""
+    def _level(self, log_ratios: Sequence[Array], first: int, k: int) -> Density:
+        """Log-ratios of the grids from the number `first` on, interpolated to the finest, extrapolated, at time k."""
         weights = richardson(RATIOS[first:])
         finest = log_ratios[-1]
         correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
         limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
-        return normalised(self.grid, finest + limited, np.asarray(self.energy.log_equilibrium(self.grid)))
+        return self.problem.density(self.grid, finest + limited, k)
 
     def _values(self, grids: Sequence[Grid], runs: Sequence[Array], k: int) -> list[float]:
         """KL at a save time, extrapolated from that on all five grids, on the four finest, and on three."""
         values = []
         for grid, run in zip(grids, runs, strict=True):
-            values.append(self.energy.value(normalised(grid, run[k], np.asarray(self.energy.log_equilibrium(grid)))))
+            values.append(self.problem.energies[k].value(self.problem.density(grid, run[k], k)))
         return [float(np.dot(richardson(RATIOS[first:]), values[first:])) for first in (0, 1, 2)]
 
     def _store(self, part: str, found: Any) -> None:

@@ -241,6 +241,7 @@ def _truth_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--rtol", type=float, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
     add("--seconds", type=float, default=600.0, help="time budget (default: %(default)g)")
+    add("--memory", type=float, help="memory budget in GiB (default: what is free)")
     add("--best", action="store_true", help="where rtol is out of reach, write the best there is, with its error")
     add(
         "--cross-check",
@@ -426,6 +427,7 @@ def _truth(args: argparse.Namespace) -> int:
         "box": corners,
         "boundary": boundary[0] if len(boundary) == 1 else boundary,
         "seconds": args.seconds,
+        "memory": args.memory,
     }
     if args.dry_run:
         return _show_plan(args, plan(target, start, times, **problem))

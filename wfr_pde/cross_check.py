@@ -9,6 +9,7 @@ import numpy as np
 
 from wfr_pde import metrics
 from wfr_pde.certificate import NODES, RATIOS, Attempt
+from wfr_pde.deadline import OutOfTimeError
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import Extrapolated, FisherRao, Flow, SinkhornKernel, Strang
 from wfr_pde.measures import Density
@@ -39,13 +40,16 @@ def disagreement(solution: Attempt) -> tuple[Array, str]:
     start = Density(grid, grid.log_density(solution.problem.start, "the start", checked=False))
     for order in ORDERS:
         flow = _flow(solution, order)
-        low, high = flow.limits(solution.problem.energy, start)
+        limits = [flow.limits(energy, start) for energy in solution.problem.energies]
+        low, high = max(low for low, _ in limits), min(high for _, high in limits)
         nodes, reached = _nodes(solution, low * (1 + 1e-9), high)
         if len(reached) < 2:
             continue
         try:
             longest = float(np.diff(nodes).max())
             ds = solve(solution.problem.energy, flow, start, nodes, longest, keep=times[reached])
+        except OutOfTimeError:
+            return result, "none: the time budget is spent"
         except NumericalError:
             continue
         move = Interpolation(grid, solution.grid, NODES)

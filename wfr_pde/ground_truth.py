@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import storage
-from wfr_pde.certificate import PARTS, RATIOS, Attempt, Cells, OutOfTimeError, Problem, Work, cells_for
+from wfr_pde.certificate import PARTS, RATIOS, Attempt, Cells, Problem, Work, cells_for
 from wfr_pde.cross_check import disagreement
+from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
@@ -35,6 +36,7 @@ TAIL = 1e-8  # mass that the first box may cut off
 ROUNDS = 24
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 DIVERGING = 3  # refinements of the steps before the order is lowered
+GAINLESS = "by refining, as the last attempts gained nothing"
 WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
 LONG_NAMES = {
     "time": "part of the steps",
@@ -56,6 +58,7 @@ def ground_truth(
     boundary: Any = "no-flux",
     names: Any = None,
     seconds: float = 600.0,
+    memory: float | None = None,
     strict: bool = True,
     cross_check: bool = False,
 ) -> xr.Dataset:
@@ -76,6 +79,7 @@ def ground_truth(
     Parameters
     ----------
     target, start : Target
+        The target may move, the start not. Give the times at which the target moves with a kink as save times.
     t : array (n,)
         Save times, increasing; the first is the time of the start. They may be arbitrarily close.
     transport_rate, reaction_rate : float
@@ -90,18 +94,20 @@ def ground_truth(
     names : sequence of str, optional
         Names of the axes.
     seconds : float
-        Time budget.
+        Time budget. A run that would overrun it is not begun, or is stopped within a step.
+    memory : float, optional
+        Memory budget in GiB; by default what is free.
     strict : bool
         Whether a tolerance out of reach is an error; else the best is returned, with its honest error.
     cross_check : bool
         Whether to solve once more with the other family of schemes, `SinkhornKernel`, and store the L1 distance as
-        `disagreement`; NaN at times too early for it. It has an error of its own.
+        `disagreement`; NaN at times too early for it. It has an error of its own, and the time budget once more.
 
     Returns
     -------
     xarray.Dataset
         In the schema of `solve`: `log_density` (t, x, ...), and over t: `error_l1`, `error_l1_time`, ...;
-        `error_kl`, ...; `kl`.
+        `error_kl`, ...; `kl`, to the target as it is at the time.
 
     Raises
     ------
@@ -118,13 +124,16 @@ def ground_truth(
     What no one can certify is a mode that the box, or the places where the local scales are looked at, do not see: that
     of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
     """
-    problem = _checked(target, start, t, transport_rate, reaction_rate, rtol, seconds)
-    best = _certified(problem, _first_cells(problem, box, boundary, names), Work(float(seconds)), box is None)
+    problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
+    cells = _first_cells(problem, box, boundary, names)
+    with deadline(work.left()):
+        best, limit = _certified(problem, cells, work, box is None)
     if best.largest_error > rtol and strict:
-        raise NumericalError(_out_of_reach(best, rtol, seconds))
+        raise NumericalError(_out_of_reach(best, rtol, limit))
     ds = _dataset(best, rtol)
     if cross_check:
-        distance, other = disagreement(best)
+        with deadline(work.seconds):
+            distance, other = disagreement(best)
         attrs = {"long_name": "L1 distance to the other family of schemes", "units": "1", "other": other}
         ds["disagreement"] = (("t",), distance, attrs)
     return ds
@@ -142,6 +151,7 @@ def plan(
     boundary: Any = "no-flux",
     names: Any = None,
     seconds: float = 600.0,
+    memory: float | None = None,
 ) -> dict[str, Any]:
     """What the first attempt of `ground_truth` would take, by its trial run; arguments and errors as there.
 
@@ -150,11 +160,12 @@ def plan(
     dict
         `lower`, `upper`, `shapes` of the grids, `graded` axes, `n_steps`, `memory_bytes`, `free_bytes`, `seconds`.
     """
-    problem = _checked(target, start, t, transport_rate, reaction_rate, rtol, seconds)
-    cells, work = _first_cells(problem, box, boundary, names), Work(float(seconds))
-    attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
-    attempt.check_memory()
-    work.run(problem, cells.grid(1), attempt.nodes, ORDERS[0])  # tells the speed
+    problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
+    cells = _first_cells(problem, box, boundary, names)
+    with deadline(work.left()):
+        attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
+        attempt.check_memory()
+        work.run(problem, cells.grid(1), attempt.nodes, ORDERS[0])  # tells the speed
     return {
         "lower": list(attempt.grid.lower),
         "upper": list(attempt.grid.upper),
@@ -167,19 +178,25 @@ def plan(
     }
 
 
-def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any, seconds: Any) -> Problem:
+def _budget(seconds: Any, memory: Any) -> Work:
+    """Time and memory that may be spent."""
+    for name, value in (("seconds", seconds), ("memory", memory)):
+        if value is not None and not float(value) > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+    return Work(float(seconds), math.inf if memory is None else float(memory))
+
+
+def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
     """The problem, if it is one."""
     from wfr_pde.targets.base import Target
 
     for name, distribution in (("target", target), ("start", start)):
         if not isinstance(distribution, Target):
             raise TypeError(f"{name} must be a distribution such as Gaussian(0, 1), got {distribution!r}")
-        if distribution.moving:
-            raise ValueError(f"ground_truth does not certify moving distributions yet: {name} is {distribution!r}")
+    if start.moving:
+        raise ValueError(f"the start moves, {start!r}: give where it is, start.at(t)")
     if target.ndim != start.ndim:
         raise ValueError(f"the target is {target.ndim}-dimensional, but the start is {start.ndim}-dimensional")
-    if not float(seconds) > 0:
-        raise ValueError(f"seconds must be positive, got {seconds}")
     tolerance = float(rtol)
     if not 1e-12 <= tolerance <= 0.1:
         raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {rtol}")
@@ -199,7 +216,7 @@ def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any) -> Cells
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
         raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
-    cells = cells_for(problem.target, problem.start, (np.array(probe.lower), np.array(probe.upper)), options)
+    cells = cells_for(problem, (np.array(probe.lower), np.array(probe.upper)), options)
     return replace(cells, real_walls=real_walls)
 
 
@@ -217,7 +234,7 @@ def _ladder(problem: Problem, cells: Cells, work: Work) -> Ladder:
             f"{max(work.left(), 0):.2g} are left: give a larger budget, or a smaller box, box="
         )
     start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-    return trial_ladder(problem.energy, problem.basic, start, span, work.left())
+    return trial_ladder(problem.energy, problem.basic, start, span)
 
 
 @dataclass
@@ -253,32 +270,38 @@ class _Steps:
             self.number += 1
 
 
-def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> Attempt:
-    """The first attempt whose error is within the tolerance, or else the best one."""
+def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
+    """The first attempt whose error is within the tolerance, or else the best one and what kept from a better one."""
     ladder, steps = _ladder(problem, cells, work), _Steps()
     best: Attempt | None = None
-    in_vain = 0
+    in_vain, limit = 0, f"in {ROUNDS} attempts"
     for _ in range(ROUNDS):
         attempt = Attempt(problem, cells, ladder, steps.refinement, steps.order, work)
-        if in_vain == IN_VAIN or (best is not None and attempt.expected_seconds() > work.left()):
+        if in_vain == IN_VAIN:
+            limit = GAINLESS
             break
-        attempt.check_memory()
         try:
+            if best is not None and attempt.expected_seconds() > work.left():
+                raise OutOfTimeError("the next attempt would take too long")
+            attempt.check_memory()
             attempt.measure_time()
             may = attempt.expected_seconds() < work.left() / 4
             if may and steps.refine(attempt.l1["time"].max(), SHARES["time"] * problem.rtol):
                 continue
             attempt.measure_space()
             attempt.measure_domain()
-        except OutOfTimeError:
+        except (OutOfTimeError, MemoryError) as error:
             if best is None:
                 raise
+            limit = (
+                f"within seconds={work.seconds:g}" if isinstance(error, OutOfTimeError) else "in the memory there is"
+            )
             break
         except NumericalError:
             steps.diverge()
             continue
         if attempt.largest_error <= problem.rtol:
-            return attempt
+            return attempt, ""
         in_vain = 0 if best is None or attempt.largest_error < best.largest_error / 1.2 else in_vain + 1
         best = attempt if best is None or attempt.largest_error < best.largest_error else best
         cells = _improved(problem, attempt, box_may_grow)
@@ -288,7 +311,7 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             "of those of a trial run): the extrapolation diverges; use a larger rtol, or solve with Strang and small "
             "steps"
         )
-    return best
+    return best, limit
 
 
 def _improved(problem: Problem, attempt: Attempt, box_may_grow: bool) -> Cells:
@@ -303,7 +326,7 @@ def _improved(problem: Problem, attempt: Attempt, box_may_grow: bool) -> Cells:
 def _widened(problem: Problem, cells: Cells) -> Cells:
     """The family on a wider box."""
     margin = np.where([axis.periodic for axis in cells.grid(1).axes], 0.0, WIDEN * (cells.upper - cells.lower))
-    wider = cells_for(problem.target, problem.start, (cells.lower - margin, cells.upper + margin), cells.options)
+    wider = cells_for(problem, (cells.lower - margin, cells.upper + margin), cells.options)
     density = [n / (high - low) for n, low, high in zip(cells.counts, cells.lower, cells.upper, strict=True)]
     kept = [
         n if grading is not None else 4 * math.ceil(rate * (high - low) / 4)
@@ -314,22 +337,14 @@ def _widened(problem: Problem, cells: Cells) -> Cells:
     return replace(wider, counts=tuple(max(a, b) for a, b in zip(kept, cells.counts, strict=True)))
 
 
-def _out_of_reach(best: Attempt, rtol: float, seconds: float) -> str:
+def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
     """What stands in the way, and what is reachable."""
     parts = {part: float(best.l1[part].max()) for part in PARTS}
     worst = max(parts, key=lambda part: parts[part])
-    remedy = {
-        "time": "more steps: a larger time budget, seconds=",
-        "space": "more cells: a larger time budget, seconds=",
-        "domain": "a wider box, box=",
-        "rounding": "nothing: double precision",
-    }
+    more = "a larger rtol" if limit == GAINLESS else "larger budgets, seconds= and memory="
+    remedy = {"time": more, "space": more, "domain": "a wider box, box=", "rounding": "nothing: double precision"}
     total = best.largest_error
     shown = ", ".join(f"{part} {value:.1e}" for part, value in parts.items())
-    limit = f"within seconds={seconds:g}"
-    if best.work.left() > seconds / 2:
-        limit = "by refining, as the last attempts gained nothing"
-        remedy |= {"time": "a larger rtol", "space": "a larger rtol"}
     return (
         f"rtol={rtol:g} is out of reach {limit}: the error is at most {total:.1e} ({shown}) on "
         f"{' x '.join(map(str, best.grid.shape))} cells with {len(best.nodes) - 1} steps; what stands in the way is "
@@ -343,7 +358,6 @@ def _dataset(best: Attempt, rtol: float) -> xr.Dataset:
     import xarray as xr
 
     problem, grid = best.problem, best.grid
-    problem.energy.log_equilibrium(grid)
     first = best.result[0]
     coordinates = {name: value for name, value in first.coordinates().items() if not name.startswith("axis")}
     cells = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}

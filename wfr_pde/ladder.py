@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from wfr_pde.deadline import OutOfTimeError, check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import Extrapolated, Flow
@@ -48,9 +48,7 @@ class Ladder:
         return np.concatenate(result)
 
 
-def trial_ladder(
-    energy: Energy, flow: Flow, start: Density, span: tuple[float, float], seconds: float = math.inf
-) -> Ladder:
+def trial_ladder(energy: Energy, flow: Flow, start: Density, span: tuple[float, float]) -> Ladder:
     """The ladder on which every step of a self-adjoint flow has about the same error.
 
     A trial run: each step is done with orders 4 and 6, and is halved until they agree to 1e-4 in L1; an easy one
@@ -59,27 +57,27 @@ def trial_ladder(
     Raises
     ------
     NumericalError
-        If no step is small enough, or it takes longer than `seconds`.
+        If no step is small enough, or the deadline comes.
     """
-    began = time.perf_counter()
     low, high = span
     prepared: dict[float, Any] = {}
     state, t, h = start, low, (high - low) * FIRST
     starts, sizes = [low], [h]
     while high - t > 1e-12 * (high - low):
         length = min(h, high - t)
-        if time.perf_counter() - began > seconds:
-            raise NumericalError(
-                f"a trial run on {start.grid.size} cells came to t={t:.4g} in {seconds:.3g} seconds: give a larger "
-                "budget, seconds=, or a shorter time, or a box, box=, where V does not span so many nats"
-            )
-        if length not in prepared:
-            if len(prepared) == PREPARED:
-                prepared.pop(next(iter(prepared)))
-            prepared[length] = [Extrapolated(flow, order).make_step(energy, start, length) for order in (4, 6)]
         try:
+            check_deadline()
+            if length not in prepared:
+                if len(prepared) == PREPARED:
+                    prepared.pop(next(iter(prepared)))
+                prepared[length] = [Extrapolated(flow, order).make_step(energy, start, length) for order in (4, 6)]
             rough, fine = (step(state, t) for step in prepared[length])
             error = float(start.grid.integrate(abs(fine.values - rough.values)))
+        except OutOfTimeError:
+            raise OutOfTimeError(
+                f"in the time budget, seconds=, a trial run on {start.grid.size} cells came to t={t:.4g} only: give a "
+                "larger budget, or a shorter time, or a box, box=, where V does not span so many nats"
+            ) from None
         except NumericalError:
             error = math.inf
         if not error <= LOCAL_ERROR:

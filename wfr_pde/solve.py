@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde import storage
 from wfr_pde.backends import get_backend
+from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow
@@ -562,6 +563,7 @@ def _advance(run: Run, state: Any, frame: int, steps: dict[float, Any], bar: Any
         steps[h] = run.flow.make_step(run.energy, run.start, h)
     step, t = steps[h], float(run.times[frame - 1])
     for k in range(int(run.n_substeps[frame - 1])):
+        check_deadline()
         state = step(state, t + k * h, run.rng)
         bar.update()
     return state

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
@@ -22,6 +23,7 @@ from wfr_pde.measures import Density
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CELLS_FOR_THREADS = 2**15  # fewer are done by one thread
+PARTS = 16  # of a sweep per thread: between them a deadline is looked at
 LARGEST_RATE = 1e140  # of dt times a jump rate: its square stays below the largest double
 
 
@@ -172,16 +174,21 @@ class _Sweep:
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
         arguments = values, *rates, wide, self.periodic, self.time, self.tolerance, self.poles
         workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
+        share = block * math.ceil(lines / block / (PARTS * workers))
+        parts = [(start, min(start + share, lines)) for start in range(0, lines, share)]
         if workers == 1:
-            self._check_end(sweeps.advance(*arguments, 0, lines, block))
+            for first, end in parts:
+                check_deadline()
+                self._check_end(sweeps.advance(*arguments, first, end, block))
             return
-        share = block * math.ceil(lines / block / (4 * workers))
         with ThreadPoolExecutor(workers) as pool:
-            jobs = [
-                pool.submit(functools.partial(sweeps.advance, *arguments, start, min(start + share, lines), block))
-                for start in range(0, lines, share)
-            ]
-            self._check_end(all(job.result() for job in jobs))
+            jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
+            try:
+                for job in jobs:
+                    check_deadline()
+                    self._check_end(job.result())
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _check_end(self, good: bool) -> None:
         if not good:

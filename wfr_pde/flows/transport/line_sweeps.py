@@ -44,7 +44,7 @@ MOST_SCALED = 900  # log2 of a scaled jump rate
 REACH = 500  # cells along which values are carried in one series: (320 e / 500)^500, far above the smallest double
 SMALL = 1e-290  # scaled values below have lost digits
 NOWHERE = -(2**40)  # exponent of zero
-MOST_PARTS = 10**6  # of the time of a step: then something is wrong
+MOST_PARTS = 5_000  # of the time of a step: then something is wrong
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2; the first has 33 digits
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

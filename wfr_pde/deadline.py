@@ -1,0 +1,38 @@
+"""Time budgets that long computations look at while they run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from wfr_pde.errors import NumericalError
+
+_END: ContextVar[float] = ContextVar("_END", default=math.inf)
+
+
+class OutOfTimeError(NumericalError):
+    """A time budget is spent, or does not allow for what comes next."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """What runs inside, in this thread, is stopped by OutOfTimeError after `seconds`; inner ones cannot extend it."""
+    token = _END.set(min(_END.get(), time.perf_counter() + seconds))
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
+def check_deadline() -> None:
+    """Between parts of a long computation.
+
+    Raises
+    ------
+    OutOfTimeError
+    """
+    if time.perf_counter() > _END.get():
+        raise OutOfTimeError("the time budget is spent, seconds=: the run was stopped in the middle of a step")
