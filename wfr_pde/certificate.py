@@ -65,7 +65,7 @@ class Problem:
 
     @property
     def exact_in_time(self) -> bool:
-        """Whether steps of any size are exact: the reaction alone, or the transport alone on a line; if the target rests."""
+        """Whether steps of any size are exact: reaction alone, or transport alone on a line, to a target at rest."""
         alone = self.alpha == 0 or (self.beta == 0 and self.target.ndim == 1)
         return alone and not self.target.moving
 
