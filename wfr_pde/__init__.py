@@ -1,6 +1,6 @@
 """wfr_pde: ground-truth densities of Wasserstein-Fisher-Rao gradient flows on a grid."""
 
-from wfr_pde import diagnostics, exact, metrics
+from wfr_pde import diagnostics, exact, metrics, samplers
 from wfr_pde._version import __version__
 from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
@@ -68,6 +68,7 @@ __all__ = [
     "ground_truth",
     "metrics",
     "open_run",
+    "samplers",
     "solve",
     "spectrum",
 ]

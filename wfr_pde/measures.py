@@ -93,6 +93,10 @@ class Density:
         """What is stored of the state: name -> (dimensions, NumPy array)."""
         return {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
 
+    def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What a run needs to go on from here, to the same bits."""
+        return self.variables()
+
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """What is stored once of the space: cell centres and widths of every axis, and the names of the axes."""
         axes, names = self.grid.axes, np.array(self.grid.names)
@@ -281,6 +285,40 @@ class Density:
 
 
 @dataclass(frozen=True, eq=False)
+class Mixture:
+    """The law Σ_j w_j N(means_j, variance I) that particles were drawn from, and which of them from which component.
+
+    Parameters
+    ----------
+    means : array (m, d)
+    variance : float
+        Of every component along every axis.
+    log_weights : array (m,)
+        Logarithms of the w_j, which sum to one.
+    component : array of int (n,)
+        Number of the component that each particle was drawn from.
+    """
+
+    means: np.ndarray
+    variance: float
+    log_weights: np.ndarray
+    component: np.ndarray
+
+    def chosen(self, which: np.ndarray) -> Mixture:
+        """The same law, of particles number `which` alone."""
+        return Mixture(self.means, self.variance, self.log_weights, self.component[which])
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of it."""
+        return {
+            "mixture_mean": (("component", "dim"), self.means),
+            "mixture_variance": ((), np.array(self.variance)),
+            "mixture_log_weight": (("component",), self.log_weights),
+            "mixture_component": (("particle",), self.component),
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Particles:
     """A weighted sum of point masses.
 
@@ -289,8 +327,11 @@ class Particles:
     positions : array (n, d)
     log_weights : array (n,), optional
         Logarithms of the weights up to a constant; stored so that the weights sum to one. Equal by default.
-    mixture : optional
-        The law that the positions were last drawn from, where a sampler knows it (means and a variance).
+    mixture : Mixture, optional
+        The law that the positions were last drawn from, where a sampler knows it. Moves set it, resampling keeps it,
+        what else changes positions or weights clears it.
+    auxiliary : array (n, k), optional
+        What else a sampler carries along per particle: velocities, replicas.
 
     Raises
     ------
@@ -300,7 +341,8 @@ class Particles:
 
     positions: np.ndarray
     log_weights: Any = None
-    mixture: Any = None
+    mixture: Mixture | None = None
+    auxiliary: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=np.float64)
@@ -319,6 +361,8 @@ class Particles:
         log_sum = np.log(np.sum(np.exp(log_weights - top)))
         if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
             log_weights = (log_weights - top) - log_sum
+        if self.auxiliary is not None and (np.ndim(self.auxiliary) != 2 or len(self.auxiliary) != n):
+            raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {np.shape(self.auxiliary)}")
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "log_weights", log_weights)
 
@@ -336,8 +380,8 @@ class Particles:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of positions and weights."""
-        return self.positions.nbytes + self.log_weights.nbytes
+        """Bytes of positions and weights, and what comes with them."""
+        return sum(array.nbytes for _, array in self.checkpoint().values())
 
     @property
     def weights(self) -> np.ndarray:
@@ -369,9 +413,30 @@ class Particles:
         """Nothing is stored of the space."""
         return {}
 
+    def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What a run needs to go on from here, to the same bits."""
+        result = self.variables()
+        if self.mixture is not None:
+            result |= self.mixture.variables()
+        if self.auxiliary is not None:
+            result["auxiliary"] = ("particle", "aux"), self.auxiliary
+        return result
+
     def from_variables(self, ds: Any) -> Particles:
         """The state with the stored values of one time."""
-        return Particles(ds["position"].values, ds["log_weight"].values)
+        mixture = None
+        if "mixture_mean" in ds:
+            names = ("mean", "variance", "log_weight", "component")
+            mean, variance, log_weight, component = (ds[f"mixture_{name}"].values for name in names)
+            mixture = Mixture(mean, float(variance), log_weight, component)
+        auxiliary = ds["auxiliary"].values if "auxiliary" in ds else None
+        return Particles(ds["position"].values, ds["log_weight"].values, mixture, auxiliary)
+
+    def resampled(self, which: np.ndarray) -> Particles:
+        """Particles number `which`, equally weighted."""
+        mixture = None if self.mixture is None else self.mixture.chosen(which)
+        auxiliary = None if self.auxiliary is None else self.auxiliary[which]
+        return Particles(self.positions[which], None, mixture, auxiliary)
 
     def mean(self) -> np.ndarray:
         """Mean (d,)."""

@@ -72,7 +72,7 @@ def solve(
         Directory that the run is written to as it goes. If it holds the same run, unfinished, that is continued,
         to the same bits; a finished one is read.
     rng : int or numpy Generator, optional
-        For random flows.
+        For random flows. A seed gives numbers that are independent of those of `start.sample(n, rng=seed)`.
     progress : bool, optional
         Progress bar on stderr; by default where that is a terminal.
 
@@ -208,7 +208,7 @@ class Run:
         digest = hashlib.sha256()
         what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
         digest.update("\n".join(map(repr, what)).encode())
-        arrays = [self.times, *(array for _, array in self.start.variables().values())]
+        arrays = [self.times, *(array for _, array in self.start.checkpoint().values())]
         arrays += [array for name, (_, array) in self.start.coordinates().items() if name.startswith("cell_")]
         span, golden = self.times[-1] - self.times[0], 0.6180339887498949
         probes = [self.times[0] + span * share for share in (0.0, 1.0, *(k * golden % 1 for k in range(1, 17)))]
@@ -255,6 +255,13 @@ class Run:
             "commit": storage.commit(),
             "wall_time": round(time.perf_counter() - self.began, 6),
         }
+
+
+def _generator(rng: int | np.random.Generator | None) -> np.random.Generator:
+    """A seed gives other numbers than it gives to `start.sample(n, rng=seed)`: noise must not repeat the start."""
+    if isinstance(rng, int | np.integer):
+        return np.random.default_rng(np.random.SeedSequence(int(rng), spawn_key=(1,)))
+    return np.random.default_rng(rng)
 
 
 def _rng_state(rng: np.random.Generator | None) -> str:
@@ -317,7 +324,7 @@ class _Frames:
         frame, state, rng = self.last
         self._drop_after(frame)
         segment = self.dataset()
-        checkpoint = xr.Dataset(state.variables(), attrs={"frame": frame, "rng": rng})
+        checkpoint = xr.Dataset(state.checkpoint(), attrs={"frame": frame, "rng": rng})
         directory.append(segment, checkpoint)
         return segment
 
@@ -412,8 +419,8 @@ def prepare(
     step = float(dt)
     if not (math.isfinite(step) and step > 0):
         raise ValueError(f"dt must be a finite number > 0, got {dt}")
-    generator = np.random.default_rng(rng) if flow.random else None
-    seed = str(rng) if isinstance(rng, int) else _rng_state(generator)
+    generator = _generator(rng) if flow.random else None
+    seed = str(rng) if isinstance(rng, int | np.integer) else _rng_state(generator)
     flow.check(problem, start)
     kept, keep_words = _kept_frames(keep, times)
     flow.check(problem, start)

@@ -33,6 +33,9 @@ class Flow:
     preserves : frozenset of str
         Out of: "mass", "positivity", "equilibrium" (pi is a fixed point), "monotone" (KL to pi cannot grow;
         osc(log mu/pi) cannot either).
+    law : str
+        What the flow does to a measure as dt goes to 0 (and the number of particles to infinity): "w", "fr" or "wfr",
+        that flow of the energy; "rest", nothing; "pi", it is led to pi on a path of its own; "own", anything else.
     random : bool
         Whether a step draws random numbers.
     energies : tuple of types
@@ -45,6 +48,7 @@ class Flow:
     space_order: float = math.inf
     self_adjoint: bool = False
     preserves: frozenset[str] = frozenset()
+    law: str = "own"
     random: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
     measures: tuple[type, ...] = (Density, Particles)

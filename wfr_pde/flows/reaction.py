@@ -26,6 +26,7 @@ class FisherRao(Flow):
 
     rate: float = 1.0
 
+    law = "fr"
     order = math.inf
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})

@@ -64,6 +64,16 @@ class _Composition(Flow):
         return min(part.space_order for part in self.parts)
 
     @property
+    def law(self) -> str:  # type: ignore[override]
+        """Of W and FR parts together WFR; of any and of what leads to pi, pi."""
+        laws = {part.law for part in self.parts} - {"rest"}
+        if len(laws) <= 1:
+            return laws.pop() if laws else "rest"
+        if laws <= {"w", "fr", "wfr"}:
+            return "wfr" if laws == {"w", "fr"} else "own"
+        return "own" if "own" in laws else "pi"
+
+    @property
     def random(self) -> bool:  # type: ignore[override]
         """Whether a part is random."""
         return any(part.random for part in self.parts)

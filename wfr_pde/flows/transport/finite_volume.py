@@ -62,6 +62,7 @@ class FiniteVolume(Flow):
     flux: str = "scharfetter-gummel"
     tolerance: float = 1e-12
 
+    law = "w"
     order = 2
     space_order = 2
     self_adjoint = True

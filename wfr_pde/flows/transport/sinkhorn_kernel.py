@@ -45,6 +45,7 @@ class SinkhornKernel(Flow):
 
     rate: float = 1.0
 
+    law = "w"
     order = 2
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})

@@ -68,6 +68,7 @@ class SplitStep(Flow):
 
     rate: float = 1.0
 
+    law = "w"
     order = 2
     self_adjoint = True
     preserves = frozenset({"mass", "positivity"})

@@ -1,0 +1,110 @@
+"""Reaction by killing and copying particles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import Step
+from wfr_pde.measures import Particles
+from wfr_pde.samplers.base import Array, Sampler, equally_weighted
+from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio, scott
+
+VARIANTS = ("log-density", "energy")
+
+
+@dataclass(frozen=True)
+class BirthDeath(Sampler):
+    """Birth-death dynamics of a fixed number of particles: d_t mu = -rate mu (g - E_mu g), g by a kernel estimate.
+
+    For every particle Λ_i = rate [g_i - mean_j g_j] with g_i = log (K * mu)(X_i) - log pi(X_i), all at the beginning
+    of the step. An event happens with probability 1 - exp(-|Λ_i| dt). Events come one after another, in random order:
+    where Λ_i > 0, a uniformly chosen other particle is copied over i; where Λ_i < 0, i is copied over a uniformly
+    chosen other (Lu, Lu and Nolen 2019, arXiv:1905.09863). Order 1 in dt; for n to infinity the law is that of the
+    kernelised dynamics, whose equilibrium is not pi; it is the FR flow as the bandwidth goes to 0 too, or with the true
+    g, `Oracle(truth)`.
+
+    Parameters
+    ----------
+    rate : float
+        Reaction rate beta >= 0.
+    bandwidth : float, optional
+        Standard deviation of the Gaussian kernel K; by default Scott's rule, at every step anew.
+    variant : {"log-density", "energy"}
+        With "energy", g gets the term K * (mu / (K * mu)) that makes it the variation of the kernelised energy
+        ∫ mu log(K * mu / pi) (Lu, Slepčev and Wang 2022, arXiv:2211.00450).
+    density : LogRatio, optional
+        In place of a kernel estimate: `Oracle(truth)`, `MixtureDensity()`.
+
+    Raises
+    ------
+    ValueError
+        If the bandwidth is not positive, the variant unknown, both a bandwidth and a density are given, or, in a step,
+        the particles have different weights.
+    """
+
+    rate: float = 1.0
+    bandwidth: float | None = None
+    variant: str = "log-density"
+    density: LogRatio | None = None
+
+    @property
+    def law(self) -> str:  # type: ignore[override]
+        """The FR flow if g is the true one."""
+        return "fr" if self.density is not None and self.density.knows_time else "own"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(map(repr, VARIANTS))}, got {self.variant!r}")
+        if self.density is not None and (self.bandwidth is not None or self.variant != "log-density"):
+            raise ValueError(f"density={self.density!r} leaves nothing for bandwidth= and variant= to say: drop them")
+        KernelDensity(self.bandwidth)  # checks the bandwidth
+
+    def make_step(self, energy: Energy, like: Particles, dt: float) -> Step:
+        """The events of one step."""
+        self.check(energy, like)
+        equally_weighted(like, "BirthDeath")
+        if self.rate == 0:
+            return lambda state, t, rng=None: state
+
+        def step(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:
+            equally_weighted(state, "BirthDeath")
+            generator = np.random.default_rng(rng)
+            g = self._log_ratio(state, self.frozen_target(energy.at(t + dt / 2)), t + dt / 2)
+            return state.resampled(survivors(self.rate * dt * (g - g.mean()), generator))
+
+        return step
+
+    def _log_ratio(self, state: Particles, target: Any, t: float) -> Array:
+        """g at the particles."""
+        g = (KernelDensity(self.bandwidth) if self.density is None else self.density)(state, target, t)
+        if self.variant == "log-density":
+            return g
+        from wfr_pde.pair_sums import kernel_sums  # here, as it loads numba
+
+        width = scott(state) if self.bandwidth is None else self.bandwidth
+        smooth = np.exp(g + target.log_density(state.positions))  # sums of the kernel, at most one
+        x = state.positions
+        return g + kernel_sums(x, x, state.weights / smooth, width**2)
+
+
+def survivors(expected: Array, rng: np.random.Generator) -> np.ndarray:
+    """Whose copy stands at each place (n,) after the events of Λ_i dt = `expected`, one by one in random order."""
+    n = len(expected)
+    source = np.arange(n)
+    if n == 1:
+        return source
+    events = np.flatnonzero(rng.random(n) < -np.expm1(-np.abs(expected)))
+    rng.shuffle(events)
+    others = rng.integers(n - 1, size=len(events))
+    others += others >= events  # any but the particle itself
+    for i, other in zip(events.tolist(), others.tolist(), strict=True):
+        if expected[i] > 0:
+            source[i] = source[other]
+        else:
+            source[other] = source[i]
+    return source

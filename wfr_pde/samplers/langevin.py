@@ -1,0 +1,47 @@
+"""Unadjusted Langevin."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import FrozenStep
+from wfr_pde.measures import Mixture, Particles
+from wfr_pde.samplers.base import Sampler
+
+
+@dataclass(frozen=True)
+class Langevin(Sampler):
+    """Unadjusted Langevin algorithm: the law of dX = -rate grad V dt + sqrt(2 rate) dB, the W flow.
+
+    One Euler-Maruyama step, X ← X + rate dt score(X) + sqrt(2 rate dt) N(0, I); weights stay. Order 1 in dt; its own
+    equilibrium differs from pi by O(dt) (Roberts and Tweedie 1996, doi:10.2307/3318418). The particles know the
+    mixture that they were drawn from.
+
+    Parameters
+    ----------
+    rate : float
+        Transport rate alpha >= 0.
+    """
+
+    rate: float = 1.0
+
+    law = "w"
+
+    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+        """One step of Euler and Maruyama."""
+        target, drift, width = self.frozen_target(energy), self.rate * dt, math.sqrt(2 * self.rate * dt)
+        if self.rate == 0:
+            return lambda state, rng: state
+
+        def step(state: Particles, rng: np.random.Generator | None) -> Particles:
+            generator = np.random.default_rng(rng)
+            means = state.positions + drift * target.score(state.positions)
+            noise = generator.standard_normal(means.shape)
+            mixture = Mixture(means, width**2, state.log_weights, np.arange(len(means)))
+            return self.moved(state, means + width * noise, mixture, state.auxiliary)
+
+        return step

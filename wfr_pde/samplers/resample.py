@@ -1,0 +1,72 @@
+"""Resampling: equal weights again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import FrozenStep
+from wfr_pde.measures import Particles
+from wfr_pde.samplers.base import Array, Sampler
+
+SCHEMES = ("systematic", "stratified", "multinomial")
+
+
+@dataclass(frozen=True)
+class Resample(Sampler):
+    """Draw as many particles from the weighted ones, equally weighted, when the effective sample size is small.
+
+    Unbiased: particle i is drawn n w_i times on average. Systematic and stratified resampling draw one uniform number
+    for all n strata, or one for each; multinomial ones are independent draws (Douc, Cappé and Moulines 2005,
+    arXiv:cs/0507025). It takes no time: dt is ignored.
+
+    Parameters
+    ----------
+    threshold : float
+        Of the effective sample size 1 / Σ w², as a share of n: above it nothing is done. 1 resamples whenever weights
+        differ at all.
+    scheme : {"systematic", "stratified", "multinomial"}
+
+    Raises
+    ------
+    ValueError
+        For a threshold outside (0, 1] or an unknown scheme.
+    """
+
+    threshold: float = 1.0
+    scheme: str = "systematic"
+
+    order = math.inf
+    law = "rest"
+    preserves = frozenset({"mass", "positivity", "equilibrium"})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold must be in (0, 1], a share of the particles, got {self.threshold}")
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}")
+
+    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+        """Resampling, if the weights are uneven enough."""
+
+        def step(state: Particles, rng: np.random.Generator | None) -> Particles:
+            n = len(state.positions)
+            if state.effective_sample_size >= self.threshold * n * (1 - 1e-12):
+                return state
+            return state.resampled(chosen(state.weights, np.random.default_rng(rng), self.scheme))
+
+        return step
+
+
+def chosen(weights: Array, rng: np.random.Generator, scheme: str = "systematic") -> np.ndarray:
+    """Numbers (n,) of the particles drawn, in ascending order."""
+    n = len(weights)
+    cumulative = np.cumsum(weights)
+    if scheme == "multinomial":
+        levels = np.sort(rng.random(n))
+    else:
+        levels = (np.arange(n) + (rng.random() if scheme == "systematic" else rng.random(n))) / n
+    return np.minimum(np.searchsorted(cumulative, levels * cumulative[-1], side="right"), n - 1)
