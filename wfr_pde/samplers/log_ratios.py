@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +42,8 @@ class KernelDensity(LogRatio):
     Parameters
     ----------
     bandwidth : float, optional
-        Standard deviation of K along every axis; by default Scott's rule, n_eff^(-1/(d + 4)) times the geometric mean of
-        the standard deviations along the axes, at every step anew.
+        Standard deviation of K along every axis; by default Scott's rule at every step, n_eff^(-1/(d + 4)) times the
+        geometric mean of the standard deviations along the axes.
 
     Raises
     ------
@@ -111,7 +112,7 @@ class MixtureDensity(LogRatio):
         return log_sums - target.log_density(state.positions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Oracle(LogRatio):
     """From the true solution, g_i = log(mu_t/pi)(X_i): what is left of a sampler's error is not that of the density.
 
@@ -123,9 +124,13 @@ class Oracle(LogRatio):
         Of the same problem.
     """
 
-    truth: Trajectory = field(repr=False)
+    truth: Trajectory
 
     knows_time = True
+
+    def __repr__(self) -> str:
+        frames = np.ascontiguousarray(self.truth.ds["log_density"].values)
+        return f"Oracle({hashlib.sha256(frames.tobytes()).hexdigest()[:12]})"
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """g at the particles."""
