@@ -1,4 +1,4 @@
-"""Sums of a Gaussian kernel over all pairs of two sets of points, compiled, in memory O(n).
+"""Sums over all pairs of two sets of points, compiled, in memory O(n): Gaussian and Laplace kernels, distances, Stein.
 
 Every row is summed by one thread in a fixed order, so that results do not depend on the number of threads. The
 exponential is a polynomial of degree 12 on [-1/2, 1/2] times a power of two, in loops that vectorise: 2 ulp.
@@ -17,6 +17,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 BLOCK = 1024  # sources at a time: the buffers fit into the first cache
 NEGLIGIBLE = -50.0  # logarithm of a term beside the largest so far, below which a block is passed over
 PARALLEL_FROM = 1_000_000  # pairs
+GAUSSIAN, LAPLACE, DISTANCE = 0, 1, 2
 LOG2_E, LOWEST = 1.4426950408889634, -1000.0
 MAGIC = 1.5 * 2.0**52  # x + MAGIC has round(x) in its last bits
 POWERS = tuple(math.log(2) ** k / math.factorial(k) for k in range(13))  # of 2^x
@@ -104,8 +105,18 @@ def _log_rows(
 
 
 @jit
+def _distances(x: Array, sources: Array, first: int, n: int, scale: float, e: Array) -> None:
+    """e_j ← scale |x - y_j|."""
+    for j in range(n):
+        e[j] = 0.0
+    _exponents(x, sources, first, n, -1.0, e)
+    for j in range(n):
+        e[j] = scale * np.sqrt(e[j])
+
+
+@jit
 def _rows(
-    at: Array, sources: Array, weights: Array, half_precision: float, start: int, stop: int, result: Array
+    at: Array, sources: Array, weights: Array, kind: int, scale: float, start: int, stop: int, result: Array
 ) -> None:
     e, t, powers = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     m = len(weights)
@@ -113,10 +124,59 @@ def _rows(
         total = 0.0
         for first in range(0, m, BLOCK):
             n = min(BLOCK, m - first)
-            e[:n] = 0.0
-            _exponents(at[i], sources, first, n, half_precision, e)
-            _exponential(e, 0.0, n, t, powers)
-            total += _dot(powers, weights, first, n)
+            if kind == GAUSSIAN:
+                e[:n] = 0.0
+                _exponents(at[i], sources, first, n, scale, e)
+            else:
+                _distances(at[i], sources, first, n, scale, e)
+            if kind == DISTANCE:
+                total += _dot(e, weights, first, n)
+            else:
+                _exponential(e, 0.0, n, t, powers)
+                total += _dot(powers, weights, first, n)
+        result[i] = total
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _stein_block(
+    x: Array, score: Array, sources: Array, scores: Array, weights: Array, first: int, n: int,
+    length: float, power: float, buffers: Array,
+) -> float:  # fmt: skip
+    """Σ_j w_j k_0(x, y_j) over a block of sources."""
+    squares, products, slopes = buffers[0], buffers[1], buffers[2]
+    for j in range(n):
+        squares[j] = products[j] = slopes[j] = 0.0
+    d = len(x)
+    for k in range(d):
+        for j in range(n):
+            gap, other = x[k] - sources[k, first + j], scores[k, first + j]
+            squares[j] += gap * gap
+            products[j] += score[k] * other
+            slopes[j] += (other - score[k]) * gap
+    total = 0.0
+    for j in range(n):
+        base = length * length + squares[j]
+        kernel = 1.0 / np.sqrt(base) if power == -0.5 else base**power
+        one = 2.0 * power * kernel / base
+        two = 2.0 * (power - 1.0) * one / base
+        total += weights[first + j] * (products[j] * kernel + slopes[j] * one - d * one - squares[j] * two)
+    return total
+
+
+@jit
+def _stein_rows(
+    positions: Array, scores: Array, sources: Array, source_scores: Array, weights: Array, length: float,
+    power: float, start: int, stop: int, result: Array,
+) -> None:  # fmt: skip
+    buffers = np.empty((3, BLOCK))
+    m = len(weights)
+    for i in range(start, stop):
+        total = 0.0
+        for first in range(0, m, BLOCK):
+            total += _stein_block(
+                positions[i], scores[i], sources, source_scores, weights, first, min(BLOCK, m - first),
+                length, power, buffers,
+            )  # fmt: skip
         result[i] = total
 
 
@@ -129,11 +189,19 @@ def _log_rows_in_parallel(at, sources, log_weights, half_precision, leave_out, p
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _rows_in_parallel(at, sources, weights, half_precision, parts, result):  # type: ignore
+def _rows_in_parallel(at, sources, weights, kind, scale, parts, result):  # type: ignore
     n = len(result)
     for part in numba.prange(parts):
         start, stop = part * n // parts, (part + 1) * n // parts
-        _rows(at, sources, weights, half_precision, start, stop, result)
+        _rows(at, sources, weights, kind, scale, start, stop, result)
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def _stein_rows_in_parallel(positions, scores, sources, source_scores, weights, length, power, parts, result):  # type: ignore
+    n = len(result)
+    for part in numba.prange(parts):
+        start, stop = part * n // parts, (part + 1) * n // parts
+        _stein_rows(positions, scores, sources, source_scores, weights, length, power, start, stop, result)
 
 
 def log_kernel_sums(
@@ -170,14 +238,56 @@ def log_kernel_sums(
 
 
 def kernel_sums(at: Array, sources: Array, weights: Array, variance: float) -> Array:
-    """Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), weights of any sign; arguments as `log_kernel_sums`."""
+    """Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), for weights of any sign; else as `log_kernel_sums`."""
+    return _sums(at, sources, weights, GAUSSIAN, 0.5 / variance)
+
+
+def laplace_sums(at: Array, sources: Array, weights: Array, scale: float) -> Array:
+    """Σ_j w_j exp(-|x_i - y_j| / scale), shape (n,), for weights of any sign; arguments as `log_kernel_sums`."""
+    return _sums(at, sources, weights, LAPLACE, -1.0 / scale)
+
+
+def distance_sums(at: Array, sources: Array, weights: Array) -> Array:
+    """Σ_j w_j |x_i - y_j|, shape (n,), for weights of any sign; arguments as `log_kernel_sums`."""
+    return _sums(at, sources, weights, DISTANCE, 1.0)
+
+
+def stein_sums(positions: Array, scores: Array, weights: Array, length: float, power: float) -> Array:
+    """Σ_j w_j k_0(x_i, x_j) of the Stein kernel of k = (length² + |x - y|²)^power.
+
+    k_0(x, y) = s(x)·s(y) k + s(x)·∇_y k + s(y)·∇_x k + ∇_x·∇_y k, s the score of the target (Gorham and Mackey 2017,
+    arXiv:1703.01717).
+
+    Parameters
+    ----------
+    positions, scores : array (n, d)
+        The x_i, and s there.
+    weights : array (n,)
+    length, power : float
+
+    Returns
+    -------
+    array (n,)
+    """
+    x, s = np.ascontiguousarray(positions, dtype=np.float64), np.ascontiguousarray(scores, dtype=np.float64)
+    own = np.ascontiguousarray(weights, dtype=np.float64)
+    across, s_across = np.ascontiguousarray(x.T), np.ascontiguousarray(s.T)
+    result = np.empty(len(x))
+    if len(x) ** 2 < PARALLEL_FROM:
+        _stein_rows(x, s, across, s_across, own, float(length), float(power), 0, len(x), result)
+    else:
+        _stein_rows_in_parallel(x, s, across, s_across, own, float(length), float(power), _parts(len(x)), result)
+    return result
+
+
+def _sums(at: Array, sources: Array, weights: Array, kind: int, scale: float) -> Array:
     x, y = np.ascontiguousarray(at, dtype=np.float64), np.ascontiguousarray(np.transpose(sources), dtype=np.float64)
     own = np.ascontiguousarray(weights, dtype=np.float64)
     result = np.empty(len(x))
     if len(x) * len(own) < PARALLEL_FROM:
-        _rows(x, y, own, 0.5 / variance, 0, len(x), result)
+        _rows(x, y, own, kind, scale, 0, len(x), result)
     else:
-        _rows_in_parallel(x, y, own, 0.5 / variance, _parts(len(x)), result)
+        _rows_in_parallel(x, y, own, kind, scale, _parts(len(x)), result)
     return result
 
 

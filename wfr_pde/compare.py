@@ -1,0 +1,297 @@
+"""Samples held against the truth: metrics over methods, numbers of particles, seeds and times, beside their floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.measures import Density, Particles
+from wfr_pde.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Metric = Callable[[Density, Particles], float]
+
+LADDER = (1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over the number of particles
+FEWEST = 4
+SAME_TIME = 1e-9  # relative to the span of the times
+
+
+def compare(
+    truth: xr.Dataset | Trajectory | Density,
+    runs: Mapping[str, xr.Dataset | Sequence[xr.Dataset]] | Iterable[xr.Dataset],
+    metrics: Sequence[Metric],
+    *,
+    t: ArrayLike | None = None,
+    floor_draws: int = 20,
+    confidence: float = 0.95,
+    rng: int | np.random.Generator | None = 0,
+) -> xr.Dataset:
+    """What metrics say of samples, run by run, and what they would say of independent draws from the truth.
+
+    No finite sample is at distance zero: the floor is the mean of a metric over independent draws of as many points
+    from the truth at the same time. The equivalent number of draws is that for which the floor would be as high as
+    the mean over the runs; the floor is taken at 1/16, 1/4, 1 and 4 times the number of particles, and is a power law
+    between these and beyond.
+
+    Parameters
+    ----------
+    truth : Dataset, Trajectory or Density
+        A ground truth; a density stands for all times, as pi does.
+    runs : Datasets, or mapping method -> Dataset or Datasets
+        Of particles, as `solve` returns them, any numbers of them; with a dimension `seed`, several runs at once. The
+        method is by default the attribute `method` or `flow` of a run.
+    metrics : sequence of functions (Density, Particles) -> float
+        `wfr.metrics`, or others.
+    t : array, optional
+        Times; by default those of all runs that the truth covers. Runs must have stored them.
+    floor_draws : int
+        Replicates of the floor; 0 for none.
+    confidence : float
+        Of the intervals: Student's, over the seeds.
+    rng : int or numpy Generator
+        For the draws of the floor.
+
+    Returns
+    -------
+    xarray.Dataset
+        `value` (method, n, seed, t, metric), NaN where there is no such run; `mean`, `low`, `high` over the seeds;
+        `floor`, `floor_low`, `floor_high` (n, t, metric), the interval that of a single draw; `equivalent_draws`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what are no runs of particles, dimensions that differ, or times that a run has not stored.
+    """
+    found = _runs(runs)
+    named = _named(metrics)
+    times = _times(truth, found, t)
+    references = [_reference(truth, time) for time in times]
+    _check_dimensions(references[0], found)
+    methods = list(dict.fromkeys(run.method for run in found))
+    sizes = sorted({run.n for run in found})
+    counts: dict[tuple[str, int], int] = {}
+    most = max(sum(other.method == run.method and other.n == run.n for other in found) for run in found)
+    value = np.full((len(methods), len(sizes), most, len(times), len(named)), np.nan)
+    for run in found:
+        seed = counts.get((run.method, run.n), 0)
+        counts[run.method, run.n] = seed + 1
+        place = value[methods.index(run.method), sizes.index(run.n), seed]
+        for i, (time, reference) in enumerate(zip(times, references, strict=True)):
+            particles = run.at(time, _tolerance(times))
+            place[i] = [metric(reference, particles) for metric in named.values()]
+    floors = _floors(references, sizes, list(named.values()), int(floor_draws), np.random.default_rng(rng), confidence)
+    return _dataset(value, floors, methods, sizes, times, named, confidence)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of one method."""
+
+    method: str
+    ds: Any
+
+    @property
+    def n(self) -> int:
+        """Number of particles."""
+        return int(self.ds.sizes["particle"])
+
+    @property
+    def times(self) -> Array:
+        """Times at which positions are stored."""
+        dim = self.ds["position"].dims[0]
+        return np.asarray(self.ds[dim].values, dtype=np.float64)
+
+    def at(self, time: float, tolerance: float) -> Particles:
+        """The particles at a time."""
+        k = int(np.argmin(np.abs(self.times - time)))
+        if abs(self.times[k] - time) > tolerance:
+            raise ValueError(
+                f"a run of {self.method} has not stored t={time:g}; it has {_shortened(self.times)}: give t= with "
+                "times that all runs have"
+            )
+        log_weights = self.ds["log_weight"].values[k] if "log_weight" in self.ds else None
+        return Particles(self.ds["position"].values[k], log_weights)
+
+
+def _runs(runs: Any) -> list[_Run]:
+    """All runs, one by one, with the names of their methods."""
+    import xarray as xr
+
+    if isinstance(runs, xr.Dataset):
+        runs = [runs]
+    if isinstance(runs, Mapping):
+        pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
+    else:
+        pairs = [(None, ds) for ds in runs]
+    found = []
+    for name, ds in pairs:
+        if not isinstance(ds, xr.Dataset) or "position" not in ds:
+            raise TypeError(
+                f"a run must be a Dataset of particles with the variable `position`, as solve returns it for "
+                f"start.sample(n), got {type(ds).__name__}"
+                + (f" with {', '.join(ds.data_vars)}" if isinstance(ds, xr.Dataset) else "")
+            )
+        method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
+        seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
+        found += [_Run(method, one) for one in seeds]
+    if not found:
+        raise ValueError("no runs: give at least one Dataset of particles")
+    return found
+
+
+def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
+    """Metrics by their names."""
+    named: dict[str, Metric] = {}
+    for metric in metrics:
+        if not callable(metric):
+            raise TypeError(f"a metric must be a function (reference, particles) -> float, got {metric!r}")
+        name = str(getattr(metric, "name", getattr(metric, "__name__", repr(metric))))
+        if name in named:
+            raise ValueError(f"two metrics are called {name!r}: give one of them another name=")
+        named[name] = metric
+    if not named:
+        raise ValueError("no metrics: give at least one, such as wfr.metrics.total_variation")
+    return named
+
+
+def _tolerance(times: Array) -> float:
+    return SAME_TIME * max(1.0, float(np.abs(times).max()))
+
+
+def _times(truth: Any, runs: list[_Run], t: ArrayLike | None) -> Array:
+    """The times to compare at."""
+    if t is not None:
+        return np.atleast_1d(np.asarray(t, dtype=np.float64))
+    times = runs[0].times
+    for run in runs[1:]:
+        near = np.abs(times[:, None] - run.times).min(axis=1) <= _tolerance(times)
+        times = times[near]
+    if not isinstance(truth, Density):
+        covered = _trajectory(truth).times
+        slack = _tolerance(covered)
+        times = times[(times >= covered[0] - slack) & (times <= covered[-1] + slack)]
+    if not len(times):
+        raise ValueError(
+            f"the runs and the truth have no time in common: the first run has {_shortened(runs[0].times)}"
+        )
+    return times
+
+
+def _trajectory(truth: Any) -> Trajectory:
+    return truth if isinstance(truth, Trajectory) else Trajectory(truth)
+
+
+def _reference(truth: Any, time: float) -> Density:
+    """The true density at a time, normalised."""
+    return truth if isinstance(truth, Density) else _trajectory(truth).at(time).normalised()
+
+
+def _check_dimensions(reference: Density, runs: list[_Run]) -> None:
+    for run in runs:
+        d = int(run.ds.sizes["dim"])
+        if d != reference.ndim:
+            raise ValueError(f"the truth is {reference.ndim}-dimensional, but a run of {run.method} is {d}-dimensional")
+
+
+def _shortened(times: Array) -> str:
+    shown = [f"{time:g}" for time in times]
+    return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "...", *shown[-2:]])
+
+
+def _floors(
+    references: list[Density], sizes: list[int], metrics: list[Metric], replicates: int, rng: Any, confidence: float
+) -> dict[int, Array]:
+    """For every number of draws that is needed: (mean, low, high) of every metric at every time, (3, t, metric)."""
+    if replicates < 1:
+        return {}
+    ladder = sorted({max(FEWEST, round(share * n)) for n in sizes for share in LADDER})
+    values = np.empty((len(ladder), replicates, len(references), len(metrics)))
+    for i, reference in enumerate(references):
+        for r in range(replicates):
+            draws = reference.sample(ladder[-1], rng)
+            for k, m in enumerate(ladder):
+                particles = Particles(draws[:m])
+                values[k, r, i] = [metric(reference, particles) for metric in metrics]
+    tail = (1 - confidence) / 2
+    return {
+        m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
+        for m, v in zip(ladder, values, strict=True)
+    }
+
+
+def _equivalent(mean: float, numbers: list[int], floors: list[float]) -> float:
+    """The number of draws whose floor is `mean`, by a power law between the rungs of the ladder, and beyond."""
+    if not (mean > 0 and all(floor > 0 for floor in floors) and np.all(np.diff(floors) < 0)):
+        return math.nan  # no distance that falls with the number of draws
+    x, y = np.log(floors), np.log(numbers)
+    k = min(max(int(np.searchsorted(-x, -math.log(mean))), 1), len(x) - 1)
+    slope = (y[k] - y[k - 1]) / (x[k] - x[k - 1])
+    return float(np.exp(y[k - 1] + slope * (math.log(mean) - x[k - 1])))
+
+
+def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
+    """Mean over the seeds (axis 2) and half the width of its confidence interval; NaN for one seed."""
+    from scipy.stats import t as student
+
+    count = np.isfinite(value).sum(axis=2)
+    some = np.where(count > 0, count, 1)
+    mean = np.where(count > 0, np.nansum(value, axis=2) / some, np.nan)
+    square = np.nansum((value - mean[:, :, None]) ** 2, axis=2)
+    several = np.maximum(count - 1, 1)
+    half = student.ppf((1 + confidence) / 2, several) * np.sqrt(square / several / some)
+    return mean, np.where(count > 1, half, np.nan)
+
+
+def _dataset(
+    value: Array,
+    floors: dict[int, Array],
+    methods: list[str],
+    sizes: list[int],
+    times: Array,
+    metrics: dict[str, Metric],
+    confidence: float,
+) -> xr.Dataset:
+    """Everything under its name."""
+    import xarray as xr
+
+    mean, half = _interval(value, confidence)
+    over, run = ("method", "n", "t", "metric"), ("method", "n", "seed", "t", "metric")
+    percent = f"{100 * confidence:g} %"
+    variables: dict[str, Any] = {
+        "value": (run, value, {"long_name": "metric"}),
+        "mean": (over, mean, {"long_name": "mean over the seeds"}),
+        "low": (over, mean - half, {"long_name": f"lower end of the {percent} confidence interval of the mean"}),
+        "high": (over, mean + half, {"long_name": f"upper end of the {percent} confidence interval of the mean"}),
+    }
+    if floors:
+        own = np.stack([floors[max(FEWEST, n)] for n in sizes], axis=1)
+        for k, (name, words) in enumerate(
+            (
+                ("floor", "mean for independent draws"),
+                ("floor_low", f"lower end of {percent} of independent draws"),
+                ("floor_high", f"upper end of {percent} of independent draws"),
+            )
+        ):
+            variables[name] = (("n", "t", "metric"), own[k], {"long_name": words})
+        numbers = list(floors)
+        equivalent = np.full(mean.shape, np.nan)
+        for m, n, i, k in np.ndindex(*mean.shape):
+            equivalent[m, n, i, k] = _equivalent(mean[m, n, i, k], numbers, [floors[j][0, i, k] for j in numbers])
+        variables["equivalent_draws"] = (over, equivalent, {"long_name": "equivalent number of independent draws"})
+    coordinates = {
+        "method": methods,
+        "n": ("n", sizes, {"long_name": "number of particles", "units": "1"}),
+        "t": ("t", times, {"long_name": "time", "units": "1"}),
+        "metric": list(metrics),
+        "metric_long_name": ("metric", [str(getattr(m, "long_name", name)) for name, m in metrics.items()]),
+        "metric_units": ("metric", [str(getattr(m, "units", "1")) for m in metrics.values()]),
+    }
+    return xr.Dataset(variables, coords=coordinates, attrs={"confidence": confidence})
