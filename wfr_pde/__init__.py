@@ -2,6 +2,7 @@
 
 from wfr_pde import diagnostics, exact, metrics, samplers
 from wfr_pde._version import __version__
+from wfr_pde.compare import compare
 from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
@@ -62,6 +63,7 @@ __all__ = [
     "Target",
     "Trajectory",
     "__version__",
+    "compare",
     "convergence_table",
     "diagnostics",
     "exact",

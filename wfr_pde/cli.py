@@ -1,4 +1,4 @@
-"""The command line `wfr-pde`: list, run, solve, truth, info.
+"""The command line `wfr-pde`: list, run, solve, truth, compare, info.
 
 Exit codes: 0 done, 1 a check of an experiment failed, 2 bad input, 3 a device or an optional package is
 missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its traceback, as the
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from wfr_pde import cli_compare
 from wfr_pde._version import __version__
 from wfr_pde.errors import BackendError, NumericalError
 
@@ -87,6 +88,7 @@ examples:
   wfr-pde truth --target "gaussian(mean=0, covariance=2500)" --rtol 1e-8 -o scales.nc --t 0,0.001,1 \\
       --start "mixture(means=[0,0], weights=[.5,.5], covariances=[2500,0.0025])"
   wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt""",
+    "compare": cli_compare.EXAMPLES,
     "info": """examples:
   wfr-pde info
   wfr-pde info --json""",
@@ -159,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _run, _run_options, "run an experiment: data, figures and checks into results/"),
         ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
         ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
+        ("compare", _compare, cli_compare.options, cli_compare.SUMMARY),
         ("info", _info, None, "versions, backends, devices, threads, memory"),
     ):
         sub = commands.add_parser(
@@ -442,6 +445,17 @@ def _truth(args: argparse.Namespace) -> int:
         cells = " × ".join(str(ds.sizes[name]) for name in json.loads(ds.attrs["grid"])["names"])
         print(f"{_solution_table(ds, names)}\n")
         print(f"{out}: {cells} cells, {ds.attrs['n_steps']} steps, {_duration(float(ds.attrs['wall_time']))}")
+    return DONE
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """`wfr-pde compare`."""
+    args.times = None if args.t is None else _times(args.t)
+    ds = cli_compare.run(args)
+    if args.json:
+        _print_json({**ds.to_dict(data="list"), "path": args.out})
+    else:
+        print(f"at t = {float(ds['t'][-1]):.6g}:\n{_table(cli_compare.table(ds))}")
     return DONE
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Metric = Callable[[Density, Particles], float]
 
-LADDER = (1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over the number of particles
+LADDER = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over the number of particles
 FEWEST = 4
 SAME_TIME = 1e-9  # relative to the span of the times
 
@@ -38,8 +38,9 @@ def compare(
 
     No finite sample is at distance zero: the floor is the mean of a metric over independent draws of as many points
     from the truth at the same time. The equivalent number of draws is that for which the floor would be as high as
-    the mean over the runs; the floor is taken at 1/16, 1/4, 1 and 4 times the number of particles, and is a power law
-    between these and beyond.
+    the mean over the runs; the floor is taken at 4 draws and at 1/64, 1/16, 1/4, 1 and 4 times the number of particles,
+    and is a power law between these and above; 0 stands for less than 4 draws. Metrics that look the closer the more
+    particles there are, such as binned ones, look as closely at any number of draws as at the run.
 
     Parameters
     ----------
@@ -86,8 +87,10 @@ def compare(
         place = value[methods.index(run.method), sizes.index(run.n), seed]
         for i, (time, reference) in enumerate(zip(times, references, strict=True)):
             particles = run.at(time, _tolerance(times))
-            place[i] = [metric(reference, particles) for metric in named.values()]
-    floors = _floors(references, sizes, list(named.values()), int(floor_draws), np.random.default_rng(rng), confidence)
+            place[i] = [metric(reference, particles) for metric in _as_close(named.values(), reference, run.n)]
+    generator = np.random.default_rng(rng)
+    replicates = int(floor_draws)
+    floors = [_floors(references, n, named.values(), replicates, generator, confidence) for n in sizes if replicates]
     return _dataset(value, floors, methods, sizes, times, named, confidence)
 
 
@@ -127,6 +130,7 @@ def _runs(runs: Any) -> list[_Run]:
 
     if isinstance(runs, xr.Dataset):
         runs = [runs]
+    pairs: list[tuple[str | None, Any]]
     if isinstance(runs, Mapping):
         pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
     else:
@@ -137,7 +141,7 @@ def _runs(runs: Any) -> list[_Run]:
             raise TypeError(
                 f"a run must be a Dataset of particles with the variable `position`, as solve returns it for "
                 f"start.sample(n), got {type(ds).__name__}"
-                + (f" with {', '.join(ds.data_vars)}" if isinstance(ds, xr.Dataset) else "")
+                + (f" with {', '.join(map(str, ds.data_vars))}" if isinstance(ds, xr.Dataset) else "")
             )
         method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
         seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
@@ -206,20 +210,25 @@ def _shortened(times: Array) -> str:
     return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "...", *shown[-2:]])
 
 
+def _as_close(metrics: Iterable[Metric], reference: Density, n: int) -> list[Metric]:
+    """Metrics whose resolution depends on the number of particles, with that for `n`."""
+    return [m.as_close_as(reference, n) if hasattr(m, "as_close_as") else m for m in metrics]
+
+
 def _floors(
-    references: list[Density], sizes: list[int], metrics: list[Metric], replicates: int, rng: Any, confidence: float
+    references: list[Density], n: int, metrics: Iterable[Metric], replicates: int, rng: Any, confidence: float
 ) -> dict[int, Array]:
-    """For every number of draws that is needed: (mean, low, high) of every metric at every time, (3, t, metric)."""
-    if replicates < 1:
-        return {}
-    ladder = sorted({max(FEWEST, round(share * n)) for n in sizes for share in LADDER})
-    values = np.empty((len(ladder), replicates, len(references), len(metrics)))
+    """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric)."""
+    ladder = sorted({FEWEST, n, *(max(FEWEST, round(share * n)) for share in LADDER)})
+    named = list(metrics)
+    values = np.empty((len(ladder), replicates, len(references), len(named)))
     for i, reference in enumerate(references):
+        looking = _as_close(named, reference, n)
         for r in range(replicates):
             draws = reference.sample(ladder[-1], rng)
             for k, m in enumerate(ladder):
                 particles = Particles(draws[:m])
-                values[k, r, i] = [metric(reference, particles) for metric in metrics]
+                values[k, r, i] = [metric(reference, particles) for metric in looking]
     tail = (1 - confidence) / 2
     return {
         m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
@@ -228,9 +237,11 @@ def _floors(
 
 
 def _equivalent(mean: float, numbers: list[int], floors: list[float]) -> float:
-    """The number of draws whose floor is `mean`, by a power law between the rungs of the ladder, and beyond."""
+    """The number of draws whose floor is `mean`, by a power law between the rungs of the ladder, and above; else 0."""
     if not (mean > 0 and all(floor > 0 for floor in floors) and np.all(np.diff(floors) < 0)):
         return math.nan  # no distance that falls with the number of draws
+    if mean > floors[0]:
+        return 0.0
     x, y = np.log(floors), np.log(numbers)
     k = min(max(int(np.searchsorted(-x, -math.log(mean))), 1), len(x) - 1)
     slope = (y[k] - y[k - 1]) / (x[k] - x[k - 1])
@@ -252,7 +263,7 @@ def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
 
 def _dataset(
     value: Array,
-    floors: dict[int, Array],
+    floors: list[dict[int, Array]],
     methods: list[str],
     sizes: list[int],
     times: Array,
@@ -272,7 +283,7 @@ def _dataset(
         "high": (over, mean + half, {"long_name": f"upper end of the {percent} confidence interval of the mean"}),
     }
     if floors:
-        own = np.stack([floors[max(FEWEST, n)] for n in sizes], axis=1)
+        own = np.stack([of[n] for of, n in zip(floors, sizes, strict=True)], axis=1)
         for k, (name, words) in enumerate(
             (
                 ("floor", "mean for independent draws"),
@@ -281,10 +292,10 @@ def _dataset(
             )
         ):
             variables[name] = (("n", "t", "metric"), own[k], {"long_name": words})
-        numbers = list(floors)
         equivalent = np.full(mean.shape, np.nan)
         for m, n, i, k in np.ndindex(*mean.shape):
-            equivalent[m, n, i, k] = _equivalent(mean[m, n, i, k], numbers, [floors[j][0, i, k] for j in numbers])
+            at = [float(values[0, i, k]) for values in floors[n].values()]
+            equivalent[m, n, i, k] = _equivalent(float(mean[m, n, i, k]), list(floors[n]), at)
         variables["equivalent_draws"] = (over, equivalent, {"long_name": "equivalent number of independent draws"})
     coordinates = {
         "method": methods,

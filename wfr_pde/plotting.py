@@ -269,6 +269,59 @@ def convergence(
     return _figure(ax)
 
 
+def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | None = None) -> Figure:
+    """Metrics of samplers over time, as `compare` returns them, above the floor of independent draws.
+
+    One panel per metric: means over the seeds with confidence bands, and in grey what as many independent draws from
+    the truth would have, mean and spread.
+
+    Parameters
+    ----------
+    ds : Dataset of `compare`
+    metrics : sequence of str, optional
+        Names of the metrics to draw; by default all.
+    n : int, optional
+        Number of particles; by default the largest.
+    """
+    names = [str(name) for name in ds["metric"].values] if metrics is None else list(metrics)
+    chosen = ds.sel(n=ds["n"].values.max() if n is None else n)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    with style():
+        figure = new_figure(COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, 2.1 * rows + 0.5)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, name in zip(panels, names, strict=False):
+            _compared(ax, chosen.sel(metric=name))
+        for ax in panels[len(names) :]:
+            ax.set_visible(False)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    return figure
+
+
+def _compared(ax: Axes, one: xr.Dataset) -> None:
+    """One metric over time."""
+    t, positive = one["t"].values, True
+    mark = "o" if len(t) < 2 else ""
+    for k, method in enumerate(one["method"].values):
+        of = one.sel({"method": method})  # `method` is an argument of sel
+        look: dict[str, Any] = {"color": COLOURS[1 + k % 6], "linestyle": DASHES[k % 7], "marker": mark}
+        if not np.isfinite(of["mean"]).any():
+            continue
+        ax.plot(t, of["mean"], label=str(method), **look)
+        ax.fill_between(t, of["low"], of["high"], color=look["color"], alpha=0.2, linewidth=0)
+        positive &= bool((of["low"].fillna(1) > 0).all() and (of["mean"].fillna(1) > 0).all())
+    if "floor" in one:
+        ax.plot(t, one["floor"], color=GREY, linestyle="-", linewidth=0.8, marker=mark, label="independent draws")
+        ax.fill_between(t, one["floor_low"], one["floor_high"], color=GREY, alpha=0.15, linewidth=0)
+        positive &= bool((one["floor_low"] > 0).all())
+    if positive:
+        ax.set_yscale("log")
+    units = str(one["metric_units"].values)
+    words = str(one["metric_long_name"].values)
+    ax.set(xlabel=label(one["t"]), ylabel=words if units in ("1", "") else f"{words} ({units})")
+
+
 def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.0) -> np.ndarray:
     """Orders by least squares of log error against log knob, over the errors above `floor`; NaN for fewer than two.
 

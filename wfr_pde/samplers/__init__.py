@@ -3,20 +3,34 @@
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.birth_death import BirthDeath
 from wfr_pde.samplers.feynman_kac import FeynmanKac
+from wfr_pde.samplers.kernel_fisher_rao import KernelFisherRao
 from wfr_pde.samplers.langevin import Langevin
 from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio, MixtureDensity, Oracle
+from wfr_pde.samplers.mala import MALA
+from wfr_pde.samplers.parallel_tempering import ParallelTempering
 from wfr_pde.samplers.resample import Resample
 from wfr_pde.samplers.smc_wfr import SMCWFR
+from wfr_pde.samplers.svgd import SVGD
+from wfr_pde.samplers.teleporting_walkers import TeleportingWalkers
+from wfr_pde.samplers.tempering import Tempering
+from wfr_pde.samplers.underdamped_langevin import UnderdampedLangevin
 
 __all__ = [
+    "MALA",
     "SMCWFR",
+    "SVGD",
     "BirthDeath",
     "FeynmanKac",
     "KernelDensity",
+    "KernelFisherRao",
     "Langevin",
     "LogRatio",
     "MixtureDensity",
     "Oracle",
+    "ParallelTempering",
     "Resample",
     "Sampler",
+    "TeleportingWalkers",
+    "Tempering",
+    "UnderdampedLangevin",
 ]

@@ -1,0 +1,183 @@
+"""The command `wfr-pde compare`: samples, or a sampler, held against a stored truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from wfr_pde.targets import Target
+
+SUMMARY = "hold samples, or a sampler, against a stored truth"
+EXAMPLES = """\
+SAMPLES is a file of positions, a dotted path to a sampler, or several of these:
+
+  - .npz with positions (n_t, n, d) or (n_seeds, n_t, n, d), times (n_t,), and log_weights or weights where they differ;
+  - .nc in the schema of `solve`;
+  - package.module:name or file.py:name, a function
+        sampler(target, start_positions, times, rng, **options)
+    that yields (t, positions, log_weights or None) at every time, or one of wfr_pde.samplers, such as
+    wfr_pde.samplers:SMCWFR, which needs --dt. Options of either: --options '{"name": value}'.
+
+The truth is a file that `wfr-pde truth` wrote; it knows its target and start.
+
+examples:
+  wfr-pde compare truth.nc samples.npz
+  wfr-pde compare truth.nc wfr_pde.samplers:SMCWFR --dt 0.01 --n 500 --seeds 20 --figure smc.png
+  wfr-pde compare truth.nc my_sampler.py:ula --n 1000 --options '{"step": 0.01}' -o out.nc"""
+CENTRAL = "mean_error,covariance_error,mmd,total_variation"
+REPR = re.compile(r"\b([A-Z][A-Za-z]*)\(")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add = parser.add_argument
+    add("truth", metavar="TRUTH.nc", help="what `wfr-pde truth` or `solve` wrote")
+    add("samples", nargs="+", metavar="SAMPLES", help="files, or dotted paths to samplers")
+    add("--metrics", default=CENTRAL, metavar="NAMES", help="of wfr_pde.metrics (default: %(default)s)")
+    add("--t", metavar="TIMES", help="start:stop:number, or 0,0.5,2 (default: those that truth and samples share)")
+    add("--n", type=int, default=500, help="particles of a sampler (default: %(default)s)")
+    add("--seeds", type=int, default=10, help="runs of a sampler (default: %(default)s)")
+    add("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
+    add("--dt", type=float, help="time step, for those of wfr_pde.samplers")
+    add("--options", default="{}", metavar="JSON", help="arguments of a sampler")
+    add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
+    add("--start", metavar="SPEC", help="the start, where the truth does not say it")
+    add("--floor-draws", type=int, default=20, help="sets of independent draws for the floor (default: %(default)s)")
+    add("-o", "--out", metavar="OUT.nc", help="write the Dataset of `compare`")
+    add("--figure", metavar="FILE", help="draw the metrics over time (.png, .pdf, ...)")
+
+
+def run(args: argparse.Namespace) -> xr.Dataset:
+    """The comparison, written and drawn where that is asked for.
+
+    Raises
+    ------
+    ValueError
+        For files and names that are not what they should be.
+    """
+    from wfr_pde import plotting, storage
+    from wfr_pde.compare import compare
+    from wfr_pde.trajectory import Trajectory
+
+    if args.out is not None and Path(args.out).suffix != ".nc":
+        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
+    truth = _read_truth(args.truth)
+    metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
+    path = Trajectory(truth)
+    times = path.times if args.times is None else args.times
+    runs = {_short(text): _runs(text, args, truth, times) for text in args.samples}
+    ds = compare(path, runs, metrics, t=args.times, floor_draws=args.floor_draws, rng=args.seed)
+    if args.out is not None:
+        storage.write_dataset(ds, Path(args.out))
+    if args.figure is not None:
+        plotting.comparison(ds).savefig(args.figure)
+    return ds
+
+
+def _short(text: str) -> str:
+    """Name of a method: that of a function or class, or of a file."""
+    return text.rsplit(":", 1)[1] if ":" in text else Path(text).stem
+
+
+def _read_truth(path: str) -> xr.Dataset:
+    from wfr_pde import storage
+
+    if not Path(path).exists():
+        raise ValueError(f"{path} does not exist: `wfr-pde truth ... -o {path}` would make it")
+    ds = storage.read_dataset(Path(path))
+    if "log_density" not in ds:
+        raise ValueError(f"{path} holds no density (no variable log_density): give what `wfr-pde truth` wrote")
+    return ds
+
+
+def _metric(name: str) -> Any:
+    """A metric by its name, with the parameters that it has by default."""
+    from wfr_pde import metrics
+
+    names = set()
+    for key in metrics.__all__:
+        found = getattr(metrics, key)
+        if isinstance(found, type):
+            try:
+                found = found()
+            except TypeError:
+                continue  # it needs parameters
+        if callable(found) and hasattr(found, "name"):
+            names.add(str(found.name))
+            if name in (key, found.name):
+                return found
+    raise ValueError(f"--metrics knows {', '.join(sorted(names))}; got {name!r}")
+
+
+def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:
+    """The runs that a file holds, or those of a sampler."""
+    import wfr_pde as wfr
+    from wfr_pde import external
+
+    if text.endswith((".npz", ".nc")):
+        return [external.read_samples(text)]
+    try:
+        found = external.load_callable(text)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    try:
+        chosen = json.loads(args.options)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--options must be JSON such as '{{\"rate\": 1.0}}', got {args.options!r}: {error}") from None
+    if not isinstance(chosen, dict):
+        raise ValueError(f"--options must be a JSON object such as '{{\"rate\": 1.0}}', got {args.options!r}")
+    target, start = _distribution(args.target, truth, "energy"), _distribution(args.start, truth, "start")
+    seeds = range(args.seed, args.seed + args.seeds)
+    if not (isinstance(found, type) and issubclass(found, wfr.Flow)):
+        return [external.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
+    if args.dt is None:
+        raise ValueError(f"{text} needs a time step: give --dt")
+    flow = found(**chosen)
+    return [wfr.solve(target, flow, start.sample(args.n, rng=seed), times, args.dt, rng=seed) for seed in seeds]
+
+
+def _distribution(text: str | None, truth: xr.Dataset, attribute: str) -> Target:
+    """The target or the start: as given, or as the truth says it."""
+    from wfr_pde.targets import parse_distribution
+
+    if text is not None:
+        return parse_distribution(text)
+    option = "--target" if attribute == "energy" else "--start"
+    said = str(truth.attrs.get(attribute, ""))
+    inner = re.sub(r"^KL\(target=(.*)\)$", r"\1", said)
+    try:
+        return parse_distribution(REPR.sub(lambda found: _snake(found[1]) + "(", inner))
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"the truth says of its {attribute} {said!r}, which is no text to make it from: give {option}, such as "
+            f'{option} "gaussian(mean=-1, covariance=0.04)"'
+        ) from None
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def table(ds: xr.Dataset) -> list[list[str]]:
+    """Rows (method, n, metric, mean and interval, floor, equivalent draws) at the last time, with a heading."""
+    last = ds.isel(t=-1)
+    rows = [["method", "n", "metric", "mean", "95 % interval", "floor", "equivalent draws"]]
+    for method in last["method"].values:
+        for n in last["n"].values:
+            for metric in last["metric"].values:
+                one = last.sel({"method": method, "n": n, "metric": metric})
+                if not np.isfinite(one["mean"]):
+                    continue
+                interval = f"{float(one['low']):.3g} to {float(one['high']):.3g}" if np.isfinite(one["low"]) else "-"
+                own = [f"{float(one[name]):.3g}" if name in one else "-" for name in ("floor", "equivalent_draws")]
+                shown = [value.replace("nan", "-") for value in own]
+                rows.append([str(method), str(int(n)), str(metric), f"{float(one['mean']):.3g}", interval, *shown])
+    return rows

@@ -1,0 +1,42 @@
+"""Distances between measures, densities on a grid or weighted particles: functions (reference, other) -> float.
+
+Every metric has a `name`, a `long_name` for the axis of a plot, and `units`; those with parameters are objects, to be
+made first: ``metrics.MMD(scale=1)(reference, particles)``.
+"""
+
+from wfr_pde.metrics.base import Metric
+from wfr_pde.metrics.entropy import KernelKL, NeighbourKL, kl_estimate
+from wfr_pde.metrics.kernels import MMD, EnergyDistance
+from wfr_pde.metrics.moments import ExpectationError, ModeMasses, covariance_error, effective_sample_size, mean_error
+from wfr_pde.metrics.overlap import BinnedHellinger, BinnedTotalVariation, hellinger, l1, total_variation
+from wfr_pde.metrics.stein import KSD
+from wfr_pde.metrics.wasserstein import (
+    SlicedWasserstein,
+    Wasserstein,
+    wasserstein_1,
+    wasserstein_2,
+)
+
+__all__ = [
+    "KSD",
+    "MMD",
+    "BinnedHellinger",
+    "BinnedTotalVariation",
+    "EnergyDistance",
+    "ExpectationError",
+    "KernelKL",
+    "Metric",
+    "ModeMasses",
+    "NeighbourKL",
+    "SlicedWasserstein",
+    "Wasserstein",
+    "covariance_error",
+    "effective_sample_size",
+    "hellinger",
+    "kl_estimate",
+    "l1",
+    "mean_error",
+    "total_variation",
+    "wasserstein_1",
+    "wasserstein_2",
+]

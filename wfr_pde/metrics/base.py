@@ -1,0 +1,168 @@
+"""What all metrics have in common: names for plots and Datasets, and the checks of their arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from wfr_pde.errors import NumericalError
+from wfr_pde.grid import Grid
+from wfr_pde.measures import Density, Particles
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Measure = Density | Particles
+F = TypeVar("F", bound=Callable[..., float])
+
+MASS_ERROR = 1e-6  # by which the mass of a density may differ from one
+NEGLIGIBLE = 1e-16  # share of the mass that may be left out, all cells together
+NEGATIVE = 1e-12  # of its largest term, to which a sum that is >= 0 may be negative by rounding
+
+
+class Metric:
+    """A function (reference, other) -> float with parameters: a frozen dataclass with `__call__`.
+
+    Attributes
+    ----------
+    name : str
+        Of the variable in a Dataset.
+    long_name : str
+        For the axis of a plot.
+    units : str
+        "length" is the unit of the space.
+
+    Where it is known, `floor(reference, n)` is what n independent draws from the reference have: functions, too.
+    """
+
+    name: str
+    units: str = "1"
+
+    @property
+    def long_name(self) -> str:
+        """For the axis of a plot."""
+        return self.name
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, reference: Any, other: Any) -> float:
+        """The distance of `other` from `reference`."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(reference, other)")
+
+
+def described(
+    long_name: str, units: str = "1", floor: Callable[[Density, int], float] | None = None
+) -> Callable[[F], F]:
+    """Decorator: `name`, `long_name`, `units`, and the noise `floor`, of a metric that is a function."""
+
+    def describe(function: F) -> F:
+        attributes: dict[str, Any] = {"name": function.__name__, "long_name": long_name, "units": units}
+        if floor is not None:
+            attributes["floor"] = floor
+        for attribute, value in attributes.items():
+            setattr(function, attribute, value)
+        return function
+
+    return describe
+
+
+def check_measures(reference: Any, other: Any, metric: str = "this metric") -> None:
+    """Refuse what is neither a Density nor Particles, and two measures on different spaces."""
+    for role, measure in (("reference", reference), ("other", other)):
+        check_measure(measure, role, metric)
+    if reference.ndim != other.ndim:
+        raise ValueError(
+            f"the reference is {reference.ndim}-dimensional, but the other is {other.ndim}-dimensional; "
+            "density.marginal(axes) has fewer coordinates"
+        )
+
+
+def check_measure(measure: Any, role: str, metric: str) -> None:
+    """Refuse what is neither a Density of mass one nor Particles."""
+    if not isinstance(measure, Density | Particles):
+        raise TypeError(
+            f"{metric} compares a Density or Particles, but {role} is {type(measure).__name__}: wrap positions (n, d) "
+            "as Particles(positions, log_weights); the last frame of a Dataset is Density.from_dataset(ds)"
+        )
+    if isinstance(measure, Density) and not abs(measure.mass - 1) <= MASS_ERROR:
+        raise ValueError(f"{role} has mass {measure.mass:.6g}, not one: give density.normalised()")
+
+
+def check_density(reference: Any, metric: str) -> None:
+    """Refuse a reference that is not a density on a grid."""
+    if not isinstance(reference, Density):
+        raise TypeError(
+            f"{metric} needs a Density as reference, got {type(reference).__name__}: put the target on a grid, "
+            "grid.density(target)"
+        )
+    check_measure(reference, "reference", metric)
+
+
+def check_straight(metric: str, *measures: Any) -> None:
+    """Refuse periodic axes, where distances are not those of a line."""
+    for measure in measures:
+        periodic = [axis.name for axis in measure.grid.axes if axis.periodic] if isinstance(measure, Density) else []
+        if periodic:
+            raise ValueError(
+                f"{metric} measures distances along straight lines, but axis {periodic[0]} is periodic: use "
+                "total_variation or hellinger, which know no distances, or a box with no-flux walls"
+            )
+
+
+def check_same_cells(a: Grid, b: Grid) -> None:
+    """Refuse two grids with different cells."""
+    if not a.matches(b):
+        raise ValueError(f"the densities are on different grids: {differences(a, b)}")
+
+
+def differences(a: Grid, b: Grid) -> str:
+    """What differs, in words."""
+    pairs = [(name, getattr(a, name), getattr(b, name)) for name in ("shape", "boundary", "names", "lower", "upper")]
+    found = [f"{name} {one} and {two}" for name, one, two in pairs if one != two]
+    return ", ".join(found) or "the cells have different edges"
+
+
+def cell_masses(density: Density) -> Array:
+    """Masses of the cells, of shape `grid.shape`, summing to one; a NumPy array."""
+    masses = density.grid.backend.asnumpy(density.values * density.grid.cell_volume)
+    return np.asarray(masses / masses.sum())
+
+
+def atoms(measure: Measure) -> tuple[Array, Array]:
+    """Points (n, d) and weights (n,): the particles of positive weight, or the cell centres where the mass is."""
+    if isinstance(measure, Particles):
+        weights = measure.weights
+        return measure.positions[weights > 0], weights[weights > 0]
+    masses = cell_masses(measure).ravel()
+    kept = np.flatnonzero(masses > NEGLIGIBLE / masses.size)
+    index = np.unravel_index(kept, measure.grid.shape)
+    points = np.stack([axis.centres[i] for axis, i in zip(measure.grid.axes, index, strict=True)], axis=-1)
+    return points, masses[kept] / masses[kept].sum()
+
+
+def wrapped(positions: Array, grid: Grid) -> Array:
+    """Positions (n, d) with the coordinates along periodic axes moved into the box."""
+    result = positions.copy()
+    for k, axis in enumerate(grid.axes):
+        if axis.periodic:
+            result[:, k] = axis.edges[0] + (positions[:, k] - axis.edges[0]) % axis.length
+    return result
+
+
+def root(square: float, size: float, metric: str) -> float:
+    """Square root of what is >= 0 up to rounding of terms as large as `size`.
+
+    Raises
+    ------
+    NumericalError
+        If it is negative by more, as it is where the cells do not resolve what is summed over them.
+    """
+    if square < -NEGATIVE * size:
+        raise NumericalError(
+            f"the square of {metric} came out as {square:.3g}, below the error of the sum over the cells: "
+            "use a finer grid, or squared=True"
+        )
+    return math.sqrt(max(square, 0.0))

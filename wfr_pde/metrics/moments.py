@@ -1,0 +1,154 @@
+"""Errors of expectations: means, covariances, masses of modes, functions of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde import diagnostics
+from wfr_pde.measures import Density, Particles
+from wfr_pde.metrics.base import Array, Measure, Metric, check_density, check_measures, described, wrapped
+from wfr_pde.metrics.overlap import mean_deviation
+
+
+def _floor_of_mean(reference: Density, n: int) -> float:
+    """Mean over `n` independent draws from the reference: tr(covariance)/n."""
+    check_density(reference, "mean_error")
+    return float(np.trace(reference.covariance())) / n
+
+
+@described("squared error of the mean", "length²", _floor_of_mean)
+def mean_error(reference: Measure, other: Measure) -> float:
+    """|m - m'|², m and m' the means: zero does not say that more than the means agree.
+
+    Squared, so that its average over independent runs is a mean squared error, which for n independent draws from the
+    reference is tr(covariance)/n. Of a `Density` the mean is that of the coordinates in the box; on a periodic axis
+    particles are wrapped into it, elsewhere those outside the box count where they are. Cost O(n + cells).
+
+    Parameters
+    ----------
+    reference, other : Density or Particles
+
+    Raises
+    ------
+    TypeError
+        If one is neither.
+    ValueError
+        If dimensions differ.
+    """
+    a, b = _in_one_box(reference, other)
+    return float(np.sum((a.mean() - b.mean()) ** 2))
+
+
+@described("squared error of the covariance", "length⁴")
+def covariance_error(reference: Measure, other: Measure) -> float:
+    """|C - C'|² in the Frobenius norm, C and C' the covariance matrices; arguments and errors as `mean_error`.
+
+    C' of particles is Σ w (x - m')(x - m')ᵀ, without a correction of small samples.
+    """
+    a, b = _in_one_box(reference, other)
+    return float(np.sum((a.covariance() - b.covariance()) ** 2))
+
+
+@described("effective sample size")
+def effective_sample_size(reference: Any, other: Particles) -> float:
+    """1/Σ w² of the particles, between 1 and n; sees the weights alone: neither positions nor the reference count.
+
+    Kong (1992); it says nothing of whether the particles are where they should be.
+
+    Raises
+    ------
+    TypeError
+        If the other is not Particles.
+    """
+    if not isinstance(other, Particles):
+        raise TypeError(f"the effective sample size is one of Particles, got {type(other).__name__}")
+    return other.effective_sample_size
+
+
+@dataclass(frozen=True)
+class ModeMasses(Metric):
+    """½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre: between 0 and 1.
+
+    Sees how the mass is divided between the modes, not what it looks like around them. `diagnostics.mode_masses` has
+    the masses themselves. Where a boundary cuts through cells, the error is up to the mass of those; particles
+    outside the box count to their nearest centre, too. Cost O((n + cells) k).
+
+    Parameters
+    ----------
+    centres : array (k, d), or (k,) in one dimension
+        Usually the modes of the target.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If the centres are not finite, or dimensions differ.
+    """
+
+    centres: ArrayLike = field(repr=False)
+    name: str = "mode_masses_error"
+    long_name = "total variation of the masses of the modes"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
+
+    def __call__(self, reference: Measure, other: Measure) -> float:
+        """The distance of `other` from `reference`."""
+        a, b = self._of(_in_one_box(reference, other))
+        return 0.5 * float(np.abs(a - b).sum())
+
+    def _of(self, measures: tuple[Measure, ...]) -> list[Array]:
+        return [np.asarray(self._masses(measure, None)) for measure in measures]  # type: ignore[attr-defined]
+
+    def floor(self, reference: Density, n: int) -> float:
+        """Mean over `n` independent draws from the reference, exact as in `BinnedTotalVariation`."""
+        check_density(reference, self.name)
+        return 0.5 * float(mean_deviation(np.clip(self._of((reference,))[0], 0, 1), n).sum())
+
+
+@dataclass(frozen=True)
+class ExpectationError(Metric):
+    """|E_mu f - E_nu f|² of a function of the user, such as the indicator of a tail; sees nothing but that.
+
+    Parameters
+    ----------
+    function : function of points (..., d) -> (...) or (..., k)
+    name : str
+        Of the variable in a Dataset.
+    long_name : str
+        For the axis of a plot.
+    units : str
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mean_error`.
+    """
+
+    function: Callable[[np.ndarray], ArrayLike]
+    name: str
+    long_name: str = "squared error of an expectation"
+    units: str = "1"
+
+    def __call__(self, reference: Measure, other: Measure) -> float:
+        """The squared error of the expectation."""
+        a, b = (measure.expectation(self.function) for measure in _in_one_box(reference, other))
+        return float(np.sum((a - b) ** 2))
+
+
+def _in_one_box(reference: Any, other: Any) -> tuple[Measure, Measure]:
+    """Both, checked, and particles wrapped along the periodic axes of the density among them."""
+    check_measures(reference, other)
+    grids = [measure.grid for measure in (reference, other) if isinstance(measure, Density)]
+    if not grids or not any(axis.periodic for axis in grids[0].axes):
+        return reference, other
+    a, b = (
+        Particles(wrapped(m.positions, grids[0]), m.log_weights) if isinstance(m, Particles) else m
+        for m in (reference, other)
+    )
+    return a, b

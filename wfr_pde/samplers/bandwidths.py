@@ -1,0 +1,42 @@
+"""Bandwidths of kernels by the median of the distances between particles."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from wfr_pde.samplers.base import Array
+
+MOST = 1000  # particles whose distances are looked at: evenly spaced numbers of them where there are more
+
+
+def median_distance(positions: Array) -> float:
+    """Median of the distances between different particles, of 1000 of them where there are more.
+
+    Raises
+    ------
+    ValueError
+        If it is zero.
+    """
+    n = len(positions)
+    points = positions[np.linspace(0, n - 1, min(n, MOST)).astype(np.int64)]
+    i, j = np.triu_indices(len(points), 1)
+    squares = np.zeros(len(i))
+    for k in range(points.shape[1]):
+        squares += (points[i, k] - points[j, k]) ** 2
+    distance = math.sqrt(float(np.median(squares))) if n > 1 else 0.0
+    if not distance > 0:
+        raise ValueError("most particles are at one place, and no bandwidth can be found: give bandwidth=")
+    return distance
+
+
+def checked_bandwidth(bandwidth: float | None) -> None:
+    """Refuse a bandwidth that is given but not positive.
+
+    Raises
+    ------
+    ValueError
+    """
+    if bandwidth is not None and not 0 < bandwidth < math.inf:
+        raise ValueError(f"bandwidth must be a positive standard deviation, got {bandwidth}")

@@ -1,0 +1,123 @@
+"""The Fisher-Rao flow as transport, in a space of kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import Step
+from wfr_pde.measures import Particles
+from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
+from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.samplers.tempered_path import checked_start, tempered_path
+from wfr_pde.targets.base import Target
+
+MOST = 5000  # particles: five matrices of n² numbers, and d products of them per evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFisherRao(Sampler):
+    """Kernel Fisher-Rao flow: particles move along the path mu_0^(1 - lambda) pi^lambda, lambda = 1 - e^(-rate t).
+
+    With h = log(pi/mu_0) the path has d_t log mu = lambda' (h - E h). A velocity grad phi carries it if, for every test
+    function f, E[grad f · grad phi] = lambda' Cov(f, h). For phi and f in the span of the kernels K_j = K(X_j, ·) at
+    the particles, phi = Σ c_j K_j, that is M c = b with M_ij = E[grad K_i · grad K_j], b_i = lambda' Cov(K_i, h), and
+    expectations over the particles (Maurais and Marzouk 2024, arXiv:2401.03892). No score is needed, and nothing is
+    random. K(x, y) = exp(-|x - y|² / (2 bandwidth²)).
+
+    The midpoint rule, of order 2 in dt. The law is the Fisher-Rao flow but for the span of the kernels and the
+    regularisation, which both make it lag behind. Time O(d n³), memory O(n²) for M, which is full.
+
+    Parameters
+    ----------
+    start : Target
+        mu_0, which the particles were drawn from.
+    rate : float
+        Reaction rate beta >= 0.
+    bandwidth : float, optional
+        Standard deviation of K along every axis; by default the median distance, at every evaluation anew (for more
+        than 1000 particles, of 1000 of them).
+    regularisation : float
+        > 0; that times the mean of the diagonal is added to the diagonal of M, which is close to singular.
+    start_time : float
+        Time of the start.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the start is no target or moves, a number is out of range, the target moves, dimensions differ, or there
+        are more than 5000 particles.
+    """
+
+    start: Target
+    rate: float = 1.0
+    bandwidth: float | None = None
+    regularisation: float = 1e-6
+    start_time: float = 0.0
+
+    order = 2
+    random = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_start(self.start, "KernelFisherRao")
+        checked_bandwidth(self.bandwidth)
+        if not 0 < self.regularisation < np.inf:
+            raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
+
+    def memory(self, like: Particles) -> int:
+        """M, its factor, and the kernels and their gradient along an axis."""
+        return 5 * 8 * len(like.positions) ** 2
+
+    def make_step(self, energy: Energy, like: Particles, dt: float) -> Step:
+        """One step of the midpoint rule."""
+        self.check(energy, like)
+        path = tempered_path(self.start, energy, like, self.rate, self.start_time, "KernelFisherRao")
+        n = len(like.positions)
+        if n > MOST:
+            raise ValueError(
+                f"KernelFisherRao solves a full system of n equations at every step, in time O(n³) and memory O(n²), "
+                f"and takes at most {MOST} particles, got n={n}: use fewer, or Tempering, which is O(n)"
+            )
+        if self.rate == 0:
+            return lambda state, t, rng=None: state
+
+        def velocity(x: Array, weights: Array, t: float) -> Array:
+            h = path.log_ratio(x)
+            force = self.rate * path.left(t) * weights * (h - weights @ h)
+            width = median_distance(x) if self.bandwidth is None else self.bandwidth
+            return potential_flow(x, weights, force, width, self.regularisation)
+
+        def step(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:
+            x, weights = state.positions, state.weights
+            half = x + dt / 2 * velocity(x, weights, t)
+            return self.moved(state, x + dt * velocity(half, weights, t + dt / 2), None, state.auxiliary)
+
+        return step
+
+
+def potential_flow(x: Array, weights: Array, force: Array, bandwidth: float, regularisation: float) -> Array:
+    """Velocities (n, d) grad phi(x_l), phi = Σ c_j K_j, with Σ_l w_l grad K_i · grad phi = Σ_l K_i(x_l) force_l."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    n, d = x.shape
+    y = x / bandwidth
+    squares = np.zeros((n, n))
+    for k in range(d):
+        squares += (y[:, k, None] - y[:, k]) ** 2
+    kernels = np.exp(-0.5 * squares, out=squares)
+
+    def slopes(k: int) -> Array:
+        """d K_i / d x_k at x_l, [i, l], times the bandwidth."""
+        return kernels * (y[:, k, None] - y[:, k])
+
+    matrix = np.zeros((n, n))
+    for k in range(d):
+        scaled = slopes(k) * np.sqrt(weights)
+        matrix += scaled @ scaled.T
+    matrix[np.diag_indices(n)] += regularisation * matrix.trace() / n
+    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    coefficients = cho_solve(factor, kernels @ force, check_finite=False) * bandwidth
+    return np.stack([coefficients @ slopes(k) for k in range(d)], axis=-1)
