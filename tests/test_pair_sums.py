@@ -133,7 +133,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
     finally:
         numba.set_num_threads(before)
     assert np.array_equal(*results)
-    # nor does it matter whether rows are shared among threads at all
+    # nor does it matter whether rows are divided among threads at all
     assert np.array_equal(results[0][:10], log_kernel_sums(x[:10], x, np.log(w), 0.1))
 
 

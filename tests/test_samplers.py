@@ -296,7 +296,7 @@ def test_bad_states():
     with pytest.raises(ValueError, match="all particles are at one place"):
         BirthDeath().make_step(energy, same, 0.1)(same, 0.0)
     steep = wfr.Potential(lambda x: x**4 / 4, support=(-3, 3))
-    with pytest.raises(wfr.NumericalError, match=r"Langevin moved a particle .* too steep .* smaller dt, or MALA"):
+    with pytest.raises(wfr.NumericalError, match=r"Langevin moved a particle .* too steep .* smaller dt"):
         wfr.solve(steep, Langevin(), np.full((4, 1), 30.0), [0, 10], 1.0, rng=0)
 
 
@@ -331,3 +331,11 @@ def test_binning_is_refused_where_the_grid_would_be_too_large():
     np.testing.assert_array_equal(  # so it is not tried
         log_gaussian_sums(x, x, np.zeros(100), 1e-8, 0), log_kernel_sums(x, x, np.zeros(100), 1e-8)
     )
+
+
+def test_a_run_of_particles_is_told_from_one_with_another_target(tmp_path):
+    positions = START.sample(10, rng=0)
+    targets = [wfr.Potential(lambda x, k=k: k * x**2, support=(-5, 5)) for k in (1.0, 2.0)]
+    wfr.solve(targets[0], Langevin(), positions, [0, 0.1], 0.1, rng=0, out=tmp_path / "run")
+    with pytest.raises(ValueError, match="holds another run"):
+        wfr.solve(targets[1], Langevin(), positions, [0, 0.1], 0.1, rng=0, out=tmp_path / "run")

@@ -202,8 +202,8 @@ class Run:
     def fingerprint(self) -> str:
         """Hash of what determines the bits of the result.
 
-        Functions are known by their values: the target's on the grid (a moving one's at some twenty times), and every
-        record's on the start.
+        Functions are known by their values: the target's on the grid, or at the particles, at some twenty times if it
+        moves, and every record's on the start.
         """
         digest = hashlib.sha256()
         what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
@@ -213,10 +213,9 @@ class Run:
         span, golden = self.times[-1] - self.times[0], 0.6180339887498949
         probes = [self.times[0] + span * share for share in (0.0, 1.0, *(k * golden % 1 for k in range(1, 17)))]
         energies = [self.energy, *(record for record in self.records.values() if isinstance(record, Energy))]
-        for energy in energies if isinstance(self.start, Density) else ():
-            grid = self.start.grid
+        for energy in energies:
             for t in probes if energy.moving else probes[:1]:
-                arrays.append(grid.backend.asnumpy(energy.at(float(t)).log_equilibrium(grid)))
+                arrays.append(_values_of(energy.at(float(t)), self.start))
         arrays.extend(self.record_values(0, self.start).values())
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -255,6 +254,13 @@ class Run:
             "commit": storage.commit(),
             "wall_time": round(time.perf_counter() - self.began, 6),
         }
+
+
+def _values_of(energy: Any, start: Any) -> np.ndarray:
+    """What tells targets apart: their values where the start is."""
+    if isinstance(start, Density):
+        return start.grid.backend.asnumpy(energy.log_equilibrium(start.grid))
+    return np.asarray(energy.target.log_density(start.positions))
 
 
 def _generator(rng: int | np.random.Generator | None) -> np.random.Generator:

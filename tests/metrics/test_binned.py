@@ -131,11 +131,6 @@ def test_numbers_of_bins_that_make_no_sense(bins):
         metrics.BinnedTotalVariation(bins=bins)
 
 
-def test_floor_needs_a_number_of_draws():
-    with pytest.raises(ValueError, match="n is the number of independent draws, got 0"):
-        metrics.BinnedTotalVariation().floor(LINE, 0)
-
-
 def test_a_reference_must_be_a_density():
     particles = wfr.Particles(LINE.sample(10, 1))
     with pytest.raises(TypeError, match=r"total_variation needs a Density as reference, .*grid\.density"):

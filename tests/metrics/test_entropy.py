@@ -37,7 +37,7 @@ def test_bias_of_neighbours_in_space_falls_slowly():
     many, error_of_many = bias_by_neighbours(3, 4000, 40)
     assert many > 4.5 * error_of_many  # it is there, and positive
     # (k/n)^(2/3) would be 6.3, were the density bounded below; in the tails neighbours are too far away for that
-    assert 1.8 < (few - 2 * error_of_few) / many
+    assert (few - 2 * error_of_few) / many > 1.8
     assert few / many < 6.3
 
 

@@ -180,6 +180,25 @@ def test_periodic_axes_are_refused_where_distances_count(metric):
         metric(periodic, wfr.Particles([[0.0]]))
 
 
+FLOORS = [metric for metric in of_dimension(1) if hasattr(metric, "floor")]
+
+
+@pytest.mark.parametrize("metric", FLOORS, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("n", [0, 2.5])
+def test_floors_need_a_number_of_draws(metric, n):
+    with pytest.raises(
+        ValueError, match=f"n is the number of independent draws, a whole number of at least 1, got {n}"
+    ):
+        metric.floor(DENSITIES[1], n)
+
+
+@pytest.mark.parametrize("metric", FLOORS, ids=lambda metric: metric.name)
+def test_floors_fall_with_the_number_of_draws(metric):
+    few, many = (metric.floor(DENSITIES[1], n) for n in (10, 1000))
+    unbiased = getattr(metric, "unbiased", False)
+    assert few == many == 0 if unbiased else 0 < many < few
+
+
 def test_densities_that_are_not_normalised_are_refused():
     density = wfr.Density(DENSITIES[1].grid, DENSITIES[1].log_values + 1)
     with pytest.raises(ValueError, match=r"reference has mass 2\.71828, not one: give density\.normalised\(\)"):

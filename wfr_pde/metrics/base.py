@@ -101,6 +101,12 @@ def check_density(reference: Any, metric: str) -> None:
     check_measure(reference, "reference", metric)
 
 
+def check_draws(n: Any) -> None:
+    """Refuse numbers of draws that are none."""
+    if int(n) != n or n < 1:
+        raise ValueError(f"n is the number of independent draws, a whole number of at least 1, got {n}")
+
+
 def check_straight(metric: str, *measures: Any) -> None:
     """Refuse periodic axes, where distances are not those of a line."""
     for measure in measures:

@@ -21,6 +21,7 @@ from wfr_pde.metrics.base import (
     atoms,
     cell_masses,
     check_density,
+    check_draws,
     check_measures,
     check_same_cells,
     check_straight,
@@ -114,6 +115,7 @@ class MMD(Metric):
         """
         check_density(reference, self.name)
         check_straight(self.name, reference)
+        check_draws(n)
         _check_widths(reference, self.scale)
         square = 0.0 if self.unbiased else (1 - self._own(reference)) / n
         return square if self.squared else math.sqrt(square)
@@ -144,9 +146,9 @@ class EnergyDistance(Metric):
     """Energy distance: D² = 2 E|X - Y| - E|X - X'| - E|Y - Y'|, X, X' from the reference, Y, Y' from the other.
 
     Sees every difference, on all lengths, long ones best: a shift by L much longer than the distributions are wide
-    has D² = 2 L, one much shorter about L². No parameter, and scaled with the space: D² is a length. n independent
-    draws from the reference have `floor(reference, n)` as root mean square, in every dimension about n^-½. Székely and
-    Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
+    has D² = 2 L up to their widths, one much shorter about L²/width. No parameter, and scaled with the space: D² is a
+    length. n independent draws from the reference have `floor(reference, n)` as root mean square, in every dimension
+    about n^-½. Székely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
 
     In one dimension D² = 2 ∫ (F - G)² dx, exact for mass spread evenly over the cells, an error O(dx²). In more, sums
     over cells and particles with the errors and the cost of the Laplace kernel of `MMD`. Particles outside the box
@@ -200,6 +202,7 @@ class EnergyDistance(Metric):
         """Root mean square over `n` independent draws from the reference, (E|X - X'|/n)^½; its square if squared."""
         check_density(reference, self.name)
         check_straight(self.name, reference)
+        check_draws(n)
         square = self._own(reference) / n
         return square if self.squared else math.sqrt(square)
 

@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike
 
 from wfr_pde import diagnostics
 from wfr_pde.measures import Density, Particles
-from wfr_pde.metrics.base import Array, Measure, Metric, check_density, check_measures, described, wrapped
+from wfr_pde.metrics.base import Array, Measure, Metric, check_density, check_draws, check_measures, described, wrapped
 from wfr_pde.metrics.overlap import mean_deviation
 
 
 def _floor_of_mean(reference: Density, n: int) -> float:
     """Mean over `n` independent draws from the reference: tr(covariance)/n."""
     check_density(reference, "mean_error")
+    check_draws(n)
     return float(np.trace(reference.covariance())) / n
 
 
@@ -70,7 +71,7 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
     return other.effective_sample_size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModeMasses(Metric):
     """½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre: between 0 and 1.
 
@@ -108,6 +109,7 @@ class ModeMasses(Metric):
     def floor(self, reference: Density, n: int) -> float:
         """Mean over `n` independent draws from the reference, exact as in `BinnedTotalVariation`."""
         check_density(reference, self.name)
+        check_draws(n)
         return 0.5 * float(mean_deviation(np.clip(self._of((reference,))[0], 0, 1), n).sum())
 
 

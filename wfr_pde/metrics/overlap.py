@@ -16,6 +16,7 @@ from wfr_pde.metrics.base import (
     Metric,
     cell_masses,
     check_density,
+    check_draws,
     check_measures,
     check_same_cells,
     described,
@@ -124,8 +125,7 @@ class _Binned(Metric):
 
     def _probabilities(self, reference: Density, n: int) -> Array:
         check_density(reference, self.name)
-        if int(n) != n or n < 1:
-            raise ValueError(f"n is the number of independent draws, got {n}")
+        check_draws(n)
         return equal_bins(reference, self.number(reference, n))[1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.measures import Density, Particles
-from wfr_pde.metrics.base import Array, Metric, atoms, check_density, check_measure, root
+from wfr_pde.metrics.base import Array, Metric, atoms, check_density, check_draws, check_measure, root
 from wfr_pde.targets import Target
 
 MOST_CELLS = 40_000
@@ -87,6 +87,7 @@ class KSD(Metric):
         The reference must be the target on a grid.
         """
         check_density(reference, self.name)
+        check_draws(n)
         points, weights = self._atoms(reference)
         square = float(weights @ self._diagonal(self._scores(points))) / n
         return square if self.squared else math.sqrt(square)

@@ -50,7 +50,7 @@ class Sampler(Flow):
             i = int(np.argmin(finite))
             raise NumericalError(
                 f"{type(self).__name__} moved a particle from {state.positions[i].tolist()} to "
-                f"{positions[i].tolist()}: the drift there is too steep for the step; use a smaller dt, or MALA"
+                f"{positions[i].tolist()}: the drift there is too steep for the step; use a smaller dt"
             )
         return Particles(positions, state.log_weights, mixture, auxiliary)
 
