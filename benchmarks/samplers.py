@@ -53,7 +53,7 @@ def methods() -> dict[str, tuple[wfr.Flow, int]]:
         "Tempering": (samplers.Tempering(START), huge),
         "SVGD": (samplers.SVGD(), QUADRATIC),
         "KernelFisherRao": (samplers.KernelFisherRao(START), 1000),
-        "TeleportingWalkers": (samplers.TeleportingWalkers(), QUADRATIC),
+        "TeleportingWalkers": (samplers.TeleportingWalkers(0.5), QUADRATIC),
         "ParallelTempering": (samplers.ParallelTempering(), large),
     }
     return flows

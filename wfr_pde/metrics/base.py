@@ -33,7 +33,9 @@ class Metric:
     units : str
         "length" is the unit of the space.
 
-    Where it is known, `floor(reference, n)` is what n independent draws from the reference have: functions, too.
+    Where it is known, `floor(reference, n)` is what n independent draws from the reference have: functions, too. One
+    that looks the closer the more particles there are has `as_close_as(reference, n)`, the metric that looks at any
+    number of particles as it does at n.
     """
 
     name: str
@@ -54,14 +56,18 @@ class Metric:
 
 
 def described(
-    long_name: str, units: str = "1", floor: Callable[[Density, int], float] | None = None
+    long_name: str,
+    units: str = "1",
+    floor: Callable[[Density, int], float] | None = None,
+    as_close_as: Callable[[Density, int], Metric] | None = None,
 ) -> Callable[[F], F]:
-    """Decorator: `name`, `long_name`, `units`, and the noise `floor`, of a metric that is a function."""
+    """Decorator: `name`, `long_name`, `units`, and what `Metric` says of others, for a metric that is a function."""
 
     def describe(function: F) -> F:
         attributes: dict[str, Any] = {"name": function.__name__, "long_name": long_name, "units": units}
-        if floor is not None:
-            attributes["floor"] = floor
+        for name, given in (("floor", floor), ("as_close_as", as_close_as)):
+            if given is not None:
+                attributes[name] = given
         for attribute, value in attributes.items():
             setattr(function, attribute, value)
         return function

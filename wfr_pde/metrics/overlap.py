@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,11 @@ def l1(reference: Density, other: Density) -> float:
     return float(reference.grid.integrate(xp.abs(xp.exp(log_a) - xp.exp(log_b))))
 
 
-@described("total variation", floor=lambda reference, n: BinnedTotalVariation().floor(reference, n))
+@described(
+    "total variation",
+    floor=lambda reference, n: BinnedTotalVariation().floor(reference, n),
+    as_close_as=lambda reference, n: BinnedTotalVariation().as_close_as(reference, n),
+)
 def total_variation(reference: Density, other: Density | Particles) -> float:
     """sup |mu(B) - nu(B)| over sets B = ½ ∫ |mu - nu| dx, between 0 and 1; arguments and errors as `l1`.
 
@@ -61,7 +65,11 @@ def total_variation(reference: Density, other: Density | Particles) -> float:
     return 0.5 * l1(reference, other)
 
 
-@described("Hellinger distance", floor=lambda reference, n: BinnedHellinger().floor(reference, n))
+@described(
+    "Hellinger distance",
+    floor=lambda reference, n: BinnedHellinger().floor(reference, n),
+    as_close_as=lambda reference, n: BinnedHellinger().as_close_as(reference, n),
+)
 def hellinger(reference: Density, other: Density | Particles) -> float:
     """sqrt(½ ∫ (sqrt(mu) - sqrt(nu))² dx), between 0 and 1; arguments and errors as `l1`.
 
@@ -122,6 +130,10 @@ class _Binned(Metric):
         if self.bins is not None:
             return int(self.bins)
         return reference.grid.size if math.isinf(n) else max(2, math.ceil(n ** (reference.ndim / (reference.ndim + 2))))
+
+    def as_close_as(self, reference: Density, n: int) -> _Binned:
+        """The metric with the bins that it has for `n` particles."""
+        return replace(self, bins=self.number(reference, n))
 
     def _probabilities(self, reference: Density, n: int) -> Array:
         check_density(reference, self.name)
