@@ -125,7 +125,7 @@ def test_steps_are_pure_and_keep_weights():
 
 @pytest.mark.parametrize("n", [3, 200_000])
 def test_densities_come_in_float64(n):
-    # for many particles JAX calls from another thread, where its context for float64 does not hold
+    # for many particles JAX may call from another thread, where its context for float64 does not hold
     x = START.sample(n, rng=0)
     ds = wfr.solve(TARGET, Blackjax(uphill), x, [0, 0.1], 0.1, rng=0)
     np.testing.assert_allclose(ds["position"][1], x + 0.1 * TARGET.score(x), rtol=0, atol=4e-15)

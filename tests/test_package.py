@@ -51,6 +51,18 @@ def test_readme_truth_is_certified():
     assert scope["path"].score([[0.0, 0.0]], 1.3).shape == (1, 2)
 
 
+def test_readme_comparison_runs_as_printed(capsys):
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"<!-- compare-example -->\n```python\n(.*?)```", text, re.DOTALL).group(1)
+    code = code.replace("sample(500,", "sample(100,").replace("range(10)", "range(3)").replace("dt=0.02", "dt=0.1")
+    target, start = wfr.Gaussian(mean=[0, 0], covariance=1.0), wfr.Gaussian(mean=[-2, 0], covariance=0.16)
+    truth = wfr.ground_truth(target, start, t=[0, 0.5], rtol=1e-3)
+    scope = {"wfr": wfr, "np": np, "target": target, "start": start, "truth": truth}
+    exec(code, scope)
+    assert scope["errors"]["value"].shape == (1, 1, 3, 2, 3)
+    assert "equivalent_draws" in capsys.readouterr().out
+
+
 def test_readme_finer_run_gives_the_digits_it_says():
     text = " ".join((ROOT / "README.md").read_text().split())
     shape, dt, promised = re.search(

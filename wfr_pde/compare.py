@@ -81,16 +81,19 @@ def compare(
     counts: dict[tuple[str, int], int] = {}
     most = max(sum(other.method == run.method and other.n == run.n for other in found) for run in found)
     value = np.full((len(methods), len(sizes), most, len(times), len(named)), np.nan)
-    for run in found:
-        seed = counts.get((run.method, run.n), 0)
-        counts[run.method, run.n] = seed + 1
-        place = value[methods.index(run.method), sizes.index(run.n), seed]
-        for i, (time, reference) in enumerate(zip(times, references, strict=True)):
-            particles = run.at(time, _tolerance(times))
-            place[i] = [metric(reference, particles) for metric in _as_close(named.values(), reference, run.n)]
-    generator = np.random.default_rng(rng)
-    replicates = int(floor_draws)
-    floors = [_floors(references, n, named.values(), replicates, generator, confidence) for n in sizes if replicates]
+    with references[0].grid.threads():
+        for run in found:
+            seed = counts.get((run.method, run.n), 0)
+            counts[run.method, run.n] = seed + 1
+            place = value[methods.index(run.method), sizes.index(run.n), seed]
+            for i, (time, reference) in enumerate(zip(times, references, strict=True)):
+                particles = run.at(time, _tolerance(times))
+                place[i] = [metric(reference, particles) for metric in _as_close(named.values(), reference, run.n)]
+        generator = np.random.default_rng(rng)
+        replicates = int(floor_draws)
+        floors = [
+            _floors(references, n, named.values(), replicates, generator, confidence) for n in sizes if replicates
+        ]
     return _dataset(value, floors, methods, sizes, times, named, confidence)
 
 
@@ -224,10 +227,10 @@ def _floors(
     values = np.empty((len(ladder), replicates, len(references), len(named)))
     for i, reference in enumerate(references):
         looking = _as_close(named, reference, n)
-        for r in range(replicates):
-            draws = reference.sample(ladder[-1], rng)
+        draws = reference.sample(replicates * ladder[-1], rng)
+        for r, own in enumerate(np.split(draws, replicates)):
             for k, m in enumerate(ladder):
-                particles = Particles(draws[:m])
+                particles = Particles(own[:m])
                 values[k, r, i] = [metric(reference, particles) for metric in looking]
     tail = (1 - confidence) / 2
     return {

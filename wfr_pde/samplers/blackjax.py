@@ -23,6 +23,7 @@ from wfr_pde.targets.base import Target
 LogDensity = Callable[[Any], Any]  # of a point (d,), in JAX
 Build = Callable[[LogDensity, float], Any]
 LAWS = ("w", "fr", "wfr", "rest", "pi", "own")
+BLOCK = 4096  # numbers that cross between JAX and NumPy at once
 PROBES = 8  # particles at which a log-density in JAX is held against the target's...
 SAME = 1e-6  # ...and the relative difference that rounding may make
 
@@ -306,12 +307,13 @@ def log_density_in_jax(target_at: Callable[[float], Any]) -> Callable[[Any, Any]
 
 
 def _on_host(
-    jax: Any, function: Callable[..., tuple[Array, ...]], arrays: tuple[Any, ...], shapes: tuple[Any, ...]
+    jax: Any, function: Callable[..., tuple[Array, ...]], arrays: tuple[Any, Any], shapes: tuple[Any, ...]
 ) -> Any:
-    """Call a function of NumPy arrays, with results of the given shapes.
+    """Call a function of NumPy arrays (point, time), with results of the given shapes.
 
-    Numbers cross as pairs of 32 bits: JAX calls from a thread of its own, in which the context for float64 does not
-    hold, and would round them.
+    Numbers cross as pairs of 32 bits: JAX may call from a thread of its own, in which the context for float64 does not
+    hold, and would round them. Many points cross in blocks: JAX copies what is larger in a second thread, for which a
+    process on one core waits forever (https://github.com/jax-ml/jax/issues/24255).
     """
     bits, floats = jax.numpy.uint32, jax.numpy.float64
 
@@ -319,10 +321,26 @@ def _on_host(
         results = function(*(np.ascontiguousarray(pair).view(np.float64)[..., 0] for pair in pairs))
         return tuple(np.ascontiguousarray(y, dtype=np.float64)[..., None].view(np.uint32) for y in results)
 
-    pairs = [jax.lax.bitcast_convert_type(jax.numpy.asarray(array, floats), bits) for array in arrays]
-    expected = tuple(jax.ShapeDtypeStruct((*shape, 2), bits) for shape in shapes)
-    results = jax.pure_callback(call, expected, *pairs, vmap_method="expand_dims")
-    return tuple(jax.lax.bitcast_convert_type(result, floats) for result in results)
+    def cross(x: Any, t: Any, front: tuple[int, ...]) -> Any:
+        pairs = (jax.lax.bitcast_convert_type(jax.numpy.asarray(array, floats), bits) for array in (x, t))
+        expected = tuple(jax.ShapeDtypeStruct((*front, *shape, 2), bits) for shape in shapes)
+        results = jax.pure_callback(call, expected, *pairs, vmap_method="expand_dims")
+        return tuple(jax.lax.bitcast_convert_type(result, floats) for result in results)
+
+    @jax.custom_batching.custom_vmap
+    def one(x: Any, t: Any) -> Any:
+        return cross(x, t, ())
+
+    @one.def_vmap
+    def many(n: int, batched: list[bool], x: Any, t: Any) -> Any:
+        size = max(min(n, BLOCK // max(x[0].size, 1)), 1)
+        count = -(-n // size)
+        padded = jax.numpy.concatenate([x, jax.numpy.repeat(x[-1:], count * size - n, axis=0)])
+        blocks = padded.reshape(count, size, *x.shape[1:])
+        results = jax.lax.map(lambda block: cross(block, t, (size,)), blocks)
+        return tuple(y.reshape(count * size, *y.shape[2:])[:n] for y in results), (True,) * len(shapes)
+
+    return one(*arrays)
 
 
 def _check_native(log_density: LogDensity, target: Target, points: Array) -> None:
