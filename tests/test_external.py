@@ -348,7 +348,7 @@ def test_npz_with_seeds_weights_and_one_time(tmp_path, arrays):
     check_schema(ds, "seed")
     assert ds.sizes["seed"] == 2
     np.testing.assert_allclose(np.exp(ds["log_weight"]), 1 / 7, rtol=1e-14)
-    np.savez(tmp_path / "b.npz", positions=x[0], weights=np.arange(7))
+    np.savez(tmp_path / "b.npz", positions=x[0], weights=np.arange(7), times=0.0)
     ds = read_samples(str(tmp_path / "b.npz"))
     check_schema(ds)
     assert ds["t"].values.tolist() == [0]

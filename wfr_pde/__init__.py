@@ -6,6 +6,7 @@ from wfr_pde.compare import compare
 from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
+from wfr_pde.external import load_callable, read_samples, run_sampler
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Lie, Repeated, SinkhornKernel, SplitStep, Strang
 from wfr_pde.grid import Grid
 from wfr_pde.ground_truth import ground_truth
@@ -68,8 +69,11 @@ __all__ = [
     "diagnostics",
     "exact",
     "ground_truth",
+    "load_callable",
     "metrics",
     "open_run",
+    "read_samples",
+    "run_sampler",
     "samplers",
     "solve",
     "spectrum",

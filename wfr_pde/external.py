@@ -425,8 +425,8 @@ def read_samples(path: str | Path) -> xr.Dataset:
     ----------
     path : path
         An .npz file with the arrays `positions` (n_t, n, d), or (n, d) for one time, or (n_seeds, n_t, n, d);
-        `times` (n_t,), which may be left out for one time, then t=0; and `log_weights` or `weights`, of the shape of
-        `positions` less the last axis, up to a constant, equal by default. Or a NetCDF file with `position` (t,
+        `times` (n_t,); and `log_weights` or `weights`, of the shape of `positions` less the last axis, up to a
+        constant, equal by default. Or a NetCDF file with `position` (t,
         particle, dim), in front of it perhaps `seed`, and perhaps `log_weight`; or the directory of a run of `solve`.
 
     Returns
@@ -474,13 +474,11 @@ def _from_npz(path: Path) -> xr.Dataset:
         )
     times = arrays.get("times")
     if times is None:
-        if positions.shape[-3] > 1:
-            raise ValueError(
-                f"{path} has positions {arrays['positions'].shape} at {positions.shape[-3]} times, but no array "
-                "'times': add it, of shape "
-                f"({positions.shape[-3]},)"
-            )
-        times = np.zeros(1)
+        count = positions.shape[-3]
+        raise ValueError(
+            f"{path} has positions {arrays['positions'].shape} at {count} time{'s' * (count > 1)}, but no array "
+            f"'times': add it, of shape ({count},)"
+        )
     log_weights = _log_weights(arrays, path)
     return _checked(path, np.atleast_1d(times), positions, log_weights, {"title": f"samples of {path.name}"})
 

@@ -2,6 +2,7 @@
 
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.birth_death import BirthDeath
+from wfr_pde.samplers.blackjax import Blackjax
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.kernel_fisher_rao import KernelFisherRao
 from wfr_pde.samplers.langevin import Langevin
@@ -20,6 +21,7 @@ __all__ = [
     "SMCWFR",
     "SVGD",
     "BirthDeath",
+    "Blackjax",
     "FeynmanKac",
     "KernelDensity",
     "KernelFisherRao",
