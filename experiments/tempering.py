@@ -15,7 +15,8 @@ the end of a linear one.
 - As a theorem it fails, for W and for WFR. From a broad start on the wrong side of two unequal wells at ±L, with
   barriers of about 7 and 9 nats, the wrong masses fall into the wells, with tempering less so. Only beta L²/alpha
   matters. With T = 30 L²/alpha W gains a factor 1.32, and WFR 1.14, 1.30 and 1.31 at L = 0.1, 0.03 and 0.01; at
-  L = 0.3 it loses (0.54). Certified at L = 0.1: KL after T is lower by a factor of up to 1.75, and by 23,000 error bars at least.
+  L = 0.3 it loses (0.54). Certified at L = 0.1: KL after T is lower by a factor of up to 1.75, and by 23,000 error bars
+  at least.
 - From the broad reference, W gains in 6 of 12 cases, those with barriers: 2.3 at m = 6 and 14 with the two wells, T =
   30, as the masses find their places before the barrier is there. WFR gains in 6 of 13, by 8 % at most and with T = 2,
   as barriers hardly delay it; with T = 30 it takes 6 to 37 times as long. Between small wells it gains 4.8 (L = 0.1)
