@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -201,6 +202,17 @@ def moving() -> list[Case]:
 
         answer = ClosedForm(at, lambda t, at=at, path=path: exact.gaussian_kl(at(t), path.at(t)))
         cases.append(Case("moving target", name, path, start, [0, 0.3, 1.0], answer, *rates, rtol, quick=name == "1D"))
+    for name, switches in (("a jump", (0.97,)), ("a short pulse", (0.8301, 0.8321))):
+        path = wfr.GeometricPath(near, wide, lambda t, switches=switches: float(sum(t > s for s in switches) % 2))
+
+        def after(t: float, switches: Any = switches) -> wfr.Gaussian:
+            state, parts = near, [0.0, *(s for s in switches if s < t), t]
+            for k, (low, high) in enumerate(itertools.pairwise(parts)):
+                state = exact.gaussian_flow((near, wide)[k % 2], state, high - low)
+            return state
+
+        answer = ClosedForm(after, lambda t, after=after, path=path: exact.gaussian_kl(after(t), path.at(t)))
+        cases.append(Case("moving target", name, path, near, [0, 0.9, 1.0], answer, rtol=1e-5))
     modes = wfr.GeometricPath(wfr.Gaussian(0, 1), wfr.GaussianMixture([[0.0], [4.0]], [0.5, 0.5], 1.0))
     cases.append(Case("moving target", "to two modes", modes, modes.start, [0, 0.5, 2.0], OtherFamily(400, 0.02),
                       rtol=1e-6))  # fmt: skip

@@ -19,6 +19,7 @@ from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
 from wfr_pde.ladder import Ladder, trial_ladder
 from wfr_pde.measures import Density
+from wfr_pde.motion import breaks
 from wfr_pde.solve import save_times
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ ROUNDS = 24
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 DIVERGING = 3  # refinements of the steps before the order is lowered
 GAINLESS = "by refining, as the last attempts gained nothing"
+NEAR, PROBES = 40.0, 100  # nats below the top, and points, where it is watched how the target moves
 WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
 LONG_NAMES = {
     "time": "part of the steps",
@@ -79,7 +81,8 @@ def ground_truth(
     Parameters
     ----------
     target, start : Target
-        The target may move, the start not. Give the times at which the target moves with a kink as save times.
+        The target may move, the start not. It is looked at a thousand times over the whole, and more often where it
+        moves fast; a change that is over between two looks is not seen.
     t : array (n,)
         Save times, increasing; the first is the time of the start. They may be arbitrarily close.
     transport_rate, reaction_rate : float
@@ -234,7 +237,19 @@ def _ladder(problem: Problem, cells: Cells, work: Work) -> Ladder:
             f"{max(work.left(), 0):.2g} are left: give a larger budget, or a smaller box, box="
         )
     start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-    return trial_ladder(problem.energy, problem.basic, start, span)
+    rests = breaks(problem.target, _where_mass_is(problem, grid), span, problem.rtol) if problem.target.moving else None
+    return trial_ladder(problem.energy, problem.basic, start, span, rests)
+
+
+def _where_mass_is(problem: Problem, grid: Grid) -> Array:
+    """Some centres of cells (n, d) where the start, or the target at some time, is not negligible."""
+    points = grid.points().reshape(-1, grid.ndim)
+    near = np.zeros(len(points), dtype=bool)
+    for distribution in (problem.start, *problem.places):
+        log_density = distribution.log_density(points)
+        near |= log_density > log_density.max() - NEAR
+    chosen = np.flatnonzero(near)
+    return points[chosen[:: max(1, len(chosen) // PROBES)]]
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,16 @@ class Ladder:
 
     starts: Array
     sizes: Array
+    breaks: Array = field(default_factory=lambda: np.empty(0))  # that no step may cross
 
     def nodes(self, times: Array, refinement: float, more: float = 1.0) -> Array:
         """Times of all steps: each save interval cut, rung by rung, into equal steps of size / refinement at most.
 
         Every part has `more` times the steps, and if that is above one at least one step more.
         """
+        inner = self.breaks[(self.breaks > times[0]) & (self.breaks < times[-1])]
         result = [times[:1]]
-        for low, high in itertools.pairwise(times):
+        for low, high in itertools.pairwise(np.unique(np.concatenate([times, inner]))):
             inner = self.starts[(self.starts > low * (1 + 1e-14)) & (self.starts < high * (1 - 1e-14))]
             ends = np.concatenate([[low], inner, [high]])
             for a, b in itertools.pairwise(ends):
@@ -48,11 +50,13 @@ class Ladder:
         return np.concatenate(result)
 
 
-def trial_ladder(energy: Energy, flow: Flow, start: Density, span: tuple[float, float]) -> Ladder:
+def trial_ladder(
+    energy: Energy, flow: Flow, start: Density, span: tuple[float, float], breaks: Array | None = None
+) -> Ladder:
     """The ladder on which every step of a self-adjoint flow has about the same error.
 
     A trial run: each step is done with orders 4 and 6, and is halved until they agree to 1e-4 in L1; an easy one
-    doubles the next. Sizes are the time span over powers of two.
+    doubles the next. Sizes are the time span over powers of two. No step crosses one of the `breaks`.
 
     Raises
     ------
@@ -60,11 +64,13 @@ def trial_ladder(energy: Energy, flow: Flow, start: Density, span: tuple[float, 
         If no step is small enough, or the deadline comes.
     """
     low, high = span
+    ends = np.append(np.empty(0) if breaks is None else breaks, high)
     prepared: dict[float, Any] = {}
     state, t, h = start, low, (high - low) * FIRST
     starts, sizes = [low], [h]
     while high - t > 1e-12 * (high - low):
-        length = min(h, high - t)
+        end = float(ends[np.searchsorted(ends, t, side="right")])
+        length = min(h, end - t)
         try:
             check_deadline()
             if length not in prepared:
@@ -88,7 +94,7 @@ def trial_ladder(energy: Energy, flow: Flow, start: Density, span: tuple[float, 
         if h != sizes[-1]:
             starts.append(t)
             sizes.append(h)
-        state, t = fine, t + length
-        if error < EASY * LOCAL_ERROR:
+        state, t = fine, end if length == end - t else t + length
+        if error < EASY * LOCAL_ERROR and length > h / 2:
             h *= 2
-    return Ladder(np.array(starts), np.array(sizes))
+    return Ladder(np.array(starts), np.array(sizes), ends[:-1])
