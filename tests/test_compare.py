@@ -99,6 +99,11 @@ def test_a_dimension_of_seeds_is_several_runs_and_a_density_stands_for_all_times
         ({"runs": []}, "at least one Dataset"),
         ({"runs": [np.zeros((3, 1))]}, "must be a Dataset of particles .* got ndarray"),
         ({"metrics": []}, "at least one, such as"),
+        ({"metrics": metrics.mean_error}, "must be a list of metrics, got one: give .mean_error."),
+        ({"metrics": [metrics.MMD]}, r"class of metrics: give one, such as MMD\(\)"),
+        ({"t": []}, "one time or more"),
+        ({"confidence": 95}, "between 0 and 1"),
+        ({"floor_draws": 2.5}, "whole number"),
         ({"metrics": ["mmd"]}, "must be a function"),
         ({"metrics": [metrics.MMD(), metrics.MMD(2.0)]}, "two metrics are called 'mmd'"),
         ({"t": [0.3]}, "has not stored t=0.3"),
@@ -112,6 +117,45 @@ def test_bad_input(truth, change, words):
     plane = wfr.solve(wfr.Gaussian([0, 0], 1), Langevin(), np.zeros((4, 2)), TIMES, 0.5, rng=0)
     with pytest.raises(ValueError, match="1-dimensional, but a run of .* 2-dimensional"):
         compare(truth, [plane], [metrics.mean_error])
+
+
+def test_order_of_dimensions_does_not_matter_but_which(truth):
+    run = draws_as_runs(truth, 30, 1)[0]
+    one, other = (
+        compare(truth, ds, [metrics.mean_error], floor_draws=0) for ds in (run, run.transpose("particle", "dim", "t"))
+    )
+    np.testing.assert_array_equal(one["value"], other["value"])
+    with pytest.raises(ValueError, match="have the dimensions .* they must be t"):
+        compare(truth, run.rename(t="time"), [metrics.mean_error])
+
+
+def test_close_times_are_told_apart(truth):
+    run = draws_as_runs(truth, 30, 1)[0].isel(t=[0, 1]).assign_coords(t=[0.0, 1e-10])
+    pi = wfr.Grid.from_dataset(truth).density(TARGET)
+    with pytest.raises(ValueError, match="has not stored t=2e-10"):
+        compare(pi, run, [metrics.mean_error], t=[2e-10])
+
+
+def test_infinite_values_and_metrics_that_need_particles(truth):
+    runs = draws_as_runs(truth, 30, 3)
+    runs[0]["position"].values[1, 0] = 1e3  # outside the box
+    ds = compare(truth, runs, [metrics.kl_estimate, metrics.KernelKL(0.1, name="kernel")], t=[0.5, 1.0], floor_draws=3)
+    assert np.isposinf(ds["mean"].isel(t=0)).all()
+    assert np.isnan(ds["high"].isel(t=0)).all()
+    assert np.isfinite(ds["mean"].isel(t=1)).all()
+    assert np.isfinite(ds["high"].isel(t=1)).all()
+
+
+def test_equivalent_draws_pool_floors_that_rise_by_chance():
+    from wfr_pde.compare import _equivalent
+
+    assert _equivalent(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
+    pooled = _equivalent(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
+    assert 16 <= pooled <= 64
+    assert _equivalent(2.0, [4, 16], [1.0, 0.5]) == 0
+    assert _equivalent(np.inf, [4, 16], [1.0, 0.5]) == 0
+    assert np.isnan(_equivalent(0.5, [4, 16], [1.0, 1.01]))
+    assert np.isnan(_equivalent(-0.1, [4, 16], [1.0, 0.5]))
 
 
 def test_figure_draws_what_is_in_the_dataset(truth):
@@ -158,6 +202,18 @@ def test_command_line(truth, tmp_path, capsys, monkeypatch):
     assert cli.main([*words, "--floor-draws", "2", "--metrics", "mean_error", "--options", '{"rate": 1.0}']) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["coords"]["method"]["data"] == ["Langevin"]
+    # a sampler starts at the first time of the truth, whatever the times compared; files of one name stay apart
+    (tmp_path / "sub").mkdir()
+    np.savez(tmp_path / "sub" / "file.npz", positions=run["position"].values + 1, times=TIMES)
+    words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "file.npz", "sub/file.npz", "--dt", "0.1", "--n", "40"]
+    words += ["--seeds", "2", "--metrics", "mean_error", "--t", "1.0", "--floor-draws", "0", "--json"]
+    assert cli.main(words) == 0
+    late = json.loads(capsys.readouterr().out)
+    assert late["coords"]["method"]["data"] == ["Langevin", "file.npz", "sub/file.npz"]
+    assert late["data_vars"]["value"]["data"][1][0][0][0][0] != late["data_vars"]["value"]["data"][2][0][0][0][0]
+    start = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), [0.0, 1.0], 0.1, rng=0)
+    own = compare(truth, start, [metrics.mean_error], t=[1.0], floor_draws=0)
+    assert late["data_vars"]["value"]["data"][0][0][0][0][0] == float(own["value"].squeeze())
     expected = wfr.solve(TARGET, Langevin(), START.sample(40, rng=1), TIMES, 0.1, rng=1)
     of = compare(truth, expected, [metrics.mean_error], floor_draws=0)
     assert content["data_vars"]["value"]["data"][0][0][1][2][0] == float(of["value"].values[0, 0, 0, 2, 0])
@@ -176,11 +232,14 @@ def test_command_line(truth, tmp_path, capsys, monkeypatch):
         ),
         (["truth.nc", "x.npz", "-o", "out.txt"], "ends in .nc"),
         (["truth.nc", "no_such.module:f"], "no_such"),
+        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--seeds", "0"], "must be at least 1"),
+        (["bad.nc", "x.npz"], "bad.nc is no NetCDF file: the truth comes first"),
     ],
 )
 def test_command_line_errors(truth, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    (tmp_path / "bad.nc").write_text("no")
     assert cli.main(["compare", *words]) == 2
     assert re.search(message, capsys.readouterr().err)
 

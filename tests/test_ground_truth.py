@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
@@ -228,6 +229,18 @@ def test_memory_is_refused_beforehand(monkeypatch):
         wfr.ground_truth(TARGET, START, np.linspace(0, 1, 1000))
 
 
+def test_the_search_for_a_box_is_within_the_budget():
+    calls = []
+
+    def slow(x, y):
+        calls.append(time.sleep(0.01))
+        return x**4 + y**2
+
+    with pytest.raises(OutOfTimeError, match="seconds=, is spent"):
+        wfr.ground_truth(wfr.Potential(slow), wfr.Gaussian([0, 0], 1), [0, 1], seconds=0.5)
+    assert len(calls) < 100  # a whole search takes thousands
+
+
 def test_memory_budget():
     options = {"rtol": 1e-9, "memory": 4e-5}
     with pytest.raises(MemoryError, match=r"memory=4e-05 allows for less"):
@@ -288,6 +301,6 @@ def test_a_step_is_stopped_by_the_deadline():
     step = wfr.FiniteVolume().make_step(wfr.KL(wfr.Gaussian([0, 0], 1)), state, 0.1)
     with deadline(60.0), deadline(3600.0):
         assert step(state, 0.0).is_finite()
-    with pytest.raises(OutOfTimeError, match="in the middle of a step"), deadline(0.0), deadline(3600.0):
+    with pytest.raises(OutOfTimeError, match="seconds=, is spent"), deadline(0.0), deadline(3600.0):
         step(state, 0.0)
     assert step(state, 0.0).is_finite()

@@ -290,6 +290,9 @@ def test_bad_states():
         BirthDeath(bandwidth=0.1).make_step(energy, weighted, 0.1)
     with pytest.raises(ValueError, match="know no mixture"):
         FeynmanKac(density=MixtureDensity()).make_step(energy, weighted, 0.1)(weighted, 0.0)
+    alone = Langevin().make_step(energy, weighted, 0.1)(wfr.Particles(positions[:1]), 0.0, 0)
+    with pytest.raises(ValueError, match="one particle alone"):
+        MixtureDensity(self_term=False)(alone, TARGET, 0.0)
     with pytest.raises(TypeError, match="moves Particles, not Density"):
         wfr.solve(TARGET, Langevin(), wfr.Grid(-6, 6, 50).density(START), [0, 1], 0.1)
     same = wfr.Particles(np.zeros((5, 1)))
@@ -322,6 +325,16 @@ def test_binned_sums_agree_with_pairs(d, n, width):
     binned = log_gaussian_sums(x[: n // 2], y, np.log(weights), width**2, 0, own)
     np.testing.assert_allclose(binned[near], exact_sums[near], atol=3e-3)
     np.testing.assert_allclose(binned[0], exact_sums[0], rtol=1e-13)
+
+
+def test_binned_sums_of_unequal_weights():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(4000, 2))
+    log_weights = -((x - 1.5) ** 2).sum(axis=1) / 0.2
+    pairs, binned = (log_gaussian_sums(x, x, log_weights, 0.01, number) for number in (10**9, 0))
+    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+    assert weights @ np.abs(binned - pairs) < 1e-4  # where the mass is
+    assert np.abs(binned - pairs).max() < 0.1
 
 
 def test_binning_is_refused_where_the_grid_would_be_too_large():

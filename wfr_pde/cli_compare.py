@@ -72,8 +72,14 @@ def run(args: argparse.Namespace) -> xr.Dataset:
     truth = _read_truth(args.truth)
     metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
     path = Trajectory(truth)
-    times = path.times if args.times is None else args.times
-    runs = {_short(text): _runs(text, args, truth, times) for text in args.samples}
+    times = path.times
+    if args.times is not None:  # a sampler starts where the truth does
+        times = np.unique(np.append(args.times[args.times > times[0]], times[0]))
+    if args.seeds < 1 or args.n < 1:
+        raise ValueError(f"--seeds and --n must be at least 1, got {args.seeds} and {args.n}")
+    names = [_short(text) for text in args.samples]
+    names = [text if names.count(name) > 1 else name for name, text in zip(names, args.samples, strict=True)]
+    runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
     ds = compare(path, runs, metrics, t=args.times, floor_draws=args.floor_draws, rng=args.seed)
     if args.out is not None:
         storage.write_dataset(ds, Path(args.out))
@@ -92,7 +98,10 @@ def _read_truth(path: str) -> xr.Dataset:
 
     if not Path(path).exists():
         raise ValueError(f"{path} does not exist: `wfr-pde truth ... -o {path}` would make it")
-    ds = storage.read_dataset(Path(path))
+    try:
+        ds = storage.read_dataset(Path(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no NetCDF file: the truth comes first, then the samples ({error})") from None
     if "log_density" not in ds:
         raise ValueError(f"{path} holds no density (no variable log_density): give what `wfr-pde truth` wrote")
     return ds

@@ -21,7 +21,8 @@ Metric = Callable[[Density, Particles], float]
 
 LADDER = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over the number of particles
 FEWEST = 4
-SAME_TIME = 1e-9  # relative to the span of the times
+FALL = 0.2  # of the logarithm of a floor, from the first to the last rung, for it to be a distance
+SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to the times
 
 
 def compare(
@@ -71,6 +72,10 @@ def compare(
     TypeError, ValueError
         For what are no runs of particles, dimensions that differ, or times that a run has not stored.
     """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
+    if int(floor_draws) != floor_draws or floor_draws < 0:
+        raise ValueError(f"floor_draws must be a whole number >= 0, got {floor_draws}")
     found = _runs(runs)
     named = _named(metrics)
     times = _times(truth, found, t)
@@ -87,7 +92,7 @@ def compare(
             counts[run.method, run.n] = seed + 1
             place = value[methods.index(run.method), sizes.index(run.n), seed]
             for i, (time, reference) in enumerate(zip(times, references, strict=True)):
-                particles = run.at(time, _tolerance(times))
+                particles = run.at(time, _tolerance(run.times))
                 place[i] = [metric(reference, particles) for metric in _as_close(named.values(), reference, run.n)]
         generator = np.random.default_rng(rng)
         replicates = int(floor_draws)
@@ -112,8 +117,7 @@ class _Run:
     @property
     def times(self) -> Array:
         """Times at which positions are stored."""
-        dim = self.ds["position"].dims[0]
-        return np.asarray(self.ds[dim].values, dtype=np.float64)
+        return np.asarray(self.ds[str(self.ds["position"].dims[0])].values, dtype=np.float64)
 
     def at(self, time: float, tolerance: float) -> Particles:
         """The particles at a time."""
@@ -135,6 +139,8 @@ def _runs(runs: Any) -> list[_Run]:
         runs = [runs]
     pairs: list[tuple[str | None, Any]]
     if isinstance(runs, Mapping):
+        if len({str(name) for name in runs}) < len(runs):
+            raise ValueError(f"two methods have the same name: {', '.join(map(str, runs))}")
         pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
     else:
         pairs = [(None, ds) for ds in runs]
@@ -148,16 +154,31 @@ def _runs(runs: Any) -> list[_Run]:
             )
         method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
         seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
-        found += [_Run(method, one) for one in seeds]
+        found += [_Run(method, _ordered(one, method)) for one in seeds]
     if not found:
         raise ValueError("no runs: give at least one Dataset of particles")
     return found
 
 
+def _ordered(ds: Any, method: str) -> Any:
+    """A run with the dimensions (time, particle, dim), in this order."""
+    time = [name for name in ("t", "t_kept") if name in ds["position"].dims]
+    if set(ds["position"].dims) != {*time, "particle", "dim"} or len(time) != 1:
+        raise ValueError(
+            f"the positions of a run of {method} have the dimensions {', '.join(map(str, ds['position'].dims))}; they "
+            "must be t (or t_kept), particle and dim, and perhaps seed"
+        )
+    return ds.transpose(*time, "particle", "dim", ...)
+
+
 def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
     """Metrics by their names."""
+    if callable(metrics):
+        raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
     named: dict[str, Metric] = {}
     for metric in metrics:
+        if isinstance(metric, type):
+            raise TypeError(f"{metric.__name__} is a class of metrics: give one, such as {metric.__name__}()")
         if not callable(metric):
             raise TypeError(f"a metric must be a function (reference, particles) -> float, got {metric!r}")
         name = str(getattr(metric, "name", getattr(metric, "__name__", repr(metric))))
@@ -170,16 +191,19 @@ def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
 
 
 def _tolerance(times: Array) -> float:
-    return SAME_TIME * max(1.0, float(np.abs(times).max()))
+    return max(SAME_TIME * float(np.ptp(times)), ROUNDING * float(np.abs(times).max()))
 
 
 def _times(truth: Any, runs: list[_Run], t: ArrayLike | None) -> Array:
     """The times to compare at."""
     if t is not None:
-        return np.atleast_1d(np.asarray(t, dtype=np.float64))
+        asked = np.atleast_1d(np.asarray(t, dtype=np.float64))
+        if asked.ndim != 1 or not len(asked):
+            raise ValueError(f"t must be one time or more, got an array of shape {asked.shape}")
+        return asked
     times = runs[0].times
     for run in runs[1:]:
-        near = np.abs(times[:, None] - run.times).min(axis=1) <= _tolerance(times)
+        near = np.abs(times[:, None] - run.times).min(axis=1) <= _tolerance(run.times)
         times = times[near]
     if not isinstance(truth, Density):
         covered = _trajectory(truth).times
@@ -193,6 +217,11 @@ def _times(truth: Any, runs: list[_Run], t: ArrayLike | None) -> Array:
 
 
 def _trajectory(truth: Any) -> Trajectory:
+    if not isinstance(truth, Trajectory) and not hasattr(truth, "data_vars"):
+        raise TypeError(
+            f"truth must be a Dataset of ground_truth, a Trajectory or a Density, got {type(truth).__name__}; for a "
+            "target, grid.density(target)"
+        )
     return truth if isinstance(truth, Trajectory) else Trajectory(truth)
 
 
@@ -222,16 +251,16 @@ def _floors(
     references: list[Density], n: int, metrics: Iterable[Metric], replicates: int, rng: Any, confidence: float
 ) -> dict[int, Array]:
     """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric)."""
-    ladder = sorted({FEWEST, n, *(max(FEWEST, round(share * n)) for share in LADDER)})
     named = list(metrics)
+    fewest = max(FEWEST, *(int(getattr(metric, "fewest", 1)) for metric in named))
+    ladder = sorted({fewest, max(fewest, n), *(max(fewest, round(share * n)) for share in LADDER)})
     values = np.empty((len(ladder), replicates, len(references), len(named)))
     for i, reference in enumerate(references):
         looking = _as_close(named, reference, n)
-        draws = reference.sample(replicates * ladder[-1], rng)
+        draws = reference.sample(replicates * sum(ladder), rng)  # rungs of their own: they do not err alike
         for r, own in enumerate(np.split(draws, replicates)):
-            for k, m in enumerate(ladder):
-                particles = Particles(own[:m])
-                values[k, r, i] = [metric(reference, particles) for metric in looking]
+            for k, particles in enumerate(np.split(own, np.cumsum(ladder)[:-1])):
+                values[k, r, i] = [metric(reference, Particles(particles)) for metric in looking]
     tail = (1 - confidence) / 2
     return {
         m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
@@ -240,12 +269,21 @@ def _floors(
 
 
 def _equivalent(mean: float, numbers: list[int], floors: list[float]) -> float:
-    """The number of draws whose floor is `mean`, by a power law between the rungs of the ladder, and above; else 0."""
-    if not (mean > 0 and all(floor > 0 for floor in floors) and np.all(np.diff(floors) < 0)):
-        return math.nan  # no distance that falls with the number of draws
-    if mean > floors[0]:
+    """The number of draws whose floor is `mean`, by a power law between the rungs of the ladder, and above; else 0.
+
+    Floors that rise with the number by chance are pooled with their neighbours.
+    """
+    from scipy.optimize import isotonic_regression
+
+    if not (mean > 0 and all(0 < floor < math.inf for floor in floors)):
+        return math.nan  # no distance
+    x, y = isotonic_regression(np.log(floors), increasing=False).x, np.log(numbers)
+    x, first = np.unique(-x, return_index=True)
+    if len(x) < 2 or x[-1] - x[0] < FALL:
+        return math.nan  # it does not fall with the number of draws
+    x, y = -x, y[first]
+    if not mean <= math.exp(x[0]):
         return 0.0
-    x, y = np.log(floors), np.log(numbers)
     k = min(max(int(np.searchsorted(-x, -math.log(mean))), 1), len(x) - 1)
     slope = (y[k] - y[k - 1]) / (x[k] - x[k - 1])
     return float(np.exp(y[k - 1] + slope * (math.log(mean) - x[k - 1])))
@@ -255,13 +293,14 @@ def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
     """Mean over the seeds (axis 2) and half the width of its confidence interval; NaN for one seed."""
     from scipy.stats import t as student
 
-    count = np.isfinite(value).sum(axis=2)
+    count = (~np.isnan(value)).sum(axis=2)
     some = np.where(count > 0, count, 1)
     mean = np.where(count > 0, np.nansum(value, axis=2) / some, np.nan)
-    square = np.nansum((value - mean[:, :, None]) ** 2, axis=2)
+    finite = np.where(np.isfinite(mean)[:, :, None], value, np.nan)
+    square = np.nansum((finite - np.where(np.isfinite(mean), mean, 0.0)[:, :, None]) ** 2, axis=2)
     several = np.maximum(count - 1, 1)
     half = student.ppf((1 + confidence) / 2, several) * np.sqrt(square / several / some)
-    return mean, np.where(count > 1, half, np.nan)
+    return mean, np.where((count > 1) & np.isfinite(mean), half, np.nan)
 
 
 def _dataset(
@@ -286,7 +325,7 @@ def _dataset(
         "high": (over, mean + half, {"long_name": f"upper end of the {percent} confidence interval of the mean"}),
     }
     if floors:
-        own = np.stack([of[n] for of, n in zip(floors, sizes, strict=True)], axis=1)
+        own = np.stack([of[n] if n in of else next(iter(of.values())) for of, n in zip(floors, sizes, strict=True)], 1)
         for k, (name, words) in enumerate(
             (
                 ("floor", "mean for independent draws"),

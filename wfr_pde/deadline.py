@@ -35,4 +35,4 @@ def check_deadline() -> None:
     OutOfTimeError
     """
     if time.perf_counter() > _END.get():
-        raise OutOfTimeError("the time budget is spent, seconds=: the run was stopped in the middle of a step")
+        raise OutOfTimeError("the time budget, seconds=, is spent: give a larger one")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.deadline import check_deadline
+
 if TYPE_CHECKING:
     from wfr_pde.grid import Grid
     from wfr_pde.targets.base import Target
@@ -141,6 +143,7 @@ class _Box:
 
     def local_scales(self, score: Callable[[Array], Array], points: Array) -> Array:
         """Length over which the log-density along every axis changes, at points (m, d); at most the box."""
+        check_deadline()
         scales = np.empty(points.shape)
         slope = score(points)
         for k, length in enumerate(self.lengths):

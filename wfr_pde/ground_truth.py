@@ -101,7 +101,8 @@ def ground_truth(
     memory : float, optional
         Memory budget in GiB; by default what is free.
     strict : bool
-        Whether a tolerance out of reach is an error; else the best is returned, with its honest error.
+        Whether a tolerance out of reach is an error; else the best is returned, with its honest error. Where the
+        budgets do not allow for a single attempt, there is none, and that is an error.
     cross_check : bool
         Whether to solve once more with the other family of schemes, `SinkhornKernel`, and store the L1 distance as
         `disagreement`; NaN at times too early for it. It has an error of its own, and the time budget once more.
@@ -128,8 +129,8 @@ def ground_truth(
     of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
-    cells = _first_cells(problem, box, boundary, names)
     with deadline(work.left()):
+        cells = _first_cells(problem, box, boundary, names)
         best, limit = _certified(problem, cells, work, box is None)
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
@@ -164,8 +165,8 @@ def plan(
         `lower`, `upper`, `shapes` of the grids, `graded` axes, `n_steps`, `memory_bytes`, `free_bytes`, `seconds`.
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
-    cells = _first_cells(problem, box, boundary, names)
     with deadline(work.left()):
+        cells = _first_cells(problem, box, boundary, names)
         attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
         attempt.check_memory()
         work.run(problem, cells.grid(1), attempt.nodes, ORDERS[0])  # tells the speed

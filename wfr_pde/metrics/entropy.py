@@ -75,6 +75,11 @@ class NeighbourKL(_EstimatedKL):
         """For the axis of a plot."""
         return f"KL divergence, by {self.neighbours} nearest neighbours"
 
+    @property
+    def fewest(self) -> int:
+        """Number of particles that it needs."""
+        return int(self.neighbours) + 1
+
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
         """Different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         from scipy.spatial import cKDTree
@@ -144,7 +149,7 @@ class KernelKL(_EstimatedKL):
         return points, weights, log_sums - np.log1p(-weights) - log_norm
 
 
-@described("KL divergence, by 5 nearest neighbours", "nats")
+@described("KL divergence, by 5 nearest neighbours", "nats", fewest=6)
 def kl_estimate(reference: Density, other: Measure) -> float:
     """KL(other | reference), by `NeighbourKL()`: five nearest neighbours; exact between densities."""
     return NeighbourKL()(reference, other)

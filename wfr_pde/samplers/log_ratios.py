@@ -67,7 +67,8 @@ class KernelDensity(LogRatio):
 
     The estimate is that of mu convolved with K: biased by O(bandwidth²), and by the particle's own term where there are
     few others. Memory O(n); time O(n²), a sum over all pairs, up to a number of `pairs`, and beyond O(n) by way of a
-    grid with four nodes per bandwidth, to a relative error of 2e-4 at most.
+    grid with four nodes per bandwidth, to a relative error of 2e-4 at most between equally weighted particles (a light
+    one, many bandwidths from heavy ones, may err by some per cent).
 
     Parameters
     ----------
@@ -137,6 +138,8 @@ class MixtureDensity(LogRatio):
                 "the particles know no mixture that they were drawn from: it comes from a Langevin step right before, "
                 "as in Lie(Langevin(), FeynmanKac(density=MixtureDensity()))"
             )
+        if not self.self_term and len(mixture.means) < 2:
+            raise ValueError("one particle alone has no mixture without its own term: use more, or self_term=True")
         left_out = None if self.self_term else mixture.component
         log_sums = log_gaussian_sums(
             state.positions, mixture.means, mixture.log_weights, mixture.variance, self.pairs, left_out

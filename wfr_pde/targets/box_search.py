@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from scipy.special import gammaln, ndtri
 
+from wfr_pde.deadline import check_deadline
+
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
@@ -122,6 +124,7 @@ def _guarded(target: Target) -> LogDensity:
     """The log-density with NaN, ±huge values and places out of reach as -inf; shape (..., d) to (...)."""
 
     def density(points: Array) -> Array:
+        check_deadline()
         flat = points.reshape(-1, points.shape[-1])
         # The search probes where a log-density overflows or takes the logarithm of a negative number:
         # that is expected, means "no density here", and is no concern of the caller.
