@@ -33,17 +33,24 @@ def _spline(u: float, out: Array) -> None:
 
 
 @jit
+def _around(point: Array, lower: Array, spacing: float, strides: Any, share: Array) -> int:
+    """Number of the first of the 4^d nodes around a point; share (d, 4) are the weights along the axes."""
+    first = 0
+    for k in range(len(point)):
+        place = (point[k] - lower[k]) / spacing
+        i = int(np.floor(place))
+        _spline(place - i, share[k])
+        first += (i - 1) * strides[k]
+    return first
+
+
+@jit
 def _deposit(points: Array, weights: Array, lower: Array, spacing: float, strides: Any, nodes: Array) -> None:
     """nodes += Σ_j w_j B(· - x_j), for flat nodes."""
     d = points.shape[1]
     share = np.empty((d, 4))
     for j in range(len(points)):
-        first = 0
-        for k in range(d):
-            place = (points[j, k] - lower[k]) / spacing
-            i = int(np.floor(place))
-            _spline(place - i, share[k])
-            first += (i - 1) * strides[k]
+        first = _around(points[j], lower, spacing, strides, share)
         for corner in range(4**d):
             q, w, rest = first, weights[j], corner
             for k in range(d):
@@ -59,12 +66,7 @@ def _look_up(points: Array, lower: Array, spacing: float, strides: Any, nodes: A
     d = points.shape[1]
     share = np.empty((d, 4))
     for j in range(len(points)):
-        first = 0
-        for k in range(d):
-            place = (points[j, k] - lower[k]) / spacing
-            i = int(np.floor(place))
-            _spline(place - i, share[k])
-            first += (i - 1) * strides[k]
+        first = _around(points[j], lower, spacing, strides, share)
         total = 0.0
         for corner in range(4**d):
             q, w, rest = first, 1.0, corner
