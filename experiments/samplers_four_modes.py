@@ -10,11 +10,11 @@ that does what its paper says, the ratio of the MSEs of the mean to pi is (95 % 
     the same, covariance       1.5 [1.4, 1.6]    1.5 [1.3, 1.7]    3.7 [2.6, 5.4]    1.2 [0.7, 1.8]   1.0 [0.8, 1.4]
     births and refill / SMC    1.7 [1.6, 1.8]    5.7 [4.8, 6.8]    53 [40, 73]       259 [193, 356]   262 [194, 371]
 
-and at no time t >= 1, for mean or covariance, to pi or to the certified mu_t, does the interval reach beyond 12.4
-(t = 7, ratio 8.3). So the claim does not hold. What does have two orders is *births and refill*, the update in the
-programs published with that paper (GaussianMixture4Modes.py of github.com/FrancescaCrucinio/SMC-WFR; which of its
-versions made the tables in print is not known): those who are to die are chosen but not removed; the born get two
-places, and all others are drawn anew from the population, uniformly, at every step. The N draws per step are noise that does not fall
+and at no time t >= 1, for mean or covariance, to pi or to the certified mu_t, does the interval reach beyond 12.4 (t =
+7, ratio 8.3). So the claim does not hold. What does have two orders is *births and refill*, the update in the programs
+published with that paper (GaussianMixture4Modes.py of github.com/FrancescaCrucinio/SMC-WFR; which of its versions made
+the tables in print is not known): those who are to die are chosen but not removed; the born get two places, and all
+others are drawn anew from the population, uniformly, at every step. The N draws per step are noise that does not fall
 with dt: 262 times the MSE of SMC-WFR at t = 10, and 127 [94, 176] times that of the birth-death of the paper.
 
 SMC-WFR is ahead on the way: it reaches MMD² < 0.05 (kernel exp(-|x - y|²)) after 272 iterations (median), birth-death
