@@ -450,12 +450,14 @@ def _truth(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     """`wfr-pde compare`."""
+    from wfr_pde.compare import table
+
     args.times = None if args.t is None else _times(args.t)
     ds = cli_compare.run(args)
     if args.json:
         _print_json({**ds.to_dict(data="list"), "path": args.out})
     else:
-        print(f"at t = {float(ds['t'][-1]):.6g}:\n{_table(cli_compare.table(ds))}")
+        print(f"at t = {float(ds['t'][-1]):.6g}:\n{_table(table(ds))}")
     return DONE
 
 

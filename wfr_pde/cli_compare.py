@@ -173,20 +173,3 @@ def _distribution(text: str | None, truth: xr.Dataset, attribute: str) -> Target
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-
-
-def table(ds: xr.Dataset) -> list[list[str]]:
-    """Rows (method, n, metric, mean and interval, floor, equivalent draws) at the last time, with a heading."""
-    last = ds.isel(t=-1)
-    rows = [["method", "n", "metric", "mean", "95 % interval", "floor", "equivalent draws"]]
-    for method in last["method"].values:
-        for n in last["n"].values:
-            for metric in last["metric"].values:
-                one = last.sel({"method": method, "n": n, "metric": metric})
-                if not np.isfinite(one["mean"]):
-                    continue
-                interval = f"{float(one['low']):.3g} to {float(one['high']):.3g}" if np.isfinite(one["low"]) else "-"
-                own = [f"{float(one[name]):.3g}" if name in one else "-" for name in ("floor", "equivalent_draws")]
-                shown = [value.replace("nan", "-") for value in own]
-                rows.append([str(method), str(int(n)), str(metric), f"{float(one['mean']):.3g}", interval, *shown])
-    return rows

@@ -102,6 +102,24 @@ def compare(
     return _dataset(value, floors, methods, sizes, times, named, confidence)
 
 
+def table(ds: xr.Dataset) -> list[list[str]]:
+    """What `compare` found at the last time, rows of text under a heading: mean, interval, floor, equivalent draws."""
+    last = ds.isel(t=-1)
+    percent = f"{100 * ds.attrs['confidence']:g} % interval"
+    rows = [["method", "n", "metric", "mean", percent, "floor", "equivalent draws"]]
+    for method in last["method"].values:
+        for n in last["n"].values:
+            for metric in last["metric"].values:
+                one = last.sel({"method": method, "n": n, "metric": metric})
+                if not np.isfinite(one["mean"]):
+                    continue
+                interval = f"{float(one['low']):.3g} to {float(one['high']):.3g}" if np.isfinite(one["low"]) else "-"
+                own = [f"{float(one[name]):.3g}" if name in one else "-" for name in ("floor", "equivalent_draws")]
+                shown = [value.replace("nan", "-") for value in own]
+                rows.append([str(method), str(int(n)), str(metric), f"{float(one['mean']):.3g}", interval, *shown])
+    return rows
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run of one method."""

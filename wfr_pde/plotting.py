@@ -285,10 +285,10 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
     """
     names = [str(name) for name in ds["metric"].values] if metrics is None else list(metrics)
     chosen = ds.sel(n=ds["n"].values.max() if n is None else n)
-    columns = min(3, len(names))
+    columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
     rows = -(-len(names) // columns)
     with style():
-        figure = new_figure(COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, 2.1 * rows + 0.5)
+        figure = new_figure(COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, 2.2 * rows + 0.5)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, name in zip(panels, names, strict=False):
             _compared(ax, chosen.sel(metric=name))
@@ -302,6 +302,7 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
 def _compared(ax: Axes, one: xr.Dataset) -> None:
     """One metric over time."""
     t, positive = one["t"].values, True
+    bands: list[Any] = []
     mark = "o" if len(t) < 2 else ""
     for k, method in enumerate(one["method"].values):
         of = one.sel({"method": method})  # `method` is an argument of sel
@@ -309,17 +310,21 @@ def _compared(ax: Axes, one: xr.Dataset) -> None:
         if not np.isfinite(of["mean"]).any():
             continue
         ax.plot(t, of["mean"], label=str(method), **look)
-        ax.fill_between(t, of["low"], of["high"], color=look["color"], alpha=0.2, linewidth=0)
-        positive &= bool((of["low"].fillna(1) > 0).all() and (of["mean"].fillna(1) > 0).all())
+        bands.append((of["low"], of["high"], {"color": look["color"], "alpha": 0.2}))
+        positive &= bool((of["mean"].fillna(1) > 0).all())
     if "floor" in one:
         ax.plot(t, one["floor"], color=GREY, linestyle="-", linewidth=0.8, marker=mark, label="independent draws")
-        ax.fill_between(t, one["floor_low"], one["floor_high"], color=GREY, alpha=0.15, linewidth=0)
-        positive &= bool((one["floor_low"] > 0).all())
+        bands.append((one["floor_low"], one["floor_high"], {"color": GREY, "alpha": 0.15}))
+        positive &= bool((one["floor"] > 0).all())
     if positive:
         ax.set_yscale("log")
+        ax.set_ylim(*ax.get_ylim())  # bands that reach down to zero do not count
+    for low, high, shade in bands:
+        ax.fill_between(t, np.maximum(low, np.finfo(float).tiny) if positive else low, high, linewidth=0, **shade)
     units = str(one["metric_units"].values)
     words = str(one["metric_long_name"].values)
-    ax.set(xlabel=label(one["t"]), ylabel=words if units in ("1", "") else f"{words} ({units})")
+    ax.set(xlabel=label(one["t"]))
+    ax.set_title(words if units in ("1", "") else f"{words} ({units})", fontweight="normal")
 
 
 def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.0) -> np.ndarray:
