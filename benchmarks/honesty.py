@@ -293,6 +293,10 @@ def mixtures(rng: np.random.Generator) -> list[Case]:
     start = wfr.GaussianMixture([[-2.0], [1.0]], [0.5, 0.5], [[[0.01]], [[1.0]]])
     answer = ClosedForm(functools.partial(exact.mixture_transport, target, start))
     cases.append(Case("mixture, W", "widths 1:10", target, start, [0, 1e-3, 0.1, 1], answer, 1, 0, 1e-6))
+    target = wfr.Gaussian([0, 0], 1)
+    start = wfr.GaussianMixture([[0, 0], [1.5, 0.5]], [0.5, 0.5], [np.eye(2), np.eye(2) / 900])
+    answer = ClosedForm(functools.partial(exact.mixture_transport, target, start))
+    cases.append(Case("mixture, W", "widths 1:30 in 2D", target, start, [0, 1e-3, 0.1, 1], answer, 1, 0, 1e-4))
     return cases
 
 
