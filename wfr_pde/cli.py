@@ -39,7 +39,7 @@ DONE, CHECK_FAILED, BAD_INPUT, MISSING, NUMERICAL_FAILURE, INTERRUPTED = 0, 1, 2
 BACKENDS = {"cpu": "numpy", "cuda": "cupy"}
 CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
 ROWS = 11  # of the table that `solve` prints
-OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw")
+OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw", "POT", "blackjax")
 
 EXAMPLES = {
     "": """examples:

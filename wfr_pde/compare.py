@@ -111,8 +111,8 @@ def table(ds: xr.Dataset) -> list[list[str]]:
         for n in last["n"].values:
             for metric in last["metric"].values:
                 one = last.sel({"method": method, "n": n, "metric": metric})
-                if not np.isfinite(one["mean"]):
-                    continue
+                if np.isnan(one["mean"]):
+                    continue  # there is no such run; an infinite mean is shown
                 interval = f"{float(one['low']):.3g} to {float(one['high']):.3g}" if np.isfinite(one["low"]) else "-"
                 own = [f"{float(one[name]):.3g}" if name in one else "-" for name in ("floor", "equivalent_draws")]
                 shown = [value.replace("nan", "-") for value in own]
