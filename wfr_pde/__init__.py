@@ -7,7 +7,19 @@ from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
 from wfr_pde.external import load_callable, read_samples, run_sampler
-from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Lie, Repeated, SinkhornKernel, SplitStep, Strang
+from wfr_pde.flows import (
+    Extrapolated,
+    FiniteVolume,
+    FisherRao,
+    Flow,
+    LangevinKernel,
+    Lie,
+    MALAKernel,
+    Repeated,
+    SinkhornKernel,
+    SplitStep,
+    Strang,
+)
 from wfr_pde.grid import Grid
 from wfr_pde.ground_truth import ground_truth
 from wfr_pde.measures import Density, Particles
@@ -51,7 +63,9 @@ __all__ = [
     "GeometricPath",
     "Grid",
     "GridTarget",
+    "LangevinKernel",
     "Lie",
+    "MALAKernel",
     "NumericalError",
     "Particles",
     "Posterior",

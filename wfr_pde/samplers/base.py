@@ -19,11 +19,23 @@ class Sampler(Flow):
 
     `order` is that of the law in dt for infinitely many particles; for finitely many the law has an error of its own,
     which falls with their number. Samplers live on the whole space: they know no walls.
+
+    One that has `Density` among its `measures` takes that too, and does to it what a step does to the law of infinitely
+    many particles, at the same dt and bandwidth: ``solve(target, sampler, grid.density(start), t, dt)`` is the
+    mean-field law of the sampler. On a grid it is not random, and walls are felt.
+
+    Attributes
+    ----------
+    interacting : bool
+        Whether a particle's move or weight depends on the others, so that expectations have a bias that falls with
+        their number.
     """
+
+    interacting: bool = True
 
     order: float = 1
     random = True
-    measures = (Particles,)
+    measures: tuple[type, ...] = (Particles,)
     preserves = frozenset({"mass", "positivity"})
 
     rate: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
-from wfr_pde.measures import Particles
+from wfr_pde.grid import Grid
+from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
 from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio, scott
 
@@ -26,6 +29,14 @@ class BirthDeath(Sampler):
     chosen other (Lu, Lu and Nolen 2019, arXiv:1905.09863). Order 1 in dt; for n to infinity the law is that of the
     kernelised dynamics, whose equilibrium is not pi; it is the FR flow as the bandwidth goes to 0 too, or with the true
     g, `Oracle(truth)`.
+
+    Of a density it is the law of a step for n to infinity, exactly: with p = 1 - exp(-|Λ| dt), D = E_mu p where Λ > 0
+    and B = E_mu p where Λ < 0,
+
+        mu' = mu (e^-B [e^D - p (e^D - 1)/D])             where Λ > 0,
+        mu' = mu (e^(D - B) + p (1 - e^-B)/B)             where Λ < 0:
+
+    who dies is replaced by a draw from the population as it is at that moment, and may have been overwritten before.
 
     Parameters
     ----------
@@ -51,6 +62,8 @@ class BirthDeath(Sampler):
     variant: str = "log-density"
     density: LogRatio | None = None
 
+    measures = (Particles, Density)
+
     @property
     def law(self) -> str:  # type: ignore[override]
         """The FR flow if g is the true one."""
@@ -64,9 +77,11 @@ class BirthDeath(Sampler):
             raise ValueError(f"density={self.density!r} leaves nothing for bandwidth= and variant= to say: drop them")
         KernelDensity(self.bandwidth)  # checks the bandwidth
 
-    def make_step(self, energy: Energy, like: Particles, dt: float) -> Step:
+    def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
         """The events of one step."""
         self.check(energy, like)
+        if isinstance(like, Density):
+            return self._law_step(energy, like, dt)
         equally_weighted(like, "BirthDeath")
         if self.rate == 0:
             return lambda state, t, rng=None: state
@@ -79,6 +94,34 @@ class BirthDeath(Sampler):
 
         return step
 
+    def _law_step(self, energy: Energy, like: Density, dt: float) -> Step:
+        """What the events do to the law of infinitely many particles."""
+        if self.rate == 0:
+            return lambda state, t, rng=None: state
+        on_grid = self._log_ratio_on_grid(like.grid)
+
+        def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
+            g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)
+            expected = self.rate * dt * (g - state.grid.integrate(state.values * g))
+            return Density(state.grid, state.log_values + _log_survival(state, expected))
+
+        return step
+
+    def _log_ratio_on_grid(self, grid: Grid) -> Callable[[Density, Energy, float], Any]:
+        """g at the cell centres, for infinitely many particles."""
+        density = KernelDensity(self.bandwidth) if self.density is None else self.density
+        of_density = density.on_grid(grid)
+        if self.variant == "log-density":
+            return of_density
+        smooth = KernelDensity(self.bandwidth).smoothing(grid)
+        volume = grid.log_cell_volume
+
+        def with_own_term(state: Density, energy: Energy, t: float) -> Any:
+            ratio = state.log_values - smooth(state.log_values + volume) + volume
+            return of_density(state, energy, t) + grid.backend.xp.exp(smooth(ratio))
+
+        return with_own_term
+
     def _log_ratio(self, state: Particles, target: Any, t: float) -> Array:
         """g at the particles."""
         g = (KernelDensity(self.bandwidth) if self.density is None else self.density)(state, target, t)
@@ -90,6 +133,25 @@ class BirthDeath(Sampler):
         smooth = np.exp(g + target.log_density(state.positions))  # sums of the kernel, at most one
         x = state.positions
         return g + kernel_sums(x, x, state.weights / smooth, width**2)
+
+
+def _log_survival(state: Density, expected: Any) -> Any:
+    """Logarithm of mu'/mu after the events of Λ dt = `expected`; see `BirthDeath`."""
+    grid, xp = state.grid, state.grid.backend.xp
+    zero = xp.zeros_like(expected)
+    chance, mass = -xp.expm1(-xp.abs(expected)), state.values
+    deaths, births = (
+        float(grid.integrate(mass * xp.where(which, chance, zero))) for which in (expected > 0, expected < 0)
+    )
+    if not deaths > 0 and not births > 0:
+        return zero
+    per_death = math.expm1(deaths) / deaths if deaths > 0 else 1.0
+    per_birth = -math.expm1(-births) / births if births > 0 else 1.0
+    # e^D - p (e^D - 1)/D with p = 1 - e^-|Λ|dt; what is left where all die comes from births on dying places
+    left = math.exp(deaths) - per_death
+    survives = xp.log(per_death * xp.exp(-xp.abs(expected)) + left) - births
+    multiplies = xp.log(math.exp(deaths - births) + chance * per_birth)
+    return xp.where(expected > 0, survives, multiplies)
 
 
 def survivors(expected: Array, rng: np.random.Generator) -> np.ndarray:

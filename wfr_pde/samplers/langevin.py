@@ -9,7 +9,8 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.measures import Mixture, Particles
+from wfr_pde.flows.transport.langevin_kernel import LangevinKernel
+from wfr_pde.measures import Density, Mixture, Particles
 from wfr_pde.samplers.base import Sampler
 
 
@@ -19,7 +20,7 @@ class Langevin(Sampler):
 
     One Euler-Maruyama step, X ← X + rate dt score(X) + sqrt(2 rate dt) N(0, I); weights stay. Order 1 in dt; its own
     equilibrium differs from pi by O(dt) (Roberts and Tweedie 1996, doi:10.2307/3318418). The particles know the
-    mixture that they were drawn from.
+    mixture that they were drawn from. Of a density it is `LangevinKernel`.
 
     Parameters
     ----------
@@ -30,9 +31,13 @@ class Langevin(Sampler):
     rate: float = 1.0
 
     law = "w"
+    interacting = False
+    measures = (Particles, Density)
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
         """One step of Euler and Maruyama."""
+        if isinstance(like, Density):
+            return LangevinKernel(self.rate).frozen_step(energy, like, dt)
         target, drift, width = self.frozen_target(energy), self.rate * dt, math.sqrt(2 * self.rate * dt)
         if self.rate == 0:
             return lambda state, rng: state
@@ -45,3 +50,7 @@ class Langevin(Sampler):
             return self.moved(state, means + width * noise, mixture, state.auxiliary)
 
         return step
+
+    def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
+        """On a grid those of `LangevinKernel`."""
+        return LangevinKernel(self.rate).limits(energy, like) if isinstance(like, Density) else (0.0, math.inf)

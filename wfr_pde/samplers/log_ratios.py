@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.energies import Energy
+from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.transport.sinkhorn_kernel import RESOLUTION
+from wfr_pde.grid import Grid
 from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Array
 
 if TYPE_CHECKING:
     from wfr_pde.trajectory import Trajectory
 
+
+OnGrid = Callable[[Density, Energy, float], Any]
 
 PAIRS = 10**8  # half a second
 ALONE = 0.1  # share of a sum that is left without a particle's own term, below which pairs are summed
@@ -34,6 +41,10 @@ class LogRatio:
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """g (n,) at the particles of a state at time `t`; `target` is the energy's at that time."""
+        raise NotImplementedError
+
+    def on_grid(self, grid: Grid) -> OnGrid:
+        """A function (density, energy, t) -> g at the cell centres: the estimate from infinitely many particles."""
         raise NotImplementedError
 
 
@@ -97,6 +108,37 @@ class KernelDensity(LogRatio):
         log_sums = log_gaussian_sums(state.positions, state.positions, state.log_weights, width**2, self.pairs)
         return log_sums - target.log_density(state.positions)
 
+    def on_grid(self, grid: Grid) -> OnGrid:
+        """log (K * mu)/pi; without a bandwidth the exact g, as Scott's rule leads to zero with the number."""
+        if self.bandwidth is None:
+            return _exact
+        smooth = self.smoothing(grid)
+        volume = grid.log_cell_volume
+        return lambda state, energy, t: smooth(state.log_values + volume) - energy.log_equilibrium(grid)
+
+    def smoothing(self, grid: Grid) -> Callable[[Any], Any]:
+        """A function log m -> log Σ_j m_j K(x_i - x_j) of masses on the cells, K of integral one.
+
+        Raises
+        ------
+        ValueError
+            If the cells do not resolve K.
+        """
+        if self.bandwidth is None:
+            return lambda log_mass: log_mass - grid.log_cell_volume
+        widest = max(axis.dx for axis in grid.axes)
+        if self.bandwidth**2 < 2 * RESOLUTION * widest**2 * (1 - 1e-9):
+            raise ValueError(
+                f"bandwidth={self.bandwidth:.4g} is not resolved by cells of {widest:.4g} (needs at least "
+                f"{math.sqrt(2 * RESOLUTION) * widest:.4g}): use a finer grid, or a wider kernel"
+            )
+        kernel, volume = HeatKernel(grid, self.bandwidth**2 / 2), grid.log_cell_volume
+        return lambda log_mass: kernel.log_product(log_mass - volume)
+
+
+def _exact(state: Density, energy: Energy, t: float) -> Any:
+    return energy.log_ratio(state)
+
 
 def scott(state: Particles) -> float:
     """Bandwidth by Scott's rule (1992, doi:10.1002/9780470316849), for the geometric mean of the axes' deviations."""
@@ -146,6 +188,10 @@ class MixtureDensity(LogRatio):
         )
         return log_sums - target.log_density(state.positions)
 
+    def on_grid(self, grid: Grid) -> OnGrid:
+        """The exact g: the mixture of infinitely many is the law itself."""
+        return _exact
+
 
 @dataclass(frozen=True, repr=False)
 class Oracle(LogRatio):
@@ -174,6 +220,19 @@ class Oracle(LogRatio):
         lower, upper = (np.array([axis.edges[k] for axis in grid.axes]) for k in (0, -1))
         inside = np.clip(state.positions, lower, upper)
         return self._density(t).log_prob(inside) - target.log_density(inside)
+
+    def on_grid(self, grid: Grid) -> OnGrid:
+        """The true g at the cell centres, as for particles there."""
+        if grid.matches(self.truth.grid):
+            return lambda state, energy, t: energy.log_ratio(Density(grid, self._density(t).log_values))
+        lower, upper = (np.array([axis.edges[k] for axis in self.truth.grid.axes]) for k in (0, -1))
+        centres = np.clip(grid.points(), lower, upper)
+
+        def interpolated(state: Density, energy: Energy, t: float) -> Any:
+            log_mu = grid.backend.asarray(self._density(t).log_prob(centres))
+            return energy.log_ratio(Density(grid, log_mu))
+
+        return interpolated
 
     def _density(self, t: float) -> Density:
         """The density at a time; those of the last times are kept, as every run of a comparison asks for the same."""

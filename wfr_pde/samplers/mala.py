@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.measures import Particles
+from wfr_pde.flows.transport.mala_kernel import MALAKernel
+from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Array, Sampler
 
 
@@ -23,7 +25,7 @@ class MALA(Sampler):
     Y))), q(x, ·) the Gaussian that Y comes from; else X stays (Besag 1994, J. R. Stat. Soc. B 56, 591; Roberts and
     Tweedie 1996, doi:10.2307/3318418). Weights stay. Order 1 in dt before equilibrium: a proposal is refused with
     probability O(dt^(3/2)), most where the drift is steep: far out, a large dt brings everything to a halt. Two
-    evaluations of density and score per particle, memory O(n).
+    evaluations of density and score per particle, memory O(n). Of a density on one axis it is `MALAKernel`.
 
     Parameters
     ----------
@@ -39,10 +41,14 @@ class MALA(Sampler):
     rate: float = 1.0
 
     law = "w"
+    interacting = False
     preserves = frozenset({"mass", "positivity", "equilibrium"})
+    measures = (Particles, Density)
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
         """One proposal for every particle, accepted or not."""
+        if isinstance(like, Density):
+            return MALAKernel(self.rate).frozen_step(energy, like, dt)
         target, time = self.frozen_target(energy), self.rate * dt
         if self.rate == 0:
             return lambda state, rng: state
@@ -53,6 +59,16 @@ class MALA(Sampler):
             return self.moved(state, positions, None, state.auxiliary)
 
         return step
+
+    def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
+        """On a grid those of `MALAKernel`."""
+        return MALAKernel(self.rate).limits(energy, like) if isinstance(like, Density) else (0.0, math.inf)
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """As every flow; on a grid as `MALAKernel`."""
+        super().check(energy, like)
+        if isinstance(like, Density):
+            MALAKernel(self.rate).check(energy, like)
 
 
 def langevin_move(

@@ -9,7 +9,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.measures import Particles
+from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Array, Sampler
 
 SCHEMES = ("systematic", "stratified", "multinomial")
@@ -21,7 +21,7 @@ class Resample(Sampler):
 
     Unbiased: particle i is drawn n w_i times on average. Systematic and stratified resampling draw one uniform number
     for all n strata, or one for each; multinomial ones are independent draws (Douc, Cappé and Moulines 2005,
-    arXiv:cs/0507025). It takes no time: dt is ignored.
+    arXiv:cs/0507025). It takes no time: dt is ignored. A density stays as it is.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ class Resample(Sampler):
     order = math.inf
     law = "rest"
     preserves = frozenset({"mass", "positivity", "equilibrium"})
+    measures = (Particles, Density)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -49,8 +50,10 @@ class Resample(Sampler):
         if self.scheme not in SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}")
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
         """Resampling, if the weights are uneven enough."""
+        if isinstance(like, Density):
+            return lambda state, rng: state
 
         def step(state: Particles, rng: np.random.Generator | None) -> Particles:
             n = len(state.positions)
