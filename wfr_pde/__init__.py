@@ -42,6 +42,7 @@ from wfr_pde.targets import (
     Target,
 )
 from wfr_pde.trajectory import Trajectory
+from wfr_pde.validate import validate
 
 __all__ = [
     "KL",
@@ -91,4 +92,5 @@ __all__ = [
     "samplers",
     "solve",
     "spectrum",
+    "validate",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,6 @@ examples:
   wfr-pde compare truth.nc wfr_pde.samplers:SMCWFR --dt 0.01 --n 500 --seeds 20 --figure smc.png
   wfr-pde compare truth.nc my_sampler.py:ula --n 1000 --options '{"step": 0.01}' -o out.nc"""
 CENTRAL = "mean_error,covariance_error,mmd,total_variation"
-REPR = re.compile(r"\b([A-Z][A-Za-z]*)\(")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +141,7 @@ def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndar
         raise ValueError(f"--options must be JSON such as '{{\"rate\": 1.0}}', got {args.options!r}: {error}") from None
     if not isinstance(chosen, dict):
         raise ValueError(f"--options must be a JSON object such as '{{\"rate\": 1.0}}', got {args.options!r}")
-    target, start = _distribution(args.target, truth, "energy"), _distribution(args.start, truth, "start")
+    target, start = problem_of(args, truth)
     seeds = range(args.seed, args.seed + args.seeds)
     if not (isinstance(found, type) and issubclass(found, wfr.Flow)):
         return [external.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
@@ -153,23 +151,17 @@ def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndar
     return [wfr.solve(target, flow, start.sample(args.n, rng=seed), times, args.dt, rng=seed) for seed in seeds]
 
 
-def _distribution(text: str | None, truth: xr.Dataset, attribute: str) -> Target:
-    """The target or the start: as given, or as the truth says it."""
-    from wfr_pde.targets import parse_distribution
+def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Target]:
+    """Target and start: as given, or as the truth says them."""
+    from wfr_pde.targets import parse_distribution, stored_distribution
 
-    if text is not None:
-        return parse_distribution(text)
-    option = "--target" if attribute == "energy" else "--start"
-    said = str(truth.attrs.get(attribute, ""))
-    inner = re.sub(r"^KL\(target=(.*)\)$", r"\1", said)
-    try:
-        return parse_distribution(REPR.sub(lambda found: _snake(found[1]) + "(", inner))
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"the truth says of its {attribute} {said!r}, which is no text to make it from: give {option}, such as "
-            f'{option} "gaussian(mean=-1, covariance=0.04)"'
-        ) from None
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    found = []
+    for option, attribute in (("target", "energy"), ("start", "start")):
+        text = getattr(args, option)
+        try:
+            found.append(stored_distribution(truth, attribute) if text is None else parse_distribution(text))
+        except ValueError as error:
+            if text is not None:
+                raise
+            raise ValueError(f'{error}: give --{option} "gaussian(mean=-1, covariance=0.04)", or what it is') from None
+    return found[0], found[1]

@@ -13,6 +13,7 @@ import wfr_pde as wfr
 from wfr_pde import flows
 
 S, V, R = wfr.SinkhornKernel(0.7), wfr.FiniteVolume(0.7), wfr.FisherRao(1.3)
+U, M = wfr.LangevinKernel(0.7), wfr.MALAKernel(0.7)
 FLOWS = {
     "FisherRao": R,
     "SinkhornKernel": S,
@@ -24,6 +25,12 @@ FLOWS = {
     "Extrapolated FiniteVolume": wfr.Extrapolated(V, 6),
     "Extrapolated in dx": wfr.Extrapolated(V, 4, "dx"),
     "Extrapolated in dt and dx": wfr.Extrapolated(wfr.Extrapolated(wfr.Strang(R, V), 4), 4, "dx"),
+    "LangevinKernel": U,
+    "Lie LangevinKernel-FR": wfr.Lie(U, R),
+    "Strang FR/2 LangevinKernel FR/2": wfr.Strang(R, U),
+    "MALAKernel": M,
+    "Lie FR-MALAKernel": wfr.Lie(R, M),
+    "Strang FR/2 MALAKernel FR/2": wfr.Strang(R, M),
     "Lie W-FR": wfr.Lie(S, R),
     "Lie FR-W": wfr.Lie(R, S),
     "Strang W/2 FR W/2": wfr.Strang(S, R),

@@ -38,6 +38,9 @@ class Flow:
         that flow of the energy; "rest", nothing; "pi", it is led to pi on a path of its own; "own", anything else.
     random : bool
         Whether a step draws random numbers.
+    interacting : bool
+        Whether a particle's move or weight depends on the other particles, so that expectations have a bias that falls
+        with their number.
     energies : tuple of types
         The energies whose flow it is.
     measures : tuple of types
@@ -50,6 +53,7 @@ class Flow:
     preserves: frozenset[str] = frozenset()
     law: str = "own"
     random: bool = False
+    interacting: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
     measures: tuple[type, ...] = (Density, Particles)
 

@@ -74,6 +74,11 @@ class _Composition(Flow):
         return "own" if "own" in laws else "pi"
 
     @property
+    def interacting(self) -> bool:  # type: ignore[override]
+        """Whether a part is."""
+        return any(part.interacting for part in self.parts)
+
+    @property
     def random(self) -> bool:  # type: ignore[override]
         """Whether a part is random."""
         return any(part.random for part in self.parts)

@@ -23,18 +23,11 @@ class Sampler(Flow):
     One that has `Density` among its `measures` takes that too, and does to it what a step does to the law of infinitely
     many particles, at the same dt and bandwidth: ``solve(target, sampler, grid.density(start), t, dt)`` is the
     mean-field law of the sampler. On a grid it is not random, and walls are felt.
-
-    Attributes
-    ----------
-    interacting : bool
-        Whether a particle's move or weight depends on the others, so that expectations have a bias that falls with
-        their number.
     """
-
-    interacting: bool = True
 
     order: float = 1
     random = True
+    interacting = True  # as most do
     measures: tuple[type, ...] = (Particles,)
     preserves = frozenset({"mass", "positivity"})
 

@@ -147,8 +147,8 @@ def _log_survival(state: Density, expected: Any) -> Any:
         return zero
     per_death = math.expm1(deaths) / deaths if deaths > 0 else 1.0
     per_birth = -math.expm1(-births) / births if births > 0 else 1.0
-    # e^D - p (e^D - 1)/D with p = 1 - e^-|Λ|dt; what is left where all die comes from births on dying places
-    left = math.exp(deaths) - per_death
+    # e^D - p (e^D - 1)/D with p = 1 - e^-|Λ|dt, without a difference: where all die, e^D - (e^D - 1)/D is left
+    left = sum(k * deaths**k / math.factorial(k + 1) for k in range(1, 20))
     survives = xp.log(per_death * xp.exp(-xp.abs(expected)) + left) - births
     multiplies = xp.log(math.exp(deaths - births) + chance * per_birth)
     return xp.where(expected > 0, survives, multiplies)

@@ -69,6 +69,8 @@ class Blackjax(Sampler):
     name: str = ""
     law: str = "pi"
 
+    interacting = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.build):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,3 +55,13 @@ class Langevin(Sampler):
     def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
         """On a grid those of `LangevinKernel`."""
         return LangevinKernel(self.rate).limits(energy, like) if isinstance(like, Density) else (0.0, math.inf)
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """As every flow; on a grid as `LangevinKernel`."""
+        super().check(energy, like)
+        if isinstance(like, Density):
+            LangevinKernel(self.rate).check(energy, like)
+
+    def memory(self, like: Any) -> int:
+        """On a grid that of `LangevinKernel`."""
+        return LangevinKernel(self.rate).memory(like) if isinstance(like, Density) else 0

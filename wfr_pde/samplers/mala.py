@@ -70,6 +70,10 @@ class MALA(Sampler):
         if isinstance(like, Density):
             MALAKernel(self.rate).check(energy, like)
 
+    def memory(self, like: Any) -> int:
+        """On a grid that of `MALAKernel`."""
+        return MALAKernel(self.rate).memory(like) if isinstance(like, Density) else 0
+
 
 def langevin_move(
     x: Array,

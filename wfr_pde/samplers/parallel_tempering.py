@@ -52,6 +52,7 @@ class ParallelTempering(Sampler):
     swap_rate: float = 1.0
 
     law = "pi"
+    interacting = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

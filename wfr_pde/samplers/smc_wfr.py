@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step, checked_rate
 from wfr_pde.flows.splitting import Lie
-from wfr_pde.measures import Particles
+from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.langevin import Langevin
@@ -23,7 +24,8 @@ class SMCWFR(Sampler):
 
     Y_i = X_i + rate dt score(X_i), X_i ← Y_i + sqrt(2 rate dt) N(0, I), q_i = 1/n Σ_j N(X_i; Y_j, 2 rate dt I),
     W_i ∝ (pi(X_i) / q_i)^(1 - e^(-reaction_rate dt)) (Crucinio and Pathiraja 2025, arXiv:2506.05905). The Lie splitting
-    W-FR, of order 1 in dt; a sum over all pairs, in time O(n²) and memory O(n).
+    W-FR, of order 1 in dt; a sum over all pairs, in time O(n²) and memory O(n). Of a density it is
+    the step for n to infinity.
 
     Parameters
     ----------
@@ -49,6 +51,7 @@ class SMCWFR(Sampler):
     scheme: str = "systematic"
 
     law = "wfr"
+    measures = (Particles, Density)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,14 +60,30 @@ class SMCWFR(Sampler):
             raise ValueError("SMCWFR needs rate > 0: without transport there is no mixture to take the weights from")
         Resample(self.threshold, self.scheme)  # checks them
 
-    def make_step(self, energy: Energy, like: Particles, dt: float) -> Step:
+    @property
+    def _composition(self) -> Lie:
+        reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
+        return Lie(Lie(Resample(self.threshold, self.scheme), Langevin(self.rate)), reaction)
+
+    def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
         """Resample, move, weigh."""
         self.check(energy, like)
-        reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
-        flow = Lie(Lie(Resample(self.threshold, self.scheme), Langevin(self.rate)), reaction)
-        step = flow.make_step(energy, like, dt)
+        step = self._composition.make_step(energy, like, dt)
 
-        def advance(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:
+        def advance(state: Any, t: float, rng: np.random.Generator | None = None) -> Any:
             return step(state, t, np.random.default_rng(rng))
 
         return advance
+
+    def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
+        """On a grid those of `LangevinKernel`."""
+        return self._composition.limits(energy, like)
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """As every flow, and as its parts."""
+        super().check(energy, like)
+        self._composition.check(energy, like)
+
+    def memory(self, like: Any) -> int:
+        """That of its parts."""
+        return self._composition.memory(like)

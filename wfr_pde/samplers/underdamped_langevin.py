@@ -44,6 +44,7 @@ class UnderdampedLangevin(Sampler):
 
     order = 2
     law = "pi"
+    interacting = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,7 @@
 from wfr_pde.targets.banana import Banana
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.cosh_double_well import CoshDoubleWell
-from wfr_pde.targets.distributions import parse_distribution
+from wfr_pde.targets.distributions import parse_distribution, stored_distribution
 from wfr_pde.targets.double_well import DoubleWell
 from wfr_pde.targets.four_modes import FourModes
 from wfr_pde.targets.funnel import Funnel
@@ -31,4 +31,5 @@ __all__ = [
     "Ring",
     "Target",
     "parse_distribution",
+    "stored_distribution",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
 
+_CLASS = re.compile(r"\b([A-Z][A-Za-z]*)\(")
 _NEEDS_OBJECTS = ("GridTarget", "Posterior", "GeometricPath", "GeometricMean")
 
 
@@ -21,6 +22,26 @@ def distribution_names() -> dict[str, type[Target]]:
     classes = [c for c in classes if inspect.isclass(c) and issubclass(c, Target) and c is not Target]
     named = {re.sub(r"(?<!^)(?=[A-Z])", "_", c.__name__).lower(): c for c in classes}
     return {**named, "mixture": targets.GaussianMixture}
+
+
+def stored_distribution(ds: Any, attribute: str) -> Target:
+    """The target (attribute "energy") or the start (attribute "start") that the provenance of a Dataset names.
+
+    Raises
+    ------
+    ValueError
+        If it is no text to make a distribution from, as that of a function is.
+    """
+    said = str(ds.attrs.get(attribute, ""))
+    inner = re.sub(r"^KL\(target=(.*)\)$", r"\1", said)
+    try:
+        return parse_distribution(_CLASS.sub(lambda found: _snake(found[1]) + "(", inner))
+    except (ValueError, TypeError):
+        raise ValueError(f"the Dataset says of its {attribute} {said!r}, which is no text to make it from") from None
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def parse_distribution(text: str) -> Target:

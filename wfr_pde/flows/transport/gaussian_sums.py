@@ -32,27 +32,24 @@ def _gap(low, high, tile_low, tile_high, length):  # type: ignore
 def _factors(x, first, count, place, gap, walls, length, half_precision, e):  # type: ignore
     """e ← the Gaussian about `place` along one axis, mirrored at walls or wrapped, over that at the distance `gap`."""
     for i in range(count):
-        d = x[first + i] - place
+        d = abs(x[first + i] - place)
         if length > 0:
-            d = abs(d)
-            d = min(d, length - d)
-        e[i] = math.exp(-half_precision * (d - gap) * (d + gap))
+            near, far = min(d, length - d), max(d, length - d)
+            e[i] = math.exp(-half_precision * (near - gap) * (near + gap))
+            e[i] += math.exp(-half_precision * (far - gap) * (far + gap))
+            far = near + length
+            e[i] += math.exp(-half_precision * (far - gap) * (far + gap))
+        else:
+            e[i] = math.exp(-half_precision * (d - gap) * (d + gap))
     if length > 0:
-        for i in range(count):
-            d = abs(x[first + i] - place)
-            d = max(d, length - d)
-            e[i] += math.exp(-half_precision * (d - gap) * (d + gap))
         return
-    nearest = x[first] + place - 2 * walls[0]
-    if half_precision * (nearest - gap) * (nearest + gap) < NEGLIGIBLE:
-        for i in range(count):
-            d = x[first + i] + place - 2 * walls[0]
-            e[i] += math.exp(-half_precision * (d - gap) * (d + gap))
-    nearest = 2 * walls[1] - place - x[first + count - 1]
-    if half_precision * (nearest - gap) * (nearest + gap) < NEGLIGIBLE:
-        for i in range(count):
-            d = 2 * walls[1] - place - x[first + i]
-            e[i] += math.exp(-half_precision * (d - gap) * (d + gap))
+    box = walls[1] - walls[0]
+    for image in (2 * walls[0] - place, 2 * walls[1] - place, place - 2 * box, place + 2 * box):
+        nearest = max(image - x[first + count - 1], x[first] - image)
+        if half_precision * (nearest - gap) * (nearest + gap) < NEGLIGIBLE:
+            for i in range(count):
+                d = x[first + i] - image
+                e[i] += math.exp(-half_precision * (d - gap) * (d + gap))
 
 
 @jit
@@ -160,11 +157,22 @@ class GaussianSums:
     places : array (*grid.shape, d)
         The y_j.
     variance : float
-        Of the Gaussians along every axis; their standard deviation has to be below a sixth of the box.
+        Of the Gaussians along every axis.
+
+    Raises
+    ------
+    ValueError
+        If their standard deviation is above a sixth of the box, where more images would count.
     """
 
     def __init__(self, grid: Grid, places: Array, variance: float) -> None:
         self.grid, self.variance = grid, variance
+        shortest = min(axis.length for axis in grid.axes)
+        if 36 * variance > shortest**2:
+            raise ValueError(
+                f"Gaussians of a standard deviation of {math.sqrt(variance):.4g} are too wide for a box of length "
+                f"{shortest:.4g} (at most a sixth): use more cells per axis"
+            )
         empty = 3 - grid.ndim
         self._shape = np.array((1,) * empty + grid.shape, dtype=np.int64)
         self._tile = np.array(TILES[grid.ndim], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ class LangevinKernel(Flow):
         Raises
         ------
         ValueError
-            If the grid does not resolve the kernel, or has four axes.
+            If the grid does not resolve the kernel, or the drift tears the cells apart.
         NumericalError
             If the score is not finite in a cell.
         """
@@ -66,15 +67,23 @@ class LangevinKernel(Flow):
         from wfr_pde.flows.transport.gaussian_sums import GaussianSums  # here, as it loads numba
 
         grid, backend, time = like.grid, like.grid.backend, self.rate * dt
-        places = moved_cells(energy, grid, time)
-        smallest = self.limits(energy, like)[0] * self.rate * _stretch(energy, grid, places) ** 2
+        low = self.limits(energy, like)[0]
+        if dt < low * (1 - 1e-9):
+            raise ValueError(
+                f"dt={dt:.4g} leaves the kernel of {self!r} unresolved (needs dt >= {low:.4g} on these cells): use a "
+                "larger dt or a finer grid"
+            )
+        score = finite_score(energy, grid)
+        stretch = _stretch(energy, grid, score, time)
+        smallest = self._unstretched(energy, like) * stretch**2
         if time < smallest * (1 - 1e-9):
             raise ValueError(
-                f"dt={dt:.4g} leaves the kernel of {self!r} unresolved (needs dt >= {smallest / self.rate:.4g} on "
-                f"these cells): use a larger dt or a finer grid"
+                f"dt={dt:.4g} moves neighbouring cells {stretch:.4g} times as far apart as they were, further than the "
+                f"kernel of {self!r} is wide: use a smaller dt, or {math.sqrt(smallest / time):.3g} times the cells "
+                "per axis"
             )
         narrow = 2 * time if time < NARROW / RESOLUTION * smallest else 4 / 3 * 2 * smallest
-        sums = GaussianSums(grid, places, narrow)
+        sums = GaussianSums(grid, grid.points() + time * score, narrow)
         rest = HeatKernel(grid, time - narrow / 2) if narrow < 2 * time else None
         log_volume = backend.asnumpy(grid.log_cell_volume)
 
@@ -85,8 +94,22 @@ class LangevinKernel(Flow):
         return step
 
     def limits(self, energy: Energy, like: Density) -> tuple[float, float]:
-        """The Gaussian must be resolved: rate*dt >= 0.75 dx² on every axis, as for `SinkhornKernel`."""
-        return SinkhornKernel(self.rate).limits(energy, like)
+        """The Gaussian must be resolved: rate*dt >= 0.75 dx² on every axis, with dx as the drift leaves it."""
+        if self.rate == 0:
+            return 0.0, math.inf
+        smallest = self._unstretched(energy, like)
+        # time >= smallest |e + time slope|²: from the smaller root on, if there is one
+        along, square, mass = _slopes(energy, like.grid, finite_score(energy, like.grid))
+        half = 0.5 - smallest * along
+        real = (half > 0) & (half >= smallest * np.sqrt(square))
+        root = np.sqrt(np.where(real, half**2 - smallest**2 * square, 0.0))
+        needed = np.where(real, smallest / np.where(real, half + root, 1.0), np.inf)
+        low = _exceeded(needed, mass)
+        return (max(smallest, low) if low < math.inf else smallest) / self.rate, math.inf
+
+    def _unstretched(self, energy: Energy, like: Density) -> float:
+        """Smallest rate*dt for cells that stay where they are."""
+        return self.rate * SinkhornKernel(self.rate).limits(energy, like)[0]
 
     def check(self, energy: Energy, like: Any) -> None:
         """As every flow, in at most three dimensions."""
@@ -99,13 +122,13 @@ class LangevinKernel(Flow):
         return 8 * (8 * like.grid.size + sum(n * n for n in like.grid.shape))
 
 
-def moved_cells(energy: Energy, grid: Grid, time: float) -> np.ndarray:
-    """x + time score(x) of the cell centres, (*shape, d).
+def finite_score(energy: Energy, grid: Grid) -> np.ndarray:
+    """Score of the target at the cell centres, (*shape, d).
 
     Raises
     ------
     NumericalError
-        If the score is not finite in a cell.
+        If it is not finite in a cell.
     """
     points = grid.points()
     with np.errstate(all="ignore"):
@@ -117,22 +140,36 @@ def moved_cells(energy: Energy, grid: Grid, time: float) -> np.ndarray:
             f"the score of the target is {score[index].tolist()} at {points[index].tolist()}, where the law of a "
             "Langevin step needs it: use a box without that place, or a smoother formula"
         )
-    return points + time * score
+    return score
 
 
-def _stretch(energy: Energy, grid: Grid, places: np.ndarray) -> float:
-    """By how much the drift tears neighbouring cells apart, >= 1; not counting cells with a thousandth of pi's mass."""
+def _slopes(energy: Energy, grid: Grid, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Change of the score per length from cell to neighbouring cell, along that axis and squared; and mass of pi there.
+
+    A step of size h makes the distance of the two |e + h slope| = sqrt(1 + 2 h along + h² square) times as large.
+    """
     mass = grid.backend.asnumpy(grid.backend.xp.exp(energy.log_equilibrium(grid)) * grid.cell_volume)
-    factors, masses = [np.ones(1)], [np.ones(1)]
+    along, square, masses = [], [], []
     for k, axis in enumerate(grid.axes):
         faces = np.diff(axis.centres).reshape([-1 if i == k else 1 for i in range(grid.ndim)])
         lower, upper = (
             tuple(part if i == k else slice(None) for i in range(grid.ndim))
             for part in (slice(None, -1), slice(1, None))
         )
-        factors.append((np.linalg.norm(np.diff(places, axis=k), axis=-1) / faces).ravel())
+        slope = np.diff(score, axis=k) / faces[..., None]
+        along.append(slope[..., k].ravel())
+        square.append(np.sum(slope**2, axis=-1).ravel())
         masses.append(np.minimum(mass[lower], mass[upper]).ravel())
-    factor, weight = np.concatenate(factors), np.concatenate(masses)
-    order = np.argsort(factor)[::-1]
-    torn = np.cumsum(weight[order])
-    return max(1.0, float(factor[order][np.searchsorted(torn, TORN)]))
+    return np.concatenate(along), np.concatenate(square), np.concatenate(masses)
+
+
+def _stretch(energy: Energy, grid: Grid, score: np.ndarray, time: float) -> float:
+    """By how much the drift tears neighbouring cells apart, >= 1; not counting cells with a thousandth of pi's mass."""
+    along, square, mass = _slopes(energy, grid, score)
+    return math.sqrt(max(1.0, _exceeded(1 + 2 * time * along + time**2 * square, mass)))
+
+
+def _exceeded(values: np.ndarray, mass: np.ndarray) -> float:
+    """The largest value, not counting a mass of `TORN`."""
+    order = np.argsort(values)[::-1]
+    return float(values[order][np.searchsorted(np.cumsum(mass[order]), TORN)])

@@ -10,7 +10,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
-from wfr_pde.flows.transport.langevin_kernel import moved_cells
+from wfr_pde.flows.transport.langevin_kernel import finite_score
 from wfr_pde.flows.transport.sinkhorn_kernel import SinkhornKernel
 from wfr_pde.measures import Density
 
@@ -95,7 +95,7 @@ def _log_transitions(energy: Energy, like: Density, time: float) -> np.ndarray:
     """Logarithm of the densities of transitions to cell i from cell j, times the width of j; with those who stay."""
     grid = like.grid
     axis, log_pi = grid.axes[0], grid.backend.asnumpy(energy.log_equilibrium(grid))
-    means = moved_cells(energy, grid, time)[:, 0]
+    means = axis.centres + time * finite_score(energy, grid)[:, 0]
     log_q = -((axis.centres[:, None] - means) ** 2) / (4 * time) - 0.5 * np.log(4 * np.pi * time)  # to i, from j
     log_flow = np.minimum(log_q, log_q.T + log_pi[:, None] - log_pi)
     np.fill_diagonal(log_flow, -np.inf)

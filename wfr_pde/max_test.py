@@ -1,0 +1,163 @@
+"""A test of many expectations at once, from independent runs, with biases that are known by extrapolation only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+SIGNS = 4000  # random signs of the runs
+POWERS = (0.5, 0.75, 1.0, 1.5, 2.0, math.inf)  # with which a bias may fall
+LEAST_VARIANCE = 0.1  # of a run, over that of as many independent draws: runs that agree by chance prove nothing
+POWER = 1.645  # standard errors beyond the critical value, for 95 % power
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Statistics of independent runs.
+
+    Attributes
+    ----------
+    base : array (seed, t, k)
+    n : int
+        Particles of each.
+    wide : array (seed, t, k), optional
+        Of runs with 2n particles.
+    fine : array (seed, t, k), optional
+        Of runs with dt/2.
+    """
+
+    base: Array
+    n: int
+    wide: Array | None = None
+    fine: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MaxTest:
+    """What a test says of every statistic (t, k), in standard deviations of a single draw.
+
+    Attributes
+    ----------
+    deviation : array
+        Mean less reference, biases taken off with the powers that are kindest.
+    half_width : array
+        Of the simultaneous interval.
+    number_bias, step_bias : arrays
+        What was taken off.
+    score : array
+        Studentised deviation beyond the margin, over the critical value.
+    resolution : array
+        The smallest deviation that is found in 95 % of cases, whatever the powers are.
+    spread : array
+        The part of that which falls with the square root of the number of runs; the rest is the margin.
+    critical : float
+    """
+
+    deviation: Array
+    half_width: Array
+    number_bias: Array
+    step_bias: Array
+    score: Array
+    resolution: Array
+    spread: Array
+    critical: float
+
+    def power_factor(self, effect: float) -> float:
+        """How many times as many runs, or particles, would find a deviation of `effect` everywhere."""
+        room = effect - (self.resolution - self.spread)
+        if not (room > 0).all():
+            return math.inf
+        return float(np.max((self.spread / room) ** 2))
+
+
+def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: float, rng: int) -> MaxTest:
+    """Test |E - means| <= margins for all statistics at once, at a joint level.
+
+    With T, T_2n, T_h the means over runs as they are, with 2n particles, and with half the step, biases c n^-p and
+    c' dt^q are taken off as a (T - T_2n) + b (T - T_h), a = 1/(1 - 2^-p), b = 1/(1 - 2^-q). The powers are not known:
+    a statistic counts only if it deviates for every pair of them (an intersection-union test, Berger 1982), by more
+    standard errors than the critical value. That is the 1 - level quantile of the largest studentised mean of the
+    centred runs with random signs, which keeps their correlations.
+
+    Parameters
+    ----------
+    runs : Runs
+    means, scales, margins : arrays (t, k)
+        References, standard deviations of a single draw, and margins.
+    level : float
+    rng : int
+    """
+    shape, count = means.shape, len(runs.base)
+    sets = [runs.base, runs.wide, runs.fine]
+    present = [(one.reshape(len(one), -1) - means.ravel()) / scales.ravel() for one in sets if one is not None]
+    sizes = [size for one, size in zip(sets, (runs.n, 2 * runs.n, runs.n), strict=True) if one is not None]
+    average = np.array([one.mean(axis=0) for one in present])
+    floors = LEAST_VARIANCE / np.array(sizes, dtype=np.float64)[:, None]
+    variance = np.maximum(np.array([one.var(axis=0, ddof=1) for one in present]), floors) / count
+    weights, factors = _weights(runs)
+    deviations, errors = weights @ average, np.sqrt(weights**2 @ variance)  # (pairs of powers, statistics)
+    margin = (margins / scales).ravel()
+    excess = np.maximum(np.abs(deviations) - margin, 0) / errors
+    kindest = np.argmin(excess + 1e-9 * errors / errors.max(), axis=0)
+    which = np.arange(len(margin))
+    critical = _critical(present, weights[kindest], floors, level, rng)
+    chosen = factors[kindest]
+    gaps = np.zeros((2, len(margin)))
+    for place, one in ((0, runs.wide), (1, runs.fine)):
+        if one is not None:
+            other = 1 if place == 0 else len(present) - 1
+            gaps[place] = chosen[:, place] * (average[0] - average[other])
+    spread = (critical + POWER) * errors.max(axis=0)
+    return MaxTest(
+        deviation=deviations[kindest, which].reshape(shape),
+        half_width=(critical * errors[kindest, which]).reshape(shape),
+        number_bias=gaps[0].reshape(shape),
+        step_bias=gaps[1].reshape(shape),
+        score=(excess[kindest, which] / critical).reshape(shape),
+        resolution=(margin + spread).reshape(shape),
+        spread=spread.reshape(shape),
+        critical=critical,
+    )
+
+
+def _weights(runs: Runs) -> tuple[Array, Array]:
+    """Weights of the sets of runs, and the factors (a, b), for all pairs of powers."""
+    able = [1 / (1 - 2**-power) for power in POWERS]
+    number = able if runs.wide is not None else [0.0]
+    step = able if runs.fine is not None else [0.0]
+    factors = np.array(list(itertools.product(number, step)))
+    columns = [1 - factors.sum(axis=1)]
+    columns += [factors[:, 0]] if runs.wide is not None else []
+    columns += [factors[:, 1]] if runs.fine is not None else []
+    return np.stack(columns, axis=1), factors
+
+
+def _critical(sets: list[Array], weights: Array, floors: Array, level: float, rng: int) -> float:
+    """Quantile of the largest studentised mean of centred runs with random signs.
+
+    Parameters
+    ----------
+    sets : list of arrays (seed, statistics)
+    weights : array (statistics, set)
+    floors : array (set, 1)
+        Least variances of a run.
+    level : float
+    rng : int
+    """
+    generator = np.random.default_rng(np.random.SeedSequence(rng, spawn_key=(2,)))
+    total, square = np.zeros((SIGNS, sets[0].shape[1])), np.zeros((SIGNS, sets[0].shape[1]))
+    for k, one in enumerate(sets):
+        count = len(one)
+        centred = one - one.mean(axis=0)
+        signs = generator.integers(2, size=(SIGNS, count)) * 2.0 - 1.0
+        mean = signs @ centred / count
+        variance = (np.mean(centred**2, axis=0) - mean**2) * count / (count - 1)
+        total += weights[:, k] * mean
+        square += weights[:, k] ** 2 * np.maximum(variance, floors[k]) / count
+    return float(np.quantile(np.max(np.abs(total) / np.sqrt(square), axis=1), 1 - level))
