@@ -5,6 +5,7 @@ from wfr_pde._version import __version__
 from wfr_pde.compare import compare
 from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
+from wfr_pde.error_budget import error_budget
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
 from wfr_pde.external import load_callable, read_samples, run_sampler
 from wfr_pde.flows import (
@@ -82,6 +83,7 @@ __all__ = [
     "compare",
     "convergence_table",
     "diagnostics",
+    "error_budget",
     "exact",
     "ground_truth",
     "load_callable",

@@ -1,8 +1,8 @@
-"""The command line `wfr-pde`: list, run, solve, truth, compare, info.
+"""The command line `wfr-pde`: list, run, solve, truth, compare, validate, info.
 
-Exit codes: 0 done, 1 a check of an experiment failed, 2 bad input, 3 a device or an optional package is
-missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its traceback, as the
-option `--traceback` does for all.
+Exit codes: 0 done, 1 a check of an experiment failed or a sampler is inconsistent, 2 bad input, 3 a device or an
+optional package is missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its
+traceback, as the option `--traceback` does for all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from wfr_pde import cli_compare
+from wfr_pde import cli_compare, cli_validate
 from wfr_pde._version import __version__
 from wfr_pde.errors import BackendError, NumericalError
 
@@ -89,6 +89,7 @@ examples:
       --start "mixture(means=[0,0], weights=[.5,.5], covariances=[2500,0.0025])"
   wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt""",
     "compare": cli_compare.EXAMPLES,
+    "validate": cli_validate.EXAMPLES,
     "info": """examples:
   wfr-pde info
   wfr-pde info --json""",
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
         ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
         ("compare", _compare, cli_compare.options, cli_compare.SUMMARY),
+        ("validate", _validate, cli_validate.options, cli_validate.SUMMARY),
         ("info", _info, None, "versions, backends, devices, threads, memory"),
     ):
         sub = commands.add_parser(
@@ -459,6 +461,19 @@ def _compare(args: argparse.Namespace) -> int:
     else:
         print(f"at t = {float(ds['t'][-1]):.6g}:\n{_table(table(ds))}")
     return DONE
+
+
+def _validate(args: argparse.Namespace) -> int:
+    """`wfr-pde validate`."""
+    from wfr_pde.validate import INCONSISTENT, report
+
+    args.times = None if args.t is None else _times(args.t)
+    ds = cli_validate.run(args)
+    if args.json:
+        _print_json({**ds.to_dict(data="list"), "path": args.out})
+    else:
+        print(report(ds))
+    return CHECK_FAILED if ds.attrs["verdict"] == INCONSISTENT else DONE
 
 
 def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:

@@ -23,7 +23,8 @@ SAMPLES is a file of positions, a dotted path to a sampler, or several of these:
   - package.module:name or file.py:name, a function
         sampler(target, start_positions, times, rng, **options)
     that yields (t, positions, log_weights or None) at every time, or one of wfr_pde.samplers, such as
-    wfr_pde.samplers:SMCWFR, which needs --dt. Options of either: --options '{"name": value}'.
+    wfr_pde.samplers:SMCWFR, which needs --dt. Options of either: --options '{"name": value}'. A name may also be that
+    of an object: my_sampler.py:flow, where the file says flow = Strang(Langevin(), BirthDeath(bandwidth=0.2)).
 
 The truth is a file that `wfr-pde truth` wrote; it knows its target and start.
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> xr.Dataset:
 
     if args.out is not None and Path(args.out).suffix != ".nc":
         raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
-    truth = _read_truth(args.truth)
+    truth = read_truth(args.truth)
     metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
     path = Trajectory(truth)
     times = path.times
@@ -91,7 +92,8 @@ def _short(text: str) -> str:
     return text.rsplit(":", 1)[1] if ":" in text else Path(text).stem
 
 
-def _read_truth(path: str) -> xr.Dataset:
+def read_truth(path: str) -> xr.Dataset:
+    """What `wfr-pde truth` or `solve` wrote."""
     from wfr_pde import storage
 
     if not Path(path).exists():
@@ -135,19 +137,14 @@ def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndar
         found = external.load_callable(text)
     except ImportError as error:
         raise ValueError(str(error)) from error
-    try:
-        chosen = json.loads(args.options)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--options must be JSON such as '{{\"rate\": 1.0}}', got {args.options!r}: {error}") from None
-    if not isinstance(chosen, dict):
-        raise ValueError(f"--options must be a JSON object such as '{{\"rate\": 1.0}}', got {args.options!r}")
+    chosen = json_object("--options", args.options)
     target, start = problem_of(args, truth)
     seeds = range(args.seed, args.seed + args.seeds)
-    if not (isinstance(found, type) and issubclass(found, wfr.Flow)):
+    if not isinstance(found, wfr.Flow) and not (isinstance(found, type) and issubclass(found, wfr.Flow)):
         return [external.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
     if args.dt is None:
         raise ValueError(f"{text} needs a time step: give --dt")
-    flow = found(**chosen)
+    flow = found if isinstance(found, wfr.Flow) else found(**chosen)
     return [wfr.solve(target, flow, start.sample(args.n, rng=seed), times, args.dt, rng=seed) for seed in seeds]
 
 
@@ -165,3 +162,14 @@ def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Tar
                 raise
             raise ValueError(f'{error}: give --{option} "gaussian(mean=-1, covariance=0.04)", or what it is') from None
     return found[0], found[1]
+
+
+def json_object(option: str, text: str) -> dict[str, Any]:
+    """Arguments of a sampler."""
+    try:
+        chosen = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{option} must be JSON such as '{{\"rate\": 1.0}}', got {text!r}: {error}") from None
+    if not isinstance(chosen, dict):
+        raise ValueError(f"{option} must be a JSON object such as '{{\"rate\": 1.0}}', got {text!r}")
+    return chosen

@@ -307,8 +307,8 @@ def _dataset(times: Array, positions: Array, log_weights: Array, attrs: dict[str
     return xr.Dataset(variables, coords=coordinates, attrs=attrs)
 
 
-def load_callable(where: str) -> Callable[..., Any]:
-    """The callable that a text names: "package.module:name", "package.module.name" or "path/to/file.py:name".
+def load_callable(where: str) -> Any:
+    """The callable, or Flow, that a text names: "package.module:name", "package.module.name" or "path/to/file.py:name".
 
     The current directory, or that of the file, is put first on the module path, as Python does for what it runs.
 
@@ -317,7 +317,7 @@ def load_callable(where: str) -> Callable[..., Any]:
     FileNotFoundError, ImportError
         If there is no such file, module or name.
     TypeError, ValueError
-        If it is not callable, or the text is none of the above.
+        If it is neither, or the text is none of the above.
     """
     text = str(where)
     module, colon, name = text.rpartition(":")
@@ -329,8 +329,10 @@ def load_callable(where: str) -> Callable[..., Any]:
         found = _attribute(_module(module, text), name, text)
     else:
         found = _dotted(text)
-    if not callable(found):
-        raise TypeError(f"{text!r} is {type(found).__name__}, which cannot be called: name a function or a class")
+    if not callable(found) and not isinstance(found, Flow):
+        raise TypeError(
+            f"{text!r} is {type(found).__name__}, which cannot be called: name a function, a class or a Flow"
+        )
     return found
 
 

@@ -107,7 +107,7 @@ def _moments(reference: Density) -> dict[str, Function]:
     names, centre = reference.grid.names, reference.mean()
     functions: dict[str, Function] = {}
     for k, name in enumerate(names):
-        functions[f"mean {name}"] = partial(_coordinate, centre=centre, k=k)
+        functions[f"mean {name}"] = partial(_coordinate, k=k)
     for k, name in enumerate(names):
         for m in range(k + 1):
             key = f"variance {name}" if m == k else f"covariance {names[m]} {name}"
@@ -136,8 +136,8 @@ def _modes(centres: Array, ndim: int) -> dict[str, Function]:
     return {f"mode {number + 1}": partial(_nearest, centres=centres, number=number) for number in numbers}
 
 
-def _coordinate(points: Array, centre: Array, k: int) -> Array:
-    return points[..., k] - centre[k]
+def _coordinate(points: Array, k: int) -> Array:
+    return points[..., k]
 
 
 def _product(points: Array, centre: Array, k: int, m: int) -> Array:

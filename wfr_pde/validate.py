@@ -340,7 +340,7 @@ def _ideal(setting: _Setting) -> Flow:
             f"{setting.scheme!r} is led to pi on a path of its own, which the truth does not show: hold it against pi, "
             "truth=grid.density(target), which it must keep"
         )
-    if law == "own" or not wanted.get(law or "wfr", True):
+    if law == "own" or not wanted.get(law or "", True):
         raise ValueError(
             f"{setting.scheme!r} follows the law {law!r}, which is not that of the truth with transport_rate={alpha:g} "
             f"and reaction_rate={beta:g}: give the truth of the same flow, or scheme="

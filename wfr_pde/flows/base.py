@@ -96,6 +96,10 @@ class Flow:
         """Bytes that a prepared step holds for states like `like`, besides a few copies of the state."""
         return 0
 
+    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+        """The flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``."""
+        return exchange(self)
+
     def check(self, energy: Energy, like: Any) -> None:
         """Refuse an energy or a measure that the flow does not know.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from wfr_pde.energies import Energy
@@ -48,6 +48,12 @@ class _Composition(Flow):
         """Every part must know the energy and the measure."""
         for part in self.parts:
             part.check(energy, like)
+
+    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+        """The same composition of exchanged parts."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        parts = {name: part.exchanged(exchange) for name, part in own.items() if isinstance(part, Flow)}
+        return replace(self, **parts)  # type: ignore[type-var]
 
     def memory(self, like: Any) -> int:
         """Sum over the parts."""

@@ -36,6 +36,20 @@ class Sampler(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, type(self).__name__))
 
+    def exact(self) -> Flow:
+        """The part of the equation that it stands for, as a flow of densities without its errors.
+
+        Raises
+        ------
+        TypeError
+            If none is known.
+        """
+        raise TypeError(f"{type(self).__name__} stands for no part of the equation that could be put in its place")
+
+    def with_density(self, density: Any) -> Sampler:
+        """The same with another `LogRatio`, if it has one."""
+        return self
+
     def frozen_target(self, energy: Energy) -> Any:
         """The target of an energy that does not move, with `log_density` and `score` of points (n, d)."""
         return energy.target  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
+from wfr_pde.flows.reaction import FisherRao
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
@@ -76,6 +77,14 @@ class BirthDeath(Sampler):
         if self.density is not None and (self.bandwidth is not None or self.variant != "log-density"):
             raise ValueError(f"density={self.density!r} leaves nothing for bandwidth= and variant= to say: drop them")
         KernelDensity(self.bandwidth)  # checks the bandwidth
+
+    def exact(self) -> FisherRao:
+        """The FR flow."""
+        return FisherRao(self.rate)
+
+    def with_density(self, density: LogRatio) -> BirthDeath:
+        """The same with another `LogRatio`."""
+        return BirthDeath(self.rate, density=density)
 
     def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
         """The events of one step."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
+from wfr_pde.flows.reaction import FisherRao
 from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio
@@ -48,6 +49,14 @@ class FeynmanKac(Sampler):
         super().__post_init__()
         if not isinstance(self.density, LogRatio):
             raise TypeError(f"density must be KernelDensity(), MixtureDensity() or Oracle(truth), got {self.density!r}")
+
+    def exact(self) -> FisherRao:
+        """The FR flow."""
+        return FisherRao(self.rate)
+
+    def with_density(self, density: LogRatio) -> FeynmanKac:
+        """The same with another `LogRatio`."""
+        return replace(self, density=density)
 
     def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
         """The weights over `dt`."""

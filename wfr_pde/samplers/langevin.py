@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.transport.finite_volume import FiniteVolume
 from wfr_pde.flows.transport.langevin_kernel import LangevinKernel
 from wfr_pde.measures import Density, Mixture, Particles
 from wfr_pde.samplers.base import Sampler
@@ -51,6 +52,10 @@ class Langevin(Sampler):
             return self.moved(state, means + width * noise, mixture, state.auxiliary)
 
         return step
+
+    def exact(self) -> FiniteVolume:
+        """The W flow."""
+        return FiniteVolume(self.rate)
 
     def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
         """On a grid those of `LangevinKernel`."""

@@ -229,8 +229,8 @@ class Oracle(LogRatio):
         centres = np.clip(grid.points(), lower, upper)
 
         def interpolated(state: Density, energy: Energy, t: float) -> Any:
-            log_mu = grid.backend.asarray(self._density(t).log_prob(centres))
-            return energy.log_ratio(Density(grid, log_mu))
+            target: Any = energy.target  # type: ignore[attr-defined]
+            return grid.backend.asarray(self._density(t).log_prob(centres) - target.log_density(centres))
 
         return interpolated
 

@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.transport.finite_volume import FiniteVolume
 from wfr_pde.flows.transport.mala_kernel import MALAKernel
 from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Array, Sampler
@@ -59,6 +60,10 @@ class MALA(Sampler):
             return self.moved(state, positions, None, state.auxiliary)
 
         return step
+
+    def exact(self) -> FiniteVolume:
+        """The W flow."""
+        return FiniteVolume(self.rate)
 
     def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
         """On a grid those of `MALAKernel`."""

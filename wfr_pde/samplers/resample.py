@@ -50,6 +50,10 @@ class Resample(Sampler):
         if self.scheme not in SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}")
 
+    def exact(self) -> Resample:
+        """Itself: of a density it is nothing."""
+        return self
+
     def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
         """Resampling, if the weights are uneven enough."""
         if isinstance(like, Density):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Step, checked_rate
+from wfr_pde.flows.base import Flow, Step, checked_rate
 from wfr_pde.flows.splitting import Lie
 from wfr_pde.measures import Density, Particles
 from wfr_pde.samplers.base import Sampler
@@ -61,29 +62,34 @@ class SMCWFR(Sampler):
         Resample(self.threshold, self.scheme)  # checks them
 
     @property
-    def _composition(self) -> Lie:
+    def composition(self) -> Lie:
+        """The flows that it is made of."""
         reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
         return Lie(Lie(Resample(self.threshold, self.scheme), Langevin(self.rate)), reaction)
 
     def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
         """Resample, move, weigh."""
         self.check(energy, like)
-        step = self._composition.make_step(energy, like, dt)
+        step = self.composition.make_step(energy, like, dt)
 
         def advance(state: Any, t: float, rng: np.random.Generator | None = None) -> Any:
             return step(state, t, np.random.default_rng(rng))
 
         return advance
 
+    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+        """The composition of exchanged parts."""
+        return self.composition.exchanged(exchange)
+
     def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
         """On a grid those of `LangevinKernel`."""
-        return self._composition.limits(energy, like)
+        return self.composition.limits(energy, like)
 
     def check(self, energy: Energy, like: Any) -> None:
         """As every flow, and as its parts."""
         super().check(energy, like)
-        self._composition.check(energy, like)
+        self.composition.check(energy, like)
 
     def memory(self, like: Any) -> int:
         """That of its parts."""
-        return self._composition.memory(like)
+        return self.composition.memory(like)
