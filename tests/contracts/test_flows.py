@@ -219,7 +219,9 @@ def test_self_adjoint_flows_have_an_even_error_expansion(flow, problem):
 
 
 @pytest.mark.parametrize("rate", [-1.0, math.nan, math.inf])
-@pytest.mark.parametrize("kind", [wfr.FisherRao, wfr.SinkhornKernel, wfr.SplitStep, wfr.FiniteVolume])
+@pytest.mark.parametrize(
+    "kind", [wfr.FisherRao, wfr.SinkhornKernel, wfr.SplitStep, wfr.FiniteVolume, wfr.LangevinKernel, wfr.MALAKernel]
+)
 def test_wrong_rates(kind, rate):
     with pytest.raises(ValueError, match="finite rate >= 0"):
         kind(rate)
