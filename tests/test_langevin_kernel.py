@@ -168,7 +168,7 @@ def test_large_steps_collapse_and_flip(curvature, d):
     """rate dt V'' = 1 brings all to one point, and from 1 to 2 the map flips: N(0, 1/(1 - rate dt V''/2)) stays."""
     target = wfr.Gaussian(np.zeros(d), 1.0)
     start = wfr.Gaussian(np.full(d, -1.2), 0.5)
-    grid = wfr.Grid([-15] * d, [15] * d, 240 if d == 1 else 120)
+    grid = wfr.Grid([-15] * d, [15] * d, 240 if d == 1 else 100)
     state = advanced(target, grid, start, curvature)
     mean, covariance = exact_law(target, start, curvature)
     np.testing.assert_allclose(state.mean(), mean, atol=1e-11)
