@@ -390,17 +390,17 @@ def budget(ds: xr.Dataset, statistic: str) -> Figure:
         figure = new_figure(COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, 1.5 * rows + 1.1)
         panels = figure.subplots(rows, columns, squeeze=False, sharey="row", sharex=True)
         for i, j in np.ndindex(rows, columns):
-            ax: Axes = panels[i, j]
+            ax: Any = panels[i, j]
             cell = one.isel(dt=i, n=j)
-            _waterfall(ax, cell)
+            waterfall(cell, ax)
             ax.set_title(f"dt = {float(cell['dt']):g}, n = {int(cell['n'])}")
             if j == 0:
                 ax.set_ylabel(f"error of {statistic}")
     return figure
 
 
-def _waterfall(ax: Axes, cell: xr.Dataset) -> None:
-    """One panel of a budget."""
+def waterfall(cell: xr.Dataset, ax: Axes) -> None:
+    """One panel of a `budget`: of one step, number of particles and statistic."""
     names = [*map(str, cell["parts"].values), "measured"]
     parts = cell["part"].values
     ends = np.cumsum(parts)
