@@ -1,4 +1,4 @@
-"""The command line `wfr-pde`: list, run, solve, truth, compare, info.
+"""The command line `wfr-pde`: list, run, solve, truth, compare, report, info.
 
 Exit codes: 0 done, 1 a check of an experiment failed, 2 bad input, 3 a device or an optional package is
 missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its traceback, as the
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from wfr_pde import cli_compare
+from wfr_pde import cli_compare, cli_report
 from wfr_pde._version import __version__
 from wfr_pde.errors import BackendError, NumericalError
 
@@ -89,6 +89,7 @@ examples:
       --start "mixture(means=[0,0], weights=[.5,.5], covariances=[2500,0.0025])"
   wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt""",
     "compare": cli_compare.EXAMPLES,
+    "report": cli_report.EXAMPLES,
     "info": """examples:
   wfr-pde info
   wfr-pde info --json""",
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
         ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
         ("compare", _compare, cli_compare.options, cli_compare.SUMMARY),
+        ("report", _report, cli_report.options, cli_report.SUMMARY),
         ("info", _info, None, "versions, backends, devices, threads, memory"),
     ):
         sub = commands.add_parser(
@@ -458,6 +460,16 @@ def _compare(args: argparse.Namespace) -> int:
         _print_json({**ds.to_dict(data="list"), "path": args.out})
     else:
         print(f"at t = {float(ds['t'][-1]):.6g}:\n{_table(table(ds))}")
+    return DONE
+
+
+def _report(args: argparse.Namespace) -> int:
+    """`wfr-pde report`."""
+    content = cli_report.run(args)
+    if args.json:
+        _print_json(content)
+    else:
+        print(cli_report.summary(content))
     return DONE
 
 
