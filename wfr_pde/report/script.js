@@ -107,6 +107,7 @@ function setUpZoom() {
     view.scrollTo((x * scale) / before - view.clientWidth / 2, (y * scale) / before - view.clientHeight / 2);
   };
   const fit = () => {
+    image.style.width = 0; // without scroll bars
     fitted = Math.min(view.clientWidth / image.naturalWidth, view.clientHeight / image.naturalHeight);
     resize(fitted);
   };
@@ -456,13 +457,12 @@ async function setUpFilm(figure) {
   const film = { content, values: await decoded(content) };
   const state = { frame: 0, series: 0, log: false, same: isEven(film) };
   const draw = () => {
-    if (!canvas.clientWidth) return; // in a closed part of the page
     state.frame = Number(slider.value);
     const name = content.frames[state.frame];
     output.textContent = name;
     slider.setAttribute("aria-valuetext", name);
     canvas.setAttribute("aria-label", `${figure.dataset.alt} (${name})`);
-    (content.ndim === 1 ? drawCurves : drawPicture)(canvas, film, state);
+    if (canvas.clientWidth) (content.ndim === 1 ? drawCurves : drawPicture)(canvas, film, state);
   };
   const options = one(".options", figure);
   const set = (name) => (value) => {
