@@ -248,7 +248,17 @@ def test_of_many_runs_only_the_newest_are_shown_in_full(project):
     text = page(project)
     assert text.count('<details class="run"') == 10
     assert text.count("<canvas") == text.count('class="zoom"') == 8
-    assert text.count("not part of this page") == 2
+    assert text.count("figure.png is not part of it") == 2
+    assert text.count("shown for the newest runs only") == 2
+
+
+def test_a_large_picture_is_linked(project):
+    movie = directories(project)["good"] / "movie.gif"
+    movie.write_bytes(bytes(3 * 2**20))
+    text = page(project)
+    assert "movie.gif is not part of it" in text
+    assert f'href="{movie.as_posix()}">movie.gif</a> <span>3.0 MiB</span>' in text
+    assert len(text) < 2**20
 
 
 def test_without_the_experiments_the_stored_claim_serves(project):
@@ -293,6 +303,14 @@ def test_wrong_input(project, capsys, words, message):
     assert main(["report", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (project / "report.html").exists()
+
+
+def test_help_has_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    text = capsys.readouterr().out
+    assert "examples:\n  wfr-pde report\n" in text
+    assert max(map(len, text.splitlines())) <= 120
 
 
 # Films

@@ -37,6 +37,7 @@ from wfr_pde.report.results import (
 )
 
 EMBEDDED = 8  # runs of an experiment whose figures and densities are part of the page
+LARGEST = 2 * 2**20  # bytes of a picture that is part of the page
 TYPES = {".png": "png", ".svg": "svg+xml", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
 VERDICTS = {  # what is shown: a sign, for those who do not see colours, and words
     PASSED: ("✓", "all checks pass"),
@@ -241,10 +242,13 @@ def _inline(text: str) -> str:
 
 def _run(run: Run, alt: str, here: Path, differing: tuple[str, ...], embedded: bool) -> str:
     """A run: what is to be seen first comes first."""
-    shown = run.pictures if embedded else ()
+    shown = [path for path in run.pictures if embedded and path.stat().st_size <= LARGEST]
     films = run.films if embedded else ()
-    left_out = bool(run.pictures or run.films) and not embedded
-    notes = [*run.notes, *(["Figure and densities are not part of this page: see the files below."] * left_out)]
+    notes = list(run.notes)
+    if len(films) < len(run.films):
+        notes.append("The densities over time are shown for the newest runs only.")
+    if names := ", ".join(path.name for path in run.pictures if path not in shown):
+        notes.append(f"To keep this page small, {names} is not part of it: see the files below.")
     parts = [
         "".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         "".join(_figure(path, alt, here) for path in shown),

@@ -159,7 +159,7 @@ def _data(directory: Path, notes: list[str]) -> xr.Dataset | None:
         return storage.open_run(directory)
     except FileNotFoundError:
         notes.append("The data are not stored here; the command makes them again.")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         notes.append(f"The data cannot be read: {error}.")
     return None
 
