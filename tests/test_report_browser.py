@@ -99,7 +99,7 @@ def opened(chromium, page):
         chromium.get_log(log)
     chromium.get(page.as_uri())
     chromium.execute_script("localStorage.clear()")
-    WebDriverWait(chromium, 30).until(lambda d: d.execute_script("return document.body.dataset.ready") == "true")
+    WebDriverWait(chromium, 60).until(lambda d: d.execute_script("return document.body.dataset.ready") == "true")
     yield chromium
     chromium.execute_script("localStorage.clear()")
 
@@ -187,7 +187,7 @@ def test_play_runs_to_the_end_and_stops(opened):
     slider.send_keys(Keys.END, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
     button.click()
     assert button.text == "Pause"
-    WebDriverWait(opened, 20).until(lambda d: button.text == "Play")
+    WebDriverWait(opened, 60).until(lambda d: button.text == "Play")
     assert slider.get_attribute("value") == slider.get_attribute("max")
 
 
@@ -195,7 +195,7 @@ def test_a_film_in_a_run_that_was_closed_is_drawn_when_opened(opened):
     run = opened.find_elements(By.CSS_SELECTOR, "#experiment-line .run")[1]
     one(run, "summary").click()
     film = one(run, ".film")
-    WebDriverWait(opened, 10).until(lambda d: len(pixels(film)) > 5000)
+    WebDriverWait(opened, 30).until(lambda d: len(pixels(film)) > 5000)
 
 
 def test_search_filters_as_one_types(opened):
@@ -236,12 +236,12 @@ def test_the_theme_follows_the_system_and_the_button(opened):
     theme(opened, "dark")
     dark = ground()
     assert dark != light
-    WebDriverWait(opened, 10).until(lambda d: pixels(film) != light_picture)
+    WebDriverWait(opened, 30).until(lambda d: pixels(film) != light_picture)
     assert button.text == "Light theme"
     button.click()
     assert (ground(), pixels(film)) == (light, light_picture)
     opened.refresh()  # the choice is remembered
-    WebDriverWait(opened, 30).until(lambda d: d.execute_script("return document.body.dataset.ready") == "true")
+    WebDriverWait(opened, 60).until(lambda d: d.execute_script("return document.body.dataset.ready") == "true")
     assert ground() == light
 
 
@@ -251,7 +251,7 @@ def test_a_figure_is_enlarged(opened):
     assert dialog.is_displayed()
     image = one(dialog, "img")
     assert image.get_attribute("alt") == "Figure: A density on the plane."
-    WebDriverWait(opened, 10).until(lambda d: image.size["width"] > 1000)
+    WebDriverWait(opened, 30).until(lambda d: image.size["width"] > 1000)
     before = image.size["width"]
     one(dialog, "[data-zoom=in]").click()
     dialog.send_keys("+")
@@ -266,7 +266,7 @@ def test_the_command_is_copied(opened):
     opened.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
     button = one(opened, "#experiment-plane .copy")
     button.click()
-    WebDriverWait(opened, 10).until(lambda d: button.text in ("Copied", "Selected"))
+    WebDriverWait(opened, 30).until(lambda d: button.text in ("Copied", "Selected"))
     code = one(opened, "#experiment-plane .command code").get_attribute("textContent")
     assert code == "wfr-pde run NAME --knob=1,2,3,4,5,6,7,8,9 --another-long-knob=0.123456789"
 
@@ -285,7 +285,7 @@ def test_nothing_is_wider_than_the_screen(opened, width):
     resize(opened, (width, 812))
     for details in opened.find_elements(By.CSS_SELECTOR, "details:not([open]) > summary"):
         opened.execute_script("arguments[0].parentElement.open = true", details)
-    WebDriverWait(opened, 10).until(lambda d: one(d, ".film canvas").size["width"] < width)
+    WebDriverWait(opened, 30).until(lambda d: one(d, ".film canvas").size["width"] < width)
     assert opened.execute_script("return document.documentElement.scrollWidth") <= width
     assert opened.execute_script(TOO_WIDE) == []
 
