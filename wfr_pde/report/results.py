@@ -197,7 +197,8 @@ def _status(
         return UNREADABLE
     status = str(content.get("status", "unknown"))
     if status != "done":
-        notes.append(f"The run is not finished: its status is “{status}”. The same command goes on with it.")
+        why = f", because of: {content['error']}" if content.get("error") else ""
+        notes.append(f"The run is not finished: its status is “{status}”{why}. Its command does what is missing.")
         return UNFINISHED
     if data is None and any((directory / mark).exists() for mark in MARKS[1:]):
         return UNREADABLE
