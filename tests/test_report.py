@@ -57,19 +57,31 @@ def figure(ds):
 '''
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with two experiments, one that passes and one that fails, and the results of both in `stored`."""
+    root = tmp_path_factory.mktemp("made")
+    (root / "experiments").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name, width in {"good": "1.0", "bad": "0.1"}.items():
+            (root / "experiments" / f"{name}.py").write_text(EXPERIMENT.replace("WIDTH", width))
+            run_experiment(name, out="stored")
+    return root
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with two experiments as the working directory: one passes, one fails."""
+def project(made, tmp_path, monkeypatch):
+    """A copy of the project, without results, as the working directory."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "experiments").mkdir()
-    for name, width in {"good": "1.0", "bad": "0.1"}.items():
-        (tmp_path / "experiments" / f"{name}.py").write_text(EXPERIMENT.replace("WIDTH", width))
     return tmp_path
 
 
 def directories(project):
-    """The runs of the two experiments."""
-    return {name: run_experiment(name).directory for name in ("good", "bad")}
+    """The runs of the two experiments, put into `results`."""
+    shutil.move(project / "stored", project / "results")
+    return {name: next((project / "results" / name).iterdir()).relative_to(project) for name in ("good", "bad")}
 
 
 def page(project):
@@ -128,6 +140,11 @@ def write(name, text):
         (write("run.json", "[]"), "unreadable", "run.json cannot be read: it holds no mapping"),
         (remove("data.nc"), "passed", "The data are not stored here"),  # as in a clone, where large data are left out
         (write("data.nc", "nonsense"), "unreadable", "The data cannot be read"),
+        (
+            lambda directory: edit_json(directory, status="failed", error="no space"),
+            "unfinished",
+            "its status is “failed”, because of: no space",
+        ),
         (remove("figure.png"), "passed", "There is no figure"),
         (lambda directory: edit_json(directory, status="not drawn"), "unfinished", "its status is “not drawn”"),
         (
@@ -206,6 +223,17 @@ def test_the_page_says_what_was_found(project):
     assert "<pre>    a formula = 1</pre>" in text
     assert '<img alt="Figure: A density that spreads, &lt;quickly&gt; &amp; &quot;surely&quot;."' in text
     assert "variance at the end" in text
+
+
+def test_how_much_of_the_tolerance_is_used(project):
+    given = {"exact": (2, 2, 0), "off": (2.1, 2, 0), "half": (1.5, 2, 1), "over": (5, 2, 1), "nan": ("nan", 2, 1)}
+    checks = {name: dict(zip(("value", "expected", "tolerance"), case, strict=True)) for name, case in given.items()}
+    edit_json(directories(project)["good"], checks={**checks, "little": {**checks["half"], "tolerance": 1e3}})
+    shutil.rmtree(project / "results" / "bad")
+    found = re.findall(r'width:(\d+)%"></i></span>(.*?)</td>', page(project))
+    assert [(int(width), words) for width, words in found] == [
+        (0, "exact"), (100, "–"), (50, "50 %"), (100, "300 %"), (100, "–"), (0, "< 1 %"),
+    ]  # fmt: skip
 
 
 def test_the_page_asks_for_nothing_elsewhere(project):

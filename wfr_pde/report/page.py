@@ -292,10 +292,7 @@ def _checks_table(checks: Sequence[Check]) -> str:
     rows = []
     for check in checks:
         status = PASSED if check.passed else FAILED
-        # a deviation of exactly the tolerance fills the bar
-        used = abs(check.value - check.expected) / check.tolerance if check.tolerance > 0 else math.nan
-        share = "–" if not used < 100 else "< 1 %" if 0 < used < 0.01 else f"{100 * used:.2g} %"
-        width = 100 if not used <= 1 else 100 * used
+        width, share = _used(check)
         expected, tolerance = _number(check.expected, check.tolerance), _number(check.tolerance)
         rows.append(
             f'<tr class="{status}"><th scope="row">{_breakable(check.name)}</th>'
@@ -310,6 +307,17 @@ def _checks_table(checks: Sequence[Check]) -> str:
         '<th scope="col">verdict</th>'
     )
     return _section("Checks", f'<table class="checks"><thead><tr>{head}</tr></thead>{_body(rows)}</table>', rows)
+
+
+def _used(check: Check) -> tuple[float, str]:
+    """How much of the tolerance a deviation takes: per cent of the bar's width, and words."""
+    deviation = abs(check.value - check.expected)
+    if deviation == 0:
+        return 0.0, "exact"
+    used = deviation / check.tolerance if check.tolerance > 0 else math.inf
+    if not used < 100:
+        return 100.0, "–"  # NaN too
+    return min(100 * used, 100.0), "< 1 %" if used < 0.01 else f"{100 * used:.{0 if used >= 0.1 else 1}f} %"
 
 
 def _breakable(name: str) -> str:
