@@ -1,4 +1,4 @@
-"""The command line `wfr-pde`: list, run, solve, truth, compare, validate, info.
+"""The command line `wfr-pde`: list, run, solve, truth, compare, validate, report, info.
 
 Exit codes: 0 done, 1 a check of an experiment failed or a sampler is inconsistent, 2 bad input, 3 a device or an
 optional package is missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from wfr_pde import cli_compare, cli_validate
+from wfr_pde import cli_compare, cli_report, cli_validate
 from wfr_pde._version import __version__
 from wfr_pde.errors import BackendError, NumericalError
 
@@ -90,6 +90,7 @@ examples:
   wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt""",
     "compare": cli_compare.EXAMPLES,
     "validate": cli_validate.EXAMPLES,
+    "report": cli_report.EXAMPLES,
     "info": """examples:
   wfr-pde info
   wfr-pde info --json""",
@@ -164,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
         ("compare", _compare, cli_compare.options, cli_compare.SUMMARY),
         ("validate", _validate, cli_validate.options, cli_validate.SUMMARY),
+        ("report", _report, cli_report.options, cli_report.SUMMARY),
         ("info", _info, None, "versions, backends, devices, threads, memory"),
     ):
         sub = commands.add_parser(
@@ -474,6 +476,16 @@ def _validate(args: argparse.Namespace) -> int:
     else:
         print(report(ds))
     return CHECK_FAILED if ds.attrs["verdict"] == INCONSISTENT else DONE
+
+
+def _report(args: argparse.Namespace) -> int:
+    """`wfr-pde report`."""
+    content = cli_report.run(args)
+    if args.json:
+        _print_json(content)
+    else:
+        print(cli_report.summary(content))
+    return DONE
 
 
 def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:

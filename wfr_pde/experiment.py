@@ -291,13 +291,18 @@ def find_experiments(folder: str | Path = FOLDER) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
 
 
-def description(path: str | Path) -> str:
-    """First line of the docstring of a file, which is not run."""
+def docstring(path: str | Path) -> str:
+    """The docstring of a file, which is not run."""
     try:
-        docstring = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8")))
+        found = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8")))
     except (SyntaxError, ValueError) as error:
         return f"(cannot be read: {error})"
-    return docstring.splitlines()[0] if docstring else "(no docstring)"
+    return found or "(no docstring)"
+
+
+def description(path: str | Path) -> str:
+    """First line of the docstring of a file, which is not run."""
+    return docstring(path).splitlines()[0]
 
 
 def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment:
