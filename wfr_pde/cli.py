@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 BACKENDS = {"cpu": "numpy", "cuda": "cupy"}
 CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
 ROWS = 11  # of the table that `solve` prints
-OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw", "POT", "blackjax")
+OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw", "POT", "blackjax", "dask")
 
 EXAMPLES = {
     "": """examples:
