@@ -14,7 +14,10 @@ GOOD = '''"""A parabola and its end.
 
 Its second paragraph.
 """
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -109,6 +112,10 @@ def test_the_file_that_is_there_is_what_runs(folder):
         ("(1.0, 2)", "()", r"rates=\(\) .* needs a default"),
         ("(1.0, 2)", "(1.0, 'a')", "rates=.* needs a default"),
         ("n=8", "out=8", "'out', which is an option of the command line"),
+        ("n=8", "jobs=8", "'jobs', which is an option of the command line"),
+        ("n=8", "seed=0.5", "knob seed=0.5 .* must be a whole number"),
+        ("n=8", "n: Nonsense = 8", "annotation of the knob n .* cannot be read: name 'Nonsense'"),
+        ("n=8", "n: Literal[4, 6] = 8", r"knob n must be one of 4 \| 6 \(default: 8\), got 8"),
         ('{"n": 4}', "4", "QUICK .* must be a dict"),
         ('{"n": 4}', '{"m": 4}', "has no knob 'm'"),
         ('{"n": 4}', '{"n": "4"}', "knob n must be a whole number"),
@@ -116,7 +123,7 @@ def test_the_file_that_is_there_is_what_runs(folder):
         ("(1.0, 1e-12)", "1.0", r"CHECKS\['end'\] .* must be \(expected, tolerance\)"),
         ("(1.0, 1e-12)", "(1.0, -1e-12)", "tolerance >= 0"),
         ("(1.0, 1e-12)", "(float('nan'), 1)", r"must be \(expected, tolerance\)"),
-        ("def run(", "def run((", "is not valid Python: .*line 14"),
+        ("def run(", "def run((", "is not valid Python: .*line 17"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_experiment(folder, old, new, message):
@@ -203,6 +210,51 @@ def test_the_command_redoes_it(folder):
     assert command == "wfr-pde run parabola --n=5 '--shape=two words' --rates=-1.0,2.0 --loud=true"
 
 
+CHOICES = 'tau: Literal[1, 2, 4] = 2, form: tuple[Literal["a", "b"], ...] = ("a",)'
+
+
+def test_choices_come_from_the_annotation(folder):
+    edited(folder, "tau: float = 2", CHOICES)
+    loaded = ex.load_experiment("parabola")
+    assert loaded.knobs["tau"].choices == (1, 2, 4)
+    assert loaded.knobs["tau"].words == "one of 1 | 2 | 4"
+    assert loaded.parse({"tau": "4", "form": "b,a"}) == {"tau": 4, "form": ("b", "a")}
+    for texts in ({"tau": "3"}, {"form": "a,c"}):
+        with pytest.raises(ValueError, match=r"must be .*one of (1 \| 2 \| 4|a \| b) \(default"):
+            loaded.parse(texts)
+    with pytest.raises(ValueError, match=r"the knob tau must be one of 1 \| 2 \| 4 .*got 3"):
+        loaded.values({"tau": 3})
+
+
+def test_a_seed_needs_a_knob_of_that_name(folder):
+    with pytest.raises(ValueError, match="parabola takes no --seed: its run has no knob of that name"):
+        ex.load_experiment("parabola").parse({"seed": "1"})
+    edited(folder, "tau: float = 2", "seed=0")
+    assert ex.load_experiment("parabola").parse({"seed": "1"}) == {"seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("n", "64,128, 1e3", (64, 128, 1000)),
+        ("n", "7", (7,)),
+        ("shape", "a,b", ("a", "b")),
+        ("shape", "a,b;c", ("a,b", "c")),
+        ("loud", "true,false", (True, False)),
+        ("rates", "1,2", ((1.0, 2.0),)),
+        ("rates", "1,2; 3;", ((1.0, 2.0), (3.0,))),
+    ],
+)
+def test_several_values_of_a_knob(folder, name, text, values):
+    assert ex.load_experiment("parabola").knobs[name].parse_several(text) == values
+
+
+@pytest.mark.parametrize(("text", "message"), [("4,4.0", "value 4 twice"), (",", "no value"), ("4,x", "--n must be")])
+def test_wrong_values_of_a_sweep(folder, text, message):
+    with pytest.raises(ValueError, match=message):
+        ex.load_experiment("parabola").knobs["n"].parse_several(text)
+
+
 # Running
 
 
@@ -211,7 +263,7 @@ def test_what_a_run_leaves(folder):
     assert result.passed
     assert not result.reused
     assert sorted(path.name for path in result.directory.iterdir()) == [
-        "data.nc", "figure.pdf", "figure.png", "run.json",
+        "data.nc", "figure.csv", "figure.pdf", "figure.png", "run.json",
     ]  # fmt: skip
     assert result.directory.parent == folder.parent.joinpath("results", "parabola").relative_to(folder.parent)
     with xr.open_dataset(result.directory / "data.nc") as ds:
@@ -268,9 +320,56 @@ def test_another_version_computes_again(folder, monkeypatch):
 
 def test_same_data_same_bytes_of_the_figures(folder):
     result = ex.run_experiment("parabola")
-    before = [(result.directory / name).read_bytes() for name in ("figure.png", "figure.pdf")]
+    names = ("figure.png", "figure.pdf", "figure.csv")
+    before = [(result.directory / name).read_bytes() for name in names]
     ex.run_experiment("parabola")
-    assert before == [(result.directory / name).read_bytes() for name in ("figure.png", "figure.pdf")]
+    assert before == [(result.directory / name).read_bytes() for name in names]
+
+
+def test_the_csv_has_what_was_drawn(folder):
+    result = ex.run_experiment("parabola", quick=True)
+    lines = (result.directory / "figure.csv").read_text().splitlines()
+    assert lines[:2] == ["panel,kind,artist,label,part,x,y,value", "1,line,1,,1,0,0,"]
+    assert len(lines) == 5
+
+
+def test_redraw_computes_nothing(folder):
+    result = ex.run_experiment("parabola")
+    data = (result.directory / "data.nc").read_bytes()
+    for name in ("figure.png", "figure.pdf", "figure.csv", "run.json"):
+        (result.directory / name).unlink()
+    edited(folder, "t**2", "t**3")  # older data are drawn, too
+    again = ex.redraw(ex.load_experiment("parabola"), result.directory)
+    assert times_run(folder) == 1
+    assert again.data.attrs["source"] != again.experiment.source
+    assert (result.directory / "figure.csv").exists()
+    content = json.loads((result.directory / "run.json").read_text())
+    assert content["source"] == again.data.attrs["source"]
+    assert content["knobs"]["n"] == 8
+    assert (result.directory / "data.nc").read_bytes() == data
+    with pytest.raises(FileNotFoundError, match=r"holds no data\.nc"):
+        ex.redraw(again.experiment, folder)
+
+
+def test_done_says_whether_data_checks_and_figure_are_there(folder):
+    def done():
+        loaded = ex.load_experiment("parabola")
+        return loaded.done(loaded.values({}))
+
+    assert done() is None
+    content = ex.run_experiment("parabola").content()
+    assert done() == json.loads(json.dumps(content))
+    edited(folder, "(1.0, 1e-12)", "(1.0, 1e-6)")  # other claims
+    assert done() is None
+    edited(folder, "t**2", "t**2 + 0")
+    assert done() is None
+
+
+def test_one_process_writes_at_a_time(folder):
+    result = ex.run_experiment("parabola")
+    with storage.locked(result.directory), pytest.raises(BlockingIOError, match="being written by another process"):
+        ex.run_experiment("parabola")
+    ex.run_experiment("parabola")
 
 
 def test_a_figure_that_fails_leaves_the_data(folder):
@@ -290,7 +389,9 @@ def test_a_full_disk_leaves_no_half_file(folder, monkeypatch):
         ex.run_experiment("parabola")
     monkeypatch.undo()
     monkeypatch.chdir(folder.parent)
-    assert not (folder.parent / "results").exists()
+    [directory] = folder.parent.glob("results/parabola/*")
+    assert [path.name for path in directory.iterdir()] == ["run.json"]
+    assert json.loads((directory / "run.json").read_text())["status"] == "failed"
     assert not ex.run_experiment("parabola").reused
 
 

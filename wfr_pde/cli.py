@@ -1,4 +1,4 @@
-"""The command line `wfr-pde`: list, run, solve, truth, compare, validate, report, info.
+"""The command line `wfr-pde`: list, run, sweep, figures, solve, truth, compare, validate, report, info, completion.
 
 Exit codes: 0 done, 1 a check of an experiment failed or a sampler is inconsistent, 2 bad input, 3 a device or an
 optional package is missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from wfr_pde import cli_compare, cli_report, cli_validate
+from wfr_pde import cli_compare, cli_completion, cli_figures, cli_report, cli_sweep, cli_validate
 from wfr_pde._version import __version__
-from wfr_pde.errors import BackendError, NumericalError
+from wfr_pde.errors import CHECK_FAILED, DONE, INTERRUPTED, BackendError, NumericalError, exit_code
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from wfr_pde.measures import Density
     from wfr_pde.targets import Target
 
-DONE, CHECK_FAILED, BAD_INPUT, MISSING, NUMERICAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 BACKENDS = {"cpu": "numpy", "cuda": "cupy"}
 CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
 ROWS = 11  # of the table that `solve` prints
-OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw", "POT", "blackjax")
+OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw", "POT", "blackjax", "dask")
 
 EXAMPLES = {
     "": """examples:
   wfr-pde list
   wfr-pde run galaxies --quick
+  wfr-pde sweep splitting_order --quick --t-gaussian 0.25,0.5,1
   wfr-pde solve --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o out.nc
   wfr-pde COMMAND --help""",
     "list": """examples:
@@ -55,7 +55,14 @@ EXAMPLES = {
   wfr-pde run galaxies --help                  its knobs and their defaults
   wfr-pde run galaxies --quick                 the same in seconds, W not so far
   wfr-pde run splitting_order --t-gaussian 0.3
-  wfr-pde run my/experiment.py --dry-run""",
+  wfr-pde run my/experiment.py --dry-run
+  wfr-pde run NAME --seed 3                    where the experiment has a knob of that name
+
+Data that are stored for the same knobs, by the same code and version, are taken as they are. Without them, a run that
+was stopped or killed goes on after the last part that it stored, if the experiment stores its parts; to the same
+numbers as if it had not been stopped.""",
+    "sweep": cli_sweep.EXAMPLES,
+    "figures": cli_figures.EXAMPLES,
     "solve": """\
 The flow is d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g) with g = log(mu/pi), where alpha is the
 transport rate and beta the reaction rate; with one of them 0 the other part runs alone. The scheme is a
@@ -94,6 +101,7 @@ examples:
     "info": """examples:
   wfr-pde info
   wfr-pde info --json""",
+    "completion": cli_completion.EXAMPLES,
 }
 
 
@@ -112,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = _with_values_joined(list(sys.argv[1:] if argv is None else argv))
     try:
         args, rest = _parser().parse_known_args(words)
-        if rest and args.command is not _run:
+        if rest and args.command not in TAKE_KNOBS:
             raise ValueError(f"unknown argument {rest[0]!r} (see wfr-pde {args.name_of_command} --help)")
         args.rest = rest
         return args.command(args)
@@ -123,14 +131,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader, such as `head`, has seen enough; what is flushed at exit must not fail either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except (ValueError, TypeError, MemoryError, OSError, BackendError, ImportError, NumericalError) as error:
-        if "--traceback" in words:
+    except Exception as error:
+        code = exit_code(error)
+        if code is None or "--traceback" in words:
             raise
         message = " ".join(f"{error} {_notes(error)}".split()) or type(error).__name__
         print(f"wfr-pde: error: {message}", file=sys.stderr)
-        if isinstance(error, BackendError | ImportError):
-            return MISSING
-        return NUMERICAL_FAILURE if isinstance(error, NumericalError) else BAD_INPUT
+        return code
 
 
 def _notes(error: BaseException) -> str:
@@ -161,15 +168,18 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, options, summary in (
         ("list", _list, None, "the experiments, one line each"),
         ("run", _run, _run_options, "run an experiment: data, figures and checks into results/"),
+        ("sweep", _sweep, cli_sweep.options, cli_sweep.SUMMARY),
+        ("figures", _figures, cli_figures.options, cli_figures.SUMMARY),
         ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
         ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
         ("compare", _compare, cli_compare.options, cli_compare.SUMMARY),
         ("validate", _validate, cli_validate.options, cli_validate.SUMMARY),
         ("report", _report, cli_report.options, cli_report.SUMMARY),
         ("info", _info, None, "versions, backends, devices, threads, memory"),
+        ("completion", _completion, cli_completion.options, cli_completion.SUMMARY),
     ):
         sub = commands.add_parser(
-            name, help=summary, description=summary, epilog=EXAMPLES[name], add_help=command is not _run
+            name, help=summary, description=summary, epilog=EXAMPLES[name], add_help=command not in TAKE_KNOBS
         )
         sub.set_defaults(command=command, name_of_command=name, parser=sub)
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -187,7 +197,12 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-h", "--help", action="store_true", help="show this message, and the knobs of NAME")
     parser.add_argument("--quick", action="store_true", help="start from the experiment's quick knobs")
     parser.add_argument("--dry-run", action="store_true", help="show knobs and directory, and run nothing")
-    parser.add_argument("--force", action="store_true", help="compute again what is stored already")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was begun, and begin none (default: as said below)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="start anew, whatever is stored; old data stay until the new are complete"
+    )
     parser.add_argument("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
@@ -282,16 +297,10 @@ def _list(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """`wfr-pde run`."""
-    if args.name is None:
-        if args.help:
-            args.parser.print_help()
-            return DONE
-        raise ValueError("run needs the NAME of an experiment (see wfr-pde list)")
-    from wfr_pde.experiment import load_experiment, run_experiment
+    from wfr_pde.experiment import run_experiment
 
-    experiment = load_experiment(args.name)
-    if args.help:
-        print(_knobs_help(args.parser, experiment))
+    experiment = _experiment(args)
+    if experiment is None:
         return DONE
     knobs = experiment.parse(_options(args.rest))
     if args.dry_run:
@@ -299,15 +308,77 @@ def _run(args: argparse.Namespace) -> int:
     try:
         # what an experiment prints must not mix with JSON
         with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
-            result = run_experiment(experiment, knobs, quick=args.quick, out=args.out, force=args.force)
+            result = run_experiment(
+                experiment, knobs, quick=args.quick, out=args.out, force=args.force, resume=args.resume
+            )
     except KeyboardInterrupt as error:
-        error.add_note(f"no data of {experiment.name} with these knobs were stored")
+        if not _notes(error):
+            error.add_note(f"no data of {experiment.name} with these knobs were stored")
         raise
     if args.json:
         _print_json({**result.content(), "directory": str(result.directory), "reused": result.reused})
     else:
         print(_summary(result))
     return DONE if result.passed else CHECK_FAILED
+
+
+def _experiment(args: argparse.Namespace) -> Experiment | None:
+    """The experiment that is named; None where its help was asked for and has been printed."""
+    from wfr_pde.experiment import load_experiment
+
+    if args.name is None:
+        if args.help:
+            args.parser.print_help()
+            return None
+        raise ValueError(f"{args.name_of_command} needs the NAME of an experiment (see wfr-pde list)")
+    experiment = load_experiment(args.name)
+    if args.help:
+        print(_knobs_help(args.parser, experiment))
+        return None
+    return experiment
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    """`wfr-pde sweep`."""
+    experiment = _experiment(args)
+    if experiment is None:
+        return DONE
+    grid, outcomes = cli_sweep.run(args, experiment, _options(args.rest))
+    if args.dry_run:
+        content = cli_sweep.dry_content(grid, args)
+        if args.json:
+            _print_json(content)
+            return DONE
+        seconds = content["seconds"]
+        time = "" if seconds is None else f"; about {_duration(seconds)} for them"
+        print(f"{_table(cli_sweep.dry_rows(grid, content))}\n\n{content['waiting']} cells to be run{time}")
+        return DONE
+    if args.json:
+        _print_json(cli_sweep.content(grid, outcomes))
+    else:
+        print(f"{_table(cli_sweep.rows(grid, outcomes))}\n\n{grid.directory / 'sweep.nc'}, sweep.csv")
+    for line in cli_sweep.complaints(grid, outcomes):
+        print(f"wfr-pde: a cell failed: {line}", file=sys.stderr)
+    return cli_sweep.exit_code(outcomes)
+
+
+TAKE_KNOBS = (_run, _sweep)
+
+
+def _figures(args: argparse.Namespace) -> int:
+    """`wfr-pde figures`."""
+    drawn = cli_figures.run(args)
+    if args.json:
+        _print_json(cli_figures.content(drawn))
+    else:
+        print(_table(cli_figures.rows(drawn)) if drawn else f"nothing is stored in {args.out}")
+    return max((each.code for each in drawn), default=DONE)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    """`wfr-pde completion`."""
+    print(cli_completion.script(_parser(), args.shell), end="")
+    return DONE
 
 
 def _options(words: list[str]) -> dict[str, str]:
@@ -345,14 +416,25 @@ def _dry_run_experiment(args: argparse.Namespace, experiment: Experiment, knobs:
     directory = experiment.directory(values, args.out)
     stored = experiment.stored(values, args.out)
     seconds = None if stored is None else float(stored.attrs["wall_time"])
+    parts = experiment.begun(values, args.out).count()
     if args.json:
-        _print_json({"knobs": values, "directory": str(directory), "stored": stored is not None, "wall_time": seconds})
+        _print_json(
+            {
+                "knobs": values,
+                "directory": str(directory),
+                "stored": stored is not None,
+                "parts": parts,
+                "wall_time": seconds,
+            }
+        )
         return DONE
     print(f"{experiment.name}: {experiment.description}")
     print("  knobs      " + _knobs_text(experiment, values))
     print(f"  directory  {directory}")
     is_reused = stored is not None and not args.force
-    print(f"  data       {'stored already, would be re-used' if is_reused else 'would be computed'}")
+    begun = 0 if args.force else parts
+    computed = f"would be computed, after the {begun} parts that are stored" if begun else "would be computed"
+    print(f"  data       {'stored already, would be re-used' if is_reused else computed}")
     if seconds is not None:
         print(f"  time       {_duration(seconds)} when they were computed")
     return DONE
@@ -370,7 +452,7 @@ def _summary(result: Result) -> str:
         f"{result.experiment.name}: {result.experiment.description}",
         "  knobs   " + _knobs_text(result.experiment, result.knobs),
         f"  data    {result.directory / 'data.nc'}: {how}, {took}",
-        f"  figure  {result.directory / 'figure.png'}, figure.pdf",
+        f"  figure  {result.directory / 'figure.png'}, figure.pdf, figure.csv",
     ]
     if result.checks:
         rows = [

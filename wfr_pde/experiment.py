@@ -3,18 +3,31 @@
 An experiment is a Python file, usually in the folder `experiments`, with
 
 - a docstring whose first line says what it shows;
-- ``run(**knobs) -> xarray.Dataset``, every knob with a default: an int, float, str, bool or a tuple of those;
+- ``run(**knobs) -> xarray.Dataset``, every knob with a default: an int, float, str, bool or a tuple of those; an
+  annotation such as ``Literal["a", "b"]``, or ``tuple[Literal["a", "b"], ...]``, names its choices;
 - ``figure(ds) -> matplotlib.figure.Figure``, from the Dataset alone;
 - ``QUICK``, a dict of knobs for a run of a few seconds;
 - ``CHECKS``, a dict ``name -> (expected, tolerance)``: the scalar variable of that name must be within the
   tolerance of what is expected.
 
 `run_experiment` stores data, figures and provenance in ``results/<name>/<hash of knobs>``.
+
+A long `run` hands its parts over to be stored one by one, by yielding functions without arguments::
+
+    def run(barriers=(1.0, 2.0), n=256):
+        each = []
+        for barrier in barriers:
+            each.append((yield partial(solved, barrier, n)))
+        return xr.concat(each, xr.DataArray(list(barriers), dims="barrier", name="barrier"))
+
+Each function returns a Dataset, which is stored before the next one begins; what `yield` gives back is what was
+stored. When the run was stopped, it goes on after the last part that is stored.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import json
@@ -22,15 +35,18 @@ import math
 import numbers
 import shlex
 import sys
+import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde import storage
+from wfr_pde import drawn, segments, storage
 from wfr_pde._version import __version__
+from wfr_pde.knobs import Knob, found_knobs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,122 +54,8 @@ if TYPE_CHECKING:
 
 FOLDER = "experiments"
 OUT = "results"
-OPTIONS = (
-    "dry_run",
-    "force",
-    "help",
-    "json",
-    "out",
-    "quick",
-    "traceback",
-)  # of the command line: no knob has these names
 NOT_DATA = ("figure", "QUICK", "CHECKS")  # parts of a file that the data do not depend on
-WORDS = {
-    "true": True, "yes": True, "on": True, "1": True,
-    "false": False, "no": False, "off": False, "0": False,
-}  # fmt: skip
-KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A parameter of an experiment.
-
-    Attributes
-    ----------
-    name : str
-        Name of the parameter of `run`.
-    default : int, float, str, bool or tuple
-        Its default.
-    kind : type
-        bool, int, float or str; for a tuple that of its entries.
-    is_tuple : bool
-        Whether the value is a tuple, written as `0.1,0.2`.
-    """
-
-    name: str
-    default: Any
-    kind: type
-    is_tuple: bool = False
-
-    @property
-    def option(self) -> str:
-        """The knob as an option of the command line: `--t-end`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def words(self) -> str:
-        """What the value has to be."""
-        one = KINDS[self.kind]
-        return f"several, separated by commas, each {one}" if self.is_tuple else one
-
-    def text(self, value: Any) -> str:
-        """A value as it is written on the command line."""
-        return ",".join(map(_scalar_text, value)) if self.is_tuple else _scalar_text(value)
-
-    def parse(self, text: str) -> Any:
-        """The value that `text` stands for.
-
-        Raises
-        ------
-        ValueError
-            If it has the wrong type.
-        """
-        try:
-            if self.is_tuple:
-                return tuple(_parse_scalar(self.kind, part.strip()) for part in text.split(",") if part.strip())
-            return _parse_scalar(self.kind, text.strip())
-        except ValueError:
-            raise ValueError(
-                f"{self.option} must be {self.words} (default: {self.text(self.default)}), got {text!r}"
-            ) from None
-
-    def check(self, value: Any) -> Any:
-        """A value given in Python, in the type of the knob.
-
-        Raises
-        ------
-        ValueError
-            If it has the wrong type.
-        """
-        try:
-            if self.is_tuple:
-                if isinstance(value, str) or not isinstance(value, Sequence):
-                    raise ValueError
-                return tuple(_check_scalar(self.kind, entry) for entry in value)
-            return _check_scalar(self.kind, value)
-        except ValueError:
-            raise ValueError(
-                f"the knob {self.name} must be {self.words} (default: {self.default!r}), got {value!r}"
-            ) from None
-
-
-def _scalar_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _parse_scalar(kind: type, text: str) -> Any:
-    if kind is bool:
-        if text.lower() not in WORDS:
-            raise ValueError
-        return WORDS[text.lower()]
-    if kind is int and not text.lstrip("+-").isdigit():
-        return _check_scalar(int, float(text))  # 1e5 is a whole number too
-    return kind(text)
-
-
-def _check_scalar(kind: type, value: Any) -> Any:
-    if isinstance(value, bool) or kind is bool:
-        fits = isinstance(value, bool) and kind is bool
-    elif kind is int:
-        fits = isinstance(value, numbers.Real) and math.isfinite(value) and value == round(float(value))
-    elif kind is float:
-        fits = isinstance(value, numbers.Real)
-    else:
-        fits = isinstance(value, str)
-    if not fits:
-        raise ValueError
-    return kind(value)
+DRAWING = threading.Lock()  # matplotlib draws in one thread at a time; the workers of an executor may be threads
 
 
 @dataclass(frozen=True)
@@ -198,17 +100,20 @@ class Experiment:
     quick : dict
     checks : dict
     knobs : dict of str to Knob
+    path : Path
+        The file.
     """
 
     name: str
     given: str
     description: str
     source: str
-    run: Callable[..., xr.Dataset]
+    run: Callable[..., xr.Dataset | segments.Parts]
     figure: Callable[[xr.Dataset], Figure]
     quick: dict[str, Any]
     checks: dict[str, tuple[float, float]]
     knobs: dict[str, Knob]
+    path: Path
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Knobs from the command line: name (dashes or underscores) -> text.
@@ -219,7 +124,7 @@ class Experiment:
             If there is no such knob, or its value has the wrong type.
         """
         named = {name.replace("-", "_"): text for name, text in texts.items()}
-        self._refuse_unknown(named)
+        self.refuse_unknown(named)
         return {name: self.knobs[name].parse(text) for name, text in named.items()}
 
     def values(self, given: Mapping[str, Any], quick: bool = False) -> dict[str, Any]:
@@ -231,9 +136,21 @@ class Experiment:
             If there is no such knob, or its value has the wrong type.
         """
         changed = {**(self.quick if quick else {}), **given}
-        self._refuse_unknown(changed)
+        self.refuse_unknown(changed)
         chosen = {name: knob.default for name, knob in self.knobs.items()} | changed
         return {name: self.knobs[name].check(value) for name, value in chosen.items()}
+
+    def refuse_unknown(self, given: Mapping[str, Any]) -> None:
+        """Raise a ValueError if a name is not that of a knob."""
+        for name in given:
+            if name not in self.knobs:
+                has = ", ".join(f"{knob.option} {knob.text(knob.default)}" for knob in self.knobs.values())
+                if name == "seed":
+                    raise ValueError(
+                        f"{self.name} takes no --seed: its run has no knob of that name; it has (with defaults): "
+                        f"{has or 'none'}"
+                    )
+                raise ValueError(f"{self.name} has no knob {name!r}; it has (with defaults): {has or 'none'}")
 
     def command(self, values: Mapping[str, Any]) -> str:
         """The command line that runs it with these knobs."""
@@ -264,11 +181,22 @@ class Experiment:
         found = (ds.attrs.get("source"), version, ds.attrs.get("knobs"))
         return ds if found == (self.source, __version__, _canonical(values)) else None
 
-    def _refuse_unknown(self, given: Mapping[str, Any]) -> None:
-        for name in given:
-            if name not in self.knobs:
-                has = ", ".join(f"{knob.option} {knob.text(knob.default)}" for knob in self.knobs.values())
-                raise ValueError(f"{self.name} has no knob {name!r}; it has (with defaults): {has or 'none'}")
+    def done(self, values: Mapping[str, Any], out: str | Path = OUT) -> dict[str, Any] | None:
+        """What `run.json` says of these knobs, if this code and version are done with data, checks and figure."""
+        directory = self.directory(values, out)
+        try:
+            content = json.loads((directory / "run.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        claims = {name: (c["expected"], c["tolerance"]) for name, c in content.get("checks", {}).items()}
+        found = (content.get("status"), content.get("source"), content.get("versions", {}).get("wfr_pde"), claims)
+        is_done = found == ("done", self.source, __version__, self.checks) and (directory / "data.nc").exists()
+        return content if is_done else None
+
+    def begun(self, values: Mapping[str, Any], out: str | Path = OUT) -> segments.Segments:
+        """The parts of these knobs that a stopped run has stored."""
+        fingerprint = json.dumps([self.source, __version__, _canonical(values)])
+        return segments.Segments(self.directory(values, out), fingerprint)
 
 
 def _canonical(values: Mapping[str, Any]) -> str:
@@ -332,10 +260,10 @@ def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment
             f"{path} is not an experiment: it lacks {lacks} "
             "(needed: a docstring, run(**knobs), figure(ds), QUICK, CHECKS)"
         )
-    knobs = _knobs(module.run, path)
+    knobs = found_knobs(module.run, path)
     experiment = Experiment(
         path.stem, given, module.__doc__.strip().splitlines()[0], source, module.run, module.figure,
-        module.QUICK, _checked_claims(module.CHECKS, path), knobs,
+        module.QUICK, _checked_claims(module.CHECKS, path), knobs, path.resolve(),
     )  # fmt: skip
     if not isinstance(module.QUICK, dict):
         raise ValueError(f"QUICK of {path} must be a dict of knobs, got {module.QUICK!r}")
@@ -372,30 +300,6 @@ def _not_data(node: ast.stmt) -> bool:
     return any(isinstance(target, ast.Name) and target.id in NOT_DATA for target in targets)
 
 
-def _knobs(run: Callable[..., Any], path: Path) -> dict[str, Knob]:
-    """The knobs: the parameters of `run`, typed by their defaults."""
-    knobs = {}
-    for name, parameter in inspect.signature(run).parameters.items():
-        default = parameter.default
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or default is parameter.empty:
-            raise ValueError(f"run of {path} needs named parameters with defaults, but has {parameter}")
-        if name in OPTIONS:
-            raise ValueError(f"run of {path} has a knob {name!r}, which is an option of the command line: rename it")
-        is_tuple = isinstance(default, tuple)
-        kinds = {type(entry) for entry in (default if is_tuple else (default,))}
-        if kinds == {int, float} or (kinds == {int} and parameter.annotation in (float, "float")):
-            kinds = {float}
-        kind = kinds.pop() if len(kinds) == 1 else None
-        if kind not in KINDS:
-            raise ValueError(
-                f"the knob {name}={default!r} of {path} needs a default that is an int, float, str or bool, "
-                "or a tuple of those"
-            )
-        knob = Knob(name, default, kind, is_tuple)
-        knobs[name] = Knob(name, knob.check(default), kind, is_tuple)
-    return knobs
-
-
 def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
     """CHECKS, if every entry is name -> (expected, tolerance)."""
     if not isinstance(checks, dict):
@@ -420,7 +324,7 @@ class Result:
     knobs : dict
         All knobs.
     directory : Path
-        Where `data.nc`, `figure.png`, `figure.pdf` and `run.json` are.
+        Where `data.nc`, `figure.png`, `figure.pdf`, `figure.csv` and `run.json` are.
     data : xarray.Dataset
     checks : tuple of Check
     reused : bool
@@ -464,8 +368,13 @@ def run_experiment(
     quick: bool = False,
     out: str | Path = OUT,
     force: bool = False,
+    resume: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run an experiment, or take its stored data; draw the figure, check the claims, store it all.
+
+    Data that the same code and version has stored for the same knobs are taken as they are; without them, a run
+    that was stopped goes on after the last part that it stored.
 
     Parameters
     ----------
@@ -477,7 +386,11 @@ def run_experiment(
     out : path
         Root of the results; they go to `<out>/<name>/<hash of knobs>`.
     force : bool
-        Compute the data even if the same code and version has stored them for the same knobs.
+        Start anew, whatever is stored; stored data stay until the new ones are complete.
+    resume : bool
+        Go on with a run that was begun, in preference to stored data, and refuse to begin one.
+    wait : bool
+        Where another process is writing the same results, wait for it.
 
     Returns
     -------
@@ -486,33 +399,126 @@ def run_experiment(
     Raises
     ------
     ValueError, TypeError
-        If a knob does not fit, or the experiment does not keep to its form.
+        If a knob does not fit, the experiment does not keep to its form, or there is nothing to resume.
+    BlockingIOError
+        If another process is writing the same results, unless `wait`.
     """
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment)
     values = experiment.values(knobs or {}, quick)
     directory = experiment.directory(values, out)
-    stored = None if force else experiment.stored(values, out)
-    if stored is None:
-        storage.write_dataset(_computed(experiment, values), directory / "data.nc")
-    # figures and checks see what is on disk, so that they can be made again from it
-    data = storage.read_dataset(directory / "data.nc") if stored is None else stored
+    parts = experiment.begun(values, out)
+    if resume:
+        _check_resumable(experiment, parts, force)
+    with storage.locked(directory, wait):
+        if force:
+            parts.drop()
+        is_going_on = resume and parts.count() > 0
+        stored = None if force or is_going_on else experiment.stored(values, out)
+        if stored is None:
+            _compute(experiment, values, parts)
+        # figures and checks see what is on disk, so that they can be made again from it
+        data = storage.read_dataset(directory / "data.nc") if stored is None else stored
+        return _reported(experiment, values, directory, data, reused=stored is not None)
+
+
+def redraw(experiment: Experiment, directory: str | Path) -> Result:
+    """Draw the figure of stored data again, and check the claims on them; nothing is computed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no data.
+    ValueError, TypeError
+        If the experiment cannot read them, as may be where its `run` has been changed since.
+    """
+    directory = Path(directory)
+    if not (directory / "data.nc").exists():
+        raise FileNotFoundError(f"{directory} holds no data.nc: the run was stopped before; run it again")
+    with storage.locked(directory):
+        data = storage.read_dataset(directory / "data.nc")
+        return _reported(experiment, json.loads(data.attrs["knobs"]), directory, data, reused=True)
+
+
+def _check_resumable(experiment: Experiment, parts: segments.Segments, force: bool) -> None:
+    if force:
+        raise ValueError("resume (go on) and force (start anew) contradict each other: give one of them")
+    if not (parts.directory / "run.json").exists():
+        raise ValueError(
+            f"there is no run of {experiment.name} with these knobs to resume (no {parts.directory / 'run.json'}): "
+            "check the knobs, or start it without --resume"
+        )
+    if parts.files() and parts.count() == 0:
+        raise ValueError(
+            f"what is stored in {parts.directory} was made by other code of {experiment.name}, or by another version "
+            "of the package, and cannot be gone on with: without --resume the run starts anew"
+        )
+
+
+def _reported(
+    experiment: Experiment, values: dict[str, Any], directory: Path, data: xr.Dataset, reused: bool
+) -> Result:
+    """Check the claims and draw the figure of data that are on disk."""
     checks = tuple(_check(experiment, data, name) for name in experiment.checks)
-    result = Result(experiment, values, directory, data, checks, reused=stored is not None)
+    result = Result(experiment, values, directory, data, checks, reused)
     storage.write_json({**result.content(), "status": "not drawn"}, directory / "run.json")
-    _draw(experiment, data, directory)
+    with DRAWING:
+        _draw(experiment, data, directory)
     storage.write_json(result.content(), directory / "run.json")
     return result
 
 
-def _computed(experiment: Experiment, values: dict[str, Any]) -> xr.Dataset:
+def _compute(experiment: Experiment, values: dict[str, Any], parts: segments.Segments) -> None:
+    """Compute the data and store them, saying in `run.json` how far that is."""
+    content = {
+        "experiment": experiment.name,
+        "description": experiment.description,
+        "knobs": values,
+        "command": experiment.command(values),
+        "versions": dict(storage.versions()),
+        "source": experiment.source,
+    }
+    path = parts.directory / "run.json"
+    storage.write_json({"status": "running", **content}, path)
+    try:
+        storage.write_dataset(_computed(experiment, values, parts), parts.directory / "data.nc")
+    except BaseException as error:
+        if count := parts.count():
+            error.add_note(f"{count} parts of {experiment.name} are stored; the same command goes on after them")
+        status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+        with contextlib.suppress(OSError):  # the disk may be full
+            storage.write_json({"status": status, "error": str(error), **content}, path)
+        raise
+    parts.drop()  # they are in data.nc
+
+
+def _computed(experiment: Experiment, values: dict[str, Any], parts: segments.Segments) -> xr.Dataset:
     """The data, with provenance."""
     import xarray as xr
 
     began = time.perf_counter()
+    earlier = 0.0
     ds = experiment.run(**values)
+    if inspect.isgenerator(ds):
+        earlier = parts.seconds()
+        run = typing.cast(segments.Parts, ds)
+        ds = parts.completed(run, lambda part: _check_storable(experiment, part))
     if not isinstance(ds, xr.Dataset):
         raise TypeError(f"run of {experiment.name} must return an xarray.Dataset, got {type(ds).__name__}")
+    _check_storable(experiment, ds)
+    return ds.assign_attrs(
+        experiment=experiment.name,
+        knobs=_canonical(values),
+        command=experiment.command(values),
+        source=experiment.source,
+        versions=json.dumps(dict(storage.versions())),
+        commit=storage.commit(),
+        wall_time=round(earlier + time.perf_counter() - began, 6),
+    )
+
+
+def _check_storable(experiment: Experiment, ds: xr.Dataset) -> None:
+    """Raise a TypeError for attributes that a file does not take."""
     for where, attrs in {
         "the Dataset": ds.attrs,
         **{str(name): v.attrs for name, v in ds.variables.items()},
@@ -523,19 +529,10 @@ def _computed(experiment: Experiment, values: dict[str, Any]) -> xr.Dataset:
                     f"{experiment.name}: attribute {name!r} of {where} is {value!r}, but a file takes "
                     "text and numbers only: use json.dumps(...)"
                 )
-    return ds.assign_attrs(
-        experiment=experiment.name,
-        knobs=_canonical(values),
-        command=experiment.command(values),
-        source=experiment.source,
-        versions=json.dumps(dict(storage.versions())),
-        commit=storage.commit(),
-        wall_time=round(time.perf_counter() - began, 6),
-    )
 
 
 def _draw(experiment: Experiment, data: xr.Dataset, directory: Path) -> None:
-    """Store the figure as png and pdf."""
+    """Store the figure as png and pdf, and what was drawn as csv."""
     from matplotlib.figure import Figure
 
     figure = experiment.figure(data)
@@ -546,6 +543,7 @@ def _draw(experiment: Experiment, data: xr.Dataset, directory: Path) -> None:
     storage.write_atomically(
         directory / "figure.pdf", lambda path: figure.savefig(path, metadata={"CreationDate": None})
     )
+    storage.write_atomically(directory / "figure.csv", lambda path: drawn.write_csv(figure, path))
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close(figure)  # one made by pyplot would stay in memory
 

@@ -7,16 +7,17 @@ flushed to disk and renamed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from wfr_pde._version import __version__
 
@@ -52,10 +53,70 @@ def read_dataset(path: str | Path) -> xr.Dataset:
         return ds.load()
 
 
+def read_attrs(path: str | Path) -> dict[str, Any]:
+    """The attributes of a NetCDF file, without reading its variables."""
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
+        return dict(ds.attrs)
+
+
 def write_json(content: Mapping[str, Any], path: str | Path) -> Path:
     """Write a mapping as JSON, whole or not at all."""
     text = json.dumps(content, indent=2, default=str) + "\n"
     return write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+@contextlib.contextmanager
+def locked(directory: str | Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from writing a directory, which is made if it is not there.
+
+    The lock ends with the process, however that ends. File systems without locks are written without one.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process holds it, and `wait` is false.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / ".lock"
+    is_ours = False
+    while not is_ours:
+        file = open(path, "a")  # noqa: SIM115  # closed below; closing it ends the lock
+        try:
+            has_locks = _lock(file, wait)
+            is_ours = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"{directory} is being written by another process: wait until it is done, or stop it"
+            ) from None
+        finally:
+            if not is_ours:  # whoever held it has removed it, so that others lock another file
+                file.close()
+    try:
+        if has_locks:
+            for leftover in directory.glob(".*.tmp*"):  # of a process that was killed while it wrote
+                leftover.unlink()
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _lock(file: IO[str], wait: bool) -> bool:
+    """Lock an open file; false where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:  # the file system has none
+        return False
+    return True
 
 
 @functools.cache

@@ -1,0 +1,290 @@
+"""Power curves of validate: how often a planted fault is called inconsistent, and how often a correct sampler is."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from scipy.stats import beta
+
+import wfr_pde as wfr
+from wfr_pde import plotting, samplers
+from wfr_pde.samplers.birth_death import survivors
+from wfr_pde.samplers.resample import chosen
+from wfr_pde.samplers.tempered_path import tempered_path
+from wfr_pde.samplers.tempering import random_walk_move
+from wfr_pde.validate import CONSISTENT, INCONSISTENT, NO_POWER, validate
+
+TARGET = wfr.GaussianMixture([-1.0, 1.2], [0.4, 0.6], [0.3, 0.2])
+START = wfr.Gaussian(-0.6, 0.25)
+WIDE_START = wfr.Gaussian(0.0, 1.5)  # from where the reaction alone reaches both modes
+TIMES = (0.5, 1.0)
+PLANE = wfr.GaussianMixture([[-1.0, 0.0], [1.2, 0.3]], [0.4, 0.6], [[[0.3, 0.0], [0.0, 0.3]], [[0.3, 0.1], [0.1, 0.2]]])
+PLANE_START = wfr.Gaussian([-0.6, 0.2], 0.25)
+RATES = {"w": (1.0, 0.0), "fr": (0.0, 1.0), "wfr": (1.0, 1.0)}  # of transport and reaction
+BANDWIDTH = 0.2
+
+
+# Planted faults: each is the correct sampler at strength 0, and wrong in one way at strength 1
+
+
+@dataclass(frozen=True)
+class Times(samplers.LogRatio):
+    """The estimate of another, times a factor: the reaction is as many times as fast, or has the wrong sign."""
+
+    factor: float
+    density: samplers.LogRatio
+
+    def __call__(self, state, target, t):
+        return self.factor * self.density(state, target, t)
+
+
+@dataclass(frozen=True)
+class QuietLangevin(samplers.Sampler):
+    """Langevin with noise of the variance 2^(1 - strength) rate dt."""
+
+    rate: float = 1.0
+    strength: float = 1.0
+
+    interacting = False
+
+    def frozen_step(self, energy, like, dt):
+        target, width = self.frozen_target(energy), math.sqrt(2 ** (1 - self.strength) * self.rate * dt)
+
+        def step(state, rng):
+            x = state.positions
+            noise = width * rng.standard_normal(x.shape)
+            return self.moved(state, x + self.rate * dt * target.score(x) + noise, None, state.auxiliary)
+
+        return step
+
+
+@dataclass(frozen=True)
+class LateLangevin(samplers.Sampler):
+    """Langevin with the score at, or on the way to, the place of the step before."""
+
+    rate: float = 1.0
+    strength: float = 1.0
+
+    interacting = False
+
+    def frozen_step(self, energy, like, dt):
+        target, width = self.frozen_target(energy), math.sqrt(2 * self.rate * dt)
+
+        def step(state, rng):
+            x = state.positions
+            before = x if state.auxiliary is None else state.auxiliary
+            drift = self.rate * dt * target.score(x + self.strength * (before - x))
+            return self.moved(state, x + drift + width * rng.standard_normal(x.shape), None, x)
+
+        return step
+
+
+@dataclass(frozen=True)
+class AskewMALA(samplers.Sampler):
+    """MALA whose correction for the asymmetric proposal counts 1 - 2 strength times: it has the wrong sign at 1."""
+
+    rate: float = 1.0
+    strength: float = 1.0
+
+    interacting = False
+
+    def frozen_step(self, energy, like, dt):
+        target, h = self.frozen_target(energy), self.rate * dt
+
+        def step(state, rng):
+            x, noise = state.positions, rng.standard_normal(state.positions.shape)
+            y = x + h * target.score(x) + math.sqrt(2 * h) * noise
+            correction = np.sum(noise**2 / 2 - (x - y - h * target.score(y)) ** 2 / (4 * h), axis=1)
+            log_ratio = target.log_density(y) - target.log_density(x) + (1 - 2 * self.strength) * correction
+            accepted = np.log1p(-rng.random(len(x))) < log_ratio
+            return self.moved(state, np.where(accepted[:, None], y, x), None, state.auxiliary)
+
+        return step
+
+
+@dataclass(frozen=True)
+class ShortStrang(wfr.Flow):
+    """Strang without its last outer half step, or with that shortened by a share."""
+
+    outer: wfr.Flow
+    inner: wfr.Flow
+    strength: float = 1.0
+
+    random = interacting = True
+    measures = (wfr.Particles,)
+
+    def make_step(self, energy, like, dt):
+        half, full = self.outer.make_step(energy, like, dt / 2), self.inner.make_step(energy, like, dt)
+        if self.strength == 1:
+            return lambda state, t, rng=None: full(half(state, t, rng), t, rng)
+        rest = self.outer.make_step(energy, like, dt / 2 * (1 - self.strength))
+        return lambda state, t, rng=None: rest(full(half(state, t, rng), t, rng), t + dt / 2, rng)
+
+
+@dataclass(frozen=True)
+class ForgetfulResample(samplers.Sampler):
+    """Draws by the weights to the power 1 - strength, and makes them equal all the same."""
+
+    strength: float = 1.0
+
+    rate = 1.0
+
+    def frozen_step(self, energy, like, dt):
+        def step(state, rng):
+            weights = state.weights ** (1 - self.strength)
+            return state.resampled(chosen(weights / weights.sum(), rng))
+
+        return step
+
+
+@dataclass(frozen=True)
+class Immortal(samplers.Sampler):
+    """Birth-death in which those chosen to die stay, in a share of the events."""
+
+    rate: float = 1.0
+    bandwidth: float = BANDWIDTH
+    strength: float = 1.0
+
+    def make_step(self, energy, like, dt):
+        density = samplers.KernelDensity(self.bandwidth)
+
+        def step(state, t, rng):
+            g = density(state, self.frozen_target(energy), t)
+            expected = self.rate * dt * (g - g.mean())
+            stays = rng.random(len(g)) < self.strength
+            return state.resampled(survivors(np.where(stays & (expected > 0), 0.0, expected), rng))
+
+        return step
+
+
+@dataclass(frozen=True, eq=False)
+class StaleTempering(samplers.Sampler):
+    """Tempering that moves a share of the particles from where they were before they were resampled."""
+
+    start: wfr.Target
+    rate: float = 1.0
+    scale: float = 0.2
+    strength: float = 1.0
+
+    def make_step(self, energy, like, dt):
+        path = tempered_path(self.start, energy, like, self.rate, 0.0, "Tempering")
+
+        def step(state, t, rng):
+            increment = -math.expm1(-self.rate * dt) * path.left(t)
+            x = state.positions
+            weighted = wfr.Particles(x, increment * path.log_ratio(x))
+            drawn = weighted.resampled(chosen(weighted.weights, rng))
+            stale = rng.random(len(x)) < self.strength
+            places = np.where(stale[:, None], x, drawn.positions)
+            return self.moved(drawn, random_walk_move(places, path.at(t + dt), self.scale, rng))
+
+        return step
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A sampler to be validated: what it is at a strength of its fault, what it declares, and the numbers.
+
+    Without a scheme the sampler declares itself. `held_to` names what a scheme without a law on the grid is held
+    against, and the start: see `truth`.
+    """
+
+    name: str
+    flow: Callable[[float], wfr.Flow]
+    scheme: wfr.Flow | None
+    held_to: str
+    dt: float
+    n: int = 500
+    seeds: int = 20
+
+    def judged(self, strength, rng) -> xr.Dataset:
+        """A verdict, from runs that follow from `rng`."""
+        target = PLANE if self.held_to.startswith("plane") else TARGET
+        options = dict(dt=self.dt, n=self.n, seeds=self.seeds, scheme=self.scheme, rng=rng, t=TIMES)
+        return validate(self.flow(strength), truth(self.held_to), target, **options)
+
+
+@functools.lru_cache
+def truth(name):
+    """The W, FR or WFR flow, or pi: of two modes on the line or, with "plane" in front, in the plane."""
+    if name == "pi":
+        return wfr.Grid.covering(TARGET, shape=512).density(TARGET)
+    alpha, reaction = RATES[name.split()[-1]]
+    target, start = (PLANE, PLANE_START) if name.startswith("plane") else (TARGET, START if alpha else WIDE_START)
+    options = dict(transport_rate=alpha, reaction_rate=reaction, rtol=1e-4, cross_check=False)
+    return wfr.ground_truth(target, start, (0.0, *TIMES), **options)
+
+
+def bounds(count, total, level=0.95) -> tuple[float, float]:
+    """Lower and upper bound, each of a confidence `level`, of a probability (Clopper and Pearson 1934)."""
+    low = beta.ppf(1 - level, count, total - count + 1) if count else 0.0
+    return float(low), float(beta.ppf(level, count + 1, total - count) if count < total else 1.0)
+
+
+KERNEL = samplers.KernelDensity(BANDWIDTH)
+
+
+def birth_death(rate, density=None) -> wfr.Flow:
+    """Langevin and births and deaths, `rate` times as fast."""
+    reaction = samplers.BirthDeath(rate, BANDWIDTH) if density is None else samplers.BirthDeath(rate, density=density)
+    return wfr.Strang(samplers.Langevin(), reaction)
+
+
+def weighted(resample) -> wfr.Flow:
+    """Langevin, weights by a kernel estimate, and resampling."""
+    return wfr.Lie(wfr.Lie(samplers.Langevin(), samplers.FeynmanKac(density=KERNEL)), resample)
+
+
+def tempering() -> wfr.Flow:
+    return samplers.Tempering(WIDE_START, threshold=1.0, scale=0.2)
+
+
+FAULTS = [
+    Case("noise off by √2", lambda s: QuietLangevin(strength=s), samplers.Langevin(), "w", 0.05),
+    Case("score at the place before", lambda s: LateLangevin(strength=s), samplers.Langevin(), "w", 0.1),
+    Case("MALA's correction reversed", lambda s: AskewMALA(strength=s), samplers.MALA(), "w", 0.1),
+    Case("births and deaths swapped", lambda s: birth_death(1, Times(1 - 2 * s, KERNEL)), birth_death(1), "wfr", 0.1),
+    Case("reaction 1.5 times", lambda s: birth_death(3, Times(1 + s / 2, KERNEL)), birth_death(3), "wfr", 0.1, seeds=40),
+    Case(
+        "no last half step", lambda s: ShortStrang(samplers.Langevin(), samplers.BirthDeath(1, BANDWIDTH), s),
+        birth_death(1), "wfr", 0.1, seeds=40,
+    ),
+    Case(
+        "kills never happen", lambda s: wfr.Strang(samplers.Langevin(), Immortal(3, strength=s)), birth_death(3),
+        "wfr", 0.1, seeds=40,
+    ),
+    Case("resampling drops weights", lambda s: weighted(ForgetfulResample(s)), weighted(samplers.Resample()), "wfr", 0.1),
+    Case("un-resampled ones move", lambda s: StaleTempering(WIDE_START, strength=s), tempering(), "fr", 0.1),
+]  # fmt: skip
+
+
+def correct(name, flow, held_to, dt, n=500) -> Case:
+    return Case(name, lambda strength: flow, None, held_to, dt, n)
+
+
+CORRECT = [
+    correct("Langevin", samplers.Langevin(), "w", 0.05),
+    correct("MALA", samplers.MALA(), "w", 0.1),
+    correct("MALA in the plane", samplers.MALA(), "plane w", 0.05),
+    correct("UnderdampedLangevin", samplers.UnderdampedLangevin(), "pi", 0.1),
+    correct("Tempering", tempering(), "fr", 0.1),
+    correct("birth-death, Strang", birth_death(1), "wfr", 0.1),
+    correct("birth-death, Lie, Scott", wfr.Lie(samplers.Langevin(), samplers.BirthDeath()), "wfr", 0.1),
+    correct("weights, resampled", weighted(samplers.Resample(0.5)), "wfr", 0.1),
+    correct("SMC-WFR", samplers.SMCWFR(), "wfr", 0.1),
+]
+
+
+QUICK = {}
+CHECKS = {}
+
+
+def run(trials=30) -> xr.Dataset:
+    raise NotImplementedError
+
+
+def figure(ds):
+    return None
