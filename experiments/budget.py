@@ -5,7 +5,7 @@ one (alpha = beta = 1), on
 
 - a Gaussian, N(0, 0.5) to N(1, 1), t = 1, dt = 0.1;
 - two modes in 1D, 0.4 N(-1, 0.3) + 0.6 N(1.2, 0.2) from N(-0.6, 0.25), t = 1, dt = 0.1;
-- the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.2, dt = 0.01: thin, with gamma V'' = 1;
+- the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.1, dt = 0.01: thin, with gamma V'' = 1;
 - the posterior of two group means of 82 galaxies, from one labelling, t = 3, dt = 0.1.
 """
 
@@ -51,7 +51,7 @@ TWO_MODES = wfr.GaussianMixture([-1.0, 1.2], [0.4, 0.6], [0.3, 0.2])
 PROBLEMS = {  # target, start, time, dt, bandwidth, modes, statistic
     "gaussian": (wfr.Gaussian(1, 1), wfr.Gaussian(0, 0.5), 1.0, 0.1, 0.3, None, "variance x"),
     "two modes": (TWO_MODES, wfr.Gaussian(-0.6, 0.25), 1.0, 0.1, 0.15, None, "mode 2"),
-    "four modes": (FOUR, FOUR.component(0), 0.2, 0.01, 0.15, None, "potential"),
+    "four modes": (FOUR, FOUR.component(0), 0.1, 0.01, 0.15, None, "potential"),
     "galaxies": (GALAXIES, wfr.Gaussian([16, 25], 0.25), 3.0, 0.1, 0.3, [[18.342, 22.964], [22.964, 18.342]], "mode 1"),
 }
 

@@ -294,7 +294,7 @@ def test_bad_states():
     with pytest.raises(ValueError, match="one particle alone"):
         MixtureDensity(self_term=False)(alone, TARGET, 0.0)
     with pytest.raises(TypeError, match="moves Particles, not Density"):
-        wfr.solve(TARGET, Langevin(), wfr.Grid(-6, 6, 50).density(START), [0, 1], 0.1)
+        wfr.solve(TARGET, wfr.samplers.SVGD(), wfr.Grid(-6, 6, 50).density(START), [0, 1], 0.1)
     same = wfr.Particles(np.zeros((5, 1)))
     with pytest.raises(ValueError, match="all particles are at one place"):
         BirthDeath().make_step(energy, same, 0.1)(same, 0.0)

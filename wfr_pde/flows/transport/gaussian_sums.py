@@ -12,7 +12,7 @@ from wfr_pde.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-NEGLIGIBLE = 50.0  # nats below a sum at which a term is lost in rounding, with all others of its kind
+NEGLIGIBLE = 42.0  # nats below a sum at which a term is lost in rounding, with all others of its kind
 PLAIN_RANGE = 600.0  # nats that the sums of a tile may span in plain numbers
 TILES = {1: (1, 1, 8), 2: (1, 4, 4), 3: (4, 4, 4)}  # cells per tile, by the number of axes
 
@@ -146,7 +146,7 @@ class GaussianSums:
     """log Σ_j m_j N(x_i; y_j, variance I) at the centres x_i of a grid, y_j = the places that its cells are moved to.
 
     Tiles of neighbouring cells are summed together: from the bounding boxes of the y_j follow bounds of what blocks of
-    them contribute, and only those within e^-50 of the smallest sum in the tile are looked at. Every cell is summed by
+    them contribute, and only those within e^-42 of the smallest sum in the tile are looked at. Every cell is summed by
     one thread in a fixed order, and right relative to its own value, whatever the range. Places outside no-flux walls
     are mirrored into the box, and so are Gaussians; on periodic axes they wrap.
 
