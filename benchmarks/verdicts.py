@@ -76,9 +76,15 @@ def mala(log_density: Any, step: float) -> Any:
 
 
 @functools.lru_cache
+def experiment() -> dict[str, Any]:
+    """What experiments/verdicts.py defines."""
+    return load_experiment(FILE).run.__globals__
+
+
+@functools.lru_cache
 def cases() -> dict[str, tuple[Any, float, int]]:
     """By name: the case, the strength of its fault, and the number of trials."""
-    module = load_experiment(FILE).run.__globals__
+    module = experiment()
     found = {case.name: (case, 0.0, TRIALS[case.name]) for case in module["CORRECT"]}
     for case in module["FAULTS"]:
         found[case.name] = case, 1.0, DEAR if case.scheme.interacting else CHEAP
@@ -118,12 +124,13 @@ def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Verdicts of all trials of a case."""
     case, strength, _ = cases()[name]
     counts = {word: sum(row["verdict"] == word for row in rows) for word in VERDICTS}
-    bounds = load_experiment(FILE).run.__globals__["bounds"]
+    bounds = experiment()["bounds"]
     low, high = bounds(counts[VERDICTS[0]], len(rows))
     statistics = [row["statistic"] for row in rows]
+    effect = np.abs(np.mean([row["deviation"] for row in rows], axis=0)).max()
     return {
         "case": name, "faulty": strength > 0, "n": case.n, "dt": case.dt, "seeds": case.seeds, "trials": len(rows),
-        **counts, "low": low, "high": high, "effect": float(np.abs(np.mean([r["deviation"] for r in rows], axis=0)).max()),
+        **counts, "low": low, "high": high, "effect": float(effect),
         "where": max(statistics, key=statistics.count), "reference": rows[0]["reference"],
         "resolution": float(np.mean([row["resolution"] for row in rows])),
         "median_score": float(np.median([row["score"] for row in rows])),
@@ -184,7 +191,7 @@ def verdict(table: list[dict[str, Any]]) -> bool:
     correct = [one for one in table if not one["faulty"]]
     alarms, total = (sum(one[key] for one in correct) for key in (VERDICTS[0], "trials"))
     if total:
-        high = load_experiment(FILE).run.__globals__["bounds"](alarms, total)[1]
+        high = experiment()["bounds"](alarms, total)[1]
         print(f"false alarms: {alarms} of {total} correct samplers, less than {high:.3f} with 95 % confidence")
     missed = [one["case"] for one in table if one["faulty"] and one[VERDICTS[0]] < CAUGHT * one["trials"]]
     print(f"caught in less than {CAUGHT:.0%} of trials: {', '.join(missed) or 'none'}")

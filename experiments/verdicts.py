@@ -1,12 +1,18 @@
-"""Power curves of validate: how often a planted fault is called inconsistent, and how often a correct sampler is."""
+"""Power curves of `validate`: planted faults are caught once they are as large as it says it resolves.
+
+Nine samplers with one fault each, in strengths from 0, where they are correct, to 1: two modes on the line, times 0.5
+and 1, a joint level of 5 %. What is wrong, the step and the numbers of particles and of runs are in `FAULTS`; the size
+of a fault is its largest deviation, in standard deviations of a statistic or in what `validate` says it resolves.
+"""
 
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import NullFormatter
 from scipy.stats import beta
 
 import wfr_pde as wfr
@@ -16,6 +22,18 @@ from wfr_pde.samplers.resample import chosen
 from wfr_pde.samplers.tempered_path import tempered_path
 from wfr_pde.samplers.tempering import random_walk_move
 from wfr_pde.validate import CONSISTENT, INCONSISTENT, NO_POWER, validate
+
+QUICK = dict(
+    faults=("noise off by √2", "MALA's correction reversed"), controls=("Langevin", "UnderdampedLangevin"), trials=2,
+    strengths=(0.25, 1.0),
+)  # fmt: skip
+CHECKS = {
+    "least_caught": (1.0, 0.05),  # of the trials of a fault at full strength
+    "least_caught_resolved": (1.0, 0.1),  # of those whose effect is at least the resolution
+    "false_alarms": (0.0, 0.05),
+    "effect_noise": (0.30, 0.03),  # three standard errors of a quick run
+    "effect_mala": (0.38, 0.03),
+}
 
 TARGET = wfr.GaussianMixture([-1.0, 1.2], [0.4, 0.6], [0.3, 0.2])
 START = wfr.Gaussian(-0.6, 0.25)
@@ -242,23 +260,29 @@ def tempering() -> wfr.Flow:
     return samplers.Tempering(WIDE_START, threshold=1.0, scale=0.2)
 
 
+def without_last_half_step(strength) -> wfr.Flow:
+    return ShortStrang(samplers.Langevin(), samplers.BirthDeath(1, BANDWIDTH), strength)
+
+
+def without_kills(strength) -> wfr.Flow:
+    return wfr.Strang(samplers.Langevin(), Immortal(3, strength=strength))
+
+
+def without_weights(strength) -> wfr.Flow:
+    return weighted(ForgetfulResample(strength))
+
+
 FAULTS = [
     Case("noise off by √2", lambda s: QuietLangevin(strength=s), samplers.Langevin(), "w", 0.05),
     Case("score at the place before", lambda s: LateLangevin(strength=s), samplers.Langevin(), "w", 0.1),
     Case("MALA's correction reversed", lambda s: AskewMALA(strength=s), samplers.MALA(), "w", 0.1),
     Case("births and deaths swapped", lambda s: birth_death(1, Times(1 - 2 * s, KERNEL)), birth_death(1), "wfr", 0.1),
-    Case("reaction 1.5 times", lambda s: birth_death(3, Times(1 + s / 2, KERNEL)), birth_death(3), "wfr", 0.1, seeds=40),
-    Case(
-        "no last half step", lambda s: ShortStrang(samplers.Langevin(), samplers.BirthDeath(1, BANDWIDTH), s),
-        birth_death(1), "wfr", 0.1, seeds=40,
-    ),
-    Case(
-        "kills never happen", lambda s: wfr.Strang(samplers.Langevin(), Immortal(3, strength=s)), birth_death(3),
-        "wfr", 0.1, seeds=40,
-    ),
-    Case("resampling drops weights", lambda s: weighted(ForgetfulResample(s)), weighted(samplers.Resample()), "wfr", 0.1),
-    Case("un-resampled ones move", lambda s: StaleTempering(WIDE_START, strength=s), tempering(), "fr", 0.1),
-]  # fmt: skip
+    Case("reaction 1.5 times", lambda s: birth_death(3, Times(1 + s / 2, KERNEL)), birth_death(3), "wfr", 0.1, 500, 40),
+    Case("no last half step", without_last_half_step, birth_death(1), "wfr", 0.1, 500, 40),
+    Case("kills never happen", without_kills, birth_death(3), "wfr", 0.1, 500, 40),
+    Case("resampling drops weights", without_weights, weighted(samplers.Resample()), "wfr", 0.1),
+    Case("un-resampled ones move", lambda s: StaleTempering(WIDE_START, strength=s), tempering(), "fr", 0.1, 500, 40),
+]
 
 
 def correct(name, flow, held_to, dt, n=500) -> Case:
@@ -278,13 +302,137 @@ CORRECT = [
 ]
 
 
-QUICK = {}
-CHECKS = {}
+SHOWN = (
+    "noise off by √2",
+    "score at the place before",
+    "MALA's correction reversed",
+    "births and deaths swapped",
+    "resampling drops weights",
+    "un-resampled ones move",
+)
+WORDS = (INCONSISTENT, CONSISTENT, NO_POWER)
+FIRST = 5000  # seed of the first trial
 
 
-def run(trials=30) -> xr.Dataset:
-    raise NotImplementedError
+def chosen_cases(cases, names) -> list[Case]:
+    known = {case.name: case for case in cases}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no {name!r}; known: {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def tried(case, strength, trials) -> tuple[list[int], float, float]:
+    """Counts of the three verdicts; the largest effect, in standard deviations, and the largest in resolutions."""
+    verdicts = [case.judged(strength, FIRST + k) for k in range(trials)]
+    counts = [sum(ds.attrs["verdict"] == word for ds in verdicts) for word in WORDS]
+    deviation = np.abs(np.mean([ds["deviation"].values for ds in verdicts], axis=0))
+    resolution = np.mean([ds["resolution"].values for ds in verdicts], axis=0)
+    return counts, float(deviation.max()), float((deviation / resolution).max())
+
+
+ATTRIBUTES = {
+    "strength": ("strength of the fault", "1"),
+    "fault": ("planted fault", "1"),
+    "sampler": ("correct sampler", "1"),
+    "caught": ("share called inconsistent", "1"),
+    "low": ("lower end of the 95 % interval of the share", "1"),
+    "high": ("upper end of the 95 % interval of the share", "1"),
+    "effect": ("effect", "standard deviations"),
+    "ratio": ("effect / resolution", "1"),
+    "correct_share": ("share of verdicts", "1"),
+}
+
+
+def run(
+    faults=SHOWN,
+    controls=tuple(case.name for case in CORRECT),
+    trials=12,
+    strengths=(0.0625, 0.125, 0.25, 0.5, 1.0),
+) -> xr.Dataset:
+    wrong, right = chosen_cases(FAULTS, faults), chosen_cases(CORRECT, controls)
+    if 1.0 not in strengths or max(strengths) > 1 or min(strengths) <= 0:
+        raise ValueError(f"strengths must be in (0, 1] and hold 1, which the claims are about, got {strengths}")
+    found = [[tried(case, strength, trials) for strength in strengths] for case in wrong]
+    counts = np.array([[one[0][0] for one in of] for of in found])
+    ends = np.array([[bounds(count, trials, 0.975) for count in of] for of in counts.tolist()])
+    over = ("fault", "strength")
+    correct_counts = np.array([tried(case, 0.0, trials)[0] for case in right])
+    variables = {
+        "caught": (over, counts / trials),
+        "low": (over, ends[..., 0]),
+        "high": (over, ends[..., 1]),
+        "effect": (over, np.array([[one[1] for one in of] for of in found])),
+        "ratio": (over, np.array([[one[2] for one in of] for of in found])),
+        "correct_share": (("sampler", "verdict"), correct_counts / trials),
+    }
+    coordinates = {"fault": list(faults), "strength": list(strengths), "sampler": list(controls), "verdict": WORDS}
+    ds = xr.Dataset(variables, {name: (name, list(values)) for name, values in coordinates.items()})
+    for name, (words, units) in ATTRIBUTES.items():
+        ds[name].attrs = {"long_name": words, "units": units}
+    for name, value in claimed(ds).items():
+        ds[name] = (), value, {"units": "1"}
+    ds.attrs = {"trials": trials}
+    return ds
+
+
+def claimed(ds) -> dict[str, float]:
+    """The numbers that are claimed."""
+    full = ds.sel(strength=1.0)
+    scalars = {
+        "least_caught": float(full["caught"].min()),
+        "least_caught_resolved": float(ds["caught"].where(ds["ratio"] >= 1).min()),
+        "false_alarms": float(ds["correct_share"].sel(verdict=INCONSISTENT).mean()),
+    }
+    for key, name in (("noise", "noise off by √2"), ("mala", "MALA's correction reversed")):
+        if name in ds["fault"].values:
+            scalars[f"effect_{key}"] = float(full["effect"].sel(fault=name))
+    return scalars
+
+
+def draw_curves(ax, ds, over):
+    for k, name in enumerate(ds["fault"].values):
+        one = ds.sel(fault=name)
+        x = one["strength"] if over == "strength" else one["ratio"]
+        order = np.argsort(x.values)
+        look = dict(color=plotting.COLOURS[1 + k % 6], linestyle=plotting.DASHES[k], marker=plotting.MARKERS[k])
+        ax.plot(x[order], one["caught"][order], linewidth=1.1, label=str(name), **look)
+        if over == "strength":
+            ax.fill_between(x, one["low"], one["high"], color=look["color"], alpha=0.07, linewidth=0)
+    ax.axhline(0.05, color=plotting.GREY, linestyle="-", linewidth=0.8)
+    ax.set(xscale="log", ylim=(-0.03, 1.03), xlabel=plotting.label(ds[over]), ylabel=plotting.label(ds["caught"]))
+    ax.xaxis.set(minor_formatter=NullFormatter(), major_formatter="{x:g}")
+
+
+def draw_correct(ax, ds):
+    colours = {INCONSISTENT: plotting.VERMILION, CONSISTENT: plotting.BLUE, NO_POWER: "0.8"}
+    names = [str(name) for name in ds["sampler"].values]
+    left = np.zeros(len(names))
+    for word in WORDS:
+        share = ds["correct_share"].sel(verdict=word).values
+        ax.barh(names, share, left=left, color=colours[word], height=0.7, label=word)
+        left += share
+    ax.axvline(0.05, color="black", linestyle="-", linewidth=0.8)
+    ax.invert_yaxis()
+    ax.grid(False)
+    ax.set(xlim=(0, 1), xlabel=plotting.label(ds["correct_share"]))
+    ax.tick_params(axis="y", labelsize=7)
+    ax.set_title("Correct samplers")
 
 
 def figure(ds):
-    return None
+    with plotting.style():
+        fig = plotting.new_figure(plotting.PAGE_WIDTH, 3.0)
+        left, middle, right = fig.subplots(1, 3)
+        draw_curves(left, ds, "strength")
+        left.set_xticks([0.0625, 0.25, 1.0], ["1/16", "1/4", "1"])
+        left.set_title("Power, by strength")
+        draw_curves(middle, ds, "ratio")
+        middle.axvline(1.0, color="black", linestyle="-", linewidth=0.8)
+        middle.set(ylabel="")
+        middle.set_title("Power, by size")
+        draw_correct(right, ds)
+        handles, labels = left.get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside lower left", ncols=2)
+        fig.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=1)
+    return fig
