@@ -14,6 +14,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 NEGLIGIBLE = 42.0  # nats below a sum at which a term is lost in rounding, with all others of its kind
 PLAIN_RANGE = 600.0  # nats that the sums of a tile may span in plain numbers
+PARALLEL_FROM, PARTS = 256, 64  # tiles, for which threads are worth their start, and shares of them
 TILES = {1: (1, 1, 8), 2: (1, 4, 4), 3: (4, 4, 4)}  # cells per tile, by the number of axes
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -122,24 +123,36 @@ def _one_tile(starts, counts, space, sources, result):  # type: ignore
     return True
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
-def _all_tiles(shape, tile, space, sources, result):  # type: ignore
+@jit
+def _tiles(first, last, shape, tile, space, sources, result):  # type: ignore
+    """The sums in the tiles from number `first` up to `last`."""
     tiles = (shape + tile - 1) // tile
-    for number in numba.prange(tiles[0] * tiles[1] * tiles[2]):
-        starts, counts = np.empty(3, np.int64), np.empty(3, np.int64)
+    starts, counts, cell, one = (
+        np.empty(3, np.int64),
+        np.empty(3, np.int64),
+        np.empty(3, np.int64),
+        np.ones(3, np.int64),
+    )
+    for number in range(first, last):
         starts[0] = number // (tiles[1] * tiles[2])
         starts[1] = number // tiles[2] % tiles[1]
         starts[2] = number % tiles[2]
         for k in range(3):
             starts[k] *= tile[k]
             counts[k] = min(tile[k], shape[k] - starts[k])
-        if not _one_tile(starts, counts, space, sources, result):
-            cell, one = np.empty(3, np.int64), np.ones(3, np.int64)
-            for i in range(counts[0] * counts[1] * counts[2]):
-                cell[0] = starts[0] + i // (counts[1] * counts[2])
-                cell[1] = starts[1] + i // counts[2] % counts[1]
-                cell[2] = starts[2] + i % counts[2]
-                _one_tile(cell, one, space, sources, result)
+        if _one_tile(starts, counts, space, sources, result):
+            continue
+        for i in range(counts[0] * counts[1] * counts[2]):
+            cell[0] = starts[0] + i // (counts[1] * counts[2])
+            cell[1] = starts[1] + i // counts[2] % counts[1]
+            cell[2] = starts[2] + i % counts[2]
+            _one_tile(cell, one, space, sources, result)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+def _tiles_in_parallel(parts, total, shape, tile, space, sources, result):  # type: ignore
+    for part in numba.prange(parts):
+        _tiles(part * total // parts, (part + 1) * total // parts, shape, tile, space, sources, result)
 
 
 class GaussianSums:
@@ -204,7 +217,11 @@ class GaussianSums:
         result = np.empty(tuple(self._shape))
         space = self._x, self._walls, self._lengths, 0.5 / self.variance
         sources = self._places, ordered, self._offsets, self._low, self._high, top, best
-        _all_tiles(self._shape, self._tile, space, sources, result)
+        total = int(np.prod(-(-self._shape // self._tile)))
+        if total < PARALLEL_FROM:
+            _tiles(0, total, self._shape, self._tile, space, sources, result)
+        else:
+            _tiles_in_parallel(PARTS, total, self._shape, self._tile, space, sources, result)
         return result.reshape(self.grid.shape) - 0.5 * self.grid.ndim * math.log(2 * math.pi * self.variance)
 
 
