@@ -159,7 +159,8 @@ class MixtureDensity(LogRatio):
     ----------
     self_term : bool
         Whether the sum has the component that the particle itself was drawn from. That one is large, about
-        (4 pi rate dt)^(-d/2) / n, and does not know where the particle is: where it rules, weights are powers of pi alone.
+        (4 pi rate dt)^(-d/2) / n, and does not know where the particle is: where it rules, weights are powers of pi
+        alone.
     pairs : int
         Number of pairs up to which all are summed.
 
