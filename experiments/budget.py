@@ -5,7 +5,8 @@ one (alpha = beta = 1), on
 
 - a Gaussian, N(0, 0.5) to N(1, 1), t = 1, dt = 0.1;
 - two modes in 1D, 0.4 N(-1, 0.3) + 0.6 N(1.2, 0.2) from N(-0.6, 0.25), t = 1, dt = 0.1;
-- the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.1, dt = 0.01: thin, with gamma V'' = 1;
+- the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.04, dt = 0.01: thin, with dt V'' = 1;
+  SMC-WFR alone;
 - the posterior of two group means of 82 galaxies, from one labelling, t = 3, dt = 0.1.
 """
 
@@ -51,7 +52,7 @@ TWO_MODES = wfr.GaussianMixture([-1.0, 1.2], [0.4, 0.6], [0.3, 0.2])
 PROBLEMS = {  # target, start, time, dt, bandwidth, modes, statistic
     "gaussian": (wfr.Gaussian(1, 1), wfr.Gaussian(0, 0.5), 1.0, 0.1, 0.3, None, "variance x"),
     "two modes": (TWO_MODES, wfr.Gaussian(-0.6, 0.25), 1.0, 0.1, 0.15, None, "mode 2"),
-    "four modes": (FOUR, FOUR.component(0), 0.1, 0.01, 0.15, None, "potential"),
+    "four modes": (FOUR, FOUR.component(0), 0.04, 0.01, 0.15, None, "potential"),
     "galaxies": (GALAXIES, wfr.Gaussian([16, 25], 0.25), 3.0, 0.1, 0.3, [[18.342, 22.964], [22.964, 18.342]], "mode 1"),
 }
 
@@ -73,6 +74,8 @@ def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0) -> xr.Data
         target, start, end, dt, bandwidth, modes, statistic = PROBLEMS[name]
         truth = wfr.ground_truth(target, start, [0, end], rtol=rtol, cross_check=False)
         for method, flow in methods(bandwidth).items():
+            if name == "four modes" and method != "SMC-WFR":
+                continue  # a step of its law, on 324 x 324 cells, takes seconds
             ds = wfr.error_budget(
                 flow, truth, target, start=start, dt=dt, n=n, seeds=seeds, modes=modes, rng=seed
             ).isel(dt=0, n=0)
@@ -99,6 +102,9 @@ def figure(ds):
         panels = fig.subplots(len(problems), len(names), squeeze=False, sharey="row", sharex=True)
         for row, problem in zip(panels, problems, strict=True):
             for ax, name in zip(row, names, strict=True):
+                if f"{problem}, {name}" not in ds["case"].values:
+                    ax.set_visible(False)
+                    continue
                 case = ds.sel(case=f"{problem}, {name}")
                 statistic = str(case["drawn"].values)
                 plotting.waterfall(case.sel(statistic=statistic), ax)

@@ -310,6 +310,20 @@ def test_biases_that_fall_with_the_number_are_forgiven_and_constant_ones_are_not
     assert (constant.score > 1).mean() > 0.7
 
 
+@pytest.mark.parametrize("power", [0.6, 0.85, 1.2, 1.7, 3.0])
+def test_any_power_from_a_half_on_is_forgiven_however_large_the_bias(power):
+    rng = np.random.default_rng(9)
+    trials = [Runs(made(rng, mean=2.0), N, made(rng, mean=2.0 * 2**-power, n=2 * N)) for _ in range(20)]
+    # at a level of 5 %, four of 20 or more have a probability of 2 %
+    assert sum(bool((outcome(runs, rng=k).score > 1).any()) for k, runs in enumerate(trials)) < 4
+
+
+def test_runs_that_agree_by_chance_prove_nothing():
+    same = np.zeros((20, 1, K)) + 1e-3
+    assert not (outcome(Runs(same, N)).score > 1).any()
+    assert outcome(Runs(same, N)).critical == pytest.approx(2.09, abs=0.01)  # of one Student t (19)
+
+
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 def test_biases_of_the_step_are_forgiven_and_constant_ones_are_not(power):
     rng = np.random.default_rng(7)

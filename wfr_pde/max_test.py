@@ -103,11 +103,9 @@ def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: flo
     weights, factors = _weights(runs)
     deviations, errors = weights @ average, np.sqrt(weights**2 @ variance)  # (pairs of powers, statistics)
     margin = (margins / scales).ravel()
-    excess = np.maximum(np.abs(deviations) - margin, 0) / errors
-    kindest = np.argmin(excess + 1e-9 * errors / errors.max(), axis=0)
-    which = np.arange(len(margin))
-    critical = _critical(present, weights[kindest], floors, level, rng)
-    chosen = factors[kindest]
+    shares, score = _kindest(deviations, errors, margin)
+    own, chosen = shares @ weights, shares @ factors
+    critical = _critical(present, own, floors, level, rng)
     gaps = np.zeros((2, len(margin)))
     for place, one in ((0, runs.wide), (1, runs.fine)):
         if one is not None:
@@ -115,15 +113,38 @@ def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: flo
             gaps[place] = chosen[:, place] * (average[0] - average[other])
     spread = (critical + POWER) * errors.max(axis=0)
     return MaxTest(
-        deviation=deviations[kindest, which].reshape(shape),
-        half_width=(critical * errors[kindest, which]).reshape(shape),
+        deviation=np.sum(own.T * average, axis=0).reshape(shape),
+        half_width=(critical * np.sqrt(np.sum(own.T**2 * variance, axis=0))).reshape(shape),
         number_bias=gaps[0].reshape(shape),
         step_bias=gaps[1].reshape(shape),
-        score=(excess[kindest, which] / critical).reshape(shape),
+        score=(score / critical).reshape(shape),
         resolution=(margin + spread).reshape(shape),
         spread=spread.reshape(shape),
         critical=critical,
     )
+
+
+def _kindest(deviations: Array, errors: Array, margin: Array) -> tuple[Array, Array]:
+    """Shares (statistic, pair) of the pairs of powers that leave least, and studentised deviations beyond the margin.
+
+    Deviations are linear in the factors: where they lie on both sides of the margin, or within it, for some pairs, a
+    power in between leaves nothing.
+    """
+    excess = np.maximum(np.abs(deviations) - margin, 0) / errors
+    kindest = np.argmin(excess + 1e-9 * errors / errors.max(), axis=0)  # of equal ones that with the least error
+    which = np.arange(len(margin))
+    score = excess[kindest, which]
+    shares = np.zeros((len(margin), len(deviations)))
+    shares[which, kindest] = 1.0
+    lowest, highest = deviations.argmin(axis=0), deviations.argmax(axis=0)
+    low, high = deviations[lowest, which], deviations[highest, which]
+    between = np.flatnonzero((low <= margin) & (high >= -margin) & (score > 0))
+    share = np.clip(-low[between] / (high - low)[between], 0.0, 1.0)
+    shares[between] = 0.0
+    shares[between, lowest[between]] = 1 - share
+    shares[between, highest[between]] = share
+    score[between] = 0.0
+    return shares, score
 
 
 def _weights(runs: Runs) -> tuple[Array, Array]:
@@ -150,6 +171,8 @@ def _critical(sets: list[Array], weights: Array, floors: Array, level: float, rn
     level : float
     rng : int
     """
+    from scipy import stats
+
     generator = np.random.default_rng(np.random.SeedSequence(rng, spawn_key=(2,)))
     total, square = np.zeros((SIGNS, sets[0].shape[1])), np.zeros((SIGNS, sets[0].shape[1]))
     for k, one in enumerate(sets):
@@ -160,4 +183,5 @@ def _critical(sets: list[Array], weights: Array, floors: Array, level: float, rn
         variance = (np.mean(centred**2, axis=0) - mean**2) * count / (count - 1)
         total += weights[:, k] * mean
         square += weights[:, k] ** 2 * np.maximum(variance, floors[k]) / count
-    return float(np.quantile(np.max(np.abs(total) / np.sqrt(square), axis=1), 1 - level))
+    quantile = float(np.quantile(np.max(np.abs(total) / np.sqrt(square), axis=1), 1 - level))
+    return max(quantile, float(stats.t.isf(level / 2, len(sets[0]) - 1)))  # never below that of one statistic

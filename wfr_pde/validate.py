@@ -394,7 +394,8 @@ def _runs(setting: _Setting, reference: _Reference) -> Runs:
     interacting = scheme is None or scheme.interacting
     wide = simulated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
     exact = scheme is not None and math.isinf(scheme.order)
-    stepped = not (reference.is_law or exact or setting.dt is None or isinstance(setting.truth, Density))
+    kept = isinstance(setting.truth, Density) and scheme is not None and "equilibrium" in scheme.preserves
+    stepped = not (reference.is_law or exact or kept or setting.dt is None)
     fine = simulated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
     return Runs(base, setting.n, wide, fine)
 
