@@ -63,6 +63,20 @@ def test_readme_comparison_runs_as_printed(capsys):
     assert "equivalent_draws" in capsys.readouterr().out
 
 
+def test_readme_verdict_runs_as_printed(capsys):
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"<!-- validate-example -->\n```python\n(.*?)```", text, re.DOTALL).group(1)
+    target, start = wfr.Gaussian(mean=[0, 0], covariance=1.0), wfr.Gaussian(mean=[-2, 0], covariance=0.16)
+    scope = {"wfr": wfr, "target": target, "samplers": wfr.samplers}
+    scope["truth"] = wfr.ground_truth(target, start, t=[0, 0.5], rtol=1e-3, cross_check=False)
+    scope["grid"] = wfr.Grid.covering(target, start, shape=96, tail=1e-9)
+    scope["start"] = start
+    scope["sampler"] = wfr.Lie(wfr.samplers.Langevin(), wfr.samplers.BirthDeath(bandwidth=0.4))
+    exec(code, scope)
+    assert scope["smc"].verdict in ("consistent", "not enough power")  # SMC-WFR is what it says
+    assert "Monte Carlo" in capsys.readouterr().out
+
+
 def test_readme_finer_run_gives_the_digits_it_says():
     text = " ".join((ROOT / "README.md").read_text().split())
     shape, dt, promised = re.search(
