@@ -1,0 +1,72 @@
+"""Figures of stored data: every function takes a Dataset, as `solve` returns it, and returns a matplotlib Figure.
+
+Give `ax` to draw into a figure of your own, made inside ``with plotting.style():``; without it a figure as wide as
+a column is made. Labels come from the attributes `long_name` and `units`. Nothing here uses pyplot.
+
+    with plotting.style():
+        figure = plotting.new_figure(plotting.PAGE_WIDTH, 2.5)
+        left, right = figure.subplots(1, 2)
+        plotting.density_contours(ds, t=1.0, target=target, ax=left)
+        plotting.record(ds["kl"], ax=right).savefig("figure.pdf")
+"""
+
+from wfr_pde.plotting.curves import convergence, fitted_orders, record
+from wfr_pde.plotting.densities import (
+    CONTOUR_MASSES,
+    LONGEST_BOX,
+    density_contours,
+    density_image,
+    density_ridge,
+)
+from wfr_pde.plotting.samplers import budget, comparison, verdict, waterfall
+from wfr_pde.plotting.sheet import (
+    BLUE,
+    COLOURS,
+    COLUMN_WIDTH,
+    DASHES,
+    GREEN,
+    GREY,
+    MARKERS,
+    ORANGE,
+    PAGE_WIDTH,
+    PURPLE,
+    SKY,
+    STYLE,
+    SYMBOLS,
+    VERMILION,
+    label,
+    new_figure,
+    style,
+)
+
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "COLUMN_WIDTH",
+    "CONTOUR_MASSES",
+    "DASHES",
+    "GREEN",
+    "GREY",
+    "LONGEST_BOX",
+    "MARKERS",
+    "ORANGE",
+    "PAGE_WIDTH",
+    "PURPLE",
+    "SKY",
+    "STYLE",
+    "SYMBOLS",
+    "VERMILION",
+    "budget",
+    "comparison",
+    "convergence",
+    "density_contours",
+    "density_image",
+    "density_ridge",
+    "fitted_orders",
+    "label",
+    "new_figure",
+    "record",
+    "style",
+    "verdict",
+    "waterfall",
+]
