@@ -10,15 +10,19 @@ a column is made. Labels come from the attributes `long_name` and `units`. Nothi
         plotting.record(ds["kl"], ax=right).savefig("figure.pdf")
 """
 
-from wfr_pde.plotting.curves import convergence, fitted_orders, record
+from wfr_pde.plotting.curves import convergence, error_band, fitted_orders, record, seed_band
 from wfr_pde.plotting.densities import (
     CONTOUR_MASSES,
     LONGEST_BOX,
     density_contours,
+    density_curve,
     density_image,
     density_ridge,
 )
-from wfr_pde.plotting.samplers import budget, comparison, verdict, waterfall
+from wfr_pde.plotting.fields import marginal
+from wfr_pde.plotting.marginals import density_joint, density_marginals, density_slices
+from wfr_pde.plotting.movies import movie
+from wfr_pde.plotting.samplers import budget, comparison, particles, verdict, waterfall
 from wfr_pde.plotting.sheet import (
     BLUE,
     COLOURS,
@@ -60,12 +64,21 @@ __all__ = [
     "comparison",
     "convergence",
     "density_contours",
+    "density_curve",
     "density_image",
+    "density_joint",
+    "density_marginals",
     "density_ridge",
+    "density_slices",
+    "error_band",
     "fitted_orders",
     "label",
+    "marginal",
+    "movie",
     "new_figure",
+    "particles",
     "record",
+    "seed_band",
     "style",
     "verdict",
     "waterfall",

@@ -45,6 +45,93 @@ def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figur
     return figure_of(ax)
 
 
+def seed_band(
+    variable: xr.DataArray, ax: Axes | None = None, *, confidence: float = 0.95, spread: bool = False, log: bool = False
+) -> Figure:
+    """A record of several runs against time: the mean over the seeds, in a band.
+
+    The band is Student's confidence interval of the mean, or with `spread` holds that share of the runs. Of a record
+    with one more dimension a line is drawn for each entry, named in the legend. Missing runs are NaN.
+
+    Parameters
+    ----------
+    variable : DataArray
+        With the dimensions `t` and `seed`, and at most one more.
+    ax : matplotlib Axes, optional
+    confidence : float
+        Share that the band holds.
+    spread : bool
+        Whether the band is that of the runs instead of their mean's.
+    log : bool
+        Whether the scale is logarithmic. Its limits are those of the means: bands may reach down to zero.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions are others, or the share is none.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
+    if not {"t", "seed"} <= set(variable.dims) or variable.ndim > 3:
+        raise ValueError(
+            f"{variable.name!r} has the dimensions {variable.dims}: it must have t and seed and at most one more; "
+            'stack runs by xr.concat(runs, "seed"), choose the others with .sel(...)'
+        )
+    other = [str(dim) for dim in variable.dims if dim not in ("t", "seed")]
+    entries: list[tuple[dict[str, Any], dict[str, int]]] = [({}, {})]
+    if other:
+        entries = [({"label": str(entry)}, {other[0]: k}) for k, entry in enumerate(variable[other[0]].values)]
+    with style():
+        ax = axes_or_new(ax)
+        curves = []
+        for named, index in entries:
+            values = variable.isel(index).transpose("seed", "t").values
+            mean = _mean(values)
+            (line,) = ax.plot(variable["t"], mean, **named)
+            curves.append((line.get_color(), *_band(values, mean, confidence, spread)))
+        _shade(ax, variable["t"].values, curves, log)
+        ax.set(xlabel=label(variable["t"]), ylabel=label(variable))
+        if other:
+            ax.legend()
+    return figure_of(ax)
+
+
+def error_band(
+    ds: xr.Dataset, name: str, bound: str | None = None, ax: Axes | None = None, *, log: bool = False, **line: Any
+) -> Figure:
+    """A record of a certified solution against time, in the band that the bound of its error leaves.
+
+    Parameters
+    ----------
+    ds : Dataset of `ground_truth`
+    name : str
+        Of the record, as "kl".
+    bound : str, optional
+        Name of the bound; by default ``error_<name>``. A record that is an L1 distance has "error_l1".
+    ax : matplotlib Axes, optional
+    log : bool
+        Whether the scale is logarithmic: where the record is below its bound, the band reaches down to the axis.
+    **line
+        Passed to matplotlib's plot: color, label, ...
+
+    Raises
+    ------
+    ValueError
+        If there is no such record over `t`, or no such bound.
+    """
+    bound = f"error_{name}" if bound is None else bound
+    records = [str(key) for key, variable in ds.data_vars.items() if variable.dims == ("t",)]
+    for wanted, what in ((name, "record"), (bound, "bound")):
+        if wanted not in records:
+            raise ValueError(f"there is no {what} {wanted!r} over t: the Dataset has {', '.join(records) or 'none'}")
+    low, high = ds[name] - ds[bound], ds[name] + ds[bound]
+    with style():
+        ax = axes_or_new(ax)
+        record(ds[name], ax, **line)
+        _shade(ax, ds["t"].values, [(ax.lines[-1].get_color(), low.values, high.values)], log)
+    return figure_of(ax)
+
+
 def convergence(
     table: xr.Dataset, ax: Axes | None = None, *, names: Sequence[str] | None = None, fit: slice | None = None
 ) -> Figure:
@@ -119,3 +206,36 @@ def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: 
         line = curve[anchor] * (values / values[anchor]) ** (sign * round(order))
         line[(line < low / 2) | (line > 2 * high)] = np.nan
         ax.loglog(values, 0.5 * line, color=GREY, linestyle="-", linewidth=0.5, zorder=1)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis, of those that are there; NaN where none is."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _band(values: np.ndarray, mean: np.ndarray, confidence: float, spread: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the band of some runs (seed, t); NaN for fewer than two."""
+    count = np.isfinite(values).sum(axis=0)
+    low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    several = count > 1
+    if spread:
+        tail = (1 - confidence) / 2
+        low[several], high[several] = np.nanquantile(values[:, several], [tail, 1 - tail], axis=0)
+        return low, high
+    from scipy.stats import t as student
+
+    n = count[several]
+    half = student.ppf((1 + confidence) / 2, n - 1) * np.nanstd(values[:, several], axis=0, ddof=1) / np.sqrt(n)
+    low[several], high[several] = mean[several] - half, mean[several] + half
+    return low, high
+
+
+def _shade(ax: Axes, t: np.ndarray, bands: Sequence[tuple[Any, np.ndarray, np.ndarray]], log: bool) -> None:
+    """Bands in the colours of their lines; on a logarithmic scale they do not change its limits."""
+    if log:
+        ax.set_yscale("log")
+        ax.set_ylim(*ax.get_ylim())
+    for colour, low, high in bands:
+        bottom = np.maximum(low, np.finfo(float).tiny) if log else low
+        ax.fill_between(t, bottom, high, color=colour, alpha=0.2, linewidth=0)

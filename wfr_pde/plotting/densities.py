@@ -1,4 +1,4 @@
-"""Densities over space."""
+"""Densities in one and two dimensions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from wfr_pde.plotting.fields import edges_of, levels_of, log_density_of, log_target_of, relative
-from wfr_pde.plotting.sheet import BLUE, axes_or_new, colour_map, figure_of, label, style
+from wfr_pde.plotting.fields import (
+    Goal,
+    edges_of,
+    frame_at,
+    frame_of,
+    levels_of,
+    limits,
+    log_density_of,
+    log_target_of,
+    relative,
+    space_of,
+    target_on,
+    time_text,
+)
+from wfr_pde.plotting.sheet import BLUE, axes_or_new, colour_map, density_label, figure_of, label, style
 from wfr_pde.targets.base import Target
 
 LONGEST_BOX = 10  # widths: a longer one is not drawn to scale
+HEADROOM = 1.08  # of the axis of a density, above its highest value
 CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)  # contours enclose these shares of the mass
 
 
@@ -62,15 +76,15 @@ def density_ridge(
     frames = np.unique([np.abs(stored - t).argmin() for t in wanted])
     x, density = log_density[space].values, np.exp(log_density.values[frames])
     offset = 0.45 * density.max()
-    goal = None if target is None else np.exp(log_target_of(log_density[0], target).values)
+    goals = None if target is None else [np.exp(log_target_of(log_density[frame], target).values) for frame in frames]
     with style():
         ax = axes_or_new(ax)
         for k, frame in enumerate(frames):
             base, layer = offset * k, 3 * (len(frames) - k)  # later ones stand behind
             ax.fill_between(x, base, base + density[k], color=BLUE, alpha=0.25, linewidth=0, zorder=layer)
             ax.plot(x, base + density[k], color=BLUE, linestyle="-", linewidth=1, zorder=layer + 1)
-            if goal is not None:
-                ax.plot(x, base + goal, color="black", linestyle=":", linewidth=0.8, zorder=layer + 2)
+            if goals is not None:
+                ax.plot(x, base + goals[k], color="black", linestyle=":", linewidth=0.8, zorder=layer + 2)
             ax.text(1.01, base, f"t = {stored[frame]:.3g}", transform=ax.get_yaxis_transform(), va="bottom", fontsize=7)
         ax.grid(False)
         ax.spines["left"].set_visible(False)
@@ -78,10 +92,34 @@ def density_ridge(
     return figure_of(ax)
 
 
+def density_curve(
+    ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None, ax: Axes | None = None
+) -> Figure:
+    """Density in one dimension at one time, filled, with the target as a dotted line.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x), or that variable, or one frame of it (x)
+    t : float, optional
+        The nearest stored time is drawn; the last by default.
+    target : Target, or DataArray of its log-density (x), optional
+    ax : matplotlib Axes, optional
+    """
+    frame = frame_of(ds, t, (1,))
+    with style():
+        ax = axes_or_new(ax)
+        goal = target_on(frame, target)
+        draw_curve(ax, frame, goal)
+        name = space_of(frame)[0]
+        ax.set(xlabel=label(frame[name]), ylabel=density_label([frame[name]]), xlim=limits([frame, goal], name))
+        legend_above(ax, time_text(frame), goal is not None)
+    return figure_of(ax)
+
+
 def density_contours(
     ds: xr.Dataset | xr.DataArray,
     t: float | None = None,
-    target: Target | xr.DataArray | None = None,
+    target: Goal = None,
     ax: Axes | None = None,
     colour: str = BLUE,
 ) -> Figure:
@@ -101,10 +139,7 @@ def density_contours(
     colour : str
         Of the darkest shade.
     """
-    log_density = log_density_of(ds, ndim=2)
-    if log_density.ndim == 3:
-        time = log_density.dims[0]
-        log_density = log_density.isel({time: -1}) if t is None else log_density.sel({time: t}, method="nearest")
+    log_density = frame_at(log_density_of(ds, ndim=2), t)
     names = log_density.dims
     x, y = (log_density[name].values for name in names)
     with style():
@@ -112,13 +147,34 @@ def density_contours(
         density, levels = relative(log_density), levels_of(log_density, CONTOUR_MASSES)
         shades = colour_map(colour)(np.linspace(0.12, 0.95, len(levels)))
         ax.contourf(x, y, density.T, [*levels, 1.1], colors=shades)
-        if target is not None:
-            log_target = log_target_of(log_density, target) if isinstance(target, Target) else target
-            goal = relative(log_target.transpose(*names))
-            levels = levels_of(log_target.transpose(*names), (0.99, 0.9, 0.5))
-            ax.contour(x, y, goal.T, levels, colors="black", linewidths=0.6, linestyles="solid")
+        goal = target_on(log_density, target)
+        if goal is not None:
+            levels = levels_of(goal, (0.99, 0.9, 0.5))
+            ax.contour(x, y, relative(goal).T, levels, colors="black", linewidths=0.6, linestyles="solid")
         ax.grid(False)
         longest, shortest = max(np.ptp(x), np.ptp(y)), min(np.ptp(x), np.ptp(y))
         aspect = "equal" if longest < LONGEST_BOX * shortest else "auto"
         ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect=aspect)
     return figure_of(ax)
+
+
+def draw_curve(ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, flipped: bool = False) -> None:
+    """A density in one dimension, filled, and the target as a dotted line; the density to the right if `flipped`."""
+    x, density = frame[frame.dims[0]].values, np.exp(frame.values)
+    fill, line = (ax.fill_betweenx, lambda *xy, **look: ax.plot(*xy[::-1], **look)) if flipped else (
+        ax.fill_between, ax.plot,
+    )  # fmt: skip
+    fill(x, 0, density, color=BLUE, alpha=0.25, linewidth=0)
+    line(x, density, color=BLUE, linestyle="-", linewidth=1, label="density")
+    if goal is not None:
+        line(x, np.exp(goal.values), color="black", linestyle=":", linewidth=1, label="target")
+    top = HEADROOM * max(float(np.exp(part.max())) for part in (frame, goal) if part is not None)
+    ax.grid(False)
+    ax.set(**{"xlim" if flipped else "ylim": (0, top)})
+
+
+def legend_above(ax: Axes, text: str, legend: bool) -> None:
+    """A line of text above the axes, and the legend beside it, where they hide no data."""
+    ax.set_title(text, loc="left", fontweight="normal")
+    if legend:
+        ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=2)

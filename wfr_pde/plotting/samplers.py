@@ -10,18 +10,151 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wfr_pde.measures import Particles
+from wfr_pde.plotting.densities import density_contours, legend_above
+from wfr_pde.plotting.fields import frame_at, limits, marginal, space_of, time_of, with_cells
 from wfr_pde.plotting.sheet import (
+    BLUE,
     COLOURS,
     COLUMN_WIDTH,
     DASHES,
     GREY,
     MARKERS,
     PAGE_WIDTH,
+    SKY,
     VERMILION,
+    axes_or_new,
+    density_label,
+    figure_of,
     label,
     new_figure,
     style,
 )
+
+OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
+MARKS = 500  # particles that have a mark below the histogram
+DOTS, DOT = 1500, (0.5, 8.0)  # area of all dots together, and limits of that of one, in square points
+SAME_TIME = 1e-9  # relative
+
+
+def particles(
+    runs: xr.Dataset,
+    truth: xr.Dataset | xr.DataArray,
+    t: float | None = None,
+    axes: str | Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Particles of a run over the true density at the same time.
+
+    In one dimension a histogram of their weights over the curve, and a mark for each particle; in two dots whose area
+    is in proportion to the weight, over contours. What lies outside the axes is not drawn.
+
+    Parameters
+    ----------
+    runs : Dataset with `position` (t, particle, dim), and `log_weight` if weights differ
+        One run: of several choose one, as by ``.isel(seed=0)``.
+    truth : Dataset with `log_density` (t, x, ...), or that variable, or one frame of it
+        Its axes are the entries of `dim`, in order.
+    t : float, optional
+        The nearest time that the run has stored; the last by default. The truth must have it, too.
+    axes : str or sequence of str, optional
+        Names of one or two axes to look along; needed in more than two dimensions.
+    ax : matplotlib Axes, optional
+
+    Raises
+    ------
+    ValueError
+        If dimensions, axes or times do not fit.
+    """
+    now, time = _particles_at(runs, t)
+    frame = _truth_at(with_cells(truth), time)
+    space = space_of(frame)
+    if now.ndim != len(space):
+        raise ValueError(f"the particles are {now.ndim}-dimensional, but the truth has the axes {', '.join(space)}")
+    names = space if axes is None else [axes] if isinstance(axes, str) else list(axes)
+    if len(names) > 2:
+        raise ValueError(f"choose one or two of the axes to look along, as axes={tuple(names[:2])!r}")
+    shown = marginal(frame, names)
+    points = now.positions[:, [space.index(name) for name in names]]
+    with style():
+        ax = axes_or_new(ax)
+        (_histogram if len(names) == 1 else _dots)(ax, shown, points, now)
+        legend_above(ax, "" if time is None else f"t = {time:.3g}", len(names) == 1)
+    return figure_of(ax)
+
+
+def _histogram(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> None:
+    """Weights of particles in one dimension as bars, a mark for each below, and the curve."""
+    x = points[:, 0]
+    low, high = limits([truth], str(truth.dims[0]))
+    low, high = min(low, float(np.quantile(x, OUTLYING))), max(high, float(np.quantile(x, 1 - OUTLYING)))
+    count = int(np.clip(2.5 * now.effective_sample_size ** (1 / 3), 8, 80))  # Freedman and Diaconis, for a Gaussian
+    heights, edges = np.histogram(x, count, (low, high), weights=now.weights)
+    ax.stairs(heights / np.diff(edges), edges, fill=True, color="0.78", label="particles")
+    ax.plot(truth[truth.dims[0]], np.exp(truth), color=BLUE, linestyle="-", label="truth")
+    top = ax.get_ylim()[1]
+    seen = x[np.linspace(0, len(x) - 1, min(len(x), MARKS)).astype(int)]
+    ax.plot(
+        seen, np.full(len(seen), -0.045 * top), color="black", linestyle="none", marker="|", markersize=4,
+        markeredgewidth=0.4, alpha=float(np.clip(60 / len(seen), 0.15, 0.7)),
+    )  # fmt: skip
+    ax.set(xlim=(low, high), ylim=(-0.09 * top, top), ylabel=density_label([truth[truth.dims[0]]]))
+    ax.set_xlabel(label(truth[truth.dims[0]]))
+    ax.grid(False)
+
+
+def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> None:
+    """Particles in the plane over the contours; equal weights cover the same area, whatever their number."""
+    density_contours(truth, ax=ax, colour=SKY)  # light enough for black dots, in grey too
+    area = now.weights * len(points) * np.clip(DOTS / len(points), *DOT)
+    order = np.argsort(-area)  # small ones in front
+    ax.scatter(
+        points[order, 0],
+        points[order, 1],
+        s=area[order],
+        color="black",
+        alpha=0.75,
+        edgecolors="white",
+        linewidths=0.25,
+        zorder=3,
+    )
+    for name, axis, values in zip(truth.dims, "xy", points.T, strict=True):
+        low, high = limits([truth], str(name))
+        seen = np.quantile(values, [OUTLYING, 1 - OUTLYING])
+        ax.set(**{f"{axis}lim": (min(low, seen[0]), max(high, seen[1]))})
+
+
+def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float | None]:
+    """The particles at the stored time nearest to `t`, and that time."""
+    if "position" not in runs:
+        raise ValueError(
+            f"a run of particles has the variable position, got {', '.join(map(str, runs.data_vars)) or 'none'}: give "
+            "a Dataset as solve returns it for start.sample(n)"
+        )
+    position = runs["position"]
+    time = time_of(position)
+    if set(position.dims) - {time} != {"particle", "dim"}:
+        raise ValueError(
+            f"position has the dimensions {position.dims}, but must have t, particle and dim: choose one run, as by "
+            ".isel(seed=0)"
+        )
+    one = frame_at(position, t)
+    log_weights = frame_at(runs["log_weight"], t).values if "log_weight" in runs else None
+    return Particles(one.transpose("particle", "dim").values, log_weights), float(one[time]) if time else None
+
+
+def _truth_at(log_density: xr.DataArray, time: float | None) -> xr.DataArray:
+    """The true density at the time of the particles."""
+    frame = frame_at(log_density, time)
+    dim = time_of(log_density)
+    if dim is not None and time is not None:
+        stored = log_density[dim].values
+        if abs(float(frame[dim]) - time) > SAME_TIME * max(float(np.ptp(stored)), abs(time)):
+            raise ValueError(
+                f"the particles are those at t={time:g}, where the truth is not stored; the nearest is "
+                f"t={float(frame[dim]):g}: solve for that time, or give another t="
+            )
+    return frame
 
 
 def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | None = None) -> Figure:

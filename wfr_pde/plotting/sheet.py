@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -72,6 +73,12 @@ def label(variable: xr.DataArray) -> str:
     words = re.sub(rf"\b({'|'.join(SYMBOLS)})\b", lambda found: SYMBOLS[found[0]], words)
     units = str(variable.attrs.get("units", "1"))
     return words if units in ("1", "") else f"{words} ({units})"
+
+
+def density_label(axes: Sequence[xr.DataArray]) -> str:
+    """Axis label of a density over some coordinates, in their units."""
+    units = [unit for unit in (str(axis.attrs.get("units", "1")) for axis in axes) if unit not in ("1", "")]
+    return f"density (per {', '.join(units)})" if units else "density"
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
