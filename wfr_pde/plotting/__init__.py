@@ -1,5 +1,11 @@
 """Figures of stored data: every function takes a Dataset, as `solve` returns it, and returns a matplotlib Figure.
 
+- Densities: `density_image`, `density_ridge`, `density_curve` on a line; `density_contours`, `density_joint` in the
+  plane; `density_marginals`, `density_slices` in more dimensions. `marginal` leaves some of the coordinates.
+- Curves: `record`, `seed_band` over runs, `error_band` of a certified solution, `convergence`.
+- Samplers: `particles` over the true density, `comparison`, `verdict`, `budget`.
+- `movie` writes a file instead.
+
 Give `ax` to draw into a figure of your own, made inside ``with plotting.style():``; without it a figure as wide as
 a column is made. Labels come from the attributes `long_name` and `units`. Nothing here uses pyplot.
 

@@ -34,6 +34,7 @@ from wfr_pde.plotting.sheet import (
 OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
 MARKS = 500  # particles that have a mark below the histogram
 DOTS, DOT = 1500, (0.5, 8.0)  # area of all dots together, and limits of that of one, in square points
+EDGED = 2.0  # square points from which a dot has a white edge
 SAME_TIME = 1e-9  # relative
 
 
@@ -115,7 +116,7 @@ def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> 
         color="black",
         alpha=0.75,
         edgecolors="white",
-        linewidths=0.25,
+        linewidths=np.where(area[order] > EDGED, 0.25, 0.0),
         zorder=3,
     )
     for name, axis, values in zip(truth.dims, "xy", points.T, strict=True):
