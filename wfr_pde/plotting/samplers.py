@@ -116,7 +116,7 @@ def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> 
         color="black",
         alpha=0.75,
         edgecolors="white",
-        linewidths=np.where(area[order] > EDGED, 0.25, 0.0),
+        linewidths=np.where(area[order] > EDGED, 0.25, 0.0).tolist(),
         zorder=3,
     )
     for name, axis, values in zip(truth.dims, "xy", points.T, strict=True):
