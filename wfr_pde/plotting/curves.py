@@ -1,0 +1,241 @@
+"""Curves: records over time, and errors against a knob."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from wfr_pde.plotting.sheet import GREY, MARKERS, axes_or_new, figure_of, label, style
+
+
+def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figure:
+    """A record against time; of a record with one more dimension, a line for each entry, named in the legend.
+
+    Parameters
+    ----------
+    variable : DataArray
+        With the dimension `t`, as ``ds["kl"]``.
+    ax : matplotlib Axes, optional
+    **line
+        Passed to matplotlib's plot: color, label, ...
+    """
+    if "t" not in variable.dims or variable.ndim > 2:
+        raise ValueError(
+            f"{variable.name!r} has the dimensions {variable.dims}: a record has t and at most one more; "
+            "choose the others with .sel(...)"
+        )
+    curves: Iterable[tuple[xr.DataArray, dict[str, Any]]] = [(variable, {})]
+    other = [dim for dim in variable.dims if dim != "t"]
+    if other:
+        entries = variable[other[0]].values
+        curves = [(variable.isel({other[0]: k}), {"label": str(entry)}) for k, entry in enumerate(entries)]
+    with style():
+        ax = axes_or_new(ax)
+        for curve, named in curves:
+            ax.plot(curve["t"], curve, **{**named, **line})
+        ax.set(xlabel=label(variable["t"]), ylabel=label(variable))
+        if other:
+            ax.legend()
+    return figure_of(ax)
+
+
+def seed_band(
+    variable: xr.DataArray, ax: Axes | None = None, *, confidence: float = 0.95, spread: bool = False, log: bool = False
+) -> Figure:
+    """A record of several runs against time: the mean over the seeds, in a band.
+
+    The band is Student's confidence interval of the mean, or with `spread` holds that share of the runs. Of a record
+    with one more dimension a line is drawn for each entry, named in the legend. Missing runs are NaN.
+
+    Parameters
+    ----------
+    variable : DataArray
+        With the dimensions `t` and `seed`, and at most one more.
+    ax : matplotlib Axes, optional
+    confidence : float
+        Share that the band holds.
+    spread : bool
+        Whether the band is that of the runs instead of their mean's.
+    log : bool
+        Whether the scale is logarithmic. Its limits are those of the means: bands may reach down to zero.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions are others, or the share is none.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
+    if not {"t", "seed"} <= set(variable.dims) or variable.ndim > 3:
+        raise ValueError(
+            f"{variable.name!r} has the dimensions {variable.dims}: it must have t and seed and at most one more; "
+            'stack runs by xr.concat(runs, "seed"), choose the others with .sel(...)'
+        )
+    other = [str(dim) for dim in variable.dims if dim not in ("t", "seed")]
+    entries: list[tuple[dict[str, Any], dict[str, int]]] = [({}, {})]
+    if other:
+        entries = [({"label": str(entry)}, {other[0]: k}) for k, entry in enumerate(variable[other[0]].values)]
+    with style():
+        ax = axes_or_new(ax)
+        curves = []
+        for named, index in entries:
+            values = variable.isel(index).transpose("seed", "t").values
+            mean = _mean(values)
+            (line,) = ax.plot(variable["t"], mean, **named)
+            curves.append((line.get_color(), *_band(values, mean, confidence, spread)))
+        _shade(ax, variable["t"].values, curves, log)
+        ax.set(xlabel=label(variable["t"]), ylabel=label(variable))
+        if other:
+            ax.legend()
+    return figure_of(ax)
+
+
+def error_band(
+    ds: xr.Dataset, name: str, bound: str | None = None, ax: Axes | None = None, *, log: bool = False, **line: Any
+) -> Figure:
+    """A record of a certified solution against time, in the band that the bound of its error leaves.
+
+    Parameters
+    ----------
+    ds : Dataset of `ground_truth`
+    name : str
+        Of the record, as "kl".
+    bound : str, optional
+        Name of the bound; by default ``error_<name>``. A record that is an L1 distance has "error_l1".
+    ax : matplotlib Axes, optional
+    log : bool
+        Whether the scale is logarithmic: where the record is below its bound, the band reaches down to the axis.
+    **line
+        Passed to matplotlib's plot: color, label, ...
+
+    Raises
+    ------
+    ValueError
+        If there is no such record over `t`, or no such bound.
+    """
+    bound = f"error_{name}" if bound is None else bound
+    records = [str(key) for key, variable in ds.data_vars.items() if variable.dims == ("t",)]
+    for wanted, what in ((name, "record"), (bound, "bound")):
+        if wanted not in records:
+            raise ValueError(f"there is no {what} {wanted!r} over t: the Dataset has {', '.join(records) or 'none'}")
+    low, high = ds[name] - ds[bound], ds[name] + ds[bound]
+    with style():
+        ax = axes_or_new(ax)
+        record(ds[name], ax, **line)
+        _shade(ax, ds["t"].values, [(ax.lines[-1].get_color(), low.values, high.values)], log)
+    return figure_of(ax)
+
+
+def convergence(
+    table: xr.Dataset, ax: Axes | None = None, *, names: Sequence[str] | None = None, fit: slice | None = None
+) -> Figure:
+    """Errors against a knob, with the observed orders in the legend and a line of every whole order beside.
+
+    Parameters
+    ----------
+    table : Dataset
+        Of `convergence_table`, or several joined along a first dimension: `error` (knob) or (scheme, knob). A
+        variable `eoc` (scheme) holds the orders; without it they are fitted.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Names of the curves; by default the coordinate of the first dimension.
+    fit : slice, optional
+        Range of the knob for fitted orders, as in ``table.sel(dt=fit)``: all by default.
+    """
+    error = table["error"]
+    knob = str(error.dims[-1])
+    curves = error.values.reshape(-1, error.sizes[knob])
+    words = (
+        [str(name) for name in (error[error.dims[0]].values if error.ndim > 1 else [""])] if names is None else names
+    )
+    values = table[knob].values.astype(float)
+    orders = np.atleast_1d(table["eoc"].values) if "eoc" in table else fitted_orders(table, fit)
+    with style():
+        ax = axes_or_new(ax)
+        for k, (curve, name, order) in enumerate(zip(curves, words, orders, strict=True)):
+            text = f"{name}: {order:.2f}" if name else f"order {order:.2f}"
+            ax.loglog(values, curve, linestyle="-", linewidth=1, marker=MARKERS[k % len(MARKERS)], label=text)
+        _reference_slopes(ax, values, curves, orders)
+        ax.set(xlabel=label(table[knob]), ylabel=label(error))
+        ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter())
+        ax.legend(title="observed order" if any(words) else None, loc="lower right", labelspacing=0.25)
+        low, high = (np.log(bound) for bound in ax.get_ylim())
+        ax.set_ylim(bottom=np.exp(low - 0.03 * (len(curves) + 1) * (high - low)))  # room for the legend
+    return figure_of(ax)
+
+
+def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.0) -> np.ndarray:
+    """Orders by least squares of log error against log knob, over the errors above `floor`; NaN for fewer than two.
+
+    Parameters
+    ----------
+    table : Dataset
+        As for `convergence`.
+    fit : slice, optional
+        Range of the knob.
+    floor : float
+        Rounding: smaller errors are left out.
+    """
+    error = table["error"] if fit is None else table["error"].sel({table["error"].dims[-1]: fit})
+    h = error[error.dims[-1]].values.astype(float)
+    orders = []
+    for curve in error.values.reshape(-1, len(h)):
+        good = np.isfinite(curve) & (curve > floor)
+        slope = np.polyfit(np.log(h[good]), np.log(curve[good]), 1)[0] if good.sum() > 1 else np.nan
+        orders.append(abs(slope))  # an error falls with dt, and with the number of cells
+    return np.array(orders)
+
+
+def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: np.ndarray) -> None:
+    """A thin line of every whole order, just below the first curve that has it."""
+    sign = 1 if values[0] > values[-1] else -1  # dt falls towards the finest, a number of cells rises
+    drawn: set[int] = set()
+    low, high = np.nanmin(curves[curves > 0]), np.nanmax(curves)
+    for curve, order in zip(curves, orders, strict=True):
+        good = np.isfinite(curve) & (curve > 0)
+        if not np.isfinite(order) or round(order) in drawn or not good.any():
+            continue
+        drawn.add(round(order))
+        anchor = np.flatnonzero(good)[-2:][0]  # the finest may be rounding
+        line = curve[anchor] * (values / values[anchor]) ** (sign * round(order))
+        line[(line < low / 2) | (line > 2 * high)] = np.nan
+        ax.loglog(values, 0.5 * line, color=GREY, linestyle="-", linewidth=0.5, zorder=1)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis, of those that are there; NaN where none is."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _band(values: np.ndarray, mean: np.ndarray, confidence: float, spread: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the band of some runs (seed, t); NaN for fewer than two."""
+    count = np.isfinite(values).sum(axis=0)
+    low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    several = count > 1
+    if spread:
+        tail = (1 - confidence) / 2
+        low[several], high[several] = np.nanquantile(values[:, several], [tail, 1 - tail], axis=0)
+        return low, high
+    from scipy.stats import t as student
+
+    n = count[several]
+    half = student.ppf((1 + confidence) / 2, n - 1) * np.nanstd(values[:, several], axis=0, ddof=1) / np.sqrt(n)
+    low[several], high[several] = mean[several] - half, mean[several] + half
+    return low, high
+
+
+def _shade(ax: Axes, t: np.ndarray, bands: Sequence[tuple[Any, np.ndarray, np.ndarray]], log: bool) -> None:
+    """Bands in the colours of their lines; on a logarithmic scale they do not change its limits."""
+    if log:
+        ax.set_yscale("log")
+        ax.set_ylim(*ax.get_ylim())
+    for colour, low, high in bands:
+        bottom = np.maximum(low, np.finfo(float).tiny) if log else low
+        ax.fill_between(t, bottom, high, color=colour, alpha=0.2, linewidth=0)

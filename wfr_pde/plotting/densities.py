@@ -1,0 +1,180 @@
+"""Densities in one and two dimensions."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from wfr_pde.plotting.fields import (
+    Goal,
+    edges_of,
+    frame_at,
+    frame_of,
+    levels_of,
+    limits,
+    log_density_of,
+    log_target_of,
+    relative,
+    space_of,
+    target_on,
+    time_text,
+)
+from wfr_pde.plotting.sheet import BLUE, axes_or_new, colour_map, density_label, figure_of, label, style
+from wfr_pde.targets.base import Target
+
+LONGEST_BOX = 10  # widths: a longer one is not drawn to scale
+HEADROOM = 1.08  # of the axis of a density, above its highest value
+CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)  # contours enclose these shares of the mass
+
+
+def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figure:
+    """Space-time image of a density in one dimension: time to the right, darker is denser.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x), or that variable
+    ax : matplotlib Axes, optional
+    """
+    log_density = log_density_of(ds, ndim=1)
+    time, space = log_density.dims
+    with style():
+        ax = axes_or_new(ax)
+        density = np.exp(log_density.transpose(space, time))
+        stored = ds.get(f"cell_edge_{space}") if isinstance(ds, xr.Dataset) else None
+        edges = edges_of(log_density[space].values) if stored is None else stored.values
+        times = edges_of(log_density[time].values)
+        image = ax.pcolormesh(times, edges, density, cmap=colour_map(BLUE), vmin=0, shading="flat", rasterized=True)
+        ax.grid(False)
+        ax.set(xlabel=label(log_density[time]), ylabel=label(log_density[space]))
+        ax.figure.colorbar(image, ax=ax, label="density", pad=0.02)
+    return figure_of(ax)
+
+
+def density_ridge(
+    ds: xr.Dataset | xr.DataArray, times: ArrayLike | None = None, target: Target | None = None, ax: Axes | None = None
+) -> Figure:
+    """Densities in one dimension at several times, one above the other, with the time beside each.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x), or that variable
+    times : array, optional
+        The nearest stored ones are drawn; six of them by default.
+    target : Target, optional
+        Drawn as a thin line behind each.
+    ax : matplotlib Axes, optional
+    """
+    log_density = log_density_of(ds, ndim=1)
+    time, space = log_density.dims
+    stored = log_density[time].values
+    wanted = (
+        stored[np.linspace(0, len(stored) - 1, 6).astype(int)] if times is None else np.atleast_1d(np.asarray(times))
+    )
+    frames = np.unique([np.abs(stored - t).argmin() for t in wanted])
+    x, density = log_density[space].values, np.exp(log_density.values[frames])
+    offset = 0.45 * density.max()
+    goals = None if target is None else [np.exp(log_target_of(log_density[frame], target).values) for frame in frames]
+    with style():
+        ax = axes_or_new(ax)
+        for k, frame in enumerate(frames):
+            base, layer = offset * k, 3 * (len(frames) - k)  # later ones stand behind
+            ax.fill_between(x, base, base + density[k], color=BLUE, alpha=0.25, linewidth=0, zorder=layer)
+            ax.plot(x, base + density[k], color=BLUE, linestyle="-", linewidth=1, zorder=layer + 1)
+            if goals is not None:
+                ax.plot(x, base + goals[k], color="black", linestyle=":", linewidth=0.8, zorder=layer + 2)
+            ax.text(1.01, base, f"t = {stored[frame]:.3g}", transform=ax.get_yaxis_transform(), va="bottom", fontsize=7)
+        ax.grid(False)
+        ax.spines["left"].set_visible(False)
+        ax.set(xlabel=label(log_density[space]), yticks=[], xlim=(x[0], x[-1]), ylim=(0, None))
+    return figure_of(ax)
+
+
+def density_curve(
+    ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None, ax: Axes | None = None
+) -> Figure:
+    """Density in one dimension at one time, filled, with the target as a dotted line.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x), or that variable, or one frame of it (x)
+    t : float, optional
+        The nearest stored time is drawn; the last by default.
+    target : Target, or DataArray of its log-density (x), optional
+    ax : matplotlib Axes, optional
+    """
+    frame = frame_of(ds, t, (1,))
+    with style():
+        ax = axes_or_new(ax)
+        goal = target_on(frame, target)
+        draw_curve(ax, frame, goal)
+        name = space_of(frame)[0]
+        ax.set(xlabel=label(frame[name]), ylabel=density_label([frame[name]]), xlim=limits([frame, goal], name))
+        legend_above(ax, time_text(frame), goal is not None)
+    return figure_of(ax)
+
+
+def density_contours(
+    ds: xr.Dataset | xr.DataArray,
+    t: float | None = None,
+    target: Goal = None,
+    ax: Axes | None = None,
+    colour: str = BLUE,
+) -> Figure:
+    """Density in two dimensions, shaded by the share of the mass inside, with the contours of the target.
+
+    The shades, from light to dark, end where the density encloses 99, 90, 75, 50 and 25 % of the mass: a narrow
+    density and a wide one are equally visible.
+
+    Parameters
+    ----------
+    ds : Dataset with `log_density` (t, x, y), or that variable, or one frame of it (x, y)
+    t : float, optional
+        The nearest stored time is drawn; the last by default.
+    target : Target, or DataArray of its log-density (x, y), optional
+        Drawn as lines that enclose 99, 90 and 50 % of its mass.
+    ax : matplotlib Axes, optional
+    colour : str
+        Of the darkest shade.
+    """
+    log_density = frame_at(log_density_of(ds, ndim=2), t)
+    names = log_density.dims
+    x, y = (log_density[name].values for name in names)
+    with style():
+        ax = axes_or_new(ax)
+        density, levels = relative(log_density), levels_of(log_density, CONTOUR_MASSES)
+        shades = colour_map(colour)(np.linspace(0.12, 0.95, len(levels)))
+        ax.contourf(x, y, density.T, [*levels, 1.1], colors=shades)
+        goal = target_on(log_density, target)
+        if goal is not None:
+            levels = levels_of(goal, (0.99, 0.9, 0.5))
+            ax.contour(x, y, relative(goal).T, levels, colors="black", linewidths=0.6, linestyles="solid")
+        ax.grid(False)
+        longest, shortest = max(np.ptp(x), np.ptp(y)), min(np.ptp(x), np.ptp(y))
+        aspect = "equal" if longest < LONGEST_BOX * shortest else "auto"
+        ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect=aspect)
+    return figure_of(ax)
+
+
+def draw_curve(ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, flipped: bool = False) -> None:
+    """A density in one dimension, filled, and the target as a dotted line; the density to the right if `flipped`."""
+    x, density = frame[frame.dims[0]].values, np.exp(frame.values)
+    fill, line = (ax.fill_betweenx, lambda *xy, **look: ax.plot(*xy[::-1], **look)) if flipped else (
+        ax.fill_between, ax.plot,
+    )  # fmt: skip
+    fill(x, 0, density, color=BLUE, alpha=0.25, linewidth=0)
+    line(x, density, color=BLUE, linestyle="-", linewidth=1, label="density")
+    if goal is not None:
+        line(x, np.exp(goal.values), color="black", linestyle=":", linewidth=1, label="target")
+    top = HEADROOM * max(float(np.exp(part.max())) for part in (frame, goal) if part is not None)
+    ax.grid(False)
+    ax.set(**{"xlim" if flipped else "ylim": (0, top)})
+
+
+def legend_above(ax: Axes, text: str, legend: bool) -> None:
+    """A line of text above the axes, and the legend beside it, where they hide no data."""
+    ax.set_title(text, loc="left", fontweight="normal")
+    if legend:
+        ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=2)
