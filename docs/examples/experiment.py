@@ -12,7 +12,7 @@ from wfr_pde import plotting
 
 QUICK = dict(half_distances=(1.0, 2.0), n_times=6, rtol=1e-4)
 # name of a scalar of the Dataset: (expected value, tolerance)
-CHECKS = {"least_rate_wfr": (2.0, 0.3), "w_falls": (1.0, 0.0)}
+CHECKS = {"least_rate_wfr": (2.15, 0.15), "w_falls": (1.0, 0.0)}  # from 2 to 2.3; yes
 
 
 def run(half_distances=(1.0, 1.5, 2.0, 2.5), t_end=8.0, n_times=33, rtol=1e-6) -> xr.Dataset:
@@ -43,10 +43,10 @@ def figure(ds):
     with plotting.style():
         fig = plotting.new_figure(plotting.COLUMN_WIDTH, 2.6)
         ax = fig.subplots()
-        for flow in ds.flow.values:
-            for a in ds.half_distance.values:
-                curve = ds.kl.sel(flow=flow, half_distance=a)
-                ax.semilogy(ds.t, curve, label=f"{flow}, a = {a:g}")
+        for flow, dashes in ("W", "--"), ("WFR", "-"):
+            for a, colour in zip(ds.half_distance.values, plotting.COLOURS, strict=False):
+                curve, label = ds.kl.sel(flow=flow, half_distance=a), f"{flow}, a = {a:g}"
+                ax.semilogy(ds.t, curve, color=colour, linestyle=dashes, label=label)
         ax.set(xlabel=plotting.label(ds.t), ylabel=plotting.label(ds.kl))
         ax.legend(fontsize=6)
     return fig
