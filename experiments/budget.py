@@ -8,6 +8,16 @@ one (alpha = beta = 1), on
 - the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.04, dt = 0.01: thin, with dt V'' = 1;
   SMC-WFR alone;
 - the posterior of two group means of 82 galaxies, from one labelling, t = 3, dt = 0.1.
+
+With 500 particles and 20 runs of each kind, the sum of the parts and the measured error of independent runs are at most
+0.94 of their joint 95 % half width apart, over all 10 cases and all statistics. What rules differs:
+
+- Gaussian and two modes: the step (ULA), and what is a bandwidth's bias for one sampler is a finite number for another;
+  with the exact g nothing but noise is left.
+- Four modes: dt V'' = 1 doubles the thin variance, and the mean potential is 0.49 too high; all else is below 0.004.
+- Galaxies: mu_t has 18 % in the second labelling. The weighted SDE has none, and would have as little with the exact
+  g: a reaction multiplies particles, and none of 500 is there to be multiplied. Birth-death loses the same mass to its
+  step: an event copies a particle once, where the flow multiplies by more than that in a step.
 """
 
 import numpy as np
@@ -22,7 +32,7 @@ CHECKS = {
     # |sum of the parts - measured error| over the joint half width of both 95 % intervals, the largest over problems,
     # samplers and statistics: 2 are 4.2 standard errors of a Student t with 19 degrees
     "off": (0.0, 2.0),
-    # with the exact g, runs err by nothing but noise and what ratios of weights add
+    # with the exact g, runs on the Gaussian and on two modes err by nothing but noise and what ratios of weights add
     "oracle_off": (0.0, 2.0),
 }
 
@@ -80,7 +90,7 @@ def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0) -> xr.Data
                 flow, truth, target, start=start, dt=dt, n=n, seeds=seeds, modes=modes, rng=seed
             ).isel(dt=0, n=0)
             found.append(ds.drop_attrs(deep=False).assign(drawn=statistic).expand_dims(case=[f"{name}, {method}"]))
-    ds = xr.concat(found, "case", join="outer", combine_attrs="override")
+    ds = xr.concat(found, "case", join="outer", coords="minimal", combine_attrs="override")
     for name, value in claimed(ds).items():
         ds[name] = (), value, {"units": "1"}
     return ds
@@ -90,7 +100,8 @@ def claimed(ds):
     """How far sums and measured errors are apart, and runs with the exact g from their law."""
     joint = np.hypot(ds["sum_half_width"], ds["measured_half_width"])
     off = (abs(ds["sum"] - ds["measured"]) / joint).max("statistic")
-    oracle = abs(ds["part"] / ds["part_half_width"]).sel(parts="Monte Carlo")
+    near = [case for case in ds["case"].values if case.startswith(("gaussian", "two modes"))]
+    oracle = abs(ds["part"] / ds["part_half_width"]).sel(parts="Monte Carlo", case=near)
     return {"off": float(off.max()), "oracle_off": float(oracle.max())}
 
 

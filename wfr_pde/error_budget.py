@@ -85,8 +85,9 @@ def error_budget(
     - *bandwidth*: with its own estimate of g from infinitely many particles, less that;
     - *finite number*: runs of n particles with their own estimate, less runs with the exact g from the same random
       numbers, less the bandwidth;
-    - *Monte Carlo*: independent runs of n particles with the exact g, less their law: zero, but for chance and what
-      ratios of weights are biased by. `noise` is the standard deviation of a single run.
+    - *Monte Carlo*: independent runs of n particles with the exact g, less their law: zero, but for chance, what ratios
+      of weights are biased by, and places that a law grows from and no particle has come to. `noise` is the standard
+      deviation of a single run.
 
     The sum of the parts is held against the measured error, the mean over independent runs of the sampler as it is,
     less the truth.
