@@ -278,3 +278,28 @@ def test_what_tempering_refuses(options, error, message):
 def test_tempering_needs_a_target_at_rest():
     with pytest.raises(ValueError, match=r"leads to one distribution, but .* moves: give target.at"):
         run_sampler(tempered_smc, wfr.GeometricPath(START, TARGET), START, TIMES, 5, prior=START)
+
+
+def uncorrected(log_density, time):
+    """MALA that accepts as if its proposals were symmetric."""
+    from blackjax.mcmc import diffusions, proposal
+    from blackjax.mcmc.mala import MALAState, init
+
+    ratio = proposal.compute_asymmetric_acceptance_ratio(lambda state, new: -new.logdensity)
+    move = diffusions.overdamped_langevin(jax.value_and_grad(log_density))
+
+    def kernel(key, state):
+        key_move, key_accept = jax.random.split(key)
+        new = MALAState(*move(key_move, state, time))
+        return proposal.static_binomial_sampling(key_accept, ratio(state, new), state, new)
+
+    return blackjax.base.SamplingAlgorithm(lambda x, rng_key=None: init(x, log_density), kernel)
+
+
+@pytest.mark.parametrize(("build", "verdict"), [(mala, "consistent"), (uncorrected, "inconsistent")])
+def test_its_mala_is_validated_against_the_law_of_mala_and_a_broken_copy_is_caught(build, verdict):
+    start = wfr.Gaussian(-0.6, 0.25)
+    truth = wfr.ground_truth(TWO, start, [0, 0.5, 1.0], rtol=1e-4, reaction_rate=0, cross_check=False)
+    ds = wfr.validate(Blackjax(build, law="w"), truth, TWO, dt=0.1, n=500, scheme=wfr.samplers.MALA())
+    assert ds.attrs["verdict"] == verdict
+    assert ds.attrs["reference"] == "the law of MALA(rate=1.0)"
