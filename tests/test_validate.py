@@ -11,7 +11,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import samplers
-from wfr_pde.max_test import MaxTest, Runs, max_test
+from wfr_pde.multiple_testing import MaxTest, Runs, max_test
 from wfr_pde.validate import CONSISTENT, INCONSISTENT, NO_POWER, report, validate
 
 TARGET, START = wfr.Gaussian(1.0, 0.5), wfr.Gaussian(0.0, 0.25)

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.external import dotted_name, run_sampler
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
-from wfr_pde.max_test import MaxTest, Runs, max_test
 from wfr_pde.mean_field import Cut, mean_field, moves_densities
 from wfr_pde.measures import Density, Particles
+from wfr_pde.multiple_testing import MaxTest, Runs, max_test
 from wfr_pde.observables import Function, Observables, observables
 from wfr_pde.solve import solve
 from wfr_pde.targets import stored_distribution
