@@ -14,6 +14,7 @@ Time is in units of 1/alpha, with lengths in units of the barrier's width.
 
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import NullFormatter
 
 import wfr_pde as wfr
 from wfr_pde import plotting
@@ -112,7 +113,7 @@ def figure(ds):
                         color=colours[order], weight="bold", va="center")  # fmt: skip
         ax.set(xlabel=plotting.label(ds.cells), ylabel=plotting.label(ds["error"]), xlim=(115, 2.2 * ds.cells[-1]))
         ax.set_xticks([n for n in (128, 256, 512, 1024) if n <= ds.cells[-1]], minor=False)
-        ax.xaxis.set(major_formatter="{x:g}", minor_formatter=plotting.NullFormatter())
+        ax.xaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
         ax.set_title("Gaps from 1 to 1e-6, to their own digits")
 
     def draw_rates(ax):

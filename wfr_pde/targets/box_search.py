@@ -45,6 +45,7 @@ N_OUTSIDE = (4096, 32768, 65536, 65536)
 FEW = 500  # starts that are climbed without choosing among them
 MAX_MODES = 48
 MAX_ROUNDS = 6  # of looking outside for further modes
+FACE_ROUNDS = 24  # of following ridges that are found in the faces: |x| in 4D, with its kinks, has taken 16
 N_RIDGES = 3  # ridges that are followed from slice to slice
 SLICES = np.concatenate([[0.0], 0.5 * 4.0 ** np.arange(16)])  # first slices, in widths of the outermost mode
 HEAVY_INDEX = 3.5  # tails P(|x| > r) ~ r^-index are refused below this index...
@@ -509,7 +510,7 @@ def _find_faces(f: LogDensity, modes: _Modes, bulk: _Bulk, tail: float) -> tuple
     ndim = bulk.median.size
     limit = bulk.log_mass + np.log(tail) - _margin(ndim)
     slices = _first_slices(f, modes, bulk)
-    for _ in range(MAX_ROUNDS):
+    for _ in range(FACE_ROUNDS):
         slices, place = _refined(f, slices, limit, tail)
         known = np.max(np.where(slices.place == place[:, None], slices.log_mass, -np.inf), axis=1)
         # A low ridge that leads out of the midst of the mass starts at no mode: look for it in the faces.
