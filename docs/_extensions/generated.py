@@ -62,9 +62,9 @@ def api() -> dict[str, str]:
 
 
 def public_names(module: Any) -> list[str]:
-    """Names that a module offers: its `__all__`, or the classes and functions that it defines, in their order."""
+    """Names that a module offers: those of its `__all__` that can be called, or what it defines, in their order."""
     if hasattr(module, "__all__"):
-        return list(module.__all__)
+        return [name for name in module.__all__ if callable(getattr(module, name))]
     return [
         name
         for name, value in vars(module).items()
