@@ -19,6 +19,7 @@ means over the particles of mixture density and own term, (2 pi e v)^(-d/2) and 
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -121,13 +122,19 @@ def sampled(d, n, n_steps, seeds, self_term=True) -> np.ndarray:
     return np.array([run["statistics"].values[-1] for run in runs])
 
 
-def summary(d, n, n_steps, seeds, self_term=True) -> np.ndarray:
+def summary(d, n, n_steps, seeds, self_term) -> np.ndarray:
     """Mean, standard deviation over the seeds and half width of a 95 % interval of the mean, (3, statistic)."""
     if n**2 * n_steps > MOST_PAIRS:
         return np.full((3, len(STATISTICS)), np.nan)
     values = sampled(d, n, n_steps, seeds, self_term)
     deviation = values.std(axis=0, ddof=1)
     return np.array([values.mean(axis=0), deviation, student.isf(0.025, seeds - 1) * deviation / math.sqrt(seeds)])
+
+
+def summaries(d, n, steps, seeds, self_term) -> xr.Dataset:
+    """The summaries for all steps."""
+    values = [summary(d, n, n_steps, seeds, self_term) for n_steps in steps]
+    return xr.Dataset({"summary": (("step", "of", "statistic"), values)})
 
 
 ATTRIBUTES = {
@@ -170,7 +177,7 @@ def run(
     particles=6000,
     without=(300, 1000),
     law_cells=420,
-) -> xr.Dataset:
+):
     """Seeds: as many as have `particles` together, 4 at least and `most_seeds` at most."""
     if not {WITHOUT_DIM, max(dims)} <= set(dims) or not set(without) <= set(numbers):
         raise ValueError(
@@ -178,8 +185,14 @@ def run(
         )
     gammas = T_END / np.array(steps)
     seeds = {n: int(np.clip(particles // n, 4, most_seeds)) for n in numbers}
-    values = np.array([[[summary(d, n, k, seeds[n]) for k in steps] for n in numbers] for d in dims])
-    others = np.array([[summary(WITHOUT_DIM, n, k, seeds[n], False) for k in steps] for n in without])
+    cells = []
+    for d, n, self_term in [
+        *((d, n, True) for d in dims for n in numbers),
+        *((WITHOUT_DIM, n, False) for n in without),
+    ]:
+        cells.append((yield partial(summaries, d, n, steps, seeds[n], self_term))["summary"].values)
+    values = np.reshape(cells[: len(dims) * len(numbers)], (len(dims), len(numbers), *cells[0].shape))
+    others = np.array(cells[len(dims) * len(numbers) :])
     laws = np.array([[closed_law(name, k) for k in steps] for name in LAWS])
     on_grid = np.array([grid_law(k, law_cells) for k in steps])
     truth = exact.gaussian_flow(gaussian(1, CENTRE, WIDTH), gaussian(1, MEAN, VARIANCE), T_END)

@@ -20,6 +20,8 @@ With 500 particles and 20 runs of each kind, the sum of the parts and the measur
   step: an event copies a particle once, where the flow multiplies by more than that in a step.
 """
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
@@ -78,7 +80,12 @@ def methods(bandwidth):
     }
 
 
-def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0) -> xr.Dataset:
+def divided(flow, truth, target, **options) -> xr.Dataset:
+    """The error of one method at one step and number, divided into its parts."""
+    return wfr.error_budget(flow, truth, target, **options).isel(dt=0, n=0).drop_attrs(deep=False)
+
+
+def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0):
     found = []
     for name in problems:
         target, start, end, dt, bandwidth, modes, statistic = PROBLEMS[name]
@@ -86,10 +93,9 @@ def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0) -> xr.Data
         for method, flow in methods(bandwidth).items():
             if name == "four modes" and method != "SMC-WFR":
                 continue  # a step of its law, on 324 x 324 cells, takes seconds
-            ds = wfr.error_budget(
-                flow, truth, target, start=start, dt=dt, n=n, seeds=seeds, modes=modes, rng=seed
-            ).isel(dt=0, n=0)
-            found.append(ds.drop_attrs(deep=False).assign(drawn=statistic).expand_dims(case=[f"{name}, {method}"]))
+            options = dict(start=start, dt=dt, n=n, seeds=seeds, modes=modes, rng=seed)
+            ds = yield partial(divided, flow, truth, target, **options)
+            found.append(ds.assign(drawn=statistic).expand_dims(case=[f"{name}, {method}"]))
     ds = xr.concat(found, "case", join="outer", coords="minimal", combine_attrs="override")
     for name, value in claimed(ds).items():
         ds[name] = (), value, {"units": "1"}

@@ -25,6 +25,8 @@ Units: lengths in 1000 km/s, time 1/beta, alpha = beta = 1; steps of 0.1. The po
 gradient, which the samplers need often; it is compared with `wfr.Posterior`.
 """
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from scipy.stats import beta
@@ -129,15 +131,24 @@ def truth(t, rtol):
     return known, float(ds["error_l1"].max())
 
 
-def run(seeds=20, t_end=40.0, rtol=1e-2) -> xr.Dataset:
-    t = np.linspace(0, t_end, round(2 * t_end) + 1)
+def sampled(flow, seeds, t) -> xr.Dataset:
+    """Mass of the labelling that a method starts in, over the seeds and time."""
     record = {"mass": diagnostics.mode_masses(MODES)}
-    mass = np.empty((len(METHODS), seeds, len(t)))
-    for k, flow in enumerate(METHODS.values()):
-        for seed in range(seeds):
-            draws = START.sample(N, rng=seed)
-            ds = wfr.solve(TARGET, flow, draws, t, STEP, rng=seed, record=record, keep="last")
-            mass[k, seed] = ds["mass"].values[:, 0]
+    runs = [
+        wfr.solve(TARGET, flow, START.sample(N, rng=seed), t, STEP, rng=seed, record=record, keep="last")
+        for seed in range(seeds)
+    ]
+    return xr.Dataset({"mass": (("seed", "t"), [run["mass"].values[:, 0] for run in runs])})
+
+
+def run(seeds=20, t_end=40.0, rtol=1e-2):
+    if t_end < 5:
+        raise ValueError(f"t_end must be 5 at least, where the claims look, got {t_end:g}")
+    t = np.linspace(0, t_end, round(2 * t_end) + 1)
+    mass = []
+    for flow in METHODS.values():
+        mass.append((yield partial(sampled, flow, seeds, t))["mass"].values)
+    mass = np.array(mass)
     known, error = truth(t, rtol)
     found = np.array([[first_time(t, 1 - curve) for curve in of] for of in mass])
     count = np.sum(found[..., None] <= t, axis=1)

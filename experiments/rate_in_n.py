@@ -18,6 +18,7 @@ the variance, triangles for P(X > 1); open at t = 1, filled at t = 4.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -118,6 +119,13 @@ def sampled(sampler, n, seeds, t, dt) -> np.ndarray:
     return np.array([run["statistics"].values[1:] for run in runs])
 
 
+def all_numbers(sampler, numbers, seeds, t) -> xr.Dataset:
+    """The statistics for all numbers of particles."""
+    return xr.Dataset(
+        {"value": (("n", "seed", "t", "statistic"), [sampled(sampler, n, seeds, t, DT) for n in numbers])}
+    )
+
+
 def drawn(n, seeds) -> np.ndarray:
     """The statistics of independent draws from the true law, (seed, t, statistic)."""
     laws = exact.gaussian_flow(TARGET, START, np.array(TIMES))
@@ -183,16 +191,16 @@ def run(
     bandwidth=0.3,
     crowds=(125, 500, 2000, 8000, 32000),
     rtol=1e-4,
-) -> xr.Dataset:
+):
     if len(numbers) < 2 or seeds < 3:
         raise ValueError(f"a slope needs two numbers of particles and three seeds, got {numbers} and {seeds}")
     t = [0.0, *TIMES]
     times = np.unique([*np.geomspace(0.02, TIMES[-1], 24), *t])
     truth = wfr.Trajectory(wfr.ground_truth(TARGET, START, times, rtol=rtol), TARGET)
-    values = np.array(
-        [[sampled(flow(name, truth, bandwidth), n, seeds, t, DT) for n in numbers] for name in METHODS]
-        + [[drawn(n, seeds) for n in numbers]]
-    )
+    values = []
+    for name in METHODS:
+        values.append((yield partial(all_numbers, flow(name, truth, bandwidth), numbers, seeds, t))["value"].values)
+    values = np.array([*values, [drawn(n, seeds) for n in numbers]])
     true = np.array([exactly(law) for law in exact.gaussian_flow(TARGET, START, np.array(TIMES))])
     errors = values - true
     limits = []
@@ -216,7 +224,7 @@ def run(
     }
     coordinates = {"method": [*METHODS, DRAWS], "n": list(numbers), "t": list(TIMES), "statistic": list(STATISTICS)}
     ds = xr.Dataset(variables, coordinates)
-    ds = xr.merge([ds, at_a_large_step(crowds, seeds, bandwidth, truth)], compat="equals")
+    ds = xr.merge([ds, (yield partial(at_a_large_step, crowds, seeds, bandwidth, truth))], compat="equals")
     for name, (words, units) in ATTRIBUTES.items():
         ds[name].attrs = {"long_name": words, "units": units}
     for name, value in claimed(ds).items():

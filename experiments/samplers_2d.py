@@ -22,6 +22,7 @@ bands are 95 % of the mean over the seeds, and particles those of the first seed
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -124,10 +125,10 @@ def solved(case, seeds, share, rtol, floor_draws) -> xr.Dataset:
     return ds.assign_coords(x=axes[0], y=axes[1])
 
 
-def run(seeds=6, share=1.0, rtol=0.05, floor_draws=16) -> xr.Dataset:
+def run(seeds=6, share=1.0, rtol=0.05, floor_draws=16):
     parts, scalars = [], {}
     for key, case in CASES.items():
-        ds = solved(case, seeds, share, rtol, floor_draws)
+        ds = yield partial(solved, case, seeds, share, rtol, floor_draws)
         end = ds.isel(t=-1).sel(against="pi")
         for name in METHODS:
             for metric, word in zip(METRICS, ("w", "mmd", "covariance"), strict=True):

@@ -322,13 +322,19 @@ def chosen_cases(cases, names) -> list[Case]:
     return [known[name] for name in names]
 
 
-def tried(case, strength, trials) -> tuple[list[int], float, float]:
+def tried(case, strengths, trials) -> xr.Dataset:
     """Counts of the three verdicts; the largest effect, in standard deviations, and the largest in resolutions."""
-    verdicts = [case.judged(strength, FIRST + k) for k in range(trials)]
-    counts = [sum(ds.attrs["verdict"] == word for ds in verdicts) for word in WORDS]
-    deviation = np.abs(np.mean([ds["deviation"].values for ds in verdicts], axis=0))
-    resolution = np.mean([ds["resolution"].values for ds in verdicts], axis=0)
-    return counts, float(deviation.max()), float((deviation / resolution).max())
+    counts, effects, ratios = [], [], []
+    for strength in strengths:
+        verdicts = [case.judged(strength, FIRST + k) for k in range(trials)]
+        counts.append([sum(ds.attrs["verdict"] == word for ds in verdicts) for word in WORDS])
+        deviation = np.abs(np.mean([ds["deviation"].values for ds in verdicts], axis=0))
+        resolution = np.mean([ds["resolution"].values for ds in verdicts], axis=0)
+        effects.append(deviation.max())
+        ratios.append((deviation / resolution).max())
+    return xr.Dataset(
+        {"count": (("strength", "verdict"), counts), "effect": ("strength", effects), "ratio": ("strength", ratios)}
+    )
 
 
 ATTRIBUTES = {
@@ -349,22 +355,24 @@ def run(
     controls=tuple(case.name for case in CORRECT),
     trials=12,
     strengths=(0.0625, 0.125, 0.25, 0.5, 1.0),
-) -> xr.Dataset:
+):
     wrong, right = chosen_cases(FAULTS, faults), chosen_cases(CORRECT, controls)
     if 1.0 not in strengths or max(strengths) > 1 or min(strengths) <= 0:
         raise ValueError(f"strengths must be in (0, 1] and hold 1, which the claims are about, got {strengths}")
-    found = [[tried(case, strength, trials) for strength in strengths] for case in wrong]
-    counts = np.array([[one[0][0] for one in of] for of in found])
+    found = []
+    for case, with_strengths in [*((case, strengths) for case in wrong), *((case, (0.0,)) for case in right)]:
+        found.append((yield functools.partial(tried, case, with_strengths, trials)))
+    caught, correct = xr.concat(found[: len(wrong)], "fault"), xr.concat(found[len(wrong) :], "sampler")
+    counts = caught["count"].isel(verdict=0).values
     ends = np.array([[bounds(count, trials, 0.975) for count in of] for of in counts.tolist()])
     over = ("fault", "strength")
-    correct_counts = np.array([tried(case, 0.0, trials)[0] for case in right])
     variables = {
         "caught": (over, counts / trials),
         "low": (over, ends[..., 0]),
         "high": (over, ends[..., 1]),
-        "effect": (over, np.array([[one[1] for one in of] for of in found])),
-        "ratio": (over, np.array([[one[2] for one in of] for of in found])),
-        "correct_share": (("sampler", "verdict"), correct_counts / trials),
+        "effect": (over, caught["effect"].values),
+        "ratio": (over, caught["ratio"].values),
+        "correct_share": (("sampler", "verdict"), correct["count"].values[:, 0] / trials),
     }
     coordinates = {"fault": list(faults), "strength": list(strengths), "sampler": list(controls), "verdict": WORDS}
     ds = xr.Dataset(variables, {name: (name, list(values)) for name, values in coordinates.items()})
