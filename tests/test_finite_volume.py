@@ -238,6 +238,19 @@ def test_a_step_that_needs_too_many_parts_is_refused(monkeypatch):
         step(wfr.FiniteVolume(), wfr.KL(TARGET), grid.density(TARGET), 1.0)
 
 
+def test_a_step_in_which_resolvents_keep_failing():
+    """V spans 100,000 nats in a box for a barrier of 18: one step of 1e5 jumps against ten of 1e4."""
+    target = wfr.CoshDoubleWell(gap=1.12e-8)
+    start = wfr.Gaussian(target.wells[0], 0.25)
+    grid = wfr.Grid(-16.06, 13, 200)
+    state, energy = grid.density(start), wfr.KL(target)
+    once = step(wfr.FiniteVolume(), energy, state, 0.1)
+    result = state
+    for _ in range(10):
+        result = step(wfr.FiniteVolume(), energy, result, 0.01)
+    assert np.abs(result.log_values - once.log_values).max() < 1e-9
+
+
 @pytest.mark.parametrize("stiffness", [1e2, 1e4, 1e6])
 def test_stiff_steps_equal_many_small_ones(stiffness):
     """Steps of 1e2 to 1e6 jumps per cell: resolvents against the stochastic matrix's powers."""

@@ -44,7 +44,8 @@ MOST_SCALED = 900  # log2 of a scaled jump rate
 REACH = 500  # cells along which values are carried in one series: (320 e / 500)^500, far above the smallest double
 SMALL = 1e-290  # scaled values below have lost digits
 NOWHERE = -(2**40)  # exponent of zero
-MOST_PARTS = 5_000  # of the time of a step: then something is wrong
+MOST_PARTS = 20_000  # of the time of a step: then something is wrong
+PATIENCE = 32  # series, at most, before the second way is tried again
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2; the first has 33 digits
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -465,9 +466,10 @@ def _advance_block(
         scaled, powers = (np.empty(size), np.empty(size)), _powers(log_rates, rate)
         _split(f, state[0], state[1])
     done, h = 0.0, 0.0
+    waiting, patience = 0, 1  # series until the second way is tried again: more, the more often it failed
     for _ in range(MOST_PARTS):
         left = time - done
-        short = h <= longest or left <= longest
+        short = h <= longest or left <= longest or waiting > 0
         length = min(left, longest) if short else min(h, left)
         if wide:
             _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, scale)
@@ -475,6 +477,7 @@ def _advance_block(
         if short:
             _series(f, term, spare, scaled[0], scaled[1], parts, wide, lines, periodic, length * rate, rate)
             h = 2 * longest
+            waiting = max(waiting - 1, 0)
         else:
             _rational(f, whole, rhs, rates, scaled, parts, wide, lines, periodic, length, poles, y, g, s)
             _rational(f, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
@@ -483,7 +486,10 @@ def _advance_block(
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > 0.0 else GROWTH
             h = length * min(GROWTH, max(CUT, factor))
             if not GAIN * error <= tolerance:
+                if h <= longest:
+                    waiting, patience = patience, min(2 * patience, PATIENCE)
                 continue
+            patience = 1
             f[:] = half
         if wide:
             _note(f, scale, state, exits, length)
