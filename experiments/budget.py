@@ -82,7 +82,12 @@ def methods(bandwidth):
 
 def divided(flow, truth, target, **options) -> xr.Dataset:
     """The error of one method at one step and number, divided into its parts."""
-    return wfr.error_budget(flow, truth, target, **options).isel(dt=0, n=0).reset_coords(["dt", "n"]).drop_attrs(deep=False)
+    return (
+        wfr.error_budget(flow, truth, target, **options)
+        .isel(dt=0, n=0)
+        .reset_coords(["dt", "n"])
+        .drop_attrs(deep=False)
+    )
 
 
 def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0):
