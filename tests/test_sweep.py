@@ -158,7 +158,7 @@ def test_cells_are_runs_and_come_to_one_dataset(folder, threads):
     assert json.loads((plan.directory / "sweep.json").read_text())["status"] == "done"
     # each is what a single run would leave
     assert ex.run_experiment("powers", {"n": 2, "base": 3}).reused
-    command = json.loads((outcomes[1].directory / "run.json").read_text())["command"]
+    command = json.loads((outcomes[1].cell.directory / "run.json").read_text())["command"]
     assert command == "wfr-pde run powers --n=1 --base=3.0"
 
 
@@ -189,7 +189,7 @@ def test_a_cell_that_fails_costs_only_itself(folder, threads, mode, code, messag
     assert [outcome.status for outcome in outcomes] == ["pass", "failed", "pass"]
     assert outcomes[1].code == code
     assert re.fullmatch(message, outcomes[1].error)
-    assert json.loads((outcomes[1].directory / "run.json").read_text())["status"] == "failed"
+    assert json.loads((outcomes[1].cell.directory / "run.json").read_text())["status"] == "failed"
     with xr.open_dataset(plan.directory / "sweep.nc") as ds:
         assert np.array_equal(ds["done"], [True, False, True])
         assert np.array_equal(ds["last"], [2, np.nan, 4], equal_nan=True)
@@ -210,7 +210,7 @@ def test_a_file_that_changes_on_the_way_is_not_mixed(folder, threads):
     (folder / "powers.py").write_text(POWERS.replace("base**k", "base ** (k + 1)"))
     outcomes = sw.sweep(plan, threads)
     assert {outcome.code for outcome in outcomes} == {2}
-    assert "has been changed since the sweep began" in outcomes[0].error
+    assert "has been changed since this began" in outcomes[0].error
 
 
 def test_an_interrupt_leaves_what_is_done(folder):
@@ -251,8 +251,8 @@ def test_processes_give_the_same_bits_and_survive_a_death(folder):
     assert (folder / "killed").exists()
     assert len((folder / "log-2-3.0").read_text()) == 5  # died in the second part, both of which were stored
     for outcome in outcomes:
-        single = ex.run_experiment("powers", outcome.knobs, out="alone")
-        assert bits(outcome.directory / "data.nc").identical(bits(single.directory / "data.nc"))
+        single = ex.run_experiment("powers", outcome.cell.knobs, out="alone")
+        assert bits(outcome.cell.directory / "data.nc").identical(bits(single.directory / "data.nc"))
 
 
 def test_a_cell_that_kills_its_process_is_reported(folder):

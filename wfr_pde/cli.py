@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from wfr_pde import cli_compare, cli_completion, cli_figures, cli_report, cli_sweep, cli_validate
+from wfr_pde import cli_all, cli_compare, cli_completion, cli_figures, cli_report, cli_sweep, cli_validate
 from wfr_pde._version import __version__
 from wfr_pde.errors import CHECK_FAILED, DONE, INTERRUPTED, BackendError, NumericalError, exit_code
 
@@ -62,6 +62,7 @@ Data that are stored for the same knobs, by the same code and version, are taken
 was stopped or killed goes on after the last part that it stored, if the experiment stores its parts; to the same
 numbers as if it had not been stopped.""",
     "sweep": cli_sweep.EXAMPLES,
+    "all": cli_all.EXAMPLES,
     "figures": cli_figures.EXAMPLES,
     "solve": """\
 The flow is d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g) with g = log(mu/pi), where alpha is the
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         ("list", _list, None, "the experiments, one line each"),
         ("run", _run, _run_options, "run an experiment: data, figures and checks into results/"),
         ("sweep", _sweep, cli_sweep.options, cli_sweep.SUMMARY),
+        ("all", _all, cli_all.options, cli_all.SUMMARY),
         ("figures", _figures, cli_figures.options, cli_figures.SUMMARY),
         ("solve", _solve, _solve_options, "solve a flow and store it as NetCDF"),
         ("truth", _truth, _truth_options, "solve a flow to a tolerance, with a certified error"),
@@ -363,6 +365,23 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 TAKE_KNOBS = (_run, _sweep)
+
+
+def _all(args: argparse.Namespace) -> int:
+    """`wfr-pde all`."""
+    planned = cli_all.cells(args)
+    if args.dry_run:
+        print(_table(cli_all.dry_rows(planned)))
+        return DONE
+    outcomes, report = cli_all.run(args, planned)
+    if args.json:
+        _print_json(cli_all.content(outcomes, report))
+    else:
+        print(f"{_table(cli_all.rows(outcomes))}\n\n{cli_report.summary(report)}")
+    for outcome in outcomes:
+        if outcome.error:
+            print(f"wfr-pde: {outcome.cell.experiment.name} failed: {outcome.error}", file=sys.stderr)
+    return cli_sweep.exit_code(outcomes)
 
 
 def _figures(args: argparse.Namespace) -> int:

@@ -41,11 +41,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ValueError
         If there are no results, or the page's name does not end in .html.
     """
-    from wfr_pde.report import write_report
-
     if not args.out.endswith((".html", ".htm")):
         raise ValueError(f"-o must name a page that ends in .html, got {args.out!r}")
-    report = write_report(args.results, args.out, args.experiments)
+    return written(args.results, args.out, args.experiments)
+
+
+def written(results: str, page: str, experiments: str) -> dict[str, Any]:
+    """The same for given paths."""
+    from wfr_pde.report import write_report
+
+    report = write_report(results, page, experiments)
     return {
         "path": str(report.path),
         "bytes": report.path.stat().st_size,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.errors import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
+    from wfr_pde.cells import Outcome
     from wfr_pde.experiment import Experiment
-    from wfr_pde.sweep import Outcome, Plan
+    from wfr_pde.sweep import Plan
 
 FEW = 4  # checks in a row of a table
 SUMMARY = "run an experiment over a grid of knobs, in parallel"
@@ -138,18 +139,7 @@ def content(grid: Plan, outcomes: list[Outcome]) -> dict[str, Any]:
         "experiment": grid.experiment.name,
         "command": grid.command,
         "directory": str(grid.directory),
-        "cells": [
-            {
-                "knobs": outcome.knobs,
-                "directory": str(outcome.directory),
-                "status": outcome.status,
-                "reused": outcome.reused,
-                "checks": outcome.content.get("checks", {}),
-                "wall_time": outcome.content.get("wall_time"),
-                "error": outcome.error,
-            }
-            for outcome in outcomes
-        ],
+        "cells": [outcome.plain() for outcome in outcomes],
     }
 
 
@@ -161,18 +151,14 @@ def rows(grid: Plan, outcomes: list[Outcome]) -> list[tuple[str, ...]]:
     for outcome in outcomes:
         found = outcome.content.get("checks", {})
         values = [f"{float(found[name]['value']):.6g}" if name in found else "" for name in shown]
-        missed = [name for name, check in found.items() if not check["passed"]]
-        how = f"FAIL {', '.join(missed[:FEW])}{', ...' if len(missed) > FEW else ''}" if missed else outcome.status
-        seconds = outcome.content.get("wall_time")
-        took = "" if seconds is None else f"{float(seconds):.3g} s{' (stored)' if outcome.reused else ''}"
-        table.append((*grid.swept(outcome.knobs).values(), *values, how, took, outcome.directory.name))
+        table.append((*grid.swept(outcome.cell.knobs).values(), *values, *outcome.row, outcome.cell.directory.name))
     return table
 
 
 def complaints(grid: Plan, outcomes: list[Outcome]) -> list[str]:
     """A line for every cell that failed."""
     return [
-        f"{' '.join(f'{name}={text}' for name, text in grid.swept(outcome.knobs).items())}: {outcome.error}"
+        f"{' '.join(f'{name}={text}' for name, text in grid.swept(outcome.cell.knobs).items())}: {outcome.error}"
         for outcome in outcomes
         if outcome.error
     ]

@@ -8,22 +8,19 @@ Dataset, in `results/<name>/sweep-<hash of the grid>/sweep.nc`.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde import storage
-from wfr_pde.errors import CHECK_FAILED, exit_code
-from wfr_pde.executors import Processes
-from wfr_pde.experiment import OUT, Experiment, load_experiment, run_experiment
+from wfr_pde.cells import Cell, Outcome, run_cells
+from wfr_pde.experiment import OUT, Experiment, load_experiment
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,41 +80,6 @@ class Plan:
     def swept(self, cell: Mapping[str, Any]) -> dict[str, str]:
         """The swept knobs of a cell, as text."""
         return {name: self.experiment.knobs[name].text(cell[name]) for name in self.axes}
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of a cell.
-
-    Attributes
-    ----------
-    knobs : dict
-        All knobs.
-    directory : Path
-        Where its results are.
-    content : dict
-        What its `run.json` says: checks, wall time, whether all checks passed; empty where it failed.
-    error : str
-        What went wrong; empty where nothing did.
-    code : int
-        Exit code for that.
-    reused : bool
-        Whether it was done before.
-    """
-
-    knobs: dict[str, Any]
-    directory: Path
-    content: dict[str, Any]
-    error: str = ""
-    code: int = 0
-    reused: bool = False
-
-    @property
-    def status(self) -> str:
-        """pass, FAIL (a check) or failed."""
-        if self.error:
-            return "failed"
-        return "pass" if self.content["passed"] else "FAIL"
 
 
 def plan(
@@ -198,90 +160,10 @@ def sweep(
     list of Outcome
         In the order of the cells, those that failed included.
     """
-    cells = plan.shard(*shard)
-    done = [None if force else plan.experiment.done(cell, plan.out) for cell in cells]
-    outcomes = {i: _outcome(plan, cells[i], content, reused=True) for i, content in enumerate(done) if content}
-    waiting = {i: cell for i, cell in enumerate(cells) if i not in outcomes}
-    with _bar(plan.experiment.name, len(cells), len(outcomes), progress) as bar:
-        if waiting and executor is None:
-            with Processes() as executor:
-                _run(plan, waiting, executor, force, outcomes, bar)
-        elif waiting and executor is not None:
-            _run(plan, waiting, executor, force, outcomes, bar)
+    cells = [Cell(plan.experiment, knobs, plan.out) for knobs in plan.shard(*shard)]
+    outcomes = run_cells(cells, executor, force=force, progress=progress, title=plan.experiment.name)
     combine(plan)
-    return [outcomes[i] for i in range(len(cells))]
-
-
-def _bar(name: str, total: int, initial: int, progress: bool | None) -> Any:
-    """Progress with time left, on a terminal only."""
-    from tqdm import tqdm
-
-    is_hidden = not (sys.stderr.isatty() if progress is None else progress)
-    return tqdm(total=total, initial=initial, desc=name, unit="cell", disable=is_hidden)
-
-
-def _run(
-    plan: Plan,
-    cells: dict[int, dict[str, Any]],
-    executor: Executor,
-    force: bool,
-    outcomes: dict[int, Outcome],
-    bar: Any,
-) -> None:
-    """Run cells, and add what becomes of them to `outcomes` as it comes."""
-    experiment = plan.experiment
-    where = (str(experiment.path), experiment.given, experiment.source, str(plan.out.resolve()), force)
-    futures = {executor.submit(run_cell, cell, *where): i for i, cell in cells.items()}
-    try:
-        for future in as_completed(futures):
-            i = futures[future]
-            try:
-                reply = future.result()
-            except Exception as error:  # not of the experiment, but of the worker that ran it
-                reply = _failure(error)
-            outcomes[i] = _outcome(plan, cells[i], **reply)
-            bar.update()
-    except BaseException as error:
-        for future in futures:
-            future.cancel()
-        count = sum(i in outcomes for i in cells)
-        error.add_note(f"{count} of {len(cells)} cells were run; the same command goes on with the others")
-        raise
-
-
-def _outcome(plan: Plan, cell: dict[str, Any], content: dict[str, Any] | None = None, **more: Any) -> Outcome:
-    return Outcome(cell, plan.experiment.directory(cell, plan.out), content or {}, **more)
-
-
-def run_cell(knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool) -> dict[str, Any]:
-    """Run one cell where the executor wants it, and say what became of it in plain types.
-
-    Raises
-    ------
-    ValueError
-        If the file is not the one that the sweep was planned with.
-    """
-    experiment = dataclasses.replace(load_experiment(path), given=given)
-    if experiment.source != source:
-        raise ValueError(f"{path} has been changed since the sweep began: start the sweep again")
-    try:
-        result = run_experiment(experiment, knobs, out=out, force=force, wait=True)
-    except Exception as error:
-        return _failure(error)
-    return {"content": result.content(), "reused": result.reused}
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    """What an error says; one of the program itself with its name and place."""
-    code = exit_code(error)
-    text = " ".join(str(error).split())
-    if code is None:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
-        return {"error": f"{type(error).__name__}: {text}{place}", "code": CHECK_FAILED}
-    return {"error": text or type(error).__name__, "code": code}
+    return outcomes
 
 
 def combine(plan: Plan) -> xr.Dataset:
