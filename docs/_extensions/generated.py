@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import inspect
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import wfr_pde
 from wfr_pde import cli, diagnostics, exact, metrics, plotting, samplers
-from wfr_pde.experiment import description, find_experiments
+from wfr_pde.experiment import description, find_experiments, load_experiment
 
 DOCS = Path(__file__).parent.parent
+ROOT = DOCS.parent
 FOLDER = DOCS / "generated"
 NAMESPACES = {
     "samplers": samplers,
@@ -35,8 +37,9 @@ def pages() -> dict[str, str]:
 
 GALLERY = """\
 Each is a file in `experiments/` of the repository, and makes a claim that is checked whenever it runs.
-`wfr-pde run NAME` in the project's root computes data and figure, `--quick` a small version of both, and
-`wfr-pde report` makes one page of all results. [How to add one](../add_an_experiment.md)."""
+`wfr-pde run NAME` in the project's root computes data and figure, `--quick` a small version of both; `wfr-pde all` runs
+all of them, and makes one page of the results. Figures, their numbers as csv, and provenance are in `results/`.
+[How to add one](../add_an_experiment.md)."""
 
 
 # API
@@ -136,14 +139,28 @@ def _help(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def gallery() -> str:
-    """The experiments, with the first lines of their docstrings; below, a figure where docs/NAME.png exists."""
-    found = {name: plain(description(path)) for name, path in find_experiments(DOCS.parent / "experiments").items()}
+    """The experiments, with the first lines of their docstrings, and the figures of the full runs in `results/`."""
+    found = find_experiments(ROOT / "experiments")
+    claims = {name: plain(description(path)) for name, path in found.items()}
     lines = ["# Gallery of experiments", "", GALLERY, "", "| name | claim |", "|---|---|"]
-    lines += [f"| `{name}` | {claim} |" for name, claim in found.items()]
-    for name, claim in found.items():
-        if (DOCS / f"{name}.png").exists():
-            lines += ["", f"## {name}", "", claim, "", f"![{claim}](../{name}.png)"]
+    lines += [f"| `{name}` | {claim} |" for name, claim in claims.items()]
+    for name, path in found.items():
+        experiment = load_experiment(path)
+        directory = experiment.directory(experiment.values({}), ROOT / "results")
+        if (directory / "figure.png").exists():
+            picture = os.path.relpath(directory / "figure.png", FOLDER)
+            lines += ["", f"## {name}", "", claims[name], "", f"![{claims[name]}]({picture})", "", made(directory)]
     return "\n".join(lines) + "\n"
+
+
+def made(directory: Path) -> str:
+    """How a result was made, and what its checks said."""
+    content = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    checks = content["checks"].values()
+    passed = sum(check["passed"] for check in checks)
+    seconds = float(content["wall_time"])
+    took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f"`{content['command']}`, {took}; {passed} of {len(checks)} checks pass."
 
 
 def plain(text: str) -> str:
