@@ -44,7 +44,7 @@ EXAMPLES = {
     "": """examples:
   wfr-pde list
   wfr-pde run galaxies --quick
-  wfr-pde sweep splitting_order --quick --t-gaussian 0.25,0.5,1
+  wfr-pde sweep splitting_order --quick --t-gaussian 0.25,0.5
   wfr-pde solve --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o out.nc
   wfr-pde COMMAND --help""",
     "list": """examples:

@@ -28,7 +28,7 @@ their scalar variables over the swept knobs, and the same as sweep.csv.
 
 examples:
   wfr-pde sweep splitting_order --t-gaussian 0.25,0.5,1            one process per processor
-  wfr-pde sweep splitting_order --t-gaussian 0.25,0.5,1 --quick --jobs 2
+  wfr-pde sweep splitting_order --t-gaussian 0.25,0.5 --quick --jobs 2
   wfr-pde sweep rate_in_n --numbers "50,100,200;100,200,400"       lists are separated by semicolons
   wfr-pde sweep NAME --seed 0,1,2,3 --dry-run                      the cells, and which are done
   wfr-pde sweep NAME --seed 0,1,2,3 --shard $SLURM_ARRAY_TASK_ID/4 one of four jobs of an array, numbered from 1
