@@ -7,7 +7,7 @@ resolves.
 
 - At full strength each of the six faults is called inconsistent in all of 12 trials, and so it is at every strength
   at which its effect is at least what `validate` says it resolves. The smallest that is always caught: MALA's
-  correction reversed in one step of 16, with an effect of 0.05 standard deviations.
+  correction counted 7/8 in place of one, with an effect of 0.05 standard deviations.
 - Of 108 verdicts on nine correct samplers 5 are inconsistent, at a level of 5 %. Consistent they are called where 20
   runs tell that much, Langevin and MALA on the line; for most others the verdict is that there is not enough power
   for it.
