@@ -121,7 +121,7 @@ def test_no_product_meets_a_subnormal_number(resolution):
     """Subnormal numbers slow a product several times: entries and values are far enough above 2.2e-308."""
     grid = wfr.Grid([-1, -1], [1, 1], (384, 512))
     kernel = HeatKernel(grid, resolution * max(axis.dx for axis in grid.axes) ** 2)
-    smallest = min(matrix[matrix > 0].min() for matrix in kernel._matrices)
+    smallest = min(matrix[matrix > 0].min() for matrix in kernel.matrices)
     assert smallest * np.exp(-PLAIN_RANGE / 2) > np.finfo(float).tiny
     block = kernel.blocks(0, 4)
     smallest = min(matrix[matrix > 0].min() for _, _, matrix in block.columns)

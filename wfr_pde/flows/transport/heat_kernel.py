@@ -82,7 +82,7 @@ class HeatKernel:
 
     def __init__(self, grid: Grid, time: float) -> None:
         self.grid, self.time = grid, time
-        self._matrices = [
+        self.matrices = [
             grid.backend.asarray(np.exp(np.where(log_matrix < -FLUSH, -np.inf, log_matrix)))
             for log_matrix in (log_heat_kernel(axis, time) for axis in grid.axes)
         ]
@@ -100,7 +100,7 @@ class HeatKernel:
             middle = 0.5 * (low + high)
             log_values -= middle
             product = xp.exp(log_values)
-            for axis, matrix in enumerate(self._matrices):
+            for axis, matrix in enumerate(self.matrices):
                 product = grid.apply(matrix, product, axis)
             product = xp.log(product)
             product += middle
@@ -116,7 +116,7 @@ class HeatKernel:
         high = xp.max(log_values, axis=axis, keepdims=True)
         if float(self.grid.max(high - low)) <= PLAIN_RANGE:
             middle = 0.5 * (low + high)
-            return xp.log(self.grid.apply(self._matrices[axis], xp.exp(log_values - middle), axis)) + middle
+            return xp.log(self.grid.apply(self.matrices[axis], xp.exp(log_values - middle), axis)) + middle
         lines = xp.moveaxis(log_values, axis, -1)
         flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
         return xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
