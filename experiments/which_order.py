@@ -520,7 +520,9 @@ def draw_lags(ax, ds):
             ax.plot(ds["measured_lag"].sel(scheme=scheme, h=h), rows, markersize=size, **look)
         ax.plot(sign * ds["lag"].isel(t=-1), rows, "k|", markersize=8, zorder=4)
     in_rows(ax, ds, named=False)
-    ax.set(xlabel="steps behind the exact flow\nbar: predicted; small: h = 1/8", xlim=(-0.58, 0.58), xticks=[-0.5, 0, 0.5])
+    ax.set(
+        xlabel="steps behind the exact flow\nbar: predicted; small: h = 1/8", xlim=(-0.58, 0.58), xticks=[-0.5, 0, 0.5]
+    )
     ax.set_title("Faster?")
 
 
