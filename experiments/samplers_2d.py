@@ -169,8 +169,8 @@ def figure(ds):
         "SMC-WFR": (plotting.BLUE, "-"),
         "birth-death": (plotting.VERMILION, "--"),
         "weighted SDE": (plotting.GREEN, "-."),
-        "teleporting": (plotting.PURPLE, (0, (5, 1, 1, 1))),
-        "SVGD": (plotting.ORANGE, (0, (3, 1))),
+        "teleporting": (plotting.PURPLE, plotting.DASHES[4]),
+        "SVGD": (plotting.ORANGE, plotting.DASHES[6]),
         "ULA": ("0.35", ":"),
     }
 
@@ -197,17 +197,20 @@ def figure(ds):
         weights = np.exp(ds[f"log_weight_{key}"].sel({"method": method}).values)
         ax.scatter(*points.T, s=2.5 * len(points) * weights, color=looks[method][0], linewidth=0)
         low, high = CASES[key].box
-        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), box_aspect=1)
         ax.set_title(method, color=looks[method][0])
         ax.grid(False)
 
     with plotting.style():
-        fig = plotting.new_figure(plotting.PAGE_WIDTH, 5.6)
+        fig = plotting.new_figure(plotting.PAGE_WIDTH, 5.0)
         grid = fig.subplots(len(CASES), 5, width_ratios=(1.6, 1, 1, 1, 1))
         for row, key in zip(grid, CASES, strict=True):
             draw_distance(row[0], key, str(ds["against"].values[-1]))
             for ax, method in zip(row[1:], ("SMC-WFR", "birth-death", "teleporting", "SVGD"), strict=True):
                 draw_particles(ax, key, method)
+            row[1].set_ylabel("y (length)")
+        for ax in grid[-1, 1:]:
+            ax.set_xlabel("x (length)")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=4)
     return fig
