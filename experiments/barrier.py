@@ -154,9 +154,12 @@ def figure(ds):
             ax.plot(one["t_w"][1:], one["kl_w"][1:], "--", color=COLOURS["W"], linewidth=1.1, alpha=alpha)
             ax.plot(ds["t"][1:], one["kl_wfr"][1:], "-", color=COLOURS["WFR"], linewidth=1.1, alpha=alpha)
         ax.set(xscale="log", yscale="log", xlabel=plotting.label(ds["t"]), ylabel="KL(μ|π) (nats)", ylim=(3e-5, 3))
-        for name, place in {"WFR": (0.3, 1e-3), "W": (3.5e9, 3e-2)}.items():
-            ax.text(*place, name, color=COLOURS[name], weight="bold", ha="center")
-        ax.set_title(f"Pale: {barriers[0]:g}, dark: {barriers[-1]:g} nats")
+        inside = dict(transform=ax.transAxes)
+        ax.text(0.03, 0.3, "WFR", color=COLOURS["WFR"], weight="bold", **inside)
+        ax.text(0.99, 0.62, "W", color=COLOURS["W"], weight="bold", ha="right", **inside)
+        words = f"barriers: pale {barriers[0]:g}, dark {barriers[-1]:g} nats"
+        ax.text(0.99, 0.98, words, ha="right", va="top", fontsize=7, **inside)
+        ax.set_title("W waits, WFR does not")
 
     def draw_wfr(ax):
         for barrier, alpha in strengths.items():

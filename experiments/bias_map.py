@@ -357,6 +357,9 @@ def figure(ds):
         draw_transition(panels[0], ds)
         draw_parts(panels[1], ds, WITHOUT_DIM, int(ds["few"][-1]))
         draw_without(panels[2], ds)
+        panels[1].set_ylim(top=15)
+        panels[1].get_legend().set_loc("upper right")
+        panels[2].set_ylim(bottom=1.2)
         for ax in (*maps, *panels[1:]):
             ax.xaxis.set_minor_formatter(NullFormatter())
     return fig

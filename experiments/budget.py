@@ -133,4 +133,6 @@ def figure(ds):
                 ax.set_title(f"{problem}: {name}")
             words = {"mode": "mass of a mode", "variance": "variance", "potential": "mean potential"}
             row[0].set_ylabel(words[statistic.split()[0]])
+        words = "errors, which add up from left to right; whiskers: 95 %; grey: a single run"
+        fig.supxlabel(words, fontsize=8, color="0.35")
     return fig

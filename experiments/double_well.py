@@ -222,7 +222,7 @@ def figure(ds):
             ax.plot(barriers, one["rate"], linestyle="none", marker=markers[flow], label=flow, **look)
         ax.set(xlabel=plotting.label(ds["barrier"]), ylabel="rate of KL (β)", ylim=(3e-6, 10))
         ax.legend(loc="lower left")
-        ax.set_title("Measured, and expected")
+        ax.set_title("Rates; lines: expected")
 
     with plotting.style():
         fig = plotting.new_figure(plotting.PAGE_WIDTH, 4.6)
@@ -236,7 +236,9 @@ def figure(ds):
             ax.set(ylabel="x", xlim=(0, 8))
         draw_curves(third, "far_mass", FLOWS)
         third.set(ylim=(0, 0.52))
-        third.set_title(f"pale: {barriers[0]:g}, dark: {barriers[-1]:g} nats")
+        third.set_title("W hardly crosses")
+        words = f"pale: {barriers[0]:g} nats\ndark: {barriers[-1]:g} nats"
+        third.text(13.7, 0.2, words, ha="right", va="top", fontsize=7)
         for flow, (x, y) in {"WFR": (1.3, 0.465), "FR": (8.6, 0.42), "W": (11.5, 0.27)}.items():
             third.text(x, y, flow, color=colours[flow], weight="bold", ha="center")
         draw_curves(fourth, "kl", ("FR", "WFR"))

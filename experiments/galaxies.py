@@ -156,7 +156,9 @@ def figure(ds):
         fig = plotting.new_figure(plotting.PAGE_WIDTH, 4.4)
         fig.get_layout_engine().set(w_pad=0.06, h_pad=0.05)
         fig.suptitle("Two group means of 82 galaxies: WFR finds both labellings, W stays in one", weight="bold")
-        top, bottom = fig.subfigures(2, 1, height_ratios=(1, 1.2))
+        top, bottom = fig.subfigures(2, 1, height_ratios=(1.05, 1.2))
+        words = "lines: the posterior; shades: the flow; %: mass in either labelling, m₁ < m₂ and m₁ > m₂"
+        top.suptitle(words, fontsize=8, color="0.35")
         for k, ax in enumerate(top.subplots(1, ds.sizes["frame"], sharex=True, sharey=True)):
             draw_map(ax, ds.isel(frame=k))
             ax.label_outer()

@@ -194,8 +194,8 @@ def figure(ds):
         "SMC-WFR": (plotting.BLUE, "-"),
         "birth-death": (plotting.VERMILION, "--"),
         "weighted SDE": (plotting.GREEN, "-."),
-        "teleporting": (plotting.PURPLE, (0, (5, 1, 1, 1))),
-        "parallel tempering": (plotting.ORANGE, (0, (3, 1))),
+        "teleporting": (plotting.PURPLE, plotting.DASHES[4]),
+        "parallel tempering": (plotting.ORANGE, plotting.DASHES[6]),
         "MALA": ("0.35", ":"),
     }
 

@@ -244,20 +244,23 @@ def claimed(ds, targets) -> dict[str, float]:
     return found
 
 
-LOOKS = {"W": (plotting.BLUE, "o"), "FR": (plotting.VERMILION, "s"), "WFR": ("black", "^")}
+LOOKS = {  # colour, line, marker
+    "W": (plotting.VERMILION, "--", "s"),
+    "FR": (plotting.GREEN, "-.", "^"),
+    "WFR": (plotting.BLUE, "-", "o"),
+}
 
 
 def draw(ax, one, of):
-    for flow, (colour, _) in LOOKS.items():
-        for tempering in (0, 1):
+    for tempering in (0, 1):
+        for flow, (colour, dashes, _) in LOOKS.items():
             law = one["law"].sel(flow=flow, tempered=tempering, of=of)
             name = f"{flow}, tempered" if tempering else flow
-            ax.plot(one["t"], law, color=colour, linestyle=":" if tempering else "-", linewidth=1.2, label=name)
-    for method, flow in METHODS.items():
-        colour, marker = LOOKS[flow]
-        for step, face in zip(STEPS, ("white", colour), strict=True):
-            if of == "KL":
-                continue  # of particles there is none
+            ax.plot(one["t"], law, color=colour, linestyle=":" if tempering else dashes, linewidth=1.2, label=name)
+    for step in STEPS if of != "KL" else ():  # of particles there is none
+        for method, flow in METHODS.items():
+            colour, _, marker = LOOKS[flow]
+            face = "white" if step == STEPS[0] else colour
             value = one["value"].sel({"method": method, "step": step, "of_sampler": of})
             ax.errorbar(
                 one["time"], value.mean("seed"), value.std("seed"), color=colour, marker=marker, linestyle="none",

@@ -210,7 +210,7 @@ def draw_kl(ax, ds):
         known = one["kl"] > one["error_kl"]
         ax.loglog(one["t"], one["kl"].where(known), color=COLOURS[name], linestyle=LOOKS[name])
         ax.loglog(one["t"], one["error_kl"], color=COLOURS[name], linestyle=":", linewidth=0.9)
-    for name, (x, y) in {"W": (30, 3.0), "FR": (0.35, 1e-4), "WFR": (10, 1e-3)}.items():
+    for name, (x, y) in {"W": (30, 3.0), "FR": (0.35, 1e-4), "WFR": (22, 1e-3)}.items():
         ax.text(x, y, name, color=COLOURS[name], weight="bold", ha="center")
     ax.text(1.5e-5, 1e-11, "dotted: error bars", fontsize=7)
     ax.set(xlabel=plotting.label(ds["t"]), ylabel=plotting.label(ds["kl"]), xlim=(1e-5, 1e2), ylim=(1e-14, 40))
@@ -227,7 +227,9 @@ def draw_ratio(ax, ds):
         one["t"], ratio, bar, color=COLOURS["WFR"], linestyle="-", linewidth=1, marker="o", markersize=2.2, capsize=2
     )
     ax.text(0.012, 2.8, "the inequality fails", va="top")
-    ax.text(0.012, 2.45, f"by up to {float(ds['largest_excess_in_bars']):.1e}\nerror bars", va="top", fontsize=7)
+    mantissa, exponent = f"{float(ds['largest_excess_in_bars']):.0e}".split("e+")
+    words = f"by up to ${mantissa}\\cdot10^{{{int(exponent)}}}$\nerror bars"
+    ax.text(0.012, 2.45, words, va="top", fontsize=7)
     ax.text(0.012, 0.5, "it holds", va="top")
     ax.set(xscale="log", xlabel=plotting.label(ds["t"]), ylabel="KL of WFR / min(W, FR)", xlim=(1e-2, 20), ylim=(0, 3))
     ax.set_title("WFR over the better one")
@@ -243,7 +245,7 @@ def draw_bars(ax, ds):
             markerfacecolor=face, markersize=3.2, label=words,
         )  # fmt: skip
     ax.axhline(BARS, color="black", linestyle="-", linewidth=0.7)
-    ax.text(1.4e-6, 1.3 * BARS, f"{BARS} error bars", fontsize=7)
+    ax.text(1e-4, 0.6 * BARS, f"{BARS} error bars", va="top", fontsize=7)
     ax.set(xlabel=plotting.label(ds["t"]), ylabel="|KL of WFR − min| / error bar", xlim=(1e-6, 1e2), ylim=(1, 1e12))
     ax.legend(loc="upper left", handletextpad=0)
     ax.set_title("How sure the sign is")
@@ -276,12 +278,13 @@ def draw_map(ax, ds, name, along):
         for j in range(m):
             ratio = np.exp(values[i, j])
             word = f"{ratio:.2f}" if ratio < 1.1 else f"{ratio:.1f}"
-            word = word if fails[i, j] else "?" if open_[i, j] else "·"
+            word = word if fails[i, j] else "?" if open_[i, j] else "•"
             ax.text(j, i, word, ha="center", va="center", fontsize=6, color="white" if ratio > 10 else "black")
     ax.set_xticks(range(m), [f"{value:.0e}".replace("e-0", "e−") for value in ds["width"].values], fontsize=6)
     ax.set_yticks(range(n), [f"{value:g}" for value in ds[along].values])
     ax.grid(False)
-    ax.set(xlabel=plotting.label(ds["width"]), ylabel=plotting.label(ds[along]))
+    words = f"{plotting.label(ds['width'])}\n• it holds, ? too close to tell"
+    ax.set(xlabel=words, ylabel=plotting.label(ds[along]))
     return image
 
 

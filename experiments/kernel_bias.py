@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 import xarray as xr
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.optimize import brentq, least_squares, minimize_scalar
 
 import wfr_pde as wfr
@@ -349,13 +349,13 @@ def draw_number(ax, ds):
         seen = (y > half).values
         ax.errorbar(
             ds["bandwidth"][seen], y[seen], half[seen], color=plotting.VERMILION, alpha=shade, marker="s",
-            linestyle="none", linewidth=0.8,
+            linestyle="none", linewidth=0.8, label="number, measured" if n == ds["n"].values[-1] else None,
         )  # fmt: skip
         ax.loglog(
             ds["bandwidth"], math.exp(a) * n**-p * powers, color=plotting.VERMILION, alpha=shade,
-            linestyle="--", linewidth=1, label=f"number, N = {n}" if n in ds["n"].values[[0, -1]] else None,
+            linestyle="--", linewidth=1, label=f"fit, N = {n}" if n in ds["n"].values[[0, -1]] else None,
         )  # fmt: skip
-    ax.set(xlabel=plotting.label(ds["bandwidth"]), ylabel="−bias of the variance (length²)", ylim=(2e-5, 1))
+    ax.set(xlabel=plotting.label(ds["bandwidth"]), ylabel="−bias of the variance (length²)", ylim=(3e-6, 1))
     ax.set_title("Bias at t = 1")
     ax.legend(loc="lower right", fontsize=7)
 
@@ -379,6 +379,10 @@ def figure(ds):
             panels.ravel(), (draw_variance, draw_density, draw_kl, draw_number, draw_map, draw_rmse), strict=True
         ):
             draw(ax, ds)
-        for ax in (panels[0, 0], panels[0, 2], *panels[1]):
+        for ax in (panels[0, 0], panels[0, 2], panels[1, 0]):
+            ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
             ax.xaxis.set_minor_formatter(NullFormatter())
+        for ax in panels[1, 1:]:
+            ax.set_xticks(ds["n"].values, ds["n"].values, fontsize=6.5)
+            ax.set_xticks([], minor=True)
     return fig

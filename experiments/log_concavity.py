@@ -97,12 +97,12 @@ def figure(ds):
             top, bottom = axes[:, k]
             top.plot(t, one.alpha, color=plotting.BLUE)
             top.axhline(float(one.alpha_pi), color="0.4", linestyle=":", linewidth=1)
-            top.annotate("min V''", (0.98, float(one.alpha_pi)), xycoords=("axes fraction", "data"), ha="right",
-                         va="bottom", fontsize=7, color="0.3")  # fmt: skip
-            top.set_title(WORDS[name], fontsize=8)
+            top.annotate("min V″", (0.98, float(one.alpha_pi)), (0, 3), xycoords=("axes fraction", "data"),
+                         textcoords="offset points", ha="right", va="bottom", fontsize=7, color="0.3")  # fmt: skip
+            top.set_title(WORDS[name])
             start = float(one.jeffreys[0])
             seen = one.jeffreys > 1e-9 * start
-            bottom.semilogy(t[seen], one.jeffreys[seen], color=plotting.BLUE, label="J")
+            bottom.semilogy(t[seen], one.jeffreys[seen], color=plotting.BLUE, label="WFR")
             bottom.semilogy(t, start * np.exp(-t), color="0.5", linestyle="--", label="exp(−t)")
             rate = 1 + float(one.alpha_pi)
             bottom.semilogy(
@@ -112,5 +112,5 @@ def figure(ds):
             bottom.legend(fontsize=7)
             bottom.set_xlabel("t (1/β)")
         axes[0, 0].set_ylabel("min −(log μ)″")
-        axes[1, 0].set_ylabel("J (nats)")
+        axes[1, 0].set_ylabel("KL(μ|π) + KL(π|μ) (nats)")
     return fig

@@ -357,7 +357,12 @@ def figure(ds):
         draw_slopes(panels[1, 1], ds)
         draw_coarse(panels[1, 2], ds)
         for ax in (*panels[0], panels[1, 0], panels[1, 2]):
+            numbers = ds["crowd" if ax is panels[1, 2] else "n"].values
+            ax.set_xticks(numbers, numbers, fontsize=6.5)
             ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.tick_params(axis="x", which="minor", bottom=False)
+        first, last = ds["t"].values[[0, -1]]
+        panels[1, 1].set_xlabel(f"{panels[1, 1].get_xlabel()}\nopen: t = {first:g}, filled: t = {last:g}")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=5)
     return fig

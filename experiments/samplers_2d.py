@@ -169,8 +169,8 @@ def figure(ds):
         "SMC-WFR": (plotting.BLUE, "-"),
         "birth-death": (plotting.VERMILION, "--"),
         "weighted SDE": (plotting.GREEN, "-."),
-        "teleporting": (plotting.PURPLE, (0, (5, 1, 1, 1))),
-        "SVGD": (plotting.ORANGE, (0, (3, 1))),
+        "teleporting": (plotting.PURPLE, plotting.DASHES[4]),
+        "SVGD": (plotting.ORANGE, plotting.DASHES[6]),
         "ULA": ("0.35", ":"),
     }
 
@@ -181,8 +181,8 @@ def figure(ds):
             mean, low, high = (one[f"{name}_{key}"].sel({"method": method}) for name in ("mean", "low", "high"))
             ax.plot(t, mean, color=colour, linestyle=dash, label=method)
             ax.fill_between(t, np.maximum(low, 0.2 * mean), high, color=colour, alpha=0.15, linewidth=0)
-        floor = float(ds[f"floor_{key}"].sel(against="pi", metric="sliced_wasserstein")[-1])
-        ax.axhline(floor, color="0.5", linewidth=0.8, linestyle="-", label="independent draws from π")
+        floor = float(ds[f"floor_{key}"].sel(against="pi", metric="sliced_wasserstein").mean())
+        ax.axhline(floor, color="0.5", linewidth=0.8, linestyle="-", label="independent draws from π, to π")
         ax.set(xscale="log", yscale="log", xlabel=plotting.label(t))
         for axis in (ax.xaxis, ax.yaxis):
             axis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter())
@@ -197,17 +197,20 @@ def figure(ds):
         weights = np.exp(ds[f"log_weight_{key}"].sel({"method": method}).values)
         ax.scatter(*points.T, s=2.5 * len(points) * weights, color=looks[method][0], linewidth=0)
         low, high = CASES[key].box
-        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), box_aspect=1)
         ax.set_title(method, color=looks[method][0])
         ax.grid(False)
 
     with plotting.style():
-        fig = plotting.new_figure(plotting.PAGE_WIDTH, 5.6)
+        fig = plotting.new_figure(plotting.PAGE_WIDTH, 5.0)
         grid = fig.subplots(len(CASES), 5, width_ratios=(1.6, 1, 1, 1, 1))
         for row, key in zip(grid, CASES, strict=True):
             draw_distance(row[0], key, str(ds["against"].values[-1]))
             for ax, method in zip(row[1:], ("SMC-WFR", "birth-death", "teleporting", "SVGD"), strict=True):
                 draw_particles(ax, key, method)
+            row[1].set_ylabel("y (length)")
+        for ax in grid[-1, 1:]:
+            ax.set_xlabel("x (length)")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=4)
     return fig

@@ -412,7 +412,7 @@ def figure(ds):
         "SMC-WFR": (plotting.BLUE, "-"),
         "birth-death": (plotting.VERMILION, "--"),
         "births and refill": (plotting.PURPLE, "-."),
-        "weighted SDE": (plotting.GREEN, (0, (5, 1, 1, 1))),
+        "weighted SDE": (plotting.GREEN, plotting.DASHES[4]),
         "ULA": ("0.35", ":"),
     }
 
@@ -467,8 +467,13 @@ def figure(ds):
         draw_ratios(middle)
         draw_errors(right, "mmd2", "MMD²")
         right.axhline(REACHED, color="black", linewidth=0.6, linestyle=":")
+        right.text(
+            0.98, 1.05 * REACHED, f"level {REACHED:g}", ha="right", fontsize=7, transform=right.get_yaxis_transform()
+        )
         handles, labels = left.get_legend_handles_labels()
         top.legend(handles, labels, loc="outside lower center", ncols=4)
         for ax, method in zip(bottom.subplots(1, 4, sharey=True), ds["picture"].values, strict=True):
             draw_particles(ax, str(method))
+        bottom.supylabel("y (length)", fontsize=8)
+        bottom.supxlabel("x (length); grey: 95 % of each mode", fontsize=8)
     return fig

@@ -114,6 +114,7 @@ def figure(ds):
         ax.set(xlabel=plotting.label(ds.cells), ylabel=plotting.label(ds["error"]), xlim=(115, 2.2 * ds.cells[-1]))
         ax.set_xticks([n for n in (128, 256, 512, 1024) if n <= ds.cells[-1]], minor=False)
         ax.xaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
+        ax.tick_params(axis="x", which="minor", bottom=False)
         ax.set_title("Gaps from 1 to 1e-6, to their own digits")
 
     def draw_rates(ax):

@@ -255,12 +255,13 @@ def claimed(ds, chosen, cells) -> dict[str, float]:
 LOOKS = {
     "W-FR": dict(color=plotting.BLUE, marker="o", linestyle="-"),
     "FR-W": dict(color=plotting.VERMILION, marker="s", linestyle="--", markerfacecolor="white"),
-    "W-FR-W": dict(color=plotting.GREEN, marker="^", linestyle="-"),
+    "W-FR-W": dict(color=plotting.GREEN, marker="^", linestyle=":"),
     "FR-W-FR": dict(color="black", marker="v", linestyle="-.", markerfacecolor="white"),
 }
 
 
 TICKS = (0.03, 0.1, 0.3, 0.5, 1, 2, 10, 100)
+WIDE_TICKS = (0.01, 0.1, 1, 10, 100)
 
 
 def short(name) -> str:
@@ -297,7 +298,7 @@ def draw_many(ax, one):
         ax.semilogy(one["ten"], one["ratio_ten"].sel(scheme=scheme), **{**look, "linestyle": "none"})
     ax.axhline(1, color="0.5", linestyle="-", linewidth=0.6)
     low, high = (math.log(bound) for bound in ax.get_ylim())
-    ticks = [tick for tick in TICKS if low <= math.log(tick) <= high]
+    ticks = [tick for tick in (TICKS if high - low < 6 else WIDE_TICKS) if low <= math.log(tick) <= high]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)
     ax.set(xlabel=plotting.label(one["h_many"]), xticks=[0, 1, 2])

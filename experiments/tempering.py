@@ -546,6 +546,7 @@ LINES = {"none": "-", "start": "--", "broad": "-."}
 def draw_kl(ax, ds, key, title):
     if f"kl_{key}" not in ds:
         ax.text(0.5, 0.5, "not in this run", ha="center", transform=ax.transAxes)
+        ax.set_axis_off()
         return
     for name in ds[f"curve_{key}"].values:
         one = ds.sel({f"curve_{key}": name})
@@ -554,7 +555,9 @@ def draw_kl(ax, ds, key, title):
         ax.semilogy(t, kl, color=colour, linestyle=line, label=name.replace("none", "no tempering"))
         ax.semilogy(t[1:], error[1:], color=colour, linestyle=":", linewidth=0.8)
     ax.axhline(LEVEL, color="0.5", linestyle="-", linewidth=0.6)
-    ax.set(xlabel=plotting.label(ds[f"t_{key}"]), ylabel="KL(μ|π), final π (nats)", ylim=(1e-11, 1e3))
+    ax.text(0.02, 1.3 * LEVEL, f"level {LEVEL:g}", transform=ax.get_yaxis_transform(), fontsize=6.5)
+    ax.text(0.02, 0.02, "dotted: error bars", transform=ax.transAxes, fontsize=6.5)
+    ax.set(xlabel=plotting.label(ds[f"t_{key}"]), ylabel="KL(μ|π), final π (nats)", ylim=(1e-12, 1e5))
     ax.legend(loc="upper right", fontsize=6.5, handlelength=2.2)
     ax.set_title(title)
 
@@ -588,7 +591,8 @@ def draw_map(ax, ds, flow):
         ax.plot(one["speed_up_below"], y, color=colour, linestyle="none", marker="$←$", markersize=5)
     ax.axvline(1, color="black", linestyle="-", linewidth=0.8, zorder=1)
     ax.axvspan(1, 40, color="0.92", zorder=0, linewidth=0)
-    ax.set(xscale="log", xlim=(0.015, 40), ylim=(-0.6, len(names) - 0.4), xlabel="time without / with tempering")
+    words = "time without / with tempering\n← at most; grey: it helps"
+    ax.set(xscale="log", xlim=(0.015, 40), ylim=(-0.6, len(names) - 0.4), xlabel=words)
     for y, name in enumerate(names):
         if flow not in CASES[name].flows:
             ax.text(1, y, "not solved", ha="center", va="center", fontsize=6, backgroundcolor="white")

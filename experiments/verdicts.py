@@ -416,6 +416,7 @@ def draw_curves(ax, ds, over):
         if over == "strength":
             ax.fill_between(x, one["low"], one["high"], color=look["color"], alpha=0.07, linewidth=0)
     ax.axhline(0.05, color=plotting.GREY, linestyle="-", linewidth=0.8)
+    ax.text(0.98, 0.06, "5 %", transform=ax.get_yaxis_transform(), ha="right", fontsize=7)
     ax.set(xscale="log", ylim=(-0.03, 1.03), xlabel=plotting.label(ds[over]), ylabel=plotting.label(ds["caught"]))
     ax.xaxis.set(minor_formatter=NullFormatter(), major_formatter="{x:g}")
 
@@ -426,7 +427,8 @@ def draw_correct(ax, ds):
     left = np.zeros(len(names))
     for word in WORDS:
         share = ds["correct_share"].sel(verdict=word).values
-        ax.barh(names, share, left=left, color=colours[word], height=0.7, label=word)
+        hatch = "////" if word == INCONSISTENT else None
+        ax.barh(names, share, left=left, color=colours[word], height=0.7, hatch=hatch, linewidth=0, label=word)
         left += share
     ax.axvline(0.05, color="black", linestyle="-", linewidth=0.8)
     ax.invert_yaxis()

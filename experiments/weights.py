@@ -221,11 +221,11 @@ def strengths(ds) -> dict[float, float]:
     return dict(zip(barriers.tolist(), np.linspace(PALE, 1.0, len(barriers)), strict=True))
 
 
-def draw_over_time(ax, ds, variable, name):
+def draw_over_time(ax, ds, variable, name, dashes="-"):
     colour = LOOKS[name][0]
     for barrier, alpha in strengths(ds).items():
         one = ds.sel({"barrier": barrier, "method": name})
-        ax.plot(ds["t"][1:], one[variable].mean("seed")[1:], color=colour, alpha=alpha, linestyle="-", linewidth=1.2)
+        ax.plot(ds["t"][1:], one[variable].mean("seed")[1:], color=colour, alpha=alpha, linestyle=dashes, linewidth=1.2)
     ax.set(xlabel=plotting.label(ds["t"]), ylabel=plotting.label(ds[variable]))
 
 
@@ -281,7 +281,7 @@ def figure(ds):
         panels = fig.subplots(2, 3)
         draw_limits(panels[0, 0], ds)
         for name in ("true g", "kernel"):
-            draw_over_time(panels[0, 1], ds, "log_weight_variance", name)
+            draw_over_time(panels[0, 1], ds, "log_weight_variance", name, LOOKS[name][1])
         panels[0, 1].set_title("Darker: higher barrier")
         panels[0, 1].set(yscale="log")
         draw_masses(panels[0, 2], ds, HIGH)

@@ -520,7 +520,9 @@ def draw_lags(ax, ds):
             ax.plot(ds["measured_lag"].sel(scheme=scheme, h=h), rows, markersize=size, **look)
         ax.plot(sign * ds["lag"].isel(t=-1), rows, "k|", markersize=8, zorder=4)
     in_rows(ax, ds, named=False)
-    ax.set(xlabel="steps behind the exact flow", xlim=(-0.58, 0.58), xticks=[-0.5, 0, 0.5])
+    ax.set(
+        xlabel="steps behind the exact flow\nbar: predicted; small: h = 1/8", xlim=(-0.58, 0.58), xticks=[-0.5, 0, 0.5]
+    )
     ax.set_title("Faster?")
 
 
@@ -534,7 +536,7 @@ def draw_closeness(ax, ds):
             ratio.sel(h=h), rows, "o", color="black", markerfacecolor=shade, markersize=size, label=f"h = 1/{1 / h:.0f}"
         )
     in_rows(ax, ds, named=False)
-    ax.set(xscale="log", xlabel="L1 error, W-FR / FR-W", xlim=(0.18, 4.8))
+    ax.set(xscale="log", xlabel="L1 error, W-FR / FR-W\nbelow 1: W-FR is closer", xlim=(0.18, 4.8))
     ax.set_xticks([0.25, 0.5, 1, 2, 4], ["¼", "½", "1", "2", "4"], minor=False)
     ax.set_xticks([], minor=True)
     ax.legend(loc="lower right", handletextpad=0.1, borderpad=0, labelspacing=0.2)

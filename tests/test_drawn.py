@@ -57,6 +57,8 @@ def test_error_bars_are_segments():
     segments = [row for row in rows if row[0] == "segments"]
     assert [row[3] for row in segments] == [1, 1, 2, 2]
     assert np.array_equal(numbers(segments)[:, :2], [[1, 2.5], [1, 3.5], [2, 3.5], [2, 4.5]])
+    missing = table(lambda ax: ax.errorbar([1, 2], [3, np.nan], yerr=0.5, fmt="o"))
+    assert [row[3] for row in missing if row[0] == "segments"] == [1, 1]
 
 
 @pytest.mark.parametrize("shading", ["flat", "nearest", "gouraud"])

@@ -67,7 +67,7 @@ def _pieces(artist: Artist, ax: Axes) -> tuple[str, list[Piece]] | None:
         case collections.QuadMesh():
             return "image", [_mesh(artist)]
         case collections.LineCollection():
-            return "segments", [(*np.transpose(ends), None) for ends in artist.get_segments()]
+            return "segments", [(*np.transpose(ends), None) for ends in artist.get_segments() if len(ends)]
         case collections.PathCollection():
             offsets = np.ma.filled(artist.get_offsets(), np.nan)
             return "points", [(offsets[:, 0], offsets[:, 1], artist.get_array())]
