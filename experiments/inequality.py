@@ -95,7 +95,7 @@ def largest(sigma, w, width, transport) -> tuple[float, float]:
     smaller = np.minimum(*closed_forms(target, start, t, transport).values())
     with np.errstate(divide="ignore"):
         log_ratio, error = np.log(ds["kl"] / smaller).values[1:], (ds["error_kl"] / ds["kl"]).values[1:]
-    seen = np.where(error < 0.01, log_ratio, -np.inf)  # KL falls below rounding in the end
+    seen = np.where((error > 0) & (error < 0.01), log_ratio, -np.inf)  # KL falls below rounding in the end
     best = int(np.argmax(seen))
     return float(seen[best]), float(error[best])
 
@@ -219,7 +219,7 @@ def draw_kl(ax, ds):
 
 def draw_ratio(ax, ds):
     one = ds.isel(t=slice(1, None))
-    one = one.where(one["log_ratio_error"] < 0.01, drop=True)
+    one = one.where((one["log_ratio_error"] > 0) & (one["log_ratio_error"] < 0.01), drop=True)
     ratio, bar = np.exp(one["log_ratio"]), 2 * np.exp(one["log_ratio"]) * one["log_ratio_error"]
     ax.axhspan(1, 3, color="0.9", zorder=0)
     ax.axhline(1, color="black", linestyle="-", linewidth=0.7)

@@ -87,6 +87,28 @@ def test_load_by_name_and_by_path(folder):
         assert loaded.checks == {"end": (1.0, 1e-12)}
 
 
+def test_what_only_the_figure_uses_does_not_make_other_data(folder):
+    """Nor the docstring, QUICK and CHECKS; what both use does."""
+    path = folder / "parabola.py"
+    text = GOOD.replace("plot(ds.t, ds.y)", "plot(ds.t, draw(ds.y))").replace("t**2", "other(t)") + (
+        "\n\nWIDTH, POWER = 1, 2\n\n\ndef draw(y):\n    return WIDTH * y**POWER\n\n\n"
+        "def other(t):\n    return t**POWER\n"
+    )
+
+    def source(old, new):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        return ex.load_experiment("parabola").source
+
+    known = source("", "")
+    assert source("return WIDTH * y", "return WIDTH + y") == known
+    assert source('"""A parabola', '"""The parabola') == known
+    assert source("QUICK = {", "QUICK = {} or {") == known
+    assert source("return t**POWER", "return 1 * t**POWER") != known
+    assert source("WIDTH, POWER = 1, 2", "WIDTH, POWER = 1, 3") != known
+    assert source("import numpy as np", "import numpy as np, math") != known
+
+
 def test_the_file_that_is_there_is_what_runs(folder):
     """A change within the clock's resolution counts too."""
     sources = set()

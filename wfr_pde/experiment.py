@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 FOLDER = "experiments"
 OUT = "results"
-NOT_DATA = ("figure", "QUICK", "CHECKS")  # parts of a file that the data do not depend on
+NOT_DATA = ("QUICK", "CHECKS")  # parts of a file that the data do not depend on
 DRAWING = threading.Lock()  # matplotlib draws in one thread at a time; the workers of an executor may be threads
 
 
@@ -95,7 +95,7 @@ class Experiment:
     description : str
         First line of the docstring.
     source : str
-        Hash of the code that the data depend on: the file without docstring, `figure`, QUICK and CHECKS.
+        Hash of the code that the data depend on: without docstring, QUICK, CHECKS, and what only `figure` uses.
     run, figure : callable
     quick : dict
     checks : dict
@@ -288,16 +288,42 @@ def _executed(path: Path) -> tuple[types.ModuleType, str]:
 
 
 def _source_hash(tree: ast.Module) -> str:
-    """Hash of the code without the docstring and what the data do not depend on."""
+    """Hash of the code that the data depend on: without docstring, QUICK, CHECKS, and what only `figure` uses."""
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-    return hashlib.sha256("\n".join(ast.unparse(node) for node in body if not _not_data(node)).encode()).hexdigest()
+    defined: dict[str, list[ast.stmt]] = {}
+    for node in body:
+        for name in _defined(node):
+            defined.setdefault(name, []).append(node)
+    loose = [node for node in body if not _defined(node)]  # imports, loops: they may do anything
+    needed = _reached(defined, {"run"}.union(*map(_names, loose)))
+    drawn_only = _reached(defined, {"figure"}) - needed
+    kept = [node for node in body if not _defined(node) or not set(_defined(node)) <= drawn_only | set(NOT_DATA)]
+    return hashlib.sha256("\n".join(map(ast.unparse, kept)).encode()).hexdigest()
 
 
-def _not_data(node: ast.stmt) -> bool:
-    if isinstance(node, ast.FunctionDef):
-        return node.name in NOT_DATA
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a definition or an assignment of plain names gives."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return any(isinstance(target, ast.Name) and target.id in NOT_DATA for target in targets)
+    found = [name for target in targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    names = [name.id for name in found if isinstance(name, ast.Name)]
+    return names if len(names) == len(found) else []
+
+
+def _names(node: ast.AST) -> set[str]:
+    """All names in a piece of code."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def _reached(defined: Mapping[str, list[ast.stmt]], names: set[str]) -> set[str]:
+    """The names that those need, and what these need, and so on."""
+    found: set[str] = set()
+    new = {name for name in names if name in defined}
+    while new:
+        found |= new
+        new = {name for one in new for node in defined[one] for name in _names(node) if name in defined} - found
+    return found
 
 
 def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
