@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde.experiment import find_experiments, load_experiment, run_experiment
 
-FILES = find_experiments(Path(__file__).parent.parent / "experiments")
+ROOT = Path(__file__).parent.parent
+FILES = find_experiments(ROOT / "experiments")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -20,6 +22,19 @@ def test_claims_hold_and_the_figure_is_fit_to_read(name, tmp_path, check_fit_to_
     for file in ("figure.png", "figure.pdf"):
         assert (result.directory / file).stat().st_size > 10_000
     check_fit_to_read(result.experiment.figure(result.data))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_full_run_is_in_results(name):
+    """Its figure, what was drawn, and that all claims hold in full, too."""
+    experiment = load_experiment(FILES[name])
+    directory = experiment.directory(experiment.values({}), ROOT / "results")
+    content = json.loads((directory / "run.json").read_text())
+    assert content["passed"]
+    assert content["command"] == f"wfr-pde run {name}"
+    assert set(content["checks"]) == set(experiment.checks)
+    assert (directory / "figure.png").exists()
+    assert (directory / "figure.csv").exists()
 
 
 def test_escape_rate_of_galaxies_is_the_spectral_gap():
