@@ -561,7 +561,7 @@ def _backend(name):
 
 def test_the_program_returns_the_exit_code(project):
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-c", "import sys; from wfr_pde.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-m", "wfr_pde"]
     good = subprocess.run([*command, *SMALL, "-o", "out.nc", "--json"], capture_output=True, text=True, env=environment)
     assert good.returncode == 0
     assert good.stderr == ""  # no progress bar where stderr is no terminal
