@@ -76,15 +76,15 @@ def covariance(state: Density | Particles, energy: Energy) -> np.ndarray:
 @described("KL(mu|pi)", "nats")
 def kl(state: Density, energy: Energy) -> float:
     """KL(mu|pi) = ∫ mu g dx, summed as mu g - mu + pi >= 0."""
-    g, mu, pi = _ratio_and_densities(state, energy)
-    return relative_entropy(state.grid, mu, pi, g)
+    _check_density(state)
+    return relative_entropy(state.grid, state.log_values, energy.log_equilibrium(state.grid))
 
 
 @described("KL(pi|mu)", "nats")
 def reverse_kl(state: Density, energy: Energy) -> float:
     """KL(pi|mu) = -∫ pi g dx, summed as mu - pi - pi g >= 0."""
-    g, mu, pi = _ratio_and_densities(state, energy)
-    return relative_entropy(state.grid, pi, mu, -g)
+    _check_density(state)
+    return relative_entropy(state.grid, energy.log_equilibrium(state.grid), state.log_values)
 
 
 @described("KL(mu|pi) + KL(pi|mu)", "nats")

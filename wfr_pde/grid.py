@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
-CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
-ARRAYS_OF_A_DENSITY = 6  # at most, while a distribution is put on the grid and checked
+COARSE_CELLS = 2**15  # on which the mass outside a box is summed
+ARRAYS_OF_A_DENSITY = 4  # at most, while a distribution is put on the grid and checked
 SHARED_PRODUCT = 5e7  # operations of a product, a millisecond, from which threads may share it
 PROBES = 1024  # places where the log-density between cells is looked at
 BETWEEN = 0.05  # nats that it may differ from what the cells around suggest, for four fifths of the mass
@@ -327,10 +327,23 @@ class Grid:
         """Smallest value over all cells."""
         return self.backend.xp.min(values)
 
-    def logsumexp(self, log_values: Any) -> Any:
-        """Log Σ exp(log_values) over all cells, without overflow."""
-        xp, top = self.backend.xp, self.max(log_values)
-        return top + xp.log(self.sum(xp.exp(log_values - top)))
+    def _sum_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
+        """Sum over all cells of a function of arrays, piece by piece, so that its temporaries are small."""
+        xp = self.backend.xp
+        first, *others = (xp.sum(function(*(array[slab, ...] for array in arrays))) for slab in self.slabs())
+        return sum(others, first)
+
+    def in_place(self, function: Callable[[Any], Any], values: Any) -> Any:
+        """function(values), piece by piece in place of `values`."""
+        for slab in self.slabs():
+            values[slab, ...] = function(values[slab, ...])
+        return values
+
+    def integral_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
+        """∫ function(*arrays) dx for a function of values in the cells, piece by piece, as `integrate`."""
+        if self.is_uniform:
+            return self._sum_of(function, *arrays) * self.cell_volume
+        return self._sum_of(lambda volume, *values: volume * function(*values), self.cell_volume, *arrays)
 
     def integrate(self, values: Any) -> Any:
         """∫ values dx by the midpoint rule: spectrally accurate for smooth values that end inside the box.
@@ -343,9 +356,8 @@ class Grid:
 
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""
-        if self.is_uniform:
-            return self.logsumexp(log_values) + self.log_cell_volume
-        return self.logsumexp(log_values + self.log_cell_volume)
+        xp, top = self.backend.xp, self.max(log_values)
+        return top + xp.log(self.integral_of(lambda values: xp.exp(values - top), log_values))
 
     def threads(self) -> AbstractContextManager[object]:
         """Context for many products on this grid: one thread where they are too small to be shared.
@@ -375,9 +387,9 @@ class Grid:
         return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
 
     def slabs(self) -> list[slice]:
-        """Slices of the first axis that keep one slab of points small."""
-        rows = max(1, CELLS_PER_SLAB * self.shape[0] // self.size)
-        return [slice(start, start + rows) for start in range(0, self.shape[0], rows)]
+        """Slices of the first axis that keep what is made of one slab small: in cache."""
+        rows = max(1, self.backend.chunk * self.shape[0] // self.size)
+        return [slice(start, min(start + rows, self.shape[0])) for start in range(0, self.shape[0], rows)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
         """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend.
@@ -497,7 +509,7 @@ class Grid:
 
     def _share_outside(self, distribution: Target, box: tuple[np.ndarray, np.ndarray]) -> float:
         """Share of the mass outside this grid's box, on coarse cells that cover both boxes."""
-        n = max(8, round(CELLS_PER_SLAB ** (1 / self.ndim)))
+        n = max(8, round(COARSE_CELLS ** (1 / self.ndim)))
         wide = Grid(np.minimum(box[0], self.lower), np.maximum(box[1], self.upper), n)
         points = wide.points()
         with np.errstate(all="ignore"):  # places where the density is not defined hold no mass
@@ -589,6 +601,8 @@ class Grid:
         xp = self.backend.xp
         volume = self.cell_volume
         for k, axis in enumerate(self.axes):
+            if self._narrow_mass(log_values, k) <= UNRESOLVED_MASS:
+                continue
             curvature = self._cell_curvature(log_values, k)
             mass = xp.exp(log_values) * volume
             if not axis.periodic:  # the cells at the walls have no neighbour beyond
@@ -597,8 +611,6 @@ class Grid:
             narrow = curvature * NARROWEST_SD**2 > 1 + 1e-6
             narrow_mass = xp.where(narrow, mass, xp.zeros_like(mass))
             unresolved = float(self.sum(narrow_mass))
-            if unresolved <= UNRESOLVED_MASS:
-                continue
             ends = tuple(slice(None, None, axis.n - 1) if i == k else slice(None) for i in range(self.ndim))
             if axis.periodic and float(self.sum(narrow_mass[ends])) > 0.5 * unresolved:
                 raise ValueError(
@@ -619,6 +631,24 @@ class Grid:
                 f"mass is in features of standard deviation about {sd:.3g}, but the cells are {width:.3g} wide "
                 f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, {remedy}"
             )
+
+    def _narrow_mass(self, log_values: Any, k: int) -> float:
+        """Mass in features along axis `k` narrower than the cells resolve, slab by slab of another axis."""
+        xp, volume = self.backend.xp, self.cell_volume
+        across = 0 if k > 0 or self.ndim == 1 else 1
+        rows = max(1, self.backend.chunk * self.shape[across] // self.size) if self.ndim > 1 else self.size
+        total: Any = 0.0
+        for start in range(0, self.shape[across], rows):
+            stop = min(start + rows, self.shape[across])
+            slab = tuple(slice(start, stop) if i == across else slice(None) for i in range(self.ndim))
+            values = log_values[slab]
+            mass = xp.exp(values) * (volume if self.is_uniform else volume[slab])
+            narrow = self._cell_curvature(values, k) * NARROWEST_SD**2 > 1 + 1e-6
+            masses = xp.where(narrow, mass, xp.zeros_like(mass))
+            if not self.axes[k].periodic:  # the cells at the walls have no neighbour beyond
+                masses = masses[tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))]
+            total = total + xp.sum(masses)
+        return float(total)
 
     def _cell_curvature(self, log_values: Any, k: int) -> Any:
         """Minus the second derivative of the log-density along axis `k`, times the cell width squared."""

@@ -164,7 +164,9 @@ def test_observed_order_is_the_declared_one(flow, problem):
         return
     if getattr(flow, "variable", "") == "dx":  # its order is that in dx
         return
-    t, n = 1.2, np.array([4, 5, 6] if flow.order == 8 else [6, 8, 11])  # order 8 soon reaches rounding
+    # order 8 soon reaches rounding, and 6 the tolerance of FiniteVolume
+    is_soon_exact = flow.order == 8 or (flow.order == 6 and uses_finite_volumes(flow))
+    t, n = 1.2, np.array([4, 5, 6] if is_soon_exact else [6, 8, 11])
     reference = run(own_law(flow), start, t, t / 12, target)
     errors = np.array([l1(run(flow, start, t, t / k, target), reference) for k in n])
     orders = -np.diff(np.log(errors)) / np.diff(np.log(n))

@@ -36,6 +36,8 @@ class Backend:
         A context in which matrix products use one thread; nothing by default.
     read_only : callable
         The same array such that nobody can change it, where the library can do that.
+    chunk : int
+        Values that are treated at a time where work is cut into pieces: what stays in cache, or fills a device.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Backend:
     available_memory: Callable[[], int | None] = field(repr=False)
     one_thread: Callable[[], AbstractContextManager[object]] = field(repr=False, default=nullcontext)
     read_only: Callable[[Any], Any] = field(repr=False, default=lambda array: array)
+    chunk: int = field(repr=False, default=2**15)
 
 
 def backend_names() -> list[str]:

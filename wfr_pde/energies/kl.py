@@ -82,8 +82,7 @@ class KL(Energy):
 
     def value(self, state: Density) -> float:
         """KL(mu|pi) in nats."""
-        pi = state.grid.backend.xp.exp(self.log_equilibrium(state.grid))
-        return relative_entropy(state.grid, state.values, pi, self.log_ratio(state))
+        return relative_entropy(state.grid, state.log_values, self.log_equilibrium(state.grid))
 
     def fisher_rao(self, state: Density, time: float) -> Density:
         """The exact flow d_t mu = -mu (g - E_mu g): mu^s pi^(1-s) / Z with s = exp(-time)."""
@@ -96,12 +95,17 @@ class KL(Energy):
         return Density(state.grid, log_values)
 
 
-def relative_entropy(grid: Grid, p: Any, q: Any, log_ratio: Any) -> float:
-    """∫ p log(p/q) dx for densities of equal mass, given log_ratio = log(p/q), in nats.
+def relative_entropy(grid: Grid, log_p: Any, log_q: Any) -> float:
+    """∫ p log(p/q) dx for densities of equal mass, in nats.
 
     Summed as p log(p/q) - p + q >= 0 in every cell, so that nothing cancels near p = q.
     """
     xp = grid.backend.xp
-    near = xp.abs(log_ratio) < 1
-    excess = expm1_minus(xp.where(near, -log_ratio, xp.zeros_like(log_ratio)), xp)
-    return float(grid.integrate(xp.where(near, p * excess, p * log_ratio - p + q)))
+
+    def excess(log_p: Any, log_q: Any) -> Any:
+        p, q, log_ratio = xp.exp(log_p), xp.exp(log_q), log_p - log_q
+        near = xp.abs(log_ratio) < 1
+        cancelling = p * expm1_minus(xp.where(near, -log_ratio, xp.zeros_like(log_ratio)), xp)
+        return xp.where(near, cancelling, p * log_ratio - p + q)
+
+    return float(grid.integral_of(excess, log_p, log_q))

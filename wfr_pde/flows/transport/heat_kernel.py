@@ -98,13 +98,11 @@ class HeatKernel:
         low, high = grid.min(log_values), grid.max(log_values)
         if float(high - low) <= PLAIN_RANGE:
             middle = 0.5 * (low + high)
-            log_values -= middle
-            product = xp.exp(log_values)
+            values = grid.in_place(lambda values: xp.exp(values - middle), log_values)
+            del log_values  # so that every product frees what it was made of
             for axis, matrix in enumerate(self.matrices):
-                product = grid.apply(matrix, product, axis)
-            product = xp.log(product)
-            product += middle
-            return product
+                values = grid.apply(matrix, values, axis)
+            return grid.in_place(lambda values: xp.log(values) + middle, values)
         for axis in range(grid.ndim):
             log_values = self._log_product_along(axis, log_values)
         return log_values
