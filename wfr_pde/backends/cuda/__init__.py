@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,12 +25,13 @@ PAIRS = 4  # of poles
 
 
 def source(name: str, constants: Mapping[str, float] | None = None) -> str:
-    """Text of a file of this folder, after definitions of the constants."""
+    """Text of a file of this folder, after definitions of the constants that it uses."""
+    text = importlib.resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
     lines = [
         f"constexpr {'double' if isinstance(value, float) else 'long long'} {key} = {value!r};"
         for key, value in (constants or {}).items()
+        if re.search(rf"\b{key}\b", text)
     ]
-    text = importlib.resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
     return "\n".join([*lines, "", text])
 
 

@@ -3,7 +3,7 @@
 // First every thread sums exp of its cells with a shift of its own, the largest value so far; the caller adds up the
 // sums. Then the values are formed again and the logarithm of the mass is subtracted. 40 bytes move per cell.
 
-constexpr double INFINITE = __builtin_huge_val();
+#define INFINITE __longlong_as_double(0x7ff0000000000000LL)
 
 // Written as a change of log(mu/pi), so that mu = pi stays put to the last bit.
 __device__ inline double mixed(double log_mu, double log_pi, double s) { return (log_mu - log_pi) * s + log_pi; }
