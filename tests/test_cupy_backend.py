@@ -174,7 +174,7 @@ def of_chain(n, depth, lines, periodic, rng, steep=False):
     waves = [rng.normal(size=(2, lines)) / k for k in range(1, 4)]
     v = sum(a * np.cos(k * x) + b * np.sin(k * x) for k, (a, b) in enumerate(waves, start=1))
     if steep:
-        v = v + 900 * np.sin(x) ** 2  # nats from cell to cell that underflow as a rate
+        v = v + 150 * n * np.sin(x) ** 2  # 900 nats from cell to cell at most, which underflow as a rate
     boundary = ["periodic" if periodic else "no-flux", "no-flux"]
     grid = wfr.Grid([0, 0], [2 * np.pi, 1], (n, max(lines, 4)), boundary=boundary)
     log_pi = -v if lines >= 4 else -np.repeat(v, 4, axis=1)[:, :4]
