@@ -239,6 +239,15 @@ def test_wide_sweeps_are_those_of_the_cpu(on_cpu, n, lines, depth, steep, rough,
     assert np.abs(a - b).max() < 1e-12 + 4 * np.finfo(float).eps * largest
 
 
+def test_what_is_out_of_reach_stays(on_cpu):
+    _, rates = of_chain(2000, 5.0, 1, False, np.random.default_rng(0))
+    log_f = -100.0 * np.arange(2000)[:, None]
+    time = 1e-12 / float((rates[0] + rates[1]).max())
+    a, b = both_sweeps(on_cpu, log_f, rates, True, False, time)
+    assert np.isfinite(b).all()
+    assert np.abs(a - b).max() < 4 * np.finfo(float).eps * 2e5
+
+
 @pytest.mark.parametrize("periodic", [False, True], ids=["walls", "ring"])
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_constant_stays(on_cpu, wide, periodic):

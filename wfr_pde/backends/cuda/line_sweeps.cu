@@ -93,9 +93,32 @@ __device__ inline double scaled_rate(const Cells &c, int side, long long i) {
     return c.rate(side, i);
 }
 
+// The next term in `count` cells from i on, added to f; here and below are the values in i and before. All is read
+// before anything is written, so that the reads wait for the memory together.
+template <bool wide, bool periodic, int count>
+__device__ inline void next_terms(const Cells &c, Values f, Values term, Values spare, long long i, double first,
+                                  double scale, double scaled_jump, double &below, double &here, double &worst) {
+    double value[count], sum[count];
+#pragma unroll
+    for (int g = 0; g < count; g++) {
+        const double above = i + g + 1 < c.n ? term[i + g + 1] : periodic ? first : 0.0;
+        value[g] = scale * here + scaled_jump * jumps<wide, periodic>(c, i + g, below, here, above);
+        sum[g] = f[i + g] + value[g];
+        worst = larger(worst, value[g] - NEGLIGIBLE_TERM * sum[g]);
+        below = here;
+        here = above;
+    }
+#pragma unroll
+    for (int g = 0; g < count; g++) {
+        spare[i + g] = value[g];
+        f[i + g] = sum[g];
+    }
+}
+
 // f <- e^(x/rate L) f by uniformisation
 template <bool wide, bool periodic>
 __device__ void series(const Cells &c, Values f, double x, double rate) {
+    constexpr int TOGETHER = 8;
     const long long n = c.n;
     const double per_jump = 1.0 / rate;
     Values term = array(c, TERM), spare = array(c, SPARE);
@@ -109,16 +132,12 @@ __device__ void series(const Cells &c, Values f, double x, double rate) {
             const double first = term[0];
             double below = periodic ? term[n - 1] : 0.0, here = first;
             worst = 0.0;
-            for (long long i = 0; i < n; i++) {
-                const double above = i + 1 < n ? term[i + 1] : periodic ? first : 0.0;
-                const double value = scale * here + scaled_jump * jumps<wide, periodic>(c, i, below, here, above);
-                const double sum = f[i] + value;
-                spare[i] = value;
-                f[i] = sum;
-                worst = larger(worst, value - NEGLIGIBLE_TERM * sum);
-                below = here;
-                here = above;
-            }
+            long long i = 0;
+            for (; i + TOGETHER <= n; i += TOGETHER)
+                next_terms<wide, periodic, TOGETHER>(c, f, term, spare, i, first, scale, scaled_jump, below, here,
+                                                     worst);
+            for (; i < n; i++)
+                next_terms<wide, periodic, 1>(c, f, term, spare, i, first, scale, scaled_jump, below, here, worst);
             const Values other = term;
             term = spare;
             spare = other;
