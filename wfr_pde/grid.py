@@ -372,7 +372,7 @@ class Grid:
         """Product of `matrix` (m, n_axis) with `values` along one axis."""
         xp = self.backend.xp
         if axis == values.ndim - 1:
-            return xp.matmul(values, xp.matrix_transpose(matrix))
+            return xp.matmul(values, matrix.T)
         # the axis next to last, with all later axes folded into one, is a (batched) matrix product
         shape = values.shape
         folded = xp.reshape(values, (*shape[: axis + 1], math.prod(shape[axis + 1 :])))

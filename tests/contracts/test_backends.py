@@ -4,12 +4,16 @@ array-api-strict's `device1` stands in for a GPU: it refuses NumPy functions, mi
 array API standard does not promise.
 """
 
+import dataclasses
+
 import array_api_strict
 import numpy as np
 import pytest
+import scipy.fft
 
 import wfr_pde as wfr
 from wfr_pde.backends import Backend
+from wfr_pde.backends.base import Transforms
 
 DEVICE = array_api_strict.Device("device1")
 HOST = array_api_strict.Device("CPU_DEVICE")
@@ -20,6 +24,27 @@ STRICT = Backend(
     asarray=lambda array: array_api_strict.asarray(array, device=DEVICE),
     asnumpy=lambda array: np.asarray(array.to_device(HOST)),
     available_memory=lambda: None,
+)
+
+
+def _on_device(transform):
+    """A transform of SciPy's that takes and gives arrays of the device."""
+
+    def transformed(values, **options):
+        assert values.device == DEVICE
+        return STRICT.asarray(transform(STRICT.asnumpy(values), **options))
+
+    return transformed
+
+
+WITH_TRANSFORMS = dataclasses.replace(
+    STRICT,
+    transforms=Transforms(
+        dctn=lambda values, axes: _on_device(scipy.fft.dctn)(values, type=2, axes=axes),
+        idctn=lambda values, axes: _on_device(scipy.fft.idctn)(values, type=2, axes=axes),
+        rfftn=lambda values, axes: _on_device(scipy.fft.rfftn)(values, axes=axes),
+        irfftn=lambda values, lengths, axes: _on_device(scipy.fft.irfftn)(values, s=lengths, axes=axes),
+    ),
 )
 R, S = wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0)
 CASES = {
@@ -69,6 +94,34 @@ def test_agrees_with_numpy(case, flow):
     tolerance = 1e-13 * (10 + np.abs(a.log_density.values).max())
     assert np.abs(a.log_density.values - b.log_density.values).max() < tolerance
     assert a.kl.values == pytest.approx(b.kl.values, rel=1e-11)
+
+
+LANGEVIN = {
+    "1D": (wfr.LangevinKernel(1.0), CASES["1D"]),
+    "3D periodic": (wfr.LangevinKernel(1.0), CASES["3D periodic"]),
+    "MALA": (wfr.MALAKernel(1.0), CASES["1D"]),
+}
+
+
+@pytest.mark.parametrize(("flow", "case"), LANGEVIN.values(), ids=LANGEVIN.keys())
+def test_laws_of_langevin_steps_agree_with_numpy(case, flow):
+    test_agrees_with_numpy(case, wfr.Strang(R, flow))
+
+
+@pytest.mark.parametrize("periodic", [False, True, "mixed"])
+def test_transforms_of_the_device_agree_with_numpy(periodic):
+    boundary = ["no-flux", "periodic"] if periodic == "mixed" else "periodic" if periodic else "no-flux"
+    formula = "2*(cos(x) + cos(y))" if periodic is True else "3*x**2/2 + 2*cos(y)" if periodic else "x**2 + y**2/2"
+    target, start = wfr.Potential(formula), wfr.Potential(formula + (" + x" if periodic is not True else " + cos(x)"))
+    results = []
+    for backend in ("numpy", WITH_TRANSFORMS):
+        grid = wfr.Grid([-np.pi] * 2, [np.pi] * 2, (45, 36), boundary, backend=backend, max_cut=1)
+        if periodic is False:
+            grid = wfr.Grid([-8] * 2, [8] * 2, (80, 64), backend=backend)
+        flow = wfr.Strang(R, wfr.SplitStep(1.0))
+        results.append(wfr.solve(target, flow, grid.density(start), [0, 0.1], 0.05, keep="last"))
+    a, b = (wfr.Density.from_dataset(ds) for ds in results)
+    assert wfr.metrics.l1(a, b) < 1e-13
 
 
 def test_state_stays_on_the_device():

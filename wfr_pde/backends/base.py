@@ -7,11 +7,34 @@ import pkgutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.errors import BackendError
+
+if TYPE_CHECKING:
+    from wfr_pde.backends.cuda import Kernels
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Spectral transforms of a library, along some axes of an array; they may overwrite their argument.
+
+    Attributes
+    ----------
+    dctn, idctn : callable
+        ``dctn(values, axes)``: cosine transform of type II, and its inverse, normalised as in SciPy.
+    rfftn : callable
+        ``rfftn(values, axes)``: Fourier transform of real values, half of it along the last of the axes.
+    irfftn : callable
+        ``irfftn(values, lengths, axes)``: its inverse, for results of those lengths.
+    """
+
+    dctn: Callable[[Any, tuple[int, ...]], Any]
+    idctn: Callable[[Any, tuple[int, ...]], Any]
+    rfftn: Callable[[Any, tuple[int, ...]], Any]
+    irfftn: Callable[[Any, tuple[int, ...], tuple[int, ...]], Any]
 
 
 @dataclass(frozen=True)
@@ -38,6 +61,10 @@ class Backend:
         The same array such that nobody can change it, where the library can do that.
     chunk : int
         Values that are treated at a time where work is cut into pieces: what stays in cache, or fills a device.
+    transforms : Transforms or None
+        Spectral transforms on the device; None where arrays go through the host's.
+    kernels : backends.cuda.Kernels or None
+        Line sweeps and the fused reaction on the device; None where sweeps go through the host, by compiled code.
     """
 
     name: str
@@ -49,13 +76,16 @@ class Backend:
     one_thread: Callable[[], AbstractContextManager[object]] = field(repr=False, default=nullcontext)
     read_only: Callable[[Any], Any] = field(repr=False, default=lambda array: array)
     chunk: int = field(repr=False, default=2**15)
+    transforms: Transforms | None = field(repr=False, default=None)
+    kernels: Kernels | None = field(repr=False, default=None)
 
 
 def backend_names() -> list[str]:
     """Names of the backends that this version has."""
     import wfr_pde.backends as package
 
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "base")
+    modules = pkgutil.iter_modules(package.__path__)
+    return sorted(module.name for module in modules if not module.ispkg and module.name != "base")
 
 
 def get_backend(backend: str | Backend) -> Backend:

@@ -41,8 +41,9 @@ class FiniteVolume(Flow):
     palindrome, X/2 Y/2 Z Y/2 X/2: order 2 in dt, self-adjoint, and pi is kept by each. In one dimension there is no
     error in dt at all.
 
-    Tails are those of the chain: relative errors are small where dx |grad log mu| is. It runs on the CPU, whatever
-    the backend of the grid.
+    Tails are those of the chain: relative errors are small where dx |grad log mu| is. On devices the sweeps are kernels
+    of the backend, a thread per line, and agree with those of the CPU to the tolerance; a backend without kernels goes
+    through the CPU.
 
     Parameters
     ----------
@@ -95,82 +96,107 @@ class FiniteVolume(Flow):
             for k in range(grid.ndim)
         ]
 
+        if backend.kernels is not None:
+            log_pi = energy.log_equilibrium(grid)
+
         def step(state: Density, rng: np.random.Generator | None) -> Density:
-            log_ratio = backend.asnumpy(state.log_values) - log_pi
+            log_values = state.log_values if backend.kernels is not None else backend.asnumpy(state.log_values)
+            log_ratio = log_values - log_pi
             for k in (*range(last), *range(last, -1, -1)):
                 log_ratio = sweeps[k](log_ratio)
-            return Density(state.grid, backend.asarray(log_ratio + log_pi))
+            result = log_ratio + log_pi
+            return Density(state.grid, result if backend.kernels is not None else backend.asarray(result))
 
         return step
 
     def memory(self, like: Density) -> int:
-        """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi."""
-        return 8 * (4 * like.grid.ndim + 3) * like.grid.size
+        """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi; scratch on devices."""
+        grid, kernels = like.grid, like.grid.backend.kernels
+        scratch = 0
+        if kernels is not None:
+            scratch = max(kernels.scratch_bytes(axis.n, grid.size // axis.n, axis.periodic) for axis in grid.axes)
+        return 8 * (4 * grid.ndim + 3) * grid.size + scratch
+
+
+def _columns(xp: Any, values: Any, axis: int) -> Any:
+    """Lines along the axis as the columns of an array (n, m)."""
+    return xp.ascontiguousarray(xp.moveaxis(values, axis, 0).reshape(values.shape[axis], -1))
 
 
 class _Sweep:
-    """exp(time L) along one axis of a grid, for logarithms of the ratio mu/pi."""
+    """exp(time L) along one axis of a grid, for logarithms of the ratio mu/pi.
+
+    On the device if the backend has kernels, but for the rates: they are made on the host, once.
+    """
 
     def __init__(self, grid: Grid, log_pi: Array, axis: int, flux: str, time: float, tolerance: float) -> None:
         from wfr_pde.flows.transport import line_sweeps  # here, as it loads numba
 
         self.sweeps, self.axis, self.time, self.tolerance = line_sweeps, axis, time, tolerance
+        self.kernels = grid.backend.kernels
+        self.xp: Any = np if self.kernels is None else grid.backend.xp
+        put = np.asarray if self.kernels is None else grid.backend.asarray
         self.periodic = grid.axes[axis].periodic
         self.n, self.name = grid.shape[axis], grid.names[axis]
-        self.down, self.up = (self._columns(rates) for rates in jump_rates(grid, log_pi, axis, flux))
-        self.fastest = float(max(self.down.max(), self.up.max()))
+        down, up = (_columns(np, rates, axis) for rates in jump_rates(grid, log_pi, axis, flux))
+        self.down, self.up = put(down), put(up)
+        self.fastest = float(max(down.max(), up.max()))
         if not self.fastest * max(time, 1.0) < LARGEST_RATE:
             raise ValueError(
                 f"rate*dt={time:.4g} times the largest jump rate along {grid.names[axis]}, {self.fastest:.4g}, "
                 "overflows: V is too steep for these cells; use more of them, or a smaller dt"
             )
-        self.poles = line_sweeps.resolvents()
+        self.poles = put(line_sweeps.resolvents())
         # where V is so steep that a rate underflows, f may make up for it
-        self.steep = np.zeros(self.down.shape[1], dtype=bool)
-        for k, rates in ((0, self.down), (-1, self.up)):
+        steep = np.zeros(down.shape[1], dtype=bool)
+        for k, rates in ((0, down), (-1, up)):
             inner = rates if self.periodic else np.delete(rates, k, axis=0)
-            self.steep |= inner.min(axis=0) < UNDERFLOW
-        self._log_rates = lambda: [self._columns(rates) for rates in log_jump_rates(grid, log_pi, axis, flux)]
-
-    def _columns(self, values: Array) -> Array:
-        """Lines along the axis as the columns of an array (n, m)."""
-        return np.ascontiguousarray(np.moveaxis(values, self.axis, 0).reshape(self.n, -1))
+            steep |= inner.min(axis=0) < UNDERFLOW
+        self.steep = put(steep)
+        self._log_rates = lambda: [put(_columns(np, rates, axis)) for rates in log_jump_rates(grid, log_pi, axis, flux)]
 
     @cached_property
-    def log_rates(self) -> list[Array]:
+    def log_rates(self) -> list[Any]:
         """Logarithms of the jump rates, made where a line first needs them."""
         return self._log_rates()
 
-    def __call__(self, log_ratio: Array) -> Array:
+    def __call__(self, log_ratio: Any) -> Any:
         """The logarithms after the time of the sweep."""
-        shape = np.moveaxis(log_ratio, self.axis, 0).shape
-        columns = self._columns(log_ratio)
-        wide = (np.ptp(columns, axis=0) > self.sweeps.RANGE) | self.steep
+        xp = self.xp
+        shape = xp.moveaxis(log_ratio, self.axis, 0).shape
+        columns = _columns(xp, log_ratio, self.axis)
+        wide = (xp.max(columns, axis=0) - xp.min(columns, axis=0) > self.sweeps.RANGE) | self.steep
         rates = [self.down, self.up, *(self.log_rates if wide.any() else (self.down[:0], self.up[:0]))]
         if wide.any() and not wide.all():
-            result = np.empty_like(columns)
+            result = xp.empty_like(columns)
             for chosen, is_wide in ((wide, True), (~wide, False)):
-                part, *part_rates = (np.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
+                part, *part_rates = (xp.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
                 result[:, chosen] = self._moved(part, part_rates, is_wide)
         else:
             result = self._moved(columns, rates, bool(wide.all()))
-        return np.ascontiguousarray(np.moveaxis(result.reshape(shape), 0, self.axis))
+        return xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis))
 
-    def _moved(self, columns: Array, rates: list[Array], wide: bool) -> Array:
+    def _moved(self, columns: Any, rates: list[Any], wide: bool) -> Any:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
         if wide:
             values = columns.copy()
             self._advance(values, rates, True)
             return values
         shift = columns.max(axis=0) - self.sweeps.TOP
-        values = np.exp(columns - shift)
+        values = self.xp.exp(columns - shift)
         self._advance(values, rates, False)
-        np.log(values, out=values)
+        self.xp.log(values, out=values)
         values += shift
         return values
 
-    def _advance(self, values: Array, rates: list[Array], wide: bool) -> None:
+    def _advance(self, values: Any, rates: list[Any], wide: bool) -> None:
         """The compiled sweeps over the columns, in place; blocks are the same for any number of threads."""
+        if self.kernels is not None:
+            check_deadline()
+            down, up, log_down, log_up = rates
+            options = wide, self.periodic, self.time, self.tolerance, self.poles, self.sweeps.constants()
+            self._check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options))
+            return
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
         arguments = values, *rates, wide, self.periodic, self.time, self.tolerance, self.poles

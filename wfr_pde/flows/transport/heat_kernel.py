@@ -20,7 +20,6 @@ WIDEST_BLOCK = 16  # cells
 BLOCK_RANGE = 200.0  # nats that the values may span inside a block
 BLOCK_FLUSH = 500.0
 NEGLIGIBLE = 40.0  # nats below a sum at which a term is lost in rounding, e^-40 = 4e-18
-CELLS_PER_CHUNK = 2**15  # lines are treated in chunks that stay in cache
 
 
 def log_heat_kernel(axis: Axis, time: float) -> np.ndarray:
@@ -131,7 +130,7 @@ class HeatKernel:
         width = max(1, min(WIDEST_BLOCK, int(BLOCK_RANGE / max(steepest, 1e-300))))
         width = 2 ** int(math.log2(width))  # few widths, so that their matrices can be kept
         result = xp.empty_like(lines)
-        rows = max(1, CELLS_PER_CHUNK // n)
+        rows = max(1, self.grid.backend.chunk // n)
         for start in range(0, lines.shape[0], rows):
             stop = min(start + rows, lines.shape[0])
             w = width

@@ -85,7 +85,7 @@ class LangevinKernel(Flow):
         narrow = 2 * time if time < NARROW / RESOLUTION * smallest else 4 / 3 * 2 * smallest
         sums = GaussianSums(grid, grid.points() + time * score, narrow)
         rest = HeatKernel(grid, time - narrow / 2) if narrow < 2 * time else None
-        log_volume = backend.asnumpy(grid.log_cell_volume)
+        log_volume = grid.log_cell_volume if grid.is_uniform else backend.asnumpy(grid.log_cell_volume)
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
             moved = backend.asarray(sums.log_density(backend.asnumpy(state.log_values) + log_volume))

@@ -51,6 +51,11 @@ LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
+def constants() -> dict[str, float]:
+    """The numbers above by name, for kernels that do the same on devices."""
+    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
+
+
 @functools.cache
 def resolvents(k: int = POLES) -> Array:
     """Poles θ_j and weights c_j/θ_j with e^z ≈ 1 + Σ_j c_j/θ_j z/(θ_j - z), one of each conjugate pair.

@@ -62,14 +62,14 @@ class MALAKernel(Flow):
                 f"dt={dt:.4g} leaves the proposals of {self!r} unresolved (needs dt >= {smallest:.4g} on these cells): "
                 "use a larger dt or a finer grid"
             )
-        grid, backend = like.grid, like.grid.backend
-        log_matrix = _log_transitions(energy, like, self.rate * dt)
+        grid, xp = like.grid, like.grid.backend.xp
+        log_matrix = grid.backend.asarray(_log_transitions(energy, like, self.rate * dt))
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
-            terms = log_matrix + backend.asnumpy(state.log_values)
-            top = terms.max(axis=1, keepdims=True)
-            np.exp(terms - top, out=terms)
-            return Density(grid, backend.asarray(np.log(terms.sum(axis=1)) + top[:, 0]))
+            terms = log_matrix + state.log_values
+            top = xp.max(terms, axis=1, keepdims=True)
+            terms -= top
+            return Density(grid, xp.log(xp.sum(xp.exp(terms), axis=1)) + top[:, 0])
 
         return step
 

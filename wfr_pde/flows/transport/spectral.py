@@ -1,8 +1,9 @@
 """The heat semigroup of a box by spectral transforms: cosines on no-flux axes, Fourier on periodic ones.
 
-The only place that names an FFT library. Cosine transforms are SciPy's. Fourier transforms are FFTW's where pyfftw is
-installed (the extra `fftw`), else SciPy's too: `benchmarks/transforms.py` prints the times of both. FFTW takes one
-thread, as its threads wait for each other wherever other work keeps a core busy.
+On devices by the transforms of the backend. On the host, this is the only place that names an FFT library: cosine
+transforms are SciPy's; Fourier transforms are FFTW's where pyfftw is installed (the extra `fftw`), else SciPy's too:
+`benchmarks/transforms.py` prints the times of both. FFTW takes one thread, as its threads wait for each other wherever
+other work keeps a core busy.
 
 FFTW plans are chosen by rule (FFTW_ESTIMATE), not by timing, since a timing may end differently the next time, and
 another plan rounds differently: a resumed run would not have the bits of an uninterrupted one. `measure_plans` times
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.backends.base import Transforms
 from wfr_pde.errors import BackendError
 from wfr_pde.grid import Axis, Grid
 
@@ -32,7 +34,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 
 
 class HeatSemigroup:
-    """u → e^{time Lap} u on the cell centres of a grid of uniform axes; host arrays in and out.
+    """u → e^{time Lap} u on the cell centres of a grid of uniform axes; arrays of its backend in and out.
 
     Type II cosines, which have no slope at the walls, on no-flux axes; Fourier on periodic ones. Exact for what the
     cells resolve; the error is that of the transforms, some eps max|u| in every cell, however small u is there.
@@ -47,14 +49,14 @@ class HeatSemigroup:
     time : float
         Diffusivity times time, >= 0.
     library : {"fftw", "scipy"}, optional
-        What does the Fourier transforms; FFTW where it is installed.
+        What does the Fourier transforms on the host; FFTW where it is installed.
     """
 
     def __init__(self, grid: Grid, time: float, library: str | None = None) -> None:
         self.cosine = tuple(k for k, axis in enumerate(grid.axes) if not axis.periodic)
         self.periodic = tuple(k for k, axis in enumerate(grid.axes) if axis.periodic)
         self.workers = threads(grid.size)
-        self.symbol = np.ones(())
+        self.symbol: Any = np.ones(())
         self.positive = all(time >= RESOLUTION * axis.dx**2 for axis in grid.axes)
         for k, axis in enumerate(grid.axes):
             numbers = _wave_numbers(axis, halved=bool(self.periodic) and k == self.periodic[-1])
@@ -63,16 +65,38 @@ class HeatSemigroup:
                 for alias in (-2 * math.pi / axis.dx, 2 * math.pi / axis.dx):
                     decay += np.exp(-time * (numbers + alias) ** 2)
             self.symbol = self.symbol * decay.reshape([-1 if i == k else 1 for i in range(grid.ndim)])
-        self._fourier: Map | None = None
-        if self.periodic:
+        self.backend, self._fourier = grid.backend, None
+        self.lengths = tuple(grid.shape[k] for k in self.periodic)
+        if self.backend.transforms is not None:
+            self.symbol = self.backend.asarray(self.symbol)
+        elif self.periodic:
             chosen = library or ("fftw" if _fftw() is not None else "scipy")
             if chosen == "fftw":
                 self._fourier = _by_fftw(grid.shape, self.periodic, self.symbol)
             else:
                 self._fourier = _by_scipy(grid.shape, self.periodic, self.symbol, self.workers)
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    _fourier: Map | None
+
+    def __call__(self, values: Any) -> Any:
         """e^{time Lap} values: a new array; `values` may be overwritten."""
+        if self.backend.transforms is not None:
+            return self._by_backend(values, self.backend.transforms)
+        return self.backend.asarray(self._on_host(self.backend.asnumpy(values)))
+
+    def _by_backend(self, values: Any, transforms: Transforms) -> Any:
+        if self.cosine:
+            values = transforms.dctn(values, self.cosine)
+        if self.periodic:
+            values = transforms.rfftn(values, self.periodic)
+        values *= self.symbol
+        if self.periodic:
+            values = transforms.irfftn(values, self.lengths, self.periodic)
+        if self.cosine:
+            values = transforms.idctn(values, self.cosine)
+        return values
+
+    def _on_host(self, values: np.ndarray) -> np.ndarray:
         import scipy.fft
 
         if self.cosine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +134,7 @@ class _Factors:
         self.before, self.after = half - log_s, half + log_s
         self.log_planted = float(grid.log_integrate(self.after)) + math.log(relative_floor(grid.size))
         semigroup = HeatSemigroup(grid, rate * dt)
-        self.rings, self.heat = not semigroup.positive, _on_device(grid, semigroup)
+        self.rings, self.heat = not semigroup.positive, semigroup
 
     def advance(self, state: Density, t: float = 0.0, watch: FloorWatch | None = None) -> Density:
         """The state after a step from time `t`, seen by the watch."""
@@ -161,11 +160,6 @@ class _Factors:
                 noise += 2 * float(grid.integrate(negative * xp.exp(self.after - log_mass)))
             watch.leave(t, self.energy, (state, result), u > floor, None if carried is None else carried / u, noise)
         return result
-
-
-def _on_device(grid: Grid, semigroup: HeatSemigroup) -> Callable[[Any], Any]:
-    backend = grid.backend
-    return lambda array: backend.asarray(semigroup(backend.asnumpy(array)))
 
 
 def schroedinger_potential(energy: KL, grid: Grid) -> Any:
