@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any
 
 import numpy as np
-from peer_methods import TINY, Problem, Reaction, Solution
+from peer_methods import FLOOR, Problem, Reaction, Solution
 
 # py-pde (Zwicker 2020, doi:10.21105/joss.02158)
 
 
 def py_pde_explicit(problem: Problem, cells: int, tolerance: float) -> Solution:
-    """Adaptive Runge-Kutta, compiled."""
-    return _py_pde(problem, cells, solver="runge-kutta", backend="numba", adaptive=True, tolerance=tolerance, dt=1e-6)
+    """Adaptive Runge-Kutta-Fehlberg."""
+    return _py_pde(problem, cells, solver="runge-kutta", adaptive=True, tolerance=tolerance, dt=1e-6)
 
 
 def py_pde_scipy(problem: Problem, cells: int, rtol: float) -> Solution:
     """LSODA, its Jacobian banded and by differences."""
     band = cells ** (problem.ndim - 1)
     options = {"method": "LSODA", "rtol": rtol, "atol": 1e-2 * rtol, "lband": band, "uband": band}
-    return _py_pde(problem, cells, solver="scipy", backend="numba", **options)
+    return _py_pde(problem, cells, solver="scipy", **options)
 
 
 def _py_pde(problem: Problem, cells: int, **options: Any) -> Solution:
-    """Central differences of order 2, on the same cells."""
     import pde
 
-    grid = pde.CartesianGrid(list(zip(problem.lower, problem.upper, strict=True)), cells)
-    points = problem.points(cells)
-    potential = pde.ScalarField(grid, -problem.target.log_density(points))
-    drift = pde.VectorField(grid, np.moveaxis(-problem.target.score(points), -1, 0))
-    change = "laplace(mu) + divergence(mu * drift)"
-    if problem.reaction_rate:
-        g = f"(log(maximum(mu, {TINY})) + potential)"
-        change += f" - {problem.reaction_rate} * mu * ({g} - integral(mu * {g}) / integral(mu))"
-    # mu and its flux are negligible at the walls; so are their derivatives
-    equation = pde.PDE({"mu": change}, bc={"derivative": 0}, consts={"potential": potential, "drift": drift})
-    start = pde.ScalarField(grid, problem.start_values(cells))
-    result = equation.solve(start, problem.t, tracker=None, **options)
+    equation = _py_pde_equation(problem, cells)
+    start = pde.ScalarField(equation.grid, problem.start_values(cells))
+    result = equation.solve(start, problem.t, tracker=None, backend="numpy", **options)
     if result is None:
         raise RuntimeError("the solver stopped")
     return Solution(result.data, int(equation.diagnostics["solver"].get("steps", 0)))
+
+
+@functools.lru_cache(maxsize=1)
+def _py_pde_equation(problem: Problem, cells: int) -> Any:
+    """Central differences of order 2 on the same cells, which wrap: walls would need a flux of their own.
+
+    The operators are compiled; around them is NumPy. (Written as an expression, and all compiled, Fokker-Planck takes
+    30 seconds to compile, and WFR, for its integral over a density, does not.)
+    """
+    import pde
+
+    box = list(zip(problem.lower, problem.upper, strict=True))
+    grid = pde.CartesianGrid(box, cells, periodic=True)
+    drift = pde.VectorField(grid, np.moveaxis(-problem.target.score(problem.points(cells)), -1, 0))
+    reaction, shape = Reaction(problem, cells), (cells,) * problem.ndim
+
+    class Equation(pde.PDEBase):
+        def evolution_rate(self, state: Any, t: float = 0) -> Any:
+            rate = state.laplace("periodic") + (state * drift).divergence("periodic")
+            if problem.reaction_rate:
+                rate.data += reaction(state.data.ravel()).reshape(shape)
+            return rate
+
+    equation = Equation()
+    equation.grid = grid
+    return equation
 
 
 # FiPy (Guyer, Wheeler and Warren 2009, doi:10.1109/MCSE.2009.52)
@@ -76,8 +93,7 @@ def fipy_implicit(problem: Problem, cells: int, steps: float) -> Solution:
 
 def fplanck(problem: Problem, cells: int, _: float) -> Solution:
     """The square-root finite-volume operator and expm_multiply."""
-    if not hasattr(np, "product"):
-        np.product = np.prod  # type: ignore[attr-defined]  # fplanck 0.2.2 was written for NumPy 1
+    vars(np).setdefault("product", np.prod)  # fplanck 0.2.2 was written for NumPy 1
     import fplanck
     from scipy import constants
 
@@ -103,6 +119,12 @@ def fplanck(problem: Problem, cells: int, _: float) -> Solution:
 
 def exponax_etdrk4(problem: Problem, cells: int, steps: float) -> Solution:
     """Its ETDRK4 with the drift and the reaction as a nonlinear function of our own, compiled for all steps."""
+    run = _exponax_run(problem, cells, int(steps))
+    return Solution(np.asarray(run(problem.start_values(cells)[None]))[0], int(steps))
+
+
+@functools.lru_cache(maxsize=1)
+def _exponax_run(problem: Problem, cells: int, steps: int) -> Any:
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -120,11 +142,15 @@ def exponax_etdrk4(problem: Problem, cells: int, steps: float) -> Solution:
     class Rest(BaseNonlinearFun):
         derivatives: Any
 
+        def __init__(self, derivatives: Any) -> None:
+            super().__init__(problem.ndim, cells)
+            self.derivatives = derivatives
+
         def __call__(self, u_hat: Any) -> Any:
             mu = self.ifft(u_hat)
             result = jnp.sum(self.derivatives * self.fft(mu * drift), axis=0, keepdims=True)
             if rate:
-                g = jnp.log(jnp.maximum(mu, TINY)) + potential
+                g = jnp.log(jnp.maximum(mu, FLOOR)) + potential
                 result -= rate * self.fft(mu * (g - jnp.sum(mu * g) / jnp.sum(mu)))
             return result
 
@@ -136,20 +162,17 @@ def exponax_etdrk4(problem: Problem, cells: int, steps: float) -> Solution:
             # without the sawtooth modes, whose derivative on the points is zero
             highest = math.pi / (extent / cells) * (1 - 1e-9)
             first = jnp.where(jnp.abs(derivative_operator) > highest, 0.0, derivative_operator)
-            rest = Rest(problem.ndim, cells)
-            object.__setattr__(rest, "derivatives", first / _column(scales))
-            return rest
+            return Rest(first / _column(scales))
 
     stepper = WFR(problem.ndim, extent, cells, problem.t / steps, num_channels=1, order=4)
 
     @jax.jit
     def run(u: Any) -> Any:
         u_hat = jnp.fft.rfftn(u, axes=range(1, u.ndim))
-        u_hat = jax.lax.fori_loop(0, int(steps), lambda _, v: stepper.step_fourier(v), u_hat)
+        u_hat = jax.lax.fori_loop(0, steps, lambda _, v: stepper.step_fourier(v), u_hat)
         return jnp.fft.irfftn(u_hat, s=u.shape[1:], axes=range(1, u.ndim))
 
-    values = np.asarray(run(jnp.asarray(problem.start_values(cells))[None]))[0]
-    return Solution(values, int(steps))
+    return run
 
 
 def _column(values: Any) -> Any:
