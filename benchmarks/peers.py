@@ -56,7 +56,8 @@ CELLS = tuple(sorted([32 * 2**k for k in range(10)] + [48 * 2**k for k in range(
 GAIN = 0.7  # an error that falls by less is no longer one of the steps
 CALLS, FRESH_CALLS = 2, 5  # of a run of the ladder, and in a fresh process
 REPEATED = 2.0  # seconds from which one call is enough
-LOST = 0.1  # of the limit: a run that diverges and takes longer is not done with twice the steps on the same cells
+COMPILATION = 60.0  # seconds that a run may take at least where there is some
+LOST = 0.1  # of the limit: what diverges and takes longer is not done with more steps on the same cells
 FRESH = 30.0  # seconds of a run from which it is not done again in a fresh process
 
 
@@ -73,6 +74,7 @@ class Method:
     pip: str = ""
     only: str = ""  # part of the names of the problems that it is for
     quick: bool = False
+    compiles: bool = False  # anew for each grid; that is not in the time that the limit is for
 
     @property
     def ours(self) -> bool:
@@ -112,11 +114,13 @@ def methods() -> list[Method]:
         rows.append(Method(f"{one}, extrapolated", twice, knobs, f"cells: order 4 in dx; {limits}", largest))
     return rows + [
         Method("exponax, ETDRK4", peer_packages.exponax_etdrk4, STEPS,
-               "stability: dt |V'| k_max; compiled for each grid", package="exponax", pip="exponax"),
+               "stability: dt |V'| k_max; compiled for each grid", package="exponax", pip="exponax",
+               compiles=True),
         Method("py-pde, Runge-Kutta", peer_packages.py_pde_explicit, TOLERANCES,
-               "cells: order 2 in dx; stability: dt < dx²/4", package="pde", pip="py-pde"),
+               "cells: order 2 in dx; stability: dt < dx²/4", package="pde", pip="py-pde", compiles=True),
         Method("py-pde, LSODA", peer_packages.py_pde_scipy, TOLERANCES,
-               "cells: order 2 in dx; Jacobian by differences", (2**15, 192), package="pde", pip="py-pde"),
+               "cells: order 2 in dx; Jacobian by differences", (2**15, 192), package="pde", pip="py-pde",
+               compiles=True),
         Method("FiPy, implicit Euler", peer_packages.fipy_implicit, STEPS,
                "dt: order 1; assembles and factorises each step", package="fipy", pip="fipy"),
         Method("fplanck", peer_packages.fplanck, ONE_STEP, "cells: order 2 in dx; operator built in a Python loop",
@@ -155,14 +159,22 @@ def alarm(seconds: float) -> Iterator[None]:
 def timed(
     method: Method, problem: Problem, cells: int, knob: float, seconds: float, calls: int
 ) -> tuple[list[float], Solution]:
-    """Times of some calls in this process, and the solution."""
+    """Times of some calls in this process, each of at most some seconds, and the solution."""
     times: list[float] = []
-    with alarm(seconds), warnings.catch_warnings():
+    solution: Solution | None = None
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        while not times or (len(times) < calls and times[-1] < REPEATED and sum(times) < seconds / 2):
+        while not times or (len(times) < calls and (times[-1] < REPEATED or (method.compiles and len(times) == 1))):
             began = time.perf_counter()
-            solution = method.solve(problem, cells, knob)
+            try:
+                with alarm(seconds):
+                    solution = method.solve(problem, cells, knob)
+            except TooLongError:
+                if solution is None:
+                    raise
+                break
             times.append(time.perf_counter() - began)
+    assert solution is not None
     return times, solution
 
 
@@ -171,7 +183,7 @@ def measure(method: Method, problem: Problem, cells: int, knob: float, seconds: 
     run: dict[str, Any] = {"cells": cells, "knob": knob, "error_l1": math.inf, "why": ""}
     began = time.perf_counter()
     try:
-        times, solution = timed(method, problem, cells, knob, max(seconds, 0.1), CALLS)
+        times, solution = timed(method, problem, cells, knob, max(seconds, COMPILATION * method.compiles, 0.1), CALLS)
     except TooLongError:
         return run | {"why": "out of time", "seconds": time.perf_counter() - began}
     except Exception as error:  # whatever a package makes of numbers that are none
@@ -188,7 +200,6 @@ def measure(method: Method, problem: Problem, cells: int, knob: float, seconds: 
         "why": "" if error < 1 else "diverges",
         "smallest": float(values.min()),
         "mass_error": float(abs(values.sum() * volume - 1)),
-        "calls_s": sum(times),
     }
 
 
@@ -198,22 +209,24 @@ def climb(method: Method, problem: Problem, target: float, limit: float) -> tupl
     Returns the runs, and what ended them.
     """
     runs: list[dict[str, Any]] = []
-    left, first, met = limit, 0, False
+    left, first, met, tight = limit, 0, False, method.knobs is TOLERANCES
     for cells in CELLS:
         if cells > method.largest[problem.ndim - 1]:
             return runs, f"more than {method.largest[problem.ndim - 1]} cells an axis do not fit"
-        last = math.inf
+        last, diverged = math.inf, 0
         for k in range(first, len(method.knobs)):
             expected = 2 * runs[-1]["seconds"] if runs else 0.0
             if expected > left:
                 return runs, "time limit"
             run = measure(method, problem, cells, method.knobs[k], left)
             runs.append(run)
-            left -= run.get("calls_s", run["seconds"])
+            left -= run["seconds"]
             error = run["error_l1"]
             if error < 1 or math.isfinite(last):
                 first = max(first, k - 3)
-            stuck = not error < GAIN * last if math.isfinite(last) else not error < 1 and run["seconds"] > LOST * limit
+            diverged += not error < 1
+            hopeless = not error < 1 and (run["seconds"] > LOST * limit or (tight and diverged > 1))
+            stuck = not error < GAIN * last if math.isfinite(last) else hopeless
             if error <= target or stuck or left < 0:
                 break
             last = error if error < 1 else math.inf
