@@ -215,8 +215,7 @@ def climb(method: Method, problem: Problem, target: float, limit: float) -> tupl
             return runs, f"more than {method.largest[problem.ndim - 1]} cells an axis do not fit"
         last, diverged = math.inf, 0
         for k in range(first, len(method.knobs)):
-            expected = 2 * runs[-1]["seconds"] if runs else 0.0
-            if expected > left:
+            if runs and runs[-1]["error_l1"] < 1 and runs[-1]["seconds"] * (2 if k > first else 1) > left:
                 return runs, "time limit"
             run = measure(method, problem, cells, method.knobs[k], left)
             runs.append(run)
