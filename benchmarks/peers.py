@@ -53,11 +53,12 @@ STEPS = tuple(2**k for k in range(1, 19))
 ONE_STEP = (1,)
 TOLERANCES = tuple(10.0**-k for k in range(3, 13))
 CELLS = tuple(sorted([32 * 2**k for k in range(10)] + [48 * 2**k for k in range(9)]))
+ROUGH = 0.3  # of an error above it nothing follows: more steps may gain later
 GAIN = 0.7  # an error that falls by less is no longer one of the steps
 CALLS, FRESH_CALLS = 2, 5  # of a run of the ladder, and in a fresh process
 REPEATED = 2.0  # seconds from which one call is enough
 COMPILATION = 60.0  # seconds that a run may take at least where there is some
-LOST = 0.1  # of the limit: what diverges and takes longer is not done with more steps on the same cells
+LOST = 0.1  # of the limit: what is rough and takes longer is not done with more steps on the same cells
 FRESH = 30.0  # seconds of a run from which it is not done again in a fresh process
 
 
@@ -216,20 +217,21 @@ def climb(method: Method, problem: Problem, target: float, limit: float) -> tupl
             return runs, f"more than {method.largest[problem.ndim - 1]} cells an axis do not fit"
         last, diverged = math.inf, 0
         for k in range(first, len(method.knobs)):
-            if runs and runs[-1]["error_l1"] < 1 and runs[-1]["seconds"] * (2 if k > first else 1) > left:
+            if runs and runs[-1]["error_l1"] < ROUGH and runs[-1]["seconds"] * (2 if k > first else 1) > left:
                 return runs, "time limit"
             run = measure(method, problem, cells, method.knobs[k], left)
             runs.append(run)
             left -= run["seconds"]
             error = run["error_l1"]
-            if error < 1 or math.isfinite(last):
+            rough = not error < ROUGH
+            if not rough or math.isfinite(last):
                 first = max(first, k - 3)
-            diverged += not error < 1
-            hopeless = not error < 1 and (run["seconds"] > LOST * limit or (tight and diverged > 1))
+            diverged += rough
+            hopeless = rough and (run["seconds"] > LOST * limit or (tight and diverged > 1))
             stuck = not error < GAIN * last if math.isfinite(last) else hopeless
             if error <= target or stuck or left < 0:
                 break
-            last = error if error < 1 else math.inf
+            last = math.inf if rough else error
         if met:
             return runs, "met"
         met = runs[-1]["error_l1"] <= target
