@@ -188,8 +188,8 @@ def measure(method: Method, problem: Problem, cells: int, knob: float, seconds: 
         times, solution = timed(method, problem, cells, knob, max(seconds, COMPILATION * method.compiles, 0.1), CALLS)
     except TooLongError:
         return run | {"why": "out of time", "seconds": time.perf_counter() - began}
-    except Exception as error:  # whatever a package makes of numbers that are none
-        why = f"{type(error).__name__}: {error}".split("\n")[0][:160]
+    except Exception as failure:  # whatever a package makes of numbers that are none
+        why = f"{type(failure).__name__}: {failure}".split("\n")[0][:160]
         return run | {"why": why, "seconds": time.perf_counter() - began}
     values = solution.values
     volume = problem.widths(values.shape[0]).prod()
@@ -281,7 +281,7 @@ def results(arguments: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
     for problem in peer_methods.problems():
         if arguments.quick and not problem.quick:
             continue
-        print(f"\n{problem.name}: the reference", end="", file=sys.stderr, flush=True)
+        progress(f"{problem.name}: the reference")
         rows: list[dict[str, Any]] = []
         for method in methods():
             wanted = method.ours or not chosen or any(name in method.name.lower() for name in chosen)
@@ -292,15 +292,21 @@ def results(arguments: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
                 base = {"problem": problem.name, "method": method.name, "limits": method.limits}
                 rows += [base | {"target": target} | missing for target in targets]
                 continue
-            print(f"\r\x1b[K{problem.name}: {method.name}", end="", file=sys.stderr, flush=True)
+            progress(f"{problem.name}: {method.name}")
             problem.truth(CELLS[0])  # the reference is made here, outside of the time
             runs, end = climb(method, problem, min(targets), arguments.limit)
             for target in targets:
                 rows.append(row_of(method, problem, target, runs, end, arguments.quick))
             rows[-1]["runs"] = runs
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        progress("")
         add_ratios(rows)
         yield rows
+
+
+def progress(text: str) -> None:
+    """What is being done, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def add_ratios(rows: list[dict[str, Any]]) -> None:
