@@ -5,7 +5,7 @@
 Fokker-Planck and WFR (alpha = beta = 1) over a double well in one and two dimensions, from a Gaussian in one well, to
 t = 1; and WFR from a start at e^-200 of the target's mode, in one dimension. For each method the cells per axis and the
 steps, or the tolerance, are raised by the same rule until it gets there; the fastest run that meets the target counts.
-Prints a table for each problem and target, and writes it with all runs to results/benchmarks/peers.json. It takes one
+Prints a table for each problem and target, and writes them with all runs to results/benchmarks/peers.json. It takes one
 to two hours: every method has `--limit` seconds per problem. Optional: pip install "wfr-pde[peers]".
 
 One thread, on one core. Time is that of everything from the problem to the density: grid, operator, factorisations,
@@ -48,13 +48,14 @@ from peer_methods import Problem, Solution, Solver, extrapolated  # noqa: E402
 from wfr_pde import storage  # noqa: E402
 
 TARGETS, QUICK_TARGETS = (1e-3, 1e-6), (1e-3, 1e-5)
-QUICK_LIMIT = 1.5
+QUICK_LIMIT = 1.0
 STEPS = tuple(2**k for k in range(1, 19))
 ONE_STEP = (1,)
 TOLERANCES = tuple(10.0**-k for k in range(3, 13))
 CELLS = tuple(sorted([32 * 2**k for k in range(10)] + [48 * 2**k for k in range(9)]))
 ROUGH = 0.3  # of an error above it nothing follows: more steps may gain later
-GAIN = 0.7  # an error that falls by less is no longer one of the steps
+GAIN = 0.7  # an error that twice falls by less is no longer one of the steps
+BACK = 4  # refinements of the steps that are taken back on the next grid
 CALLS, FRESH_CALLS = 2, 5  # of a run of the ladder, and in a fresh process
 REPEATED = 2.0  # seconds from which one call is enough
 COMPILATION = 60.0  # seconds that a run may take at least where there is some
@@ -93,7 +94,7 @@ def methods() -> list[Method]:
                quick=True),
         Method("wfr_pde FiniteVolume, extrapolated", peer_methods.finite_volume, STEPS, "cells: order 4 in dx",
                quick=True),
-        Method("split-step Fourier, extrapolated", peer_methods.split_step, STEPS,
+        Method("split-step Fourier (SplitStep), extrapolated", peer_methods.split_step, STEPS,
                "dt: order 8; floor of 1e-16 in the tails"),
         Method("ETDRK4, Fourier", peer_methods.etdrk4, STEPS, "stability: dt |V'| k_max; negative in the tails",
                quick=True),
@@ -215,7 +216,7 @@ def climb(method: Method, problem: Problem, target: float, limit: float) -> tupl
     for cells in CELLS:
         if cells > method.largest[problem.ndim - 1]:
             return runs, f"more than {method.largest[problem.ndim - 1]} cells an axis do not fit"
-        last, diverged = math.inf, 0
+        last, diverged, still = math.inf, 0, 0
         for k in range(first, len(method.knobs)):
             if runs and runs[-1]["error_l1"] < ROUGH and runs[-1]["seconds"] * (2 if k > first else 1) > left:
                 return runs, "time limit"
@@ -225,10 +226,11 @@ def climb(method: Method, problem: Problem, target: float, limit: float) -> tupl
             error = run["error_l1"]
             rough = not error < ROUGH
             if not rough or math.isfinite(last):
-                first = max(first, k - 3)
+                first = max(first, k - BACK)
             diverged += rough
+            still = still + 1 if math.isfinite(last) and not error < GAIN * last else 0
             hopeless = rough and (run["seconds"] > LOST * limit or (tight and diverged > 1))
-            stuck = not error < GAIN * last if math.isfinite(last) else hopeless
+            stuck = still > 1 or (hopeless and not math.isfinite(last))
             if error <= target or stuck or left < 0:
                 break
             last = math.inf if rough else error
@@ -340,6 +342,25 @@ def show(rows: list[dict[str, Any]]) -> None:
     sys.stdout.flush()
 
 
+def fastest_others(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each problem and target the fastest method that is not wfr_pde's."""
+    found = []
+    for problem, target in dict.fromkeys((row["problem"], row["target"]) for row in rows):
+        same = [row for row in rows if (row["problem"], row["target"]) == (problem, target) and row["met"]]
+        others = [row for row in same if not row["method"].startswith("wfr_pde")]
+        best = min(others, key=lambda row: row["seconds"], default={})
+        found.append({"problem": problem, "target": target} | {key: best.get(key) for key in ("method", "ratio")})
+    return found
+
+
+def show_fastest(found: list[dict[str, Any]]) -> None:
+    """Their table."""
+    print(f"\n{'problem':20} {'L1':>6}  {'time / wfr_pde':>14}  the fastest other method")
+    for row in found:
+        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        print(f"{row['problem']:20} {row['target']:>6.0e}  {ratio:>14}  {row['method'] or 'none gets there'}")
+
+
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that are compared."""
     found = dict(storage.versions())
@@ -378,8 +399,14 @@ def main() -> None:
     for some in results(arguments):
         show(some)
         rows += some
-        content = {"limit_s": arguments.limit, "versions": installed_versions(), "rows": finite(rows)}
+        content = {
+            "limit_s": arguments.limit,
+            "versions": installed_versions(),
+            "fastest": fastest_others(rows),
+            "rows": finite(rows),
+        }
         path = storage.write_json(content, arguments.out)  # after each problem
+    show_fastest(fastest_others(rows))
     print(f"written to {path}")
 
 
