@@ -54,7 +54,7 @@ ONE_STEP = (1,)
 TOLERANCES = tuple(10.0**-k for k in range(3, 13))
 CELLS = tuple(sorted([32 * 2**k for k in range(10)] + [48 * 2**k for k in range(9)]))
 ROUGH = 0.3  # of an error above it nothing follows: more steps may gain later
-GAIN = 0.7  # an error that twice falls by less is no longer one of the steps
+GAIN = 0.8  # an error that twice changes by less is no longer one of the steps; one that rises may fall later
 BACK = 4  # refinements of the steps that are taken back on the next grid
 CALLS, FRESH_CALLS = 2, 5  # of a run of the ladder, and in a fresh process
 REPEATED = 2.0  # seconds from which one call is enough
@@ -228,7 +228,7 @@ def climb(method: Method, problem: Problem, target: float, limit: float) -> tupl
             if not rough or math.isfinite(last):
                 first = max(first, k - BACK)
             diverged += rough
-            still = still + 1 if math.isfinite(last) and not error < GAIN * last else 0
+            still = still + 1 if GAIN < error / last < 1 / GAIN else 0
             hopeless = rough and (run["seconds"] > LOST * limit or (tight and diverged > 1))
             stuck = still > 1 or (hopeless and not math.isfinite(last))
             if error <= target or stuck or left < 0:
