@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
-COARSE_CELLS = 2**15  # on which the mass outside a box is summed
+CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
 ARRAYS_OF_A_DENSITY = 4  # at most, while a distribution is put on the grid and checked
 SHARED_PRODUCT = 5e7  # operations of a product, a millisecond, from which threads may share it
 PROBES = 1024  # places where the log-density between cells is looked at
@@ -330,17 +330,19 @@ class Grid:
     def _sum_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
         """Sum over all cells of a function of arrays, piece by piece, so that its temporaries are small."""
         xp = self.backend.xp
-        first, *others = (xp.sum(function(*(array[slab, ...] for array in arrays))) for slab in self.slabs())
+        first, *others = (
+            xp.sum(function(*(array[slab, ...] for array in arrays))) for slab in self.slabs(self.backend.chunk)
+        )
         return sum(others, first)
 
     def in_place(self, function: Callable[[Any], Any], values: Any) -> Any:
         """function(values), piece by piece in place of `values`."""
-        for slab in self.slabs():
+        for slab in self.slabs(self.backend.chunk):
             values[slab, ...] = function(values[slab, ...])
         return values
 
     def integral_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
-        """∫ function(*arrays) dx for a function of values in the cells, piece by piece, as `integrate`."""
+        """The integral of a function of arrays over space, piece by piece; as `integrate`."""
         if self.is_uniform:
             return self._sum_of(function, *arrays) * self.cell_volume
         return self._sum_of(lambda volume, *values: volume * function(*values), self.cell_volume, *arrays)
@@ -386,9 +388,9 @@ class Grid:
         centres[0] = centres[0][slab]
         return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
 
-    def slabs(self) -> list[slice]:
-        """Slices of the first axis that keep what is made of one slab small: in cache."""
-        rows = max(1, self.backend.chunk * self.shape[0] // self.size)
+    def slabs(self, cells: int | None = None) -> list[slice]:
+        """Slices of the first axis that keep one slab small: of about so many cells, by default one of points."""
+        rows = max(1, (CELLS_PER_SLAB if cells is None else cells) * self.shape[0] // self.size)
         return [slice(start, min(start + rows, self.shape[0])) for start in range(0, self.shape[0], rows)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
@@ -509,7 +511,7 @@ class Grid:
 
     def _share_outside(self, distribution: Target, box: tuple[np.ndarray, np.ndarray]) -> float:
         """Share of the mass outside this grid's box, on coarse cells that cover both boxes."""
-        n = max(8, round(COARSE_CELLS ** (1 / self.ndim)))
+        n = max(8, round(CELLS_PER_SLAB ** (1 / self.ndim)))
         wide = Grid(np.minimum(box[0], self.lower), np.maximum(box[1], self.upper), n)
         points = wide.points()
         with np.errstate(all="ignore"):  # places where the density is not defined hold no mass
