@@ -169,6 +169,8 @@ ATTRIBUTES = {
 
 
 def run(targets=tuple(TARGETS), seeds=20, rtol=1e-6):
+    if "N(1, 5)" not in targets:
+        raise ValueError(f"targets must hold N(1, 5), which a claim is about, got {'; '.join(targets)}")
     if unknown := set(targets) - set(TARGETS):
         raise ValueError(f"targets must be some of {'; '.join(TARGETS)}, got {'; '.join(sorted(unknown))}")
     rows = []
