@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ def test_claims_hold_and_the_figure_is_fit_to_read(name, tmp_path, check_fit_to_
     for file in ("figure.png", "figure.pdf"):
         assert (result.directory / file).stat().st_size > 10_000
     check_fit_to_read(result.experiment.figure(result.data))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_command_that_is_recorded_makes_the_same_run(name):
+    """Names with commas in them, too: what the command line says is what ran."""
+    experiment = load_experiment(FILES[name])
+    for quick in (False, True):
+        values = experiment.values({}, quick)
+        words = shlex.split(experiment.command(values))[3:]
+        assert experiment.values(experiment.parse(dict(word[2:].split("=", 1) for word in words))) == values
 
 
 @pytest.mark.parametrize("name", FILES)

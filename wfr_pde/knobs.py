@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import inspect
+import io
 import math
 import numbers
 import typing
@@ -67,11 +69,16 @@ class Knob:
         one = KINDS[self.kind]
         if self.choices:
             one = "one of " + " | ".join(map(_scalar_text, self.choices))
-        return f"several, separated by commas, each {one}" if self.is_tuple else one
+        quotes = " (in double quotes if it has a comma)" if self.kind is str and not self.choices else ""
+        return f"several, separated by commas, each {one}{quotes}" if self.is_tuple else one
 
     def text(self, value: Any) -> str:
         """A value as it is written on the command line."""
-        return ",".join(map(_scalar_text, value)) if self.is_tuple else _scalar_text(value)
+        if not self.is_tuple:
+            return _scalar_text(value)
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow(map(_scalar_text, value))  # quotes what has a comma
+        return row.getvalue()
 
     def parse(self, text: str) -> Any:
         """The value that `text` stands for.
@@ -83,7 +90,8 @@ class Knob:
         """
         try:
             if self.is_tuple:
-                parts = [part.strip() for part in text.split(",") if part.strip()]
+                row = next(csv.reader([text], skipinitialspace=True), [])
+                parts = [part.strip() for part in row if part.strip()]
                 return tuple(self._chosen(_parse_scalar(self.kind, part)) for part in parts)
             return self._chosen(_parse_scalar(self.kind, text.strip()))
         except ValueError:
