@@ -147,15 +147,15 @@ def gallery() -> str:
     for name, path in found.items():
         experiment = load_experiment(path)
         directory = experiment.directory(experiment.values({}), ROOT / "results")
-        if (directory / "figure.png").exists():
+        content = json.loads((directory / "run.json").read_text()) if (directory / "figure.png").exists() else {}
+        if content.get("status") == "done":  # not one that is being run again
             picture = os.path.relpath(directory / "figure.png", FOLDER)
-            lines += ["", f"## {name}", "", claims[name], "", f"![{claims[name]}]({picture})", "", made(directory)]
+            lines += ["", f"## {name}", "", claims[name], "", f"![{claims[name]}]({picture})", "", made(content)]
     return "\n".join(lines) + "\n"
 
 
-def made(directory: Path) -> str:
-    """How a result was made, and what its checks said."""
-    content = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+def made(content: dict[str, Any]) -> str:
+    """How a result was made, and what its checks said, from its run.json."""
     checks = content["checks"].values()
     passed = sum(check["passed"] for check in checks)
     seconds = float(content["wall_time"])
