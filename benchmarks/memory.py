@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from step import show
+
 import wfr_pde as wfr
 from wfr_pde import storage
 from wfr_pde.solve import estimated_memory
@@ -72,15 +74,6 @@ def measured(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
         "states": found["bytes"] / state,
         "expected_states": found["expected"] / state,
     }
-
-
-def show(rows: list[dict[str, Any]]) -> None:
-    """The table."""
-    names = list(rows[0])
-    lines = [names] + [[f"{row[k]:.3g}" if isinstance(row[k], float) else str(row[k]) for k in names] for row in rows]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(names))]
-    for line in lines:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
 
 
 def main() -> None:
