@@ -121,25 +121,23 @@ def _lock(file: IO[str], wait: bool) -> bool:
 
 @functools.cache
 def commit() -> str:
-    """Commit of the source tree that the package runs from; empty if it is installed from elsewhere."""
-    here = Path(__file__).parent
+    """Commit of the source tree that the package runs from; empty if it is installed from elsewhere.
+
+    It ends in -dirty if a file has been changed since; results, which runs write, do not count.
+    """
+    here = str(Path(__file__).parent)
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", here, *words], capture_output=True, check=False, text=True)
+
     try:
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "_version.py"],
-            capture_output=True,
-            check=False,
-        )
-        if tracked.returncode != 0:
+        if git("ls-files", "--error-unmatch", "_version.py").returncode != 0:
             return ""
-        head = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            check=False,
-            text=True,
-        )
+        head = git("describe", "--always", "--abbrev=40").stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results").stdout
     except OSError:
         return ""
-    return head.stdout.strip()
+    return f"{head}-dirty" if changed.strip() else head
 
 
 @functools.cache
