@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -77,11 +78,10 @@ class SinkhornKernel(Flow):
         before = sinkhorn_scaling(kernel, log_pi)
         before -= 0.5 * log_pi  # log(d / s)
 
+        terms = [(1.0, before), (1.0, log_pi)]  # s d = (d / s) pi: one array to keep per step size
+
         def step(state: Density, rng: np.random.Generator | None) -> Density:
-            log_values = kernel.log_product(state.log_values + before)
-            log_values += before
-            log_values += log_pi  # s d = (d / s) pi: one array to keep per step size
-            return Density(state.grid, log_values)
+            return Density(state.grid, kernel.log_product(state.log_values, before, terms=terms))
 
         return step
 
@@ -164,28 +164,29 @@ def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
     log_d = previous = xp.zeros_like(log_pi)
     weight, best, stalled = 1.0, math.inf, 0
     for round_number in range(MAX_ROUNDS):
-        residual = kernel.log_product(0.5 * log_pi + log_d)  # then log s - log d - that, in place
-        residual *= -2
-        residual += log_pi
-        residual *= 0.5
-        residual -= log_d
-        error = float(grid.max(xp.abs(residual)))
+        terms = [(0.5, log_pi), (-1.0, log_d)]
+        residual = kernel.log_product(log_pi, log_d, scale=0.5, sign=-1.0, terms=terms)
+        error = max(abs(end) for end in grid.range(residual))
         stalled = stalled + 1 if error >= best else 0
         best = min(best, error)
         if error <= rounding or (stalled >= 3 and best <= 10 * rounding):
-            return log_d
+            # half of the residual takes off what is constant of it: what would add up, from step to step
+            return grid.weighted_sum(0.5, residual, log_d)[0]
         if round_number == 1:
             weight = 1 / (1 - 1 / 18)
         elif round_number > 1:
             weight = 1 / (1 - weight / 36)
-        # in place: log d <- previous + weight (log d - previous + 2/3 residual)
-        residual *= 2 / 3
-        residual += log_d
-        residual -= previous
-        residual *= weight
-        residual += previous
-        log_d, previous = residual, log_d
+        log_d, previous = grid.in_place(functools.partial(_next, weight), residual, log_d, previous), log_d
     raise NumericalError(
         f"the Sinkhorn normalisation of the heat kernel stopped at a residual of {best:.3g} after {MAX_ROUNDS} rounds "
         f"(rounding: {rounding:.3g}); check that the target is finite and smooth on the grid"
     )
+
+
+def _next(weight: float, residual: Any, log_d: Any, previous: Any) -> None:
+    """previous + weight (log d - previous + 2/3 residual), in place of the residual."""
+    residual *= 2 / 3
+    residual += log_d
+    residual -= previous
+    residual *= weight
+    residual += previous
