@@ -7,6 +7,7 @@ from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
 from wfr_pde.error_budget import error_budget
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
+from wfr_pde.estimate import estimate
 from wfr_pde.external import load_callable, read_samples, run_sampler
 from wfr_pde.flows import (
     Extrapolated,
@@ -84,6 +85,7 @@ __all__ = [
     "convergence_table",
     "diagnostics",
     "error_budget",
+    "estimate",
     "exact",
     "ground_truth",
     "load_callable",

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -784,18 +783,12 @@ def _dry_run_solve(
     args: argparse.Namespace, target: Target, flow: Flow, rho: Density, times: np.ndarray, dt: float
 ) -> int:
     """What a run would cost: refuses what `solve` refuses, and measures one step."""
-    from wfr_pde.solve import estimated_memory, prepare
+    import wfr_pde as wfr
 
-    run = prepare(target, flow, rho, times, dt, rng=args.seed, written=True)
-    seconds = 0.0
-    if run.n_steps:
-        prepared, step = _measured(flow, run.energy, rho, float(run.sizes[0]), float(times[0]))
-        changes = 1 + int(np.count_nonzero(np.diff(run.sizes)))
-        seconds = changes * prepared + run.n_steps * step
-    grid = rho.grid
-    memory, free = estimated_memory(flow, rho, len(times), written=True), grid.backend.available_memory()
+    cost = wfr.estimate(target, flow, rho, times, dt, record=_records(args.record), rng=args.seed, written=True)
+    grid, seconds, memory, free = rho.grid, cost.seconds, cost.memory, cost.available
     content = {
-        "flow": repr(flow), **grid.description(), "cells": grid.size, "dt": dt, "n_steps": run.n_steps,
+        "flow": repr(flow), **grid.description(), "cells": grid.size, "dt": dt, "n_steps": cost.n_steps,
         "n_times": len(times), "memory_bytes": memory, "free_bytes": free, "seconds": seconds,
     }  # fmt: skip
     if args.json:
@@ -812,23 +805,12 @@ def _dry_run_solve(
             if not axis.is_uniform
         ),
         ("dt", f"{dt:.6g}{_chosen(args)}"),
-        ("steps", f"{run.n_steps:,} over {len(times)} save times"),
+        ("steps", f"{cost.n_steps:,} over {len(times)} save times"),
         ("memory", f"{_bytes(memory)} at most" + ("" if free is None else f" ({_bytes(free)} are free)")),
-        ("time", f"about {_duration(seconds)} (an estimate: one step measured, without records)"),
+        ("time", f"about {_duration(seconds)} (an estimate: a step and the records measured)"),
     ]
     print(_table(rows))
     return DONE
-
-
-def _measured(flow: Flow, energy: Any, rho: Density, h: float, t: float) -> tuple[float, float]:
-    """Seconds to prepare a step, and for a step."""
-    clock = [time.perf_counter()]
-    step = flow.make_step(energy, rho, h)
-    state = step(rho, t)
-    clock.append(time.perf_counter())
-    float(step(state, t + h).log_values.sum())  # a number on the host: the device has finished
-    clock.append(time.perf_counter())
-    return clock[1] - clock[0], clock[2] - clock[1]
 
 
 def _solution_table(ds: xr.Dataset, names: list[str]) -> str:

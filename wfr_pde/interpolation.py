@@ -87,6 +87,19 @@ class TensorSpline:
         result[inside] = self._spline(points[inside])
         return result
 
+    def on(self, coordinates: Sequence[Array]) -> Array:
+        """Values at all combinations of coordinates inside the box: (m_1, ..., m_d) for arrays (m_i,)."""
+        from scipy.interpolate import BSpline
+
+        values = self._spline.c
+        for axis, x in enumerate(coordinates):
+            knots, degree = self._spline.t[axis], self._spline.k[axis]
+            basis = BSpline.design_matrix(x, knots, degree, extrapolate=True)
+            lines = np.moveaxis(values, axis, 0)
+            product = basis @ lines.reshape(len(lines), -1)
+            values = np.moveaxis(product.reshape(len(x), *lines.shape[1:]), 0, axis)
+        return np.ascontiguousarray(values)
+
     def gradient(self, points: Array) -> Array:
         """Gradient at `points` (..., d), shape (..., d); NaN outside the box."""
         points, inside = self.wrap(points)

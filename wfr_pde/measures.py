@@ -219,6 +219,30 @@ class Density:
         """
         return self._spline(self._as_points(points), outside=-np.inf)
 
+    def on(self, grid: Grid) -> Density:
+        """The same density at the cell centres of another grid, as `log_prob` has it there; not normalised anew.
+
+        Parameters
+        ----------
+        grid : Grid
+            Its centres in the box of this one. Axis by axis, so that large grids in 3D and 4D cost seconds.
+
+        Raises
+        ------
+        ValueError
+            If the grid has another number of axes, or centres outside.
+        """
+        if grid.ndim != self.ndim:
+            raise ValueError(f"the density is {self.ndim}-dimensional, but the grid has {grid.ndim} axes")
+        for axis, other in zip(self.grid.axes, grid.axes, strict=True):
+            if other.centres[0] < axis.edges[0] or other.centres[-1] > axis.edges[-1]:
+                raise ValueError(
+                    f"the grid has centres from {other.centres[0]:.6g} to {other.centres[-1]:.6g} along {other.name}, "
+                    f"but the density ends at {axis.edges[0]:.6g} and {axis.edges[-1]:.6g}: use a smaller box"
+                )
+        values = self._spline.on([axis.centres for axis in grid.axes])
+        return Density(grid, grid.backend.asarray(values), self.origin)
+
     def score(self, points: ArrayLike) -> np.ndarray:
         """Gradient of log mu at `points` (..., d), shape (..., d), of the same spline; NaN outside the box."""
         return self._spline.gradient(self._as_points(points))

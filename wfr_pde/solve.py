@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Record = Callable[[Any, Energy], Any]
 MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
-WORKING_ARRAYS = 10  # arrays of the state's size that a run may hold besides frames and prepared steps
+PIECES = 6  # arrays of a piece that are at work, by all threads together
 VOLUMES = 5  # more of them on graded cells: volumes, their logarithms, and the check that the cells resolve the state
 MAX_SUBSTEPS = 1e12
 SECONDS_PER_SEGMENT = 10.0
@@ -149,8 +149,11 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, writte
     A run that is written to a directory puts its frames together from pieces, which takes them twice.
     """
     frames = 2 * n_kept if written else n_kept
-    graded = isinstance(start, Density) and not start.grid.is_uniform
-    return start.nbytes * (frames + WORKING_ARRAYS + VOLUMES * graded) + flow.memory(start)
+    arrays, pieces = 2 + frames + flow.working, 0  # the start and the target besides
+    if isinstance(start, Density):
+        arrays += 0 if start.grid.is_uniform else VOLUMES
+        pieces = PIECES * 8 * min(start.grid.size, start.grid.backend.chunk)
+    return start.nbytes * arrays + pieces + flow.memory(start)
 
 
 @dataclass

@@ -93,8 +93,13 @@ class Flow:
         return math.inf
 
     def memory(self, like: Any) -> int:
-        """Bytes that a prepared step holds for states like `like`, besides a few copies of the state."""
+        """Bytes that a prepared step holds for states like `like`, besides those of `working`."""
         return 0
+
+    @property
+    def working(self) -> int:
+        """States that exist at once, at most, while a step is prepared or made, that before it among them."""
+        return 8
 
     def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``."""

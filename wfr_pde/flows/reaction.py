@@ -35,6 +35,11 @@ class FisherRao(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))
 
+    @property
+    def working(self) -> int:
+        """The state, and what comes of it."""
+        return 2
+
     def frozen_step(self, energy: Energy, like: Any, dt: float) -> FrozenStep:
         """The exact map over `dt`."""
         energy.log_equilibrium(like.grid)

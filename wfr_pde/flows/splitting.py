@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -58,6 +59,11 @@ class _Composition(Flow):
     def memory(self, like: Any) -> int:
         """Sum over the parts."""
         return sum(part.memory(like) for part in self.parts)
+
+    @property
+    def working(self) -> int:
+        """Those of a part; the state before and after it, and the one before the step."""
+        return max(3, *(part.working for part in self.parts))
 
     @property
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
@@ -202,6 +208,11 @@ class Repeated(_Composition):
         """The flow."""
         return (self.flow,)
 
+    @property
+    def working(self) -> int:
+        """Those of the flow, and the state before all of them."""
+        return self.flow.working + (self.n > 1)
+
     def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
         """`n` steps of size dt / n."""
         h = dt / self.n
@@ -234,13 +245,26 @@ def richardson_weights(k: int) -> list[float]:
 
 def _check_fall(energy: Energy, before: Density, after: Density, slack: tuple[float, float], where: str) -> None:
     """Refuse an extrapolated step in which KL(mu|pi) = ∫ mu g rises."""
-    old, new = (float(s.grid.integrate(s.values * energy.log_ratio(s))) for s in (before, after))
+    grid = before.grid
+    xp, log_pi = grid.backend.xp, energy.log_equilibrium(grid)
+
+    def terms(log_mu: Any, log_pi: Any) -> Any:
+        return xp.exp(log_mu) * (log_mu - log_pi)
+
+    old, new = (float(grid.integral_of(terms, state.log_values, log_pi)) for state in (before, after))
     if not new <= (1 + slack[0]) * old + slack[1]:
         raise NumericalError(
             f"the extrapolation diverges at {where}: KL(mu|pi) rises from {old:.6g} to {new:.6g} nats in a step, which "
             "the flow cannot do; the sub-steps differ too much somewhere in the tails: use a smaller dt (on a finer "
             "grid, if the cells do not resolve it), a lower order, or the flow without Extrapolated"
         )
+
+
+def _add_difference(weight: float, total: Any, x: Any, y: Any) -> None:
+    """total + weight (x - y), in place."""
+    difference = x - y
+    difference *= weight
+    total += difference
 
 
 @dataclass(frozen=True)
@@ -328,6 +352,11 @@ class Extrapolated(_Composition):
         copies = 2 if self.variable == "dx" else len(richardson_weights(self.order // 2))
         return copies * self.flow.memory(like)
 
+    @property
+    def working(self) -> int:
+        """Those of the flow, the finest run, the combination, and the state of another run on its way."""
+        return self.flow.working + 2 + (self.order > 4 or self.variable == "dx")
+
     def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
         """The runs that are combined."""
         combined = self._combined_grids if self.variable == "dx" else self._combined_sub_steps
@@ -336,8 +365,12 @@ class Extrapolated(_Composition):
 
         def step(state: Density, t: float, rng: Any = None) -> Density:
             finest, log_values = extrapolate(state, t)
-            log_values -= state.grid.log_integrate(log_values)
-            result = Density(state.grid, log_values)
+            log_mass = state.grid.log_integrate(log_values)
+
+            def normalise(values: Any) -> None:
+                values -= log_mass
+
+            result = Density(state.grid, state.grid.in_place(normalise, log_values))
             if monotone:
                 frozen = energy.at(t + dt / 2)
                 # a moving target may raise KL by itself, by as much in the finest run as in the result
@@ -357,9 +390,8 @@ class Extrapolated(_Composition):
             finest = runs[-1](state, t)
             combined = finest.log_values * 1.0
             for weight, run in zip(weights[:-1], runs[:-1], strict=True):
-                difference = run(state, t).log_values - finest.log_values
-                difference *= weight
-                combined += difference
+                add = functools.partial(_add_difference, weight)
+                state.grid.in_place(add, combined, run(state, t).log_values, finest.log_values)
             return finest, combined
 
         return extrapolate

@@ -109,6 +109,11 @@ class FiniteVolume(Flow):
 
         return step
 
+    @property
+    def working(self) -> int:
+        """The state, and f, log f and their copies line by line."""
+        return 6
+
     def memory(self, like: Density) -> int:
         """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi; scratch on devices."""
         grid, kernels = like.grid, like.grid.backend.kernels

@@ -124,6 +124,11 @@ class SinkhornKernel(Flow):
         # three kept, and as many again for a moment while one is made or cut into blocks
         return 8 * (3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size)
 
+    @property
+    def working(self) -> int:
+        """The state, and what comes of it; besides the scaling, the one before it and a residual."""
+        return 3
+
 
 def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:
     """Width of the widest cell of axis `k`, where cells in the tails of all densities count less.

@@ -117,6 +117,11 @@ class SplitStep(Flow):
         """rate*dt*V'' < 2, where 2 asinh(rate*dt*V''/2) has its expansion; V'' as in `SinkhornKernel`."""
         return 2 * SinkhornKernel(self.rate).expansion_limit(energy, like)
 
+    @property
+    def working(self) -> int:
+        """The state, and what comes of it."""
+        return 3
+
     def memory(self, like: Density) -> int:
         """The factors and the symbol of the semigroup; work arrays of the transforms; what is planted."""
         return 8 * 8 * like.grid.size

@@ -1,0 +1,111 @@
+"""What a run will cost, before it is made: time by measuring a step, memory by counting arrays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.backends import get_backend
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import Flow
+from wfr_pde.measures import Density, Particles
+from wfr_pde.solve import Run, estimated_memory, prepare
+from wfr_pde.targets.base import Target
+
+if TYPE_CHECKING:
+    from wfr_pde.solve import Record
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a run.
+
+    Attributes
+    ----------
+    seconds : float
+        Time of the whole run.
+    preparation, step, record : float
+        Seconds to prepare steps of one size, for a step, and for the records of one save time.
+    n_steps : int
+        Number of steps.
+    memory : int
+        Bytes at most, of arrays.
+    available : int or None
+        Bytes that are free, if the system tells.
+    """
+
+    seconds: float
+    preparation: float
+    step: float
+    record: float
+    n_steps: int
+    memory: int
+    available: int | None
+
+
+def estimate(
+    problem: Target | Energy,
+    flow: Flow,
+    start: Density | Particles | np.ndarray,
+    t: ArrayLike,
+    dt: float,
+    *,
+    record: Iterable[Record | Energy] | Mapping[str, Record | Energy] = (),
+    keep: str | ArrayLike = "all",
+    rng: int | np.random.Generator | None = None,
+    written: bool = False,
+) -> Estimate:
+    """Time and memory of `solve` with the same arguments: steps are prepared, one is made and one is measured.
+
+    Parameters
+    ----------
+    problem, flow, start, t, dt, record, keep, rng
+        As for `solve`.
+    written : bool
+        Whether the run is to be written to a directory, which takes the stored frames twice.
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError
+        Whatever `solve` refuses.
+    """
+    run = prepare(problem, flow, start, t, dt, record, keep, rng, written=written)
+    preparation = step = seconds = 0.0
+    with run.start.threads():
+        if run.n_steps:
+            preparation, step = _measured(run)
+            changes = 1 + int(np.count_nonzero(np.diff(run.sizes)))
+            seconds = changes * preparation + run.n_steps * step
+        began = time.perf_counter()
+        if run.records:
+            run.record_values(0, run.start)
+        recorded = time.perf_counter() - began
+    backend = run.start.grid.backend if isinstance(run.start, Density) else get_backend("numpy")
+    return Estimate(
+        seconds=seconds + len(run.times) * recorded,
+        preparation=preparation,
+        step=step,
+        record=recorded,
+        n_steps=run.n_steps,
+        memory=estimated_memory(flow, run.start, len(run.kept), written),
+        available=backend.available_memory(),
+    )
+
+
+def _measured(run: Run) -> tuple[float, float]:
+    """Seconds to prepare a step, and for a step after the first."""
+    h, t = float(run.sizes[0]), float(run.times[0])
+    clock = [time.perf_counter()]
+    step = run.flow.make_step(run.energy, run.start, h)
+    clock.append(time.perf_counter())
+    state = step(run.start, t, run.rng)
+    clock.append(time.perf_counter())
+    state = step(state, t + h, run.rng)
+    next(iter(state.variables().values()))  # on the host: a device has finished
+    clock.append(time.perf_counter())
+    return clock[1] - clock[0], clock[3] - clock[2]
