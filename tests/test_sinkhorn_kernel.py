@@ -198,7 +198,7 @@ TWO_GRIDS = {
         wfr.Grid([-9, -6], [9, 6], (130, 70), grading=(lambda x: 1 / np.sqrt(0.25 + 0.04 * x**2), None)),
     ),
     "3D": (wfr.Gaussian([0, 0, 0], [0.5, 1.0, 0.7]), wfr.Grid([-5, -7, -6], [5, 7, 6], (24, 25, 26))),
-    "4D": (wfr.Gaussian([0] * 4, [0.5, 0.7, 1.0, 0.6]), wfr.Grid([-4, -5, -6, -5], [4, 5, 6, 5], (14, 15, 15, 16), max_cut=1)),
+    "4D": (wfr.Gaussian([0] * 4, [0.8, 1.0, 1.5, 0.9]), wfr.Grid([-4] * 4, [4] * 4, (14, 15, 15, 16), max_cut=1)),
 }  # fmt: skip
 
 
@@ -271,9 +271,9 @@ def test_a_useless_start_from_the_coarser_grid_does_no_harm(bad, products, monke
     exact = sinkhorn_scaling(kernel, log_pi)
     nest = scaling._Level.nest
 
-    def badly_nested(level, log_f):
-        nest(level, log_f)
-        level.log_w[::3, 1::5] += bad
+    def badly_nested(level):
+        nest(level)
+        level.log_d[::3, 1::5] += bad
 
     monkeypatch.setattr(scaling._Level, "nest", badly_nested)
     products.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,29 +23,30 @@ SHARE = 0.36  # of the cells: a coarser grid with more of them costs what it sav
 PIECES = 8  # of a chunk: a grid with fewer cells has no coarser one, which would have few cells and as many calls
 DOWN_NODES = 4
 UP_NODES = 8
-ROWS = 64  # of a block of an interpolation
+ROWS = 32  # of a block of an interpolation
 
 SLOW = 0.25  # of the residual before: with the coarser grid's products, 5.8 per product are better
 NESTED = 1e-3  # residual to which the equation is solved on coarser grids, for the start
-LINEAR_STEPS = 3  # of Chebyshev iteration for that, where there is no further grid
-INNER = 0.02  # share of an error that the coarser grid leaves behind
+LINEAR_STEPS = 3  # of Chebyshev iteration, for a correction on a grid that has no coarser one
+INNER = 0.02  # share of an error that a correction on a coarser grid may leave behind
 AMPLITUDE = 1e-4  # nats of a correction on the coarser grid: nearly linear, and far above rounding
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
     """log d with d ∘ G(d ∘ s) = s, s = sqrt(pi).
 
-    In w = log(d s) the equation is w + log G e^w = log pi. The derivative of its left side is 1 + P, P a Markov
-    operator, self-adjoint in L²(pi), with eigenvalues in [0, 1] and near 0 on what varies from cell to cell. So
+    With F = log s - log d - log G(d s), the derivative of -F is 1 + P, P a Markov operator, self-adjoint in L²(pi),
+    with eigenvalues in [0, 1] and near 0 on what varies from cell to cell. So a step adds
 
-        (1 + P)⁻¹ r ≈ r + I ((1 + P_c)⁻¹ - 1) R r
+        (1 + P)⁻¹ F ≈ F + I ((1 + P_c)⁻¹ - 1) R F
 
-    with P_c of the heat kernel of the same time on a coarser grid, R and I interpolation to it and back: what I has
-    to take up, -P (1 + P)⁻¹ r, is as smooth as the kernel, and even at no-flux walls. The error falls 10 to 1000
-    times per product, the faster the longer the time. The start w = log pi - I (log G_c e^w_c) is from the coarser
-    grid too, and that grid is treated in the same way. Where there is none, or it does not serve, Chebyshev
-    iteration goes on from there, at 5.8 per product. It always starts from d = 1, so that the result has no history.
-    (Brandt 1977, doi:10.1090/S0025-5718-1977-0431719-X, for coarser grids and the full approximation scheme.)
+    to log d, with P_c of the heat kernel of the same time on a coarser grid, R and I interpolation to it and back:
+    what I has to take up, -P (1 + P)⁻¹ F, is as smooth as the kernel, and even at no-flux walls. The residual falls
+    10 to 1000 times per product, the faster the longer the time. The start, log s - I log(s_c / d_c), is from the
+    coarser grid too, and that grid is treated in the same way. Where there is none, or it does not serve, Chebyshev
+    iteration on the spectrum [1, 2] goes on from there: a factor 5.8 per product, where averaging gains 2. It always
+    starts from d = 1, so that the result has no history.
+    (Brandt 1977, doi:10.1090/S0025-5718-1977-0431719-X, for coarser grids and the start from them.)
 
     Raises
     ------
@@ -55,119 +57,104 @@ def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
     # a logarithm of size |log s| is itself known to eps |log s|
     largest = 0.5 * float(xp.maximum(xp.abs(grid.min(log_pi)), xp.abs(grid.max(log_pi))))
     rounding = float(np.finfo(np.float64).eps) * (4 + largest)
-    level = _Level(kernel)
-    log_w, residual = level.solve(level.start(log_pi), log_pi, rounding)
+    log_d, residual = _Level(kernel, log_pi).solve(rounding)
     if not residual <= NEAR * rounding:
         raise NumericalError(
             f"the Sinkhorn normalisation of the heat kernel stopped at a residual of {residual:.3g} after {MAX_ROUNDS} "
             f"rounds (rounding: {rounding:.3g}); check that the target is finite and smooth on the grid"
         )
-    log_w *= 2  # then w - log(pi) / 2, in place
-    log_w -= log_pi
-    log_w *= 0.5
-    return log_w
+    return log_d
 
 
 class _Level:
-    """The equation w + log G e^w = f on one grid, and the way to the next coarser one.
+    """The equation on one grid, and the way to the next coarser one."""
 
-    Attributes
-    ----------
-    coarser : _Level or None
-    log_w, value : arrays
-        Where the equation is linearised, and its left side there.
-    """
-
-    def __init__(self, kernel: HeatKernel) -> None:
-        self.kernel, self.grid, self.xp = kernel, kernel.grid, kernel.grid.backend.xp
-        self.corrections = 2  # with the coarser grid, per visit from the finer one
-        self.rate = 0.0  # share of the residual that the last correction left
+    def __init__(self, kernel: HeatKernel, log_pi: Any) -> None:
+        self.kernel, self.log_pi = kernel, log_pi
+        self.grid, self.xp = kernel.grid, kernel.grid.backend.xp
+        self.rate = 0.0  # share of the residual that the last step left
         self.coarser: _Level | None = None
         coarse = coarser_grid(self.grid, kernel.time)
         if coarse is not None:
-            self.coarser = _Level(HeatKernel(coarse, kernel.time))
             self.down = _Interpolation(self.grid, coarse, DOWN_NODES)
             self.up = _Interpolation(coarse, self.grid, UP_NODES, even=True)
+            self.coarser = _Level(HeatKernel(coarse, kernel.time), self.down(log_pi))
 
-    def left_side(self, log_w: Any) -> Any:
-        """w + log G e^w."""
-        value = self.kernel.log_product(1.0 * log_w)
-        value += log_w
-        return value
+    def residual(self, log_d: Any) -> Any:
+        """F = log s - log d - log G(d s)."""
+        residual = self.kernel.log_product(0.5 * self.log_pi + log_d)
+        residual *= -2
+        residual += self.log_pi
+        residual *= 0.5
+        residual -= log_d
+        return residual
 
-    def start(self, log_f: Any) -> Any:
-        """w from the coarser grid: f less the smooth log G e^w there; or f / 2, which is d = 1."""
-        if self.coarser is None:
-            return 0.5 * log_f
-        coarse_f = self.down(log_f)
-        self.coarser.nest(coarse_f)
-        coarse_f -= self.coarser.log_w
-        if not math.isfinite(_size(coarse_f, self.coarser.grid)):
-            self.coarser = None
-            return 0.5 * log_f
-        coarse_f *= -1
-        log_w = 1.0 * log_f
-        self.up.add(coarse_f, log_w)
-        return log_w
-
-    def nest(self, log_f: Any) -> None:
-        """Solve roughly, and linearise there."""
-        self.log_w, _ = self.solve(self.start(log_f), log_f, NESTED / NEAR)
-        self.value = self.left_side(self.log_w)
-        if self.coarser is not None and self.rate**2 > INNER:
-            self.corrections = 3
-
-    def solve(self, log_w: Any, log_f: Any, rounding: float) -> tuple[Any, float]:
-        """w from a start, which is overwritten, and the last residual, or the smallest where they fall no more."""
+    def solve(self, rounding: float) -> tuple[Any, float]:
+        """log d, and its residual, or the smallest where they fall no more."""
+        log_d = self.start()
         chebyshev, error, best, stalled, slow = _Chebyshev(), math.inf, math.inf, 0, 0
         for _ in range(MAX_ROUNDS):
-            residual = self.left_side(log_w)
-            residual *= -1
-            residual += log_f
+            residual = self.residual(log_d)
             last, error = error, _size(residual, self.grid)
             stalled = stalled + 1 if error >= best else 0
             best = min(best, error)
             if error <= rounding or (stalled >= 3 and best <= NEAR * rounding):
-                return log_w, error if error <= rounding else best
+                break
             if self.coarser is not None:
                 self.rate = error / last
                 slow = 0 if self.rate <= SLOW else slow + 1
                 if slow < 2 and error <= last:
-                    self.correct(log_w, residual)
+                    self.correct(log_d, residual)
                     del residual  # it would stay during the next product
-                    if error <= NEAR * rounding:
-                        return log_w, error
+                    if error <= NEAR * rounding:  # and below now
+                        break
                     continue
                 self.coarser = None
-            log_w = chebyshev.step(log_w, residual)
-        return log_w, best
+            log_d = chebyshev.step(log_d, residual)
+        return log_d, best
 
-    def correct(self, log_w: Any, residual: Any) -> None:
-        """Add (1 + P)⁻¹ residual to w, without a product on this grid."""
+    def start(self) -> Any:
+        """log d from the coarser grid, where log(s / d) is as smooth as the kernel; or d = 1."""
+        if self.coarser is not None:
+            self.coarser.nest()
+            log_d = 0.5 * self.log_pi
+            smooth = self.coarser.log_d - 0.5 * self.coarser.log_pi
+            if math.isfinite(_size(smooth, self.coarser.grid)):
+                self.up.add(smooth, log_d)
+                return log_d
+            self.coarser = None
+        return self.xp.zeros_like(self.log_pi)
+
+    def nest(self) -> None:
+        """Solve roughly, and linearise there."""
+        self.log_d, _ = self.solve(NESTED / NEAR)
+        self.value = self.residual(self.log_d)
+
+    def correct(self, log_d: Any, residual: Any) -> None:
+        """Add (1 + P)⁻¹ residual, without a product on this grid."""
         assert self.coarser is not None
         coarse = self.down(residual)
-        log_w += residual
+        log_d += residual
         size = _size(coarse, self.coarser.grid)
         if size > 0:
             coarse *= AMPLITUDE / size
             correction = self.coarser.solve_linear(coarse)
             correction -= coarse
             correction *= size / AMPLITUDE
-            self.up.add(correction, log_w)
+            self.up.add(correction, log_d)
 
     def solve_linear(self, right_side: Any) -> Any:
-        """(1 + P)⁻¹ right_side up to a share of about `INNER`, by differences of the left side."""
-        solution = self.xp.zeros_like(right_side)
-        chebyshev, residual = _Chebyshev(), 1.0 * right_side
-        for remaining in reversed(range(self.corrections if self.coarser is not None else LINEAR_STEPS)):
+        """(1 + P)⁻¹ right_side up to a share of about `INNER`, with P by differences of the residual."""
+        chebyshev, solution, residual = _Chebyshev(), self.xp.zeros_like(right_side), 1.0 * right_side
+        steps = LINEAR_STEPS if self.coarser is None else 2 if self.rate**2 <= INNER else 3
+        for remaining in reversed(range(steps)):
             if self.coarser is not None:
                 self.correct(solution, residual)
             else:
                 solution = chebyshev.step(solution, residual)
             if remaining:
-                residual = self.left_side(self.log_w + solution)
+                residual = self.residual(self.log_d + solution)
                 residual -= self.value
-                residual *= -1
                 residual += right_side
         return solution
 
@@ -223,7 +210,7 @@ class _Interpolation:
                 cells = np.flatnonzero(rows.any(axis=0))
                 block = (slice(start, start + len(rows)), asarray(cells), asarray(rows[:, cells]))
                 blocks.append(block)
-            self.axes.append((k, b.n, blocks))
+            self.axes.append((k, asarray(np.zeros(b.n, dtype=np.int64)), blocks))
 
     def __call__(self, values: Any) -> Any:
         """The interpolated values."""
@@ -235,19 +222,20 @@ class _Interpolation:
         """Add the interpolated values to `total`, so that there is no array of them."""
         for axis in self.axes[:-1]:
             values = self._along(axis, values)
-        self._add_along(self.axes[-1], values, total)
+        for place, part in self._parts(self.axes[-1], values):
+            total[place] += part
 
     def _along(self, axis: Any, values: Any) -> Any:
-        k, n, _ = axis
-        total = self.xp.zeros((*values.shape[:k], n, *values.shape[k + 1 :]), dtype=values.dtype)
-        self._add_along(axis, values, total)
-        return total
+        k, anywhere, _ = axis
+        result = self.xp.take(values, anywhere, axis=k)  # an array of the shape, on the device
+        for place, part in self._parts(axis, values):
+            result[place] = part
+        return result
 
-    def _add_along(self, axis: Any, values: Any, total: Any) -> None:
+    def _parts(self, axis: Any, values: Any) -> Iterator[tuple[Any, Any]]:
         k, _, blocks = axis
         for rows, cells, matrix in blocks:
-            place = (slice(None),) * k + (rows, ...)
-            total[place] += self.grid.apply(matrix, self.xp.take(values, cells, axis=k), k)
+            yield (slice(None),) * k + (rows, ...), self.grid.apply(matrix, self.xp.take(values, cells, axis=k), k)
 
 
 def coarser_grid(grid: Grid, time: float) -> Grid | None:
