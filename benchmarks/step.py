@@ -23,7 +23,7 @@ import scipy.fft
 
 import wfr_pde as wfr
 from wfr_pde import storage
-from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.transport.heat_kernel import FLUSH, PLAIN_RANGE, HeatKernel
 
 SHAPES = [
     (4096,), (16384,),
@@ -69,17 +69,18 @@ def transforms(state: wfr.Density) -> Callable[[], Any]:
     return pair
 
 
-def products(state: wfr.Density, diffusion: float) -> tuple[Callable[[], Any], float]:
-    """The bare products of a step with the kernel matrices, and their operations."""
+def products(state: wfr.Density, log_pi: Any, diffusion: float) -> tuple[Callable[[], Any], float]:
+    """The bare products of a step with the bands of the kernels, and their operations."""
     kernel, grid, values = HeatKernel(state.grid, diffusion), state.grid, state.values
+    reach = FLUSH - PLAIN_RANGE + float(np.ptp(state.log_values - 0.5 * log_pi))
 
     def product() -> Any:
         result = values
-        for axis, matrix in enumerate(kernel.matrices):
-            result = grid.apply(matrix, result, axis)
+        for axis, band in enumerate(kernel.bands):
+            result = band.product(result, axis, reach)
         return result
 
-    return product, 2.0 * grid.size * sum(grid.shape)
+    return product, sum(band.operations(reach) * grid.size / band.n for band in kernel.bands)
 
 
 def measured(shape: tuple[int, ...], kind: str, seconds: float) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def measured(shape: tuple[int, ...], kind: str, seconds: float) -> dict[str, Any
         state = step(state, 0.0)
         whole = fastest(lambda: step(state, 0.0), seconds)
         if kind == "SinkhornKernel":
-            bare, operations = products(state, dt)
+            bare, operations = products(state, energy.log_equilibrium(grid), dt)
         else:
             bare, operations = transforms(state), 5.0 * grid.size * math.log2(grid.size)
         values, log_values = state.values, state.log_values

@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 import wfr_pde as wfr
+from wfr_pde.backends import get_backend
 from wfr_pde.flows.transport.heat_kernel import (
     BLOCK_RANGE,
+    FLUSH,
     NEGLIGIBLE,
     PLAIN_RANGE,
+    Band,
     HeatKernel,
     _Blocks,
     log_heat_kernel,
+    product_along,
 )
 
 TIMES = [1e-4, 1e-2, 0.3, 0.562, 0.563, 2.24, 2.26, 10.0, 1e5]
@@ -100,6 +104,15 @@ def test_blocks_say_when_they_are_too_wide(seed, roughness, resolution, width):
         assert np.abs(values - exact).max() < tolerance
 
 
+@pytest.mark.parametrize("shape", [(8,), (8, 6), (5, 6, 7), (4, 5, 6, 7)])
+def test_products_along_an_axis(shape):
+    values = np.random.default_rng(0).random(shape)
+    for axis in range(len(shape)):
+        matrix = np.random.default_rng(1).random((3, shape[axis]))
+        expected = np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+        assert product_along(matrix, values, axis, np) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("shape", [(30,), (20, 24), (10, 12, 14), (6, 7, 8, 9)])
 @pytest.mark.parametrize("reach", [100.0, 3000.0])
 def test_product_in_every_dimension_is_the_tensor_product(shape, reach):
@@ -116,12 +129,38 @@ def test_product_in_every_dimension_is_the_tensor_product(shape, reach):
     assert np.abs(kernel.log_product(log_values.copy()) - expected).max() < 1e-14 * (10 + reach)
 
 
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+@pytest.mark.parametrize(
+    ("n", "resolution"), [(90, 0.75), (90, 30.0), (700, 0.75), (700, 40.0), (700, 3000.0), (701, 1e6)]
+)
+def test_bands_take_what_matters_for_the_range_of_values(boundary, n, resolution):
+    """Values over so many nats: as with every entry of the matrix, in every cell."""
+    axis = wfr.Grid(0, 1, n, boundary=boundary).axes[0]
+    time = resolution * axis.dx**2
+    band, log_matrix = Band(axis, time, get_backend("numpy")), log_heat_kernel(axis, time)
+    rng = np.random.default_rng(0)
+    for spread in (0.0, 30.0, 200.0, PLAIN_RANGE):
+        values = spread * (rng.random((4, n)) - 0.5)
+        values[:, :2] = -spread / 2, spread / 2
+        expected = np.exp(exact_log_product(log_matrix, values))
+        reach = spread + FLUSH - PLAIN_RANGE
+        for axis_number, form in enumerate((values.T, values)):
+            product = band.product(np.exp(form), axis_number, reach)
+            assert (product.T if axis_number == 0 else product) == pytest.approx(expected, rel=1e-13)
+        assert band.operations(reach) <= 2 * n**2
+    if n == 700 and resolution < 1:
+        assert band.operations(FLUSH - PLAIN_RANGE) < 0.2 * n**2
+        stored = sum(matrix.size for _, parts in band._blocks for _, matrix in parts)
+        assert stored < 0.25 * n**2
+
+
 @pytest.mark.parametrize("resolution", [0.75, 3.0, 100.0])
 def test_no_product_meets_a_subnormal_number(resolution):
     """Subnormal numbers slow a product several times: entries and values are far enough above 2.2e-308."""
     grid = wfr.Grid([-1, -1], [1, 1], (384, 512))
     kernel = HeatKernel(grid, resolution * max(axis.dx for axis in grid.axes) ** 2)
-    smallest = min(matrix[matrix > 0].min() for matrix in kernel.matrices)
+    parts = [matrix for band in kernel.bands for _, parts in band._blocks for _, matrix in parts]
+    smallest = min(matrix[matrix > 0].min() for matrix in parts)
     assert smallest * np.exp(-PLAIN_RANGE / 2) > np.finfo(float).tiny
     block = kernel.blocks(0, 4)
     smallest = min(matrix[matrix > 0].min() for _, _, matrix in block.columns)

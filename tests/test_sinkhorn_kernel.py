@@ -184,14 +184,14 @@ CUT_IN_PIECES = dataclasses.replace(get_backend("numpy"), chunk=400)  # small gr
 CORRELATED = wfr.Gaussian([0, 1], [[1, 0.6], [0.6, 0.7]])
 POLAR = wfr.Potential(lambda x, y: np.cos(x) * (1 + y**2) + y**2 * 4)
 TWO_GRIDS = {
-    "correlated": (CORRELATED, wfr.Grid([-7, -6], [7, 7], (60, 73), backend=CUT_IN_PIECES)),
+    "correlated": (CORRELATED, wfr.Grid([-7, -6], [7, 7], (60, 73))),
     "mixture": (wfr.GaussianMixture([[-2, 0], [2, 0]], [0.3, 0.7], 0.25), wfr.Grid([-6, -4], [6, 4], (97, 70))),
     "1,300 nats": (wfr.DoubleWell(20.0, stiffness=(3.0,)), wfr.Grid([-3, -6], [3, 6], (160, 90))),
     "ridges": (wfr.GaussianMixture([[-20, 0], [20, 3]], [0.5, 0.5], 1.0), wfr.Grid([-28, -9], [28, 12], (160, 64))),
-    "walls": (CORRELATED, wfr.Grid([0, 0.5], [4, 4], (60, 72), max_cut=1, backend=CUT_IN_PIECES)),
+    "walls": (CORRELATED, wfr.Grid([0, 0.5], [4, 4], (60, 72), max_cut=1)),
     "mixed boundaries": (
         POLAR,
-        wfr.Grid([0, -3.2], [2 * np.pi, 3.2], (60, 71), boundary=("periodic", "no-flux"), backend=CUT_IN_PIECES),
+        wfr.Grid([0, -3.2], [2 * np.pi, 3.2], (60, 71), boundary=("periodic", "no-flux")),
     ),
     "graded": (
         wfr.Gaussian([0, 0], [1, 0.25]),
@@ -200,6 +200,7 @@ TWO_GRIDS = {
     "3D": (wfr.Gaussian([0, 0, 0], [0.5, 1.0, 0.7]), wfr.Grid([-5, -7, -6], [5, 7, 6], (24, 25, 26))),
     "4D": (wfr.Gaussian([0] * 4, [0.8, 1.0, 1.5, 0.9]), wfr.Grid([-4] * 4, [4] * 4, (14, 15, 15, 16), max_cut=1)),
 }  # fmt: skip
+TWO_GRIDS = {k: (target, dataclasses.replace(grid, backend=CUT_IN_PIECES)) for k, (target, grid) in TWO_GRIDS.items()}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.axis import Axis
 from wfr_pde.backends import Backend, get_backend
+from wfr_pde.passes import Passes, Piece
 
 if TYPE_CHECKING:
     from wfr_pde.measures import Density
@@ -25,8 +26,9 @@ BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
+CHEAP = 8  # pieces from which threads are worth their start for an addition
 ARRAYS_OF_A_DENSITY = 4  # at most, while a distribution is put on the grid and checked
-SHARED_PRODUCT = 5e7  # operations of a product, a millisecond, from which threads may share it
+SHARED_PRODUCT = 2e7  # operations of a product, a third of a millisecond, from which threads share it
 PROBES = 1024  # places where the log-density between cells is looked at
 BETWEEN = 0.05  # nats that it may differ from what the cells around suggest, for four fifths of the mass
 ASIDE = 0.381966  # cells: no simple fraction, which what repeats from cell to cell might share
@@ -327,19 +329,75 @@ class Grid:
         """Smallest value over all cells."""
         return self.backend.xp.min(values)
 
+    # What goes over all cells does so piece by piece, so that temporaries stay in cache, and threads share it.
+
+    def pieces(self, axis: int = 0, cells: int | None = None) -> list[Piece]:
+        """Pieces of the grid, slices of one axis, of about so many cells."""
+        n = self.shape[axis]
+        rows = max(1, (self.backend.chunk if cells is None else cells) * n // self.size)
+        return [Piece.along(self.shape, axis, start, min(start + rows, n)) for start in range(0, n, rows)]
+
+    @cached_property
+    def _chunks(self) -> list[Piece]:
+        """Pieces that stay in cache."""
+        return self.pieces()
+
+    @cached_property
+    def passes(self) -> Passes:
+        """Passes over the pieces, as they are fastest for so many cells."""
+        return self.backend.passes(self.size)
+
+    def _for_pieces(self, function: Callable[[Piece], Any], least: int = 2) -> list[Any]:
+        """The values of a function for all pieces, by threads if there are at least so many."""
+        if len(self._chunks) < least:
+            return [function(piece) for piece in self._chunks]
+        return self.backend.map(function, self._chunks)
+
+    def _each(self, function: Callable[..., Any], *arrays: Any, least: int = 2) -> list[Any]:
+        """The values of function(piece, arrays there) for all pieces."""
+        return self._for_pieces(lambda piece: function(piece, *(array[piece.index] for array in arrays)), least)
+
     def _sum_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
-        """Sum over all cells of a function of arrays, piece by piece, so that its temporaries are small."""
-        xp = self.backend.xp
-        first, *others = (
-            xp.sum(function(*(array[slab, ...] for array in arrays))) for slab in self.slabs(self.backend.chunk)
-        )
+        """Sum over all cells of a function of arrays."""
+        first, *others = self._each(lambda _, *values: self.backend.xp.sum(function(*values)), *arrays)
         return sum(others, first)
 
-    def in_place(self, function: Callable[[Any], Any], values: Any) -> Any:
-        """function(values), piece by piece in place of `values`."""
-        for slab in self.slabs(self.backend.chunk):
-            values[slab, ...] = function(values[slab, ...])
+    def range(self, values: Any) -> tuple[float, float]:
+        """Smallest and largest value over all cells."""
+        xp = self.backend.xp
+        return _joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=CHEAP))
+
+    def in_place(self, function: Callable[..., None], values: Any, *others: Any) -> Any:
+        """`values`, changed by a function(values, others) that works in place."""
+        self._each(lambda _, *pieces: function(*pieces), values, *others, least=CHEAP)
         return values
+
+    def weighted_sum(self, scale: float, x: Any, y: Any) -> tuple[Any, float, float]:
+        """scale x + y as a new array, its smallest and its largest value."""
+        out = self.passes.empty(x)
+        ends = self._for_pieces(lambda piece: self.passes.add(piece, scale, x, y, out), CHEAP)
+        return out, *_joined(ends)
+
+    def log_mixture(self, x: Any, y: Any, s: float) -> Any:
+        """(x - y) s + y, less the logarithm of the integral of its exponential: a new array; y itself where x = y."""
+        out, volume = self.passes.empty(x), self.cell_volume
+        masses = self._for_pieces(lambda piece: self.passes.mix(piece, x, y, s, volume, out))
+        log_mass = self._log_total(masses)
+
+        def shift(values: Any) -> None:
+            values -= log_mass
+
+        return self.in_place(shift, out)
+
+    def _log_total(self, masses: list[tuple[Any, Any]]) -> Any:
+        """Logarithm of the sum of what `Passes.log_mass` says of pieces."""
+        xp = self.backend.xp
+        (top, total), *others = masses
+        for other_top, mass in others:
+            highest = xp.maximum(top, other_top)
+            total = total * xp.exp(top - highest) + mass * xp.exp(other_top - highest)
+            top = highest
+        return top + xp.log(total)
 
     def integral_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
         """The integral of a function of arrays over space, piece by piece; as `integrate`."""
@@ -358,27 +416,17 @@ class Grid:
 
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""
-        xp, top = self.backend.xp, self.max(log_values)
-        return top + xp.log(self.integral_of(lambda values: xp.exp(values - top), log_values))
+        volume = self.cell_volume
+        masses = self._each(lambda piece, values: self.passes.log_mass(piece, values, volume), log_values)
+        return self._log_total(masses)
 
     def threads(self) -> AbstractContextManager[object]:
-        """Context for many products on this grid: one thread where they are too small to be shared.
+        """Context for many steps on this grid: threads share the pieces, or one does all where they are too small.
 
         Threads that wait for each other cost more than they save there, and many times more if other work keeps a
-        core busy.
+        core busy. Results do not depend on the number of threads.
         """
-        flops = 2 * max(self.shape) * self.size
-        return self.backend.one_thread() if flops < SHARED_PRODUCT else nullcontext()
-
-    def apply(self, matrix: Any, values: Any, axis: int) -> Any:
-        """Product of `matrix` (m, n_axis) with `values` along one axis."""
-        xp = self.backend.xp
-        if axis == values.ndim - 1:
-            return xp.matmul(values, matrix.T)
-        # the axis next to last, with all later axes folded into one, is a (batched) matrix product
-        shape = values.shape
-        folded = xp.reshape(values, (*shape[: axis + 1], math.prod(shape[axis + 1 :])))
-        return xp.reshape(xp.matmul(matrix, folded), (*shape[:axis], matrix.shape[0], *shape[axis + 1 :]))
+        return self.backend.threads(2 * max(self.shape) * self.size >= SHARED_PRODUCT)
 
     # Functions on the grid
 
@@ -388,10 +436,9 @@ class Grid:
         centres[0] = centres[0][slab]
         return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
 
-    def slabs(self, cells: int | None = None) -> list[slice]:
-        """Slices of the first axis that keep one slab small: of about so many cells, by default one of points."""
-        rows = max(1, (CELLS_PER_SLAB if cells is None else cells) * self.shape[0] // self.size)
-        return [slice(start, min(start + rows, self.shape[0])) for start in range(0, self.shape[0], rows)]
+    def slabs(self) -> list[slice]:
+        """Slices of the first axis that keep the points of one slab few."""
+        return [piece.index[0] for piece in self.pieces(0, CELLS_PER_SLAB)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
         """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend.
@@ -665,6 +712,13 @@ class Grid:
         place = [-1 if i == k else 1 for i in range(self.ndim)]
         weights = [self.backend.asarray((scale / distance).reshape(place)) for distance in (upper, lower)]
         return weights[0] * (log_values - above) + weights[1] * (log_values - below)
+
+
+def _joined(ends: list[tuple[Any, Any]]) -> tuple[float, float]:
+    """Smallest and largest of pieces as of the whole; not a number if one is."""
+    lows, highs = zip(*ends, strict=True)
+    low, high = np.asarray([float(low) for low in lows]), np.asarray([float(high) for high in highs])
+    return float(low.min()), float(high.max())
 
 
 def _aside_weights(axis: Axis, cells: np.ndarray) -> list[np.ndarray]:

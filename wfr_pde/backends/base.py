@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.errors import BackendError
+from wfr_pde.passes import Passes
 
 if TYPE_CHECKING:
     from wfr_pde.backends.cuda import Kernels
@@ -57,6 +58,12 @@ class Backend:
         Bytes that can still be allocated, or None where the system does not tell.
     one_thread : callable
         A context in which matrix products use one thread; nothing by default.
+    threads : callable
+        ``threads(many)``: a context in which `map` has one or many threads, and matrix products have one each.
+    map : callable
+        ``map(function, pieces)``: the results for all pieces, in order; in `threads`, by several of them.
+    compiled_passes : callable
+        Compiled `Passes` for a number of cells, or None where those of the array API are as well.
     read_only : callable
         The same array such that nobody can change it, where the library can do that.
     chunk : int
@@ -74,10 +81,19 @@ class Backend:
     asnumpy: Callable[[Any], np.ndarray] = field(repr=False)
     available_memory: Callable[[], int | None] = field(repr=False)
     one_thread: Callable[[], AbstractContextManager[object]] = field(repr=False, default=nullcontext)
+    threads: Callable[[bool], AbstractContextManager[object]] = field(repr=False, default=lambda many: nullcontext())
+    map: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] = field(
+        repr=False, default=lambda function, pieces: [function(piece) for piece in pieces]
+    )
     read_only: Callable[[Any], Any] = field(repr=False, default=lambda array: array)
     chunk: int = field(repr=False, default=2**15)
     transforms: Transforms | None = field(repr=False, default=None)
     kernels: Kernels | None = field(repr=False, default=None)
+    compiled_passes: Callable[[int], Passes | None] = field(repr=False, default=lambda cells: None)
+
+    def passes(self, cells: int) -> Passes:
+        """The passes for so many cells."""
+        return self.compiled_passes(cells) or Passes(self.xp)
 
 
 def backend_names() -> list[str]:

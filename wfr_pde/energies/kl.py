@@ -86,16 +86,12 @@ class KL(Energy):
 
     def fisher_rao(self, state: Density, time: float) -> Density:
         """The exact flow d_t mu = -mu (g - E_mu g): mu^s pi^(1-s) / Z with s = exp(-time)."""
-        grid, kernels = state.grid, state.grid.backend.kernels
+        grid, kernels, s = state.grid, state.grid.backend.kernels, math.exp(-time)
         log_pi = self.log_equilibrium(grid)
         if kernels is not None:  # the same in two passes
-            return Density(grid, kernels.fisher_rao(state.log_values, log_pi, math.exp(-time), grid.log_cell_volume))
+            return Density(grid, kernels.fisher_rao(state.log_values, log_pi, s, grid.log_cell_volume))
         # written as a change of g, so that mu = pi stays put to the last bit
-        log_values = state.log_values - log_pi
-        log_values *= math.exp(-time)
-        log_values += log_pi
-        log_values -= grid.log_integrate(log_values)
-        return Density(grid, log_values)
+        return Density(grid, grid.log_mixture(state.log_values, log_pi, s))
 
 
 def relative_entropy(grid: Grid, log_p: Any, log_q: Any) -> float:

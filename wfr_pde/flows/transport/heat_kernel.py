@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.axis import Axis
+from wfr_pde.backends import Backend
 from wfr_pde.grid import Grid
+from wfr_pde.passes import Piece
 
 # One shift serves values over this many nats. Entries of the kernel below e^-FLUSH are set to zero: relative to
 # the smallest value they are e^(RANGE - FLUSH) = e^-50, and no product comes near the subnormal numbers (e^-708),
@@ -16,25 +19,29 @@ from wfr_pde.grid import Grid
 PLAIN_RANGE = 430.0
 FLUSH = 480.0
 
+BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
+WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
+STEP = 32  # nats by which bands are told apart
+LINES = 256  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
 BLOCK_RANGE = 200.0  # nats that the values may span inside a block
 BLOCK_FLUSH = 500.0
 NEGLIGIBLE = 40.0  # nats below a sum at which a term is lost in rounding, e^-40 = 4e-18
 
 
-def log_heat_kernel(axis: Axis, time: float) -> np.ndarray:
-    """Logarithm of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n).
+def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None)) -> np.ndarray:
+    """Logarithm of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n), or some rows.
 
     Entry (i, j) is log g(x_i, x_j; time) + log w_j, with all mirror images x + 2kL, 2a - x + 2kL at no-flux walls
     or all wraps x + kL, summed until they underflow relative to the nearest; for long times by the eigenfunctions
     of the axis, where a few terms suffice.
     """
     x, length = axis.offsets, axis.length
-    period = length if axis.periodic else 2 * length
+    to, period = x[rows, None], length if axis.periodic else 2 * length
     if time > period**2 / 16:
-        log_g = _by_eigenfunctions(axis, x, time)
+        log_g = _by_eigenfunctions(axis, to, x, time)
     else:
-        distance = np.abs(x[:, None] - x[None, :])
+        distance = np.abs(to - x)
         if axis.periodic:
             distance = np.minimum(distance, length - distance)
         # images relative to the nearest one: the exponents are differences of squares, without cancellation
@@ -44,7 +51,7 @@ def log_heat_kernel(axis: Axis, time: float) -> np.ndarray:
             relative += np.exp(-shift * (shift + 2 * distance) / (4 * time))
             if not axis.periodic:
                 # the image at -x_j + shift: its squared distance exceeds the nearest one's by this
-                a, b = x[:, None] + x[None, :] - shift, distance
+                a, b = to + x - shift, distance
                 relative += np.exp(-(a - b) * (a + b) / (4 * time))
         log_g = -(distance**2) / (4 * time) + np.log(relative) - 0.5 * math.log(4 * math.pi * time)
     return log_g + np.log(axis.widths)
@@ -55,18 +62,115 @@ def _wraps(time: float, period: float) -> int:
     return math.ceil(0.5 + math.sqrt(0.25 + NEGLIGIBLE * 4 * time / period**2))
 
 
-def _by_eigenfunctions(axis: Axis, x: np.ndarray, time: float) -> np.ndarray:
+def _by_eigenfunctions(axis: Axis, to: np.ndarray, x: np.ndarray, time: float) -> np.ndarray:
     """The heat kernel by its cosines (and sines on a periodic axis)."""
     base = (2 if axis.periodic else 1) * math.pi / axis.length
-    kernel = np.ones((axis.n, axis.n))
+    kernel = np.ones((len(to), axis.n))
     for k in range(1, 64):
         decay = math.exp(-((base * k) ** 2) * time)
         if decay < 1e-20:
             break
-        cosine, sine = np.cos(base * k * x), np.sin(base * k * x)
-        product = np.outer(cosine, cosine) + (np.outer(sine, sine) if axis.periodic else 0.0)
+        product = np.cos(base * k * to) * np.cos(base * k * x)
+        if axis.periodic:
+            product += np.sin(base * k * to) * np.sin(base * k * x)
         kernel += 2 * decay * product
     return np.log(kernel / axis.length)
+
+
+def product_along(matrix: Any, values: Any, axis: int, xp: Any) -> Any:
+    """Product of `matrix` (m, n_axis) with `values` along one axis."""
+    shape = values.shape
+    if axis == len(shape) - 1:
+        lines = xp.reshape(values, (-1, shape[-1]))
+        return xp.reshape(xp.matmul(lines, matrix.T), (*shape[:-1], matrix.shape[0]))
+    # the axis next to last, with all later axes folded into one, is a (batched) matrix product
+    folded = xp.reshape(values, (*shape[: axis + 1], math.prod(shape[axis + 1 :])))
+    return xp.reshape(xp.matmul(matrix, folded), (*shape[:axis], matrix.shape[0], *shape[axis + 1 :]))
+
+
+class Band:
+    """The heat kernel of one axis as a matrix, of which a product takes the band that matters.
+
+    Rows go in blocks; of each, columns are left out whose entries are all below e^-FLUSH, and in a product those below
+    what its values make negligible. Where the band is most of the matrix the product is an ordinary one.
+
+    Parameters
+    ----------
+    axis : Axis
+    time : float
+    backend : Backend
+    """
+
+    def __init__(self, axis: Axis, time: float, backend: Backend) -> None:
+        self.n, self.xp = axis.n, backend.xp
+        half_width = math.sqrt(4 * time * FLUSH) * axis.n / axis.length
+        height = int(min(max(half_width / 2, BLOCK_ROWS[0]), BLOCK_ROWS[1]))
+        blocks: list[Any] = []  # rows, and per run of columns those and the entries
+        self._largest = []  # logarithms of the largest entries in the rows, per column
+        for start in range(0, axis.n, height):
+            rows = slice(start, min(start + height, axis.n))
+            log_rows = log_heat_kernel(axis, time, rows)
+            largest = log_rows.max(axis=0)
+            log_rows[log_rows < -FLUSH] = -np.inf
+            blocks.append((rows, [(run, np.exp(log_rows[:, run])) for run in _runs(largest >= -FLUSH)]))
+            self._largest.append(largest)
+        self.matrix: Any = None  # the whole, where the band is most of it
+        if _share(blocks, axis.n) > WORTHWHILE:
+            matrix = np.zeros((axis.n, axis.n))
+            for rows, parts in blocks:
+                for columns, entries in parts:
+                    matrix[rows, columns] = entries
+            self.matrix = backend.asarray(matrix)
+            self._blocks = [(rows, [(slice(0, axis.n), self.matrix[rows, :])]) for rows, _ in blocks]
+        else:
+            self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
+        self._trimmed: dict[float, Any] = {}
+
+    def product(self, values: Any, axis: int, reach: float = FLUSH) -> Any:
+        """The product with `values` along an axis, where entries below e^-reach do not matter."""
+        blocks = self._within(reach)
+        if blocks is None:
+            return product_along(self.matrix, values, axis, self.xp)
+        result, before = self.xp.empty_like(values), (slice(None),) * axis
+        for rows, parts in blocks:
+            columns, matrix = parts[0]
+            total = product_along(matrix, values[(*before, columns, ...)], axis, self.xp)
+            for columns, matrix in parts[1:]:
+                total += product_along(matrix, values[(*before, columns, ...)], axis, self.xp)
+            result[(*before, rows, ...)] = total
+        return result
+
+    def operations(self, reach: float = FLUSH) -> int:
+        """Multiplications and additions of a product with one line."""
+        blocks = self._within(reach)
+        return 2 * round(self.n**2 * (1.0 if blocks is None else _share(blocks, self.n)))
+
+    def _within(self, reach: float) -> Any:
+        """The blocks with the columns that have an entry of e^-reach, or None where the whole matrix is as well."""
+        reach = math.ceil(min(reach, FLUSH) / STEP) * STEP
+        if reach not in self._trimmed:
+            trimmed = []
+            for (rows, parts), largest in zip(self._blocks, self._largest, strict=True):
+                kept = []
+                for columns, matrix in parts:
+                    for run in _runs(largest[columns] >= -reach):
+                        run_columns = slice(columns.start + run.start, columns.start + run.stop)
+                        kept.append((run_columns, matrix[:, run]))
+                trimmed.append((rows, kept))
+            whole = self.matrix is not None and _share(trimmed, self.n) > WORTHWHILE
+            self._trimmed[reach] = None if whole else trimmed
+        return self._trimmed[reach]
+
+
+def _runs(wanted: np.ndarray) -> list[slice]:
+    """Where a mask is true, as slices."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False]))))
+    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _share(blocks: list[Any], n: int) -> float:
+    """Share of an (n, n) matrix that some blocks are."""
+    return sum(matrix.shape[0] * matrix.shape[1] for _, parts in blocks for _, matrix in parts) / n**2
 
 
 class HeatKernel:
@@ -81,30 +185,65 @@ class HeatKernel:
 
     def __init__(self, grid: Grid, time: float) -> None:
         self.grid, self.time = grid, time
-        self.matrices = [
-            grid.backend.asarray(np.exp(np.where(log_matrix < -FLUSH, -np.inf, log_matrix)))
-            for log_matrix in (log_heat_kernel(axis, time) for axis in grid.axes)
-        ]
+        self.bands = [Band(axis, time, grid.backend) for axis in grid.axes]
         self._blocks: dict[tuple[int, int], _Blocks] = {}
+        cells = max(grid.backend.chunk, LINES * max(grid.shape))
+        self._rows = grid.pieces(0, cells)
+        self._columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.size)
 
-    def log_product(self, log_values: Any) -> Any:
-        """log(G exp(log_values)), right to rounding in every cell whatever the range; overwrites `log_values`.
+    def log_product(
+        self,
+        log_values: Any,
+        plus: Any = None,
+        scale: float = 1.0,
+        sign: float = 1.0,
+        terms: Sequence[tuple[float, Any]] = (),
+    ) -> Any:
+        """sign log(G exp(scale log_values + plus)) + a x + b y, the logarithm right to rounding over any range.
 
         One shift and plain matrix products where the range allows it; else axis by axis, with one shift per line or,
         where a line spans too much, per block.
+
+        Parameters
+        ----------
+        log_values : array
+            Overwritten by the result, unless there is something to add.
+        plus : array, optional
+        scale, sign : float
+        terms : pairs (a, x), (b, y), optional
+            Factors and arrays.
         """
-        grid, xp = self.grid, self.grid.backend.xp
-        low, high = grid.min(log_values), grid.max(log_values)
-        if float(high - low) <= PLAIN_RANGE:
-            middle = 0.5 * (low + high)
-            values = grid.in_place(lambda values: xp.exp(values - middle), log_values)
-            del log_values  # so that every product frees what it was made of
-            for axis, matrix in enumerate(self.matrices):
-                values = grid.apply(matrix, values, axis)
-            return grid.in_place(lambda values: xp.log(values) + middle, values)
+        grid = self.grid
+        if plus is None:
+            low, high = grid.range(log_values)
+        else:
+            log_values, low, high = grid.weighted_sum(scale, log_values, plus)
+        if high - low <= PLAIN_RANGE:
+            return self._plain(log_values, low, high, sign, terms)
         for axis in range(grid.ndim):
             log_values = self._log_product_along(axis, log_values)
+        for piece in self._rows:
+            grid.passes.finish(piece, log_values[piece.index], sign, terms, log_values)
         return log_values
+
+    def _plain(self, values: Any, low: float, high: float, sign: float, terms: Sequence[tuple[float, Any]]) -> Any:
+        """The product with one shift: first along all axes but the first, row by row, then along that."""
+        passes, reach = self.grid.passes, high - low + FLUSH - PLAIN_RANGE
+        shift = 0.0 if max(-low, high) <= PLAIN_RANGE / 2 else 0.5 * (low + high)
+
+        def across(piece: Piece) -> None:
+            product = passes.exp(piece, values, shift)
+            for axis in range(1, self.grid.ndim):
+                product = self.bands[axis].product(product, axis, reach)
+            values[piece.index] = product
+
+        def down(piece: Piece) -> None:
+            product = self.bands[0].product(values[piece.index], 0, reach)
+            passes.log(piece, product, shift, sign, terms, values)
+
+        self.grid.backend.map(across, self._rows)
+        self.grid.backend.map(down, self._columns)
+        return values
 
     def _log_product_along(self, axis: int, log_values: Any) -> Any:
         """The product along one axis, with one shift per line where the range of each line allows it."""
@@ -113,7 +252,7 @@ class HeatKernel:
         high = xp.max(log_values, axis=axis, keepdims=True)
         if float(self.grid.max(high - low)) <= PLAIN_RANGE:
             middle = 0.5 * (low + high)
-            return xp.log(self.grid.apply(self.matrices[axis], xp.exp(log_values - middle), axis)) + middle
+            return xp.log(self.bands[axis].product(xp.exp(log_values - middle), axis)) + middle
         lines = xp.moveaxis(log_values, axis, -1)
         flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
         return xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)

@@ -76,11 +76,10 @@ class SinkhornKernel(Flow):
         before = sinkhorn_scaling(kernel, log_pi)
         before -= 0.5 * log_pi  # log(d / s)
 
+        terms = [(1.0, before), (1.0, log_pi)]  # s d = (d / s) pi: one array to keep per step size
+
         def step(state: Density, rng: np.random.Generator | None) -> Density:
-            log_values = kernel.log_product(state.log_values + before)
-            log_values += before
-            log_values += log_pi  # s d = (d / s) pi: one array to keep per step size
-            return Density(state.grid, log_values)
+            return Density(state.grid, kernel.log_product(state.log_values, before, terms=terms))
 
         return step
 

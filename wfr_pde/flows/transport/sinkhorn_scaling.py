@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+import operator
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.axis import Axis
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.transport.heat_kernel import HeatKernel, product_along
 from wfr_pde.grid import Grid
 from wfr_pde.nested import local_weights
 
@@ -82,12 +83,8 @@ class _Level:
 
     def residual(self, log_d: Any) -> Any:
         """F = log s - log d - log G(d s)."""
-        residual = self.kernel.log_product(0.5 * self.log_pi + log_d)
-        residual *= -2
-        residual += self.log_pi
-        residual *= 0.5
-        residual -= log_d
-        return residual
+        terms = [(0.5, self.log_pi), (-1.0, log_d)]
+        return self.kernel.log_product(self.log_pi, log_d, scale=0.5, sign=-1.0, terms=terms)
 
     def solve(self, rounding: float) -> tuple[Any, float]:
         """log d, and its residual, or the smallest where they fall no more."""
@@ -99,7 +96,8 @@ class _Level:
             stalled = stalled + 1 if error >= best else 0
             best = min(best, error)
             if error <= rounding or (stalled >= 3 and best <= NEAR * rounding):
-                break
+                # half of the residual takes off what is constant of it: what would add up, from step to step
+                return self.grid.weighted_sum(0.5, residual, log_d)[0], best
             if self.coarser is not None:
                 self.rate = error / last
                 slow = 0 if self.rate <= SLOW else slow + 1
@@ -110,7 +108,7 @@ class _Level:
                         break
                     continue
                 self.coarser = None
-            log_d = chebyshev.step(log_d, residual)
+            log_d = chebyshev.step(self.grid, log_d, residual)
         return log_d, best
 
     def start(self) -> Any:
@@ -134,7 +132,7 @@ class _Level:
         """Add (1 + P)⁻¹ residual, without a product on this grid."""
         assert self.coarser is not None
         coarse = self.down(residual)
-        log_d += residual
+        self.grid.in_place(operator.iadd, log_d, residual)
         size = _size(coarse, self.coarser.grid)
         if size > 0:
             coarse *= AMPLITUDE / size
@@ -151,7 +149,7 @@ class _Level:
             if self.coarser is not None:
                 self.correct(solution, residual)
             else:
-                solution = chebyshev.step(solution, residual)
+                solution = chebyshev.step(self.grid, solution, residual)
             if remaining:
                 residual = self.residual(self.log_d + solution)
                 residual -= self.value
@@ -166,18 +164,24 @@ class _Chebyshev:
         self.previous: Any = None
         self.weight = 1.0
 
-    def step(self, values: Any, residual: Any) -> Any:
-        """The next values: previous + weight (values - previous + 2/3 residual), in place of the residual."""
-        residual *= 2 / 3
-        residual += values
-        if self.previous is not None:
-            # 1, 18/17, then 1 / (1 - weight / 36)
+    def step(self, grid: Grid, values: Any, residual: Any) -> Any:
+        """The next values, in place of the residual."""
+        if self.previous is None:
+            self.previous = values
+        else:  # 18/17, then 1 / (1 - weight / 36)
             self.weight = 1 / (1 - self.weight / (18 if self.weight == 1.0 else 36))
-            residual -= self.previous
-            residual *= self.weight
-            residual += self.previous
+        following = grid.in_place(functools.partial(_next, self.weight), residual, values, self.previous)
         self.previous = values
-        return residual
+        return following
+
+
+def _next(weight: float, residual: Any, values: Any, previous: Any) -> None:
+    """previous + weight (values - previous + 2/3 residual), in place of the residual."""
+    residual *= 2 / 3
+    residual += values
+    residual -= previous
+    residual *= weight
+    residual += previous
 
 
 class _Interpolation:
@@ -195,7 +199,7 @@ class _Interpolation:
     """
 
     def __init__(self, source: Grid, destination: Grid, nodes: int, even: bool = False) -> None:
-        self.grid, self.xp = source, source.backend.xp
+        self.backend = source.backend
         asarray = source.backend.asarray
         self.axes = []
         for k, (a, b) in enumerate(zip(source.axes, destination.axes, strict=True)):
@@ -222,20 +226,29 @@ class _Interpolation:
         """Add the interpolated values to `total`, so that there is no array of them."""
         for axis in self.axes[:-1]:
             values = self._along(axis, values)
-        for place, part in self._parts(self.axes[-1], values):
+        k, _, blocks = self.axes[-1]
+
+        def add(block: Any) -> None:
+            place, part = self._part(k, block, values)
             total[place] += part
 
+        self.backend.map(add, blocks)
+
     def _along(self, axis: Any, values: Any) -> Any:
-        k, anywhere, _ = axis
-        result = self.xp.take(values, anywhere, axis=k)  # an array of the shape, on the device
-        for place, part in self._parts(axis, values):
+        k, anywhere, blocks = axis
+        result = self.backend.xp.take(values, anywhere, axis=k)  # an array of the shape, on the device
+
+        def put(block: Any) -> None:
+            place, part = self._part(k, block, values)
             result[place] = part
+
+        self.backend.map(put, blocks)
         return result
 
-    def _parts(self, axis: Any, values: Any) -> Iterator[tuple[Any, Any]]:
-        k, _, blocks = axis
-        for rows, cells, matrix in blocks:
-            yield (slice(None),) * k + (rows, ...), self.grid.apply(matrix, self.xp.take(values, cells, axis=k), k)
+    def _part(self, k: int, block: Any, values: Any) -> tuple[Any, Any]:
+        rows, cells, matrix = block
+        xp = self.backend.xp
+        return (slice(None),) * k + (rows, ...), product_along(matrix, xp.take(values, cells, axis=k), k, xp)
 
 
 def coarser_grid(grid: Grid, time: float) -> Grid | None:
@@ -263,4 +276,4 @@ def _coarser_axis(axis: Axis, time: float) -> Axis:
 
 def _size(values: Any, grid: Grid) -> float:
     """The largest absolute value, without an array of them; not a number where one is not."""
-    return max(float(grid.max(values)), -float(grid.min(values)))
+    return max(abs(end) for end in grid.range(values))

@@ -1,0 +1,131 @@
+"""Passes over the cells: compiled ones do what those of the array API do, and exp and log are right to rounding."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde.backends import get_backend
+from wfr_pde.backends.numpy import COMPILED_FROM
+from wfr_pde.passes import Passes, Piece
+from wfr_pde.passes.compiled import CompiledPasses
+
+EPS = np.finfo(np.float64).eps
+SHAPES = [(4100,), (70, 66), (18, 20, 15), (9, 8, 9, 8)]
+
+
+def all_of(x):
+    return Piece.along(x.shape, 0, 0, len(x))
+
+
+def in_ulps(found, expected):
+    """Errors in units in the last place of the exact values, which are mpmath numbers."""
+    return max(
+        float(abs(mpmath.mpf(float(f)) - e)) / np.spacing(abs(float(e))) for f, e in zip(found, expected, strict=True)
+    )
+
+
+def test_exponentials_are_within_a_unit_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-480, 480, 4000), rng.uniform(-1, 1, 2000), 1e-9 * rng.standard_normal(500), [0.0]])
+    x = np.concatenate([x, math.log(2) * (np.arange(-600, 601) + 0.5)])  # ends of the reduced range
+    with mpmath.workdps(40):
+        assert in_ulps(CompiledPasses().exp(all_of(x), x, 0.0), [mpmath.exp(mpmath.mpf(v)) for v in x]) < 1
+
+
+def test_logarithms_are_within_a_unit_in_the_last_place():
+    rng = np.random.default_rng(1)
+    x = np.concatenate(
+        [np.exp(rng.uniform(-690, 690, 4000)), rng.uniform(0.5, 2, 3000), 1 + 1e-6 * rng.standard_normal(500)]
+    )
+    x = np.concatenate([x, 2.0 ** np.arange(-1000, 1000, 7), math.sqrt(2) * 2.0 ** np.arange(-50, 50), [1.0, 1 + EPS]])
+    zeros, out = np.zeros_like(x), np.empty_like(x)
+    CompiledPasses().log(all_of(x), x, 0.0, 1.0, [(1.0, zeros), (1.0, zeros)], out)
+    with mpmath.workdps(40):
+        assert in_ulps(out[x != 1], [mpmath.log(mpmath.mpf(v)) for v in x[x != 1]]) < 0.8
+    assert out[x == 1] == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_compiled_passes_are_the_others(shape):
+    rng = np.random.default_rng(2)
+    x, y = 40 * rng.standard_normal(shape), 40 * rng.standard_normal(shape)
+    compiled, plain = CompiledPasses(), Passes(np)
+    for axis, n in enumerate(shape):
+        for first, last in ((0, n), (1, 4), (n - 3, n)):
+            piece = Piece.along(shape, axis, first, last)
+            results = []
+            for passes in (compiled, plain):
+                sums, logs, mixed = (np.zeros(shape) for _ in range(3))
+                ends = passes.add(piece, 0.5, x, y, sums)
+                exponentials = passes.exp(piece, x, 3.0)
+                passes.log(piece, np.array(exponentials), -2.0, -1.0, [(0.5, x), (2.0, y)], logs)
+                top, mass = passes.mix(piece, x, y, 0.7, 0.25, mixed)
+                results.append((sums, logs, mixed, *ends, exponentials, top, mass))
+            for found, expected in zip(*results, strict=True):
+                assert found == pytest.approx(expected, rel=8 * EPS, abs=1e-13)
+            assert results[0][5].shape == x[piece.index].shape
+
+
+def test_arrays_in_any_order_of_memory_are_read():
+    x = np.asfortranarray(np.random.default_rng(3).standard_normal((70, 66)))
+    out = CompiledPasses().empty(x)
+    CompiledPasses().add(all_of(x), 1.0, x, x, out)
+    assert np.array_equal(out, 2 * x)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_a_number_stays_so(bad):
+    x = np.linspace(-1, 1, 5000)
+    x[17] = bad
+    y, out, passes = np.zeros(5000), np.empty(5000), CompiledPasses()
+    assert math.isnan(passes.mix(all_of(x), x, y, 0.5, 1.0, out)[1])
+    passes.log(all_of(x), x + 2, 0.0, 1.0, [(1.0, y), (1.0, y)], out)
+    assert not math.isfinite(out[17])
+    if math.isnan(bad):
+        assert math.isnan(passes.exp(all_of(x), x, 0.0)[17])
+
+
+def test_equal_densities_stay_to_the_last_bit():
+    x = np.random.default_rng(4).uniform(-1e4, 0, 5000)
+    out = np.empty(5000)
+    CompiledPasses().mix(all_of(x), x, x.copy(), 0.3, 1.0, out)
+    assert np.array_equal(out, x)
+
+
+def test_small_grids_do_without_compiled_code():
+    backend = get_backend("numpy")
+    assert type(backend.passes(COMPILED_FROM - 1)) is Passes
+    assert type(backend.passes(COMPILED_FROM)) is CompiledPasses
+
+
+@pytest.mark.parametrize("shape", [(1024, 700), (96, 128, 80)])
+def test_the_number_of_threads_changes_no_bit(shape):
+    d = len(shape)
+    target = wfr.GaussianMixture([[-1.5] + [0] * (d - 1), [1.5] + [0] * (d - 1)], [0.3, 0.7], 0.6)
+    grid = wfr.Grid([-6.0] * d, [6.0] * d, shape)
+    state, energy = grid.density(wfr.Gaussian([-1.5] + [0] * (d - 1), 0.6)), wfr.KL(target)
+    results = []
+    for many in (False, True):
+        with grid.backend.threads(many):
+            step = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()).make_step(energy, state, 0.05)
+            results.append(step(step(state, 0.0), 0.05).log_values)
+    assert np.array_equal(*results)
+
+
+def test_an_error_in_a_thread_is_raised():
+    backend = get_backend("numpy")
+
+    def refuse(number):
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    with backend.threads(True):
+        assert backend.map(lambda number: 2 * number, range(7)) == list(range(0, 14, 2))
+        with pytest.raises(ValueError, match="five"):
+            backend.map(refuse, range(9))
+    with backend.threads(False):
+        assert backend.map(refuse, range(5)) == list(range(5))
