@@ -1,11 +1,17 @@
 """SinkhornKernel: a reversible Markov step with equilibrium pi, right to rounding in every cell."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import wfr_pde as wfr
+from wfr_pde.axis import Axis
+from wfr_pde.backends import get_backend
+from wfr_pde.flows.transport import sinkhorn_scaling as scaling
 from wfr_pde.flows.transport.heat_kernel import HeatKernel
-from wfr_pde.flows.transport.sinkhorn_kernel import sinkhorn_scaling
+from wfr_pde.flows.transport.sinkhorn_scaling import coarser_grid, sinkhorn_scaling
+from wfr_pde.nested import local_weights
 
 CASES = {
     "gaussian": (wfr.Gaussian(0.3, 1.0), wfr.Grid(-9, 9, 120)),
@@ -170,6 +176,149 @@ def test_a_start_thousands_of_nats_away_is_right_in_every_cell_by_blocks(mean, c
     # relative error of the density in cells down to e^-10,000; rounding of the logarithms gives 1e-11
     assert np.abs(ds.log_density.values[-1] - exact)[away].max() < 1e-9
     assert np.abs(np.exp(ds.log_density.values[-1]) - np.exp(exact)).sum() * grid.cell_volume < 1e-9
+
+
+# The scaling on two and more grids
+
+CUT_IN_PIECES = dataclasses.replace(get_backend("numpy"), chunk=400)  # small grids have coarser ones, too
+CORRELATED = wfr.Gaussian([0, 1], [[1, 0.6], [0.6, 0.7]])
+POLAR = wfr.Potential(lambda x, y: np.cos(x) * (1 + y**2) + y**2 * 4)
+TWO_GRIDS = {
+    "correlated": (CORRELATED, wfr.Grid([-7, -6], [7, 7], (60, 73))),
+    "mixture": (wfr.GaussianMixture([[-2, 0], [2, 0]], [0.3, 0.7], 0.25), wfr.Grid([-6, -4], [6, 4], (97, 70))),
+    "1,300 nats": (wfr.DoubleWell(20.0, stiffness=(3.0,)), wfr.Grid([-3, -6], [3, 6], (160, 90))),
+    "ridges": (wfr.GaussianMixture([[-20, 0], [20, 3]], [0.5, 0.5], 1.0), wfr.Grid([-28, -9], [28, 12], (160, 64))),
+    "walls": (CORRELATED, wfr.Grid([0, 0.5], [4, 4], (60, 72), max_cut=1)),
+    "mixed boundaries": (
+        POLAR,
+        wfr.Grid([0, -3.2], [2 * np.pi, 3.2], (60, 71), boundary=("periodic", "no-flux")),
+    ),
+    "graded": (
+        wfr.Gaussian([0, 0], [1, 0.25]),
+        wfr.Grid([-9, -6], [9, 6], (130, 70), grading=(lambda x: 1 / np.sqrt(0.25 + 0.04 * x**2), None)),
+    ),
+    "3D": (wfr.Gaussian([0, 0, 0], [0.5, 1.0, 0.7]), wfr.Grid([-5, -7, -6], [5, 7, 6], (24, 25, 26))),
+    "4D": (wfr.Gaussian([0] * 4, [0.8, 1.0, 1.5, 0.9]), wfr.Grid([-4] * 4, [4] * 4, (14, 15, 15, 16), max_cut=1)),
+}  # fmt: skip
+TWO_GRIDS = {k: (target, dataclasses.replace(grid, backend=CUT_IN_PIECES)) for k, (target, grid) in TWO_GRIDS.items()}
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Counts of the products, by grid."""
+    counts = {}
+    log_product = HeatKernel.log_product
+
+    def counted(kernel, *arguments, **options):
+        counts[kernel.grid.shape] = counts.get(kernel.grid.shape, 0) + 1
+        return log_product(kernel, *arguments, **options)
+
+    monkeypatch.setattr(HeatKernel, "log_product", counted)
+    return counts
+
+
+def scaled(target, grid, factor):
+    """The kernel of `factor` times dx² of the widest cell, log pi, and what rounding leaves of it."""
+    log_pi = grid.log_density(target)
+    kernel = HeatKernel(grid, factor * max(axis.dx for axis in grid.axes) ** 2)
+    return kernel, log_pi, np.finfo(float).eps * (4 + 0.5 * np.abs(log_pi).max())
+
+
+@pytest.mark.parametrize(("factor", "most"), [(1.01, 15), (3, 12), (20, 8), (1e5, 7)])
+@pytest.mark.parametrize("case", TWO_GRIDS.values(), ids=TWO_GRIDS.keys())
+def test_few_products_give_the_scaling_of_chebyshev_iteration(case, factor, most, products, monkeypatch):
+    kernel, log_pi, rounding = scaled(*case, factor)
+    kept = log_pi.copy()
+    log_d = sinkhorn_scaling(kernel, log_pi)
+    fine, *coarser = [products[shape] * np.prod(shape) / log_pi.size for shape in sorted(products, key=np.prod)[::-1]]
+    assert fine <= most
+    assert fine + sum(coarser) <= 24  # in products on this grid, by the number of cells
+    assert np.array_equal(log_pi, kept)
+    assert np.array_equal(log_d, sinkhorn_scaling(kernel, log_pi))  # no history
+    residual = log_d + kernel.log_product(log_d + 0.5 * log_pi) - 0.5 * log_pi
+    assert np.abs(residual).max() < 4 * rounding
+    monkeypatch.setattr(scaling, "coarser_grid", lambda grid, time: None)
+    products.clear()
+    alone = sinkhorn_scaling(kernel, log_pi)
+    assert set(products) == {log_pi.shape}
+    assert products[log_pi.shape] >= 18
+    assert np.abs(log_d - alone).max() < 5 * rounding
+
+
+HARD = {
+    "tails of 2,500 nats": (wfr.Gaussian([0, 0], [1, 1]), wfr.Grid([-50, -50], [50, 50], (200, 200)), 0.75),
+    "banana": (wfr.Banana(1.0), wfr.Grid([-6, -6], [8, 50], (200, 400)), 1.5),
+    "mass behind a wall": (wfr.Gaussian([-30, 0], 1.0), wfr.Grid([0, -6], [6, 6], (400, 100), max_cut=1), 2.0),
+    "noise": (
+        wfr.Potential(lambda x, y: 2 * np.sin(40 * x + 31 * y * y)),
+        wfr.Grid([0, 0], [1, 1], (130, 130), max_cut=1),
+        0.8,
+    ),
+}
+
+
+@pytest.mark.parametrize(("target", "grid", "factor"), HARD.values(), ids=HARD.keys())
+def test_what_the_coarser_grid_cannot_stand_for_is_left_to_chebyshev_iteration(target, grid, factor, products):
+    kernel, log_pi, rounding = scaled(target, grid, factor)
+    log_d = sinkhorn_scaling(kernel, log_pi)
+    assert products[log_pi.shape] <= 60
+    residual = log_d + kernel.log_product(log_d + 0.5 * log_pi) - 0.5 * log_pi
+    assert np.abs(residual).max() < 4 * rounding
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 7.0])
+def test_a_useless_start_from_the_coarser_grid_does_no_harm(bad, products, monkeypatch):
+    kernel, log_pi, rounding = scaled(*TWO_GRIDS["mixture"], 3.0)
+    exact = sinkhorn_scaling(kernel, log_pi)
+    nest = scaling._Level.nest
+
+    def badly_nested(level):
+        nest(level)
+        level.log_d[::3, 1::5] += bad
+
+    monkeypatch.setattr(scaling._Level, "nest", badly_nested)
+    products.clear()
+    assert np.abs(sinkhorn_scaling(kernel, log_pi) - exact).max() < 5 * rounding
+    assert products[log_pi.shape] <= 45
+
+
+def test_a_residual_that_stays_is_an_error(monkeypatch):
+    kernel, log_pi, _ = scaled(*TWO_GRIDS["mixture"], 3.0)
+    monkeypatch.setattr(scaling, "MAX_ROUNDS", 3)
+    with pytest.raises(wfr.NumericalError, match="check that the target is finite"):
+        sinkhorn_scaling(kernel, log_pi)
+
+
+def test_a_coarser_grid_is_there_where_it_pays():
+    grid = wfr.Grid([0, 0], [1, 2], (101, 200))
+    dx2 = 0.01**2
+    assert coarser_grid(grid, 1.1 * dx2).shape == (51, 100)  # any number of equal cells
+    assert coarser_grid(grid, 1e4 * dx2).shape == (51, 100)
+    assert coarser_grid(grid, 0.75 * dx2).shape == (58, 116)  # time = dx² / 4 there
+    assert coarser_grid(grid, 0.6 * dx2) is None  # more than a third of the cells
+    assert coarser_grid(wfr.Grid(0, 1, 10_000), 1.0) is None  # half of them
+    assert coarser_grid(wfr.Grid([0, 0], [1, 1], (50, 50)), 1.0) is None  # few cells, and as many calls
+    smooth = lambda x: 1 + x
+    for n, shape in ((100, (50, 100)), (101, None)):  # graded cells are joined in pairs
+        coarser = coarser_grid(wfr.Grid([0, 0], [1, 2], (n, 200), grading=(smooth, None)), 0.01)
+        assert shape == (coarser and coarser.shape)
+
+
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+@pytest.mark.parametrize("graded", [False, True])
+def test_interpolation_of_what_is_even_at_walls_is_of_full_order_there(boundary, graded):
+    density = (lambda x: 1.5 + np.cos(2 * np.pi * (x - 1) / 3)) if graded else None
+    source, destination = (wfr.Grid(1, 4, n, boundary=boundary, grading=density) for n in (40, 81))
+    f = lambda x: np.exp(np.cos(2 * np.pi * (x - 1) / 3))
+    move = scaling._Interpolation(source, destination, 8, even=True)
+    x, points = source.axes[0].centres, destination.axes[0].centres
+    assert move(f(x)) == pytest.approx(f(points), abs=2e-5 if graded else 4e-7)
+    total = np.ones(81)
+    move.add(f(x), total)
+    assert total == pytest.approx(1 + move(f(x)), abs=1e-14)
+    index, weights = local_weights(Axis.uniform("x", 0, 1, 10), np.array([0.01]), 4, even=True)
+    assert index.tolist() == [[1, 0, 0, 1]]
+    assert weights.sum() == pytest.approx(1)
 
 
 # Graded cells: spectral where rate*dt >= 0.75 dx² from the first to the last place that matters

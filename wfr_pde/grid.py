@@ -237,13 +237,13 @@ class Grid:
         ValueError
             If the number of cells of an axis is odd, or below 8.
         """
-        return self._with_axes([axis.coarsened() for axis in self.axes])
+        return self.with_axes([axis.coarsened() for axis in self.axes])
 
     def along(self, keep: Sequence[int]) -> Grid:
         """The grid of some of the axes, by number."""
-        return self._with_axes([self.axes[k] for k in keep])
+        return self.with_axes([self.axes[k] for k in keep])
 
-    def _with_axes(self, axes: Sequence[Axis]) -> Grid:
+    def with_axes(self, axes: Sequence[Axis]) -> Grid:
         """A grid of other axes, with the same options."""
         return Grid._of_axes(
             axes,

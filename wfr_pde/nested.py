@@ -43,15 +43,24 @@ class Interpolation:
         return values
 
 
-def local_weights(axis: Axis, points: Array, nodes: int) -> tuple[np.ndarray, Array]:
-    """Indices (m, nodes) of the centres nearest to `points` (m,), and the weights of the polynomial through them."""
+def local_weights(axis: Axis, points: Array, nodes: int, even: bool = False) -> tuple[np.ndarray, Array]:
+    """Indices (m, nodes) of the centres nearest to `points` (m,), and the weights of the polynomial through them.
+
+    With `even`, values are continued beyond no-flux walls as in a mirror.
+    """
     centres = axis.centres
     above = np.searchsorted(centres, points)
     first = above - nodes // 2
-    if not axis.periodic:
+    if not axis.periodic and not even:
         first = np.clip(first, 0, axis.n - nodes)
     index = first[:, None] + np.arange(nodes)
-    places = centres[index % axis.n] + axis.length * (index // axis.n)
+    if axis.periodic or not even:
+        places = centres[index % axis.n] + axis.length * (index // axis.n)
+    else:
+        turns, index = index // (2 * axis.n), index % (2 * axis.n)
+        mirrored = index >= axis.n
+        index = np.where(mirrored, 2 * axis.n - 1 - index, index)
+        places = np.where(mirrored, 2 * axis.edges[-1] - centres[index], centres[index]) + 2 * axis.length * turns
     weights = np.ones((len(points), nodes))
     for j in range(nodes):
         for i in range(nodes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
 from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.transport.sinkhorn_scaling import sinkhorn_scaling
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
 MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
-MAX_ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -148,50 +146,3 @@ def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:
         level = np.maximum(level, along - along.max())
     between = np.minimum(np.maximum.accumulate(level), np.maximum.accumulate(level[::-1])[::-1])
     return math.sqrt(float(np.max(np.maximum(0.0, 1 + between / MATTERS) * axis.widths**2)))
-
-
-def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
-    """log d with d ∘ G(d ∘ s) = s, s = sqrt(pi), by Chebyshev iteration on the logarithm.
-
-    With F = log s - log d - log G(d s), the derivative of -F is 1 + P, P a Markov operator self-adjoint with
-    eigenvalues in [0, 1]; Chebyshev iteration on the spectrum [1, 2] gains a factor 5.8 per product, where the
-    averaging log d ← log d + F/2 gains 2. It always starts from d = 1, so that the result has no history.
-
-    Raises
-    ------
-    NumericalError
-        If the residual does not reach rounding.
-    """
-    grid, xp = kernel.grid, kernel.grid.backend.xp
-    # a logarithm of size |log s| is itself known to eps |log s|
-    largest = 0.5 * float(xp.maximum(xp.abs(grid.min(log_pi)), xp.abs(grid.max(log_pi))))
-    rounding = float(np.finfo(np.float64).eps) * (4 + largest)
-    log_d = previous = xp.zeros_like(log_pi)
-    weight, best, stalled = 1.0, math.inf, 0
-    for round_number in range(MAX_ROUNDS):
-        terms = [(0.5, log_pi), (-1.0, log_d)]
-        residual = kernel.log_product(log_pi, log_d, scale=0.5, sign=-1.0, terms=terms)
-        error = max(abs(end) for end in grid.range(residual))
-        stalled = stalled + 1 if error >= best else 0
-        best = min(best, error)
-        if error <= rounding or (stalled >= 3 and best <= 10 * rounding):
-            # half of the residual takes off what is constant of it: what would add up, from step to step
-            return grid.weighted_sum(0.5, residual, log_d)[0]
-        if round_number == 1:
-            weight = 1 / (1 - 1 / 18)
-        elif round_number > 1:
-            weight = 1 / (1 - weight / 36)
-        log_d, previous = grid.in_place(functools.partial(_next, weight), residual, log_d, previous), log_d
-    raise NumericalError(
-        f"the Sinkhorn normalisation of the heat kernel stopped at a residual of {best:.3g} after {MAX_ROUNDS} rounds "
-        f"(rounding: {rounding:.3g}); check that the target is finite and smooth on the grid"
-    )
-
-
-def _next(weight: float, residual: Any, log_d: Any, previous: Any) -> None:
-    """previous + weight (log d - previous + 2/3 residual), in place of the residual."""
-    residual *= 2 / 3
-    residual += log_d
-    residual -= previous
-    residual *= weight
-    residual += previous
