@@ -225,3 +225,26 @@ def test_distances_on_graded_grids():
     # of N(0, s²) and N(m, s²): total variation erf(m / (2 sqrt(2) s)), Hellinger² 1 - e^(-m² / 8 s²)
     assert wfr.metrics.total_variation(a, b) == pytest.approx(math.erf(0.2 / 2 / math.sqrt(2)), rel=1e-3)  # a kink
     assert wfr.metrics.hellinger(a, b) ** 2 == pytest.approx(-math.expm1(-0.04 / 8), rel=1e-9)
+
+
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+def test_a_density_on_another_grid_is_what_log_prob_has_there(boundary):
+    target = wfr.Potential("2*cos(x) + cos(y)*sin(z)")
+    box = ([0.0] * 3, [2 * np.pi] * 3)
+    density = wfr.Grid(*box, (24, 28, 32), boundary=boundary, max_cut=1).density(target)
+    for grid in (
+        wfr.Grid([0.5, 0, 1], [6, 2 * np.pi, 5], (17, 40, 9), max_cut=1),
+        wfr.Grid(*box, (12, 14, 40), grading=(None, None, lambda x: 1 + x), max_cut=1),
+    ):
+        found = density.on(grid)
+        assert found.grid is grid
+        assert np.abs(found.log_values - density.log_prob(grid.points())).max() < 1e-12
+    assert np.abs(density.on(density.grid).log_values - density.log_values).max() < 1e-12
+
+
+def test_a_density_is_not_continued_beyond_its_box():
+    density = wfr.Grid(-6, 6, 64).density(wfr.Gaussian(0, 1))
+    with pytest.raises(ValueError, match="ends at -6 and 6: use a smaller box"):
+        density.on(wfr.Grid(-8, 6, 64))
+    with pytest.raises(ValueError, match="1-dimensional, but the grid has 2 axes"):
+        density.on(wfr.Grid([-6, -6], [6, 6], (8, 8)))

@@ -259,7 +259,7 @@ def test_more_memory_than_there_is_is_refused_before_allocating():
 
 
 @pytest.mark.parametrize("order", [2, 4, 8])
-@pytest.mark.parametrize("shape", [(500,), (128, 120), (40, 44, 48)])
+@pytest.mark.parametrize("shape", [(500,), (128, 120), (80, 84, 88)])
 def test_a_run_stays_below_its_estimate_of_memory(shape, order):
     d = len(shape)
     target, origin = wfr.Gaussian([0] * d, 1.0), wfr.Gaussian([-0.5] * d, 0.8)
@@ -272,9 +272,9 @@ def test_a_run_stays_below_its_estimate_of_memory(shape, order):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= estimated_memory(flow, rho, n_kept=3)
-    # and the estimate is not a wild guess, where the grid and not the kernels take the memory
+    # and the estimate is no wild guess, where the grid and not the kernels take the memory
     if d == 3:
-        assert estimated_memory(flow, rho, n_kept=3) < 2 * peak
+        assert estimated_memory(flow, rho, n_kept=3) < 1.3 * peak
 
 
 @pytest.mark.parametrize("transport", [wfr.SinkhornKernel(), wfr.FiniteVolume()], ids=["kernel", "finite volume"])

@@ -96,7 +96,7 @@ class TensorSpline:
             knots, degree = self._spline.t[axis], self._spline.k[axis]
             basis = BSpline.design_matrix(x, knots, degree, extrapolate=True)
             lines = np.moveaxis(values, axis, 0)
-            product = basis @ lines.reshape(len(lines), -1)
+            product = np.asarray(basis @ lines.reshape(len(lines), -1))
             values = np.moveaxis(product.reshape(len(x), *lines.shape[1:]), 0, axis)
         return np.ascontiguousarray(values)
 

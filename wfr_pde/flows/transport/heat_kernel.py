@@ -22,6 +22,7 @@ FLUSH = 480.0
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
 WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
 STEP = 32  # nats by which bands are told apart
+MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
 LINES = 256  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
 BLOCK_RANGE = 200.0  # nats that the values may span inside a block
@@ -29,15 +30,15 @@ BLOCK_FLUSH = 500.0
 NEGLIGIBLE = 40.0  # nats below a sum at which a term is lost in rounding, e^-40 = 4e-18
 
 
-def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None)) -> np.ndarray:
-    """Logarithm of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n), or some rows.
+def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+    """Logarithm of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n), or a part.
 
     Entry (i, j) is log g(x_i, x_j; time) + log w_j, with all mirror images x + 2kL, 2a - x + 2kL at no-flux walls
     or all wraps x + kL, summed until they underflow relative to the nearest; for long times by the eigenfunctions
     of the axis, where a few terms suffice.
     """
-    x, length = axis.offsets, axis.length
-    to, period = x[rows, None], length if axis.periodic else 2 * length
+    to, x, length = axis.offsets[rows, None], axis.offsets[columns], axis.length
+    period = length if axis.periodic else 2 * length
     if time > period**2 / 16:
         log_g = _by_eigenfunctions(axis, to, x, time)
     else:
@@ -54,7 +55,7 @@ def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None)) -> np.nd
                 a, b = to + x - shift, distance
                 relative += np.exp(-(a - b) * (a + b) / (4 * time))
         log_g = -(distance**2) / (4 * time) + np.log(relative) - 0.5 * math.log(4 * math.pi * time)
-    return log_g + np.log(axis.widths)
+    return log_g + np.log(axis.widths[columns])
 
 
 def _wraps(time: float, period: float) -> int:
@@ -65,7 +66,7 @@ def _wraps(time: float, period: float) -> int:
 def _by_eigenfunctions(axis: Axis, to: np.ndarray, x: np.ndarray, time: float) -> np.ndarray:
     """The heat kernel by its cosines (and sines on a periodic axis)."""
     base = (2 if axis.periodic else 1) * math.pi / axis.length
-    kernel = np.ones((len(to), axis.n))
+    kernel = np.ones((len(to), len(x)))
     for k in range(1, 64):
         decay = math.exp(-((base * k) ** 2) * time)
         if decay < 1e-20:
@@ -102,17 +103,21 @@ class Band:
     """
 
     def __init__(self, axis: Axis, time: float, backend: Backend) -> None:
-        self.n, self.xp = axis.n, backend.xp
+        self.axis, self.n, self.xp = axis, axis.n, backend.xp
         half_width = math.sqrt(4 * time * FLUSH) * axis.n / axis.length
         height = int(min(max(half_width / 2, BLOCK_ROWS[0]), BLOCK_ROWS[1]))
         blocks: list[Any] = []  # rows, and per run of columns those and the entries
         self._largest = []  # logarithms of the largest entries in the rows, per column
         for start in range(0, axis.n, height):
             rows = slice(start, min(start + height, axis.n))
-            log_rows = log_heat_kernel(axis, time, rows)
-            largest = log_rows.max(axis=0)
+            near = _near(axis, time, rows)
+            log_rows = log_heat_kernel(axis, time, rows, near)
+            largest = np.full(axis.n, -np.inf)
+            largest[near] = log_rows.max(axis=0)
             log_rows[log_rows < -FLUSH] = -np.inf
-            blocks.append((rows, [(run, np.exp(log_rows[:, run])) for run in _runs(largest >= -FLUSH)]))
+            runs = _runs(largest >= -FLUSH)
+            parts = [np.exp(log_rows[:, run.start - near.start : run.stop - near.start]) for run in runs]
+            blocks.append((rows, list(zip(runs, parts, strict=True))))
             self._largest.append(largest)
         self.matrix: Any = None  # the whole, where the band is most of it
         if _share(blocks, axis.n) > WORTHWHILE:
@@ -125,6 +130,12 @@ class Band:
         else:
             self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
         self._trimmed: dict[float, Any] = {}
+
+    def fits(self, axis: Axis) -> bool:
+        """Whether it is the kernel of that axis, too."""
+        return self.axis.periodic == axis.periodic and all(
+            np.array_equal(a, b) for a, b in ((self.axis.offsets, axis.offsets), (self.axis.widths, axis.widths))
+        )
 
     def product(self, values: Any, axis: int, reach: float = FLUSH) -> Any:
         """The product with `values` along an axis, where entries below e^-reach do not matter."""
@@ -162,6 +173,15 @@ class Band:
         return self._trimmed[reach]
 
 
+def _near(axis: Axis, time: float, rows: slice) -> slice:
+    """Cells outside which the heat kernel is below e^-FLUSH of all cells in some rows."""
+    if axis.periodic or time > axis.length**2 / 4:
+        return slice(0, axis.n)
+    x, reach = axis.offsets, math.sqrt(4 * time * (FLUSH + MARGIN))
+    first, last = np.searchsorted(x, [x[rows.start] - reach, x[rows.stop - 1] + reach])
+    return slice(int(first), int(last))
+
+
 def _runs(wanted: np.ndarray) -> list[slice]:
     """Where a mask is true, as slices."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False]))))
@@ -185,7 +205,10 @@ class HeatKernel:
 
     def __init__(self, grid: Grid, time: float) -> None:
         self.grid, self.time = grid, time
-        self.bands = [Band(axis, time, grid.backend) for axis in grid.axes]
+        self.bands: list[Band] = []
+        for axis in grid.axes:
+            twins = (band for band in self.bands if band.fits(axis))
+            self.bands.append(next(twins, None) or Band(axis, time, grid.backend))
         self._blocks: dict[tuple[int, int], _Blocks] = {}
         cells = max(grid.backend.chunk, LINES * max(grid.shape))
         self._rows = grid.pieces(0, cells)
