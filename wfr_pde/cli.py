@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -435,6 +436,8 @@ def _dry_run_experiment(args: argparse.Namespace, experiment: Experiment, knobs:
     stored = experiment.stored(values, args.out)
     seconds = None if stored is None else float(stored.attrs["wall_time"])
     parts = experiment.begun(values, args.out).count()
+    is_reused = stored is not None and not args.force
+    costs = {} if is_reused or experiment.costs is None else experiment.costs(**values)
     if args.json:
         _print_json(
             {
@@ -443,18 +446,23 @@ def _dry_run_experiment(args: argparse.Namespace, experiment: Experiment, knobs:
                 "stored": stored is not None,
                 "parts": parts,
                 "wall_time": seconds,
+                "costs": {name: dataclasses.asdict(cost) for name, cost in costs.items()},
             }
         )
         return DONE
     print(f"{experiment.name}: {experiment.description}")
     print("  knobs      " + _knobs_text(experiment, values))
     print(f"  directory  {directory}")
-    is_reused = stored is not None and not args.force
     begun = 0 if args.force else parts
     computed = f"would be computed, after the {begun} parts that are stored" if begun else "would be computed"
     print(f"  data       {'stored already, would be re-used' if is_reused else computed}")
     if seconds is not None:
         print(f"  time       {_duration(seconds)} when they were computed")
+    if costs:
+        rows = [(f"  {name}", _duration(cost.seconds), _bytes(cost.memory)) for name, cost in costs.items()]
+        whole = _duration(sum(cost.seconds for cost in costs.values()))
+        most = _bytes(max(cost.memory for cost in costs.values()))
+        print("\n" + _table([("  solution", "time", "memory"), *rows, ("  all", whole, f"{most} at most")]))
     return DONE
 
 

@@ -8,7 +8,8 @@ An experiment is a Python file, usually in the folder `experiments`, with
 - ``figure(ds) -> matplotlib.figure.Figure``, from the Dataset alone;
 - ``QUICK``, a dict of knobs for a run of a few seconds;
 - ``CHECKS``, a dict ``name -> (expected, tolerance)``: the scalar variable of that name must be within the
-  tolerance of what is expected.
+  tolerance of what is expected;
+- where a run is large, ``costs(**knobs)``, a dict of what `wfr_pde.estimate` says of its parts, for ``--dry-run``.
 
 `run_experiment` stores data, figures and provenance in ``results/<name>/<hash of knobs>``.
 
@@ -51,6 +52,8 @@ from wfr_pde.knobs import Knob, found_knobs
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
+
+    from wfr_pde.estimate import Estimate
 
 FOLDER = "experiments"
 OUT = "results"
@@ -95,13 +98,14 @@ class Experiment:
     description : str
         First line of the docstring.
     source : str
-        Hash of the code that the data depend on: without docstring, QUICK, CHECKS, and what only `figure` uses.
+        Hash of the code that the data depend on: without docstring, QUICK, CHECKS, what only `figure`, `costs` use.
     run, figure : callable
     quick : dict
     checks : dict
     knobs : dict of str to Knob
     path : Path
         The file.
+    costs : callable or None
     """
 
     name: str
@@ -114,6 +118,7 @@ class Experiment:
     checks: dict[str, tuple[float, float]]
     knobs: dict[str, Knob]
     path: Path
+    costs: Callable[..., dict[str, Estimate]] | None = None
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Knobs from the command line: name (dashes or underscores) -> text.
@@ -264,6 +269,7 @@ def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment
     experiment = Experiment(
         path.stem, given, module.__doc__.strip().splitlines()[0], source, module.run, module.figure,
         module.QUICK, _checked_claims(module.CHECKS, path), knobs, path.resolve(),
+        getattr(module, "costs", None),
     )  # fmt: skip
     if not isinstance(module.QUICK, dict):
         raise ValueError(f"QUICK of {path} must be a dict of knobs, got {module.QUICK!r}")
@@ -288,7 +294,7 @@ def _executed(path: Path) -> tuple[types.ModuleType, str]:
 
 
 def _source_hash(tree: ast.Module) -> str:
-    """Hash of the code that the data depend on: without docstring, QUICK, CHECKS, and what only `figure` uses."""
+    """Hash of the code that the data depend on, without docstring, QUICK, CHECKS, what only `figure`, `costs` use."""
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
     defined: dict[str, list[ast.stmt]] = {}
     for node in body:
@@ -296,8 +302,8 @@ def _source_hash(tree: ast.Module) -> str:
             defined.setdefault(name, []).append(node)
     loose = [node for node in body if not _defined(node)]  # imports, loops: they may do anything
     needed = _reached(defined, {"run"}.union(*map(_names, loose)))
-    drawn_only = _reached(defined, {"figure"}) - needed
-    kept = [node for node in body if not _defined(node) or not set(_defined(node)) <= drawn_only | set(NOT_DATA)]
+    beside = _reached(defined, {"figure", "costs"}) - needed
+    kept = [node for node in body if not _defined(node) or not set(_defined(node)) <= beside | set(NOT_DATA)]
     return hashlib.sha256("\n".join(map(ast.unparse, kept)).encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
 
-_BLOCK = 2**22  # elements of the largest temporary array
+_BLOCK = 2**16  # elements of a temporary array, so that a few of them stay in cache
 
 
 def finite_array(name: str, value: Any) -> Array:

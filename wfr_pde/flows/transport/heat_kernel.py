@@ -244,7 +244,7 @@ class HeatKernel:
         if high - low <= PLAIN_RANGE:
             return self._plain(log_values, low, high, sign, terms)
         for axis in range(grid.ndim):
-            log_values = self._log_product_along(axis, log_values)
+            self._log_product_along(axis, log_values)
         for piece in self._rows:
             grid.passes.finish(piece, log_values[piece.index], sign, terms, log_values)
         return log_values
@@ -268,17 +268,24 @@ class HeatKernel:
         self.grid.backend.map(down, self._columns)
         return values
 
-    def _log_product_along(self, axis: int, log_values: Any) -> Any:
-        """The product along one axis, with one shift per line where the range of each line allows it."""
+    def _log_product_along(self, axis: int, log_values: Any) -> None:
+        """The product along one axis, in place: with one shift per line where the range of the lines allows it."""
         xp = self.grid.backend.xp
-        low = xp.min(log_values, axis=axis, keepdims=True)
-        high = xp.max(log_values, axis=axis, keepdims=True)
-        if float(self.grid.max(high - low)) <= PLAIN_RANGE:
-            middle = 0.5 * (low + high)
-            return xp.log(self.bands[axis].product(xp.exp(log_values - middle), axis)) + middle
-        lines = xp.moveaxis(log_values, axis, -1)
-        flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
-        return xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
+
+        def product(piece: Piece) -> None:
+            part = log_values[piece.index]
+            low, high = xp.min(part, axis=axis, keepdims=True), xp.max(part, axis=axis, keepdims=True)
+            spread = float(xp.max(high - low))
+            if spread <= PLAIN_RANGE:
+                middle = 0.5 * (low + high)
+                values = self.bands[axis].product(xp.exp(part - middle), axis, spread + FLUSH - PLAIN_RANGE)
+                log_values[piece.index] = xp.log(values) + middle
+                return
+            lines = xp.moveaxis(part, axis, -1)
+            flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
+            log_values[piece.index] = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
+
+        self.grid.backend.map(product, self._columns if axis == 0 else self._rows)
 
     def _blocked_log_product(self, axis: int, lines: Any) -> Any:
         """The product along one axis for lines (m, n) of any range.
