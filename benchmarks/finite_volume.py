@@ -2,10 +2,14 @@
 
     python benchmarks/finite_volume.py [--quick] [--out PATH]
 
-Three tables. (1) exp(time L) on lines of a far Gaussian, from e^-200 at the target's mode, for growing stiffness:
+Four tables. (1) exp(time L) on lines of a far Gaussian, from e^-200 at the target's mode, for growing stiffness:
 powers of the stochastic matrix alone against the mixture with resolvents that FiniteVolume uses; nanoseconds per cell,
 and the largest relative difference of any cell. (2) L1 error of the flow of the far Gaussian, plain and extrapolated
-in dx. (3) time of one step on 2D and 3D grids, on all threads. Writes results/benchmarks/finite_volume.json.
+in dx. (3) time of one step on 2D and 3D grids, on all threads. (4) a term of a series, the innermost loop of the
+sweeps, on one thread: nanoseconds per cell, gigabytes per second for the 64 bytes that a cell takes and gives, and the
+share that this is of what a loop attains that only adds up the same arrays.
+
+Writes results/benchmarks/finite_volume.json.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ import argparse
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
 import wfr_pde as wfr
@@ -120,6 +126,37 @@ def per_step(shapes: list[tuple[int, ...]], repeats: int) -> list[dict[str, Any]
     return rows
 
 
+@numba.njit(error_model="numpy", fastmath={"contract"})
+def terms(calls, here, below, above, new, f, down, up):  # type: ignore
+    """The same term of a series, some times."""
+    for _ in range(calls):
+        line_sweeps._next_term(here, below, above, new, f, down, up, 0.1, 0.1)
+
+
+@numba.njit(error_model="numpy", fastmath={"contract"})
+def added_up(calls, here, below, above, new, f, down, up):  # type: ignore
+    """The same arrays, with hardly any arithmetic."""
+    for _ in range(calls):
+        for q in range(len(f)):
+            value = here[q] + below[q] + above[q] + down[q] + up[q]
+            new[q] = value
+            f[q] += value
+
+
+def of_terms(sizes: list[int], repeats: int) -> list[dict[str, Any]]:
+    """Table 4."""
+    rows = []
+    for size in sizes:
+        term, new, f, down, up = (np.full(size + 2 * LINES, 0.1) for _ in range(5))
+        calls = max(1, 2**21 // size)
+        here, below, above = term[LINES:-LINES], term[: -2 * LINES], term[2 * LINES :]
+        arrays = here, below, above, new[LINES:-LINES], f[:size], down[:size], up[:size]
+        seconds = [fastest(partial(loop, calls, *arrays), repeats)[0] for loop in (terms, added_up)]
+        ns = [1e9 * loop / calls / size for loop in seconds]
+        rows.append({"cells": size, "term_ns": ns[0], "GB/s": 64 / ns[0], "added_up_ns": ns[1], "share": ns[1] / ns[0]})
+    return rows
+
+
 def show(title: str, rows: list[dict[str, Any]]) -> None:
     """A table."""
     print(title)
@@ -141,9 +178,11 @@ def main() -> None:
         "in_space": in_space([400, 800] if quick else [400, 800, 1600, 3200]),
         "per_step": per_step([(64, 64)] if quick else [(128, 128), (512, 512), (64, 64, 64)], 1 if quick else 3),
     }
+    tables["of_terms"] = of_terms([line_sweeps.CELLS_PER_BLOCK, 8192, 2**20], 3 if quick else 20)
     show("exp(time L): powers alone, and with resolvents; jumps = largest exit rate x time", tables["in_time"])
     show("far Gaussian from e^-200: L1 error at t = 1, and seconds", tables["in_space"])
     show("one step; jumps = 2 dt / dx²", tables["per_step"])
+    show("a term of a series, per cell", tables["of_terms"])
     print(f"written to {storage.write_json(tables, arguments.out)}")
 
 

@@ -4,7 +4,7 @@
 
 Time of a Strang step with SinkhornKernel, and of one with FiniteVolume, with one thread and with as many as there are
 processors, each in a process of its own, the fastest of some calls. `solve` uses one thread where a product has fewer
-than 5e7 operations, and so does this. Writes results/benchmarks/threads.json.
+than 2e7 operations, and so does this. Writes results/benchmarks/threads.json.
 """
 
 from __future__ import annotations
