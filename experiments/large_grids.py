@@ -16,7 +16,11 @@ and 3n/4 per axis), box (an eighth wider on each side, on cells of the same widt
 runs; the run with dt is some 16 times better. Apart from that the flow is solved by `FiniteVolume` on two grids, whose
 log-densities are extrapolated in dx²: `disagreement` is the L1 distance to it.
 
-    wfr-pde run large_grids --dry-run        time and memory, by measuring steps
+    wfr-pde run large_grids --dry-run        time and memory, by measuring steps: 4 minutes
+
+A full run takes 15 minutes on two cores. The error bars are 1.1e-3 at most in 3D and 3.4e-4 in 4D, by the steps; cells
+and box add less than 2e-11 and 5e-8 each. Finite volumes are 3.4e-4 and 2.5e-4 away at most. Solutions took between
+0.8 and 1.1 times what the dry run had said.
 """
 
 import sys
@@ -266,7 +270,7 @@ def figure(ds):
                     label=label,
                 )
             right.set(yscale="log", ylabel="L1 distance", title="Error bar, by cause")
-            right.legend(loc="best", fontsize=6.5)
+            right.legend(loc="center", bbox_to_anchor=(0.5, 0.58), fontsize=6.5)
             for ax in row:
                 ax.set(xlabel="t", xlim=(0, last))
     return fig
