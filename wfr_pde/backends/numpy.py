@@ -19,6 +19,10 @@ from wfr_pde.passes import Passes
 CHUNK = 2**16  # cells of a piece: half a MiB per array, so that a few are in the second cache
 COMPILED_FROM = 2**12  # cells
 
+# glibc gives memory back to the system with every array that is freed, to have it cleared for the next one, until it
+# has seen a larger array freed (up to 32 MiB): so it sees one, which is not touched
+np.empty(31 * 2**17)
+
 
 def available_memory() -> int | None:
     """Bytes of memory that the system can still give, or None where it does not tell (it does on Linux)."""
@@ -102,9 +106,6 @@ def compiled_passes(cells: int) -> Passes | None:
 
 def backend() -> Backend:
     """The NumPy backend."""
-    # glibc gives memory back to the system with every array that is freed, to have it cleared for the next one, until
-    # it has seen a larger array freed (up to 32 MiB): so it sees one, which is not touched
-    np.empty(31 * 2**17)
     return Backend(
         name="numpy",
         xp=np,
