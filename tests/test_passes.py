@@ -1,6 +1,9 @@
 """Passes over the cells: compiled ones do what those of the array API do, and exp and log are right to rounding."""
 
+import contextlib
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import mpmath
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde.backends import get_backend
+from wfr_pde.backends import numpy as numpy_backend
 from wfr_pde.backends.numpy import COMPILED_FROM
 from wfr_pde.passes import Passes, Piece
 from wfr_pde.passes.compiled import CompiledPasses
@@ -101,21 +105,44 @@ def test_small_grids_do_without_compiled_code():
     assert type(backend.passes(COMPILED_FROM)) is CompiledPasses
 
 
+@pytest.fixture
+def four_threads():
+    """A pool, on machines and in environments with one thread, too."""
+    with ThreadPoolExecutor(3) as executor:
+        yield executor, 3
+
+
+@contextlib.contextmanager
+def threads_of(pool):
+    """BLAS with one thread, and passes by the threads of a pool."""
+    with get_backend("numpy").one_thread():
+        before = numpy_backend._pool.set(pool)
+        yield
+        numpy_backend._pool.reset(before)
+
+
+def test_threads_take_part(four_threads):
+    meeting = threading.Barrier(4, timeout=60)
+    with threads_of(four_threads):  # all four at once, or the barrier breaks
+        names = get_backend("numpy").map(lambda _: (meeting.wait(), threading.get_ident())[1], range(4))
+    assert len(set(names)) == 4
+
+
 @pytest.mark.parametrize("shape", [(1024, 700), (96, 128, 80)])
-def test_the_number_of_threads_changes_no_bit(shape):
+def test_the_number_of_threads_changes_no_bit(shape, four_threads):
     d = len(shape)
     target = wfr.GaussianMixture([[-1.5] + [0] * (d - 1), [1.5] + [0] * (d - 1)], [0.3, 0.7], 0.6)
     grid = wfr.Grid([-6.0] * d, [6.0] * d, shape)
     state, energy = grid.density(wfr.Gaussian([-1.5] + [0] * (d - 1), 0.6)), wfr.KL(target)
     results = []
-    for many in (False, True):
-        with grid.backend.threads(many):
+    for pool in (None, four_threads):
+        with threads_of(pool):
             step = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()).make_step(energy, state, 0.05)
             results.append(step(step(state, 0.0), 0.05).log_values)
     assert np.array_equal(*results)
 
 
-def test_an_error_in_a_thread_is_raised():
+def test_an_error_in_a_thread_is_raised(four_threads):
     backend = get_backend("numpy")
 
     def refuse(number):
@@ -123,7 +150,7 @@ def test_an_error_in_a_thread_is_raised():
             raise ValueError("five")
         return number
 
-    with backend.threads(True):
+    with threads_of(four_threads):
         assert backend.map(lambda number: 2 * number, range(7)) == list(range(0, 14, 2))
         with pytest.raises(ValueError, match="five"):
             backend.map(refuse, range(9))

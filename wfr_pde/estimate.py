@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -99,13 +100,13 @@ def estimate(
 
 def _measured(run: Run) -> tuple[float, float]:
     """Seconds to prepare a step, and for a step after the first."""
-    h, t = float(run.sizes[0]), float(run.times[0])
+    h, t, rng = float(run.sizes[0]), float(run.times[0]), copy.deepcopy(run.rng)  # that of the user stays as it is
     clock = [time.perf_counter()]
     step = run.flow.make_step(run.energy, run.start, h)
     clock.append(time.perf_counter())
-    state = step(run.start, t, run.rng)
+    state = step(run.start, t, rng)
     clock.append(time.perf_counter())
-    state = step(state, t + h, run.rng)
+    state = step(state, t + h, rng)
     next(iter(state.variables().values()))  # on the host: a device has finished
     clock.append(time.perf_counter())
     return clock[1] - clock[0], clock[3] - clock[2]

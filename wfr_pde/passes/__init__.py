@@ -47,9 +47,8 @@ class Passes:
 
     def add(self, piece: Piece, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
         """out = scale x + y; its smallest and largest value."""
-        result = x[piece.index] * scale if scale != 1.0 else x[piece.index] + y[piece.index]
-        if scale != 1.0:
-            result += y[piece.index]
+        result = scale * x[piece.index]
+        result += y[piece.index]
         out[piece.index] = result
         return self.xp.min(result), self.xp.max(result)
 
