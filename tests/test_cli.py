@@ -200,6 +200,35 @@ def test_dry_run_of_an_experiment_runs_nothing(project, capsys):
     assert "would be re-used" in capsys.readouterr().out
 
 
+COSTS = """
+
+def costs(**knobs):
+    import wfr_pde as wfr
+
+    rho = wfr.Grid(-8, 8, 64).density(wfr.Gaussian(1, 1))
+    flow = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())
+    return {f"part {k}": wfr.estimate(wfr.Gaussian(0, 1), flow, rho, [0, k], 0.25) for k in (1, 2)}
+"""
+
+
+def test_dry_run_shows_what_an_experiment_says_of_its_costs(project, capsys):
+    (project / "experiments" / "powers.py").write_text(EXPERIMENT + COSTS)
+    code, content = json_of(capsys, "run", "powers", "--dry-run")
+    costs = content["costs"]
+    assert code == 0
+    assert [cost["n_steps"] for cost in costs.values()] == [4, 8]
+    assert all(cost["seconds"] > cost["preparation"] > 0 for cost in costs.values())
+    assert main(["run", "powers", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[-3:-1]] == [["part", "1"], ["part", "2"]]
+    assert lines[-1].split()[0] == "all"
+    assert lines[-1].endswith("at most")
+    main(["run", "powers"])
+    capsys.readouterr()
+    main(["run", "powers", "--dry-run"])  # nothing is measured for what is there
+    assert "part 1" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("mode", "code", "message"),
     [

@@ -104,6 +104,7 @@ def test_what_only_the_figure_uses_does_not_make_other_data(folder):
     assert source("return WIDTH * y", "return WIDTH + y") == known
     assert source('"""A parabola', '"""The parabola') == known
     assert source("QUICK = {", "QUICK = {} or {") == known
+    assert source("WIDTH, POWER = 1, 2", "WIDTH, POWER = 1, 2\n\n\ndef costs(**knobs):\n    return {}") == known
     assert source("return t**POWER", "return 1 * t**POWER") != known
     assert source("WIDTH, POWER = 1, 2", "WIDTH, POWER = 1, 3") != known
     assert source("import numpy as np", "import numpy as np, math") != known
