@@ -13,6 +13,7 @@ import wfr_pde as wfr
 from wfr_pde.backends import get_backend
 from wfr_pde.backends import numpy as numpy_backend
 from wfr_pde.backends.numpy import COMPILED_FROM
+from wfr_pde.flows.transport.heat_kernel import HeatKernel
 from wfr_pde.passes import Passes, Piece
 from wfr_pde.passes.compiled import CompiledPasses
 
@@ -62,15 +63,55 @@ def test_compiled_passes_are_the_others(shape):
             piece = Piece.along(shape, axis, first, last)
             results = []
             for passes in (compiled, plain):
-                sums, logs, mixed = (np.zeros(shape) for _ in range(3))
+                sums, logs, mixed, further, towards = (np.zeros(shape) for _ in range(5))
                 ends = passes.add(piece, 0.5, x, y, sums)
                 exponentials = passes.exp(piece, x, 3.0)
                 passes.log(piece, np.array(exponentials), -2.0, -1.0, [(0.5, x), (2.0, y)], logs)
                 top, mass = passes.mix(piece, x, y, 0.7, 0.25, mixed)
-                results.append((sums, logs, mixed, *ends, exponentials, top, mass))
+                masses = passes.log_towards(piece, np.array(exponentials), -2.0, y, 0.7, x, 0.25, further)
+                other_ends = passes.towards(piece, x, y, 0.7, x, towards)
+                arrays = sums, logs, mixed, further, towards
+                results.append((*arrays, *ends, exponentials, top, mass, *masses, *other_ends))
             for found, expected in zip(*results, strict=True):
                 assert found == pytest.approx(expected, rel=8 * EPS, abs=1e-13)
-            assert results[0][5].shape == x[piece.index].shape
+            assert results[0][7].shape == x[piece.index].shape
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+@pytest.mark.parametrize(("time", "reach"), [(2e-3, 60.0), (1e-2, 200.0), (0.3, 480.0)])
+def test_compiled_products_are_the_others(shape, boundary, time, reach):
+    """Of narrow bands, of wide ones whose ends wrap, and of whole matrices."""
+    d = len(shape)
+    grid = wfr.Grid([-1.0] * d, [1.0] * d, shape, boundary=boundary, max_cut=1.0)
+    bands = HeatKernel(grid, time * (128 / max(shape)) ** 2 if d > 1 else time / 100).bands
+    values = np.random.default_rng(5).uniform(-5, 5, shape)
+    compiled, plain = CompiledPasses(), Passes(np)
+    for first, last in ((0, shape[0]), (1, 4), (shape[0] - 3, shape[0])):
+        results = []
+        for passes in (compiled, plain):
+            result = values.copy()
+            passes.across(Piece.along(shape, 0, first, last), result, 1.0, bands, reach)
+            results.append(result)
+        assert results[0] == pytest.approx(results[1], rel=1e-13)
+        if d > 1:
+            assert np.array_equal(results[0][last:], values[last:])
+    positive = np.exp(values)
+    for first, last in ((0, shape[1]), (2, 5), (3, 4)) if d > 1 else ((0, shape[0]),):
+        piece = Piece.along(shape, min(1, d - 1), first, last)
+        found, expected = (passes.down(piece, positive, bands[0], reach) for passes in (compiled, plain))
+        assert found == pytest.approx(expected, rel=1e-13)
+
+
+def test_sums_and_ranges_of_few_and_many_values():
+    rng = np.random.default_rng(6)
+    for n in (1, 2, 3, 1023, 1024, 1025, 5000):
+        x = rng.standard_normal(n) * rng.choice([1e-300, 1.0, 300.0], n)
+        out = np.empty(n)
+        assert CompiledPasses().add(all_of(x), 1.0, x, np.zeros(n), out) == (x.min(), x.max())
+        top, mass = CompiledPasses().mix(all_of(x), x, x, 0.5, 1.0, out)
+        assert top == x.max()
+        assert mass == pytest.approx(math.fsum(np.exp(x - x.max())), rel=4 * EPS)
 
 
 def test_arrays_in_any_order_of_memory_are_read():
@@ -97,6 +138,13 @@ def test_equal_densities_stay_to_the_last_bit():
     out = np.empty(5000)
     CompiledPasses().mix(all_of(x), x, x.copy(), 0.3, 1.0, out)
     assert np.array_equal(out, x)
+    zeros, ones, sums = np.zeros(5000), np.ones(5000), np.empty(5000)
+    CompiledPasses().towards(all_of(x), x, x.copy(), 0.3, zeros, out)
+    assert np.array_equal(out, x)
+    CompiledPasses().towards(all_of(x), zeros, zeros, 0.3, x, out)
+    CompiledPasses().log_towards(all_of(x), ones, 0.0, x.copy(), 0.3, zeros, 1.0, sums)
+    assert np.array_equal(out, x)
+    assert np.array_equal(sums, x)
 
 
 def test_small_grids_do_without_compiled_code():

@@ -86,6 +86,42 @@ def test_every_divergence_falls_and_oscillation_cannot_grow(case):
         assert after <= before + 1e-13
 
 
+FUSED = [
+    (wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.3), wfr.Grid(-4, 4, 200), 0.05),  # passes of the array API
+    (wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.3), wfr.Grid(-4, 4, 5000), 0.01),  # compiled ones, here and below
+    (wfr.FourModes(), wfr.Gaussian([0, 8], 1), wfr.Grid([-10, -10], [10, 18], (260, 364)), 0.02),
+    (wfr.Gaussian([0, 0], 1), wfr.Gaussian([20, 0], 0.5), wfr.Grid([-10, -10], [30, 10], (150, 80)), 0.1),  # 980 nats
+    (
+        wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.3),
+        wfr.Grid(-4, 4, 5000, grading=lambda x: 1 / (1 + x**2)), 0.02,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FUSED, ids=lambda case: repr(case[2]))
+def test_reactions_beside_the_transport_are_those_on_their_own(case):
+    target, start, grid, dt = case
+    energy, state = wfr.KL(target), grid.density(start)
+    reaction, transport = wfr.FisherRao(1.5), wfr.SinkhornKernel(0.8)
+    half, full, moved = (
+        flow.make_step(energy, state, h) for flow, h in ((reaction, dt / 2), (reaction, dt), (transport, dt))
+    )
+    for flow, parts in (
+        (wfr.Strang(reaction, transport), (half, moved, half)),
+        (wfr.Lie(reaction, transport), (full, moved)),
+        (wfr.Lie(transport, reaction), (moved, full)),
+    ):
+        found, expected = state, state
+        step = flow.make_step(energy, state, dt)
+        for _ in range(3):
+            found = step(found, 0.0)
+            for part in parts:
+                expected = part(expected, 0.0)
+        reach = float(np.ptp(np.asarray(energy.log_ratio(state)))) + float(np.ptp(state.log_values))
+        assert abs(found.mass - 1) < 1e-13
+        assert np.abs(found.log_values - expected.log_values).max() < 4 * np.finfo(float).eps * (50 + reach)
+
+
 def test_the_step_is_reversible():
     target, grid = CASES["double well"]
     step, pi, _ = transport(target, grid, 3.0)

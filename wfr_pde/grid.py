@@ -382,12 +382,17 @@ class Grid:
         """(x - y) s + y, less the logarithm of the integral of its exponential: a new array; y itself where x = y."""
         out, volume = self.passes.empty(x), self.cell_volume
         masses = self._for_pieces(lambda piece: self.passes.mix(piece, x, y, s, volume, out))
+        return self.of_mass_one(out, masses)
+
+    def of_mass_one(self, log_values: Any, masses: list[tuple[Any, Any]]) -> Any:
+        """`log_values`, less the logarithm of what `Passes.log_mass` says of their pieces: in place."""
         log_mass = self._log_total(masses)
 
-        def shift(values: Any) -> None:
-            values -= log_mass
+        def shift(piece: Piece) -> None:
+            log_values[piece.index] -= log_mass
 
-        return self.in_place(shift, out)
+        self._for_pieces(shift, CHEAP)
+        return log_values
 
     def _log_total(self, masses: list[tuple[Any, Any]]) -> Any:
         """Logarithm of the sum of what `Passes.log_mass` says of pieces."""
@@ -716,9 +721,10 @@ class Grid:
 
 def _joined(ends: list[tuple[Any, Any]]) -> tuple[float, float]:
     """Smallest and largest of pieces as of the whole; not a number if one is."""
-    lows, highs = zip(*ends, strict=True)
-    low, high = np.asarray([float(low) for low in lows]), np.asarray([float(high) for high in highs])
-    return float(low.min()), float(high.max())
+    lows, highs = ([float(end) for end in side] for side in zip(*ends, strict=True))
+    if len(ends) == 1:
+        return lows[0], highs[0]
+    return float(np.min(lows)), float(np.max(highs))
 
 
 def _aside_weights(axis: Axis, cells: np.ndarray) -> list[np.ndarray]:

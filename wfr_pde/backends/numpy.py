@@ -6,6 +6,7 @@ import collections
 import contextlib
 import contextvars
 import functools
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -43,6 +44,7 @@ _pool: contextvars.ContextVar[tuple[ThreadPoolExecutor, int] | None] = contextva
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
+    importlib.import_module("scipy.linalg.cython_blas")  # BLAS of the compiled passes: to be looked after, too
     return ThreadpoolController()
 
 

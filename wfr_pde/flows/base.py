@@ -84,6 +84,13 @@ class Flow:
         frozen = self.frozen_step(energy, like, dt)
         return lambda state, t, rng=None: frozen(state, rng)
 
+    def with_reactions(self, energy: Energy, like: Any, dt: float, times: tuple[float, float]) -> FrozenStep | None:
+        """The step between two exact Fisher-Rao flows over some times, where that takes less than one after another.
+
+        None by default: there is no such way.
+        """
+        return None
+
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
         """Smallest and largest `dt` that the flow can take on a state like `like`."""
         return 0.0, math.inf

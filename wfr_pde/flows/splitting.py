@@ -11,6 +11,7 @@ from typing import Any
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, Step
+from wfr_pde.flows.reaction import FisherRao
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 
@@ -49,6 +50,21 @@ class _Composition(Flow):
         """Every part must know the energy and the measure."""
         for part in self.parts:
             part.check(energy, like)
+
+    def _fused(self, energy: Energy, like: Any, *turns: tuple[Flow, float]) -> Step | None:
+        """Flows and their step sizes, one after another, if it is a transport that takes the reactions along."""
+        self.check(energy, like)
+        transports = [k for k, (flow, _) in enumerate(turns) if type(flow) is not FisherRao]
+        if energy.moving or len(transports) != 1:
+            return None
+        number = transports[0]
+        transport, dt = turns[number]
+        before, after = (
+            sum(flow.rate * h for flow, h in some if isinstance(flow, FisherRao))
+            for some in (turns[:number], turns[number + 1 :])
+        )
+        step = transport.with_reactions(energy, like, dt, (before, after))
+        return None if step is None else lambda state, t, rng=None: step(state, rng)
 
     def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The same composition of exchanged parts."""
@@ -120,6 +136,9 @@ class Lie(_Composition):
 
     def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
         """One step of each."""
+        fused = self._fused(energy, like, (self.first, dt), (self.second, dt))
+        if fused is not None:
+            return fused
         first = self.first.make_step(energy, like, dt)
         second = self.second.make_step(energy, like, dt)
         return lambda state, t, rng=None: second(first(state, t, rng), t, rng)
@@ -160,6 +179,9 @@ class Strang(_Composition):
 
     def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
         """Half a step of the outer, one of the inner, half of the outer."""
+        fused = self._fused(energy, like, (self.outer, dt / 2), (self.inner, dt), (self.outer, dt / 2))
+        if fused is not None:
+            return fused
         half = self.outer.make_step(energy, like, dt / 2)
         full = self.inner.make_step(energy, like, dt)
         return lambda state, t, rng=None: half(full(half(state, t, rng), t, rng), t + dt / 2, rng)

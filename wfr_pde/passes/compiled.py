@@ -16,18 +16,20 @@ import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.extending import intrinsic
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic
 
 from wfr_pde.passes import Passes, Piece
 
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
 PIECE = (types.int64,) * 4
+BLOCKS = types.Array(types.int64, 2, "C", readonly=True)
+DGEMM = get_cython_function_address("scipy.linalg.cython_blas", "dgemm")
 
 
 def jit(result: Any, *arguments: Any) -> Any:
-    """Compile a pass for the types of its arguments and a piece."""
-    signature = result(*arguments, *PIECE)
-    return numba.njit(signature, cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+    """Compile a function for the types of its arguments."""
+    return numba.njit(result(*arguments), cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 inlined = numba.njit(inline="always", error_model="numpy", fastmath={"contract"})
@@ -56,6 +58,48 @@ def _bits(context, number):  # type: ignore
     return types.int64(types.float64), lambda _, builder, signature, arguments: builder.bitcast(
         arguments[0], ir.IntType(64)
     )
+
+
+@untyped
+def _widest(context):  # type: ignore
+    """Let the function that calls it use the widest registers there are: by default compilers use half of 512 bits."""
+
+    def code(_, builder, signature, arguments):  # type: ignore
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # a set that knows but some attributes
+        return ir.Constant(ir.IntType(64), 0)
+
+    return types.int64(), code
+
+
+@untyped
+def _dgemm(context, routine, transposed, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ignore
+    """C ← A B + beta C, or Aᵀ B, by the BLAS routine at an address, for column-major matrices at addresses."""
+    integer, real = types.int64, types.float64
+    flag, i32, f64 = ir.IntType(8), ir.IntType(32), ir.DoubleType()
+
+    def code(context, builder, signature, arguments):  # type: ignore
+        routine, transposed, m, n, k, a, lda, b, ldb, beta, c, ldc = arguments
+
+        def reference(value):  # type: ignore
+            return cgutils.alloca_once_value(builder, value)
+
+        def whole(value):  # type: ignore
+            return reference(builder.trunc(value, i32))
+
+        def matrix(address):  # type: ignore
+            return builder.inttoptr(address, f64.as_pointer())
+
+        letters = [ir.Constant(flag, ord(letter)) for letter in "TN"]
+        first = builder.select(builder.icmp_signed("!=", transposed, ir.Constant(transposed.type, 0)), *letters)
+        values = [
+            *(reference(first), reference(letters[1]), whole(m), whole(n), whole(k), reference(ir.Constant(f64, 1.0))),
+            *(matrix(a), whole(lda), matrix(b), whole(ldb), reference(beta), matrix(c), whole(ldc)),
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(routine, kind.as_pointer()), values)
+        return ir.Constant(ir.IntType(64), 0)
+
+    return integer(*(integer,) * 9, real, *(integer,) * 2), code
 
 
 @inlined
@@ -106,42 +150,37 @@ def _log(x):  # type: ignore
 
 
 @inlined
+def _ordered(bits):  # type: ignore
+    """Bits of numbers as integers in the same order, and back; what is not a number is beyond the infinite."""
+    return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
+
+
+@inlined
 def _range(values):  # type: ignore
-    """Smallest and largest of some values, by four pairs of registers."""
-    low0 = low1 = low2 = low3 = high0 = high1 = high2 = high3 = values[0]
-    whole = values.size // 4 * 4
-    for i in range(0, whole, 4):
-        low0, high0 = min(low0, values[i]), max(high0, values[i])
-        low1, high1 = min(low1, values[i + 1]), max(high1, values[i + 1])
-        low2, high2 = min(low2, values[i + 2]), max(high2, values[i + 2])
-        low3, high3 = min(low3, values[i + 3]), max(high3, values[i + 3])
-    for i in range(whole, values.size):
-        low0, high0 = min(low0, values[i]), max(high0, values[i])
-    return min(min(low0, low1), min(low2, low3)), max(max(high0, high1), max(high2, high3))
+    """Smallest and largest of some values, as integers, which compilers compare in vectors."""
+    low, high = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(-0x8000000000000000)
+    for i in range(values.size):
+        number = _ordered(_bits(values[i]))
+        low, high = min(low, number), max(high, number)
+    return _float(_ordered(low)), _float(_ordered(high))
 
 
 @inlined
 def _sum(values):  # type: ignore
-    """Sum of some values, by eight registers."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    whole = values.size // 8 * 8
-    for i in range(0, whole, 8):
-        s0 += values[i]
-        s1 += values[i + 1]
-        s2 += values[i + 2]
-        s3 += values[i + 3]
-        s4 += values[i + 4]
-        s5 += values[i + 5]
-        s6 += values[i + 6]
-        s7 += values[i + 7]
-    for i in range(whole, values.size):
-        s0 += values[i]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    """Sum of some values, in pairs; they are overwritten."""
+    n = values.size
+    while n > 1:
+        half = (n + 1) // 2
+        for i in range(n - half):
+            values[i] += values[half + i]
+        n = half
+    return values[0]
 
 
-@jit(types.UniTuple(types.float64, 2), types.float64, READ, READ, WRITTEN)
+@jit(types.UniTuple(types.float64, 2), types.float64, READ, READ, WRITTEN, *PIECE)
 def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
     """out = scale x + y, and its smallest and largest value."""
+    _widest()
     low, high = np.inf, -np.inf
     for row in range(rows):
         first = start + row * stride
@@ -155,9 +194,27 @@ def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
     return low, high
 
 
-@jit(types.void, READ, types.float64, WRITTEN)
+@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, READ, WRITTEN, *PIECE)
+def _towards(x, y, s, z, out, start, rows, stride, width):  # type: ignore
+    """out = (x - y) s + y + z, and its smallest and largest value."""
+    _widest()
+    low, high = np.inf, -np.inf
+    for row in range(rows):
+        first = start + row * stride
+        for begin in range(first, first + width, BLOCK):
+            end = min(begin + BLOCK, first + width)
+            a, b, c, result = x[begin:end], y[begin:end], z[begin:end], out[begin:end]
+            for i in range(result.size):
+                result[i] = ((a[i] - b[i]) * s + b[i]) + c[i]
+            block_low, block_high = _range(result)
+            low, high = min(low, block_low), max(high, block_high)
+    return low, high
+
+
+@jit(types.void, READ, types.float64, WRITTEN, *PIECE)
 def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
     """out = exp(x - shift), without gaps."""
+    _widest()
     for row in range(rows):
         first = start + row * stride
         values, result = x[first : first + width], out[row * width : (row + 1) * width]
@@ -165,9 +222,10 @@ def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
             result[i] = _exp(values[i] - shift)
 
 
-@jit(types.void, READ, *(types.float64,) * 3, READ, types.float64, READ, WRITTEN)
+@jit(types.void, READ, *(types.float64,) * 3, READ, types.float64, READ, WRITTEN, *PIECE)
 def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width):  # type: ignore
     """out = sign (log product + shift) + a x + b y; the product is without gaps."""
+    _widest()
     for row in range(rows):
         first = start + row * stride
         values, result = product[row * width : (row + 1) * width], out[first : first + width]
@@ -176,30 +234,85 @@ def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width): 
             result[i] = sign * (_log(values[i]) + shift) + a * xs[i] + b * ys[i]
 
 
-@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN)
+@jit(types.UniTuple(types.float64, 2), WRITTEN, *(types.float64,) * 2)
+def _log_mass(values, top, total):  # type: ignore
+    """The larger of `top` and some values, and the sum of `total` e^top and all e^value, over e^that; overwrites."""
+    _widest()
+    _, highest = _range(values)
+    if highest > top:
+        total *= math.exp(top - highest)
+        top = highest
+    for i in range(values.size):
+        values[i] = _exp(values[i] - top)
+    return top, total + _sum(values)
+
+
+@jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *PIECE)
+def _log_towards(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
+    """out = (log product + shift + z + y - y) s + y, and the masses of `_mix`; the product is without gaps."""
+    _widest()
+    top, total, filled = -np.inf, 0.0, 0
+    scratch = np.empty(BLOCK)
+    for row in range(rows):
+        first, gap = start + row * stride, start + row * (stride - width)
+        for begin in range(first, first + width, BLOCK):
+            end = min(begin + BLOCK, first + width)
+            if filled + end - begin > BLOCK:  # rows may be short: as many as fit are added up together
+                top, total = _log_mass(scratch[:filled], top, total)
+                filled = 0
+            a, b, c, result = product[begin - gap : end - gap], y[begin:end], z[begin:end], out[begin:end]
+            copy = scratch[filled : filled + end - begin]
+            for i in range(result.size):
+                copy[i] = result[i] = (((_log(a[i]) + shift + c[i]) + b[i]) - b[i]) * s + b[i]
+            filled += end - begin
+    return _log_mass(scratch[:filled], top, total)
+
+
+@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *PIECE)
 def _mix(x, y, s, out, start, rows, stride, width):  # type: ignore
     """out = (x - y) s + y, its largest value, and the sum of exp(out - that); the same to the last bit where x = y."""
-    top, total = -np.inf, 0.0
+    _widest()
+    top, total, filled = -np.inf, 0.0, 0
     scratch = np.empty(BLOCK)
     for row in range(rows):
         first = start + row * stride
         for begin in range(first, first + width, BLOCK):
             end = min(begin + BLOCK, first + width)
-            a, b, result, relative = x[begin:end], y[begin:end], out[begin:end], scratch[: end - begin]
+            if filled + end - begin > BLOCK:
+                top, total = _log_mass(scratch[:filled], top, total)
+                filled = 0
+            a, b, result = x[begin:end], y[begin:end], out[begin:end]
+            copy = scratch[filled : filled + end - begin]
             for i in range(result.size):
-                result[i] = (a[i] - b[i]) * s + b[i]
-            _, block_top = _range(result)
-            if block_top > top:
-                total *= math.exp(top - block_top)
-                top = block_top
-            for i in range(relative.size):
-                relative[i] = _exp(result[i] - top)
-            total += _sum(relative)
-    return top, total
+                copy[i] = result[i] = (a[i] - b[i]) * s + b[i]
+            filled += end - begin
+    return _log_mass(scratch[:filled], top, total)
+
+
+@jit(types.void, types.int64, BLOCKS, *(types.int64,) * 2, READ, *(types.int64,) * 3, WRITTEN, *(types.int64,) * 3)
+def _product(routine, blocks, outer, inner, source, start, step, row, target, new_start, new_step, new_row):  # type: ignore
+    """The product of a matrix, given by blocks, with lines of values: `inner` beside each other, `outer` times.
+
+    Where the first value is, how far the next group of lines and the next value of a line are is said of `source` and
+    of `target`. A row of `blocks` is: first row and rows, first column and columns of a block, its address and how far
+    its next row is; and 1 where the product adds to that of the block before.
+    """
+    values, result = np.int64(source.ctypes.data) + 8 * start, np.int64(target.ctypes.data) + 8 * new_start
+    for i in range(blocks.shape[0]):
+        first_row, rows, first_column, columns, address, stride, adds = blocks[i]
+        beta = float(adds)
+        if row == new_row == 1:  # lines without gaps: one product for all
+            a, c = values + 8 * first_column, result + 8 * first_row
+            _dgemm(routine, 1, rows, outer, columns, address, stride, a, step, beta, c, new_step)
+            continue
+        for group in range(outer):
+            a = values + 8 * (group * step + first_column * row)
+            c = result + 8 * (group * new_step + first_row * new_row)
+            _dgemm(routine, 0, inner, rows, columns, a, row, address, stride, beta, c, new_row)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
-    return np.reshape(array, -1)
+    return array.reshape(-1)
 
 
 class CompiledPasses(Passes):
@@ -214,29 +327,68 @@ class CompiledPasses(Passes):
 
     def add(self, piece: Piece, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
         """In one pass."""
-        return _add(scale, _flat(x), _flat(y), _flat(out), piece.start, piece.rows, piece.stride, piece.width)
+        return _add(scale, _flat(x), _flat(y), _flat(out), *piece.numbers)
 
     def exp(self, piece: Piece, x: Any, shift: float) -> Any:
         """In one pass."""
         out = np.empty(x[piece.index].shape)
-        _exp_of(_flat(x), shift, _flat(out), piece.start, piece.rows, piece.stride, piece.width)
+        _exp_of(_flat(x), shift, _flat(out), *piece.numbers)
         return out
 
+    def towards(self, piece: Piece, x: Any, y: Any, s: float, z: Any, out: Any) -> tuple[Any, Any]:
+        """In one pass."""
+        return _towards(_flat(x), _flat(y), s, _flat(z), _flat(out), *piece.numbers)
+
+    def across(self, piece: Piece, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
+        """By BLAS, without anything between the products."""
+        shape, product = values.shape, _flat(self.exp(piece, values, shift))
+        if len(shape) == 1:
+            values[piece.index] = product
+        inner = math.prod(shape[1:])
+        for axis in range(1, len(shape)):
+            step, inner = inner, inner // shape[axis]
+            last = axis == len(shape) - 1
+            target, start = (_flat(values), piece.start) if last else (np.empty(product.shape), 0)
+            lines = product.size // step, inner
+            _product(DGEMM, bands[axis].addresses(reach), *lines, product, 0, step, inner, target, start, step, inner)
+            product = target
+
+    def down(self, piece: Piece, values: Any, band: Any, reach: float) -> Any:
+        """By BLAS, from where they are."""
+        result = np.empty(values[piece.index].shape)
+        row, width = values.size // values.shape[0], result.size // values.shape[0]
+        places = _flat(values), piece.start, values.size, row, _flat(result), 0, result.size, width
+        _product(DGEMM, band.addresses(reach), 1, width, *places)
+        return result
+
     def log(
-        self, piece: Piece, product: Any, shift: float, sign: float, terms: Sequence[tuple[float, Any]], out: Any
+        self,
+        piece: Piece,
+        product: Any,
+        shift: float | None,
+        sign: float,
+        terms: Sequence[tuple[float, Any]],
+        out: Any,
     ) -> None:
-        """In one pass, if there are two terms."""
-        if len(terms) != 2:
+        """In one pass, if there are a logarithm to be taken and two terms."""
+        if len(terms) != 2 or shift is None:
             super().log(piece, product, shift, sign, terms, out)
             return
         (a, x), (b, y) = terms
-        numbers = piece.start, piece.rows, piece.stride, piece.width
-        _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *numbers)
+        _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *piece.numbers)
+
+    def log_towards(
+        self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
+    ) -> tuple[Any, Any]:
+        """In one pass, if there is a logarithm to be taken, and all cells are equal."""
+        if shift is None or not isinstance(volume, float):
+            return super().log_towards(piece, product, shift, y, s, z, volume, out)
+        top, total = _log_towards(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *piece.numbers)
+        return np.float64(top), np.float64(total * volume)
 
     def mix(self, piece: Piece, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
         """In one pass, where all cells are equal."""
         if not isinstance(volume, float):
             return super().mix(piece, x, y, s, volume, out)
-        numbers = piece.start, piece.rows, piece.stride, piece.width
-        top, total = _mix(_flat(x), _flat(y), s, _flat(out), *numbers)
+        top, total = _mix(_flat(x), _flat(y), s, _flat(out), *piece.numbers)
         return np.float64(top), np.float64(total * volume)

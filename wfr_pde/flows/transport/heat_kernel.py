@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the ba
 WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
 STEP = 32  # nats by which bands are told apart
 MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
-LINES = 256  # that a product takes at a time, at least
+LINES = 128  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
 BLOCK_RANGE = 200.0  # nats that the values may span inside a block
 BLOCK_FLUSH = 500.0
@@ -81,6 +81,8 @@ def _by_eigenfunctions(axis: Axis, to: np.ndarray, x: np.ndarray, time: float) -
 def product_along(matrix: Any, values: Any, axis: int, xp: Any) -> Any:
     """Product of `matrix` (m, n_axis) with `values` along one axis."""
     shape = values.shape
+    if len(shape) == 2:
+        return xp.matmul(matrix, values) if axis == 0 else xp.matmul(values, matrix.T)
     if axis == len(shape) - 1:
         lines = xp.reshape(values, (-1, shape[-1]))
         return xp.reshape(xp.matmul(lines, matrix.T), (*shape[:-1], matrix.shape[0]))
@@ -129,7 +131,8 @@ class Band:
             self._blocks = [(rows, [(slice(0, axis.n), self.matrix[rows, :])]) for rows, _ in blocks]
         else:
             self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
-        self._trimmed: dict[float, Any] = {}
+        self._trimmed: dict[int, Any] = {}
+        self._addresses: dict[int, np.ndarray] = {}
 
     def fits(self, axis: Axis) -> bool:
         """Whether it is the kernel of that axis, too."""
@@ -151,14 +154,36 @@ class Band:
             result[(*before, rows, ...)] = total
         return result
 
+    def addresses(self, reach: float) -> np.ndarray:
+        """The blocks of a product as `passes.compiled` takes them: (blocks, 7) integers."""
+        reach = self._rounded(reach)
+        if reach not in self._addresses:
+            blocks = self._within(reach) or [(slice(0, self.n), [(slice(0, self.n), self.matrix)])]
+            self._addresses[reach] = np.array(
+                [
+                    (
+                        *(rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start),
+                        *(matrix.ctypes.data, matrix.strides[0] // matrix.itemsize, number > 0),
+                    )
+                    for rows, parts in blocks
+                    for number, (columns, matrix) in enumerate(parts)
+                ]
+            )
+        return self._addresses[reach]
+
     def operations(self, reach: float = FLUSH) -> int:
         """Multiplications and additions of a product with one line."""
         blocks = self._within(reach)
         return 2 * round(self.n**2 * (1.0 if blocks is None else _share(blocks, self.n)))
 
+    @staticmethod
+    def _rounded(reach: float) -> int:
+        """Bands are told apart in steps."""
+        return math.ceil(min(reach, FLUSH) / STEP) * STEP
+
     def _within(self, reach: float) -> Any:
         """The blocks with the columns that have an entry of e^-reach, or None where the whole matrix is as well."""
-        reach = math.ceil(min(reach, FLUSH) / STEP) * STEP
+        reach = self._rounded(reach)
         if reach not in self._trimmed:
             trimmed = []
             for (rows, parts), largest in zip(self._blocks, self._largest, strict=True):
@@ -193,6 +218,11 @@ def _share(blocks: list[Any], n: int) -> float:
     return sum(matrix.shape[0] * matrix.shape[1] for _, parts in blocks for _, matrix in parts) / n**2
 
 
+def _reach(low: float, high: float) -> float:
+    """How small entries of the kernel may matter, in nats, where values are within these ends."""
+    return high - low + FLUSH - PLAIN_RANGE
+
+
 class HeatKernel:
     """The heat kernel of a grid over a given time, as a product of one small matrix per axis.
 
@@ -201,6 +231,13 @@ class HeatKernel:
     grid : Grid
     time : float
         Diffusion time alpha dt of u_t = Laplace u.
+
+    Attributes
+    ----------
+    bands : list of Band
+        The matrix of every axis.
+    rows, columns : lists of Piece
+        Where products along all axes but the first are made at a time, and where that along the first.
     """
 
     def __init__(self, grid: Grid, time: float) -> None:
@@ -211,8 +248,8 @@ class HeatKernel:
             self.bands.append(next(twins, None) or Band(axis, time, grid.backend))
         self._blocks: dict[tuple[int, int], _Blocks] = {}
         cells = max(grid.backend.chunk, LINES * max(grid.shape))
-        self._rows = grid.pieces(0, cells)
-        self._columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.size)
+        self.rows = grid.pieces(0, cells)
+        self.columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.size)
 
     def log_product(
         self,
@@ -230,43 +267,79 @@ class HeatKernel:
         Parameters
         ----------
         log_values : array
-            Overwritten by the result, unless there is something to add.
         plus : array, optional
         scale, sign : float
         terms : pairs (a, x), (b, y), optional
             Factors and arrays.
         """
-        grid = self.grid
-        if plus is None:
-            low, high = grid.range(log_values)
-        else:
-            log_values, low, high = grid.weighted_sum(scale, log_values, plus)
-        if high - low <= PLAIN_RANGE:
-            return self._plain(log_values, low, high, sign, terms)
-        for axis in range(grid.ndim):
-            self._log_product_along(axis, log_values)
-        for piece in self._rows:
-            grid.passes.finish(piece, log_values[piece.index], sign, terms, log_values)
-        return log_values
+        passes, result = self.grid.passes, self.grid.passes.empty(log_values)
 
-    def _plain(self, values: Any, low: float, high: float, sign: float, terms: Sequence[tuple[float, Any]]) -> Any:
-        """The product with one shift: first along all axes but the first, row by row, then along that."""
-        passes, reach = self.grid.passes, high - low + FLUSH - PLAIN_RANGE
-        shift = 0.0 if max(-low, high) <= PLAIN_RANGE / 2 else 0.5 * (low + high)
+        def begin(piece: Piece) -> tuple[Any, Any]:
+            if plus is not None:
+                return passes.add(piece, scale, log_values, plus, result)
+            part = scale * log_values[piece.index]
+            result[piece.index] = part
+            return self.grid.backend.xp.min(part), self.grid.backend.xp.max(part)
+
+        def end(piece: Piece, product: Any, shift: float | None) -> None:
+            passes.log(piece, product, shift, sign, terms, result)
+
+        self.apply(begin, result, end)
+        return result
+
+    def apply(
+        self,
+        begin: Callable[[Piece], tuple[Any, Any]],
+        values: Any,
+        end: Callable[[Piece, Any, float | None], Any],
+    ) -> list[Any]:
+        """log(G exp(values)), from what puts the values there to what takes the result, both piece by piece.
+
+        Parameters
+        ----------
+        begin : callable
+            ``begin(piece)`` writes the values of a piece, and returns the smallest and the largest; maybe twice.
+        values : array
+            Where it writes to; this is where the product is made.
+        end : callable
+            ``end(piece, product, shift)`` gets log(product) + shift of a piece, or with a shift of None the logarithm
+            as it is; it may write to `values`.
+
+        Returns
+        -------
+        list
+            What `end` returned.
+        """
+        passes, backend, shift = self.grid.passes, self.grid.backend, 0.0
+        near: list[tuple[float, float]] = []  # smallest and largest values
+        away: list[Piece] = []  # with larger values than go without a shift
 
         def across(piece: Piece) -> None:
-            product = passes.exp(piece, values, shift)
-            for axis in range(1, self.grid.ndim):
-                product = self.bands[axis].product(product, axis, reach)
-            values[piece.index] = product
+            if not away:
+                low, high = map(float, begin(piece))
+                if not max(-low, high) <= PLAIN_RANGE / 2:
+                    away.append(piece)
+                    return
+                passes.across(piece, values, 0.0, self.bands, _reach(low, high))
+                near.append((low, high))
 
-        def down(piece: Piece) -> None:
-            product = self.bands[0].product(values[piece.index], 0, reach)
-            passes.log(piece, product, shift, sign, terms, values)
+        backend.map(across, self.rows)
+        if away:
+            ends = [(float(low), float(high)) for low, high in backend.map(begin, self.rows)]
+            low, high = min(low for low, _ in ends), max(high for _, high in ends)
+            if not high - low <= PLAIN_RANGE:
+                for axis in range(self.grid.ndim):
+                    self._log_product_along(axis, values)
+                return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
+            shift = 0.5 * (low + high)
+            backend.map(lambda piece: passes.across(piece, values, shift, self.bands, _reach(low, high)), self.rows)
+        else:
+            low, high = min(low for low, _ in near), max(high for _, high in near)
 
-        self.grid.backend.map(across, self._rows)
-        self.grid.backend.map(down, self._columns)
-        return values
+        def down(piece: Piece) -> Any:
+            return end(piece, passes.down(piece, values, self.bands[0], _reach(low, high)), shift)
+
+        return backend.map(down, self.columns)
 
     def _log_product_along(self, axis: int, log_values: Any) -> None:
         """The product along one axis, in place: with one shift per line where the range of the lines allows it."""
@@ -278,14 +351,14 @@ class HeatKernel:
             spread = float(xp.max(high - low))
             if spread <= PLAIN_RANGE:
                 middle = 0.5 * (low + high)
-                values = self.bands[axis].product(xp.exp(part - middle), axis, spread + FLUSH - PLAIN_RANGE)
+                values = self.bands[axis].product(xp.exp(part - middle), axis, _reach(0.0, spread))
                 log_values[piece.index] = xp.log(values) + middle
                 return
             lines = xp.moveaxis(part, axis, -1)
             flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
             log_values[piece.index] = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
 
-        self.grid.backend.map(product, self._columns if axis == 0 else self._rows)
+        self.grid.backend.map(product, self.columns if axis == 0 else self.rows)
 
     def _blocked_log_product(self, axis: int, lines: Any) -> Any:
         """The product along one axis for lines (m, n) of any range.

@@ -14,6 +14,7 @@ from wfr_pde.flows.transport.heat_kernel import HeatKernel
 from wfr_pde.flows.transport.sinkhorn_scaling import sinkhorn_scaling
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
+from wfr_pde.passes import Piece
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
 MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
@@ -65,6 +66,16 @@ class SinkhornKernel(Flow):
         """
         if self.rate == 0:
             return lambda state, rng: state
+        return self._between(energy, like, dt, 0.0, 0.0)
+
+    def with_reactions(self, energy: Energy, like: Density, dt: float, times: tuple[float, float]) -> FrozenStep | None:
+        """The reactions go along with what is read and written for the product; on a device they have a kernel."""
+        if self.rate == 0 or like.grid.backend.kernels is not None:
+            return None
+        return self._between(energy, like, dt, *times)
+
+    def _between(self, energy: Energy, like: Density, dt: float, before: float, after: float) -> FrozenStep:
+        """The step, with reactions over the times `before` and `after`."""
         smallest = self.limits(energy, like)[0]
         if dt < smallest * (1 - 1e-9):
             raise ValueError(
@@ -73,13 +84,26 @@ class SinkhornKernel(Flow):
             )
         kernel = HeatKernel(like.grid, self.rate * dt)
         log_pi = energy.log_equilibrium(like.grid)
-        before = sinkhorn_scaling(kernel, log_pi)
-        before -= 0.5 * log_pi  # log(d / s)
-
-        terms = [(1.0, before), (1.0, log_pi)]  # s d = (d / s) pi: one array to keep per step size
+        scaling = sinkhorn_scaling(kernel, log_pi)
+        scaling -= 0.5 * log_pi  # log(d / s); s d = (d / s) pi, so that there is one array to keep per step size
+        terms, shares = [(1.0, scaling), (1.0, log_pi)], (math.exp(-before), math.exp(-after))
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
-            return Density(state.grid, kernel.log_product(state.log_values, before, terms=terms))
+            grid, passes, volume = state.grid, state.grid.passes, state.grid.cell_volume
+            log_mu, values = state.log_values, passes.empty(state.log_values)
+
+            def begin(piece: Piece) -> tuple[Any, Any]:
+                if before == 0:
+                    return passes.add(piece, 1.0, log_mu, scaling, values)
+                return passes.towards(piece, log_mu, log_pi, shares[0], scaling, values)
+
+            def end(piece: Piece, product: Any, shift: float | None) -> Any:
+                if before == after == 0:
+                    return passes.log(piece, product, shift, 1.0, terms, values)
+                return passes.log_towards(piece, product, shift, log_pi, shares[1], scaling, volume, values)
+
+            masses = kernel.apply(begin, values, end)
+            return Density(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
 
         return step
 
