@@ -42,7 +42,7 @@ def test_what_solve_refuses_is_refused():
         wfr.estimate(TARGET, FLOW, rho, [0, 1], 1e-4)
 
 
-def test_two_steps_are_made_whatever_the_run(monkeypatch):
+def test_three_steps_are_made_whatever_the_run(monkeypatch):
     rho, steps = wfr.Grid([-8, -8], [8, 8], (64, 64)).density(START), []
     make_step = wfr.FisherRao.make_step
 
@@ -52,7 +52,7 @@ def test_two_steps_are_made_whatever_the_run(monkeypatch):
 
     monkeypatch.setattr(wfr.FisherRao, "make_step", counted)
     assert wfr.estimate(TARGET, wfr.FisherRao(), rho, np.linspace(0, 1e4, 11), 0.25).n_steps == 40_000
-    assert steps == [0.0, 0.25]
+    assert steps == [0.0, 0.25, 0.5]
 
 
 def test_the_generator_of_the_user_is_left_as_it_is():

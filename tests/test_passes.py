@@ -63,18 +63,19 @@ def test_compiled_passes_are_the_others(shape):
             piece = Piece.along(shape, axis, first, last)
             results = []
             for passes in (compiled, plain):
-                sums, logs, mixed, further, towards = (np.zeros(shape) for _ in range(5))
+                sums, logs, mixed, further, towards, following = (np.zeros(shape) for _ in range(6))
                 ends = passes.add(piece, 0.5, x, y, sums)
                 exponentials = passes.exp(piece, x, 3.0)
                 passes.log(piece, np.array(exponentials), -2.0, -1.0, [(0.5, x), (2.0, y)], logs)
                 top, mass = passes.mix(piece, x, y, 0.7, 0.25, mixed)
                 masses = passes.log_towards(piece, np.array(exponentials), -2.0, y, 0.7, x, 0.25, further)
                 other_ends = passes.towards(piece, x, y, 0.7, x, towards)
-                arrays = sums, logs, mixed, further, towards
-                results.append((*arrays, *ends, exponentials, top, mass, *masses, *other_ends))
+                last_ends = passes.log_towards_next(piece, np.array(exponentials), -2.0, y, 0.7, x, following)
+                arrays = sums, logs, mixed, further, towards, following
+                results.append((*arrays, *ends, exponentials, top, mass, *masses, *other_ends, *last_ends))
             for found, expected in zip(*results, strict=True):
                 assert found == pytest.approx(expected, rel=8 * EPS, abs=1e-13)
-            assert results[0][7].shape == x[piece.index].shape
+            assert results[0][8].shape == x[piece.index].shape
 
 
 @pytest.mark.parametrize("shape", SHAPES)

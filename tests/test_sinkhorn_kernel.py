@@ -120,6 +120,11 @@ def test_reactions_beside_the_transport_are_those_on_their_own(case):
         reach = float(np.ptp(np.asarray(energy.log_ratio(state)))) + float(np.ptp(state.log_values))
         assert abs(found.mass - 1) < 1e-13
         assert np.abs(found.log_values - expected.log_values).max() < 4 * np.finfo(float).eps * (50 + reach)
+        watched = []
+        together = flow.make_steps(energy, state, dt)(state, 0.0, 3, watch=lambda seen=watched: seen.append(0))
+        assert len(watched) == 3
+        assert abs(together.mass - 1) < 1e-13
+        assert np.abs(together.log_values - expected.log_values).max() < 4 * np.finfo(float).eps * (50 + reach)
 
 
 def test_the_step_is_reversible():

@@ -365,7 +365,7 @@ class Grid:
     def range(self, values: Any) -> tuple[float, float]:
         """Smallest and largest value over all cells."""
         xp = self.backend.xp
-        return _joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=CHEAP))
+        return joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=CHEAP))
 
     def in_place(self, function: Callable[..., None], values: Any, *others: Any) -> Any:
         """`values`, changed by a function(values, others) that works in place."""
@@ -376,7 +376,7 @@ class Grid:
         """scale x + y as a new array, its smallest and its largest value."""
         out = self.passes.empty(x)
         ends = self._for_pieces(lambda piece: self.passes.add(piece, scale, x, y, out), CHEAP)
-        return out, *_joined(ends)
+        return out, *joined(ends)
 
     def log_mixture(self, x: Any, y: Any, s: float) -> Any:
         """(x - y) s + y, less the logarithm of the integral of its exponential: a new array; y itself where x = y."""
@@ -719,7 +719,7 @@ class Grid:
         return weights[0] * (log_values - above) + weights[1] * (log_values - below)
 
 
-def _joined(ends: list[tuple[Any, Any]]) -> tuple[float, float]:
+def joined(ends: list[tuple[Any, Any]]) -> tuple[float, float]:
     """Smallest and largest of pieces as of the whole; not a number if one is."""
     lows, highs = ([float(end) for end in side] for side in zip(*ends, strict=True))
     if len(ends) == 1:

@@ -120,12 +120,12 @@ def _resumed(run: Run, directory: storage.RunDirectory | None) -> tuple[list[xr.
 def _loop(run: Run, state: Any, first: int, directory: storage.RunDirectory | None, bar: Any) -> list[xr.Dataset]:
     """The frames from number `first` on, as segments; with a directory they are written as they come."""
     segments: list[xr.Dataset] = []
-    steps: dict[float, Any] = {}
+    prepared: dict[float, Any] = {}
     frames = _Frames(run)
     try:
         for frame in range(first, len(run.times)):
             if frame > 0:
-                state = _advance(run, state, frame, steps, bar)
+                state = _advance(run, state, frame, prepared, bar)
             _check(run, state, frame)
             frames.append(frame, state)
             if frame == 0:
@@ -571,18 +571,18 @@ def _check_limits(run: Run) -> None:
         )
 
 
-def _advance(run: Run, state: Any, frame: int, steps: dict[float, Any], bar: Any) -> Any:
+def _advance(run: Run, state: Any, frame: int, prepared: dict[float, Any], bar: Any) -> Any:
     """From the save time before `frame` to that of `frame`."""
     h = float(run.sizes[frame - 1])
-    if h not in steps:
-        steps.clear()  # one prepared step at a time: they hold memory
-        steps[h] = run.flow.make_step(run.energy, run.start, h)
-    step, t = steps[h], float(run.times[frame - 1])
-    for k in range(int(run.n_substeps[frame - 1])):
+    if h not in prepared:
+        prepared.clear()  # steps of one size at a time: they hold memory
+        prepared[h] = run.flow.make_steps(run.energy, run.start, h)
+
+    def watch() -> None:
         check_deadline()
-        state = step(state, t + k * h, run.rng)
         bar.update()
-    return state
+
+    return prepared[h](state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, watch)
 
 
 def _check(run: Run, state: Any, frame: int) -> None:

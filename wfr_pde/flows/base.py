@@ -12,7 +12,13 @@ from wfr_pde.energies import KL, Energy
 from wfr_pde.measures import Density, Particles
 
 Step = Callable[..., Any]  # step(state, t, rng=None) -> state
+Steps = Callable[..., Any]  # steps(state, t, n, rng=None, watch=nothing) -> state
 FrozenStep = Callable[[Any, np.random.Generator | None], Any]
+FrozenSteps = Callable[[Any, int, Callable[[], None]], Any]
+
+
+def nothing() -> None:
+    """Nobody watches."""
 
 
 class Flow:
@@ -84,10 +90,34 @@ class Flow:
         frozen = self.frozen_step(energy, like, dt)
         return lambda state, t, rng=None: frozen(state, rng)
 
-    def with_reactions(self, energy: Energy, like: Any, dt: float, times: tuple[float, float]) -> FrozenStep | None:
-        """The step between two exact Fisher-Rao flows over some times, where that takes less than one after another.
+    def make_steps(self, energy: Energy, like: Any, dt: float) -> Steps:
+        """Prepare runs of steps of size `dt`: what only the last state needs is not computed for all, where that saves.
 
-        None by default: there is no such way.
+        Parameters
+        ----------
+        energy, like, dt
+            As in `make_step`.
+
+        Returns
+        -------
+        steps : callable
+            ``steps(state, t, n, rng=None, watch=nothing) -> state`` advances by `n` steps from time `t`, as that of
+            `make_step` does `n` times, up to rounding. Pure, too; ``watch()`` is called before every step.
+        """
+        step = self.make_step(energy, like, dt)
+
+        def steps(state: Any, t: float, n: int, rng: Any = None, watch: Callable[[], None] = nothing) -> Any:
+            for k in range(n):
+                watch()
+                state = step(state, t + k * dt, rng)
+            return state
+
+        return steps
+
+    def with_reactions(self, energy: Energy, like: Any, dt: float, times: tuple[float, float]) -> FrozenSteps | None:
+        """Steps between two exact Fisher-Rao flows over some times, where that takes less than one after another.
+
+        ``steps(state, n, watch)`` as that of `make_steps`. None by default: there is no such way.
         """
         return None
 

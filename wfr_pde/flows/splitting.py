@@ -10,7 +10,7 @@ from typing import Any
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, Step
+from wfr_pde.flows.base import Flow, FrozenSteps, Step, Steps, nothing
 from wfr_pde.flows.reaction import FisherRao
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
@@ -50,21 +50,6 @@ class _Composition(Flow):
         """Every part must know the energy and the measure."""
         for part in self.parts:
             part.check(energy, like)
-
-    def _fused(self, energy: Energy, like: Any, *turns: tuple[Flow, float]) -> Step | None:
-        """Flows and their step sizes, one after another, if it is a transport that takes the reactions along."""
-        self.check(energy, like)
-        transports = [k for k, (flow, _) in enumerate(turns) if type(flow) is not FisherRao]
-        if energy.moving or len(transports) != 1:
-            return None
-        number = transports[0]
-        transport, dt = turns[number]
-        before, after = (
-            sum(flow.rate * h for flow, h in some if isinstance(flow, FisherRao))
-            for some in (turns[:number], turns[number + 1 :])
-        )
-        step = transport.with_reactions(energy, like, dt, (before, after))
-        return None if step is None else lambda state, t, rng=None: step(state, rng)
 
     def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The same composition of exchanged parts."""
@@ -112,8 +97,57 @@ class _Composition(Flow):
         return any(part.random for part in self.parts)
 
 
+class _Splitting(_Composition):
+    """Flows in turn."""
+
+    def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
+        """Flows, their step sizes, and when they begin."""
+        raise NotImplementedError
+
+    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+        """One flow after another."""
+        fused = self._fused(energy, like, dt)
+        if fused is not None:
+            return lambda state, t, rng=None: fused(state, 1, nothing)
+        prepared: dict[tuple[int, float], Step] = {}
+        turns = []
+        for flow, h, begin in self.turns(dt):
+            if (id(flow), h) not in prepared:
+                prepared[id(flow), h] = flow.make_step(energy, like, h)
+            turns.append((prepared[id(flow), h], begin))
+
+        def step(state: Any, t: float, rng: Any = None) -> Any:
+            for part, begin in turns:
+                state = part(state, t + begin, rng)
+            return state
+
+        return step
+
+    def make_steps(self, energy: Energy, like: Any, dt: float) -> Steps:
+        """The reactions at the end of a step and at the beginning of the next are one, where the transport has both."""
+        fused = self._fused(energy, like, dt)
+        if fused is None:
+            return super().make_steps(energy, like, dt)
+        return lambda state, t, n, rng=None, watch=nothing: fused(state, n, watch)
+
+    def _fused(self, energy: Energy, like: Any, dt: float) -> FrozenSteps | None:
+        """All turns at once, if they are a transport and reactions that it takes along."""
+        turns = self.turns(dt)
+        transports = [k for k, (flow, _, _) in enumerate(turns) if type(flow) is not FisherRao]
+        if energy.moving or len(transports) != 1:
+            return None
+        self.check(energy, like)
+        number = transports[0]
+        before, after = (
+            sum(flow.rate * h for flow, h, _ in some if isinstance(flow, FisherRao))
+            for some in (turns[:number], turns[number + 1 :])
+        )
+        transport, h, _ = turns[number]
+        return transport.with_reactions(energy, like, h, (before, after))
+
+
 @dataclass(frozen=True)
-class Lie(_Composition):
+class Lie(_Splitting):
     """Lie-Trotter splitting, order 1: first(dt), then second(dt).
 
     ``Lie(SinkhornKernel(), FisherRao())`` is W-FR, the other way round FR-W.
@@ -134,14 +168,9 @@ class Lie(_Composition):
         """First and second."""
         return self.first, self.second
 
-    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+    def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
         """One step of each."""
-        fused = self._fused(energy, like, (self.first, dt), (self.second, dt))
-        if fused is not None:
-            return fused
-        first = self.first.make_step(energy, like, dt)
-        second = self.second.make_step(energy, like, dt)
-        return lambda state, t, rng=None: second(first(state, t, rng), t, rng)
+        return [(self.first, dt, 0.0), (self.second, dt, 0.0)]
 
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
         """Both parts take dt."""
@@ -149,7 +178,7 @@ class Lie(_Composition):
 
 
 @dataclass(frozen=True)
-class Strang(_Composition):
+class Strang(_Splitting):
     """Symmetric splitting, order 2: outer(dt/2), inner(dt), outer(dt/2).
 
     Strang (1968), doi:10.1137/0705041.
@@ -177,14 +206,9 @@ class Strang(_Composition):
         """Outer and inner."""
         return self.outer, self.inner
 
-    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+    def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
         """Half a step of the outer, one of the inner, half of the outer."""
-        fused = self._fused(energy, like, (self.outer, dt / 2), (self.inner, dt), (self.outer, dt / 2))
-        if fused is not None:
-            return fused
-        half = self.outer.make_step(energy, like, dt / 2)
-        full = self.inner.make_step(energy, like, dt)
-        return lambda state, t, rng=None: half(full(half(state, t, rng), t, rng), t + dt / 2, rng)
+        return [(self.outer, dt / 2, 0.0), (self.inner, dt, 0.0), (self.outer, dt / 2, dt / 2)]
 
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
         """The outer part takes dt / 2."""
@@ -237,15 +261,8 @@ class Repeated(_Composition):
 
     def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
         """`n` steps of size dt / n."""
-        h = dt / self.n
-        sub_step = self.flow.make_step(energy, like, h)
-
-        def step(state: Any, t: float, rng: Any = None) -> Any:
-            for k in range(self.n):
-                state = sub_step(state, t + k * h, rng)
-            return state
-
-        return step
+        sub_steps = self.flow.make_steps(energy, like, dt / self.n)
+        return lambda state, t, rng=None: sub_steps(state, t, self.n, rng)
 
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
         """The flow takes dt / n."""

@@ -113,6 +113,18 @@ class Passes:
             result += term[piece.index] if factor == 1.0 else factor * term[piece.index]
         out[piece.index] = result
 
+    def log_towards_next(
+        self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
+    ) -> tuple[Any, Any]:
+        """`log_towards`, and `towards` after it: out = (log product + shift + z + y - y) s + y + z, and its range."""
+        result = self._log(product, shift)
+        result += z[piece.index]
+        result += y[piece.index]
+        result = self._mixture(result, y[piece.index], s)
+        result += z[piece.index]
+        out[piece.index] = result
+        return self.xp.min(result), self.xp.max(result)
+
     def log_towards(
         self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:

@@ -268,6 +268,23 @@ def _log_towards(product, shift, y, s, z, out, start, rows, stride, width):  # t
     return _log_mass(scratch[:filled], top, total)
 
 
+@jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *PIECE)
+def _log_towards_next(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
+    """out = (log product + shift + z + y - y) s + y + z, and its smallest and largest value."""
+    _widest()
+    low, high = np.inf, -np.inf
+    for row in range(rows):
+        first, gap = start + row * stride, start + row * (stride - width)
+        for begin in range(first, first + width, BLOCK):
+            end = min(begin + BLOCK, first + width)
+            a, b, c, result = product[begin - gap : end - gap], y[begin:end], z[begin:end], out[begin:end]
+            for i in range(result.size):
+                result[i] = ((((_log(a[i]) + shift + c[i]) + b[i]) - b[i]) * s + b[i]) + c[i]
+            block_low, block_high = _range(result)
+            low, high = min(low, block_low), max(high, block_high)
+    return low, high
+
+
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *PIECE)
 def _mix(x, y, s, out, start, rows, stride, width):  # type: ignore
     """out = (x - y) s + y, its largest value, and the sum of exp(out - that); the same to the last bit where x = y."""
@@ -376,6 +393,14 @@ class CompiledPasses(Passes):
             return
         (a, x), (b, y) = terms
         _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *piece.numbers)
+
+    def log_towards_next(
+        self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
+    ) -> tuple[Any, Any]:
+        """In one pass, if there is a logarithm to be taken."""
+        if shift is None:
+            return super().log_towards_next(piece, product, shift, y, s, z, out)
+        return _log_towards_next(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *piece.numbers)
 
     def log_towards(
         self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any

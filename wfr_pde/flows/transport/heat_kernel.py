@@ -10,7 +10,7 @@ import numpy as np
 
 from wfr_pde.axis import Axis
 from wfr_pde.backends import Backend
-from wfr_pde.grid import Grid
+from wfr_pde.grid import Grid, joined
 from wfr_pde.passes import Piece
 
 # One shift serves values over this many nats. Entries of the kernel below e^-FLUSH are set to zero: relative to
@@ -28,6 +28,10 @@ WIDEST_BLOCK = 16  # cells
 BLOCK_RANGE = 200.0  # nats that the values may span inside a block
 BLOCK_FLUSH = 500.0
 NEGLIGIBLE = 40.0  # nats below a sum at which a term is lost in rounding, e^-40 = 4e-18
+
+
+Begin = Callable[[Piece], tuple[Any, Any]] | tuple[float, float]
+End = Callable[[Piece, Any, float | None], Any]
 
 
 def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
@@ -287,18 +291,14 @@ class HeatKernel:
         self.apply(begin, result, end)
         return result
 
-    def apply(
-        self,
-        begin: Callable[[Piece], tuple[Any, Any]],
-        values: Any,
-        end: Callable[[Piece, Any, float | None], Any],
-    ) -> list[Any]:
+    def apply(self, begin: Begin, values: Any, end: End) -> list[Any]:
         """log(G exp(values)), from what puts the values there to what takes the result, both piece by piece.
 
         Parameters
         ----------
-        begin : callable
+        begin : callable, or pair of numbers
             ``begin(piece)`` writes the values of a piece, and returns the smallest and the largest; maybe twice.
+            Where the values are there already: their smallest and largest.
         values : array
             Where it writes to; this is where the product is made.
         end : callable
@@ -310,36 +310,46 @@ class HeatKernel:
         list
             What `end` returned.
         """
-        passes, backend, shift = self.grid.passes, self.grid.backend, 0.0
-        near: list[tuple[float, float]] = []  # smallest and largest values
-        away: list[Piece] = []  # with larger values than go without a shift
-
-        def across(piece: Piece) -> None:
-            if not away:
-                low, high = map(float, begin(piece))
-                if not max(-low, high) <= PLAIN_RANGE / 2:
-                    away.append(piece)
-                    return
-                passes.across(piece, values, 0.0, self.bands, _reach(low, high))
-                near.append((low, high))
-
-        backend.map(across, self.rows)
-        if away:
-            ends = [(float(low), float(high)) for low, high in backend.map(begin, self.rows)]
-            low, high = min(low for low, _ in ends), max(high for _, high in ends)
-            if not high - low <= PLAIN_RANGE:
-                for axis in range(self.grid.ndim):
-                    self._log_product_along(axis, values)
-                return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
-            shift = 0.5 * (low + high)
-            backend.map(lambda piece: passes.across(piece, values, shift, self.bands, _reach(low, high)), self.rows)
+        passes, backend = self.grid.passes, self.grid.backend
+        if callable(begin):
+            ends = self._without_shift(begin, values)
+            if ends is not None:
+                return self._down(values, *ends, 0.0, end)
+            low, high = joined(backend.map(begin, self.rows))
         else:
-            low, high = min(low for low, _ in near), max(high for _, high in near)
+            low, high = begin
+        if not high - low <= PLAIN_RANGE:
+            for axis in range(self.grid.ndim):
+                self._log_product_along(axis, values)
+            return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
+        shift, reach = 0.0 if max(-low, high) <= PLAIN_RANGE / 2 else 0.5 * (low + high), _reach(low, high)
+        backend.map(lambda piece: passes.across(piece, values, shift, self.bands, reach), self.rows)
+        return self._down(values, low, high, shift, end)
 
-        def down(piece: Piece) -> Any:
-            return end(piece, passes.down(piece, values, self.bands[0], _reach(low, high)), shift)
+    def _without_shift(self, begin: Callable[[Piece], tuple[Any, Any]], values: Any) -> tuple[float, float] | None:
+        """Products along all axes but the first, of values while they are in cache, and their range.
 
-        return backend.map(down, self.columns)
+        None where the values of a piece are such that they need a shift: then all have to begin again.
+        """
+        away: list[Piece] = []
+
+        def across(piece: Piece) -> tuple[float, float]:
+            low, high = (0.0, 0.0) if away else map(float, begin(piece))
+            if not max(-low, high) <= PLAIN_RANGE / 2:
+                away.append(piece)
+            if not away:
+                self.grid.passes.across(piece, values, 0.0, self.bands, _reach(low, high))
+            return low, high
+
+        ends = self.grid.backend.map(across, self.rows)
+        return None if away else joined(ends)
+
+    def _down(self, values: Any, low: float, high: float, shift: float, end: End) -> list[Any]:
+        """The product along the first axis."""
+        passes, band, reach = self.grid.passes, self.bands[0], _reach(low, high)
+        return self.grid.backend.map(
+            lambda piece: end(piece, passes.down(piece, values, band, reach), shift), self.columns
+        )
 
     def _log_product_along(self, axis: int, log_values: Any) -> None:
         """The product along one axis, in place: with one shift per line where the range of the lines allows it."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
-from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, checked_rate, nothing
+from wfr_pde.flows.transport.heat_kernel import Begin, HeatKernel
 from wfr_pde.flows.transport.sinkhorn_scaling import sinkhorn_scaling
-from wfr_pde.grid import Grid
+from wfr_pde.grid import Grid, joined
 from wfr_pde.measures import Density
 from wfr_pde.passes import Piece
 
@@ -66,16 +67,22 @@ class SinkhornKernel(Flow):
         """
         if self.rate == 0:
             return lambda state, rng: state
-        return self._between(energy, like, dt, 0.0, 0.0)
+        steps = self._between(energy, like, dt, 0.0, 0.0)
+        return lambda state, rng: steps(state, 1, nothing)
 
-    def with_reactions(self, energy: Energy, like: Density, dt: float, times: tuple[float, float]) -> FrozenStep | None:
+    def with_reactions(
+        self, energy: Energy, like: Density, dt: float, times: tuple[float, float]
+    ) -> FrozenSteps | None:
         """The reactions go along with what is read and written for the product; on a device they have a kernel."""
         if self.rate == 0 or like.grid.backend.kernels is not None:
             return None
         return self._between(energy, like, dt, *times)
 
-    def _between(self, energy: Energy, like: Density, dt: float, before: float, after: float) -> FrozenStep:
-        """The step, with reactions over the times `before` and `after`."""
+    def _between(self, energy: Energy, like: Density, dt: float, before: float, after: float) -> FrozenSteps:
+        """The steps, with reactions over the times `before` and `after`.
+
+        Between two steps, both reactions are one, and a factor does not matter: the mass is made one in the end.
+        """
         smallest = self.limits(energy, like)[0]
         if dt < smallest * (1 - 1e-9):
             raise ValueError(
@@ -86,26 +93,35 @@ class SinkhornKernel(Flow):
         log_pi = energy.log_equilibrium(like.grid)
         scaling = sinkhorn_scaling(kernel, log_pi)
         scaling -= 0.5 * log_pi  # log(d / s); s d = (d / s) pi, so that there is one array to keep per step size
-        terms, shares = [(1.0, scaling), (1.0, log_pi)], (math.exp(-before), math.exp(-after))
+        terms = [(1.0, scaling), (1.0, log_pi)]
+        s_before, s_after, s_between = (math.exp(-time) for time in (before, after, before + after))
 
-        def step(state: Density, rng: np.random.Generator | None) -> Density:
+        def steps(state: Density, n: int, watch: Callable[[], None]) -> Density:
             grid, passes, volume = state.grid, state.grid.passes, state.grid.cell_volume
             log_mu, values = state.log_values, passes.empty(state.log_values)
 
-            def begin(piece: Piece) -> tuple[Any, Any]:
+            def first(piece: Piece) -> tuple[Any, Any]:
                 if before == 0:
                     return passes.add(piece, 1.0, log_mu, scaling, values)
-                return passes.towards(piece, log_mu, log_pi, shares[0], scaling, values)
+                return passes.towards(piece, log_mu, log_pi, s_before, scaling, values)
 
-            def end(piece: Piece, product: Any, shift: float | None) -> Any:
+            def between(piece: Piece, product: Any, shift: float | None) -> tuple[Any, Any]:
+                return passes.log_towards_next(piece, product, shift, log_pi, s_between, scaling, values)
+
+            def last(piece: Piece, product: Any, shift: float | None) -> Any:
                 if before == after == 0:
                     return passes.log(piece, product, shift, 1.0, terms, values)
-                return passes.log_towards(piece, product, shift, log_pi, shares[1], scaling, volume, values)
+                return passes.log_towards(piece, product, shift, log_pi, s_after, scaling, volume, values)
 
-            masses = kernel.apply(begin, values, end)
+            begin: Begin = first
+            for _ in range(n - 1):
+                watch()
+                begin = joined(kernel.apply(begin, values, between))
+            watch()
+            masses = kernel.apply(begin, values, last)
             return Density(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
 
-        return step
+        return steps
 
     def limits(self, energy: Energy, like: Density) -> tuple[float, float]:
         """The heat kernel must be resolved: rate*dt >= 0.75 dx² on every axis."""
