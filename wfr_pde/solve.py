@@ -149,7 +149,7 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, writte
     A run that is written to a directory puts its frames together from pieces, which takes them twice.
     """
     frames = 2 * n_kept if written else n_kept
-    arrays, pieces = 2 + frames + flow.working, 0  # the start and the target besides
+    arrays, pieces = 2 + frames + flow.working(start), 0  # the start and the target besides
     if isinstance(start, Density):
         arrays += 0 if start.grid.is_uniform else VOLUMES
         pieces = PIECES * 8 * min(start.grid.size, start.grid.backend.chunk)

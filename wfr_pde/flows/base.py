@@ -114,12 +114,13 @@ class Flow:
 
         return steps
 
-    def with_reactions(self, energy: Energy, like: Any, dt: float, times: tuple[float, float]) -> FrozenSteps | None:
-        """Steps between two exact Fisher-Rao flows over some times, where that takes less than one after another.
+    def takes_reactions(self, like: Any) -> bool:
+        """Whether exact Fisher-Rao flows before and after a step are better made together with it: `with_reactions`."""
+        return False
 
-        ``steps(state, n, watch)`` as that of `make_steps`. None by default: there is no such way.
-        """
-        return None
+    def with_reactions(self, energy: Energy, like: Any, dt: float, times: tuple[float, float]) -> FrozenSteps:
+        """``steps(state, n, watch)``: steps of `make_steps`, each between Fisher-Rao flows over the given times."""
+        raise NotImplementedError(f"{type(self).__name__} takes no reactions along")
 
     def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
         """Smallest and largest `dt` that the flow can take on a state like `like`."""
@@ -133,8 +134,7 @@ class Flow:
         """Bytes that a prepared step holds for states like `like`, besides those of `working`."""
         return 0
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """States that exist at once, at most, while a step is prepared or made, that before it among them."""
         return 8
 

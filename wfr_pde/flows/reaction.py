@@ -35,8 +35,7 @@ class FisherRao(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """The state, and what comes of it."""
         return 2
 

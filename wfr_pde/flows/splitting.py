@@ -61,10 +61,9 @@ class _Composition(Flow):
         """Sum over the parts."""
         return sum(part.memory(like) for part in self.parts)
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """Those of a part; the state before and after it, and the one before the step."""
-        return max(3, *(part.working for part in self.parts))
+        return max(3, *(part.working(like) for part in self.parts))
 
     @property
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
@@ -130,14 +129,22 @@ class _Splitting(_Composition):
             return super().make_steps(energy, like, dt)
         return lambda state, t, n, rng=None, watch=nothing: fused(state, n, watch)
 
+    def working(self, like: Any) -> int:
+        """Where the transport takes the reactions along, the state and what comes of it."""
+        return 2 if self._transport(like) is not None else super().working(like)
+
+    def _transport(self, like: Any) -> int | None:
+        """Number of the turn that is a transport, if it is the only one and takes reactions along."""
+        turns = [flow for flow, _, _ in self.turns(1.0)]
+        transports = [k for k, flow in enumerate(turns) if type(flow) is not FisherRao]
+        return transports[0] if len(transports) == 1 and turns[transports[0]].takes_reactions(like) else None
+
     def _fused(self, energy: Energy, like: Any, dt: float) -> FrozenSteps | None:
         """All turns at once, if they are a transport and reactions that it takes along."""
-        turns = self.turns(dt)
-        transports = [k for k, (flow, _, _) in enumerate(turns) if type(flow) is not FisherRao]
-        if energy.moving or len(transports) != 1:
+        turns, number = self.turns(dt), self._transport(like)
+        if energy.moving or number is None:
             return None
         self.check(energy, like)
-        number = transports[0]
         before, after = (
             sum(flow.rate * h for flow, h, _ in some if isinstance(flow, FisherRao))
             for some in (turns[:number], turns[number + 1 :])
@@ -254,10 +261,9 @@ class Repeated(_Composition):
         """The flow."""
         return (self.flow,)
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """Those of the flow, and the state before all of them."""
-        return self.flow.working + (self.n > 1)
+        return self.flow.working(like) + (self.n > 1)
 
     def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
         """`n` steps of size dt / n."""
@@ -391,10 +397,9 @@ class Extrapolated(_Composition):
         copies = 2 if self.variable == "dx" else len(richardson_weights(self.order // 2))
         return copies * self.flow.memory(like)
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """Those of the flow, the finest run, the combination, and the state of another run on its way."""
-        return self.flow.working + 2 + (self.order > 4 or self.variable == "dx")
+        return self.flow.working(like) + 2 + (self.order > 4 or self.variable == "dx")
 
     def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
         """The runs that are combined."""

@@ -33,6 +33,7 @@ def jit(result: Any, *arguments: Any) -> Any:
 
 
 inlined = numba.njit(inline="always", error_model="numpy", fastmath={"contract"})
+LINES, SMALL = 256, 4096  # that a product takes at a time of a block with so few entries
 BLOCK = 1024  # values, that stay in the first cache between two loops
 LOG2_E = 1 / math.log(2)
 LN2_HIGH = round(math.log(2) * 2**33) / 2**33  # a short number: its products with integers are exact
@@ -72,13 +73,13 @@ def _widest(context):  # type: ignore
 
 
 @untyped
-def _dgemm(context, routine, transposed, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ignore
-    """C ← A B + beta C, or Aᵀ B, by the BLAS routine at an address, for column-major matrices at addresses."""
+def _dgemm(context, routine, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ignore
+    """C ← A B + beta C by the BLAS routine at an address, for column-major matrices at addresses."""
     integer, real = types.int64, types.float64
     flag, i32, f64 = ir.IntType(8), ir.IntType(32), ir.DoubleType()
 
     def code(context, builder, signature, arguments):  # type: ignore
-        routine, transposed, m, n, k, a, lda, b, ldb, beta, c, ldc = arguments
+        routine, m, n, k, a, lda, b, ldb, beta, c, ldc = arguments
 
         def reference(value):  # type: ignore
             return cgutils.alloca_once_value(builder, value)
@@ -89,17 +90,16 @@ def _dgemm(context, routine, transposed, m, n, k, a, lda, b, ldb, beta, c, ldc):
         def matrix(address):  # type: ignore
             return builder.inttoptr(address, f64.as_pointer())
 
-        letters = [ir.Constant(flag, ord(letter)) for letter in "TN"]
-        first = builder.select(builder.icmp_signed("!=", transposed, ir.Constant(transposed.type, 0)), *letters)
+        as_it_is, one = reference(ir.Constant(flag, ord("N"))), reference(ir.Constant(f64, 1.0))
         values = [
-            *(reference(first), reference(letters[1]), whole(m), whole(n), whole(k), reference(ir.Constant(f64, 1.0))),
+            *(as_it_is, as_it_is, whole(m), whole(n), whole(k), one),
             *(matrix(a), whole(lda), matrix(b), whole(ldb), reference(beta), matrix(c), whole(ldc)),
         ]
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         builder.call(builder.inttoptr(routine, kind.as_pointer()), values)
         return ir.Constant(ir.IntType(64), 0)
 
-    return integer(*(integer,) * 9, real, *(integer,) * 2), code
+    return integer(*(integer,) * 8, real, *(integer,) * 2), code
 
 
 @inlined
@@ -312,20 +312,23 @@ def _product(routine, blocks, outer, inner, source, start, step, row, target, ne
 
     Where the first value is, how far the next group of lines and the next value of a line are is said of `source` and
     of `target`. A row of `blocks` is: first row and rows, first column and columns of a block, its address and how far
-    its next row is; and 1 where the product adds to that of the block before.
+    its next row is, or its next column for lines without gaps; and 1 where the product adds to that of the one before.
     """
     values, result = np.int64(source.ctypes.data) + 8 * start, np.int64(target.ctypes.data) + 8 * new_start
     for i in range(blocks.shape[0]):
         first_row, rows, first_column, columns, address, stride, adds = blocks[i]
         beta = float(adds)
-        if row == new_row == 1:  # lines without gaps: one product for all
-            a, c = values + 8 * first_column, result + 8 * first_row
-            _dgemm(routine, 1, rows, outer, columns, address, stride, a, step, beta, c, new_step)
+        if row == new_row == 1:  # lines without gaps: all of them at once, or as many as BLAS has fast code for
+            lines = LINES if rows * columns <= SMALL else outer
+            for group in range(0, outer, lines):
+                a, c = values + 8 * (group * step + first_column), result + 8 * (group * new_step + first_row)
+                count = min(lines, outer - group)
+                _dgemm(routine, rows, count, columns, address, stride, a, step, beta, c, new_step)
             continue
         for group in range(outer):
             a = values + 8 * (group * step + first_column * row)
             c = result + 8 * (group * new_step + first_row * new_row)
-            _dgemm(routine, 0, inner, rows, columns, a, row, address, stride, beta, c, new_row)
+            _dgemm(routine, inner, rows, columns, a, row, address, stride, beta, c, new_row)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -367,7 +370,8 @@ class CompiledPasses(Passes):
             last = axis == len(shape) - 1
             target, start = (_flat(values), piece.start) if last else (np.empty(product.shape), 0)
             lines = product.size // step, inner
-            _product(DGEMM, bands[axis].addresses(reach), *lines, product, 0, step, inner, target, start, step, inner)
+            blocks = bands[axis].addresses(reach, transposed=last)
+            _product(DGEMM, blocks, *lines, product, 0, step, inner, target, start, step, inner)
             product = target
 
     def down(self, piece: Piece, values: Any, band: Any, reach: float) -> Any:
@@ -375,7 +379,7 @@ class CompiledPasses(Passes):
         result = np.empty(values[piece.index].shape)
         row, width = values.size // values.shape[0], result.size // values.shape[0]
         places = _flat(values), piece.start, values.size, row, _flat(result), 0, result.size, width
-        _product(DGEMM, band.addresses(reach), 1, width, *places)
+        _product(DGEMM, band.addresses(reach, transposed=row == 1), 1, width, *places)
         return result
 
     def log(

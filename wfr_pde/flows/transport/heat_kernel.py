@@ -136,7 +136,8 @@ class Band:
         else:
             self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
         self._trimmed: dict[int, Any] = {}
-        self._addresses: dict[int, np.ndarray] = {}
+        self._addresses: dict[tuple[int, bool], np.ndarray] = {}
+        self._transposed: dict[int, np.ndarray] = {}  # of matrices by their identity
 
     def fits(self, axis: Axis) -> bool:
         """Whether it is the kernel of that axis, too."""
@@ -158,22 +159,23 @@ class Band:
             result[(*before, rows, ...)] = total
         return result
 
-    def addresses(self, reach: float) -> np.ndarray:
-        """The blocks of a product as `passes.compiled` takes them: (blocks, 7) integers."""
-        reach = self._rounded(reach)
-        if reach not in self._addresses:
-            blocks = self._within(reach) or [(slice(0, self.n), [(slice(0, self.n), self.matrix)])]
-            self._addresses[reach] = np.array(
-                [
-                    (
-                        *(rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start),
-                        *(matrix.ctypes.data, matrix.strides[0] // matrix.itemsize, number > 0),
-                    )
-                    for rows, parts in blocks
-                    for number, (columns, matrix) in enumerate(parts)
-                ]
-            )
-        return self._addresses[reach]
+    def addresses(self, reach: float, transposed: bool = False) -> np.ndarray:
+        """The blocks of a product as `passes.compiled` takes them: (blocks, 7) integers; by columns if `transposed`."""
+        key = self._rounded(reach), transposed
+        if key not in self._addresses:
+            table = []
+            whole = [(slice(0, self.n), [(slice(0, self.n), self.matrix)])]
+            kept = self._within(reach)
+            for (rows, parts), (_, stored) in zip(*((kept, self._blocks) if kept else (whole, whole)), strict=True):
+                for number, (columns, matrix) in enumerate(parts):
+                    if transposed:
+                        first, matrix = next(part for part in stored if part[0].stop >= columns.stop)
+                        matrix = self._transposed.setdefault(id(matrix), np.ascontiguousarray(matrix.T))
+                        matrix = matrix[columns.start - first.start :]
+                    place = rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start
+                    table.append((*place, matrix.ctypes.data, matrix.strides[0] // matrix.itemsize, number > 0))
+            self._addresses[key] = np.array(table)
+        return self._addresses[key]
 
     def operations(self, reach: float = FLUSH) -> int:
         """Multiplications and additions of a product with one line."""

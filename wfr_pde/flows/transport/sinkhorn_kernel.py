@@ -70,12 +70,12 @@ class SinkhornKernel(Flow):
         steps = self._between(energy, like, dt, 0.0, 0.0)
         return lambda state, rng: steps(state, 1, nothing)
 
-    def with_reactions(
-        self, energy: Energy, like: Density, dt: float, times: tuple[float, float]
-    ) -> FrozenSteps | None:
-        """The reactions go along with what is read and written for the product; on a device they have a kernel."""
-        if self.rate == 0 or like.grid.backend.kernels is not None:
-            return None
+    def takes_reactions(self, like: Any) -> bool:
+        """They go along with what is read and written for the product; a device has a kernel for them."""
+        return self.rate > 0 and isinstance(like, Density) and like.grid.backend.kernels is None
+
+    def with_reactions(self, energy: Energy, like: Density, dt: float, times: tuple[float, float]) -> FrozenSteps:
+        """As products with the normalised kernel; errors as of `frozen_step`."""
         return self._between(energy, like, dt, *times)
 
     def _between(self, energy: Energy, like: Density, dt: float, before: float, after: float) -> FrozenSteps:
@@ -162,8 +162,7 @@ class SinkhornKernel(Flow):
         # three kept, and as many again for a moment while one is made or cut into blocks
         return 8 * (3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size)
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """The state, and what comes of it; besides the scaling, the one before it and a residual."""
         return 3
 

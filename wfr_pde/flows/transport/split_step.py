@@ -117,8 +117,7 @@ class SplitStep(Flow):
         """rate*dt*V'' < 2, where 2 asinh(rate*dt*V''/2) has its expansion; V'' as in `SinkhornKernel`."""
         return 2 * SinkhornKernel(self.rate).expansion_limit(energy, like)
 
-    @property
-    def working(self) -> int:
+    def working(self, like: Any) -> int:
         """The state, and what comes of it."""
         return 3
 
