@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 import wfr_pde as wfr
 from wfr_pde.backends import get_backend
+from wfr_pde.errors import NumericalError
 from wfr_pde.flows.transport.heat_kernel import (
     BLOCK_RANGE,
     FLUSH,
@@ -165,3 +166,14 @@ def test_no_product_meets_a_subnormal_number(resolution):
     block = kernel.blocks(0, 4)
     smallest = min(matrix[matrix > 0].min() for _, _, matrix in block.columns)
     assert smallest * np.exp(-BLOCK_RANGE) > np.finfo(float).tiny
+
+
+@pytest.mark.parametrize("shape", [(300,), (5000,), (80, 70)])
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused(shape, bad):
+    grid = wfr.Grid([-1.0] * len(shape), [1.0] * len(shape), shape)
+    values = np.zeros(shape)
+    values.flat[-3] = bad
+    for plus in (None, np.zeros(shape)):
+        with pytest.raises(NumericalError, match="not finite in some cell"):
+            HeatKernel(grid, 0.01).log_product(values, plus)

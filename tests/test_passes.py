@@ -104,6 +104,31 @@ def test_compiled_products_are_the_others(shape, boundary, time, reach):
         assert found == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+def test_compiled_products_with_a_shift_per_line_are_the_others(shape, boundary):
+    d = len(shape)
+    grid = wfr.Grid([-1.0] * d, [1.0] * d, shape, boundary=boundary, max_cut=1.0)
+    within = np.random.default_rng(7).uniform(-200, 200, shape)
+    for axis, n in enumerate(shape):
+        band = HeatKernel(grid, 2 * (2 / max(shape)) ** 2).bands[axis]
+        other = 0 if axis > 0 else min(1, d - 1)
+        values = within + (500.0 * np.indices(shape)[other] if d > 1 else 0.0)
+        for first, last in ((0, shape[other]), (2, 5), (3, 4)) if d > 1 else ((0, n),):
+            piece = Piece.along(shape, other, first, last)
+            for widest in (100.0, 450.0):
+                found, expected = values.copy(), values.copy()
+                done = [
+                    passes.log_along(piece, result, axis, band, widest)
+                    for passes, result in ((CompiledPasses(), found), (Passes(np), expected))
+                ]
+                assert done == [widest > 400] * 2
+                assert np.abs(found - expected).max() <= 4 * EPS * np.abs(expected).max()
+                outside = np.ones(shape, bool)
+                outside[piece.index] = False
+                assert np.array_equal(found[outside], values[outside])
+
+
 def test_sums_and_ranges_of_few_and_many_values():
     rng = np.random.default_rng(6)
     for n in (1, 2, 3, 1023, 1024, 1025, 5000):

@@ -93,6 +93,34 @@ class Passes:
         """The product of values of a piece, not of the first axis if there are others, with a band along that."""
         return band.product(values[piece.index], 0, reach)
 
+    def log_along(self, piece: Piece, values: Any, axis: int, band: Any, widest: float) -> bool:
+        """values = log of the product of exp(values) with a band along an axis, with a shift per line.
+
+        Parameters
+        ----------
+        piece : Piece
+            Of another axis, or everything.
+        values : array
+        axis : int
+        band : heat_kernel.Band
+        widest : float
+            Nats that the values of a line may span.
+
+        Returns
+        -------
+        bool
+            Whether that was done: no line spans more.
+        """
+        xp, part = self.xp, values[piece.index]
+        low, high = xp.min(part, axis=axis, keepdims=True), xp.max(part, axis=axis, keepdims=True)
+        span = float(xp.max(high - low))
+        if not span <= widest:
+            return False
+        middle = 0.5 * (low + high)
+        product = band.product(xp.exp(part - middle), axis, band.reach(0.0, span))
+        values[piece.index] = xp.log(product) + middle
+        return True
+
     def log(
         self,
         piece: Piece,

@@ -40,6 +40,7 @@ LN2_HIGH = round(math.log(2) * 2**33) / 2**33  # a short number: its products wi
 LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))
 TO_INTEGER = 1.5 * 2.0**52  # added to a small number, it rounds that to an integer, in the last bits
 SMALLEST = -700.0  # exponents below are taken for this one: e^-700 is lost in any sum with 1, and not subnormal
+LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # integers
 EXP_SERIES = tuple(1 / math.factorial(k) for k in range(14))
 ATANH_SERIES = tuple(2 / (2 * k + 1) for k in range(12))
 untyped: Any = intrinsic  # with the context as first argument, which calls do not have
@@ -156,12 +157,18 @@ def _ordered(bits):  # type: ignore
 
 
 @inlined
-def _range(values):  # type: ignore
-    """Smallest and largest of some values, as integers, which compilers compare in vectors."""
-    low, high = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(-0x8000000000000000)
+def _range(values, low, high):  # type: ignore
+    """The smaller of `low` and some values, and the larger of `high` and them, as integers: see `_ends`."""
+    lowest, highest = np.int64(HIGHEST), np.int64(LOWEST)
     for i in range(values.size):
         number = _ordered(_bits(values[i]))
-        low, high = min(low, number), max(high, number)
+        lowest, highest = min(lowest, number), max(highest, number)
+    return min(low, lowest), max(high, highest)
+
+
+@inlined
+def _ends(low, high):  # type: ignore
+    """Numbers of integers in the same order; compilers compare those in vectors, and what is not a number is kept."""
     return _float(_ordered(low)), _float(_ordered(high))
 
 
@@ -181,7 +188,7 @@ def _sum(values):  # type: ignore
 def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
     """out = scale x + y, and its smallest and largest value."""
     _widest()
-    low, high = np.inf, -np.inf
+    low, high = HIGHEST, LOWEST
     for row in range(rows):
         first = start + row * stride
         for begin in range(first, first + width, BLOCK):
@@ -189,16 +196,15 @@ def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
             a, b, result = x[begin:end], y[begin:end], out[begin:end]
             for i in range(result.size):
                 result[i] = scale * a[i] + b[i]
-            block_low, block_high = _range(result)
-            low, high = min(low, block_low), max(high, block_high)
-    return low, high
+            low, high = _range(result, low, high)
+    return _ends(low, high)
 
 
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, READ, WRITTEN, *PIECE)
 def _towards(x, y, s, z, out, start, rows, stride, width):  # type: ignore
     """out = (x - y) s + y + z, and its smallest and largest value."""
     _widest()
-    low, high = np.inf, -np.inf
+    low, high = HIGHEST, LOWEST
     for row in range(rows):
         first = start + row * stride
         for begin in range(first, first + width, BLOCK):
@@ -206,9 +212,8 @@ def _towards(x, y, s, z, out, start, rows, stride, width):  # type: ignore
             a, b, c, result = x[begin:end], y[begin:end], z[begin:end], out[begin:end]
             for i in range(result.size):
                 result[i] = ((a[i] - b[i]) * s + b[i]) + c[i]
-            block_low, block_high = _range(result)
-            low, high = min(low, block_low), max(high, block_high)
-    return low, high
+            low, high = _range(result, low, high)
+    return _ends(low, high)
 
 
 @jit(types.void, READ, types.float64, WRITTEN, *PIECE)
@@ -238,7 +243,8 @@ def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width): 
 def _log_mass(values, top, total):  # type: ignore
     """The larger of `top` and some values, and the sum of `total` e^top and all e^value, over e^that; overwrites."""
     _widest()
-    _, highest = _range(values)
+    low, high = _range(values, HIGHEST, LOWEST)
+    _, highest = _ends(low, high)
     if highest > top:
         total *= math.exp(top - highest)
         top = highest
@@ -272,7 +278,7 @@ def _log_towards(product, shift, y, s, z, out, start, rows, stride, width):  # t
 def _log_towards_next(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
     """out = (log product + shift + z + y - y) s + y + z, and its smallest and largest value."""
     _widest()
-    low, high = np.inf, -np.inf
+    low, high = HIGHEST, LOWEST
     for row in range(rows):
         first, gap = start + row * stride, start + row * (stride - width)
         for begin in range(first, first + width, BLOCK):
@@ -280,9 +286,8 @@ def _log_towards_next(product, shift, y, s, z, out, start, rows, stride, width):
             a, b, c, result = product[begin - gap : end - gap], y[begin:end], z[begin:end], out[begin:end]
             for i in range(result.size):
                 result[i] = ((((_log(a[i]) + shift + c[i]) + b[i]) - b[i]) * s + b[i]) + c[i]
-            block_low, block_high = _range(result)
-            low, high = min(low, block_low), max(high, block_high)
-    return low, high
+            low, high = _range(result, low, high)
+    return _ends(low, high)
 
 
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *PIECE)
@@ -329,6 +334,71 @@ def _product(routine, blocks, outer, inner, source, start, step, row, target, ne
             a = values + 8 * (group * step + first_column * row)
             c = result + 8 * (group * new_step + first_row * new_row)
             _dgemm(routine, inner, rows, columns, a, row, address, stride, beta, c, new_row)
+
+
+@jit(types.float64, READ, *(types.int64,) * 6, WRITTEN)
+def _middles(x, start, outer, step, n, row, inner, middle):  # type: ignore
+    """Middles of the ranges of lines of values, as in `_product`, and the widest of the ranges."""
+    _widest()
+    widest = 0.0
+    high = np.empty(inner)
+    for group in range(outer):
+        first = start + group * step
+        if inner == row == 1:
+            bottom, ceiling = _range(x[first : first + n], HIGHEST, LOWEST)
+            smallest, largest = _ends(bottom, ceiling)
+            middle[group] = 0.5 * (smallest + largest)
+            widest = max(widest, largest - smallest)
+            continue
+        low = middle[group * inner : (group + 1) * inner]
+        low[:] = x[first : first + inner]
+        high[:] = low
+        for k in range(1, n):
+            values = x[first + k * row : first + k * row + inner]
+            for i in range(inner):
+                low[i], high[i] = min(low[i], values[i]), max(high[i], values[i])
+        for i in range(inner):
+            widest = max(widest, high[i] - low[i])
+            low[i] = 0.5 * (low[i] + high[i])
+    return widest
+
+
+@jit(types.void, READ, *(types.int64,) * 6, READ, WRITTEN)
+def _exp_lines(x, start, outer, step, n, row, inner, middle, out):  # type: ignore
+    """out = exp(x - middle) for lines of values, without gaps."""
+    _widest()
+    for group in range(outer):
+        first = start + group * step
+        if inner == row == 1:
+            values, result, shift = x[first : first + n], out[group * n : (group + 1) * n], middle[group]
+            for i in range(n):
+                result[i] = _exp(values[i] - shift)
+            continue
+        shifts = middle[group * inner : (group + 1) * inner]
+        for k in range(n):
+            values = x[first + k * row : first + k * row + inner]
+            result = out[(group * n + k) * inner : (group * n + k + 1) * inner]
+            for i in range(inner):
+                result[i] = _exp(values[i] - shifts[i])
+
+
+@jit(types.void, READ, *(types.int64,) * 6, READ, WRITTEN)
+def _log_lines(product, start, outer, step, n, row, inner, middle, out):  # type: ignore
+    """out = log product + middle for lines of values; the product is without gaps."""
+    _widest()
+    for group in range(outer):
+        first = start + group * step
+        if inner == row == 1:
+            values, result, shift = product[group * n : (group + 1) * n], out[first : first + n], middle[group]
+            for i in range(n):
+                result[i] = _log(values[i]) + shift
+            continue
+        shifts = middle[group * inner : (group + 1) * inner]
+        for k in range(n):
+            values = product[(group * n + k) * inner : (group * n + k + 1) * inner]
+            result = out[first + k * row : first + k * row + inner]
+            for i in range(inner):
+                result[i] = _log(values[i]) + shifts[i]
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -381,6 +451,22 @@ class CompiledPasses(Passes):
         places = _flat(values), piece.start, values.size, row, _flat(result), 0, result.size, width
         _product(DGEMM, band.addresses(reach, transposed=row == 1), 1, width, *places)
         return result
+
+    def log_along(self, piece: Piece, values: Any, axis: int, band: Any, widest: float) -> bool:
+        """Each of its parts in one pass."""
+        shape, flat = values.shape, _flat(values)
+        n, row = shape[axis], math.prod(shape[axis + 1 :])
+        outer, inner = (1, piece.rows * piece.width // n) if axis == 0 else (piece.width // (n * row), row)
+        places = piece.start, outer, n * row, n, row, inner
+        middle, product, result = np.empty(outer * inner), np.empty(outer * n * inner), np.empty(outer * n * inner)
+        span = _middles(flat, *places, middle)
+        if not span <= widest:
+            return False
+        _exp_lines(flat, *places, middle, product)
+        blocks = band.addresses(band.reach(0.0, span), transposed=inner == 1)
+        _product(DGEMM, blocks, outer, inner, product, 0, n * inner, inner, result, 0, n * inner, inner)
+        _log_lines(result, *places, middle, flat)
+        return True
 
     def log(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.axis import Axis
 from wfr_pde.backends import Backend
+from wfr_pde.errors import NumericalError
 from wfr_pde.grid import Grid, joined
 from wfr_pde.passes import Piece
 
@@ -145,6 +146,11 @@ class Band:
             np.array_equal(a, b) for a, b in ((self.axis.offsets, axis.offsets), (self.axis.widths, axis.widths))
         )
 
+    @staticmethod
+    def reach(low: float, high: float) -> float:
+        """How small entries of the kernel may matter, in nats below one, to values between these ends."""
+        return high - low + FLUSH - PLAIN_RANGE
+
     def product(self, values: Any, axis: int, reach: float = FLUSH) -> Any:
         """The product with `values` along an axis, where entries below e^-reach do not matter."""
         blocks = self._within(reach)
@@ -222,11 +228,6 @@ def _runs(wanted: np.ndarray) -> list[slice]:
 def _share(blocks: list[Any], n: int) -> float:
     """Share of an (n, n) matrix that some blocks are."""
     return sum(matrix.shape[0] * matrix.shape[1] for _, parts in blocks for _, matrix in parts) / n**2
-
-
-def _reach(low: float, high: float) -> float:
-    """How small entries of the kernel may matter, in nats, where values are within these ends."""
-    return high - low + FLUSH - PLAIN_RANGE
 
 
 class HeatKernel:
@@ -320,11 +321,16 @@ class HeatKernel:
             low, high = joined(backend.map(begin, self.rows))
         else:
             low, high = begin
+        if not math.isfinite(high - low):
+            raise NumericalError(
+                f"values from e^{low:.6g} to e^{high:.6g} have no product with the heat kernel: density or target "
+                "are not finite in some cell; check the target's formula in the box, and the start"
+            )
         if not high - low <= PLAIN_RANGE:
             for axis in range(self.grid.ndim):
                 self._log_product_along(axis, values)
             return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
-        shift, reach = 0.0 if max(-low, high) <= PLAIN_RANGE / 2 else 0.5 * (low + high), _reach(low, high)
+        shift, reach = 0.0 if max(-low, high) <= PLAIN_RANGE / 2 else 0.5 * (low + high), Band.reach(low, high)
         backend.map(lambda piece: passes.across(piece, values, shift, self.bands, reach), self.rows)
         return self._down(values, low, high, shift, end)
 
@@ -337,10 +343,10 @@ class HeatKernel:
 
         def across(piece: Piece) -> tuple[float, float]:
             low, high = (0.0, 0.0) if away else map(float, begin(piece))
-            if not max(-low, high) <= PLAIN_RANGE / 2:
+            if not (high - low <= PLAIN_RANGE and max(-low, high) <= PLAIN_RANGE / 2):
                 away.append(piece)
             if not away:
-                self.grid.passes.across(piece, values, 0.0, self.bands, _reach(low, high))
+                self.grid.passes.across(piece, values, 0.0, self.bands, Band.reach(low, high))
             return low, high
 
         ends = self.grid.backend.map(across, self.rows)
@@ -348,7 +354,7 @@ class HeatKernel:
 
     def _down(self, values: Any, low: float, high: float, shift: float, end: End) -> list[Any]:
         """The product along the first axis."""
-        passes, band, reach = self.grid.passes, self.bands[0], _reach(low, high)
+        passes, band, reach = self.grid.passes, self.bands[0], Band.reach(low, high)
         return self.grid.backend.map(
             lambda piece: end(piece, passes.down(piece, values, band, reach), shift), self.columns
         )
@@ -358,14 +364,9 @@ class HeatKernel:
         xp = self.grid.backend.xp
 
         def product(piece: Piece) -> None:
-            part = log_values[piece.index]
-            low, high = xp.min(part, axis=axis, keepdims=True), xp.max(part, axis=axis, keepdims=True)
-            spread = float(xp.max(high - low))
-            if spread <= PLAIN_RANGE:
-                middle = 0.5 * (low + high)
-                values = self.bands[axis].product(xp.exp(part - middle), axis, _reach(0.0, spread))
-                log_values[piece.index] = xp.log(values) + middle
+            if self.grid.passes.log_along(piece, log_values, axis, self.bands[axis], PLAIN_RANGE):
                 return
+            part = log_values[piece.index]
             lines = xp.moveaxis(part, axis, -1)
             flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
             log_values[piece.index] = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
