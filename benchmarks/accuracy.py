@@ -1,6 +1,6 @@
 """Accuracy, time and memory of the solver on cases with known answers.
 
-    python benchmarks/accuracy.py [--quick] [--threads 1]
+    python benchmarks/accuracy.py [--quick] [--threads 1] [--precision double]
 
 Prints a table and writes it to results/benchmarks/accuracy.json. Errors are L1 errors of the density at the final
 time: against closed forms; for product targets against one-dimensional runs; for the 2D double well against a run
@@ -27,6 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="leave out the cases that take more than a few seconds")
     parser.add_argument("--threads", type=int, default=1, help="threads of the matrix products (default: 1)")
+    parser.add_argument("--precision", choices=["double", "single"], default="double")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/accuracy.json"))
     return parser.parse_args()
 
@@ -62,7 +63,8 @@ class Case:
 
     @cached_property
     def grid(self) -> wfr.Grid:
-        return wfr.Grid(*self.box, self.shape, max_cut=self.max_cut)
+        backend = "numpy" if ARGUMENTS.precision == "double" else "numpy:single"
+        return wfr.Grid(*self.box, self.shape, max_cut=self.max_cut, backend=backend)
 
     @cached_property
     def rho(self) -> wfr.Density:

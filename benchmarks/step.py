@@ -25,7 +25,7 @@ import scipy.fft
 
 import wfr_pde as wfr
 from wfr_pde import storage
-from wfr_pde.flows.transport.heat_kernel import FLUSH, PLAIN_RANGE, HeatKernel
+from wfr_pde.flows.transport.heat_kernel import HeatKernel
 
 SHAPES = [
     (4096,), (16384,),
@@ -76,7 +76,7 @@ def products(state: wfr.Density, log_pi: Any, diffusion: float) -> tuple[Callabl
     """The products of a step with the bands of the kernels, and its exp, of a copy; operations of the products."""
     kernel, grid, log_values = HeatKernel(state.grid, diffusion), state.grid, state.log_values - 0.5 * log_pi
     shift = 0.5 * float(log_values.max() + log_values.min())
-    reach = FLUSH - PLAIN_RANGE + float(np.ptp(log_values))
+    reach = kernel.bands[0].reach(float(log_values.min()), float(log_values.max()))
 
     def product() -> None:
         values = log_values.copy()

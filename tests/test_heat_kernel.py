@@ -10,17 +10,15 @@ import wfr_pde as wfr
 from wfr_pde.backends import get_backend
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.transport.heat_kernel import (
-    BLOCK_RANGE,
-    FLUSH,
-    NEGLIGIBLE,
-    PLAIN_RANGE,
     Band,
     HeatKernel,
     _Blocks,
     log_heat_kernel,
     product_along,
 )
+from wfr_pde.precision import DOUBLE
 
+PLAIN_RANGE, FLUSH, BLOCK_RANGE, NEGLIGIBLE = DOUBLE.span, DOUBLE.flush, DOUBLE.block_span, DOUBLE.negligible
 TIMES = [1e-4, 1e-2, 0.3, 0.562, 0.563, 2.24, 2.26, 10.0, 1e5]
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wfr_pde.measures import Density
     from wfr_pde.targets import Target
 
-BACKENDS = {"cpu": "numpy", "cuda": "cupy"}
+BACKENDS = {"cpu": "numpy", "cuda": "cupy", "cpu:single": "numpy:single", "cuda:single": "cupy:single"}
 CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
 ROWS = 11  # of the table that `solve` prints
 OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "pyfftw", "POT", "blackjax", "dask")

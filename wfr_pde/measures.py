@@ -69,7 +69,7 @@ class Density:
     @property
     def nbytes(self) -> int:
         """Bytes of the log-values."""
-        return 8 * self.grid.size
+        return self.grid.backend.precision.itemsize * self.grid.size
 
     @property
     def values(self) -> Any:

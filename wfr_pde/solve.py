@@ -23,6 +23,7 @@ from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow
 from wfr_pde.measures import Density, Particles
+from wfr_pde.precision import DOUBLE, SINGLE, Precision
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -522,11 +523,16 @@ def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
             "the start is not finite in every cell (a density of zero has no logarithm): give it a positive density "
             "everywhere, for instance a mixture with a small part of the target"
         )
-    if abs(start.mass - 1) > 1e-9:
+    if abs(start.mass - 1) > _precision(start).mass:
         raise ValueError(f"the start has a mass of {start.mass:.12g}, not 1: use start.normalised()")
     if isinstance(start, Density):
         for t in (times[0], times[-1]) if energy.moving else times[:1]:
             energy.check(start.grid, float(t))
+
+
+def _precision(state: Any) -> Precision:
+    """Of the numbers of a state."""
+    return state.grid.backend.precision if isinstance(state, Density) else DOUBLE
 
 
 def _check_limits(run: Run) -> None:
@@ -594,7 +600,8 @@ def _check(run: Run, state: Any, frame: int) -> None:
             "lower order"
         )
     if "mass" in run.flow.preserves:
-        tolerance = MASS_TOLERANCE + 1e-13 * run.steps_before[frame]
+        precision = _precision(state)
+        tolerance = precision.mass if precision is SINGLE else MASS_TOLERANCE + 1e-13 * run.steps_before[frame]
         if abs(state.mass - 1) > tolerance:
             raise NumericalError(
                 f"the mass is {state.mass:.15g} at t={t:.6g}, off by more than {tolerance:.2g}: "

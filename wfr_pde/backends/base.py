@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.errors import BackendError
 from wfr_pde.passes import Passes
+from wfr_pde.precision import DOUBLE, SINGLE, Precision
 
 if TYPE_CHECKING:
     from wfr_pde.backends.cuda import Kernels
@@ -70,6 +72,8 @@ class Backend:
         Values that are treated at a time where work is cut into pieces: what stays in cache, or fills a device.
     transforms : Transforms or None
         Spectral transforms on the device; None where arrays go through the host's.
+    precision : Precision
+        Of all numbers on the device.
     kernels : backends.cuda.Kernels or None
         Line sweeps and the fused reaction on the device; None where sweeps go through the host, by compiled code.
     """
@@ -89,6 +93,7 @@ class Backend:
     chunk: int = field(repr=False, default=2**15)
     transforms: Transforms | None = field(repr=False, default=None)
     kernels: Kernels | None = field(repr=False, default=None)
+    precision: Precision = field(repr=False, default=DOUBLE)
     compiled_passes: Callable[[int], Passes | None] = field(repr=False, default=lambda cells: None)
 
     def passes(self, cells: int) -> Passes:
@@ -105,7 +110,7 @@ def backend_names() -> list[str]:
 
 
 def get_backend(backend: str | Backend) -> Backend:
-    """The backend of that name; a `Backend` is passed through.
+    """The backend of that name, in single precision if ":single" follows; a `Backend` is passed through.
 
     Raises
     ------
@@ -114,8 +119,33 @@ def get_backend(backend: str | Backend) -> Backend:
     """
     if isinstance(backend, Backend):
         return backend
-    if backend not in backend_names():
+    name, colon, precision = backend.partition(":")
+    if name not in backend_names() or (colon and precision != SINGLE.name):
         raise BackendError(
-            f"there is no backend {backend!r} in this version of wfr_pde; use one of: {', '.join(backend_names())}"
+            f"there is no backend {backend!r} in this version of wfr_pde; use one of: {', '.join(backend_names())}, "
+            'or one of them with ":single" after it'
         )
-    return importlib.import_module(f"wfr_pde.backends.{backend}").backend()
+    library: Backend = importlib.import_module(f"wfr_pde.backends.{name}").backend()
+    return in_single(library) if colon else library
+
+
+@functools.cache
+def in_single(backend: Backend) -> Backend:
+    """The same library and device, with all numbers in single precision; the host keeps double."""
+
+    def asarray(array: np.ndarray) -> Any:
+        return backend.asarray(array.astype(SINGLE.dtype) if array.dtype == DOUBLE.dtype else array)
+
+    def asnumpy(array: Any) -> np.ndarray:
+        host = backend.asnumpy(array)
+        return host.astype(DOUBLE.dtype) if host.dtype == SINGLE.dtype else host
+
+    return replace(
+        backend,
+        name=f"{backend.name}:{SINGLE.name}",
+        asarray=asarray,
+        asnumpy=asnumpy,
+        compiled_passes=lambda cells: None,
+        kernels=None,
+        precision=SINGLE,
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.measures import Density, Particles
+from wfr_pde.precision import SINGLE
 
 Step = Callable[..., Any]  # step(state, t, rng=None) -> state
 Steps = Callable[..., Any]  # steps(state, t, n, rng=None, watch=nothing) -> state
@@ -51,6 +52,8 @@ class Flow:
         The energies whose flow it is.
     measures : tuple of types
         The measures that it moves.
+    single : bool
+        Whether it moves densities in single precision, too.
     """
 
     order: float
@@ -62,6 +65,7 @@ class Flow:
     interacting: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
     measures: tuple[type, ...] = (Density, Particles)
+    single: bool = False
 
     def frozen_step(self, energy: Energy, like: Any, dt: float) -> FrozenStep:
         """The step of size `dt` under an energy that does not move, for states like `like`."""
@@ -148,6 +152,8 @@ class Flow:
         Raises
         ------
         TypeError
+        ValueError
+            For a density in single precision, where the flow needs double.
         """
         if not isinstance(energy, self.energies):
             known = ", ".join(kind.__name__ for kind in self.energies)
@@ -155,6 +161,11 @@ class Flow:
         if not isinstance(like, self.measures):
             known = ", ".join(kind.__name__ for kind in self.measures)
             raise TypeError(f"{type(self).__name__} moves {known}, not {type(like).__name__}")
+        if isinstance(like, Density) and like.grid.backend.precision is SINGLE and not self.single:
+            raise ValueError(
+                f"{type(self).__name__} needs double precision, but the grid is on {like.grid.backend.name!r}: use "
+                f"backend={like.grid.backend.name.partition(':')[0]!r}, or a SinkhornKernel"
+            )
 
 
 def checked_rate(rate: float, what: str) -> float:

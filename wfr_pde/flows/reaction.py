@@ -31,6 +31,7 @@ class FisherRao(Flow):
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
+    single = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))

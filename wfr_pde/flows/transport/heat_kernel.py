@@ -14,21 +14,13 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.grid import Grid, joined
 from wfr_pde.passes import Piece
 
-# One shift serves values over this many nats. Entries of the kernel below e^-FLUSH are set to zero: relative to
-# the smallest value they are e^(RANGE - FLUSH) = e^-50, and no product comes near the subnormal numbers (e^-708),
-# which would slow the product several times.
-PLAIN_RANGE = 430.0
-FLUSH = 480.0
-
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
 WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
 STEP = 32  # nats by which bands are told apart
 MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
 LINES = 128  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
-BLOCK_RANGE = 200.0  # nats that the values may span inside a block
-BLOCK_FLUSH = 500.0
-NEGLIGIBLE = 40.0  # nats below a sum at which a term is lost in rounding, e^-40 = 4e-18
+NEGLIGIBLE = 40.0  # nats below a sum at which an image is lost in rounding, e^-40 = 4e-18
 
 
 Begin = Callable[[Piece], tuple[Any, Any]] | tuple[float, float]
@@ -99,7 +91,7 @@ def product_along(matrix: Any, values: Any, axis: int, xp: Any) -> Any:
 class Band:
     """The heat kernel of one axis as a matrix, of which a product takes the band that matters.
 
-    Rows go in blocks; of each, columns are left out whose entries are all below e^-FLUSH, and in a product those below
+    Rows go in blocks; of each, columns are left out whose entries are all below e^-flush, and in a product those below
     what its values make negligible. Where the band is most of the matrix the product is an ordinary one.
 
     Parameters
@@ -110,19 +102,20 @@ class Band:
     """
 
     def __init__(self, axis: Axis, time: float, backend: Backend) -> None:
-        self.axis, self.n, self.xp = axis, axis.n, backend.xp
-        half_width = math.sqrt(4 * time * FLUSH) * axis.n / axis.length
+        self.axis, self.n, self.xp, self.precision = axis, axis.n, backend.xp, backend.precision
+        flush = self.precision.flush
+        half_width = math.sqrt(4 * time * flush) * axis.n / axis.length
         height = int(min(max(half_width / 2, BLOCK_ROWS[0]), BLOCK_ROWS[1]))
         blocks: list[Any] = []  # rows, and per run of columns those and the entries
         self._largest = []  # logarithms of the largest entries in the rows, per column
         for start in range(0, axis.n, height):
             rows = slice(start, min(start + height, axis.n))
-            near = _near(axis, time, rows)
+            near = _near(axis, time, rows, flush)
             log_rows = log_heat_kernel(axis, time, rows, near)
             largest = np.full(axis.n, -np.inf)
             largest[near] = log_rows.max(axis=0)
-            log_rows[log_rows < -FLUSH] = -np.inf
-            runs = _runs(largest >= -FLUSH)
+            log_rows[log_rows < -flush] = -np.inf
+            runs = _runs(largest >= -flush)
             parts = [np.exp(log_rows[:, run.start - near.start : run.stop - near.start]) for run in runs]
             blocks.append((rows, list(zip(runs, parts, strict=True))))
             self._largest.append(largest)
@@ -146,12 +139,11 @@ class Band:
             np.array_equal(a, b) for a, b in ((self.axis.offsets, axis.offsets), (self.axis.widths, axis.widths))
         )
 
-    @staticmethod
-    def reach(low: float, high: float) -> float:
+    def reach(self, low: float, high: float) -> float:
         """How small entries of the kernel may matter, in nats below one, to values between these ends."""
-        return high - low + FLUSH - PLAIN_RANGE
+        return high - low + self.precision.flush - self.precision.span
 
-    def product(self, values: Any, axis: int, reach: float = FLUSH) -> Any:
+    def product(self, values: Any, axis: int, reach: float = math.inf) -> Any:
         """The product with `values` along an axis, where entries below e^-reach do not matter."""
         blocks = self._within(reach)
         if blocks is None:
@@ -183,15 +175,14 @@ class Band:
             self._addresses[key] = np.array(table)
         return self._addresses[key]
 
-    def operations(self, reach: float = FLUSH) -> int:
+    def operations(self, reach: float = math.inf) -> int:
         """Multiplications and additions of a product with one line."""
         blocks = self._within(reach)
         return 2 * round(self.n**2 * (1.0 if blocks is None else _share(blocks, self.n)))
 
-    @staticmethod
-    def _rounded(reach: float) -> int:
+    def _rounded(self, reach: float) -> int:
         """Bands are told apart in steps."""
-        return math.ceil(min(reach, FLUSH) / STEP) * STEP
+        return math.ceil(min(reach, self.precision.flush) / STEP) * STEP
 
     def _within(self, reach: float) -> Any:
         """The blocks with the columns that have an entry of e^-reach, or None where the whole matrix is as well."""
@@ -210,11 +201,11 @@ class Band:
         return self._trimmed[reach]
 
 
-def _near(axis: Axis, time: float, rows: slice) -> slice:
-    """Cells outside which the heat kernel is below e^-FLUSH of all cells in some rows."""
+def _near(axis: Axis, time: float, rows: slice, flush: float) -> slice:
+    """Cells outside which the heat kernel is below e^-flush of all cells in some rows."""
     if axis.periodic or time > axis.length**2 / 4:
         return slice(0, axis.n)
-    x, reach = axis.offsets, math.sqrt(4 * time * (FLUSH + MARGIN))
+    x, reach = axis.offsets, math.sqrt(4 * time * (flush + MARGIN))
     first, last = np.searchsorted(x, [x[rows.start] - reach, x[rows.stop - 1] + reach])
     return slice(int(first), int(last))
 
@@ -248,7 +239,7 @@ class HeatKernel:
     """
 
     def __init__(self, grid: Grid, time: float) -> None:
-        self.grid, self.time = grid, time
+        self.grid, self.time, self.span = grid, time, grid.backend.precision.span
         self.bands: list[Band] = []
         for axis in grid.axes:
             twins = (band for band in self.bands if band.fits(axis))
@@ -326,11 +317,11 @@ class HeatKernel:
                 f"values from e^{low:.6g} to e^{high:.6g} have no product with the heat kernel: density or target "
                 "are not finite in some cell; check the target's formula in the box, and the start"
             )
-        if not high - low <= PLAIN_RANGE:
+        if not high - low <= self.span:
             for axis in range(self.grid.ndim):
                 self._log_product_along(axis, values)
             return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
-        shift, reach = 0.0 if max(-low, high) <= PLAIN_RANGE / 2 else 0.5 * (low + high), Band.reach(low, high)
+        shift, reach = 0.0 if max(-low, high) <= self.span / 2 else 0.5 * (low + high), self.bands[0].reach(low, high)
         backend.map(lambda piece: passes.across(piece, values, shift, self.bands, reach), self.rows)
         return self._down(values, low, high, shift, end)
 
@@ -343,10 +334,10 @@ class HeatKernel:
 
         def across(piece: Piece) -> tuple[float, float]:
             low, high = (0.0, 0.0) if away else map(float, begin(piece))
-            if not (high - low <= PLAIN_RANGE and max(-low, high) <= PLAIN_RANGE / 2):
+            if not (high - low <= self.span and max(-low, high) <= self.span / 2):
                 away.append(piece)
             if not away:
-                self.grid.passes.across(piece, values, 0.0, self.bands, Band.reach(low, high))
+                self.grid.passes.across(piece, values, 0.0, self.bands, self.bands[0].reach(low, high))
             return low, high
 
         ends = self.grid.backend.map(across, self.rows)
@@ -354,7 +345,7 @@ class HeatKernel:
 
     def _down(self, values: Any, low: float, high: float, shift: float, end: End) -> list[Any]:
         """The product along the first axis."""
-        passes, band, reach = self.grid.passes, self.bands[0], Band.reach(low, high)
+        passes, band, reach = self.grid.passes, self.bands[0], self.bands[0].reach(low, high)
         return self.grid.backend.map(
             lambda piece: end(piece, passes.down(piece, values, band, reach), shift), self.columns
         )
@@ -364,7 +355,7 @@ class HeatKernel:
         xp = self.grid.backend.xp
 
         def product(piece: Piece) -> None:
-            if self.grid.passes.log_along(piece, log_values, axis, self.bands[axis], PLAIN_RANGE):
+            if self.grid.passes.log_along(piece, log_values, axis, self.bands[axis], self.span):
                 return
             part = log_values[piece.index]
             lines = xp.moveaxis(part, axis, -1)
@@ -382,7 +373,7 @@ class HeatKernel:
         """
         xp, n = self.grid.backend.xp, lines.shape[-1]
         steepest = float(xp.max(xp.abs(lines[:, 1:] - lines[:, :-1])))
-        width = max(1, min(WIDEST_BLOCK, int(BLOCK_RANGE / max(steepest, 1e-300))))
+        width = max(1, min(WIDEST_BLOCK, int(self.grid.backend.precision.block_span / max(steepest, 1e-300))))
         width = 2 ** int(math.log2(width))  # few widths, so that their matrices can be kept
         result = xp.empty_like(lines)
         rows = max(1, self.grid.backend.chunk // n)
@@ -408,7 +399,8 @@ class _Blocks:
     """A log-kernel cut into square blocks `width` cells wide, each with its own shift."""
 
     def __init__(self, log_matrix: np.ndarray, width: int, backend: Any) -> None:
-        self.xp, self.n, self.width = backend.xp, log_matrix.shape[0], width
+        self.xp, self.precision = backend.xp, backend.precision
+        self.n, self.width = log_matrix.shape[0], width
         self.count = -(-self.n // width)
         padded = np.full((self.count * width, self.n), -np.inf)
         padded[: self.n] = log_matrix
@@ -419,7 +411,9 @@ class _Blocks:
             cells = slice(start, min(start + width, self.n))
             shift = padded[:, :, cells].max(axis=(1, 2))
             scaled = padded[:, :, cells] - shift[:, None, None]
-            matrix = np.exp(np.where(scaled < -BLOCK_FLUSH, -np.inf, scaled)).reshape(-1, scaled.shape[-1])
+            matrix = np.exp(np.where(scaled < -self.precision.block_flush, -np.inf, scaled)).reshape(
+                -1, scaled.shape[-1]
+            )
             self.columns.append((cells, backend.asarray(shift), backend.asarray(np.ascontiguousarray(matrix.T))))
 
     def log_product(self, lines: Any) -> tuple[Any, float]:
@@ -435,13 +429,13 @@ class _Blocks:
         for (cells, shift, matrix), block_top in zip(columns, tops, strict=True):
             values = xp.exp(lines[:, cells] - block_top[:, None])
             exponent = block_top[:, None] + shift[None, :] - top
-            scale = xp.exp(xp.where(exponent < -BLOCK_FLUSH, -xp.inf, exponent))
+            scale = xp.exp(xp.where(exponent < -self.precision.block_flush, -xp.inf, exponent))
             part = xp.reshape(xp.matmul(values, matrix), (m, self.count, self.width))
             total = part * scale[:, :, None] + total
         total = xp.reshape(total, (m, -1))[:, : self.n]
         margin = -math.inf
         if float(xp.min(total)) > 0:
-            margin = float(xp.log(xp.min(total))) + BLOCK_FLUSH - NEGLIGIBLE
+            margin = float(xp.log(xp.min(total))) + self.precision.block_flush - self.precision.negligible
             spread = xp.repeat(top, self.width, axis=1)[:, : self.n]
             total = xp.log(total) + spread
         return total, margin

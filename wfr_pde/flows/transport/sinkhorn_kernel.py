@@ -51,6 +51,7 @@ class SinkhornKernel(Flow):
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
+    single = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SinkhornKernel"))
@@ -160,7 +161,9 @@ class SinkhornKernel(Flow):
         """The kernels of all axes, plain and by blocks, and the scaling."""
         grid: Grid = like.grid
         # three kept, and as many again for a moment while one is made or cut into blocks
-        return 8 * (3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size)
+        return grid.backend.precision.itemsize * (
+            3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size
+        )
 
     def working(self, like: Any) -> int:
         """The state, and what comes of it; besides the scaling, the one before it and a residual."""

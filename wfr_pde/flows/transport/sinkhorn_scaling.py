@@ -14,6 +14,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.transport.heat_kernel import HeatKernel, product_along
 from wfr_pde.grid import Grid
 from wfr_pde.nested import local_weights
+from wfr_pde.precision import SINGLE
 
 MAX_ROUNDS = 200
 NEAR = 10.0  # times rounding, from which a residual need not fall further
@@ -30,7 +31,7 @@ SLOW = 0.25  # of the residual before: with the coarser grid's products, 5.8 per
 NESTED = 1e-3  # residual to which the equation is solved on coarser grids, for the start
 LINEAR_STEPS = 3  # of Chebyshev iteration, for a correction on a grid that has no coarser one
 INNER = 0.02  # share of an error that a correction on a coarser grid may leave behind
-AMPLITUDE = 1e-4  # nats of a correction on the coarser grid: nearly linear, and far above rounding
+AMPLITUDE = 1e-4, 1e-2  # nats of a correction on the coarser grid, double and single: near linear, above rounding
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
@@ -57,7 +58,7 @@ def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
     grid, xp = kernel.grid, kernel.grid.backend.xp
     # a logarithm of size |log s| is itself known to eps |log s|
     largest = 0.5 * float(xp.maximum(xp.abs(grid.min(log_pi)), xp.abs(grid.max(log_pi))))
-    rounding = float(np.finfo(np.float64).eps) * (4 + largest)
+    rounding = grid.backend.precision.eps * (4 + largest)
     log_d, residual = _Level(kernel, log_pi).solve(rounding)
     if not residual <= NEAR * rounding:
         raise NumericalError(
@@ -74,6 +75,7 @@ class _Level:
         self.kernel, self.log_pi = kernel, log_pi
         self.grid, self.xp = kernel.grid, kernel.grid.backend.xp
         self.rate = 0.0  # share of the residual that the last step left
+        self.amplitude = AMPLITUDE[self.grid.backend.precision is SINGLE]
         self.coarser: _Level | None = None
         coarse = coarser_grid(self.grid, kernel.time)
         if coarse is not None:
@@ -135,10 +137,10 @@ class _Level:
         self.grid.in_place(operator.iadd, log_d, residual)
         size = _size(coarse, self.coarser.grid)
         if size > 0:
-            coarse *= AMPLITUDE / size
+            coarse *= self.amplitude / size
             correction = self.coarser.solve_linear(coarse)
             correction -= coarse
-            correction *= size / AMPLITUDE
+            correction *= size / self.amplitude
             self.up.add(correction, log_d)
 
     def solve_linear(self, right_side: Any) -> Any:
