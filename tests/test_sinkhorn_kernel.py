@@ -110,6 +110,7 @@ def test_reactions_beside_the_transport_are_those_on_their_own(case):
         (wfr.Strang(reaction, transport), (half, moved, half)),
         (wfr.Lie(reaction, transport), (full, moved)),
         (wfr.Lie(transport, reaction), (moved, full)),
+        (transport, (moved,)),
     ):
         found, expected = state, state
         step = flow.make_step(energy, state, dt)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, checked_rate, nothing
+from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, Steps, checked_rate, nothing
 from wfr_pde.flows.transport.heat_kernel import Begin, HeatKernel
 from wfr_pde.flows.transport.sinkhorn_scaling import sinkhorn_scaling
 from wfr_pde.grid import Grid, joined
@@ -70,6 +70,14 @@ class SinkhornKernel(Flow):
             return lambda state, rng: state
         steps = self._between(energy, like, dt, 0.0, 0.0)
         return lambda state, rng: steps(state, 1, nothing)
+
+    def make_steps(self, energy: Energy, like: Density, dt: float) -> Steps:
+        """Between two steps, what is written is what the next one takes the exponential of."""
+        if self.rate == 0 or energy.moving:
+            return super().make_steps(energy, like, dt)
+        self.check(energy, like)
+        steps = self._between(energy, like, dt, 0.0, 0.0)
+        return lambda state, t, n, rng=None, watch=nothing: steps(state, n, watch)
 
     def takes_reactions(self, like: Any) -> bool:
         """They go along with what is read and written for the product; a device has a kernel for them."""
