@@ -226,7 +226,7 @@ def peak_memory():
 
 
 def run(
-    n_3d=256, dt_3d=0.05, t_end_3d=4.0, volumes_3d=128,
+    n_3d=256, dt_3d=0.025, t_end_3d=4.0, volumes_3d=128,
     n_4d=64, dt_4d=0.4, t_end_4d=4.0, volumes_4d=64, sd_4d=4.0,
 ) -> xr.Dataset:  # fmt: skip
     knobs = checked("3d", n_3d, dt_3d, t_end_3d, volumes_3d), checked("4d", n_4d, dt_4d, t_end_4d, volumes_4d)
