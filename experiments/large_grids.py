@@ -269,7 +269,7 @@ def figure(ds):
                     marker=".",
                     label=label,
                 )
-            right.set(yscale="log", ylabel="L1 distance", title="L1 distances between runs")
+            right.set(yscale="log", ylabel="distance", title="L1 between runs")
             right.legend(loc="center", bbox_to_anchor=(0.5, 0.58), fontsize=6.5)
             for ax in row:
                 ax.set(xlabel="t", xlim=(0, last))
