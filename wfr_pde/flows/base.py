@@ -142,6 +142,10 @@ class Flow:
         """States that exist at once, at most, while a step is prepared or made, that before it among them."""
         return 8
 
+    def stepping(self, like: Any) -> int:
+        """Those of them that exist at once while a step is made, not prepared."""
+        return self.working(like)
+
     def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``."""
         return exchange(self)

@@ -130,9 +130,9 @@ class _Splitting(_Composition):
             return super().make_steps(energy, like, dt)
         return lambda state, t, n, rng=None, watch=nothing: fused(state, n, watch)
 
-    def working(self, like: Any) -> int:
+    def stepping(self, like: Any) -> int:
         """Where the transport takes the reactions along, the state and what comes of it."""
-        return 2 if self._transport(like) is not None else super().working(like)
+        return 2 if self._transport(like) is not None else self.working(like)
 
     def _transport(self, like: Any) -> int | None:
         """Number of the turn that is a transport, if it is the only one and takes reactions along."""
@@ -263,8 +263,8 @@ class Repeated(_Composition):
         return (self.flow,)
 
     def working(self, like: Any) -> int:
-        """Those of the flow, and the state before all of them."""
-        return self.flow.working(like) + (self.n > 1)
+        """Those of the flow; in steps also the state before all of them."""
+        return max(self.flow.working(like), self.flow.stepping(like) + (self.n > 1))
 
     def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
         """`n` steps of size dt / n."""
@@ -399,8 +399,9 @@ class Extrapolated(_Composition):
         return copies * self.flow.memory(like)
 
     def working(self, like: Any) -> int:
-        """Those of the flow, the finest run, the combination, and the state of another run on its way."""
-        return self.flow.working(like) + 2 + (self.order > 4 or self.variable == "dx")
+        """Those of the flow; in steps also the finest run, the combination, and the state of another run on its way."""
+        more = 2 + (self.order > 4 or self.variable == "dx")
+        return max(self.flow.working(like), self.flow.stepping(like) + more)
 
     def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
         """The runs that are combined."""
