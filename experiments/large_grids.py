@@ -21,6 +21,7 @@ log-densities are extrapolated in dx²: `disagreement` is the L1 distance to it.
 
 A full run takes 28 minutes on one core. The error bars are 2.9e-4 at most in 3D and 3.4e-4 in 4D, by the steps; cells
 and box add less than 2e-11 and 5e-8 each. Finite volumes are 4.4e-5 and 2.6e-4 away at most.
+The dry run had said 0.8 to 1.13 times the time that solutions then took.
 """
 
 import sys
