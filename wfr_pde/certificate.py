@@ -2,217 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from wfr_pde import metrics
-from wfr_pde.axis import Axis
-from wfr_pde.deadline import OutOfTimeError, check_deadline
+from wfr_pde.budget import Work
 from wfr_pde.energies import KL
-from wfr_pde.errors import NumericalError
-from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Strang
-from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
+from wfr_pde.grid_family import WIDER, Cells
 from wfr_pde.ladder import Ladder
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
-
-if TYPE_CHECKING:
-    from wfr_pde.targets.base import Target
+from wfr_pde.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four give order 8 in dx, all five order 10
 COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
 NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
-FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
-CELLS_PER_SCALE = 2.0  # with the ratio one
-GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 REFINED = 2.0  # ratio of the numbers of steps that are compared
-WIDER = 0.12  # of the box, on each side
 SAFETY = {"time": 4.0, "space": 3.0, "interpolation": 3.0, "domain": 4.0}  # times the difference that is measured
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 SLOWEST = 0.8  # fall from the distance of orders 6 and 8 to that of 8 and 10 that is still taken for convergence
-SAME_STEP = 1e-11  # relative difference of step sizes that is the rounding of the times
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
 PARTS = ("time", "space", "domain", "rounding")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is solved, and how well."""
-
-    target: Target
-    start: Target
-    times: Array
-    alpha: float
-    beta: float
-    rtol: float
-
-    def flow(self, order: int) -> Flow:
-        """The flow of order 2 in dx, and of the given order in dt where it has an error there."""
-        return self.basic if self.exact_in_time else Extrapolated(self.basic, order)
-
-    @property
-    def exact_in_time(self) -> bool:
-        """Whether steps of any size are exact: reaction alone, or transport alone on a line, to a target at rest."""
-        alone = self.alpha == 0 or (self.beta == 0 and self.target.ndim == 1)
-        return alone and not self.target.moving
-
-    @property
-    def basic(self) -> Flow:
-        """The self-adjoint flow that is extrapolated in dt."""
-        transport, reaction = FiniteVolume(self.alpha, tolerance=1e-13), FisherRao(self.beta)
-        if self.alpha == 0 or self.beta == 0:
-            return reaction if self.alpha == 0 else transport
-        return Strang(reaction, transport)
-
-    @cached_property
-    def energy(self) -> KL:
-        """KL to the target, which `Grid.covering` has looked at."""
-        return KL(self.target, checked=False)
-
-    @property
-    def places(self) -> list[Target]:
-        """The target; one that moves at its first, middle and last time."""
-        times = np.linspace(self.times[0], self.times[-1], 3).tolist() if self.target.moving else [0.0]
-        return [self.target.at(t) for t in times]
-
-    @cached_property
-    def energies(self) -> list[KL]:
-        """KL to the target as it is at each save time."""
-        return [self.energy.at(t) for t in self.times.tolist()]
-
-    def log_ratio(self, state: Density, k: int) -> Array:
-        """log(mu/pi) at save time number k."""
-        return np.asarray(self.energies[k].log_ratio(state))
-
-    def density(self, grid: Grid, log_ratio: Array, k: int) -> Density:
-        """The density with a log-ratio to pi at save time number k."""
-        return Density(grid, log_ratio + np.asarray(self.energies[k].log_equilibrium(grid))).normalised()
-
-
-@dataclass(frozen=True)
-class Cells:
-    """A family of grids on one box: the same map of each axis, with more or fewer cells."""
-
-    lower: Array
-    upper: Array
-    counts: tuple[int, ...]  # of the coarsest, multiples of 4
-    gradings: tuple[Callable[[Array], Array] | None, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    real_walls: bool = False  # the box is part of the problem, and not wide enough for it
-    _grids: dict[float, Grid] = field(default_factory=dict, init=False, repr=False)
-
-    def grid(self, ratio: float) -> Grid:
-        """The grid with `ratio` times the cells of the coarsest along every axis."""
-        if ratio not in self._grids:
-            shape = [round(n * ratio) for n in self.counts]
-            self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=list(self.gradings), **self.options)
-        return self._grids[ratio]
-
-    def finer(self, factor: float) -> Cells:
-        """The family with more cells."""
-        counts = tuple(4 * math.ceil(n * factor / 4) for n in self.counts)
-        return replace(self, counts=counts)
-
-    def wider(self) -> tuple[Grid, tuple[slice, ...]]:
-        """The coarsest grid with more cells of the same map beyond no-flux walls, and where it holds the old one."""
-        grid = self.grid(1)
-        axes, window = [], []
-        for axis in grid.axes:
-            more = 0 if axis.periodic else max(2, math.ceil(WIDER * axis.n))
-            axes.append(_widened(axis, more))
-            window.append(slice(more, more + axis.n))
-        lower, upper = [axis.edges[0] for axis in axes], [axis.edges[-1] for axis in axes]
-        wide = Grid(lower, upper, [axis.n for axis in axes], grading=axes, **self.options)
-        return wide, tuple(window)
-
-
-def _widened(axis: Axis, more: int) -> Axis:
-    """The axis with `more` cells beyond each wall, as wide as the last ones."""
-    steps = np.arange(1, more + 1)
-    low, high = axis.widths[0], axis.widths[-1]
-    below, above = axis.edges[0] - low * steps[::-1], axis.edges[-1] + high * steps
-    edges = np.concatenate([below, axis.edges, above])
-    centres = np.concatenate([below + low / 2, axis.centres, above - high / 2])
-    widths = np.concatenate([np.full(more, low), axis.widths, np.full(more, high)])
-    return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth)
-
-
-def cells_for(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> Cells:
-    """Numbers of cells and gradings by the local scales of target and start."""
-    lower, upper = box
-    d = len(lower)
-    boundary = np.broadcast_to(options.get("boundary", "no-flux"), (d,))
-    periodic = [kind == "periodic" for kind in boundary]
-    densities = densities_of_points([*problem.places, problem.start], lower, upper, periodic)
-    counts, gradings = [], []
-    for low, high, density in zip(lower, upper, densities, strict=True):
-        axis = Axis.graded("x", low, high, 256, density)
-        at_centres = density(axis.centres)
-        graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
-        worth_it = uniform > GRADED_FROM * graded
-        wanted = CELLS_PER_SCALE * (graded if worth_it else uniform)
-        counts.append(4 * max(FEWEST_CELLS // 4, math.ceil(wanted / 4)))
-        gradings.append(density if worth_it else None)
-    return Cells(lower, upper, tuple(counts), tuple(gradings), options)
-
-
-@dataclass
-class Work:
-    """What has been spent, and what may be."""
-
-    seconds: float
-    memory: float = math.inf  # GiB
-    began: float = field(default_factory=time.perf_counter)
-    rate: float = 5e-6  # seconds per cell and step, as last measured
-
-    def left(self) -> float:
-        """Seconds that may still be spent."""
-        return self.seconds - (time.perf_counter() - self.began)
-
-    def run(self, problem: Problem, grid: Grid, nodes: Array, order: int) -> Array:
-        """log(mu/pi) on a grid at the save times, (n_times, *shape); nodes are the times of the steps.
-
-        Raises
-        ------
-        OutOfTimeError
-            Before it begins, if it would take longer than is left.
-        """
-        expected = self.rate * grid.size * len(nodes)
-        if expected > self.left():
-            raise OutOfTimeError(
-                f"the next run, {len(nodes) - 1} steps on {grid.size} cells, would take about {expected:.2g} seconds, "
-                f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
-            )
-        began = time.perf_counter()
-        flow, wanted = problem.flow(order), problem.times.tolist()
-        state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-        log_ratios, size, step = [problem.log_ratio(state, 0)], 0.0, None
-        with grid.threads():
-            for t, following in itertools.pairwise(nodes.tolist()):
-                length = following - t
-                if step is None or abs(length - size) > SAME_STEP * length:
-                    size, step = length, flow.make_step(problem.energy, state, length)
-                check_deadline()
-                state = step(state, t)
-                if not state.is_finite():
-                    raise NumericalError(f"the state is not finite at t={following:.6g}")
-                if following == wanted[len(log_ratios)]:
-                    log_ratios.append(problem.log_ratio(state, len(log_ratios)))
-        self.rate = max((time.perf_counter() - began) / (grid.size * len(nodes)), 1e-9)
-        return np.stack(log_ratios)
 
 
 def richardson(ratios: Sequence[float]) -> list[float]:

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import storage
-from wfr_pde.certificate import PARTS, RATIOS, Attempt, Cells, Problem, Work, cells_for
+from wfr_pde.budget import Work
+from wfr_pde.certificate import PARTS, RATIOS, Attempt
 from wfr_pde.cross_check import disagreement
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
+from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.ladder import Ladder, trial_ladder
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
+from wfr_pde.problem import Problem
 from wfr_pde.solve import save_times
 
 if TYPE_CHECKING:

@@ -1,0 +1,73 @@
+"""A problem that is to be certified: target, start, save times, rates and tolerance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wfr_pde.energies import KL
+from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Strang
+from wfr_pde.grid import Grid
+from wfr_pde.measures import Density
+
+if TYPE_CHECKING:
+    from wfr_pde.targets.base import Target
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is solved, and how well."""
+
+    target: Target
+    start: Target
+    times: Array
+    alpha: float
+    beta: float
+    rtol: float
+
+    def flow(self, order: int) -> Flow:
+        """The flow of order 2 in dx, and of the given order in dt where it has an error there."""
+        return self.basic if self.exact_in_time else Extrapolated(self.basic, order)
+
+    @property
+    def exact_in_time(self) -> bool:
+        """Whether steps of any size are exact: reaction alone, or transport alone on a line, to a target at rest."""
+        alone = self.alpha == 0 or (self.beta == 0 and self.target.ndim == 1)
+        return alone and not self.target.moving
+
+    @property
+    def basic(self) -> Flow:
+        """The self-adjoint flow that is extrapolated in dt."""
+        transport, reaction = FiniteVolume(self.alpha, tolerance=1e-13), FisherRao(self.beta)
+        if self.alpha == 0 or self.beta == 0:
+            return reaction if self.alpha == 0 else transport
+        return Strang(reaction, transport)
+
+    @cached_property
+    def energy(self) -> KL:
+        """KL to the target, which `Grid.covering` has looked at."""
+        return KL(self.target, checked=False)
+
+    @property
+    def places(self) -> list[Target]:
+        """The target; one that moves at its first, middle and last time."""
+        times = np.linspace(self.times[0], self.times[-1], 3).tolist() if self.target.moving else [0.0]
+        return [self.target.at(t) for t in times]
+
+    @cached_property
+    def energies(self) -> list[KL]:
+        """KL to the target as it is at each save time."""
+        return [self.energy.at(t) for t in self.times.tolist()]
+
+    def log_ratio(self, state: Density, k: int) -> Array:
+        """log(mu/pi) at save time number k."""
+        return np.asarray(self.energies[k].log_ratio(state))
+
+    def density(self, grid: Grid, log_ratio: Array, k: int) -> Density:
+        """The density with a log-ratio to pi at save time number k."""
+        return Density(grid, log_ratio + np.asarray(self.energies[k].log_equilibrium(grid))).normalised()
