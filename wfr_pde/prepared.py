@@ -1,0 +1,118 @@
+"""A problem made ready for a grid: in coordinates that fit it, in the box that it reaches, under ceilings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wfr_pde.box_mass import log_integral
+from wfr_pde.principal_axes import Frame, given_axes, principal_axes
+from wfr_pde.reach import Ceilings, reach
+
+if TYPE_CHECKING:
+    from wfr_pde.problem import Problem
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+TAIL = 1e-8  # mass that the boxes of target and start may cut off, or a thousandth of the tolerance
+REACHED = 1e-2  # of the tolerance: mass outside the box that is reached, and above a ceiling
+MASS = 1e-3  # of the tolerance: error of the logarithm of the normaliser
+SHRUNK = 0.999  # of the length of an axis
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedProblem:
+    """What is solved in place of a problem.
+
+    Attributes
+    ----------
+    problem : Problem
+        In the coordinates y = Q'(x - c), uncapped.
+    frame : Frame
+        Q and c.
+    ceilings : Ceilings
+        Of V over time: a step from t on sees `ceilings.cap(problem.target, t)`.
+    lower, upper : arrays (d,)
+        The box, in y.
+    outside : float
+        Mass that a pilot run had outside it at any time.
+    log_normaliser : float or None
+        log ∫ exp(-V) over all of the target, where the box holds a part of it only; then KL(mu|pi) is
+        ∫ mu (log mu + V) dy + log_normaliser, which a normaliser of the cells does not give.
+    words : tuple of str
+        What was chosen, and why, a sentence each.
+    """
+
+    problem: Problem
+    frame: Frame
+    ceilings: Ceilings
+    lower: Array
+    upper: Array
+    outside: float
+    log_normaliser: float | None
+    words: tuple[str, ...]
+
+
+def prepared(
+    problem: Problem, box: tuple[Array, Array] | None = None, options: dict[str, Any] | None = None, turn: bool = True
+) -> PreparedProblem:
+    """Coordinates, box and ceilings for a problem.
+
+    1. Principal axes, where target and start need 1.5 times fewer cells along them.
+    2. A pilot run on few cells, in a box of target and start there. The box is what the mass reaches until the last
+       time, with a margin; that of the target may be far larger.
+    3. Ceilings of V, 300 nats and more above the highest level at which more than a hundredth of the tolerance is.
+
+    Parameters
+    ----------
+    problem : Problem
+    box : (lower, upper), optional
+        A box that is part of the problem: then neither axes nor box change.
+    options : dict, optional
+        Of the grid: boundary, names, max_cut.
+    turn : bool
+        Whether axes may be turned: not where the target has break points along them.
+
+    Raises
+    ------
+    ValueError
+        If target or start have no box.
+    NumericalError
+        If the pilot fails, or the normaliser cannot be found.
+    """
+    options = {"max_cut": 1.0} if options is None else options
+    tail, d = min(TAIL, 1e-3 * problem.rtol), problem.target.ndim
+    frame = principal_axes(problem, tail) if turn and box is None else given_axes(d)
+    own = frame.turned(problem)
+    wide = _covering(own, tail) if box is None else tuple(np.asarray(corner, dtype=np.float64) for corner in box)
+    if own.target.moving:
+        return PreparedProblem(own, frame, Ceilings.none(), *wide, 0.0, None, (frame.words,))
+    found = reach(own, (wide[0], wide[1]), options, REACHED * problem.rtol, fixed=box is not None)
+    whole = bool(np.all(found.upper - found.lower >= SHRUNK * (wide[1] - wide[0])))
+    normaliser = None if whole else _log_normaliser(own, (wide[0], wide[1]), MASS * problem.rtol)
+    words = (frame.words, *_words(found.ceilings), *(() if whole else (_box_words(found.lower, found.upper, wide),)))
+    return PreparedProblem(own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, words)
+
+
+def _covering(problem: Problem, tail: float) -> tuple[Array, Array]:
+    boxes = [each.box(tail) for each in (problem.target, problem.start)]
+    return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
+
+
+def _log_normaliser(problem: Problem, box: tuple[Array, Array], tolerance: float) -> float:
+    known = problem.target.log_normaliser
+    return known if known is not None else log_integral(problem.target, *box, tolerance)[0]
+
+
+def _words(ceilings: Ceilings) -> list[str]:
+    finite = ceilings.levels[np.isfinite(ceilings.levels)] - ceilings.lowest
+    if len(finite) == 0:
+        return []
+    return [f"V is capped, at {finite.max():.3g} nats above its least and later at {finite.min():.3g}"]
+
+
+def _box_words(lower: Array, upper: Array, wide: tuple[Array, ...]) -> str:
+    shares = (upper - lower) / (wide[1] - wide[0])
+    return "of the box of the target the mass reaches " + " x ".join(f"{100 * share:.2g} %" for share in shares)
