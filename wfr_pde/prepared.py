@@ -9,7 +9,7 @@ import numpy as np
 
 from wfr_pde.box_mass import log_integral
 from wfr_pde.principal_axes import Frame, given_axes, principal_axes
-from wfr_pde.reach import Ceilings, reach
+from wfr_pde.reach import Ceilings, reach, spread
 
 if TYPE_CHECKING:
     from wfr_pde.problem import Problem
@@ -20,6 +20,7 @@ TAIL = 1e-8  # mass that the boxes of target and start may cut off, or a thousan
 REACHED = 1e-2  # of the tolerance: mass outside the box that is reached, and above a ceiling
 MASS = 1e-3  # of the tolerance: error of the logarithm of the normaliser
 SHRUNK = 0.999  # of the length of an axis
+WIDE = 1000.0  # nats that V spans in the box, beyond which sweeps are slow, and few of the cells are where mass is
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,8 @@ def prepared(
     """Coordinates, box and ceilings for a problem.
 
     1. Principal axes, where target and start need 1.5 times fewer cells along them.
-    2. A pilot run on few cells, in a box of target and start there. The box is what the mass reaches until the last
-       time, with a margin; that of the target may be far larger.
+    2. Where V spans more than 1000 nats in a box of target and start, a pilot run on few cells. The box is what the
+       mass reaches until the last time, with a margin; that of the target may be far larger.
     3. Ceilings of V, 300 nats and more above the highest level at which more than a hundredth of the tolerance is.
 
     Parameters
@@ -87,7 +88,7 @@ def prepared(
     frame = principal_axes(problem, tail) if turn and box is None else given_axes(d)
     own = frame.turned(problem)
     wide = _covering(own, tail) if box is None else tuple(np.asarray(corner, dtype=np.float64) for corner in box)
-    if own.target.moving:
+    if own.target.moving or d == 1 or spread(own, (wide[0], wide[1]), options) < WIDE:
         return PreparedProblem(own, frame, Ceilings.none(), *wide, 0.0, None, (frame.words,))
     found = reach(own, (wide[0], wide[1]), options, REACHED * problem.rtol, fixed=box is not None)
     whole = bool(np.all(found.upper - found.lower >= SHRUNK * (wide[1] - wide[0])))

@@ -89,13 +89,23 @@ def principal_axes(problem: Problem, tail: float) -> Frame:
         return given_axes(d, f"no axes are turned: no correlation of the target exceeds {CORRELATED}")
     own = cells_needed(problem, tail)
     frames = [Frame(q, centre, "") for q in candidates]
-    counts = [cells_needed(frame.turned(problem), tail) for frame in frames]
+    counts = [_cells_or_none(frame.turned(problem), tail) for frame in frames]
     best = int(np.argmin(counts))
     gain = own / counts[best]
+    if gain == 0:
+        return given_axes(d, "no axes are turned: along its principal axes the target has no box that is found")
     said = f"along its principal axes the target needs {gain:.2g} times fewer cells than along the given ones"
     if gain < GAIN:
         return given_axes(d, f"no axes are turned: {said}")
     return replace(frames[best], words=f"axes turned: {said}")
+
+
+def _cells_or_none(problem: Problem, tail: float) -> float:
+    """As `cells_needed`; infinite where no box is found: then there is no reason to turn."""
+    try:
+        return cells_needed(problem, tail)
+    except ValueError:
+        return math.inf
 
 
 def cells_needed(problem: Problem, tail: float) -> float:

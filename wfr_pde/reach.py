@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 PILOT = 0.5  # cells of the pilot, over the coarsest grid of a certified solution
-MOST_CELLS = 40_000
+FEWEST_CELLS, MOST_CELLS = 40, 40_000  # along an axis, and of all
 FIRST_STEP, LONGEST_STEP = 2.0**-16, 2.0**-5  # of the whole time; every step in between doubles it
 TOLERANCE = 1e-6  # of the sweeps, relative to every cell
 MARGIN_NATS = 300.0  # between the highest level that mass attains and the ceiling
-MARGIN_LENGTH, MARGIN_CELLS = 0.15, 3  # of the places that are reached, and cells of the pilot, beyond them on each side
+MARGIN_LENGTH, MARGIN_CELLS = 0.15, 1  # of the places that are reached, and cells of the pilot, added on each side
 PAYS = 1.3  # a box is made smaller where that shortens an axis by this factor
 ROUNDS = 4
 RUNGS = 2.0  # ratio of neighbouring ceilings
@@ -135,10 +135,17 @@ def reach(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], t
     return found
 
 
+def spread(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> float:
+    """Nats that V spans over the centres of the cells of a pilot; infinite where V is."""
+    potential, _ = _heights(problem.target, pilot_cells(problem, *box, options).grid(1))
+    return float(potential.max() - potential.min())
+
+
 def pilot_cells(problem: Problem, lower: Array, upper: Array, options: dict[str, Any]) -> Cells:
     """The cells of the pilot."""
     cells = cells_for(problem, (lower, upper), options)
-    return cells.finer(min(PILOT, (MOST_CELLS / math.prod(cells.counts)) ** (1 / len(lower))))
+    counts = tuple(max(FEWEST_CELLS, 4 * math.ceil(PILOT * n / 4)) for n in cells.counts)
+    return replace(cells, counts=counts).finer(min(1.0, (MOST_CELLS / math.prod(counts)) ** (1 / len(lower))))
 
 
 def _pilot(problem: Problem, lower: Array, upper: Array, options: dict[str, Any], tail: float) -> Reach:
