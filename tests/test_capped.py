@@ -46,7 +46,9 @@ def test_the_score_is_the_gradient():
     points = np.random.default_rng(0).normal(0, 3, (300, 2))
     h = 1e-5
     steps = h * np.eye(2)
-    expected = np.stack([(target.log_density(points + s) - target.log_density(points - s)) / (2 * h) for s in steps], -1)
+    expected = np.stack(
+        [(target.log_density(points + s) - target.log_density(points - s)) / (2 * h) for s in steps], -1
+    )
     above = -Banana().log_density(points) > 6
     assert 50 < above.sum() < 290
     # third derivative times h²/6, and rounding of 15 nats over 2 h

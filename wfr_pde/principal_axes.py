@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CORRELATED = 0.9  # largest correlation, at the mode or of draws, below which no turning is tried
 GAIN = 1.5  # times fewer cells for which axes are turned
+CORRELATED = math.sqrt(1 - GAIN**-2)  # the correlation from which on two principal axes can gain that much
 STEP = 1e-4  # of the difference quotient of the score, in local standard deviations
 DRAWS = 200
 ROUNDS = 200  # of the search for the mode
@@ -86,22 +86,21 @@ def principal_axes(problem: Problem, tail: float) -> Frame:
     candidates = [q for q in _candidates(problem) if q is not None]
     centre = _mode(problem.target, _middle(problem.start))
     if not candidates or centre is None:
-        return given_axes(d, f"no axes are turned: no correlation of the target exceeds {CORRELATED}")
-    own = cells_needed(problem, tail)
+        return given_axes(d, f"no axes are turned: no correlation of the target exceeds {CORRELATED:.2f}")
     frames = [Frame(q, centre, "") for q in candidates]
     counts = [_cells_or_none(frame.turned(problem), tail) for frame in frames]
     best = int(np.argmin(counts))
-    gain = own / counts[best]
-    if gain == 0:
-        return given_axes(d, "no axes are turned: along its principal axes the target has no box that is found")
-    said = f"along its principal axes the target needs {gain:.2g} times fewer cells than along the given ones"
-    if gain < GAIN:
+    if math.isinf(counts[best]):
+        return given_axes(d, "no axes are turned: along its principal axes no box is found")
+    own = _cells_or_none(problem, tail)
+    said = f"{counts[best]:.3g} cells of one local scale along the principal axes, {own:.3g} along the given ones"
+    if own < GAIN * counts[best]:
         return given_axes(d, f"no axes are turned: {said}")
     return replace(frames[best], words=f"axes turned: {said}")
 
 
 def _cells_or_none(problem: Problem, tail: float) -> float:
-    """As `cells_needed`; infinite where no box is found: then there is no reason to turn."""
+    """As `cells_needed`; infinite where no box is found, or the scales there are too far apart for a grid."""
     try:
         return cells_needed(problem, tail)
     except ValueError:
