@@ -1,6 +1,7 @@
 """Where the mass of a flow gets to."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ TIMES = [0.0, *np.geomspace(1e-4, LAST, 6)]
 def solved(flow):
     energy = KL(MUSTACHE, checked=False)
     state = Density(GRID, GRID.log_density(Gaussian([0, 0], 1), "the start", checked=False))
-    for t, following in zip(TIMES, TIMES[1:], strict=False):
+    for t, following in pairwise(TIMES):
         state = flow.make_step(energy, state, following - t)(state, t)
     return state
 

@@ -87,12 +87,12 @@ def prepared(
     tail, d = min(TAIL, 1e-3 * problem.rtol), problem.target.ndim
     frame = principal_axes(problem, tail) if turn and box is None else given_axes(d)
     own = frame.turned(problem)
-    wide = _covering(own, tail) if box is None else tuple(np.asarray(corner, dtype=np.float64) for corner in box)
-    if own.target.moving or d == 1 or spread(own, (wide[0], wide[1]), options) < WIDE:
+    wide = _covering(own, tail) if box is None else (np.asarray(box[0], dtype=float), np.asarray(box[1], dtype=float))
+    if own.target.moving or d == 1 or spread(own, wide, options) < WIDE:
         return PreparedProblem(own, frame, Ceilings.none(), *wide, 0.0, None, (frame.words,))
-    found = reach(own, (wide[0], wide[1]), options, REACHED * problem.rtol, fixed=box is not None)
+    found = reach(own, wide, options, REACHED * problem.rtol, fixed=box is not None)
     whole = bool(np.all(found.upper - found.lower >= SHRUNK * (wide[1] - wide[0])))
-    normaliser = None if whole else _log_normaliser(own, (wide[0], wide[1]), MASS * problem.rtol)
+    normaliser = None if whole else _log_normaliser(own, wide, MASS * problem.rtol)
     words = (frame.words, *_words(found.ceilings), *(() if whole else (_box_words(found.lower, found.upper, wide),)))
     return PreparedProblem(own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, words)
 
@@ -114,6 +114,6 @@ def _words(ceilings: Ceilings) -> list[str]:
     return [f"V is capped, at {finite.max():.3g} nats above its least and later at {finite.min():.3g}"]
 
 
-def _box_words(lower: Array, upper: Array, wide: tuple[Array, ...]) -> str:
+def _box_words(lower: Array, upper: Array, wide: tuple[Array, Array]) -> str:
     shares = (upper - lower) / (wide[1] - wide[0])
     return "of the box of the target the mass reaches " + " x ".join(f"{100 * share:.2g} %" for share in shares)

@@ -52,8 +52,8 @@ class Frame:
         """The problem in these coordinates."""
         if self.is_given:
             return problem
-        ends = (turned(each, self.rotation, self.centre) for each in (problem.target, problem.start))
-        return replace(problem, **dict(zip(("target", "start"), ends, strict=True)))
+        target, start = (turned(each, self.rotation, self.centre) for each in (problem.target, problem.start))
+        return replace(problem, target=target, start=start)
 
 
 def given_axes(ndim: int, words: str = "the axes are the given ones") -> Frame:
@@ -155,14 +155,14 @@ def _mode(target: Target, begin: Array) -> Array | None:
     """The mode that a descent of V from a place runs into."""
     from scipy.optimize import minimize
 
+    def potential(x: Any) -> float:
+        return -float(target.log_density(x))
+
+    def slope(x: Any) -> Any:
+        return -target.score(x)
+
     with np.errstate(all="ignore"):
-        found = minimize(
-            lambda x: -float(target.log_density(x)),
-            begin,
-            jac=lambda x: -target.score(x),
-            method="BFGS",
-            options={"maxiter": ROUNDS},
-        )
+        found: Any = minimize(potential, begin, jac=slope, method="BFGS", options={"maxiter": ROUNDS})
     return np.asarray(found.x) if np.isfinite(found.x).all() and np.isfinite(found.fun) else None
 
 

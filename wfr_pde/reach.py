@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
+from wfr_pde.flows.base import Step
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.measures import Density
@@ -158,7 +159,8 @@ def _pilot(problem: Problem, lower: Array, upper: Array, options: dict[str, Any]
     watched.look(state)
     flow = _flow(problem)
     times = _times(float(problem.times[0]), float(problem.times[-1]))
-    level, prepared = math.inf, {}
+    level, energy = math.inf, KL(problem.target, checked=False)
+    prepared: dict[float, Step] = {}
     with grid.threads():
         for t, following in itertools.pairwise(times):
             check_deadline()
@@ -199,7 +201,7 @@ def _heights(target: Target, grid: Grid) -> tuple[Array, Array]:
     with np.errstate(all="ignore"):
         potential = -np.asarray(grid.evaluate(target.log_density))
     potential = np.where(np.isnan(potential), np.inf, potential)
-    mode = ["wrap" if axis.periodic else "nearest" for axis in grid.axes]
+    mode: Any = ["wrap" if axis.periodic else "nearest" for axis in grid.axes]
     return potential, maximum_filter(potential, size=3, mode=mode)
 
 
