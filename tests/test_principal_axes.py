@@ -8,7 +8,7 @@ import pytest
 from wfr_pde.box_mass import log_integral
 from wfr_pde.errors import NumericalError
 from wfr_pde.prepared import prepared
-from wfr_pde.principal_axes import principal_axes
+from wfr_pde.principal_axes import Frame, given_axes, principal_axes
 from wfr_pde.problem import Problem
 from wfr_pde.targets import Banana, FourModes, Gaussian, GeometricPath, Posterior, Potential
 
@@ -81,6 +81,31 @@ def test_the_turned_problem_is_the_same_problem():
     assert abs(covariance[0, 1]) < 1e-8
     assert sorted(covariance.diagonal()) == pytest.approx([1e-4, 4.0001], rel=1e-6)
     assert (other.alpha, other.beta, other.rtol) == (own.alpha, own.beta, own.rtol)
+
+
+def test_a_stored_frame_comes_back_and_leads_there_and_back():
+    own = problem(needle(0.4))
+    frame = principal_axes(own, 1e-8)
+    stored = Frame.stored(frame.attrs, 2)
+    np.testing.assert_array_equal(stored.rotation, frame.rotation)
+    np.testing.assert_array_equal(stored.centre, frame.centre)
+    x = np.random.default_rng(0).normal(size=(7, 2))
+    np.testing.assert_allclose(stored.outer(stored.inner(x)), x, atol=1e-14)
+    target = frame.turned(own).target
+    # the score at x: asked on the grid, and turned back; some thousand nats, to rounding
+    score = stored.outer_vectors(target.score(stored.inner(x)))
+    expected = own.target.score(x)
+    np.testing.assert_allclose(score, expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_the_given_axes_store_nothing():
+    frame = given_axes(2)
+    assert frame.attrs == {}
+    assert Frame.stored({}, 2).is_given
+    x = np.ones((3, 2))
+    np.testing.assert_array_equal(frame.inner(x), x)
+    with pytest.raises(ValueError, match="4 entries"):
+        Frame.stored({"rotation": [1.0], "centre": [0.0]}, 2)
 
 
 # the integral over a box

@@ -87,7 +87,11 @@ def prepared(
     tail, d = min(TAIL, 1e-3 * problem.rtol), problem.target.ndim
     frame = principal_axes(problem, tail) if turn and box is None else given_axes(d)
     own = frame.turned(problem)
-    wide = _covering(own, tail) if box is None else (np.asarray(box[0], dtype=float), np.asarray(box[1], dtype=float))
+    wide: tuple[Array, Array]
+    if box is None:
+        wide = _covering(own, tail)
+    else:
+        wide = np.asarray(box[0], dtype=np.float64), np.asarray(box[1], dtype=np.float64)
     if own.target.moving or d == 1 or spread(own, wide, options) < WIDE:
         return PreparedProblem(own, frame, Ceilings.none(), *wide, 0.0, None, (frame.words,))
     found = reach(own, wide, options, REACHED * problem.rtol, fixed=box is not None)

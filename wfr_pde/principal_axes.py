@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.grading import densities_of_points
-from wfr_pde.targets.turned import turned, turned_points
+from wfr_pde.targets.turned import checked_frame, original_points, turned, turned_points, turned_vectors
 
 if TYPE_CHECKING:
     from wfr_pde.problem import Problem
@@ -47,6 +49,47 @@ class Frame:
     def is_given(self) -> bool:
         """Whether these are the given coordinates."""
         return bool(np.array_equal(self.rotation, np.eye(len(self.centre))) and not self.centre.any())
+
+    @property
+    def attrs(self) -> dict[str, list[float]]:
+        """What a Dataset on a grid in these coordinates says of them: Q row by row, and c; nothing of the given ones."""
+        if self.is_given:
+            return {}
+        return {"rotation": self.rotation.ravel().tolist(), "centre": self.centre.tolist()}
+
+    @classmethod
+    def stored(cls, attrs: Mapping[str, Any], ndim: int) -> Frame:
+        """The coordinates of the grid of a Dataset with these attributes.
+
+        Raises
+        ------
+        ValueError
+            If what is stored is no rotation.
+        """
+        if "rotation" not in attrs:
+            return given_axes(ndim)
+        rotation = np.asarray(attrs["rotation"], dtype=np.float64)
+        if rotation.size != ndim**2:
+            raise ValueError(f"the rotation of a {ndim}-dimensional run has {ndim**2} entries, got {rotation.size}")
+        return cls(*checked_frame(rotation.reshape(ndim, ndim), attrs["centre"], ndim), "the axes are stored")
+
+    def inner(self, points: ArrayLike) -> Array:
+        """y = Q'(x - c) for points x (..., d): where `log_prob` of a density on the grid is asked."""
+        return (
+            np.asarray(points, dtype=np.float64) if self.is_given else turned_points(points, self.rotation, self.centre)
+        )
+
+    def outer(self, points: ArrayLike) -> Array:
+        """x = c + Q y for points y (..., d), such as draws and means on the grid."""
+        return (
+            np.asarray(points, dtype=np.float64)
+            if self.is_given
+            else original_points(points, self.rotation, self.centre)
+        )
+
+    def outer_vectors(self, vectors: ArrayLike) -> Array:
+        """Q v for vectors (..., d) on the grid, such as scores and velocities."""
+        return np.asarray(vectors, dtype=np.float64) if self.is_given else turned_vectors(vectors, self.rotation.T)
 
     def turned(self, problem: Problem) -> Problem:
         """The problem in these coordinates."""
