@@ -93,7 +93,7 @@ def prepared(
     else:
         wide = np.asarray(box[0], dtype=np.float64), np.asarray(box[1], dtype=np.float64)
     if own.target.moving or d == 1 or spread(own, wide, options) < WIDE:
-        return PreparedProblem(own, frame, Ceilings.none(), *wide, 0.0, None, (frame.words,))
+        return PreparedProblem(own, frame, Ceilings.none(), wide[0], wide[1], 0.0, None, (frame.words,))
     found = reach(own, wide, options, REACHED * problem.rtol, fixed=box is not None)
     whole = bool(np.all(found.upper - found.lower >= SHRUNK * (wide[1] - wide[0])))
     normaliser = None if whole else _log_normaliser(own, wide, MASS * problem.rtol)

@@ -52,7 +52,7 @@ class Frame:
 
     @property
     def attrs(self) -> dict[str, list[float]]:
-        """What a Dataset on a grid in these coordinates says of them: Q row by row, and c; nothing of the given ones."""
+        """What a Dataset on a grid in these coordinates says of them: Q row by row, and c; none of the given ones."""
         if self.is_given:
             return {}
         return {"rotation": self.rotation.ravel().tolist(), "centre": self.centre.tolist()}
