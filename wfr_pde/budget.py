@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import OutOfTimeError, check_deadline
-from wfr_pde.errors import NumericalError
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 from wfr_pde.problem import Problem
+from wfr_pde.ratio_chain import RatioChain
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-PREPARED = 8  # step sizes kept at a time
+TOLERANCE = 1e-13  # of the transport in time
 
 
 @dataclass
@@ -60,24 +60,16 @@ class Work:
                 f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
             )
         began = time.perf_counter()
-        flow = problem.flow(order)
+        chain = RatioChain(problem, grid, TOLERANCE)
         state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-        log_ratios = [problem.log_ratio(state, float(steps[0]))]
-        prepared: dict[float, Any] = {}
-        with grid.threads():
-            for t, following in itertools.pairwise(steps.tolist()):
-                length = float(f"{following - t:.11e}")  # that differ by the rounding of the times are one
-                if length not in prepared:
-                    if len(prepared) == PREPARED:
-                        prepared.pop(next(iter(prepared)))
-                    prepared[length] = flow.make_step(problem.energy, state, length)
-                check_deadline()
-                state = prepared[length](state, t)
-                if not state.is_finite():
-                    raise NumericalError(f"the state is not finite at t={following:.6g}")
-                if following == wanted[len(log_ratios)]:
-                    log_ratios.append(problem.log_ratio(state, following))
-                    if len(log_ratios) == len(wanted):
-                        break
+        g = problem.log_ratio(state, float(steps[0]))
+        log_ratios = [g]
+        for t, following in itertools.pairwise(steps.tolist()):
+            check_deadline()
+            g = chain.step(g, t, following - t, order)
+            if following == wanted[len(log_ratios)]:
+                log_ratios.append(g)
+                if len(log_ratios) == len(wanted):
+                    break
         self.rate = max((time.perf_counter() - began) / (grid.size * len(steps)), 1e-9)
         return np.stack(log_ratios)

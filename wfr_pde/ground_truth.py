@@ -22,6 +22,7 @@ from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
+from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.residual import Substitution
 from wfr_pde.solve import save_times
 from wfr_pde.step_schedule import StepSchedule, trial_schedule
@@ -37,8 +38,9 @@ ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every nu
 ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8
 TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
-TRIAL_ORDER, PANEL_SHARE = 4, 0.1  # order in dt of the trial run, and what a panel may miss, over the tolerance
-WEIGHTS = 0.98, 0.01, 0.01  # of mu, its geometric mean with pi, and pi, in what a panel misses
+TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
+PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
+WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 TAIL = 1e-8  # mass that the first box may cut off
@@ -249,13 +251,13 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         )
     start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
     rests = breaks(problem.target, _where_mass_is(problem, grid), span, problem.rtol) if problem.target.moving else None
-    substitution, flow = Substitution(problem, grid), problem.flow(TRIAL_ORDER)
+    substitution, chain = Substitution(problem, grid), RatioChain(problem, grid, TRIAL_TOLERANCE)
 
-    def advance(state: Density, t: float, dt: float) -> Density:
-        return flow.make_step(problem.energy, state, dt)(state, t)  # type: ignore[no-any-return]
+    def advance(g: Array, t: float, dt: float) -> Array:
+        return chain.step(g, t, dt, TRIAL_ORDER)
 
-    def look(state: Density, t: float) -> tuple[Array, Array]:
-        seen = substitution.look(np.asarray(state.log_values), t)
+    def look(g: Array, t: float) -> tuple[Array, Array]:
+        seen = substitution.look(problem.log_density(grid, g, t), t)
         heights = seen.log_density, 0.5 * (seen.log_density - seen.potential), -seen.potential
         weights = [np.exp(height - height.max()) for height in heights]
         rate = problem.alpha * seen.transport
@@ -264,7 +266,7 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
         return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
 
-    return trial_schedule(advance, look, start, span, PANEL_SHARE * problem.rtol, rests)
+    return trial_schedule(advance, look, problem.log_ratio(start, span[0]), span, PANEL_SHARE * problem.rtol, rests)
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:

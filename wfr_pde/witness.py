@@ -15,7 +15,7 @@ in a step: of that nothing is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,10 @@ import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies.kl import relative_entropy
-from wfr_pde.flows import FiniteVolume
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 from wfr_pde.problem import Problem
+from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.residual import Look, Substitution
 from wfr_pde.step_schedule import Nodes
 
@@ -35,7 +35,6 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no path at all
 NOTHING = -80.0  # logarithm of what is added up from zero
 CHAIN_TOLERANCE = 1e-10
-PREPARED = 24  # step sizes kept at a time
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ class Testimony:
     time: Array
 
 
-def testify(
-    problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array], nodes: Nodes, resting: float | None = None
-) -> Testimony:
+def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array], nodes: Nodes) -> Testimony:
     """Hold the frames of an answer against the equation.
 
     Parameters
@@ -152,48 +149,39 @@ class _Chain:
 
     def __init__(self, problem: Problem, grid: Grid) -> None:
         self.problem, self.grid = problem, grid
-        self.transport = FiniteVolume(problem.alpha, tolerance=CHAIN_TOLERANCE)
+        self.chain = RatioChain(problem, grid, CHAIN_TOLERANCE)
         start = np.asarray(grid.log_density(problem.start, "the start", checked=False))
-        self.alone, self.moved = start, start.copy()
+        self.alone, self.moved = start, start.copy()  # log mu up to a constant
         # logarithms of what is carried by the mass: positive and negative source, and whether it was ever lost
         self.above, self.below, self.lost = (np.full(grid.shape, NOTHING) for _ in range(3))
-        self._steps: dict[float, Callable[[Array], Array]] = {}
-
-    def _step(self, t: float, dt: float) -> Callable[[Array], Array]:
-        """The transport over dt."""
-        size = float(f"{dt:.11e}")
-        if size not in self._steps or self.problem.energy.moving:
-            if len(self._steps) >= PREPARED:
-                self._steps.pop(next(iter(self._steps)))
-            step = self.transport.make_step(self.problem.energy, Density(self.grid, self.alone), dt)
-            self._steps[size] = lambda values: np.asarray(step(Density(self.grid, values), t).log_values)
-        return self._steps[size]
 
     def advance(self, source: Array, t: float, dt: float) -> None:
         """One step: half of source and reaction, the transport, the other half."""
         bad = ~(np.abs(source) <= LARGEST)
         source = np.where(bad, 0.0, source)
         self._react(source, bad, t + dt / 4, dt / 2)
-        step = self._step(t, dt)
-        carried = [self.alone + part for part in (self.above, self.below, self.lost)]
-        self.alone, self.moved = step(self.alone), step(self.moved)
-        self.above, self.below, self.lost = (step(part) - self.alone for part in carried)
+        log_pi = self.chain.log_pi(t + dt / 2)
+        g = self.alone - log_pi
+        carried = [g + part for part in (self.above, self.below, self.lost)]
+        after, moved, *parts = (
+            self.chain.transport(values, t + dt / 2, dt) for values in (g, self.moved - log_pi, *carried)
+        )
+        self.above, self.below, self.lost = (part - after for part in parts)
+        self.alone, self.moved = after + log_pi, moved + log_pi
         self._react(source, bad, t + 3 * dt / 4, dt / 2)
 
     def _react(self, source: Array, bad: Array, t: float, dt: float) -> None:
         """The reaction, exactly, and half of the source."""
         s = math.exp(-self.problem.beta * dt)
-        log_pi = np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
-        self.alone = s * self.alone + (1 - s) * log_pi
-        self.moved = s * self.moved + (1 - s) * log_pi + source / 2
+        log_pi = self.chain.log_pi(t)
+        alone = s * self.alone + (1 - s) * log_pi
+        moved = s * self.moved + (1 - s) * log_pi + source / 2
+        self.alone, self.moved = alone - alone.max(), moved - moved.max()  # constants do not matter
         decay = self.problem.beta * dt
         with np.errstate(divide="ignore"):
             self.above = np.logaddexp(self.above - decay, np.log(np.maximum(source / 2, 0.0)))
             self.below = np.logaddexp(self.below - decay, np.log(np.maximum(-source / 2, 0.0)))
         self.lost = np.where(bad, 0.0, self.lost)
-        for name in ("alone", "moved"):  # constants do not matter
-            values = getattr(self, name)
-            setattr(self, name, values - values.max())
 
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
         """L1 distance of the two, difference of KL, the distance to first order, twice E ∫ |r|, and the unknown."""
