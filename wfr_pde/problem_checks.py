@@ -345,7 +345,8 @@ def _product(factors: Sequence[Array]) -> Array:
 def _panels(distribution: Target, lower: Array, upper: Array, n: int) -> list[Array]:
     """Edges (n + 1,) per axis, dense where the scales are small; equal where they cannot be told."""
     try:
-        densities = densities_of_points([distribution], lower, upper, [False] * len(lower))
+        with np.errstate(all="ignore"):  # scales of the size of the last digit, and places where nothing is defined
+            densities = densities_of_points([distribution], lower, upper, [False] * len(lower))
     except ValueError:
         return [np.linspace(a, b, n + 1) for a, b in zip(lower, upper, strict=True)]
     return [_shared_out(p, float(a), float(b), n) for p, a, b in zip(densities, lower, upper, strict=True)]
