@@ -115,6 +115,21 @@ def test_walls_without_which_there_is_no_density_are_meant(target, start, box):
     check_box(problem(target, start), *box, [False])
 
 
+@pytest.mark.parametrize(("cut", "refused"), [(5e-7, False), (2e-6, True)])
+@pytest.mark.parametrize("V", ["x**2/2", "(x - 3*y)**2/2 + y**2/2", "x**2/2 - log(1 + 0.5*cos(y)) + y**2/2"])
+def test_the_threshold_is_met(V, cut, refused):
+    start = wfr.Potential(V)
+    sd = math.sqrt(10) if "3*y" in V else 1.0
+    lower, upper = np.full(start.ndim, -9 * sd), np.full(start.ndim, 9 * sd)
+    lower[0] = special.ndtri(cut) * sd
+    inside = wfr.Gaussian(np.zeros(start.ndim), 0.1)
+    if refused:
+        with pytest.raises(ValueError, match=r"cuts off (2|1\.9\d*|2\.0\d*)e-06 of the mass of the start"):
+            check_box(problem(inside, start), lower, upper, [False] * start.ndim)
+    else:
+        check_box(problem(inside, start), lower, upper, [False] * start.ndim)
+
+
 @pytest.mark.parametrize("max_cut", [0, -1, 1.5, float("nan")])
 def test_a_cut_is_a_share(max_cut):
     with pytest.raises(ValueError, match=r"max_cut is a share of the mass"):
@@ -216,9 +231,9 @@ def test_too_few_digits_are_refused():
 def test_the_estimates_bound_what_rounding_does(target, shift):
     known, start = wfr.Gaussian(shift, 1), wfr.Gaussian(shift - 1, 0.2)
     box = [shift - 9], [shift + 9]
-    ds = wfr.ground_truth(target, start, [0, 0.5], rtol=1e-5, box=box)
+    ds = wfr.ground_truth(target, start, [0, 0.5], reaction_rate=0, rtol=1e-5, box=box)
     grid = wfr.Grid.from_dataset(ds)
-    off = metrics.l1(grid.density(exact.gaussian_flow(known, start, 0.5)), wfr.Density.from_dataset(ds, 1))
+    off = metrics.l1(grid.density(exact.gaussian_flow(known, start, 0.5, 1, 0)), wfr.Density.from_dataset(ds, 1))
     parts = problem(target, start)
     rounding = coordinate_rounding(parts, *box) + potential_rounding(parts, *box)
     scheme = float(ds["error_l1"][1] - ds["error_l1_space"][1])  # what rounding made of the levels counts as space

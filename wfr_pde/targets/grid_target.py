@@ -117,7 +117,7 @@ class GridTarget(Target):
                     f"{centres[axis][-1]:.6g} and {centres[axis][0]:.6g}, as on x = 0, ..., period with both ends, so "
                     f"that the period comes out one cell too long; leave out the last ones, "
                     f"np.delete(values, -1, axis={axis}) or values.isel({{dim: slice(None, -1)}}), and give lower and "
-                    "upper half a cell outside the first and last place (if they are equal by right, change one of them "
+                    "upper half a cell outside the first and last place (if equal by right, change one of them "
                     "by a millionth)"
                 )
         return TensorSpline(centres, edges, self.log_values, self.periodic)
