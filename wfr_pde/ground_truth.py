@@ -22,6 +22,7 @@ from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
+from wfr_pde.problem_checks import check_input
 from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.residual import Substitution
 from wfr_pde.solve import save_times
@@ -71,6 +72,7 @@ def ground_truth(
     box: tuple[ArrayLike, ArrayLike] | None = None,
     boundary: Any = "no-flux",
     names: Any = None,
+    max_cut: float = 1e-6,
     seconds: float = 600.0,
     memory: float | None = None,
     strict: bool = True,
@@ -108,6 +110,9 @@ def ground_truth(
         A periodic axis needs `box`.
     names : sequence of str, optional
         Names of the axes.
+    max_cut : float
+        Share of the mass of target or start that no-flux walls of `box` may cut off: 1 where the walls are meant. Where
+        nothing has a mass without the walls, as V = 0, they are.
     seconds : float
         Time budget. A run that would overrun it is not begun, or is stopped within a step.
     memory : float, optional
@@ -142,7 +147,7 @@ def ground_truth(
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
-        cells = _first_cells(problem, box, boundary, names)
+        cells = _first_cells(problem, box, boundary, names, max_cut)
         best, limit = _certified(problem, cells, work, box is None)
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
@@ -166,6 +171,7 @@ def plan(
     box: tuple[ArrayLike, ArrayLike] | None = None,
     boundary: Any = "no-flux",
     names: Any = None,
+    max_cut: float = 1e-6,
     seconds: float = 600.0,
     memory: float | None = None,
 ) -> dict[str, Any]:
@@ -180,6 +186,8 @@ def plan(
     with deadline(work.left()):
         cells = _first_cells(problem, box, boundary, names)
         attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
+        cells = _first_cells(problem, box, boundary, names, max_cut)
+        attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
         attempt.check_memory()
         work.run(problem, cells.grid(1), attempt.steps, ORDERS[0], problem.times)  # tells the speed
     return {
@@ -220,7 +228,7 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     return Problem(target, start, save_times(t), *rates, tolerance)
 
 
-def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any) -> Cells:
+def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float) -> Cells:
     """Box and cells to begin with."""
     options = {"boundary": boundary, "names": names, "max_cut": 1.0}
     real_walls = box is not None
@@ -232,6 +240,7 @@ def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any) -> Cells
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
         raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
+    check_input(problem, probe, max_cut if real_walls else 1.0)
     cells = cells_for(problem, (np.array(probe.lower), np.array(probe.upper)), options)
     return replace(cells, real_walls=real_walls)
 
