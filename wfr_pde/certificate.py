@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -25,7 +26,7 @@ from wfr_pde.mass import MassQuadrature
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
-from wfr_pde.residual import along
+from wfr_pde.residual import along, matrix
 from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
 from wfr_pde.witness import Testimony, testify
 
@@ -65,28 +66,29 @@ class _Moves:
     """Interpolation of log-ratios from every grid of the family to the finest."""
 
     def __init__(self, grids: Sequence[Grid], nodes: int) -> None:
-        self.matrices = [_matrices(Interpolation(grid, grids[-1], nodes), grid, grids[-1]) for grid in grids[:-1]]
+        self.matrices = [_matrices(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
 
     def __call__(self, runs: Sequence[Array], k: int) -> list[Array]:
-        """Log-ratios at node k on the finest grid."""
+        """Log-ratios at node k on the finest grid, from those on all grids."""
+        return [*self.some(runs[:-1], k), runs[-1][k]]
+
+    def some(self, runs: Sequence[Array], k: int) -> list[Array]:
+        """Log-ratios at node k on the finest grid, from those on the coarsest grids."""
         moved = []
         for matrices, run in zip(self.matrices, runs, strict=False):
             values = run[k]
             for axis, matrix in enumerate(matrices):
                 values = along(matrix, values, axis)
             moved.append(values)
-        return [*moved, runs[-1][k]]
+        return moved
 
 
-def _matrices(interpolation: Interpolation, source: Grid, destination: Grid) -> list[Array]:
+def _matrices(interpolation: Interpolation, source: Grid) -> list[Any]:
     """The interpolation along every axis as a matrix."""
     result = []
     for k, terms in enumerate(interpolation.axes):
-        matrix = np.zeros((destination.shape[k], source.shape[k]))
-        rows = np.arange(destination.shape[k])
-        for index, weight in terms:
-            np.add.at(matrix, (rows, np.asarray(index)), np.asarray(weight).ravel())
-        result.append(matrix)
+        index, weights = (np.stack([np.asarray(term[j]).ravel() for term in terms], axis=1) for j in (0, 1))
+        result.append(matrix(index, weights, source.shape[k]))
     return result
 
 
@@ -199,6 +201,21 @@ class Attempt:
 
     # Space
 
+    def promising(self) -> bool:
+        """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
+        runs = [self._run(k) for k in range(3)]
+        for k, t in zip(self.saved.tolist()[1:], self.problem.times.tolist()[1:], strict=True):
+            moved = self._fine.some(runs, k)
+            singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in moved]
+            apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
+            if not is_asymptotic(apart, RATIOS[:3]):
+                return False
+        return True
+
+    @cached_property
+    def _fine(self) -> _Moves:
+        return _Moves(self._grids, NODES)
+
     @cached_property
     def _grids(self) -> list[Grid]:
         return [self.cells.grid(r) for r in RATIOS]
@@ -215,7 +232,7 @@ class Attempt:
         the slowest power of dx gives.
         """
         runs = [self._run(k) for k in range(len(RATIOS))]
-        self._fine, rough = (_Moves(self._grids, nodes) for nodes in (NODES, FEWER_NODES))
+        rough = _Moves(self._grids, FEWER_NODES)
         start = self.grid.log_density(self.problem.start, "the start", checked=False)
         self._frames: dict[int, Array] = {0: np.asarray(start)}
         self.result, self.value = [], np.zeros(len(self.problem.times))
@@ -262,9 +279,10 @@ class Attempt:
             return Density(self.grid, self._frames[0]), 0.0, kl, True
         fine, less = self._fine(runs, k), rough(runs, k)
         singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
-        apart = [metrics.l1(a, b) for a, b in zip(singles[:-1], singles[1:], strict=True)]
+        apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
         combined = [self._level(fine[first:], first, t) for first in (0, 1, 2)]
-        (above, level, below), limited = ([pair[j] for pair in combined] for j in (0, 1))
+        above, level, below = (density for density, _ in combined)
+        limited = [mass for _, mass in combined]
         distances = metrics.l1(below, level), metrics.l1(level, above)
         if is_asymptotic(apart, RATIOS) and max(limited) <= MOST_LIMITED:
             interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(less[1:], 1, t)[0])
@@ -278,7 +296,7 @@ class Attempt:
             return level, l1, kl, True
         self.value[i] = values[-1]
         l1 = single_grid_bound(apart[-1], RATIOS) if max(apart) < SATURATED else SATURATION
-        kl = single_grid_bound(max(abs(b - a) for a, b in zip(values[:-1], values[1:], strict=True)), RATIOS)
+        kl = single_grid_bound(max(abs(b - a) for a, b in itertools.pairwise(values)), RATIOS)
         return singles[-1], l1, max(kl, single_grid_bound(unsigned_kl(energy, *singles[-2:]), RATIOS)), False
 
     def _level(self, log_ratios: Sequence[Array], first: int, t: float) -> tuple[Density, float]:
@@ -318,6 +336,11 @@ class Attempt:
         if self._counts[following]:
             return np.asarray(self._level(log_ratios[1:], 1, t)[0].log_values)
         return np.asarray(self.problem.density(self.grid, log_ratios[-1], t).log_values)
+
+    @property
+    def asymptotic(self) -> bool:
+        """Whether extrapolation counts at every save time."""
+        return all(self._counts)
 
     @property
     def largest_error(self) -> float:

@@ -76,7 +76,8 @@ def cells_for(problem: Problem, box: tuple[Array, Array], options: dict[str, Any
     d = len(lower)
     boundary = np.broadcast_to(options.get("boundary", "no-flux"), (d,))
     periodic = [kind == "periodic" for kind in boundary]
-    densities = densities_of_points([*problem.places, problem.start], lower, upper, periodic)
+    passed = [(problem.start, place) for place in problem.places] if problem.alpha > 0 else []
+    densities = densities_of_points([*problem.places, problem.start], lower, upper, periodic, passed)
     counts, gradings = [], []
     for low, high, density in zip(lower, upper, densities, strict=True):
         axis = Axis.graded("x", low, high, 256, density)

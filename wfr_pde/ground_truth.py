@@ -45,7 +45,7 @@ WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in w
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 TAIL = 1e-8  # mass that the first box may cut off
-ROUNDS = 24
+ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 DIVERGING = 3  # refinements of the steps before the order is lowered
 GAINLESS = "by refining, as the last attempts gained nothing"
@@ -185,9 +185,8 @@ def plan(
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
         cells = _first_cells(problem, box, boundary, names)
-        attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
         cells = _first_cells(problem, box, boundary, names, max_cut)
-        attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
+        attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
         attempt.check_memory()
         work.run(problem, cells.grid(1), attempt.steps, ORDERS[0], problem.times)  # tells the speed
     return {
@@ -339,7 +338,8 @@ class _Plan:
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
         worst = max(*excess.values(), witness)
         if worst > 1:
-            self.cells = self.cells.finer(min(2.0, max(1.15, 1.1 * worst ** (1 / 8))))
+            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / 8))) if attempt.asymptotic else 2.0
+            self.cells = self.cells.finer(factor)
 
 
 def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
@@ -357,9 +357,12 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             if best is not None and attempt.expected_seconds() > work.left():
                 raise OutOfTimeError("the next attempt would take too long")
             attempt.check_memory()
+            promising, seconds = attempt.promising(), attempt.expected_seconds()
+            if not promising and 2.0 ** (problem.target.ndim + 1) * seconds < work.left():
+                plan.cells = plan.cells.finer(2.0)
+                continue
             attempt.measure_time()
-            may = attempt.expected_seconds() < work.left() / 4
-            if may and plan.refine_steps(attempt):
+            if seconds < work.left() / 4 and plan.refine_steps(attempt):
                 continue
             attempt.measure_space()
             attempt.measure_witness()
@@ -376,7 +379,8 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             continue
         if attempt.largest_error <= problem.rtol:
             return attempt, ""
-        in_vain = 0 if best is None or attempt.largest_error < best.largest_error / 1.2 else in_vain + 1
+        better = best is None or not attempt.asymptotic or attempt.largest_error < best.largest_error / 1.2
+        in_vain = 0 if better else in_vain + 1
         best = attempt if best is None or attempt.largest_error < best.largest_error else best
         plan.refine(attempt)
     if best is None:

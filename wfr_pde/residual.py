@@ -14,6 +14,7 @@ from wfr_pde.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+DENSE = 256  # columns up to which a matrix with few entries is kept in full
 STENCIL = 10  # cell centres that a local polynomial goes through
 INSIDE = 1e-6  # of a cell: ends of segments are looked at from inside, as V may jump there
 
@@ -48,7 +49,7 @@ class Places:
     Attributes
     ----------
     x : array (places,)
-    value, first, second : arrays (places, n)
+    value, first, second : matrices (places, n)
         Matrices from values at the centres to the value and the derivatives there.
     leaving : array (places,)
         1/h, h the width of the cell, at the upper end of a segment, -1/h at the lower one, else 0: what multiplies the
@@ -61,14 +62,14 @@ class Places:
         n = axis.n
         inner = [int(joint) for joint in getattr(axis, "joints", ())]
         bounds = [0, *inner, n]
-        x, rows, leaving, below = [], [], [], []
+        x, stencils, leaving, below = [], [], [], []
         for first, last in zip(bounds[:-1], bounds[1:], strict=True):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
             if not wraps:
                 edges[0] += INSIDE * axis.widths[first]
                 edges[-1] -= INSIDE * axis.widths[last - 1]
-            rows.append(_derivative_rows(axis, edges, first, last, wraps))
+            stencils.append(_local_polynomials(axis, edges, first, last, wraps))
             ends = np.zeros(len(edges))
             if not wraps:
                 ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
@@ -76,11 +77,11 @@ class Places:
             x.append(edges)
             leaving.append(ends)
         self.x, self.leaving, self.below = (np.concatenate(parts) for parts in (x, leaving, below))
-        self.value, self.first, self.second = np.concatenate(rows, axis=1)
+        self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
 
 
-def _derivative_rows(axis: Axis, points: Array, first: int, last: int, wraps: bool) -> Array:
-    """Matrices (3, points, n) of the polynomials through the nearest centres of a segment: value, slope, curvature."""
+def _local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: bool) -> tuple[Any, Array]:
+    """Nearest centres of a segment (points, k), and weights (points, k, 3) for value, slope and curvature there."""
     size = min(STENCIL, last - first)
     left = np.searchsorted(axis.centres, points) - size // 2
     if not wraps:
@@ -92,15 +93,41 @@ def _derivative_rows(axis: Axis, points: Array, first: int, last: int, wraps: bo
     wanted = np.zeros((len(points), size, 3))
     wanted[:, 0, 0], wanted[:, 1, 1], wanted[:, 2, 2] = 1.0, 1 / scale, 2 / scale**2
     weights = np.linalg.solve(powers, wanted)  # (points, node, 3)
-    rows = np.zeros((3, len(points), axis.n))
-    for kind in range(3):
-        np.add.at(rows[kind], (np.arange(len(points))[:, None], index % axis.n), weights[..., kind])
-    return rows
+    return index % axis.n, weights
 
 
-def along(matrix: Array, values: Array, axis: int) -> Array:
+def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
+    """One matrix (places, n) of the stencils of all segments."""
+    size = max(index.shape[1] for index, _ in stencils)
+    padded = [
+        (
+            np.pad(index, ((0, 0), (0, size - index.shape[1]))),
+            np.pad(weights[..., kind], ((0, 0), (0, size - index.shape[1]))),
+        )
+        for index, weights in stencils
+    ]
+    return matrix(*(np.concatenate(parts) for parts in zip(*padded, strict=True)), n)
+
+
+def matrix(index: Any, weights: Array, n: int) -> Any:
+    """The matrix (m, n) with some weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
+    rows = np.repeat(np.arange(len(index)), index.shape[1])
+    if n > DENSE:
+        from scipy.sparse import csr_array
+
+        return csr_array((weights.ravel(), (rows, index.ravel())), shape=(len(index), n))
+    result = np.zeros((len(index), n))
+    np.add.at(result, (rows, index.ravel()), weights.ravel())
+    return result
+
+
+def along(matrix: Any, values: Array, axis: int) -> Array:
     """A matrix (m, n) applied to one axis of an array."""
-    return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
+    if values.ndim == 1:
+        return np.asarray(matrix @ values)
+    lines = np.moveaxis(values, axis, 0)
+    product = np.asarray(matrix @ lines.reshape(len(lines), -1))
+    return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
 
 
 class Substitution:
