@@ -1,8 +1,8 @@
-"""One axis of a grid: uniform cells, cells with given edges, or cells graded by a density of points."""
+"""One axis of a grid: uniform cells, cells with given edges, graded by a density of points, or in segments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,10 @@ class Axis:
         Whether edges and centres are images x(i), x(i + 1/2) of a smooth map x(s), and the widths its derivative:
         then the quadrature is spectrally accurate for smooth f that end inside the box. Cells with given edges
         have their middles as centres and their lengths as widths: the quadrature is of order 2.
+    joints : tuple of int
+        Numbers of the inner edges where segments meet, increasing: at each of them the target may have a kink or a
+        jump, and the map x(s) too. Within a segment everything is smooth. Where there are joints, the wrap of a
+        periodic axis is one of them, without being listed.
     """
 
     name: str
@@ -50,6 +54,16 @@ class Axis:
     widths: Array
     periodic: bool
     smooth: bool = True
+    joints: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        joints = tuple(int(joint) for joint in self.joints)
+        if joints != tuple(sorted({*joints} & {*range(1, self.n)})):
+            raise ValueError(
+                f"the joints of axis {self.name} must be numbers of inner edges, increasing, from 1 to {self.n - 1}, "
+                f"got {self.joints}"
+            )
+        object.__setattr__(self, "joints", joints)
 
     @classmethod
     def uniform(cls, name: str, lower: float, upper: float, n: int, periodic: bool = False) -> Axis:
@@ -120,9 +134,100 @@ class Axis:
             )
         return cls(name, edges, centres, widths, periodic)
 
+    @classmethod
+    def towards_wall(
+        cls,
+        name: str,
+        lower: float,
+        upper: float,
+        n: int,
+        density: Callable[[Array], Any],
+        power: float,
+        reach: float,
+        upper_wall: bool = False,
+    ) -> Axis:
+        """`n` cells whose distance from one wall is the power p of a variable in which they are regular.
+
+        With y the distance from the wall, cells share the density ρ(x) (1 + reach / y)^(1 - 1/p) equally. Its integral
+        is y^(1/p) times a smooth function of y, so that y = s^p times a smooth function of s^p, s the number of
+        cells from the wall: near it cells are as in s^p, beyond the reach as without it.
+
+        Parameters
+        ----------
+        name, lower, upper, n
+        density : function of an array of coordinates -> array of the same shape
+            Cells per length, up to a factor, but for the wall; positive.
+        power : float
+            p >= 1.
+        reach : float
+            Distance over which the wall is felt.
+        upper_wall : bool
+            Whether it is the upper wall.
+
+        Raises
+        ------
+        ValueError
+            As `graded`; if the power is below one, or the first centre is not told from the wall in double precision.
+        """
+        if not (power >= 1 and reach > 0):
+            raise ValueError(f"cells towards a wall need power >= 1 and reach > 0, got {power} and {reach}")
+        wall, side = (upper, -1.0) if upper_wall else (lower, 1.0)
+
+        def in_root(u: Array) -> Array:
+            # the factor y^(1/p - 1) of the density and du/dy cancel
+            distance = np.asarray(u) ** power
+            return np.asarray(density(wall + side * distance)) * (distance + reach) ** (1 - 1 / power)
+
+        root = cls.graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root)
+        edges, centres = (wall + side * at**power for at in (root.edges, root.centres))
+        widths = power * root.centres ** (power - 1) * root.widths
+        if upper_wall:
+            edges, centres, widths = edges[::-1], centres[::-1], widths[::-1]
+        edges = edges.copy()
+        edges[0], edges[-1] = lower, upper
+        if not (np.all(np.diff(edges) > 0) and np.all((edges[:-1] < centres) & (centres < edges[1:]))):
+            raise ValueError(
+                f"cells of axis {name} that go to the wall at {wall:.6g} as the power {power:.4g} are not told apart "
+                f"in double precision there: shift the coordinate so that the wall is at 0, or use fewer cells than {n}"
+            )
+        return cls(name, edges, centres.copy(), widths.copy(), False)
+
+    @classmethod
+    def joined(cls, segments: Sequence[Axis], periodic: bool = False) -> Axis:
+        """Axes one after the other as the segments of one, named as the first.
+
+        Raises
+        ------
+        ValueError
+            If a segment does not begin where the last one ends.
+        """
+        for a, b in zip(segments[:-1], segments[1:], strict=True):
+            if a.edges[-1] != b.edges[0]:
+                raise ValueError(
+                    f"a segment of axis {segments[0].name} ends at {a.edges[-1]:.17g}, but the next one begins at "
+                    f"{b.edges[0]:.17g}: give both the same edge"
+                )
+        edges = np.concatenate([segments[0].edges[:1], *(part.edges[1:] for part in segments)])
+        centres, widths = (np.concatenate(parts) for parts in zip(*((a.centres, a.widths) for a in segments)))
+        ends = np.cumsum([part.n for part in segments])[:-1]
+        joints = sorted({*ends.tolist()} | {j + s for part, s in zip(segments, [0, *ends]) for j in part.joints})
+        smooth = all(part.smooth for part in segments)
+        return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints))
+
+    @cached_property
+    def segments(self) -> tuple[slice, ...]:
+        """The cells between joints; all of them where there are none."""
+        ends = (0, *self.joints, self.n)
+        return tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+
+    def segment(self, cells: slice) -> Axis:
+        """One of the `segments` as an axis between walls."""
+        edges = self.edges[cells.start : cells.stop + 1]
+        return Axis(self.name, edges, self.centres[cells], self.widths[cells], False, self.smooth)
+
     def renamed(self, name: str, periodic: bool) -> Axis:
         """The same cells with another name and boundary."""
-        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth)
+        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth, self.joints)
 
     def coarsened(self) -> Axis:
         """The axis with every two cells joined.
@@ -138,6 +243,14 @@ class Axis:
             )
         if self.is_uniform:
             return Axis.uniform(self.name, self.edges[0], self.edges[-1], self.n // 2, self.periodic)
+        if self.joints:
+            odd = [joint for joint in self.joints if joint % 2]
+            if odd:
+                raise ValueError(
+                    f"axis {self.name} has a joint at edge {odd[0]}: cells can be joined in pairs where all joints "
+                    "are even edges"
+                )
+            return Axis.joined([self.segment(cells).coarsened() for cells in self.segments], self.periodic)
         edges = self.edges[::2]
         if not self.smooth:
             return Axis.from_edges(self.name, edges, self.periodic)
@@ -155,8 +268,8 @@ class Axis:
 
     @cached_property
     def is_uniform(self) -> bool:
-        """Whether all cells are equal."""
-        return bool(np.all(self.widths == self.widths[0])) and self.smooth
+        """Whether all cells are equal, and none of their edges is a joint."""
+        return not self.joints and bool(np.all(self.widths == self.widths[0])) and self.smooth
 
     @cached_property
     def offsets(self) -> Array:
@@ -181,8 +294,8 @@ class Axis:
         return float(self.widths.max())
 
     def matches(self, other: Axis) -> bool:
-        """Whether `other` has the same name, cells and boundary."""
-        same = (self.name, self.n, self.periodic) == (other.name, other.n, other.periodic)
+        """Whether `other` has the same name, cells, joints and boundary."""
+        same = (self.name, self.n, self.periodic, self.joints) == (other.name, other.n, other.periodic, other.joints)
         pairs = ((self.edges, other.edges), (self.centres, other.centres)) if same else ()
         return (
             same
