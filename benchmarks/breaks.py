@@ -36,6 +36,7 @@ from wfr_pde.richardson import richardson
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)
 NODES = 14
+STEPS = 48
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -92,9 +93,10 @@ def step_well(height: float, at: float, wall: float) -> tuple[Callable[[Array], 
 
     w = brentq(flux, 0.6 * math.pi / (2 * wall), 1.4 * math.pi / (2 * wall))
     b = math.cos(w * left) / math.cos(w * right)
+    scale = 0.5 / max(1.0, abs(b))
 
     def f(x: Array) -> Array:
-        return 0.3 * np.where(x > at, b * np.cos(w * (wall - x)), np.cos(w * (x + wall)))
+        return scale * np.where(x > at, b * np.cos(w * (wall - x)), np.cos(w * (x + wall)))
 
     return f, w * w
 
@@ -107,10 +109,11 @@ def chi(a: float) -> tuple[Callable[[Array], Array], float]:
 def coulomb(a: float) -> tuple[Callable[[Array], Array], float]:
     """e^((1/2 - kappa) x) L_1^(a-2)(2 kappa x) of V = x - (a - 1) log x, a > 1: bound states of a Coulomb potential."""
     kappa = (a - 1) / 2 / (2 + (a - 1))
-    return (
-        lambda x: 0.2 * np.exp((0.5 - kappa) * (x - 30)) * eval_genlaguerre(1, a - 2, 2 * kappa * x),
-        0.25 - kappa**2,
-    )
+
+    def f(x: Array) -> Array:
+        return -0.5 * np.exp((0.5 - kappa) * (x - 30)) * (a - 1 - 2 * kappa * x) / (60 * kappa - a + 1)
+
+    return f, 0.25 - kappa**2
 
 
 def dry_friction(mean: float, variance: float) -> Callable[[Array, float], Array]:
@@ -156,7 +159,7 @@ CASES = [
 def log_ratios(case: Case, cells: Cells) -> list[Array]:
     """log(mu/pi) at the two times on the five grids."""
     problem = case.problem()
-    steps = 1 if problem.exact_in_time else 24
+    steps = 1 if problem.exact_in_time else STEPS
     nodes = np.linspace(0, case.t, steps + 1)
     return [Work(600).run(problem, cells.grid(r), nodes, 8) for r in RATIOS]
 

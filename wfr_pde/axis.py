@@ -46,6 +46,9 @@ class Axis:
         Numbers of the inner edges where segments meet, increasing: at each of them the target may have a kink or a
         jump, and the map x(s) too. Within a segment everything is smooth. Where there are joints, the wrap of a
         periodic axis is one of them, without being listed.
+    roots : (float, float)
+        Powers p of the maps at the lower and the upper wall: the distance from it is s^p times a power series in s^p,
+        see `towards_wall`. 1 where a wall is like any other place.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Axis:
     periodic: bool
     smooth: bool = True
     joints: tuple[int, ...] = ()
+    roots: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         joints = tuple(int(joint) for joint in self.joints)
@@ -190,7 +194,8 @@ class Axis:
                 f"cells of axis {name} that go to the wall at {wall:.6g} as the power {power:.4g} are not told apart "
                 f"in double precision there: shift the coordinate so that the wall is at 0, or use fewer cells than {n}"
             )
-        return cls(name, edges, centres.copy(), widths.copy(), False)
+        roots = (1.0, power) if upper_wall else (power, 1.0)
+        return cls(name, edges, centres.copy(), widths.copy(), False, roots=roots)
 
     @classmethod
     def joined(cls, segments: Sequence[Axis], periodic: bool = False) -> Axis:
@@ -212,7 +217,8 @@ class Axis:
         ends = np.cumsum([part.n for part in segments])[:-1]
         joints = sorted({*ends.tolist()} | {j + s for part, s in zip(segments, [0, *ends]) for j in part.joints})
         smooth = all(part.smooth for part in segments)
-        return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints))
+        roots = segments[0].roots[0], segments[-1].roots[1]
+        return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints), roots)
 
     @cached_property
     def segments(self) -> tuple[slice, ...]:
@@ -223,11 +229,25 @@ class Axis:
     def segment(self, cells: slice) -> Axis:
         """One of the `segments` as an axis between walls."""
         edges = self.edges[cells.start : cells.stop + 1]
-        return Axis(self.name, edges, self.centres[cells], self.widths[cells], False, self.smooth)
+        roots = self.roots[0] if cells.start == 0 else 1.0, self.roots[1] if cells.stop == self.n else 1.0
+        return Axis(self.name, edges, self.centres[cells], self.widths[cells], False, self.smooth, roots=roots)
+
+    def in_root(self, points: Array, share: float = 1.0) -> Array:
+        """Coordinates (m,) in which cells are regular at the walls: y^(share / p) of the distance y from a wall.
+
+        Increasing; the coordinates themselves where both `roots` are 1, and where both are not (such an axis has
+        a joint between its walls, and its segments are what to ask).
+        """
+        low, high = self.roots
+        if (low == 1) == (high == 1):
+            return points
+        if low != 1:
+            return np.asarray(np.maximum(points - self.edges[0], 0.0) ** (share / low))
+        return -np.asarray(np.maximum(self.edges[-1] - points, 0.0) ** (share / high))
 
     def renamed(self, name: str, periodic: bool) -> Axis:
         """The same cells with another name and boundary."""
-        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth, self.joints)
+        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth, self.joints, self.roots)
 
     def coarsened(self) -> Axis:
         """The axis with every two cells joined.
@@ -251,10 +271,21 @@ class Axis:
                     "are even edges"
                 )
             return Axis.joined([self.segment(cells).coarsened() for cells in self.segments], self.periodic)
+        if self.roots != (1.0, 1.0):
+            return self._coarsened_in_root()
         edges = self.edges[::2]
         if not self.smooth:
             return Axis.from_edges(self.name, edges, self.periodic)
         return Axis(self.name, edges, self.edges[1::2], 2 * self._slope_at_edges()[1::2], self.periodic)
+
+    def _coarsened_in_root(self) -> Axis:
+        """`coarsened`, where the map is the power of a regular one."""
+        regular = Axis(self.name, self.in_root(self.edges), self.in_root(self.centres), self.widths, False)
+        power, distances = max(self.roots), np.abs(regular.centres)
+        slopes = self.widths / (power * distances ** (power - 1))
+        joined = Axis(self.name, regular.edges, regular.centres, slopes, False).coarsened()
+        widths = power * np.abs(joined.centres) ** (power - 1) * joined.widths
+        return Axis(self.name, self.edges[::2], self.edges[1::2], widths, False, roots=self.roots)
 
     def _slope_at_edges(self) -> Array:
         """The derivative x'(s) of the map at the edges: a spline through x' at the centres (n + 1,)."""

@@ -283,7 +283,7 @@ class Grid:
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """The grid of a Dataset that `solve` returned or wrote."""
         description = json.loads(ds.attrs["grid"])
-        smooth, joints = description.pop("graded", {}), description.pop("joints", {})
+        smooth, joints, roots = (description.pop(what, {}) for what in ("graded", "joints", "roots"))
         grading = [
             Axis(
                 name,
@@ -293,6 +293,7 @@ class Grid:
                 periodic=False,
                 smooth=smooth[name],
                 joints=tuple(joints.get(name, ())),
+                roots=tuple(roots.get(name, (1.0, 1.0))),
             )
             if name in smooth
             else None
@@ -302,7 +303,10 @@ class Grid:
 
     def description(self) -> dict[str, Any]:
         """What makes the grid, but for the backend and the cells of graded axes, in plain types."""
-        joints = {axis.name: list(axis.joints) for axis in self.axes if axis.joints}
+        more = {
+            "joints": {axis.name: list(axis.joints) for axis in self.axes if axis.joints},
+            "roots": {axis.name: list(axis.roots) for axis in self.axes if axis.roots != (1.0, 1.0)},
+        }
         return {
             "lower": list(self.lower),
             "upper": list(self.upper),
@@ -311,7 +315,7 @@ class Grid:
             "names": list(self.names),
             "max_cut": self.max_cut,
             "graded": {axis.name: axis.smooth for axis in self.axes if not axis.is_uniform},
-        } | ({"joints": joints} if joints else {})
+        } | {what: values for what, values in more.items() if values}
 
     def matches(self, other: Grid) -> bool:
         """Whether `other` has the same cells, boundaries and axis names."""

@@ -77,10 +77,14 @@ def local_weights(axis: Axis, points: Array, nodes: int, even: bool = False) -> 
     """Indices (m, nodes) of the centres nearest to `points` (m,), and the weights of the polynomial through them.
 
     With `even`, values are continued beyond no-flux walls as in a mirror. Where the axis has joints, centres are of the
-    segment that a point lies in (at a joint of the one above), and nothing is mirrored.
+    segment that a point lies in (at a joint of the one above), and nothing is mirrored. In cells that go to a wall as
+    s^p polynomials are in s².
     """
     if axis.joints:
         return _local_weights_in_segments(axis, points, nodes)
+    if axis.roots != (1.0, 1.0):  # what is smooth in the distance from the wall is even in the number of the cell
+        regular = [axis.in_root(at, share=2.0) for at in (axis.edges, axis.centres, points)]
+        axis, points = Axis(axis.name, regular[0], regular[1], axis.widths, False), regular[2]
     centres = axis.centres
     above = np.searchsorted(centres, points)
     first = above - nodes // 2
