@@ -173,12 +173,16 @@ def extrapolated(case: Case, cells: Cells, runs: list[Array], count: int, k: int
         Interpolation(g, fine, NODES)(run[k]) if g is not fine else run[k]
         for g, run in zip(grids[-count:], runs[-count:], strict=True)
     ]
-    log_ratio = sum(w * m for w, m in zip(weights, moved, strict=True))
-    log_mu = log_ratio - case.potential(fine.axes[0].centres)
-    ends = cells.start_walls if k == 0 else cells.walls
-    log_mu -= log_mass_corrected(fine, log_mu, ends=ends)
-    return log_mu, float(np.dot(weights, [kl(case, cells, g, r[k], k) for g, r in
-                                          zip(grids[-count:], runs[-count:], strict=True)]))  # fmt: skip
+    pairs = [kl_and_mass(case, g, run[k]) for g, run in zip(grids[-count:], runs[-count:], strict=True)]
+    log_ratio = sum(w * (m - mass) for w, m, (_, mass) in zip(weights, moved, pairs, strict=True))
+    return log_ratio - case.potential(fine.axes[0].centres), float(weights @ [value for value, _ in pairs])
+
+
+def kl_and_mass(case: Case, grid: Any, log_ratio: Array) -> tuple[float, float]:
+    """KL and the logarithm of the mass on one grid, by midpoint sums."""
+    log_pi = -case.potential(grid.axes[0].centres)
+    z, m = (float(grid.log_integrate(v)) for v in (log_pi, log_ratio + log_pi))
+    return float(grid.integrate(np.exp(log_ratio + log_pi - m) * (log_ratio - m + z))), m
 
 
 def kl(case: Case, cells: Cells, grid: Any, log_ratio: Array, k: int) -> float:

@@ -14,7 +14,7 @@ from wfr_pde.grid import Grid
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ORDER = 8  # polynomials in the number of the cell of a lower degree are integrated exactly
-NODES_PER_ORDER = 1.5  # cells whose weights change: with as many as the order, weights become negative from 8 on
+NODES_PER_ORDER = 1.25  # cells whose weights change: with as many as the order, weights become negative from 8 on
 SINGULAR_TERMS = 4  # terms of the series at a singular wall that are integrated exactly
 
 Ends = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a of the density, power p of the map
@@ -119,8 +119,9 @@ def integrate_corrected(grid: Grid, values: Any, order: int = ORDER, ends: Ends 
 def log_mass_corrected(grid: Grid, log_values: Any, order: int = ORDER, ends: Ends | None = None) -> float:
     """Log ∫ exp(log_values) dx with end weights at walls and joints, without overflow; see `integrate_corrected`.
 
-    Next to ends a density that few cells resolve is no polynomial in the number of the cell: the difference from
-    `Grid.log_integrate` tells how much the ends matter.
+    Next to ends a density that few cells resolve is no polynomial in the number of the cell, and then the weights help
+    little: half a Gaussian on cells of a quarter of its standard deviation has an error of 8e-6 (8e-4 without them).
+    Sums without them on five grids, extrapolated with the powers of the family (`richardson`), are better: 6e-10 there.
     """
     xp = grid.backend.xp
     total = log_values + corrected_log_volume(grid, order, ends)
