@@ -173,9 +173,7 @@ def test_a_power_that_is_not_there_does_not_help():
     found = []
     for n in (16, 32):
         errors = kinked_errors("scharfetter-gummel", n)[-3:]
-        found.append(
-            np.abs(sum(w * e for w, e in zip(richardson(RATIOS[-3:], (2, 3)), errors, strict=True))).max()
-        )
+        found.append(np.abs(sum(w * e for w, e in zip(richardson(RATIOS[-3:], (2, 3)), errors, strict=True))).max())
     assert np.log2(found[0] / found[1]) < 4.3
 
 

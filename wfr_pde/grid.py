@@ -715,7 +715,9 @@ class Grid:
                 masses = masses[tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))]
             for below in self.axes[k].joints:  # nor have those at joints
                 joint = below if self.axes[k].periodic else below - 1
-                masses[tuple(slice(max(joint - 1, 0), joint + 1) if i == k else slice(None) for i in range(self.ndim))] = 0
+                masses[
+                    tuple(slice(max(joint - 1, 0), joint + 1) if i == k else slice(None) for i in range(self.ndim))
+                ] = 0
             total = total + xp.sum(masses)
         return float(total)
 

@@ -219,7 +219,7 @@ def cells_for(
         limits = [most_power(wall, high - low) for wall in (low, high)]
         powers = [map_power(ours[k, side], theirs[k, side], largest=limits[side]) for side in (0, 1)]
         for side in (0, 1):
-            if powers[side] != 1:
+            if ours[k, side] != 1 or theirs[k, side] != 1:
                 walls[k, side] = float(ours[k, side]), powers[side]
                 start_walls[k, side] = float(theirs[k, side]), powers[side]
         places = _breaks_inside(low, high, () if breaks is None else breaks[k])

@@ -15,7 +15,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ORDER = 8  # polynomials in the number of the cell of a lower degree are integrated exactly
 NODES_PER_ORDER = 1.25  # cells whose weights change: with as many as the order, weights become negative from 8 on
-SINGULAR_TERMS = 4  # terms of the series at a singular wall that are integrated exactly
+SINGULAR_TERMS, HIGHEST = 4, 12.0  # terms of the series at a singular wall that are exact, and their exponents, at most
+SINGULAR_CELLS = 6  # whose weights change there
 
 Ends = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a of the density, power p of the map
 
@@ -49,8 +50,8 @@ def _end_weights(cells: int, order: int, end: tuple[float, float] | None) -> Arr
     """`end_weights` of one end of a segment with so many cells."""
     if end is not None:
         exponent, power = end
-        count = min(SINGULAR_TERMS, cells)
-        return end_weights([power * (exponent + k) - 1 for k in range(count)], count)
+        found = [power * (exponent + k) - 1 for k in range(SINGULAR_TERMS)]
+        return end_weights([q for q in found if q <= max(HIGHEST, found[0])], min(SINGULAR_CELLS, cells))
     order = max(1, min(order, int(cells / NODES_PER_ORDER)))
     return end_weights(range(order), min(cells, math.ceil(NODES_PER_ORDER * order)))
 
@@ -70,8 +71,8 @@ def axis_weights(
     order : int
     ends : pair of (a, p) or None
         Of the lower and the upper wall: f = y^(a-1) times a power series in the distance y from the wall, y = s^p times
-        a power series in s^p there (see `Axis.towards_wall`). Then the terms s^(p (a + k) - 1), k = 0, ..., 3, are
-        exact. None where f is smooth.
+        a power series in s^p there (see `Axis.towards_wall`). Then the terms s^(p (a + k) - 1), k = 0, ..., 3, up to the
+        exponent 12 are exact. None where f is smooth.
 
     Raises
     ------

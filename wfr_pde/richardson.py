@@ -30,7 +30,9 @@ def richardson(ratios: Sequence[float], powers: Sequence[float] = EVEN) -> Array
     """
     r, wanted = np.asarray(ratios, dtype=np.float64), np.asarray(powers, dtype=np.float64)[: len(ratios) - 1]
     if len(wanted) < len(r) - 1:
-        raise ValueError(f"{len(r)} grids cancel {len(r) - 1} powers of the cell width, but only {list(powers)} are given")
+        raise ValueError(
+            f"{len(r)} grids cancel {len(r) - 1} powers of the cell width, but only {list(powers)} are given"
+        )
     if not (np.all(r > 0) and np.all(wanted > 0) and len({*r}) == len(r) and len({*wanted}) == len(wanted)):
         raise ValueError(f"ratios and powers must be positive and different, got {list(ratios)} and {list(powers)}")
     exponents = np.append(0.0, wanted)

@@ -20,10 +20,10 @@ REGULAR = 1e-4  # of a - 1: what is below is a slope, or rounding
 AGREE = 2e-3  # difference of the exponents from decade to decade that is still a power law
 PLACES = 5  # along the wall
 SAME_POWER = 0.05  # powers of the error this close count as one
-WHOLE = (3.0, 4.0, 5.0, 6.0)  # powers of the map that are tried, besides those that suit the exponent
-LEAST, LARGEST = 2.5, 12.0  # of all of them
+WHOLE = (4.0, 5.0, 6.0)  # powers of the map that are tried, besides those that suit the exponent
+LEAST, LARGEST = 3.5, 12.0  # of all of them
 TOLD_APART, MANY_CELLS = 1e3, 1e3  # units in the last place of a wall, and cells of an axis
-CELLS_PRICE = 0.5  # of one in the power of the map, over one in a power of the error
+CELLS_PRICE = 1.5  # of one in the power of the map, over one in a power of the error
 
 
 def wall_exponents(target: Target, lower: ArrayLike, upper: ArrayLike) -> Array:
@@ -54,8 +54,10 @@ def wall_exponents(target: Target, lower: ArrayLike, upper: ArrayLike) -> Array:
     shares = np.full((1, 1), 0.5) if len(lower) == 1 else shares
     for k in range(len(lower)):
         for side, wall in enumerate((lower[k], upper[k])):
-            places = [_exponent(target, lower + share * (upper - lower), k, wall, 1 - 2 * side, (upper - lower)[k])
-                      for share in shares]
+            places = [
+                _exponent(target, lower + share * (upper - lower), k, wall, 1 - 2 * side, (upper - lower)[k])
+                for share in shares
+            ]
             value = float(np.median(places))
             # everywhere along the wall alike, or it is no property of the wall
             found[k, side] = value if np.ptp(places) <= AGREE else 1.0
@@ -107,7 +109,9 @@ def map_power(*exponents: float, largest: float = LARGEST) -> float:
     if all(exponent == 1 for exponent in exponents):
         return 1.0
     suited = [k / exponent for exponent in exponents for k in (1, 2, 4, 6)]
-    candidates = [p for p in sorted({*WHOLE, *suited}) if LEAST <= p <= max(largest, LEAST)] or [LEAST]
+    candidates = [float(p) for p in sorted({*WHOLE, *suited}) if LEAST <= p <= largest]
+    if not candidates:
+        return max(1.0, min(LEAST, largest))
 
     def gain(p: float) -> float:
         return sum(error_powers([(a, p) for a in exponents], len(EVEN) + 1)) - CELLS_PRICE * p
@@ -121,11 +125,11 @@ def error_powers(walls: Iterable[tuple[float, float]], count: int = len(EVEN)) -
     2, 4, 6, 8, ... of the inside; p (a + k), k = 0, 1, ..., of the mass beside a wall where that is no odd number
     (the midpoint sum has no error then); 2 p, 3 p, ... of the flux beside it. Those that are nearly the same count once.
     """
-    found = [*EVEN, EVEN[-1] + 2, EVEN[-1] + 4]
-    for exponent, power in walls:
-        if power == 1:
+    pairs, found = list(walls), [*EVEN, EVEN[-1] + 2, EVEN[-1] + 4]
+    for exponent, power in pairs:
+        if power == exponent == 1:
             continue
-        masses = [power * (exponent + k) for k in range(4)]
+        masses = [float(power * (exponent + k)) for k in range(4)]
         found += [m for m in masses if abs((m % 2) - 1) > 1e-6]
         found += [2 * power, 3 * power]
     distinct: list[float] = []
