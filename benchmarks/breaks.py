@@ -2,8 +2,8 @@
 
     python benchmarks/breaks.py [--quick] [--out PATH]
 
-For every problem, errors of log-densities extrapolated over 1 to 5 grids, in L1 and in KL, for two numbers of cells, and
-the order that they show. Where there is a closed form it is the truth: mu = pi (1 + eps e^(-lambda t) f) with an
+For every problem, errors of log-densities extrapolated over 1 to 5 grids, in L1 and in KL, for two numbers of cells,
+and the order that they show. Where there is a closed form it is the truth: mu = pi (1 + eps e^(-lambda t) f) with an
 eigenfunction f of a well with a kink or a jump, of a chi distribution (Laguerre), of a gamma distribution (Coulomb) or
 of sin^(a-1) (Gegenbauer); and dry friction, V = |x|, from a Gaussian (Caughey and Dienes 1961). WFR has none: there the
 next finer family is.
@@ -141,7 +141,8 @@ def gamma(a: float) -> Callable[[Array], Array]:
 CASES = [
     Case("kinked well 2|x|, odd eigenfunction", lambda x: 2 * abs(x), (-3, 3), kinked_well(2, 3), 0.3, (0.0,)),
     Case("step of 2 at .37, eigenfunction", lambda x: 2.0 * (x > 0.37), (-3, 3), step_well(2, 0.37, 3), 0.3, (0.37,)),
-    Case("dry friction from N(1, .04)", abs, (-25, 25), wfr.Gaussian(1, 0.04), 0.5, (0.0,), truth=dry_friction(1, 0.04)),
+    Case("dry friction from N(1, .04)", abs, (-25, 25), wfr.Gaussian(1, 0.04), 0.5, (0.0,),
+         truth=dry_friction(1, 0.04)),
     Case("x²/2 + 2 (x > .37), W", lambda x: x**2 / 2 + 2 * (x > 0.37), (-7, 7), wfr.Gaussian(-0.5, 0.3), 0.4, (0.37,)),
     Case("x²/2 + 2 (x > .37), WFR", lambda x: x**2 / 2 + 2 * (x > 0.37), (-7, 7), wfr.Gaussian(-0.5, 0.3), 0.4,
          (0.37,), beta=1.0),

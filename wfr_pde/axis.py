@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -206,16 +207,18 @@ class Axis:
         ValueError
             If a segment does not begin where the last one ends.
         """
-        for a, b in zip(segments[:-1], segments[1:], strict=True):
+        for a, b in itertools.pairwise(segments):
             if a.edges[-1] != b.edges[0]:
                 raise ValueError(
                     f"a segment of axis {segments[0].name} ends at {a.edges[-1]:.17g}, but the next one begins at "
                     f"{b.edges[0]:.17g}: give both the same edge"
                 )
         edges = np.concatenate([segments[0].edges[:1], *(part.edges[1:] for part in segments)])
-        centres, widths = (np.concatenate(parts) for parts in zip(*((a.centres, a.widths) for a in segments)))
-        ends = np.cumsum([part.n for part in segments])[:-1]
-        joints = sorted({*ends.tolist()} | {j + s for part, s in zip(segments, [0, *ends]) for j in part.joints})
+        centres, widths = (
+            np.concatenate(parts) for parts in ([a.centres for a in segments], [a.widths for a in segments])
+        )
+        begin = np.cumsum([0, *(part.n for part in segments[:-1])]).tolist()
+        joints = sorted({*begin[1:]} | {j + s for part, s in zip(segments, begin, strict=True) for j in part.joints})
         smooth = all(part.smooth for part in segments)
         roots = segments[0].roots[0], segments[-1].roots[1]
         return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints), roots)
@@ -224,7 +227,7 @@ class Axis:
     def segments(self) -> tuple[slice, ...]:
         """The cells between joints; all of them where there are none."""
         ends = (0, *self.joints, self.n)
-        return tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(slice(a, b) for a, b in itertools.pairwise(ends))
 
     def segment(self, cells: slice) -> Axis:
         """One of the `segments` as an axis between walls."""

@@ -247,7 +247,7 @@ def cells_for(
 
 
 def _exponents(distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:
-    """`wall_exponents` (d, 2) of distributions that all have the same; 1 where they differ, or where there is no wall."""
+    """`wall_exponents` (d, 2) of distributions that all have the same; 1 where they differ, or without a wall."""
     found = np.array([wall_exponents(distribution, lower, upper) for distribution in distributions])
     same = np.ptp(found, axis=0) <= 1e-3
     return np.where(same & ~np.array(periodic)[:, None], found[0], 1.0)

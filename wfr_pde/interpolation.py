@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ def _spline_in_segments(
     ends = [0, *joints, len(centres)]
     degree = _stable_degree(degree, int(np.diff(ends).min()))
     knots, coefficients = [np.full(degree + 1, edges[0])], []
-    for first, last in zip(ends[:-1], ends[1:], strict=True):
+    for first, last in itertools.pairwise(ends):
         places, skipped = centres[first:last], (degree + 1) // 2
         own = places[skipped : len(places) - skipped] if degree else places[:0]  # not-a-knot
         knots += [own, np.full(degree + 1, edges[last])]

@@ -71,8 +71,8 @@ def axis_weights(
     order : int
     ends : pair of (a, p) or None
         Of the lower and the upper wall: f = y^(a-1) times a power series in the distance y from the wall, y = s^p times
-        a power series in s^p there (see `Axis.towards_wall`). Then the terms s^(p (a + k) - 1), k = 0, ..., 3, up to the
-        exponent 12 are exact. None where f is smooth.
+        a power series in s^p there (see `Axis.towards_wall`). Then the terms s^(p (a + k) - 1), k = 0, ..., 3, up to
+        the exponent 12 are exact. None where f is smooth.
 
     Raises
     ------

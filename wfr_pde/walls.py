@@ -1,4 +1,4 @@
-"""Walls at which a density is a power of the distance: the exponent, the cells that suit it, the powers of the error."""
+"""Walls at which a density is a power of the distance: the exponent, cells that suit it, the powers of the error."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _exponent(target: Target, place: Array, k: int, wall: float, direction: int,
 
 
 def most_power(wall: float, length: float) -> float:
-    """The largest power of the map for which the first of a thousand cells is told from the wall in double precision."""
+    """The largest power of the map with which the first of a thousand cells is told from the wall."""
     if wall == 0:
         return LARGEST
     return min(LARGEST, math.log(length / (TOLD_APART * float(np.spacing(abs(wall))))) / math.log(MANY_CELLS))
@@ -123,7 +123,7 @@ def error_powers(walls: Iterable[tuple[float, float]], count: int = len(EVEN)) -
     """Powers of the cell width in the error, increasing, of finite volumes with densities (a, p) at walls.
 
     2, 4, 6, 8, ... of the inside; p (a + k), k = 0, 1, ..., of the mass beside a wall where that is no odd number
-    (the midpoint sum has no error then); 2 p, 3 p, ... of the flux beside it. Those that are nearly the same count once.
+    (the midpoint sum has no error then); 2 p, 3 p, ... of the flux beside it. Nearly the same ones count once.
     """
     pairs, found = list(walls), [*EVEN, EVEN[-1] + 2, EVEN[-1] + 4]
     for exponent, power in pairs:
