@@ -45,7 +45,7 @@ class Case:
     """A problem in one dimension, and its solution where it is known."""
 
     name: str
-    potential: Callable[[Array], Array]
+    potential: Callable[[Any], Any]
     box: tuple[float, float]
     start: Any  # a distribution, or f with eigenvalue: (function, lambda)
     t: float
@@ -133,23 +133,33 @@ def dry_friction(mean: float, variance: float) -> Callable[[Array, float], Array
     return log_mu
 
 
-def gamma(a: float) -> Callable[[Array], Array]:
+def gamma(a: float) -> Callable[[Any], Any]:
     """V of a gamma distribution."""
     return lambda x: x - (a - 1) * np.log(x)
 
 
+def rayleigh(a: float) -> Callable[[Any], Any]:
+    """V of a chi distribution."""
+    return lambda x: x**2 / 2 - (a - 1) * np.log(x)
+
+
+def sine(a: float) -> Callable[[Any], Any]:
+    """V of sin^(a-1)."""
+    return lambda x: -(a - 1) * np.log(np.sin(x))
+
+
 CASES = [
-    Case("kinked well 2|x|, odd eigenfunction", lambda x: 2 * abs(x), (-3, 3), kinked_well(2, 3), 0.3, (0.0,)),
+    Case("kinked well 2|x|, odd eigenfunction", lambda x: 2 * np.abs(x), (-3, 3), kinked_well(2, 3), 0.3, (0.0,)),
     Case("step of 2 at .37, eigenfunction", lambda x: 2.0 * (x > 0.37), (-3, 3), step_well(2, 0.37, 3), 0.3, (0.37,)),
     Case("dry friction from N(1, .04)", abs, (-25, 25), wfr.Gaussian(1, 0.04), 0.5, (0.0,),
          truth=dry_friction(1, 0.04)),
     Case("x²/2 + 2 (x > .37), W", lambda x: x**2 / 2 + 2 * (x > 0.37), (-7, 7), wfr.Gaussian(-0.5, 0.3), 0.4, (0.37,)),
     Case("x²/2 + 2 (x > .37), WFR", lambda x: x**2 / 2 + 2 * (x > 0.37), (-7, 7), wfr.Gaussian(-0.5, 0.3), 0.4,
          (0.37,), beta=1.0),
-    *(Case(f"chi, a = {a}", lambda x, a=a: x**2 / 2 - (a - 1) * np.log(x), (0, 9), chi(a), 0.2) for a in
+    *(Case(f"chi, a = {a}", rayleigh(a), (0, 9), chi(a), 0.2) for a in
       (0.3, 0.5, 0.7, 1.5, 2.0)),
     *(Case(f"gamma, a = {a}, Coulomb state", gamma(a), (0, 30), coulomb(a), 0.5) for a in (1.5, 2.0)),
-    *(Case(f"sin^(a-1), a = {a}", lambda x, a=a: -(a - 1) * np.log(np.sin(x)), (0, math.pi),
+    *(Case(f"sin^(a-1), a = {a}", sine(a), (0, math.pi),
            (lambda x: 0.5 * np.cos(x), a), 0.3) for a in (0.5, 1.4)),
     *(Case(f"gamma, a = {a}, from N(1, .04), W", gamma(a), (0, 30), wfr.Gaussian(1, 0.04), 0.5) for a in (0.5, 0.7)),
     *(Case(f"gamma, a = {a}, from N(1, .04), WFR", gamma(a), (0, 30), wfr.Gaussian(1, 0.04), 0.5, beta=1.0)
@@ -219,7 +229,7 @@ def measure(case: Case, factor: float) -> dict[str, Any]:
     row: dict[str, Any] = {"case": case.name, "powers": [round(p, 3) for p in families[0].powers]}
     row["cells"] = [cells.grid(1).size for cells in families]
     row["maps"] = sorted(round(p, 3) for _, p in base.walls.values())
-    known = [[truth(case, cells, k) for cells in families] for k in (0, 1)]
+    known: Any = [[truth(case, cells, k) for cells in families] for k in (0, 1)]
     if known[1][0] is None:  # the best of a family with twice the cells again
         finest = families[1].finer(2.0)
         best = extrapolated(case, finest, log_ratios(case, finest), 4, 1)

@@ -119,8 +119,8 @@ def _joint_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> list[tuple[
         pairs.append((cells.segments[-1], cells.segments[0]))
     found = []
     for below, above in pairs:
-        index = [tuple([slice(None)] * axis + [k]) for k in (below.stop - 1, above.start)]
-        found.append((*index, *_across_joint(cells, potential, below, above, flux)))
+        low, high = (tuple([slice(None)] * axis + [k]) for k in (below.stop - 1, above.start))
+        found.append((low, high, *_across_joint(cells, potential, below, above, flux)))
     return found
 
 
