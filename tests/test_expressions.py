@@ -15,7 +15,7 @@ FUNCTIONS = {
 }
 FUNCTIONS |= {name: getattr(np, name) for name in ("abs", "sign", "log1p", "expm1", "logaddexp")}
 FUNCTIONS |= {"where": np.where, "Heaviside": lambda u: np.heaviside(u, 0.5)}
-FUNCTIONS |= {name: lambda *u, f=getattr(np, f"{name}imum"): functools.reduce(f, u) for name in ("min", "max")}
+FUNCTIONS |= {"min": lambda *u: functools.reduce(np.minimum, u), "max": lambda *u: functools.reduce(np.maximum, u)}
 FUNCTIONS |= {"atan": np.arctan, "asinh": np.arcsinh, "logcosh": lambda u: np.log(np.cosh(u))}
 
 GOOD = [

@@ -27,7 +27,8 @@ _MAX_POWER = 1000
 _LARGEST = 1e300
 
 
-def _logcosh(u: Any) -> Any:
+def logcosh(u: Any) -> Any:
+    """Logarithm of the hyperbolic cosine, of any size."""
     size = np.abs(u)  # cosh overflows beyond 710
     return size + np.log1p(np.exp(-2 * size)) - np.log(2)
 
@@ -65,7 +66,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "sign": (np.sign, ("0",)),
     "log1p": (np.log1p, ("1/(1 + u)",)),
     "expm1": (np.expm1, ("exp(u)",)),
-    "logcosh": (_logcosh, ("tanh(u)",)),
+    "logcosh": (logcosh, ("tanh(u)",)),
     "logaddexp": (np.logaddexp, ("exp(u - logaddexp(u, v))", "exp(v - logaddexp(u, v))")),
     "min": (np.minimum, ("", "")),  # that of the argument taken: `_derivative_of_choice`
     "max": (np.maximum, ("", "")),
@@ -186,7 +187,7 @@ def _dimension(text: str, used: set[str], ndim: int | None) -> int:
 
 
 def syntax_tree(text: str, allowed: str, named: bool = False) -> ast.expr:
-    """Syntax tree of `text`, after a check of length, characters (a pattern), depth, and of = unless values are named."""
+    """Syntax tree of `text`, after a check of length, characters (a pattern), depth and, if no value is named, of =."""
     if not isinstance(text, str):
         raise ValueError(f"expected text, got {text!r}")
     text = normalised(text)
