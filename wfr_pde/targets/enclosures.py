@@ -172,15 +172,12 @@ def centre_and_half(lower: Array, upper: Array) -> tuple[Array, Array]:
 # Ends: outward rounding, and the four operations
 
 
-def _outward(ends: Ends, ulps: float = 1, exact_sign: bool = False) -> Ends:
-    """Ends moved outwards by so many units in the last place; not through zero where the sign is exact."""
+def _outward(ends: Ends, ulps: float = 1, positive: Any = False) -> Ends:
+    """Ends moved outwards by so many units in the last place; not below zero where the true values are not."""
     low, high = np.minimum(ends[0], LARGEST), np.maximum(ends[1], -LARGEST)
-    lower = low - (np.abs(low) * (ulps * EPS) + TINY)
-    upper = high + (np.abs(high) * (ulps * EPS) + TINY)
-    if exact_sign:
-        lower = np.where(low >= 0, np.maximum(lower, 0.0), lower)
-        upper = np.where(high <= 0, np.minimum(upper, 0.0), upper)
-    return lower, upper
+    low = low - (np.abs(low) * (ulps * EPS) + TINY)
+    high = high + (np.abs(high) * (ulps * EPS) + TINY)
+    return (low if positive is False else np.where(positive, np.maximum(low, 0.0), low)), high
 
 
 def _add(terms: Sequence[Ends]) -> Ends:
@@ -210,13 +207,13 @@ def _multiply(a: Ends, b: Ends) -> Ends:
             given = reduce(operator.or_, (np.isnan(end) for end in (*a, *b)))
             products = tuple(np.where(np.isnan(p) & ~given, 0.0, p) for p in products)
             ends = (reduce(np.minimum, products), reduce(np.maximum, products))
-    return _outward(ends, 2, exact_sign=True)
+    return _outward(ends, 2, positive=((a[0] >= 0) & (b[0] >= 0)) | ((a[1] <= 0) & (b[1] <= 0)))
 
 
 def _reciprocal(a: Ends) -> Ends:
     """1/a; unbounded where a is not of one sign."""
     through = (a[0] <= 0) & (a[1] >= 0)
-    low, high = _outward((1 / a[1], 1 / a[0]), 2, exact_sign=True)
+    low, high = _outward((1 / a[1], 1 / a[0]), 2, positive=a[0] >= 0)
     return np.where(through, -np.inf, low), np.where(through, np.inf, high)
 
 
@@ -229,14 +226,14 @@ def _size(a: Ends) -> Ends:
 def _whole_power(a: Ends, n: int) -> Ends:
     """a**n for a whole n > 0."""
     ends = _size(a) if n % 2 == 0 else a
-    return ends if n == 1 else _outward((ends[0] ** n, ends[1] ** n), ULPS, exact_sign=True)
+    return ends if n == 1 else _outward((ends[0] ** n, ends[1] ** n), ULPS, positive=ends[0] >= 0)
 
 
 def _real_power(u: Ends, v: Ends) -> Ends:
     """u**v for u >= 0: monotone in u and in v, so that the ends are those of the corners."""
     base = np.maximum(u[0], 0.0), np.maximum(u[1], 0.0)
     corners = [np.power(p, q) for p in base for q in v]
-    return _outward((reduce(np.minimum, corners), reduce(np.maximum, corners)), ULPS, exact_sign=True)
+    return _outward((reduce(np.minimum, corners), reduce(np.maximum, corners)), ULPS, positive=True)
 
 
 def _negative(a: Ends) -> Ends:
@@ -257,17 +254,18 @@ def _chosen(sure: Any, surely_not: Any, a: Ends, b: Ends) -> Ends:
 # Functions of one argument: range, and range of the derivative
 
 
-def _increasing(function: Callable[..., Any]) -> Callable[[Ends], Ends]:
-    return lambda u: _outward((function(u[0]), function(u[1])), ULPS, exact_sign=True)
+def _increasing(function: Callable[..., Any], positive_from: float = 0.0) -> Callable[[Ends], Ends]:
+    """Range of a function that grows, and is not negative from some place on."""
+    return lambda u: _outward((function(u[0]), function(u[1])), ULPS, positive=u[0] >= positive_from)
 
 
 def _even(function: Callable[..., Any], absolute: float = 0.0) -> Callable[[Ends], Ends]:
-    """Range of an even function that grows with |u|."""
+    """Range of an even function that grows with |u|, and is nowhere negative."""
 
     def of(u: Ends) -> Ends:
         size = _size(u)
         low, high = _outward((function(size[0]), function(size[1])), ULPS)
-        return low - absolute, high + absolute
+        return np.maximum(low - absolute, 0.0), high + absolute
 
     return of
 
@@ -309,11 +307,11 @@ def _sign(u: Ends) -> Ends:
 
 
 def _slope_of_bell(function: Callable[..., Any]) -> Callable[[Ends], Ends]:
-    """Range of an even function that falls with |u|."""
+    """Range of an even function that falls with |u|, and is nowhere negative."""
 
     def of(u: Ends) -> Ends:
         size = _size(u)
-        return _outward((function(size[1]), function(size[0])), ULPS, exact_sign=True)
+        return _outward((function(size[1]), function(size[0])), ULPS, positive=True)
 
     return of
 
@@ -329,10 +327,10 @@ def _one_plus(a: Ends) -> Ends:
 # name: (range, range of the derivative, where it may be undefined)
 _Unary: TypeAlias = tuple[Callable[[Ends], Ends], Callable[[Ends], Ends], Callable[[Ends], Any]]
 _UNARY: dict[str, _Unary] = {
-    "exp": (_increasing(np.exp), _increasing(np.exp), _nowhere),
-    "expm1": (_increasing(np.expm1), _increasing(np.exp), _nowhere),
+    "exp": (_increasing(np.exp, -np.inf), _increasing(np.exp, -np.inf), _nowhere),
+    "expm1": (_increasing(np.expm1), _increasing(np.exp, -np.inf), _nowhere),
     "log": (
-        _increasing(lambda u: np.log(np.maximum(u, 0.0))),
+        _increasing(lambda u: np.log(np.maximum(u, 0.0)), 1.0),
         lambda u: _reciprocal((np.maximum(u[0], 0.0), u[1])),
         lambda u: u[0] <= 0,
     ),
@@ -343,7 +341,7 @@ _UNARY: dict[str, _Unary] = {
     ),
     "sqrt": (
         _increasing(lambda u: np.sqrt(np.maximum(u, 0.0))),
-        lambda u: _outward((0.5 / np.sqrt(np.maximum(u[1], 0.0)), 0.5 / np.sqrt(np.maximum(u[0], 0.0))), 4, True),
+        lambda u: _outward((0.5 / np.sqrt(np.maximum(u[1], 0.0)), 0.5 / np.sqrt(np.maximum(u[0], 0.0))), ULPS, True),
         lambda u: u[0] < 0,
     ),
     "sin": (_sine, _cosine, _nowhere),
@@ -431,7 +429,7 @@ class _Walk:
         """The distance from the origin, with the slopes x / r in [-1, 1]."""
         coordinates = [self._coordinate(k).ends for k in range(self.ndim)]
         square = _add([_whole_power(x, 2) for x in coordinates])
-        ends = _outward((np.sqrt(np.maximum(square[0], 0.0)), np.sqrt(square[1])), ULPS, exact_sign=True)
+        ends = _outward((np.sqrt(np.maximum(square[0], 0.0)), np.sqrt(square[1])), ULPS, positive=True)
         slopes: list[Ends | None] = []
         for x in coordinates if self.slopes else ():
             low, high = _multiply(x, _reciprocal(ends))
@@ -517,8 +515,7 @@ class _Walk:
         return _Value((np.where(holds, 1.0, 0.0), np.where(fails, 0.0, 1.0)), self._no_slopes(), False, ~holds & ~fails)
 
     def _where(self, condition: _Value, a: _Value, b: _Value) -> _Value:
-        first = (condition.ends[0] > 0) | (condition.ends[1] < 0)
-        second = (condition.ends[0] == 0) & (condition.ends[1] == 0)
+        first, second = condition.ends[0] > 0.5, condition.ends[1] < 0.5  # it is 0 or 1
 
         def flags(of_a: Any, of_b: Any) -> Any:
             return np.where(first, of_a, np.where(second, of_b, np.logical_or(of_a, of_b)))

@@ -325,13 +325,13 @@ class _Builder:
     def _comparison(self, node: ast.Compare, depth: int) -> Any:
         """1 where a comparison, or every one of a chain such as 0 < x < 1, holds, else 0."""
         sides = [self.build(side, depth + 1) for side in (node.left, *node.comparators)]
-        result: Any = 1.0
+        result: Any = None
         for operation, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
             if type(operation) not in _COMPARISONS:
                 refuse_node(self.text, node, "is not a comparison allowed here: use <, <=, > or >=")
             name, exchanged = _COMPARISONS[type(operation)]
             holds = _apply(name, [right, left] if exchanged else [left, right])
-            result = _operate(operator.mul, result, holds)
+            result = holds if result is None else _operate(operator.mul, result, holds)
         return result
 
     def _checked(self, node: ast.AST, result: Any) -> Any:
