@@ -142,8 +142,8 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
     formula = sympy.sympify(_exact(_Builder(text, symbols).build(tree)))
     ndim = _dimension(text, used, ndim)
     arguments = [symbols[name] for name in (*AXES[:ndim], "r")]
-    value = _numeric(arguments, [formula])
-    partials = _numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
+    value = numeric(arguments, [formula])
+    partials = numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
 
     def gradient(*coordinates: Any) -> list[Any]:
         r = _radius(coordinates) if "r" in used else 0.0
@@ -428,7 +428,13 @@ def _derivative_of_choice(self: Any, symbol: Any) -> Any:
     return _choose(condition, u.diff(symbol), v.diff(symbol))
 
 
-def _numeric(arguments: list[Any], formulas: list[Any]) -> Callable[..., list[Any]]:
+def inert(name: str) -> Any:
+    """The sympy function that stands for the function `name` of the language."""
+    return _symbol(name)
+
+
+def numeric(arguments: list[Any], formulas: list[Any]) -> Callable[..., list[Any]]:
+    """Function of arrays, one per symbol of `arguments`, that returns the values of the formulas."""
     import sympy
 
     known = {**_FUNCTIONS, "power": _POWER, **_PIECEWISE}
