@@ -104,8 +104,8 @@ def breaks_of_expression(text: str, ndim: int, lower: Array, upper: Array) -> Br
         found |= Breaks((np.zeros(1),))
     for factor, touching in _vanishing(compiled.formula):
         axes = {symbols[symbol] for symbol in factor.free_symbols}
-        if len(axes) == 1 and None not in axes:
-            (k,) = axes
+        k = axes.pop() if len(axes) == 1 else None
+        if k is not None:
             along = factor if k == 0 else factor.xreplace({sympy.Symbol(AXES[k]): sympy.Symbol("x")})
             roots, complete = _roots(along, float(lower[k]), float(upper[k]), touching)
             found |= Breaks(tuple(roots if i == k else np.empty(0) for i in range(ndim)))

@@ -205,8 +205,8 @@ def _multiply(a: Ends, b: Ends) -> Ends:
         ends = (reduce(np.minimum, products), reduce(np.maximum, products))
         if np.isnan(ends[0]).any() or np.isnan(ends[1]).any():  # 0 times what is unbounded, but finite
             given = reduce(operator.or_, (np.isnan(end) for end in (*a, *b)))
-            products = tuple(np.where(np.isnan(p) & ~given, 0.0, p) for p in products)
-            ends = (reduce(np.minimum, products), reduce(np.maximum, products))
+            finite = [np.where(np.isnan(p) & ~given, 0.0, p) for p in products]
+            ends = (reduce(np.minimum, finite), reduce(np.maximum, finite))
     return _outward(ends, 2, positive=((a[0] >= 0) & (b[0] >= 0)) | ((a[1] <= 0) & (b[1] <= 0)))
 
 
@@ -390,7 +390,7 @@ class _Walk:
         elif name in ("f_min", "f_max"):
             result = self._smallest(*values) if name == "f_min" else self._largest(*values)
         elif name in ("f_less", "f_less_equal"):
-            result = self._comparison(*values, strict=name == "f_less")
+            result = self._comparison(values[0], values[1], strict=name == "f_less")
         elif name == "f_where":
             return self._where(*values)  # where a branch not taken is undefined does not matter
         elif name == "f_power":
