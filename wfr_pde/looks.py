@@ -335,7 +335,9 @@ def _prove(suggested: _Suggested, bounded: Enclosure, seen: _Seen, most: int) ->
         settled = ~beyond & (piece.most <= (allowed if seen.where is None else 2 * allowed))
         seen.bound = max(seen.bound, float(piece.most[settled].max(initial=0.0)))
         near = settled & rims & (piece.most > allowed)
-        sharp = (piece.least > 0.5 * allowed) & (piece.most - piece.measured <= np.maximum(allowed, SHARP * piece.most))
+        sharp = (piece.least > 0.5 * allowed) & (
+            piece.most <= piece.measured + np.maximum(allowed, SHARP * piece.measured)
+        )
         narrow = np.all(upper - lower <= least, axis=-1)
         hit = near | (beyond & (sharp | narrow | (piece.most <= 2 * allowed)))
         seen.departs_in(lower[hit], upper[hit])

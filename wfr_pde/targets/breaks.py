@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,12 @@ def given_breaks(value: Any, ndim: int) -> Breaks:
 
 
 def breaks_of_expression(text: str, ndim: int, lower: Array, upper: Array) -> Breaks:
+    """Breaks of an expression in a box with corners (d,), as `_breaks` finds them."""
+    return _breaks(text, ndim, tuple(map(float, lower)), tuple(map(float, upper)))
+
+
+@lru_cache(maxsize=256)
+def _breaks(text: str, ndim: int, lower: tuple[float, ...], upper: tuple[float, ...]) -> Breaks:
     """Breaks of an expression in a box with corners (d,): where the pieces meet of which it is made.
 
     These are the zeros of the arguments of abs, sign, Heaviside, of a - b in min(a, b), max(a, b) and comparisons,
@@ -107,14 +114,14 @@ def breaks_of_expression(text: str, ndim: int, lower: Array, upper: Array) -> Br
         k = axes.pop() if len(axes) == 1 else None
         if k is not None:
             along = factor if k == 0 else factor.xreplace({sympy.Symbol(AXES[k]): sympy.Symbol("x")})
-            roots, complete = _roots(along, float(lower[k]), float(upper[k]), touching)
+            roots, complete = _roots(along, lower[k], upper[k], touching)
             found |= Breaks(tuple(roots if i == k else np.empty(0) for i in range(ndim)))
             elsewhere |= not complete
         elif not elsewhere:
             elsewhere = _may_vanish(Enclosure(factor, ndim), lower, upper)
     lengths = np.asarray(upper) - np.asarray(lower)
     places = tuple(_distinct(p, EQUAL * length) for p, length in zip(found.places, lengths, strict=True))
-    return Breaks(places, elsewhere).inside(lower, upper)
+    return Breaks(places, elsewhere).inside(np.asarray(lower), np.asarray(upper))
 
 
 def _vanishing(formula: Any) -> Iterator[tuple[Any, bool]]:
