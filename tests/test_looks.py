@@ -197,6 +197,18 @@ def test_graded_and_periodic_grids():
     ).kind
 
 
+def test_a_jump_of_a_function_is_seen_unless_it_is_named():
+    def jump(x):
+        return x**2 / 2 + 5 * (x > 0.37)
+
+    unnamed = look(Potential(jump), LINE)
+    assert unnamed.hides
+    assert abs(unnamed.where[0] - 0.37) < 0.16
+    assert not look(Potential(jump, breaks=[0.37]), LINE).hides
+    hidden = look(Potential(lambda x: jump(x) + 9 * np.exp(-((x - 0.36) ** 2) / 2e-6), breaks=[0.37]), LINE)
+    assert hidden.hides  # beyond the jump
+
+
 def test_other_targets_are_looked_at():
     seen = look(GaussianMixture([-2, 2], [0.5, 0.5], 0.5), LINE)
     assert seen.kind == "looked"

@@ -13,6 +13,7 @@ import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.enclosures import EPS, Enclosure, centre_and_half, enclosure
 from wfr_pde.targets.potential import Potential
 
@@ -24,6 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 WITHIN = 40.0  # nats above the lowest centre: a mass of e^-40 does not matter
 SLACK = 0.5  # nats that V may depart unnoticed: a factor of 1.6 in density, within a cell
 STEEP = 0.1  # share of its change from centre to centre that it may depart in addition: walls are steep, and bent
+MOST_STEEP = 4  # times the slack, that this may be at most
 EVALUATIONS = {1: 10**6, 2: 2 * 10**6}
 BOXES = {1: 10**5, 2: 5 * 10**5}  # of a proof, all of its rounds together
 MOST_PER_CELL = {1: 2**14, 2: 2**10}
@@ -50,7 +52,7 @@ class Look:
     where : array (d,) or None
         Place of the largest departure that is too large; None if none was seen.
     slack : float
-        Departures that are let pass, beside a tenth of the change of V from centre to centre.
+        Departures that are let pass, beside a tenth of the change of V from centre to centre (at most four times it).
     lower, upper : arrays (m, d)
         Corners of boxes that hold the departures seen that are too large.
     """
@@ -98,8 +100,9 @@ def look(
     Between neighbouring centres c, at t in [0, 1]^d, they suggest the multilinear interpolant with the curvature of
     their own second differences, P = Σ w(t) V(c) - ½ Σ_k t_k (1 - t_k) h_k² V_kk, V_kk the smallest of the corners
     if they have one sign, else 0. The departure is |V - P|, an error of order 3 where V is smooth; it is let pass up to
-    `slack` and a tenth of the range of V over the corners. Where an expression may jump it is the distance of V from
-    the range of the corners and their neighbours, as these show a jump. Where no corner matters, it is by how much V
+    `slack` and a tenth of the range of V over the corners, that being four times the slack at most. Where V may jump
+    (where an expression says so, else in boxes with a break of the target) it is at most the distance of V from the
+    range of the corners and their neighbours, as these show a jump. Where no corner matters, it is by how much V
     dips below both P and the level that matters: a hole there is seen.
 
     An expression of one or two coordinates is bounded box by box, in the natural and in the mean value form, and boxes
@@ -143,6 +146,8 @@ def look(
     most = BOXES.get(d, 0) if boxes is None else boxes
     if bounded is not None and suggested.count <= most:
         left = _prove(suggested, bounded, seen, most)
+    else:
+        suggested.step_at(target.breaks(grid.lower, grid.upper))
     if len(left):
         _look_at(suggested, target, seen, left, EVALUATIONS.get(d, 10**6) if evaluations is None else evaluations)
     return seen.result(proved=len(left) == 0)
@@ -231,7 +236,7 @@ class _Suggested:
         size = np.where(self.blind, 0.0, np.abs(self.corners).max(axis=-1))
         with np.errstate(all="ignore"):
             spread = np.where(self.blind, 0.0, np.ptp(self.corners, axis=-1))
-        self.allowed = slack + np.where(self.matters, STEEP * spread, 0.0)
+        self.allowed = slack + np.where(self.matters, np.minimum(STEEP * spread, MOST_STEEP * slack), 0.0)
         place = (np.abs(self.lower) + np.abs(self.upper)) / self.steps
         self.rounding = 32 * EPS * (size + (spread[:, None] * place).sum(axis=-1) + np.abs(self.bends).sum(axis=-1))
 
@@ -240,6 +245,12 @@ class _Suggested:
         lower, upper = centres[:-1].copy(), centres[1:].copy()
         lower[0], upper[-1] = edges[0], edges[-1]
         return lower, upper, centres[:-1], np.diff(centres)
+
+    def step_at(self, breaks: Breaks) -> None:
+        """Mark the boxes that hold a break."""
+        for k, places in enumerate(breaks.places):
+            first = np.searchsorted(places, self.lower[:, k], "left")
+            self.stepped |= first < np.searchsorted(places, self.upper[:, k], "right")
 
     def _shifted(self, values: Array, shift: tuple[int, ...]) -> Array:
         index = tuple(slice(s, n - 1 + s) for s, n in zip(shift, values.shape, strict=True))
