@@ -197,6 +197,16 @@ def test_graded_and_periodic_grids():
     ).kind
 
 
+def test_a_jump_in_the_plane_hides_something_thin_only():
+    base = "x**2/4 + y**2/3 + 9*"
+    assert look(Potential(base + "(x < y)"), PLANE).kind == "proved"
+    disc = look(Potential(base + "((x - 0.3)**2 + (y + 0.1)**2 < 0.001)"), PLANE)
+    assert disc.hides
+    assert np.hypot(disc.where[0] - 0.3, disc.where[1] + 0.1) < 0.0317
+    assert disc.depth == pytest.approx(9, abs=0.1)
+    assert look(Potential(base + "(abs(x - y - 0.03) < 0.002)"), PLANE).hides
+
+
 def test_a_jump_of_a_function_is_seen_unless_it_is_named():
     def jump(x):
         return x**2 / 2 + 5 * (x > 0.37)

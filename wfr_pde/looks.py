@@ -33,6 +33,7 @@ POINTS_AT_ONCE = 2**15
 CANDIDATES, CLOSER_POINTS, CLOSER_ROUNDS = 32, 64, 4  # cells looked at more closely, about their largest departure
 SHARP = 0.1  # share of a departure to which its size is bounded
 NARROWEST = 1e-13  # of the box
+RIM = {1: 2.0**-20, 2: 2.0**-5}  # of a cell: width to which a jump is followed
 GOLDEN = 0.6180339887498949
 
 
@@ -328,6 +329,7 @@ def _prove(suggested: _Suggested, bounded: Enclosure, seen: _Seen, most: int) ->
     cells = np.arange(suggested.count)
     lower, upper = suggested.lower.copy(), suggested.upper.copy()
     least = NARROWEST * (suggested.upper.max(axis=0) - suggested.lower.min(axis=0))
+    rim = RIM.get(suggested.ndim, RIM[2])
     first, done, undecided = True, 0, [np.empty(0, dtype=int)]
     rims = np.zeros(len(cells), dtype=bool)  # boxes halved of one in which V was seen to depart
     while len(cells):
@@ -346,10 +348,12 @@ def _prove(suggested: _Suggested, bounded: Enclosure, seen: _Seen, most: int) ->
         settled = ~beyond & (piece.most <= (allowed if seen.where is None else 2 * allowed))
         seen.bound = max(seen.bound, float(piece.most[settled].max(initial=0.0)))
         near = settled & rims & (piece.most > allowed)
-        sharp = (piece.least > 0.5 * allowed) & (
-            piece.most <= piece.measured + np.maximum(allowed, SHARP * piece.measured)
-        )
+        with np.errstate(over="ignore"):
+            doubt = piece.measured + np.maximum(allowed, SHARP * piece.measured)
+        sharp = (piece.least > 0.5 * allowed) & (piece.most <= doubt)
         narrow = np.all(upper - lower <= least, axis=-1)
+        # bounds across a jump do not shrink, and in the plane it runs through ever more boxes
+        narrow |= piece.jumps & np.all(upper - lower <= rim * suggested.steps[cells], axis=-1)
         hit = near | (beyond & (sharp | narrow | (piece.most <= 2 * allowed)))
         seen.departs_in(lower[hit], upper[hit])
         undecided.append(cells[narrow & ~settled & ~hit])
@@ -362,8 +366,8 @@ def _prove(suggested: _Suggested, bounded: Enclosure, seen: _Seen, most: int) ->
 class _Bounded:
     """Bounds of the departures on some boxes.
 
-    `least` and `most` bound the departure in every box, `measured` is that at its `centre`, `reach` (m, d) by how much
-    V - P may change from there along every axis.
+    `least` and `most` bound the departure in every box, `jumps` is where V may jump, `measured` is that at its
+    `centre`, `reach` (m, d) by how much V - P may change from there along every axis.
     """
 
     def __init__(
@@ -371,9 +375,10 @@ class _Bounded:
     ) -> None:
         self.centre, half = centre_and_half(lower, upper)
         bounds = bounded.bounds(lower, upper)
+        self.jumps = bounds.jumps
         bottom, top = bounded(self.centre, self.centre)
         if first:
-            suggested.stepped[cells] = bounds.jumps
+            suggested.stepped[cells] = self.jumps
         rounding = suggested.rounding[cells]
         with np.errstate(all="ignore"):
             expected = suggested.at(cells, self.centre)
