@@ -258,10 +258,13 @@ class _Suggested:
         return values[index].ravel()
 
     def _around(self, values: Array, extreme: Any) -> Array:
-        """Smallest or largest V at the corners of every box and at their neighbours."""
+        """Smallest or largest V at the corners of every box and their neighbours, beyond walls as a line goes on."""
         for k in range(self.ndim):
             along = np.moveaxis(values, k, -1)
-            wide = np.concatenate([along[..., :1], along, along[..., -1:]], axis=-1)
+            with np.errstate(all="ignore"):
+                beyond = [2 * along[..., [end]] - along[..., [inner]] for end, inner in ((0, 1), (-1, -2))]
+            ends = [np.where(np.isfinite(b), b, along[..., [end]]) for b, end in zip(beyond, (0, -1), strict=True)]
+            wide = np.concatenate([ends[0], along, ends[1]], axis=-1)
             values = np.moveaxis(extreme(extreme(wide[..., :-2], along), wide[..., 2:]), -1, k)
         return reduce(extreme, [self._shifted(values, shift) for shift in self.shifts])
 
