@@ -103,8 +103,9 @@ def look(
     if they have one sign, else 0. The departure is |V - P|, an error of order 3 where V is smooth; it is let pass up to
     `slack` and a tenth of the range of V over the corners, that being four times the slack at most. Where V may jump
     (where an expression says so, else in boxes with a break of the target) it is at most the distance of V from the
-    range of the corners and their neighbours, as these show a jump. Where no corner matters, it is by how much V
-    dips below both P and the level that matters: a hole there is seen.
+    range of the corners and their neighbours, as these show a jump (if not whether what they show is narrower than a
+    cell). Where no corner matters, it is by how much V dips below both P and the level that matters: a hole there is
+    seen.
 
     An expression of one or two coordinates is bounded box by box, in the natural and in the mean value form, and boxes
     are halved until all departures may pass ("proved"), or one that is too large is seen. What is left, and other
