@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from wfr_pde.flows.transport.sinkhorn_kernel import RESOLUTION
 from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
-from wfr_pde.nested import Interpolation
+from wfr_pde.nested import Interpolation, local_weights
 from wfr_pde.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -27,13 +27,15 @@ Interval = tuple[float, float]
 
 COARSER = (1.0, 1.25, 1.5625)  # times fewer cells of the grids that are compared
 NODES, FEWER_NODES = 12, 8  # of the interpolation between grids, and of the one that tells its error
+LIMITING_NODES, LIMITING_SHARE = 4, 0.25  # cells around, and share of their range beyond it, that limit it
 FEWEST_CELLS = 24  # of the coarsest grid
 MOST_CELLS = {1: 640, 2: 2**15, 3: 2**18}  # of the finest
 CELLS_PER_SCALE = 0.9  # at first
 LOOKS = 2049  # places on a line where scales are looked at
 MATTERS = 16.0  # nats below the top, down to which they are
-MORE_CELLS = 1.3  # from one attempt to the next
-WIDEST_RANGE = 300.0  # nats of pi, and half of those of mu/pi, that plain products of matrices hold
+MORE_CELLS = 1.45  # from one attempt to the next
+WIDEST_RANGE, FLOOR = 300.0, 600.0  # nats of pi, and of mu/pi, that plain products of matrices hold
+FAR_BELOW = 45.0  # nats below what matters
 REACH = 800.0  # nats, over which the heat kernel is summed
 MOST_ROUNDS = 60  # of the normalisation of a kernel
 ATTEMPTS = 8
@@ -41,7 +43,8 @@ GOAL = 0.25  # of the tolerance
 FIRST_HALVINGS = 3  # of the whole time, for the first step that is tried
 DEEPEST = 40  # halvings of an interval between save times
 
-SMOOTH = 0.7, 1.4  # ratio of neighbouring slopes in dt² of single runs, inside which they are extrapolated
+SMOOTH = 0.85, 1.18  # ratio of the last slopes in dt² of single runs, inside which they are extrapolated
+NEARLY = 0.6, 1.6  # ratio of the slopes before
 FALLING = 0.5  # ratio of neighbouring distances between orders, above which the higher one counts for nothing
 LEAST_FALL = 0.02  # that a distance between orders is believed to have fallen
 SAFETY = 2.0  # times the distance of two orders, and of two grids where their distances fall as for smooth densities
@@ -49,7 +52,7 @@ SPECTRAL = 0.2  # fall from one distance of grids to the next that smooth densit
 ROUGH = 6.5  # times the last distance otherwise: powers of 1/2 in dt, and 3/4 in dx, would need that
 FAR = 0.3  # distance of runs from which they say nothing of a limit
 MOVED = 2.0  # times what the slope explains, that an extrapolation may move in L1
-ROUNDING, STEP_ROUNDING = 1e-12, 1e-15  # of a run, and per step
+ROUNDING, STEP_ROUNDING = 1e-11, 1e-15  # of a run, and per step
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,7 @@ class SecondOpinion:
         weight = self.weights[k]
         if self.grid is None or weight is None:
             raise ValueError(f"the second family has no density at t={self.times[k]:.6g}: {self.words}; see `reached`")
-        moved = np.asarray(Interpolation(self.grid, grid, nodes)(weight))
+        moved = interpolated(self.grid, grid, weight, nodes)
         return moved + np.asarray(grid.evaluate(self.problem.target.at(float(self.times[k])).log_density))
 
     def distance(self, density: Density, k: int) -> tuple[float, float]:
@@ -191,7 +194,7 @@ def second_opinion(
     return best
 
 
-def _size(opinion: SecondOpinion) -> tuple[int, float] | float:
+def _size(opinion: SecondOpinion) -> float:
     """The largest error at the times reached, and of no use where there is none."""
     return float(opinion.error_l1[opinion.reached].max()) if opinion.reached[1:].any() else math.inf
 
@@ -263,6 +266,22 @@ def _cells_per_length(problem: Problem, lower: float, upper: float) -> float:
     return math.sqrt(result)
 
 
+def interpolated(source: Grid, destination: Grid, values: Array, nodes: int) -> Array:
+    """Interpolation between grids on one box that stays near the range of the cells around.
+
+    Far out in tails, neighbouring logarithms may differ by tens of nats without a rule, and polynomials through many
+    of them multiply that by hundreds, near walls most: e^-40 becomes a mass that nobody has. What the polynomial
+    gives is limited to the range of the four nearest cells along every axis, and a quarter of it more.
+    """
+    low = high = values
+    for k, (a, b) in enumerate(zip(source.axes, destination.axes, strict=True)):
+        index, _ = local_weights(a, b.centres, LIMITING_NODES)
+        low = np.min([np.take(low, column, axis=k) for column in index.T], axis=0)
+        high = np.max([np.take(high, column, axis=k) for column in index.T], axis=0)
+    more = LIMITING_SHARE * (high - low)
+    return np.clip(np.asarray(Interpolation(source, destination, nodes)(values)), low - more, high + more)
+
+
 def heat_matrix(axis: Axis, time: float) -> Array:
     """The heat kernel of u_t = u_xx on equal cells, times their width: (n, n), by its images.
 
@@ -298,11 +317,16 @@ class _Solver:
         self._steps: dict[float, Any] = {}
 
     def _fits_matrices(self, log_ratio: Array) -> bool:
-        """Whether plain products hold mu/pi and pi: on a line, over few nats."""
+        """Whether plain products hold mu/pi and pi: on a line, over few nats.
+
+        What is further below the top of mu/pi may be lifted to `FLOOR` nats below it, as long as the reaction, which
+        takes s = e^(-beta t) of that, leaves it far below all mass.
+        """
         if self.grid.ndim > 1 or self.problem.target.moving or self.problem.alpha == 0:
             return False
-        log_pi = np.asarray(self.energy.log_equilibrium(self.grid))
-        return bool(np.ptp(log_ratio) < 2 * WIDEST_RANGE and np.ptp(log_pi) < WIDEST_RANGE)
+        spread = float(np.ptp(np.asarray(self.energy.log_equilibrium(self.grid))))
+        share = math.exp(-self.problem.beta * float(self.problem.times[-1] - self.problem.times[0]))
+        return spread < WIDEST_RANGE and (float(np.ptp(log_ratio)) < FLOOR or FLOOR * share > spread + FAR_BELOW)
 
     @property
     def refinements(self) -> tuple[int, ...]:
@@ -327,7 +351,7 @@ class _Solver:
             return self._advance_on_a_line(state, dt, n)
         if dt not in self._steps:
             self._steps[dt] = self.flow().make_steps(self.energy, self.start, dt)
-        return self._steps[dt](state, begin, n, None, check_deadline)  # type: ignore[no-any-return]
+        return self._steps[dt](state, begin, n, None, check_deadline)
 
     def _advance_on_a_line(self, state: Density, dt: float, n: int) -> Density:
         """The same with plain products: the range of mu/pi does not grow."""
@@ -337,6 +361,7 @@ class _Solver:
         log_ratio = half * (state.log_values - log_pi)
         for k in range(n):
             top = log_ratio.max()
+            np.maximum(log_ratio, top - FLOOR, out=log_ratio)
             log_ratio = np.log(matrix @ np.exp(log_ratio - top))
             log_ratio *= whole if k < n - 1 else half
         return Density(self.grid, log_ratio + log_pi).normalised()
@@ -416,8 +441,8 @@ def _attempt(problem: Problem, settings: _Settings) -> tuple[SecondOpinion, str]
         frames.append((in_time, _in_space(problem, fine, others, k)))
     opinion = _opinion(finest, reached, frames, n_steps)
     worst = [max(frame[i][1] for frame in frames) for i in (0, 1)]
-    in_vain = any(size > shortest for _, size in sizes)  # else shorter steps need more cells first
-    return opinion, "time" if worst[0] > worst[1] and in_vain else "space"
+    can_halve = any(size >= 2 * shortest for _, size in sizes)  # else shorter steps need more cells first
+    return opinion, "time" if worst[0] > worst[1] and can_halve else "space"
 
 
 def _shortest_gap(times: Array) -> float:
@@ -529,7 +554,8 @@ def _in_time(energy: KL, runs: Sequence[Density], refinements: Sequence[int]) ->
     if single[-1] <= tiny:
         return runs[-1], single[-1], _unsigned_kl(energy, runs[-1], runs[-2]), 2
     slopes = [d / (a - b) for d, (a, b) in zip(single, itertools.pairwise(squares), strict=True)]
-    smooth = SMOOTH[0] <= slopes[-1] / max(slopes[-2], 1e-300) <= SMOOTH[1]
+    before, last = (b / max(a, 1e-300) for a, b in itertools.pairwise(slopes[-3:]))
+    smooth = SMOOTH[0] <= last <= SMOOTH[1] and NEARLY[0] <= before <= NEARLY[1]
     if smooth and single[-1] < FAR:
         levels = [runs[-1], *(_combined(runs[-j:], refinements[-j:]) for j in range(2, len(runs) + 1))]
         gaps = [apart(a, b) for a, b in itertools.pairwise(levels)]
@@ -537,8 +563,8 @@ def _in_time(energy: KL, runs: Sequence[Density], refinements: Sequence[int]) ->
         for j in range(len(gaps) - 1, 0, -1):
             fall = gaps[j] / max(gaps[j - 1], 1e-300)
             moved = apart(levels[j + 1], runs[-1])
-            if gaps[j] <= tiny or (fall <= FALLING and moved <= explained):
-                factor = SAFETY * max(1.0, LEAST_FALL / max(fall, 1e-300))
+            if fall <= FALLING and moved <= explained:
+                factor = SAFETY * max(1 / (1 - fall) ** 2, LEAST_FALL / max(fall, 1e-300))
                 kl = max(_unsigned_kl(energy, levels[j + 1], levels[j]), abs(_kl_gap(energy, levels[j + 1], levels[j])))
                 return levels[j + 1], factor * gaps[j], factor * kl, 2 * (j + 2)
     error = ROUGH * max(single[-1], single[-2] * squares[-1] / squares[-2])
@@ -573,7 +599,7 @@ def _in_space(
     states, values = [density.values], [energy.value(density)]
     for other, state in others:
         weight = other.weight(state, k)
-        states.append(np.exp(np.asarray(Interpolation(other.grid, grid, NODES)(weight)) + v))
+        states.append(np.exp(interpolated(other.grid, grid, weight, NODES) + v))
         values.append(energy.value(state))
     gaps = np.array([grid.integrate(np.abs(a - b)) for a, b in itertools.pairwise(states)])
     kl_gaps = np.array([grid.integrate(np.abs(a - b) * excess) for a, b in itertools.pairwise(states)])
