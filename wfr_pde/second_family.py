@@ -25,10 +25,11 @@ from wfr_pde.problem import Problem
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Interval = tuple[float, float]
 
+REFINEMENTS = (1, 2, 3, 4)  # steps in place of one, of the runs that are compared
 COARSER = (1.0, 1.25, 1.5625)  # times fewer cells of the grids that are compared
 NODES, FEWER_NODES = 12, 8  # of the interpolation between grids, and of the one that tells its error
 LIMITING_NODES, LIMITING_SHARE = 4, 0.25  # cells around, and share of their range beyond it, that limit it
-FEWEST_CELLS = 24  # of the coarsest grid
+FEWEST_CELLS = 16  # of the coarsest grid
 MOST_CELLS = {1: 640, 2: 2**15, 3: 2**18}  # of the finest
 CELLS_PER_SCALE = 0.9  # at first
 LOOKS = 2049  # places on a line where scales are looked at
@@ -151,7 +152,7 @@ def second_opinion(
     """Solve by `SinkhornKernel` in a `Strang` splitting, and measure the error.
 
     Every single run is a product of Markov kernels and exact reactions: positive, KL falls, no mass where none can
-    be. Runs with 1, 2, 4, ... times the steps, on nodes that fit the flow, are compared: where their slopes in dt² are
+    be. Runs with 1, 2, 3 and 4 times the steps, on nodes that fit the flow, are compared: where their slopes in dt² are
     equal within some ten per cent, their logarithms are extrapolated, and the distance of the last two orders is the
     error; where they are not, it is the finest run, and 6.5 times its distance from the one before. The same runs on
     grids with 1.25 and 1.56 times fewer cells tell the error of the cells, which falls spectrally on smooth densities.
@@ -329,14 +330,9 @@ class _Solver:
         return spread < WIDEST_RANGE and (float(np.ptp(log_ratio)) < FLOOR or FLOOR * share > spread + FAR_BELOW)
 
     @property
-    def refinements(self) -> tuple[int, ...]:
-        """Numbers of steps in place of one, of the runs that are compared."""
-        return (1, 2, 4, 8) if self.on_a_line else (1, 2, 3, 4)
-
-    @property
     def shortest_step(self) -> float:
         """Smallest step of the coarsest run, for which the kernel of the finest one is resolved."""
-        return self.shortest * self.refinements[-1]
+        return self.shortest * REFINEMENTS[-1]
 
     def flow(self) -> Flow:
         """The self-adjoint flow of order 2."""
@@ -429,13 +425,12 @@ def _attempt(problem: Problem, settings: _Settings) -> tuple[SecondOpinion, str]
     if len(reached) < 2 and len(problem.times) > 1:
         words = f"none: the kernel on {_by(solvers[0].grid)} cells needs steps of {shortest:.4g} at least"
         return _none(problem, words), "space"
-    refinements = finest.refinements
-    runs = [finest.states(steps, refinement) for refinement in refinements]
+    runs = [finest.states(steps, refinement) for refinement in REFINEMENTS]
     coarser = [solver.states(steps, 1) for solver in solvers[1:]]
-    n_steps = sum(map(len, steps)) * refinements[-1]
+    n_steps = sum(map(len, steps)) * REFINEMENTS[-1]
     frames = []
     for number, k in enumerate(reached):
-        in_time = _in_time(problem.energies[k], [run[number] for run in runs], refinements)
+        in_time = _in_time(problem.energies[k], [run[number] for run in runs], REFINEMENTS)
         fine = (finest, runs[0][number])
         others = [(solver, run[number]) for solver, run in zip(solvers[1:], coarser, strict=True)]
         frames.append((in_time, _in_space(problem, fine, others, k)))
