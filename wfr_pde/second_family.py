@@ -35,8 +35,8 @@ CELLS_PER_SCALE = 0.9  # at first
 LOOKS = 2049  # places on a line where scales are looked at
 MATTERS = 16.0  # nats below the top, down to which they are
 MORE_CELLS = 1.45  # from one attempt to the next
-WIDEST_RANGE, FLOOR = 300.0, 600.0  # nats of pi, and of mu/pi, that plain products of matrices hold
-FAR_BELOW = 45.0  # nats below what matters
+LIFTED, FLOOR = 250.0, 600.0  # nats of pi, and of mu/pi, that plain products of matrices hold
+NO_MASS = 60.0  # nats below the top
 REACH = 800.0  # nats, over which the heat kernel is summed
 MOST_ROUNDS = 60  # of the normalisation of a kernel
 ATTEMPTS = 8
@@ -48,7 +48,7 @@ SMOOTH = 0.85, 1.18  # ratio of the last slopes in dt² of single runs, inside w
 NEARLY = 0.6, 1.6  # ratio of the slopes before
 FALLING = 0.5  # ratio of neighbouring distances between orders, above which the higher one counts for nothing
 LEAST_FALL = 0.02  # that a distance between orders is believed to have fallen
-SAFETY = 2.0  # times the distance of two orders, and of two grids where their distances fall as for smooth densities
+SAFETY = 3.0  # times the distance of two orders, and of two grids where their distances fall as for smooth densities
 SPECTRAL = 0.2  # fall from one distance of grids to the next that smooth densities show at least
 ROUGH = 6.5  # times the last distance otherwise: powers of 1/2 in dt, and 3/4 in dx, would need that
 FAR = 0.3  # distance of runs from which they say nothing of a limit
@@ -312,22 +312,29 @@ class _Solver:
         self.start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
         widest = max(axis.dx for axis in grid.axes)
         self.shortest = RESOLUTION * widest**2 / problem.alpha * (1 + 1e-9) if problem.alpha > 0 else 0.0
-        log_ratio = np.asarray(problem.energies[0].log_ratio(self.start))
-        self.on_a_line = self._fits_matrices(log_ratio) if on_a_line is None else on_a_line
+        log_pi = np.zeros(grid.shape) if problem.target.moving else np.asarray(self.energy.log_equilibrium(grid))
+        self.log_pi = np.maximum(log_pi, log_pi.max() - LIFTED)  # that plain products hold
+        self.lift = self.log_pi - log_pi
+        self.on_a_line = self._fits_matrices() if on_a_line is None else on_a_line
         self._matrices: dict[float, Array] = {}
         self._steps: dict[float, Any] = {}
 
-    def _fits_matrices(self, log_ratio: Array) -> bool:
+    def _fits_matrices(self) -> bool:
         """Whether plain products hold mu/pi and pi: on a line, over few nats.
 
-        What is further below the top of mu/pi may be lifted to `FLOOR` nats below it, as long as the reaction, which
-        takes s = e^(-beta t) of that, leaves it far below all mass.
+        Where pi is less than e^-250 of its top it may be lifted to that, if the start has no mass there. What is
+        further below the top of mu/pi may be lifted to 600 nats below it, as long as the reaction, which takes
+        s = e^(-beta t) of that, leaves it far below all mass.
         """
-        if self.grid.ndim > 1 or self.problem.target.moving or self.problem.alpha == 0:
+        problem = self.problem
+        if self.grid.ndim > 1 or problem.target.moving or problem.alpha == 0:
             return False
-        spread = float(np.ptp(np.asarray(self.energy.log_equilibrium(self.grid))))
-        share = math.exp(-self.problem.beta * float(self.problem.times[-1] - self.problem.times[0]))
-        return spread < WIDEST_RANGE and (float(np.ptp(log_ratio)) < FLOOR or FLOOR * share > spread + FAR_BELOW)
+        start = np.asarray(self.start.log_values)
+        if np.any((self.lift > 0) & (start > start.max() - NO_MASS)):
+            return False
+        share = math.exp(-problem.beta * float(problem.times[-1] - problem.times[0]))
+        log_ratio = start - self.log_pi
+        return bool(np.ptp(log_ratio) < FLOOR or FLOOR * share > np.ptp(self.log_pi) + NO_MASS)
 
     @property
     def shortest_step(self) -> float:
@@ -352,7 +359,7 @@ class _Solver:
     def _advance_on_a_line(self, state: Density, dt: float, n: int) -> Density:
         """The same with plain products: the range of mu/pi does not grow."""
         check_deadline()
-        matrix, log_pi = self._matrix(dt), np.asarray(self.energy.log_equilibrium(self.grid))
+        matrix, log_pi = self._matrix(dt), self.log_pi
         half, whole = (math.exp(-self.problem.beta * time) for time in (dt / 2, dt))
         log_ratio = half * (state.log_values - log_pi)
         for k in range(n):
@@ -375,7 +382,7 @@ class _Solver:
 
         Chebyshev iteration on the spectrum [1, 2], as in `sinkhorn_scaling`, with plain products.
         """
-        log_s = 0.5 * np.asarray(self.energy.log_equilibrium(self.grid))
+        log_s = 0.5 * self.log_pi
         matrix = heat_matrix(self.grid.axes[0], self.problem.alpha * dt)
         log_d = before = np.zeros_like(log_s)
         weight, rounding = 1.0, 4 * np.finfo(float).eps * (4 + float(np.abs(log_s).max()))
@@ -402,7 +409,8 @@ class _Solver:
             for size, group in itertools.groupby(interval, key=lambda step: step[1]):
                 equal = list(group)
                 state = self.advance(state, equal[0][0], size / refinement, refinement * len(equal))
-            result.append(state)
+            lifted = Density(self.grid, np.asarray(state.log_values) - self.lift) if self.on_a_line else state
+            result.append(lifted)
         return result
 
     def weight(self, state: Density, k: int) -> Array:
