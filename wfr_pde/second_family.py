@@ -47,8 +47,7 @@ DEEPEST = 40  # halvings of an interval between save times
 SMOOTH = 0.85, 1.18  # ratio of the last slopes in dt² of single runs, inside which they are extrapolated
 NEARLY = 0.6, 1.6  # ratio of the slopes before
 FALLING = 0.5  # ratio of neighbouring distances between orders, above which the higher one counts for nothing
-LEAST_FALL = 0.02  # that a distance between orders is believed to have fallen
-SAFETY = 3.0  # times the distance of two orders, and of two grids where their distances fall as for smooth densities
+SAFETY = 4.0  # times the mean of the last two distances of orders, and the last of grids where it is spectral
 SPECTRAL = 0.2  # fall from one distance of grids to the next that smooth densities show at least
 ROUGH = 6.5  # times the last distance otherwise: powers of 1/2 in dt, and 3/4 in dx, would need that
 FAR = 0.3  # distance of runs from which they say nothing of a limit
@@ -152,10 +151,11 @@ def second_opinion(
     """Solve by `SinkhornKernel` in a `Strang` splitting, and measure the error.
 
     Every single run is a product of Markov kernels and exact reactions: positive, KL falls, no mass where none can
-    be. Runs with 1, 2, 3 and 4 times the steps, on nodes that fit the flow, are compared: where their slopes in dt² are
-    equal within some ten per cent, their logarithms are extrapolated, and the distance of the last two orders is the
-    error; where they are not, it is the finest run, and 6.5 times its distance from the one before. The same runs on
-    grids with 1.25 and 1.56 times fewer cells tell the error of the cells, which falls spectrally on smooth densities.
+    be. Runs with 1, 2, 3 and 4 times the steps, on nodes that fit the flow, are compared. Where their slopes in dt²
+    are equal within some ten per cent, their logarithms are extrapolated, and four times the geometric mean of the
+    last two distances of orders is the error; where they are not, it is the finest run, and 6.5 times its distance
+    from the one before. Runs on grids with 1.25 and 1.56 times fewer cells tell the error of the cells, which falls
+    spectrally on smooth densities. What the box cuts off is in neither.
     On a line the kernel is a plain matrix, where mu/pi and pi span few enough nats for that.
 
     Parameters
@@ -567,7 +567,8 @@ def _in_time(energy: KL, runs: Sequence[Density], refinements: Sequence[int]) ->
             fall = gaps[j] / max(gaps[j - 1], 1e-300)
             moved = apart(levels[j + 1], runs[-1])
             if fall <= FALLING and moved <= explained:
-                factor = SAFETY * max(1 / (1 - fall) ** 2, LEAST_FALL / max(fall, 1e-300))
+                # not the last distance alone: what is steep and rare converges late, and slowly
+                factor = SAFETY / math.sqrt(max(fall, 1e-300)) / (1 - fall)
                 kl = max(_unsigned_kl(energy, levels[j + 1], levels[j]), abs(_kl_gap(energy, levels[j + 1], levels[j])))
                 return levels[j + 1], factor * gaps[j], factor * kl, 2 * (j + 2)
     error = ROUGH * max(single[-1], single[-2] * squares[-1] / squares[-2])
