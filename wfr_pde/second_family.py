@@ -35,8 +35,8 @@ CELLS_PER_SCALE = 0.9  # at first
 LOOKS = 2049  # places on a line where scales are looked at
 MATTERS = 16.0  # nats below the top, down to which they are
 MORE_CELLS = 1.45  # from one attempt to the next
-LIFTED, FLOOR = 250.0, 600.0  # nats of pi, and of mu/pi, that plain products of matrices hold
-NO_MASS = 60.0  # nats below the top
+LIFTED, FLOOR = 2000.0, 600.0  # nats of pi, and of mu, that plain products of matrices hold
+NO_MASS = 30.0  # nats below the top
 REACH = 800.0  # nats, over which the heat kernel is summed
 MOST_ROUNDS = 60  # of the normalisation of a kernel
 ATTEMPTS = 8
@@ -320,21 +320,22 @@ class _Solver:
         self._steps: dict[float, Any] = {}
 
     def _fits_matrices(self) -> bool:
-        """Whether plain products hold mu/pi and pi: on a line, over few nats.
+        """Whether plain products hold mu and pi: on a line, over not too many nats.
 
-        Where pi is less than e^-250 of its top it may be lifted to that, if the start has no mass there. What is
-        further below the top of mu/pi may be lifted to 600 nats below it, as long as the reaction, which takes
-        s = e^(-beta t) of that, leaves it far below all mass.
+        Where pi is less than e^-2000 of its top it may be lifted to that, if the start has no mass there. Where mu is
+        less than e^-600 of its top it may be lifted to that, as long as the reaction, which takes s = e^(-beta t) of
+        it and 1 - s of what pi has more than where the start is, leaves it far below all mass.
         """
         problem = self.problem
         if self.grid.ndim > 1 or problem.target.moving or problem.alpha == 0:
             return False
         start = np.asarray(self.start.log_values)
-        if np.any((self.lift > 0) & (start > start.max() - NO_MASS)):
+        massive = start > start.max() - NO_MASS
+        if np.any(massive & (self.lift > 0)):
             return False
         share = math.exp(-problem.beta * float(problem.times[-1] - problem.times[0]))
-        log_ratio = start - self.log_pi
-        return bool(np.ptp(log_ratio) < FLOOR or FLOOR * share > np.ptp(self.log_pi) + NO_MASS)
+        more = float(self.log_pi.max() - self.log_pi[massive].max())
+        return bool(np.ptp(start) < FLOOR or FLOOR * share > (1 - share) * more + 2 * NO_MASS)
 
     @property
     def shortest_step(self) -> float:
@@ -357,32 +358,33 @@ class _Solver:
         return self._steps[dt](state, begin, n, None, check_deadline)
 
     def _advance_on_a_line(self, state: Density, dt: float, n: int) -> Density:
-        """The same with plain products: the range of mu/pi does not grow."""
+        """The same with plain products."""
         check_deadline()
-        matrix, log_pi = self._matrix(dt), self.log_pi
+        matrix = self._matrix(dt)
         half, whole = (math.exp(-self.problem.beta * time) for time in (dt / 2, dt))
-        log_ratio = half * (state.log_values - log_pi)
+        log_mu = half * state.log_values + (1 - half) * self.log_pi
         for k in range(n):
-            top = log_ratio.max()
-            np.maximum(log_ratio, top - FLOOR, out=log_ratio)
-            log_ratio = np.log(matrix @ np.exp(log_ratio - top))
-            log_ratio *= whole if k < n - 1 else half
-        return Density(self.grid, log_ratio + log_pi).normalised()
+            log_mu -= log_mu.max()
+            moved = matrix @ np.exp(np.maximum(log_mu, -FLOOR))
+            log_mu = np.log(np.maximum(moved, math.exp(-FLOOR)))
+            share = whole if k < n - 1 else half
+            log_mu = share * log_mu + (1 - share) * self.log_pi
+        return Density(self.grid, log_mu).normalised()
 
     def _matrix(self, dt: float) -> Array:
-        """The Markov matrix of the transport over dt, on mu/pi."""
+        """The Markov matrix of the transport over dt, on the masses of cells."""
         if dt not in self._matrices:
             check_deadline()
             result = self._kernel(dt)
-            self._matrices[dt] = result / result.sum(axis=1, keepdims=True)
+            self._matrices[dt] = result / result.sum(axis=0)
         return self._matrices[dt]
 
     def _kernel(self, dt: float) -> Array:
-        """(d/s)_i G_ij (s d)_j of `SinkhornKernel`, s = sqrt(pi) and d ∘ G(d ∘ s) = s: its rows sum to one.
+        """(s d)_i G_ij (d/s)_j of `SinkhornKernel`, s = sqrt(pi) and d ∘ G(d ∘ s) = s: its columns sum to one.
 
         Chebyshev iteration on the spectrum [1, 2], as in `sinkhorn_scaling`, with plain products.
         """
-        log_s = 0.5 * self.log_pi
+        log_s = 0.5 * (self.log_pi - 0.5 * (self.log_pi.max() + self.log_pi.min()))
         matrix = heat_matrix(self.grid.axes[0], self.problem.alpha * dt)
         log_d = before = np.zeros_like(log_s)
         weight, rounding = 1.0, 4 * np.finfo(float).eps * (4 + float(np.abs(log_s).max()))
@@ -398,9 +400,12 @@ class _Solver:
                 f"the normalisation of the heat kernel over dt={dt:.4g} stopped at a residual of "
                 f"{float(np.abs(residual).max()):.3g} after {MOST_ROUNDS} rounds: the target is too rough for the cells"
             )
-        matrix *= np.exp(log_d - log_s)[:, None]
-        matrix *= np.exp(log_d + log_s)
-        return matrix
+        with np.errstate(divide="ignore"):  # what is far has no mass at all
+            log_matrix = np.log(matrix)
+        log_matrix += (log_d + log_s)[:, None]
+        log_matrix += log_d - log_s
+        result: Array = np.exp(log_matrix)
+        return result
 
     def states(self, steps: Sequence[Sequence[Interval]], refinement: int) -> list[Density]:
         """The states at the ends of all intervals, of each of which the steps (begin, size) are given."""
