@@ -26,7 +26,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Interval = tuple[float, float]
 
 REFINEMENTS = (1, 2, 3, 4)  # steps in place of one, of the runs that are compared
-COARSER = (1.0, 1.25, 1.5625)  # times fewer cells of the grids that are compared
+COARSER = (1.0, 1.2, 1.35, 1.55)  # times fewer cells of the grids that are compared
 NODES, FEWER_NODES = 12, 8  # of the interpolation between grids, and of the one that tells its error
 LIMITING_NODES, LIMITING_SHARE = 4, 0.25  # cells around, and share of their range beyond it, that limit it
 FEWEST_CELLS = 16  # of the coarsest grid
@@ -48,7 +48,7 @@ SMOOTH = 0.85, 1.18  # ratio of the last slopes in dt² of single runs, inside w
 NEARLY = 0.6, 1.6  # ratio of the slopes before
 FALLING = 0.5  # ratio of neighbouring distances between orders, above which the higher one counts for nothing
 SAFETY = 4.0  # times the mean of the last two distances of orders, and the last of grids where it is spectral
-SPECTRAL = 0.2  # fall from one distance of grids to the next that smooth densities show at least
+SPECTRAL = 0.3  # ratio of one distance from the finest grid to the next, that smooth densities stay below
 ROUGH = 6.5  # times the last distance otherwise: powers of 1/2 in dt, and 3/4 in dx, would need that
 FAR = 0.3  # distance of runs from which they say nothing of a limit
 MOVED = 2.0  # times what the slope explains, that an extrapolation may move in L1
@@ -154,9 +154,9 @@ def second_opinion(
     be. Runs with 1, 2, 3 and 4 times the steps, on nodes that fit the flow, are compared. Where their slopes in dt²
     are equal within some ten per cent, their logarithms are extrapolated, and four times the geometric mean of the
     last two distances of orders is the error; where they are not, it is the finest run, and 6.5 times its distance
-    from the one before. Runs on grids with 1.25 and 1.56 times fewer cells tell the error of the cells, which falls
-    spectrally on smooth densities. What the box cuts off is in neither.
-    On a line the kernel is a plain matrix, where mu/pi and pi span few enough nats for that.
+    from the one before. Runs on grids with 1.2, 1.35 and 1.55 times fewer cells tell the error of the cells, which
+    falls spectrally on smooth densities. What the box cuts off is in neither.
+    On a line the kernel is a plain matrix, where mu and pi span few enough nats for that.
 
     Parameters
     ----------
@@ -610,11 +610,11 @@ def _in_space(
         weight = other.weight(state, k)
         states.append(np.exp(interpolated(other.grid, grid, weight, NODES) + v))
         values.append(energy.value(state))
-    gaps = np.array([grid.integrate(np.abs(a - b)) for a, b in itertools.pairwise(states)])
-    kl_gaps = np.array([grid.integrate(np.abs(a - b) * excess) for a, b in itertools.pairwise(states)])
-    kl_gaps = np.maximum(kl_gaps, np.abs(np.diff(values)))
+    gaps = np.array([grid.integrate(np.abs(states[0] - other)) for other in states[1:]])
+    kl_gaps = np.array([grid.integrate(np.abs(states[0] - other) * excess) for other in states[1:]])
+    kl_gaps = np.maximum(kl_gaps, np.abs(np.array(values[1:]) - values[0]))
     if gaps.max() >= FAR:
         return 2.0, math.inf
-    spectral = gaps[0] <= SPECTRAL * gaps[1]
+    spectral = np.all(gaps[:-1] <= SPECTRAL * gaps[1:])  # twice by chance is rare, where a kink moves in its cell
     l1, kl = (SAFETY * gaps[0], SAFETY * kl_gaps[0]) if spectral else (ROUGH * gaps.max(), ROUGH * kl_gaps.max())
     return float(l1), float(kl)
