@@ -1,5 +1,6 @@
 """Text as potentials and distributions: right values, right gradients, and no way to run code."""
 
+import functools
 import time
 
 import numpy as np
@@ -13,6 +14,8 @@ FUNCTIONS = {
     name: getattr(np, name) for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "pi", "e")
 }
 FUNCTIONS |= {name: getattr(np, name) for name in ("abs", "sign", "log1p", "expm1", "logaddexp")}
+FUNCTIONS |= {"where": np.where, "Heaviside": lambda u: np.heaviside(u, 0.5)}
+FUNCTIONS |= {"min": lambda *u: functools.reduce(np.minimum, u), "max": lambda *u: functools.reduce(np.maximum, u)}
 FUNCTIONS |= {"atan": np.arctan, "asinh": np.arcsinh, "logcosh": lambda u: np.log(np.cosh(u))}
 
 GOOD = [
@@ -37,6 +40,15 @@ GOOD = [
     "1_000*x",
     ".5*x",
     "3",
+    "min(x, y)",
+    "max(x**2, y, 0.5, z - x)",
+    "min(x, 0.7)*max(y, z)**2",
+    "where(x < 0.8, x**2, exp(y))",
+    "where(x >= y, sin(x), 0) + where(z <= 0.6, 1, z**3)",
+    "where(x > 9, log(x), y)",
+    "y**2/2 + 2*(x > 0.77)*z",
+    "Heaviside(x - 0.8)*x**2",
+    "where(1 < 2, x, log(x))",
 ]
 
 # What an attacker, or a slip of the pen, might write
@@ -67,6 +79,25 @@ BAD = [
     "x and y",
     "not x",
     "x < y",
+    "x < y < z",
+    "x + (x != y)",
+    "x + (x == y)",
+    "x + (x is y)",
+    "x + (x in y)",
+    "where(x, 1, 2)",
+    "where(x < 1, 2)",
+    "where(x < 1, 2, 3, 4)",
+    "where(x + (y < 1), 2, 3)",
+    "where",
+    "min(x)",
+    "max()",
+    "min(*x)",
+    "less(x, y)",
+    "f_where(x, y, z)",
+    "x + (x < 'a')",
+    "x <",
+    "x <> y",
+    "x => y",
     "x == y",
     "x := 3",
     "(x := 3)",
@@ -187,6 +218,10 @@ def test_only_text_is_read(value):
         ("x + y.real", r"column 5: 'y.real' is not allowed"),
         ("2*x**5000", r"column 6: '5000' is too large a power: at most 1000"),
         ("exp(x, x)", r"it takes 1 argument"),
+        ("min(x)", r"it takes 2 or more arguments"),
+        ("x + where(x, 1, 2)", r"column 11: 'x' is no condition: compare two numbers"),
+        ("x < 1", r"is true or false, no potential: write where\(condition, a, b\)"),
+        ("x == 1", r"column 3: '=' write the potential alone"),
         ("x*exp", r"'exp' is a function: write its argument in brackets"),
         ("x + 1/0", r"column 5: '1/0' has no finite value \(.*division by zero\)"),
         ("2x", r"a product needs \*"),
@@ -301,3 +336,28 @@ def test_more_distributions(name):
 def test_distribution_errors(text, message):
     with pytest.raises(ValueError, match=message):
         parse_distribution(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "scores"),
+    [
+        ("where(x > 0, log(x), x**2)", [4, 0.25, np.log(0.3)], [4, 1, -1 / 0.3]),
+        ("where(x <= 0, sqrt(-x), x**1.5)", [2**0.5, 0.5**0.5, 0.3**1.5], [2**-1.5, 2**-0.5, -1.5 * 0.3**0.5]),
+        ("where(x > 0, x, where(x < -1, log(-x), 1/x))", [np.log(2), -2, 0.3], [0.5, 4, -1]),
+        ("max(x, -x)", [2, 0.5, 0.3], [1, 1, -1]),
+        ("min(sqrt(x**2), 1)", [1, 0.5, 0.3], [0, 1, -1]),
+        ("where(-1 < x < 0, 3*x, 0)", [0, -1.5, 0], [0, -3, 0]),
+        ("where(x < 0, exp(-x), 1/where(x < 0, 0, x))", [np.e**2, np.e**0.5, 1 / 0.3], [np.e**2, np.e**0.5, 1 / 0.09]),
+    ],
+)
+def test_the_branch_that_is_not_taken_does_not_matter(text, values, scores):
+    points = np.array([[-2.0], [-0.5], [0.3]])
+    target = Potential(text)
+    np.testing.assert_allclose(-target.log_density(points), values, rtol=1e-14)
+    np.testing.assert_allclose(target.score(points)[:, 0], scores, rtol=1e-14)
+
+
+def test_comparisons_of_what_is_not_a_number_are_not():
+    target = Potential("where(log(x) < 0, 1, x) + (2 > log(x))")
+    assert np.isnan(target.log_density([-1.0]))
+    assert -target.log_density([0.5]) == 2

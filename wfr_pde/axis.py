@@ -1,8 +1,9 @@
-"""One axis of a grid: uniform cells, cells with given edges, or cells graded by a density of points."""
+"""One axis of a grid: uniform cells, cells with given edges, graded by a density of points, or in segments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,6 +43,13 @@ class Axis:
         Whether edges and centres are images x(i), x(i + 1/2) of a smooth map x(s), and the widths its derivative:
         then the quadrature is spectrally accurate for smooth f that end inside the box. Cells with given edges
         have their middles as centres and their lengths as widths: the quadrature is of order 2.
+    joints : tuple of int
+        Numbers of the inner edges where segments meet, increasing: at each of them the target may have a kink or a
+        jump, and the map x(s) too. Within a segment everything is smooth. Where there are joints, the wrap of a
+        periodic axis is one of them, without being listed.
+    roots : (float, float)
+        Powers p of the maps at the lower and the upper wall: the distance from it is s^p times a power series in s^p,
+        see `towards_wall`. 1 where a wall is like any other place.
     """
 
     name: str
@@ -50,6 +58,17 @@ class Axis:
     widths: Array
     periodic: bool
     smooth: bool = True
+    joints: tuple[int, ...] = ()
+    roots: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        joints = tuple(int(joint) for joint in self.joints)
+        if joints != tuple(sorted({*joints} & {*range(1, self.n)})):
+            raise ValueError(
+                f"the joints of axis {self.name} must be numbers of inner edges, increasing, from 1 to {self.n - 1}, "
+                f"got {self.joints}"
+            )
+        object.__setattr__(self, "joints", joints)
 
     @classmethod
     def uniform(cls, name: str, lower: float, upper: float, n: int, periodic: bool = False) -> Axis:
@@ -120,9 +139,118 @@ class Axis:
             )
         return cls(name, edges, centres, widths, periodic)
 
+    @classmethod
+    def towards_wall(
+        cls,
+        name: str,
+        lower: float,
+        upper: float,
+        n: int,
+        density: Callable[[Array], Any],
+        power: float,
+        reach: float,
+        upper_wall: bool = False,
+    ) -> Axis:
+        """`n` cells whose distance from one wall is the power p of a variable in which they are regular.
+
+        With y the distance from the wall, cells share the density ρ(x) (1 + reach / y)^(1 - 1/p) equally. Its integral
+        is y^(1/p) times a smooth function of y, so that y = s^p times a smooth function of s^p, s the number of
+        cells from the wall: near it cells are as in s^p, beyond the reach as without it.
+
+        Parameters
+        ----------
+        name, lower, upper, n
+        density : function of an array of coordinates -> array of the same shape
+            Cells per length, up to a factor, but for the wall; positive.
+        power : float
+            p >= 1.
+        reach : float
+            Distance over which the wall is felt.
+        upper_wall : bool
+            Whether it is the upper wall.
+
+        Raises
+        ------
+        ValueError
+            As `graded`; if the power is below one, or the first centre is not told from the wall in double precision.
+        """
+        if not (power >= 1 and reach > 0):
+            raise ValueError(f"cells towards a wall need power >= 1 and reach > 0, got {power} and {reach}")
+        wall, side = (upper, -1.0) if upper_wall else (lower, 1.0)
+
+        def in_root(u: Array) -> Array:
+            # the factor y^(1/p - 1) of the density and du/dy cancel
+            distance = np.asarray(u) ** power
+            return np.asarray(density(wall + side * distance)) * (distance + reach) ** (1 - 1 / power)
+
+        root = cls.graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root)
+        edges, centres = (wall + side * at**power for at in (root.edges, root.centres))
+        widths = power * root.centres ** (power - 1) * root.widths
+        if upper_wall:
+            edges, centres, widths = edges[::-1], centres[::-1], widths[::-1]
+        edges = edges.copy()
+        edges[0], edges[-1] = lower, upper
+        if not (np.all(np.diff(edges) > 0) and np.all((edges[:-1] < centres) & (centres < edges[1:]))):
+            raise ValueError(
+                f"cells of axis {name} that go to the wall at {wall:.6g} as the power {power:.4g} are not told apart "
+                f"in double precision there: shift the coordinate so that the wall is at 0, or use fewer cells than {n}"
+            )
+        roots = (1.0, power) if upper_wall else (power, 1.0)
+        return cls(name, edges, centres.copy(), widths.copy(), False, roots=roots)
+
+    @classmethod
+    def joined(cls, segments: Sequence[Axis], periodic: bool = False) -> Axis:
+        """Axes one after the other as the segments of one, named as the first.
+
+        Raises
+        ------
+        ValueError
+            If a segment does not begin where the last one ends.
+        """
+        for a, b in itertools.pairwise(segments):
+            if a.edges[-1] != b.edges[0]:
+                raise ValueError(
+                    f"a segment of axis {segments[0].name} ends at {a.edges[-1]:.17g}, but the next one begins at "
+                    f"{b.edges[0]:.17g}: give both the same edge"
+                )
+        edges = np.concatenate([segments[0].edges[:1], *(part.edges[1:] for part in segments)])
+        centres, widths = (
+            np.concatenate(parts) for parts in ([a.centres for a in segments], [a.widths for a in segments])
+        )
+        begin = np.cumsum([0, *(part.n for part in segments[:-1])]).tolist()
+        joints = sorted({*begin[1:]} | {j + s for part, s in zip(segments, begin, strict=True) for j in part.joints})
+        smooth = all(part.smooth for part in segments)
+        roots = segments[0].roots[0], segments[-1].roots[1]
+        return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints), roots)
+
+    @cached_property
+    def segments(self) -> tuple[slice, ...]:
+        """The cells between joints; all of them where there are none."""
+        ends = (0, *self.joints, self.n)
+        return tuple(slice(a, b) for a, b in itertools.pairwise(ends))
+
+    def segment(self, cells: slice) -> Axis:
+        """One of the `segments` as an axis between walls."""
+        edges = self.edges[cells.start : cells.stop + 1]
+        roots = self.roots[0] if cells.start == 0 else 1.0, self.roots[1] if cells.stop == self.n else 1.0
+        return Axis(self.name, edges, self.centres[cells], self.widths[cells], False, self.smooth, roots=roots)
+
+    def in_root(self, points: Array, share: float = 1.0) -> Array:
+        """Coordinates (m,) in which cells are regular at the walls: y^(share / p) of the distance y from a wall.
+
+        Increasing; the coordinates themselves where both `roots` are 1, and where both are not (such an axis has
+        a joint between its walls, and its segments are what to ask).
+        """
+        low, high = self.roots
+        if (low == 1) == (high == 1):
+            return points
+        if low != 1:
+            return np.asarray(np.maximum(points - self.edges[0], 0.0) ** (share / low))
+        return -np.asarray(np.maximum(self.edges[-1] - points, 0.0) ** (share / high))
+
     def renamed(self, name: str, periodic: bool) -> Axis:
         """The same cells with another name and boundary."""
-        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth)
+        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth, self.joints, self.roots)
 
     def coarsened(self) -> Axis:
         """The axis with every two cells joined.
@@ -138,10 +266,29 @@ class Axis:
             )
         if self.is_uniform:
             return Axis.uniform(self.name, self.edges[0], self.edges[-1], self.n // 2, self.periodic)
+        if self.joints:
+            odd = [joint for joint in self.joints if joint % 2]
+            if odd:
+                raise ValueError(
+                    f"axis {self.name} has a joint at edge {odd[0]}: cells can be joined in pairs where all joints "
+                    "are even edges"
+                )
+            return Axis.joined([self.segment(cells).coarsened() for cells in self.segments], self.periodic)
+        if self.roots != (1.0, 1.0):
+            return self._coarsened_in_root()
         edges = self.edges[::2]
         if not self.smooth:
             return Axis.from_edges(self.name, edges, self.periodic)
         return Axis(self.name, edges, self.edges[1::2], 2 * self._slope_at_edges()[1::2], self.periodic)
+
+    def _coarsened_in_root(self) -> Axis:
+        """`coarsened`, where the map is the power of a regular one."""
+        regular = Axis(self.name, self.in_root(self.edges), self.in_root(self.centres), self.widths, False)
+        power, distances = max(self.roots), np.abs(regular.centres)
+        slopes = self.widths / (power * distances ** (power - 1))
+        joined = Axis(self.name, regular.edges, regular.centres, slopes, False).coarsened()
+        widths = power * np.abs(joined.centres) ** (power - 1) * joined.widths
+        return Axis(self.name, self.edges[::2], self.edges[1::2], widths, False, roots=self.roots)
 
     def _slope_at_edges(self) -> Array:
         """The derivative x'(s) of the map at the edges: a spline through x' at the centres (n + 1,)."""
@@ -155,8 +302,8 @@ class Axis:
 
     @cached_property
     def is_uniform(self) -> bool:
-        """Whether all cells are equal."""
-        return bool(np.all(self.widths == self.widths[0])) and self.smooth
+        """Whether all cells are equal, and none of their edges is a joint."""
+        return not self.joints and bool(np.all(self.widths == self.widths[0])) and self.smooth
 
     @cached_property
     def offsets(self) -> Array:
@@ -181,8 +328,8 @@ class Axis:
         return float(self.widths.max())
 
     def matches(self, other: Axis) -> bool:
-        """Whether `other` has the same name, cells and boundary."""
-        same = (self.name, self.n, self.periodic) == (other.name, other.n, other.periodic)
+        """Whether `other` has the same name, cells, joints and boundary."""
+        same = (self.name, self.n, self.periodic, self.joints) == (other.name, other.n, other.periodic, other.joints)
         pairs = ((self.edges, other.edges), (self.centres, other.centres)) if same else ()
         return (
             same

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import OutOfTimeError, check_deadline
-from wfr_pde.errors import NumericalError
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 from wfr_pde.problem import Problem
+from wfr_pde.ratio_chain import RatioChain
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-SAME_STEP = 1e-11  # relative difference of step sizes that is the rounding of the times
+TOLERANCE = 1e-13  # of the transport in time
 
 
 @dataclass
@@ -34,34 +34,42 @@ class Work:
         """Seconds that may still be spent."""
         return self.seconds - (time.perf_counter() - self.began)
 
-    def run(self, problem: Problem, grid: Grid, nodes: Array, order: int) -> Array:
-        """log(mu/pi) on a grid at the save times, (n_times, *shape); nodes are the times of the steps.
+    def run(self, problem: Problem, grid: Grid, steps: Array, order: int, wanted: Array) -> Array:
+        """log(mu/pi) on a grid at some times, (n_wanted, *shape).
+
+        Parameters
+        ----------
+        problem : Problem
+        grid : Grid
+        steps : array (n + 1,)
+            Times between which a step is made.
+        order : int
+            In dt.
+        wanted : array
+            Some of these times, the first among them.
 
         Raises
         ------
         OutOfTimeError
             Before it begins, if it would take longer than is left.
         """
-        expected = self.rate * grid.size * len(nodes)
+        expected = self.rate * grid.size * len(steps)
         if expected > self.left():
             raise OutOfTimeError(
-                f"the next run, {len(nodes) - 1} steps on {grid.size} cells, would take about {expected:.2g} seconds, "
+                f"the next run, {len(steps) - 1} steps on {grid.size} cells, would take about {expected:.2g} seconds, "
                 f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
             )
         began = time.perf_counter()
-        flow, wanted = problem.flow(order), problem.times.tolist()
+        chain = RatioChain(problem, grid, TOLERANCE)
         state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-        log_ratios, size, step = [problem.log_ratio(state, 0)], 0.0, None
-        with grid.threads():
-            for t, following in itertools.pairwise(nodes.tolist()):
-                length = following - t
-                if step is None or abs(length - size) > SAME_STEP * length:
-                    size, step = length, flow.make_step(problem.energy, state, length)
-                check_deadline()
-                state = step(state, t)
-                if not state.is_finite():
-                    raise NumericalError(f"the state is not finite at t={following:.6g}")
-                if following == wanted[len(log_ratios)]:
-                    log_ratios.append(problem.log_ratio(state, len(log_ratios)))
-        self.rate = max((time.perf_counter() - began) / (grid.size * len(nodes)), 1e-9)
+        g = problem.log_ratio(state, float(steps[0]))
+        log_ratios = [g]
+        for t, following in itertools.pairwise(steps.tolist()):
+            check_deadline()
+            g = chain.step(g, t, following - t, order)
+            if following == wanted[len(log_ratios)]:
+                log_ratios.append(g)
+                if len(log_ratios) == len(wanted):
+                    break
+        self.rate = max((time.perf_counter() - began) / (grid.size * len(steps)), 1e-9)
         return np.stack(log_ratios)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,33 +13,38 @@ import numpy as np
 from wfr_pde import metrics
 from wfr_pde.budget import Work
 from wfr_pde.energies import KL
+from wfr_pde.error_estimates import (
+    SATURATED,
+    convergence_factor,
+    is_asymptotic,
+    richardson,
+    single_grid_bound,
+)
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import WIDER, Cells
-from wfr_pde.ladder import Ladder
+from wfr_pde.mass import MassQuadrature
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
+from wfr_pde.residual import along, matrix
+from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
+from wfr_pde.witness import Testimony, testify
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four give order 8 in dx, all five order 10
 COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
 NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
-REFINED = 2.0  # ratio of the numbers of steps that are compared
-SAFETY = {"time": 4.0, "space": 3.0, "interpolation": 3.0, "domain": 4.0}  # times the difference that is measured
+REFINED = 2  # ratio of the numbers of steps that are compared
+SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
-SLOWEST = 0.8  # fall from the distance of orders 6 and 8 to that of 8 and 10 that is still taken for convergence
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
+MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
-PARTS = ("time", "space", "domain", "rounding")
-
-
-def richardson(ratios: Sequence[float]) -> list[float]:
-    """Weights that cancel the powers dx², dx⁴, ... of grids with `ratios` times the cells."""
-    h = [1 / r**2 for r in ratios]
-    return [math.prod(other / (other - own) for other in h if other != own) for own in h]
+SATURATION = 2.0  # L1 distance of any two densities, at most
+PARTS = ("time", "space", "witness", "mass", "domain", "rounding")
 
 
 def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
@@ -46,46 +53,81 @@ def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
     To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
     may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
     """
+    return KL_SHARE * all_of_kl(energy, one, other)
+
+
+def all_of_kl(energy: KL, one: Density, other: Density) -> float:
+    """∫ |mu_1 - mu_2| |g - E g| dx: what the difference in KL is at most, to first order."""
     gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
-    return KL_SHARE * float(one.grid.integrate(gap))
+    return float(one.grid.integrate(gap))
 
 
-def convergence_factor(distances: Sequence[float]) -> float:
-    """What the last of two distances between orders is multiplied by.
+class _Moves:
+    """Interpolation of log-ratios from every grid of the family to the finest."""
 
-    Where they fall by a factor q only, they are taken to go on so: their sum is 1 / (1 - q).
-    """
-    before, last = distances
-    return SAFETY["space"] / (1 - min(last / max(before, 1e-300), SLOWEST))
+    def __init__(self, grids: Sequence[Grid], nodes: int) -> None:
+        self.matrices = [_matrices(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
+
+    def __call__(self, runs: Sequence[Array], k: int) -> list[Array]:
+        """Log-ratios at node k on the finest grid, from those on all grids."""
+        return [*self.some(runs[:-1], k), runs[-1][k]]
+
+    def some(self, runs: Sequence[Array], k: int) -> list[Array]:
+        """Log-ratios at node k on the finest grid, from those on the coarsest grids."""
+        moved = []
+        for matrices, run in zip(self.matrices, runs, strict=False):
+            values = run[k]
+            for axis, matrix in enumerate(matrices):
+                values = along(matrix, values, axis)
+            moved.append(values)
+        return moved
+
+
+def _matrices(interpolation: Interpolation, source: Grid) -> list[Any]:
+    """The interpolation along every axis as a matrix."""
+    result = []
+    for k, terms in enumerate(interpolation.axes):
+        index, weights = (np.stack([np.asarray(term[j]).ravel() for term in terms], axis=1) for j in (0, 1))
+        result.append(matrix(index, weights, source.shape[k]))
+    return result
 
 
 class Attempt:
-    """Solutions on one family of grids, with one ladder, and what they say about their error."""
+    """Solutions on one family of grids, with one schedule of steps, and what they say about their error."""
 
-    def __init__(self, problem: Problem, cells: Cells, ladder: Ladder, refinement: float, order: int, work: Work):
+    def __init__(
+        self, problem: Problem, cells: Cells, schedule: StepSchedule, parts: int, order: int, work: Work
+    ) -> None:
         self.problem, self.cells, self.order, self.work = problem, cells, order, work
-        self.ladder, self.refinement = ladder, refinement
-        self.nodes = ladder.nodes(problem.times, refinement)
-        self.more_nodes = ladder.nodes(problem.times, refinement, REFINED)
+        self.schedule, self.parts = schedule, parts
+        self.nodes: Nodes = schedule.nodes(problem.times)
+        self.times = self.nodes.times if problem.alpha > 0 else problem.times  # of the frames on every grid
+        self.steps = subdivided(self.times, 1 if problem.exact_in_time else parts)
+        self.saved = np.searchsorted(self.times, problem.times)
         self.grid = cells.grid(RATIOS[-1])
         self.l1: dict[str, Array] = {}
         self.kl: dict[str, Array] = {}
         self.runs: dict[int, Array] = {}  # by the number of the grid
         self.result: list[Density] = []
         self.value: Array = np.zeros(len(problem.times))  # KL
+        self.evidence: dict[str, Any] = {}
+        self.testimony: Testimony | None = None
+        self.residual: Array = np.zeros(len(problem.times))
 
     def expected_seconds(self) -> float:
         """How long all measurements will take, at the speed of the last run."""
         cells = self.cells.grid(1).size
         d = self.grid.ndim
-        runs = sum(r**d for r in RATIOS) + REFINED * (1 + RATIOS[COARSEST] ** d) + (1 + 2 * WIDER) ** d
-        return self.work.rate * cells * runs * len(self.nodes)
+        runs = sum(r**d for r in RATIOS) + (1 + 2 * WIDER) ** d
+        runs += 0 if self.problem.exact_in_time else REFINED * (1 + RATIOS[COARSEST] ** d)
+        runs += 1.0  # the witness
+        return self.work.rate * cells * runs * len(self.steps)
 
     def needed_memory(self) -> tuple[int, int]:
-        """Bytes needed at most, and those of them for the stored times."""
-        cells, d, frames = self.cells.grid(1).size, self.grid.ndim, len(self.problem.times)
-        stored = 8 * frames * (sum(r**d for r in RATIOS) * cells + self.grid.size)
-        stored *= 2 if self.problem.target.moving else 1  # the target at every save time is held too
+        """Bytes needed at most, and those of them for the frames on all grids."""
+        cells, d = self.cells.grid(1).size, self.grid.ndim
+        stored = 8 * len(self.times) * (sum(r**d for r in RATIOS) * cells + self.grid.size)
+        stored *= 2 if self.problem.target.moving else 1  # the target at every time is held too
         return int(stored + 8 * (ARRAYS + 8 * d) * self.grid.size), int(stored)
 
     def check_memory(self) -> None:
@@ -96,7 +138,6 @@ class Attempt:
         MemoryError
         """
         needed, stored = self.needed_memory()
-        frames = len(self.problem.times)
         free = self.grid.backend.available_memory()
         budget = self.work.memory * 2**30
         if needed > min(budget, math.inf if free is None else free):
@@ -104,8 +145,8 @@ class Attempt:
                 f"memory={self.work.memory:g} allows for less" if needed > budget else f"{free / 2**30:.3g} are free"
             )
             raise MemoryError(
-                f"a certified solution at {frames} times on {' x '.join(map(str, self.grid.shape))} cells needs about "
-                f"{needed / 2**30:.3g} GiB, {stored / 2**30:.3g} of them for the stored times on all grids, but "
+                f"a certified solution at {len(self.times)} times on {' x '.join(map(str, self.grid.shape))} cells "
+                f"needs about {needed / 2**30:.3g} GiB, {stored / 2**30:.3g} of them for the frames on all grids, but "
                 f"{limit}: use fewer save times, a larger rtol, or a smaller box"
             )
 
@@ -116,7 +157,6 @@ class Attempt:
         the steps miss in places that few cells resolve is larger on more of them.
         """
         if self.problem.exact_in_time:
-            self._run(BASE)
             self._store("time", np.zeros((len(self.problem.times), 2)))
             return
         coarser, base = (self._distances_in_time(k) for k in (COARSEST, BASE))
@@ -125,19 +165,21 @@ class Attempt:
 
     def _distances_in_time(self, k: int) -> Array:
         """L1 and KL distances (n_times, 2) of runs on grid number k that differ by a factor two in the steps."""
-        grid = self.cells.grid(RATIOS[k])
-        finer = self.work.run(self.problem, grid, self.more_nodes, self.order)
+        grid, steps = self.cells.grid(RATIOS[k]), subdivided(self.steps, REFINED)
+        finer = self.work.run(self.problem, grid, steps, self.order, self.problem.times)
         found = []
-        for i, (energy, *pair) in enumerate(zip(self.problem.energies, self._run(k), finer, strict=True)):
-            a, b = (self.problem.density(grid, log_ratio, i) for log_ratio in pair)
+        for t, *pair in zip(self.problem.times.tolist(), self._run(k)[self.saved], finer, strict=True):
+            energy = self.problem.energy_at(t)
+            a, b = (self.problem.density(grid, log_ratio, t) for log_ratio in pair)
             kl = max(abs(energy.value(a) - energy.value(b)), unsigned_kl(energy, a, b))
             found.append((metrics.l1(a, b), kl))
         return np.array(found)
 
     def _run(self, k: int) -> Array:
-        """Log-ratios at the save times on grid number k."""
+        """Log-ratios at the times of the frames on grid number k."""
         if k not in self.runs:
-            self.runs[k] = self.work.run(self.problem, self.cells.grid(RATIOS[k]), self.nodes, self.order)
+            grid = self.cells.grid(RATIOS[k])
+            self.runs[k] = self.work.run(self.problem, grid, self.steps, self.order, self.times)
         return self.runs[k]
 
     def measure_domain(self) -> None:
@@ -146,65 +188,164 @@ class Attempt:
         if self.cells.real_walls or wide.shape == grid.shape:
             self._store("domain", np.zeros((len(self.problem.times), 2)))
             return
-        log_ratio = self.work.run(self.problem, wide, self.nodes, self.order)
+        log_ratio = self.work.run(self.problem, wide, self.steps, self.order, self.problem.times)
         found = []
-        for i, (energy, narrow, other) in enumerate(
-            zip(self.problem.energies, self._run(BASE), log_ratio, strict=True)
-        ):
-            inside, everywhere = self.problem.density(grid, narrow, i), self.problem.density(wide, other, i)
+        for t, narrow, other in zip(self.problem.times.tolist(), self._run(BASE)[self.saved], log_ratio, strict=True):
+            energy = self.problem.energy_at(t)
+            inside, everywhere = self.problem.density(grid, narrow, t), self.problem.density(wide, other, t)
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
             found.append((l1, abs(energy.value(inside) - energy.value(everywhere))))
         self._store("domain", SAFETY["domain"] * np.array(found))
 
+    # Space
+
+    def promising(self) -> bool:
+        """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
+        runs = [self._run(k) for k in range(3)]
+        for k, t in zip(self.saved.tolist()[1:], self.problem.times.tolist()[1:], strict=True):
+            moved = self._fine.some(runs, k)
+            singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in moved]
+            apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
+            if not is_asymptotic(apart, RATIOS[:3]):
+                return False
+        return True
+
+    @cached_property
+    def _fine(self) -> _Moves:
+        return _Moves(self._grids, NODES)
+
+    @cached_property
+    def _grids(self) -> list[Grid]:
+        return [self.cells.grid(r) for r in RATIOS]
+
+    @cached_property
+    def _mass(self) -> MassQuadrature:
+        return MassQuadrature(self.problem, self.grid)
+
     def measure_space(self) -> None:
-        """Richardson extrapolation in dx over the four finest grids against that over all five."""
-        grids = [self.cells.grid(r) for r in RATIOS]
+        """Richardson extrapolation in dx over the four finest grids against that over all five.
+
+        It counts if the distances of the single grids fall as those of their dx², and if next to no mass is in cells
+        where the correction had to be limited; else the answer is that of the finest grid alone, with the bound that
+        the slowest power of dx gives.
+        """
         runs = [self._run(k) for k in range(len(RATIOS))]
-        moves = [[Interpolation(g, self.grid, nodes) for g in grids[:-1]] for nodes in (NODES, FEWER_NODES)]
-        start = Density(self.grid, self.grid.log_density(self.problem.start, "the start", checked=False))
-        self.result, values = [start], [self._values(grids, runs, 0)]
-        found = [(0.0, 0.0)]
-        for k in range(1, len(self.problem.times)):
-            own = runs[-1][k]
-            fine, rough = ([*(move(run[k]) for move, run in zip(m, runs, strict=False)), own] for m in moves)
-            above, level, below = (self._level(fine[first:], first, k) for first in (0, 1, 2))
-            distances = metrics.l1(below, level), metrics.l1(level, above)
-            interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(rough[1:], 1, k))
+        rough = _Moves(self._grids, FEWER_NODES)
+        start = self.grid.log_density(self.problem.start, "the start", checked=False)
+        self._frames: dict[int, Array] = {0: np.asarray(start)}
+        self.result, self.value = [], np.zeros(len(self.problem.times))
+        found, mass, self._counts = [], [], []
+        for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
+            answer, l1, kl, counts = self._at_save_time(i, k, t, runs, rough)
+            self._counts.append(counts)
+            self._frames[k] = np.asarray(answer.log_values)
+            log_mass, doubt = self._mass_of(answer, t)
+            self.result.append(Density(self.grid, answer.log_values - log_mass))
+            found.append((min(l1, SATURATION), kl))
+            mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * (1 + abs(self.value[i]))))
+        self._store("space", found)
+        self._store("mass", mass)
+        rounding = ROUNDING + STEP_ROUNDING * len(self.steps)
+        self._store("rounding", np.stack([np.full(len(mass), rounding), rounding * (1 + self.value)], axis=1))
+        self.evidence["single grids"] = {"fall as dx squared": self._counts}
+
+    def _mass_of(self, answer: Density, t: float) -> tuple[float, float]:
+        """Logarithm of the mass by quadrature, beside that of the sum over the cells, and by how much it is in doubt."""
+        if not self._mass.fits:
+            return 0.0, 0.0
+        potential = self._potential_at_centres(t)
+        return self._mass(np.asarray(answer.log_values), potential, t)
+
+    def _potential_at_centres(self, t: float) -> Array:
+        if self.problem.target.moving:
+            return -np.asarray(self.grid.evaluate(self.problem.target.at(t).log_density))
+        if not hasattr(self, "_still_potential"):
+            self._still_potential = -np.asarray(self.grid.evaluate(self.problem.target.log_density))
+        return self._still_potential
+
+    def _at_save_time(
+        self, i: int, k: int, t: float, runs: Sequence[Array], rough: _Moves
+    ) -> tuple[Density, float, float, bool]:
+        """The answer at save time number i, frame k, bounds of its errors in L1 and KL, and whether orders count."""
+        energy = self.problem.energy_at(t)
+        values = [energy.value(self.problem.density(g, run[k], t)) for g, run in zip(self._grids, runs, strict=True)]
+        levels = [float(np.dot(richardson(RATIOS[first:]), values[first:])) for first in (0, 1, 2)]
+        gaps = abs(levels[0] - levels[1]), abs(levels[1] - levels[2])  # of the orders 10 and 8, and 8 and 6
+        self.value[i] = levels[1]
+        if i == 0:
+            kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
+            return Density(self.grid, self._frames[0]), 0.0, kl, True
+        fine, less = self._fine(runs, k), rough(runs, k)
+        singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
+        apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
+        combined = [self._level(fine[first:], first, t) for first in (0, 1, 2)]
+        above, level, below = (density for density, _ in combined)
+        limited = [mass for _, mass in combined]
+        distances = metrics.l1(below, level), metrics.l1(level, above)
+        if is_asymptotic(apart, RATIOS) and max(limited) <= MOST_LIMITED:
+            interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(less[1:], 1, t)[0])
             factor = convergence_factor(distances)
-            self.result.append(level)
-            values.append(self._values(grids, runs, k))
-            found.append(
-                (factor * distances[1] + interpolation, factor * unsigned_kl(self.problem.energies[k], level, above))
+            l1 = factor * distances[1] + interpolation + SATURATION * max(limited)
+            kl = max(
+                factor * unsigned_kl(energy, level, above),
+                convergence_factor((gaps[1], gaps[0])) * gaps[0],
+                SATURATION * max(limited) * (1 + abs(self.value[i])),
             )
-        l1, least = np.array(found).T
-        gaps = np.abs(np.diff(values, axis=1))  # of the orders 10 and 8, and 8 and 6
-        kl = [max(low, convergence_factor((gap[1], gap[0])) * gap[0]) for low, gap in zip(least, gaps, strict=True)]
-        self.value = np.array(values)[:, 1]
-        self._store("space", np.stack([l1, kl], axis=1))
-        rounding = ROUNDING + STEP_ROUNDING * len(self.nodes)
-        self._store("rounding", np.stack([np.full(len(l1), rounding), rounding * (1 + self.value)], axis=1))
+            return level, l1, kl, True
+        self.value[i] = values[-1]
+        l1 = single_grid_bound(apart[-1], RATIOS) if max(apart) < SATURATED else SATURATION
+        kl = single_grid_bound(max(abs(b - a) for a, b in itertools.pairwise(values)), RATIOS)
+        return singles[-1], l1, max(kl, single_grid_bound(unsigned_kl(energy, *singles[-2:]), RATIOS)), False
+
+    def _level(self, log_ratios: Sequence[Array], first: int, t: float) -> tuple[Density, float]:
+        """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited."""
+        weights = richardson(RATIOS[first:])
+        finest = log_ratios[-1]
+        correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
+        limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
+        density = self.problem.density(self.grid, finest + limited, t)
+        cut = np.abs(np.asarray(correction)) > LARGEST
+        return density, float(self.grid.integrate(np.where(cut, density.values, 0.0))) if cut.any() else 0.0
+
+    # The witness
+
+    def measure_witness(self) -> None:
+        """What the frames of the answer leave in the equation."""
+        n = len(self.problem.times)
+        if self.problem.alpha == 0:
+            self._store("witness", np.zeros((n, 2)))
+            return
+        frames = [self._frame(k) for k in range(len(self.times))]
+        self.testimony = found = testify(self.problem, self.cells.grid(1), self.grid, frames, self.nodes)
+        unknown = SAFETY["unknown"] * found.unknown
+        l1 = np.minimum(SAFETY["witness"] * found.l1 + unknown, SATURATION)
+        kl = SAFETY["witness"] * found.kl + unknown * (1 + np.abs(self.value))
+        self.residual = found.residual
+        self._store("witness", np.stack([l1, kl], axis=1))
+        self.evidence["witness"] = {name: getattr(found, name).tolist() for name in ("l1", "linear", "unknown", "time")}
+
+    def _frame(self, k: int) -> Array:
+        """The answer at a time of the frames, extrapolated like that of the save time that follows."""
+        if k in self._frames:
+            return self._frames[k]
+        following = int(np.searchsorted(self.saved, k))
+        t = float(self.times[k])
+        log_ratios = self._fine([self._run(i) for i in range(len(RATIOS))], k)
+        if self._counts[following]:
+            return np.asarray(self._level(log_ratios[1:], 1, t)[0].log_values)
+        return np.asarray(self.problem.density(self.grid, log_ratios[-1], t).log_values)
+
+    @property
+    def asymptotic(self) -> bool:
+        """Whether extrapolation counts at every save time."""
+        return all(self._counts)
 
     @property
     def largest_error(self) -> float:
         """Bound of the L1 error over all save times."""
         return float(self.total(self.l1).max())
-
-    def _level(self, log_ratios: Sequence[Array], first: int, k: int) -> Density:
-        """Log-ratios of the grids from the number `first` on, interpolated to the finest, extrapolated, at time k."""
-        weights = richardson(RATIOS[first:])
-        finest = log_ratios[-1]
-        correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
-        limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
-        return self.problem.density(self.grid, finest + limited, k)
-
-    def _values(self, grids: Sequence[Grid], runs: Sequence[Array], k: int) -> list[float]:
-        """KL at a save time, extrapolated from that on all five grids, on the four finest, and on three."""
-        values = []
-        for grid, run in zip(grids, runs, strict=True):
-            values.append(self.problem.energies[k].value(self.problem.density(grid, run[k], k)))
-        return [float(np.dot(richardson(RATIOS[first:]), values[first:])) for first in (0, 1, 2)]
 
     def _store(self, part: str, found: Any) -> None:
         """Errors (l1, kl) over the save times."""

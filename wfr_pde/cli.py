@@ -266,6 +266,13 @@ def _truth_options(parser: argparse.ArgumentParser) -> None:
     add("--rtol", type=float, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
     add("--seconds", type=float, default=600.0, help="time budget (default: %(default)g)")
     add("--memory", type=float, help="memory budget in GiB (default: what is free)")
+    add(
+        "--max-cut",
+        type=float,
+        default=1e-6,
+        metavar="MASS",
+        help="mass that the box may cut off; 1 for real walls",
+    )
     add("--best", action="store_true", help="where rtol is out of reach, write the best there is, with its error")
     add(
         "--cross-check",
@@ -541,6 +548,7 @@ def _truth(args: argparse.Namespace) -> int:
         "rtol": args.rtol,
         "box": corners,
         "boundary": boundary[0] if len(boundary) == 1 else boundary,
+        "max_cut": args.max_cut,
         "seconds": args.seconds,
         "memory": args.memory,
     }

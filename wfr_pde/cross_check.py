@@ -13,7 +13,7 @@ from wfr_pde.deadline import OutOfTimeError
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import Extrapolated, FisherRao, Flow, SinkhornKernel, Strang
 from wfr_pde.measures import Density
-from wfr_pde.nested import Interpolation
+from wfr_pde.second_family import interpolated
 from wfr_pde.solve import solve
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -52,11 +52,9 @@ def disagreement(solution: Attempt) -> tuple[Array, str]:
             return result, "none: the time budget is spent"
         except NumericalError:
             continue
-        move = Interpolation(grid, solution.grid, NODES)
         for k, log_values in zip(reached[1:], ds["log_density"].values[1:], strict=True):
-            result[k] = metrics.l1(
-                solution.result[k], Density(solution.grid, np.asarray(move(log_values))).normalised()
-            )
+            moved = interpolated(grid, solution.grid, log_values, NODES)
+            result[k] = metrics.l1(solution.result[k], Density(solution.grid, moved).normalised())
         return result, f"{flow!r} in {len(nodes) - 1} steps on {' x '.join(map(str, grid.shape))} cells"
     return result, words
 

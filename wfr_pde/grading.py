@@ -18,6 +18,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Density = Callable[[Array], Array]
 
 DRAWS = 100  # places per distribution where the local scale is looked at
+LINE_LOOKS, NEAR = 2000, 25.0  # places on a line, and nats below the top, where it is seen what a start passes
+MOST_FILLED = 3000  # such places that count
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
 POWER = 8  # of the mean over the places (written out below): near the maximum, so that few draws in a narrow mode count
@@ -28,7 +30,11 @@ STEP = 1e-6  # of the difference quotient of the score, over the local length
 
 
 def densities_of_points(
-    distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]
+    distributions: Sequence[Target],
+    lower: Array,
+    upper: Array,
+    periodic: Sequence[bool],
+    passed: Sequence[tuple[Target, Target]] = (),
 ) -> list[Density]:
     """One density of points per axis, for a grid that resolves some distributions and what lies between them.
 
@@ -45,6 +51,8 @@ def densities_of_points(
     lower, upper : arrays (d,)
         The box.
     periodic : sequence of d bools
+    passed : sequence of pairs of Target
+        The second is resolved where the first has its mass, too, as transport leads from there through it.
 
     Raises
     ------
@@ -59,6 +67,12 @@ def densities_of_points(
             points = box.drawn(part)
             points = box.probed(part) if len(points) == 0 else points
             found.append((points, box.local_scales(part.score, points)))
+    for first, second in passed:
+        for part in getattr(first, "components", (first,)):
+            points = box.drawn(part)
+            if len(points) > 1:
+                points = box.filled(part, second, points)
+                found.append((points, box.local_scales(second.score, points)))
     between = []
     for pair in itertools.combinations(distributions, 2):
         between.append(box.between(*pair, found))
@@ -88,6 +102,21 @@ class _Box:
         except (NotImplementedError, ValueError):
             return np.empty((0, len(self.lower)))
         return points[np.all((points > self.lower) & (points < self.upper), axis=-1)]
+
+    def filled(self, first: Target, second: Target, points: Array) -> Array:
+        """On a line, places all over the mass of the first, as close as scales of the second ask for there.
+
+        Draws would leave gaps between them, and end before the mass does.
+        """
+        if points.shape[1] > 1:
+            return points
+        x = np.linspace(self.lower, self.upper, LINE_LOOKS)
+        heights = first.log_density(x)
+        x = np.sort(np.concatenate([points, x[heights > heights.max() - NEAR]]), axis=0)
+        scales = self.local_scales(second.score, x)[:, 0]
+        wanted = np.append(0.0, np.cumsum(np.diff(x[:, 0]) * SPREAD / np.minimum(scales[:-1], scales[1:])))
+        n = min(MOST_FILLED, max(len(points), int(wanted[-1])))
+        return np.interp(np.linspace(0, wanted[-1], n), wanted, x[:, 0])[:, None]
 
     def probed(self, distribution: Target) -> Array:
         """Cell centres drawn by mass from a grid of moderate size, graded by what it showed and probed again."""

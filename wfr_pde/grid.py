@@ -283,7 +283,7 @@ class Grid:
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """The grid of a Dataset that `solve` returned or wrote."""
         description = json.loads(ds.attrs["grid"])
-        smooth = description.pop("graded", {})
+        smooth, joints, roots = (description.pop(what, {}) for what in ("graded", "joints", "roots"))
         grading = [
             Axis(
                 name,
@@ -292,6 +292,8 @@ class Grid:
                 np.asarray(ds[f"cell_width_{name}"].values, dtype=np.float64),
                 periodic=False,
                 smooth=smooth[name],
+                joints=tuple(joints.get(name, ())),
+                roots=tuple(roots.get(name, (1.0, 1.0))),
             )
             if name in smooth
             else None
@@ -301,6 +303,10 @@ class Grid:
 
     def description(self) -> dict[str, Any]:
         """What makes the grid, but for the backend and the cells of graded axes, in plain types."""
+        more = {
+            "joints": {axis.name: list(axis.joints) for axis in self.axes if axis.joints},
+            "roots": {axis.name: list(axis.roots) for axis in self.axes if axis.roots != (1.0, 1.0)},
+        }
         return {
             "lower": list(self.lower),
             "upper": list(self.upper),
@@ -309,7 +315,7 @@ class Grid:
             "names": list(self.names),
             "max_cut": self.max_cut,
             "graded": {axis.name: axis.smooth for axis in self.axes if not axis.is_uniform},
-        }
+        } | {what: values for what, values in more.items() if values}
 
     def matches(self, other: Grid) -> bool:
         """Whether `other` has the same cells, boundaries and axis names."""
@@ -608,6 +614,8 @@ class Grid:
         centres = np.stack([axis.centres[i] for axis, i in zip(self.axes, cells, strict=True)], axis=-1)
         for k, axis in enumerate(self.axes):
             inner = np.full(PROBES, True) if axis.periodic else (cells[k] >= 2) & (cells[k] < axis.n - 3)
+            for joint in axis.joints:
+                inner &= (cells[k] < joint - 3) | (cells[k] >= joint + 2)
             if axis.n < 6 or not inner.any():
                 continue
             points = centres[inner]
@@ -662,6 +670,10 @@ class Grid:
             if not axis.periodic:  # the cells at the walls have no neighbour beyond
                 inner = tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))
                 curvature, mass = curvature[inner], mass[inner]
+            for below in axis.joints:  # nor have those at joints
+                joint = below if axis.periodic else below - 1
+                beside = tuple(slice(max(joint - 1, 0), joint + 1) if i == k else slice(None) for i in range(self.ndim))
+                curvature[beside] = 0.0
             narrow = curvature * NARROWEST_SD**2 > 1 + 1e-6
             narrow_mass = xp.where(narrow, mass, xp.zeros_like(mass))
             unresolved = float(self.sum(narrow_mass))
@@ -701,6 +713,11 @@ class Grid:
             masses = xp.where(narrow, mass, xp.zeros_like(mass))
             if not self.axes[k].periodic:  # the cells at the walls have no neighbour beyond
                 masses = masses[tuple(slice(1, -1) if i == k else slice(None) for i in range(self.ndim))]
+            for below in self.axes[k].joints:  # nor have those at joints
+                joint = below if self.axes[k].periodic else below - 1
+                masses[
+                    tuple(slice(max(joint - 1, 0), joint + 1) if i == k else slice(None) for i in range(self.ndim))
+                ] = 0
             total = total + xp.sum(masses)
         return float(total)
 

@@ -1,44 +1,134 @@
-"""The grids of a certified solution: one map of each axis, with more or fewer cells."""
+"""The grids of a certified solution: one map of each axis, or of each segment of it, with more or fewer cells."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wfr_pde.axis import Axis
 from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
 from wfr_pde.problem import Problem
+from wfr_pde.richardson import EVEN
+from wfr_pde.targets.base import Target
+from wfr_pde.walls import WithoutWalls, error_powers, map_power, most_power, wall_exponents
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a, power p of the map
 
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
+FEWEST_IN_SEGMENT = 16
 CELLS_PER_SCALE = 2.0  # with the ratio one
 GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 WIDER = 0.12  # of the box, on each side
+SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
+GROWTH = 0.1  # of the width of cells with the distance from a short segment
+SHARPNESS = 8  # of the mean of the density of points and what a short segment needs
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of an axis on which everything is smooth, but for a wall that it may end at."""
+
+    lower: float
+    upper: float
+    density: Callable[[Array], Array] | None  # of points; None for equal cells
+    power: float = 1.0  # of the map of the distance from a singular wall
+    reach: float = 1.0  # of that wall
+    upper_wall: bool = False
+
+    def axis(self, n: int) -> Axis:
+        """The segment with `n` cells."""
+        if self.power != 1:
+            density = self.density or np.ones_like
+            return Axis.towards_wall(
+                "x", self.lower, self.upper, n, density, self.power, self.reach, upper_wall=self.upper_wall
+            )
+        if self.density is None:
+            return Axis.uniform("x", self.lower, self.upper, n)
+        return Axis.graded("x", self.lower, self.upper, n, self.density)
+
+    def share(self) -> float:
+        """Integral of the density of points, which cells share equally; the length where there is none."""
+        if self.density is None and self.power == 1:
+            return self.upper - self.lower
+        axis = self.axis(256)  # every cell has the same share
+        middle = axis.n // 2
+        place = axis.centres[middle : middle + 1]
+        density = 1.0 if self.density is None else float(self.density(place)[0])
+        distance = float((self.upper - place if self.upper_wall else place - self.lower)[0])
+        return axis.n * float(axis.widths[middle]) * density * (1 + self.reach / distance) ** (1 - 1 / self.power)
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A family of grids on one box: the same map of each axis, with more or fewer cells."""
+    """A family of grids on one box: the same map of each axis, with more or fewer cells.
+
+    An axis may have segments, with a map and a whole number of cells each on all of the grids.
+
+    Attributes
+    ----------
+    lower, upper : arrays (d,)
+        The box.
+    counts : tuple of int
+        Numbers of cells with the ratio one, multiples of 4; more where segments need more.
+    gradings : tuple of densities of points, or None
+    options : dict
+        Of `Grid`.
+    real_walls : bool
+        Whether the box is part of the problem, and not wide enough for it.
+    segments : tuple of tuples of Segment
+        Per axis; empty where an axis is in one piece.
+    walls, start_walls : mapping (axis, 0 or 1) -> (a, p)
+        Walls with cells in y = s^p of the distance y, and the exponents a of target and of start there: the `ends` of
+        `quadrature.log_mass_corrected`.
+    powers : tuple of float
+        Of the cell width in the error, for `richardson`.
+    """
 
     lower: Array
     upper: Array
-    counts: tuple[int, ...]  # of the coarsest, multiples of 4
+    counts: tuple[int, ...]
     gradings: tuple[Callable[[Array], Array] | None, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    real_walls: bool = False  # the box is part of the problem, and not wide enough for it
+    real_walls: bool = False
+    segments: tuple[tuple[Segment, ...], ...] = ()
+    walls: Walls = field(default_factory=dict)
+    start_walls: Walls = field(default_factory=dict)
+    powers: tuple[float, ...] = EVEN
     _grids: dict[float, Grid] = field(default_factory=dict, init=False, repr=False)
+    _parts: tuple[tuple[int, ...], ...] = field(default=(), init=False, repr=False)  # cells of the segments
+
+    def __post_init__(self) -> None:
+        segments = self.segments or ((),) * len(self.counts)
+        parts = tuple(_apportioned(n, own) if own else (n,) for n, own in zip(self.counts, segments, strict=True))
+        object.__setattr__(self, "_parts", parts)
+        object.__setattr__(self, "segments", segments)
+        object.__setattr__(self, "counts", tuple(sum(part) for part in parts))
+
+    @property
+    def breaks(self) -> tuple[Array, ...]:
+        """Places where segments meet, per axis."""
+        return tuple(np.array([segment.lower for segment in own[1:]]) for own in self.segments)
 
     def grid(self, ratio: float) -> Grid:
-        """The grid with `ratio` times the cells of the coarsest along every axis."""
+        """The grid with `ratio` times the cells of the coarsest along every axis, and of every segment."""
         if ratio not in self._grids:
             shape = [round(n * ratio) for n in self.counts]
-            self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=list(self.gradings), **self.options)
+            cells: list[Any] = list(self.gradings)
+            boundary = np.broadcast_to(self.options.get("boundary", "no-flux"), (len(shape),))
+            for k, own in enumerate(self.segments):
+                if own:
+                    parts = [one.axis(round(n * ratio)) for one, n in zip(own, self._parts[k], strict=True)]
+                    cells[k] = Axis.joined(parts, periodic=boundary[k] == "periodic")
+                    shape[k] = cells[k].n
+            self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=cells, **self.options)
         return self._grids[ratio]
 
     def finer(self, factor: float) -> Cells:
@@ -67,23 +157,155 @@ def _widened(axis: Axis, more: int) -> Axis:
     edges = np.concatenate([below, axis.edges, above])
     centres = np.concatenate([below + low / 2, axis.centres, above - high / 2])
     widths = np.concatenate([np.full(more, low), axis.widths, np.full(more, high)])
-    return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth)
+    joints = tuple(joint + more for joint in axis.joints)
+    return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth, joints)
 
 
-def cells_for(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> Cells:
-    """Numbers of cells and gradings by the local scales of target and start."""
-    lower, upper = box
+def _apportioned(count: int, segments: Sequence[Segment]) -> tuple[int, ...]:
+    """Cells of the segments by their shares, in fours, and `count` in all, or more if they need more."""
+    fewest = FEWEST_IN_SEGMENT // 4
+    shares = np.array([segment.share() for segment in segments])
+    wanted = count / 4 * shares / shares.sum()
+    fours = np.maximum(np.floor(wanted).astype(int), fewest)
+    missing = count // 4 - int(fours.sum())
+    largest = np.argsort(-(wanted - fours), kind="stable")
+    fours[largest[: max(missing, 0)]] += 1
+    return tuple(4 * int(n) for n in fours)
+
+
+def cells_for(
+    problem: Problem,
+    box: tuple[Array, Array],
+    options: dict[str, Any],
+    breaks: Sequence[ArrayLike] | None = None,
+    real_walls: bool = False,
+) -> Cells:
+    """Numbers of cells and gradings by the local scales of target and start.
+
+    Parameters
+    ----------
+    problem : Problem
+    box : pair of arrays (d,)
+    options : dict
+        Of `Grid`.
+    breaks : sequence of d arrays, optional
+        Places of kinks and jumps of V (or of the start) along every axis: edges of cells on all grids, as joints. Those
+        in walls, or outside the box, do not count.
+    real_walls : bool
+        Whether the walls of the box are part of the problem. Then those where the density of target or start is a
+        power of the distance get cells in a root of the distance, see `walls`.
+    """
+    lower, upper = (np.asarray(end, dtype=np.float64) for end in box)
     d = len(lower)
     boundary = np.broadcast_to(options.get("boundary", "no-flux"), (d,))
     periodic = [kind == "periodic" for kind in boundary]
-    densities = densities_of_points([*problem.places, problem.start], lower, upper, periodic)
-    counts, gradings = [], []
-    for low, high, density in zip(lower, upper, densities, strict=True):
+    ours, theirs = np.ones((d, 2)), np.ones((d, 2))
+    if real_walls:
+        ours, theirs = (_exponents(d_, lower, upper, periodic) for d_ in (problem.places, [problem.start]))
+    distributions = [
+        *(_without_walls(place, ours, lower, upper) for place in problem.places),
+        _without_walls(problem.start, theirs, lower, upper),
+    ]
+    passed = [(distributions[-1], place) for place in distributions[:-1]] if problem.alpha > 0 else []
+    densities = densities_of_points(distributions, lower, upper, periodic, passed)
+    counts, gradings, segments = [], [], []
+    walls: dict[tuple[int, int], tuple[float, float]] = {}
+    start_walls: dict[tuple[int, int], tuple[float, float]] = {}
+    for k, (low, high, density) in enumerate(zip(lower.tolist(), upper.tolist(), densities, strict=True)):
         axis = Axis.graded("x", low, high, 256, density)
         at_centres = density(axis.centres)
         graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
         worth_it = uniform > GRADED_FROM * graded
         wanted = CELLS_PER_SCALE * (graded if worth_it else uniform)
+        limits = [most_power(wall, high - low) for wall in (low, high)]
+        powers = [map_power(ours[k, side], theirs[k, side], largest=limits[side]) for side in (0, 1)]
+        for side in (0, 1):
+            if ours[k, side] != 1 or theirs[k, side] != 1:
+                walls[k, side] = float(ours[k, side]), powers[side]
+                start_walls[k, side] = float(theirs[k, side]), powers[side]
+        places = _breaks_inside(low, high, () if breaks is None else breaks[k])
+        own = density if worth_it else _constant(float(at_centres.max()))
+        if len(places) or powers != [1.0, 1.0]:
+            parts = _segments(low, high, places, own, powers)
+            wanted = CELLS_PER_SCALE * sum(part.share() for part in parts)
+            segments.append(parts)
+        else:
+            segments.append(())
         counts.append(4 * max(FEWEST_CELLS // 4, math.ceil(wanted / 4)))
         gradings.append(density if worth_it else None)
-    return Cells(lower, upper, tuple(counts), tuple(gradings), options)
+    return Cells(
+        lower,
+        upper,
+        tuple(counts),
+        tuple(gradings),
+        options,
+        real_walls,
+        tuple(segments),
+        walls,
+        start_walls,
+        error_powers([*walls.values(), *start_walls.values()]),
+    )
+
+
+def _exponents(distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:
+    """`wall_exponents` (d, 2) of distributions that all have the same; 1 where they differ, or without a wall."""
+    found = np.array([wall_exponents(distribution, lower, upper) for distribution in distributions])
+    same = np.ptp(found, axis=0) <= 1e-3
+    return np.where(same & ~np.array(periodic)[:, None], found[0], 1.0)
+
+
+def _without_walls(distribution: Target, exponents: Array, lower: Array, upper: Array) -> Target:
+    return distribution if np.all(exponents == 1) else WithoutWalls(distribution, exponents, lower, upper)
+
+
+def _breaks_inside(lower: float, upper: float, places: ArrayLike) -> list[float]:
+    """Different places between the walls, increasing."""
+    least, found = SAME_BREAK * (upper - lower), [lower]
+    for place in np.sort(np.ravel(np.asarray(places, dtype=np.float64))).tolist():
+        if found[-1] + least < place < upper - least:
+            found.append(place)
+    return found[1:]
+
+
+def _constant(value: float) -> Callable[[Array], Array]:
+    return lambda x: np.full(np.shape(x), value)
+
+
+def _segments(
+    lower: float, upper: float, breaks: Sequence[float], density: Callable[[Array], Array], powers: Sequence[float]
+) -> tuple[Segment, ...]:
+    """Segments between walls and breaks, with the density of points raised where one would have too few cells."""
+    ends = [lower, *breaks, upper]
+    if len(ends) == 2 and 1.0 not in powers:
+        ends.insert(1, 0.5 * (lower + upper))  # a segment has one singular wall at most
+    density = _enough_in_all(ends, density)
+    reach = [1 / float(density(np.array([wall]))[0]) for wall in (lower, upper)]
+    parts = []
+    for a, b in itertools.pairwise(ends):
+        side = 0 if a == lower and powers[0] != 1 else 1 if b == upper and powers[1] != 1 else None
+        if side is None:
+            parts.append(Segment(a, b, density))
+        else:
+            parts.append(Segment(a, b, density, powers[side], reach[side], upper_wall=side == 1))
+    return tuple(parts)
+
+
+def _enough_in_all(ends: Sequence[float], density: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The density of points, more in and around segments that would have fewer cells than `FEWEST_IN_SEGMENT`."""
+    short = [
+        (a, b)
+        for a, b in itertools.pairwise(ends)
+        if CELLS_PER_SCALE * Segment(a, b, density).share() < FEWEST_IN_SEGMENT
+    ]
+    if not short:
+        return density
+
+    def raised(x: Array) -> Array:
+        values = density(x) ** SHARPNESS
+        for a, b in short:
+            distance = np.maximum(np.maximum(a - x, x - b), 0.0)
+            width = (b - a) / FEWEST_IN_SEGMENT + GROWTH * distance
+            values = values + (CELLS_PER_SCALE * width) ** -SHARPNESS
+        return np.asarray(values ** (1 / SHARPNESS))
+
+    return raised

@@ -19,11 +19,14 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells, cells_for
-from wfr_pde.ladder import Ladder, trial_ladder
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
+from wfr_pde.problem_checks import check_input
+from wfr_pde.ratio_chain import RatioChain
+from wfr_pde.residual import Substitution
 from wfr_pde.solve import save_times
+from wfr_pde.step_schedule import StepSchedule, trial_schedule
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every number of steps
+ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8
 TRIAL = 0.75  # cells of the trial run, over the coarsest grid
-SHARES = {"time": 0.2, "space": 0.6, "domain": 0.2}  # of the tolerance
+SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
+TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
+PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
+WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
+TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 TAIL = 1e-8  # mass that the first box may cut off
-ROUNDS = 24
+ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 DIVERGING = 3  # refinements of the steps before the order is lowered
 GAINLESS = "by refining, as the last attempts gained nothing"
@@ -46,6 +54,8 @@ WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
 LONG_NAMES = {
     "time": "part of the steps",
     "space": "part of the cells",
+    "witness": "part of what is left in the equation",
+    "mass": "part of the mass",
     "domain": "part of the box",
     "rounding": "part of rounding",
 }
@@ -62,6 +72,7 @@ def ground_truth(
     box: tuple[ArrayLike, ArrayLike] | None = None,
     boundary: Any = "no-flux",
     names: Any = None,
+    max_cut: float = 1e-6,
     seconds: float = 600.0,
     memory: float | None = None,
     strict: bool = True,
@@ -99,6 +110,9 @@ def ground_truth(
         A periodic axis needs `box`.
     names : sequence of str, optional
         Names of the axes.
+    max_cut : float
+        Share of the mass of target or start that no-flux walls of `box` may cut off: 1 where the walls are meant. Where
+        nothing has a mass without the walls, as V = 0, they are.
     seconds : float
         Time budget. A run that would overrun it is not begun, or is stopped within a step.
     memory : float, optional
@@ -133,7 +147,7 @@ def ground_truth(
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
-        cells = _first_cells(problem, box, boundary, names)
+        cells = _first_cells(problem, box, boundary, names, max_cut)
         best, limit = _certified(problem, cells, work, box is None)
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
@@ -157,6 +171,7 @@ def plan(
     box: tuple[ArrayLike, ArrayLike] | None = None,
     boundary: Any = "no-flux",
     names: Any = None,
+    max_cut: float = 1e-6,
     seconds: float = 600.0,
     memory: float | None = None,
 ) -> dict[str, Any]:
@@ -170,15 +185,16 @@ def plan(
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
         cells = _first_cells(problem, box, boundary, names)
-        attempt = Attempt(problem, cells, _ladder(problem, cells, work), 1.0, ORDERS[0], work)
+        cells = _first_cells(problem, box, boundary, names, max_cut)
+        attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
         attempt.check_memory()
-        work.run(problem, cells.grid(1), attempt.nodes, ORDERS[0])  # tells the speed
+        work.run(problem, cells.grid(1), attempt.steps, ORDERS[0], problem.times)  # tells the speed
     return {
         "lower": list(attempt.grid.lower),
         "upper": list(attempt.grid.upper),
         "shapes": [list(cells.grid(ratio).shape) for ratio in RATIOS],
         "graded": [axis.name for axis in attempt.grid.axes if not axis.is_uniform],
-        "n_steps": len(attempt.nodes) - 1,
+        "n_steps": len(attempt.steps) - 1,
         "memory_bytes": attempt.needed_memory()[0],
         "free_bytes": attempt.grid.backend.available_memory(),
         "seconds": attempt.expected_seconds(),
@@ -211,7 +227,7 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     return Problem(target, start, save_times(t), *rates, tolerance)
 
 
-def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any) -> Cells:
+def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float) -> Cells:
     """Box and cells to begin with."""
     options = {"boundary": boundary, "names": names, "max_cut": 1.0}
     real_walls = box is not None
@@ -223,15 +239,16 @@ def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any) -> Cells
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
         raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
+    check_input(problem, probe, max_cut if real_walls else 1.0)
     cells = cells_for(problem, (np.array(probe.lower), np.array(probe.upper)), options)
     return replace(cells, real_walls=real_walls)
 
 
-def _ladder(problem: Problem, cells: Cells, work: Work) -> Ladder:
-    """The steps that the flow wants, by a trial run on few cells; one step where any is exact."""
+def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
+    """The panels of time that the flow wants, by a trial run on few cells."""
     span = float(problem.times[0]), float(problem.times[-1])
-    if problem.exact_in_time:
-        return Ladder(problem.times[:1], np.array([span[1] - span[0]]))
+    if problem.alpha == 0 and not problem.target.moving:
+        return StepSchedule(np.array(span))
     grid = cells.finer(TRIAL).grid(1)
     expected = QUICKEST * TRIAL_STEPS * grid.size
     if expected > work.left():
@@ -242,7 +259,22 @@ def _ladder(problem: Problem, cells: Cells, work: Work) -> Ladder:
         )
     start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
     rests = breaks(problem.target, _where_mass_is(problem, grid), span, problem.rtol) if problem.target.moving else None
-    return trial_ladder(problem.energy, problem.basic, start, span, rests)
+    substitution, chain = Substitution(problem, grid), RatioChain(problem, grid, TRIAL_TOLERANCE)
+
+    def advance(g: Array, t: float, dt: float) -> Array:
+        return chain.step(g, t, dt, TRIAL_ORDER)
+
+    def look(g: Array, t: float) -> tuple[Array, Array]:
+        seen = substitution.look(problem.log_density(grid, g, t), t)
+        heights = seen.log_density, 0.5 * (seen.log_density - seen.potential), -seen.potential
+        weights = [np.exp(height - height.max()) for height in heights]
+        rate = problem.alpha * seen.transport
+        if problem.target.moving:
+            rate = rate - problem.beta * seen.potential
+        total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
+        return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
+
+    return trial_schedule(advance, look, problem.log_ratio(start, span[0]), span, PANEL_SHARE * problem.rtol, rests)
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
@@ -257,45 +289,67 @@ def _where_mass_is(problem: Problem, grid: Grid) -> Array:
 
 
 @dataclass
-class _Steps:
-    """How fine the steps are, and of which order; the attempts so far have told."""
+class _Plan:
+    """How fine steps and cells are; the attempts so far have told."""
 
-    refinement: float = 1.0
+    schedule: StepSchedule
+    cells: Cells
+    box_may_grow: bool
     number: int = 0  # of the order
+    parts: int = 1  # of every step
     diverged: int = 0
-    error: float = math.inf
-    settled: bool = False  # smaller steps do not help: it is down to rounding
+    time_error: float = math.inf
 
     @property
     def order(self) -> int:
         """Order in dt."""
         return ORDERS[self.number]
 
-    def refine(self, error: float, wanted: float) -> bool:
-        """Whether smaller steps are to be tried, with the error of these."""
-        if error <= wanted or self.settled:
-            return False
-        if error > self.error / 2:
-            self.settled = True
-            return False
-        self.error = error
-        self.refinement *= min(3.0, max(1.2, 1.1 * (error / wanted) ** (1 / self.order)))
-        return True
-
-    def diverge(self) -> None:
+    def shorten_steps(self) -> None:
         """Smaller steps after a divergence, and a lower order after some."""
-        self.refinement, self.diverged = 1.5 * self.refinement, self.diverged + 1
+        self.parts, self.diverged = 2 * self.parts, self.diverged + 1
         if self.diverged % DIVERGING == 0 and self.number + 1 < len(ORDERS):
             self.number += 1
+
+    def refine_steps(self, attempt: Attempt) -> bool:
+        """Whether smaller steps, or a higher order, are to be tried at once."""
+        error, wanted = float(attempt.l1["time"].max()), SHARES["time"] * attempt.problem.rtol
+        if error <= wanted or error > self.time_error / 2:
+            return False
+        self.time_error = error
+        if self.number > 0 and not self.diverged and error < 2.0 ** (2 * self.order) * wanted:
+            self.number -= 1
+        else:
+            self.parts *= 2
+        return True
+
+    def refine(self, attempt: Attempt) -> None:
+        """Finer panels, cells, or a wider box, by what the parts of the error say."""
+        problem, l1 = attempt.problem, attempt.l1
+        if self.box_may_grow and l1["domain"].max() > SHARES["domain"] * problem.rtol:
+            self.cells = _widened(problem, self.cells)
+        testimony = attempt.testimony
+        witness = float(l1["witness"].max()) / (SHARES["witness"] * problem.rtol)
+        if witness > 1 and testimony is not None:
+            k = int(l1["witness"].argmax())
+            if testimony.time[k] > TIME_DOUBT * testimony.l1[k]:
+                self.schedule = self.schedule.refined()
+                witness = 0.0
+        excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
+        worst = max(*excess.values(), witness)
+        if worst > 1:
+            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / 8))) if attempt.asymptotic else 2.0
+            self.cells = self.cells.finer(factor)
 
 
 def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
     """The first attempt whose error is within the tolerance, or else the best one and what kept from a better one."""
-    ladder, steps = _ladder(problem, cells, work), _Steps()
+    number = 2 - next(k for k, least in enumerate(ORDER_FROM) if problem.rtol >= least)
+    plan = _Plan(_schedule(problem, cells, work), cells, box_may_grow, number)
     best: Attempt | None = None
     in_vain, limit = 0, f"in {ROUNDS} attempts"
     for _ in range(ROUNDS):
-        attempt = Attempt(problem, cells, ladder, steps.refinement, steps.order, work)
+        attempt = Attempt(problem, plan.cells, plan.schedule, plan.parts, plan.order, work)
         if in_vain == IN_VAIN:
             limit = GAINLESS
             break
@@ -303,11 +357,15 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             if best is not None and attempt.expected_seconds() > work.left():
                 raise OutOfTimeError("the next attempt would take too long")
             attempt.check_memory()
+            promising, seconds = attempt.promising(), attempt.expected_seconds()
+            if not promising and 2.0 ** (problem.target.ndim + 1) * seconds < work.left():
+                plan.cells = plan.cells.finer(2.0)
+                continue
             attempt.measure_time()
-            may = attempt.expected_seconds() < work.left() / 4
-            if may and steps.refine(attempt.l1["time"].max(), SHARES["time"] * problem.rtol):
+            if seconds < work.left() / 4 and plan.refine_steps(attempt):
                 continue
             attempt.measure_space()
+            attempt.measure_witness()
             attempt.measure_domain()
         except (OutOfTimeError, MemoryError) as error:
             if best is None:
@@ -317,29 +375,20 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             )
             break
         except NumericalError:
-            steps.diverge()
+            plan.shorten_steps()
             continue
         if attempt.largest_error <= problem.rtol:
             return attempt, ""
-        in_vain = 0 if best is None or attempt.largest_error < best.largest_error / 1.2 else in_vain + 1
+        better = best is None or not attempt.asymptotic or attempt.largest_error < best.largest_error / 1.2
+        in_vain = 0 if better else in_vain + 1
         best = attempt if best is None or attempt.largest_error < best.largest_error else best
-        cells = _improved(problem, attempt, box_may_grow)
+        plan.refine(attempt)
     if best is None:
         raise NumericalError(
-            f"the flow could not be solved within {ROUNDS} attempts, with steps down to a {steps.refinement:.0f}th "
-            "of those of a trial run): the extrapolation diverges; use a larger rtol, or solve with Strang and small "
-            "steps"
+            f"the flow could not be solved within {ROUNDS} attempts, with every step of a trial run cut into "
+            f"{plan.parts}: the extrapolation diverges; use a larger rtol, or solve with Strang and small steps"
         )
     return best, limit
-
-
-def _improved(problem: Problem, attempt: Attempt, box_may_grow: bool) -> Cells:
-    """The cells for the next attempt: a wider box, finer ones, or both."""
-    cells = attempt.cells
-    if box_may_grow and attempt.l1["domain"].max() > SHARES["domain"] * problem.rtol:
-        cells = _widened(problem, cells)
-    excess = attempt.l1["space"].max() / (SHARES["space"] * problem.rtol)
-    return cells.finer(min(2.0, max(1.15, 1.1 * excess ** (1 / 8)))) if excess > 1 else cells
 
 
 def _widened(problem: Problem, cells: Cells) -> Cells:
@@ -361,12 +410,19 @@ def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
     parts = {part: float(best.l1[part].max()) for part in PARTS}
     worst = max(parts, key=lambda part: parts[part])
     more = "a larger rtol" if limit == GAINLESS else "larger budgets, seconds= and memory="
-    remedy = {"time": more, "space": more, "domain": "a wider box, box=", "rounding": "nothing: double precision"}
+    remedy = {
+        "time": more,
+        "space": more,
+        "witness": more,
+        "mass": more,
+        "domain": "a wider box, box=",
+        "rounding": "nothing: double precision",
+    }
     total = best.largest_error
     shown = ", ".join(f"{part} {value:.1e}" for part, value in parts.items())
     return (
         f"rtol={rtol:g} is out of reach {limit}: the error is at most {total:.1e} ({shown}) on "
-        f"{' x '.join(map(str, best.grid.shape))} cells with {len(best.nodes) - 1} steps; what stands in the way is "
+        f"{' x '.join(map(str, best.grid.shape))} cells with {len(best.steps) - 1} steps; what stands in the way is "
         f"{worst}, and what would help is {remedy[worst]}; rtol={1.5 * total:.1e} is reachable, and strict=False "
         "returns the best"
     )
@@ -395,6 +451,8 @@ def _dataset(best: Attempt, rtol: float) -> xr.Dataset:
                 values[part],
                 {"long_name": f"{words}, {LONG_NAMES[part]}", "units": units},
             )
+    words = "bound by the modulus of what is left in the equation"
+    variables["error_l1_residual"] = (("t",), best.residual, {"long_name": words, "units": "1"})
     return xr.Dataset(variables | cells, coords=coordinates, attrs=_attrs(best, rtol))
 
 
@@ -411,7 +469,8 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "flow": repr(problem.flow(best.order)),
         "grid": json.dumps(grid.description()),
         "cells_per_axis": json.dumps([[round(n * ratio) for n in best.cells.counts] for ratio in RATIOS]),
-        "n_steps": len(best.nodes) - 1,
+        "n_steps": len(best.steps) - 1,
+        "evidence": json.dumps(best.evidence),
         "backend": grid.backend.name,
         "device": grid.backend.device,
         "versions": json.dumps(dict(storage.versions())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,17 @@ _WRAPPED_CELLS = 12  # a quintic spline forgets its end conditions by a factor 0
 
 
 def _spline_axis(
-    centres: Array, edges: Array, values: Array, axis: int, periodic: bool, degree: int = QUINTIC
+    centres: Array,
+    edges: Array,
+    values: Array,
+    axis: int,
+    periodic: bool,
+    degree: int = QUINTIC,
+    joints: Sequence[int] = (),
 ) -> tuple[Array, Array, int]:
     """Knots, coefficients and degree of the spline along one axis."""
+    if len(joints):
+        return _spline_in_segments(centres, edges, values, axis, degree, joints)
     if periodic:
         cells = min(_WRAPPED_CELLS, len(centres))
         length = edges[-1] - edges[0]
@@ -26,11 +35,39 @@ def _spline_axis(
         values = np.take(values, index, axis=axis)
     from scipy.interpolate import make_interp_spline  # here, as it is slow to import
 
-    degree = min(degree, len(centres) - 1)
-    degree -= 1 - degree % 2 if degree > 1 else 0  # odd degrees are the stable ones
+    degree = _stable_degree(degree, len(centres))
     spline = make_interp_spline(centres, values, k=degree, axis=axis)
     # BSpline keeps the interpolated axis first in its coefficients
     return spline.t, np.moveaxis(spline.c, 0, axis), degree
+
+
+def _stable_degree(degree: int, cells: int) -> int:
+    """The degree, less where there are too few cells; odd, as those are the stable ones."""
+    degree = min(degree, cells - 1)
+    return degree - (1 - degree % 2 if degree > 1 else 0)
+
+
+def _spline_in_segments(
+    centres: Array, edges: Array, values: Array, axis: int, degree: int, joints: Sequence[int]
+) -> tuple[Array, Array, int]:
+    """Splines of the segments between joints as one, with so many knots in every joint that it may jump there.
+
+    Those of a segment are extrapolated over the half cells beside the joints, as at walls; at a joint the value is that
+    of the segment above.
+    """
+    from scipy.interpolate import make_interp_spline  # here, as it is slow to import
+
+    ends = [0, *joints, len(centres)]
+    degree = _stable_degree(degree, int(np.diff(ends).min()))
+    knots, coefficients = [np.full(degree + 1, edges[0])], []
+    for first, last in itertools.pairwise(ends):
+        places, skipped = centres[first:last], (degree + 1) // 2
+        own = places[skipped : len(places) - skipped] if degree else places[:0]  # not-a-knot
+        knots += [own, np.full(degree + 1, edges[last])]
+        t = np.concatenate([np.full(degree + 1, edges[first]), own, knots[-1]])
+        part = np.take(values, np.arange(first, last), axis=axis)
+        coefficients.append(make_interp_spline(places, part, k=degree, t=t, axis=axis).c)
+    return np.concatenate(knots), np.moveaxis(np.concatenate(coefficients), 0, axis), degree
 
 
 class TensorSpline:
@@ -45,6 +82,8 @@ class TensorSpline:
         Whether an axis wraps; else the half cells at the walls are extrapolated.
     degree : int
         Degree of the spline, 5 or 1; less where there are too few cells.
+    joints : sequence of sequences of int, optional
+        Numbers of the edges, per axis, at which the function may have kinks or jumps: no polynomial crosses them.
     """
 
     def __init__(
@@ -54,13 +93,15 @@ class TensorSpline:
         values: ArrayLike,
         periodic: Sequence[bool],
         degree: int = QUINTIC,
+        joints: Sequence[Sequence[int]] | None = None,
     ) -> None:
         from scipy.interpolate import NdBSpline
 
         coefficients = np.asarray(values, dtype=np.float64)
         knots, degrees = [], []
-        for axis, (centre, edge, wraps) in enumerate(zip(centres, edges, periodic, strict=True)):
-            t, coefficients, used = _spline_axis(centre, edge, coefficients, axis, wraps, degree)
+        joints = [()] * len(centres) if joints is None else joints
+        for axis, (centre, edge, wraps, own) in enumerate(zip(centres, edges, periodic, joints, strict=True)):
+            t, coefficients, used = _spline_axis(centre, edge, coefficients, axis, wraps, degree, own)
             knots.append(t)
             degrees.append(used)
         self.lower = np.array([edge[0] for edge in edges])
@@ -110,11 +151,13 @@ class TensorSpline:
         return result
 
 
-def derivative(centres: Array, edges: Array, values: ArrayLike, axis: int, periodic: bool) -> Array:
-    """Derivative along one axis, at the cell centres, of the spline of degree 5 through `values`."""
+def derivative(
+    centres: Array, edges: Array, values: ArrayLike, axis: int, periodic: bool, joints: Sequence[int] = ()
+) -> Array:
+    """Derivative along one axis, at the cell centres, of the spline of degree 5 through `values`, within segments."""
     from scipy.interpolate import BSpline
 
     values = np.asarray(values, dtype=np.float64)
-    knots, coefficients, degree = _spline_axis(centres, edges, values, axis, periodic)
+    knots, coefficients, degree = _spline_axis(centres, edges, values, axis, periodic, joints=joints)
     spline = BSpline(knots, np.moveaxis(coefficients, axis, 0), degree)
     return np.moveaxis(spline(centres, nu=1), 0, axis)

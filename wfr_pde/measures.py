@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.axis import Axis
 from wfr_pde.errors import NumericalError
 from wfr_pde.grid import Grid
 from wfr_pde.interpolation import QUINTIC, TensorSpline
@@ -196,6 +197,8 @@ class Density:
             lines = np.moveaxis(host, k, -1)
             bend = np.abs(lines[..., 2:] - 2 * lines[..., 1:-1] + lines[..., :-2])
             matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MATTERS
+            for joint in self.grid.axes[k].joints:  # no polynomial crosses it
+                matters[..., max(joint - 2, 0) : joint] = False
             if (bend[matters] > STEP).any():
                 return True
         return False
@@ -209,11 +212,13 @@ class Density:
             self.grid.backend.asnumpy(self.log_values),
             [axis.periodic for axis in axes],
             degree=1 if self._has_steps() else QUINTIC,
+            joints=[axis.joints for axis in axes],
         )
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
         """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.
 
+        Segments of an axis with joints have splines of their own; at a joint the value is that of the one above.
         Where log mu bends by more than 20 nats from cell to cell, which no smooth curve follows, the interpolation is
         linear. On a periodic axis points are wrapped into the box.
         """
@@ -274,10 +279,10 @@ class Density:
             mode: Literal["wrap", "edge"] = "wrap" if axis.periodic else "edge"
             padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(self.ndim)], mode=mode)
             bound = np.maximum.reduce([np.take(padded, np.arange(s, s + axis.n), axis=k) for s in range(3)])
-        corners = self.log_prob(np.stack(np.meshgrid(*(axis.edges for axis in self.grid.axes), indexing="ij"), axis=-1))
-        for k, cells in enumerate(self.grid.shape):
-            lower, upper = (np.take(corners, np.arange(cells) + side, axis=k) for side in (0, 1))
-            corners = np.maximum(lower, upper)
+        ends = [_ends(axis) for axis in self.grid.axes]
+        corners = self.log_prob(np.stack(np.meshgrid(*(places for places, *_ in ends), indexing="ij"), axis=-1))
+        for k, (_, lower, upper) in enumerate(ends):
+            corners = np.maximum(np.take(corners, lower, axis=k), np.take(corners, upper, axis=k))
         bound = np.maximum(bound, corners)  # at a wall the density may go on rising in the half cell
         lengths = [np.diff(axis.edges) for axis in self.grid.axes]
         envelope = (np.exp(bound - bound.max()) * functools.reduce(np.multiply.outer, lengths)).ravel()
@@ -306,6 +311,18 @@ class Density:
             accepted = np.log(rng.random(wanted)) < log_ratio
             draws = np.concatenate([draws, points[accepted]])
         return draws[:n]
+
+
+def _ends(axis: Axis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ends of the cells, and the numbers (n,) of the lower and the upper one of each.
+
+    A cell below a joint ends just short of it, as the density may jump there.
+    """
+    upper = axis.edges[1:].copy()
+    below = np.array(axis.joints, dtype=int) - 1
+    upper[below] = np.nextafter(upper[below], -np.inf)
+    places = np.union1d(axis.edges, upper)
+    return places, np.searchsorted(places, axis.edges[:-1]), np.searchsorted(places, upper)
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,14 +60,25 @@ class Problem:
         return [self.target.at(t) for t in times]
 
     @cached_property
-    def energies(self) -> list[KL]:
-        """KL to the target as it is at each save time."""
-        return [self.energy.at(t) for t in self.times.tolist()]
+    def _energies(self) -> dict[float, KL]:
+        return {}
 
-    def log_ratio(self, state: Density, k: int) -> Array:
-        """log(mu/pi) at save time number k."""
-        return np.asarray(self.energies[k].log_ratio(state))
+    def energy_at(self, t: float) -> KL:
+        """KL to the target as it is at a time; the same object for the same time."""
+        if not self.target.moving:
+            return self.energy
+        if t not in self._energies:
+            self._energies[t] = self.energy.at(t)
+        return self._energies[t]
 
-    def density(self, grid: Grid, log_ratio: Array, k: int) -> Density:
-        """The density with a log-ratio to pi at save time number k."""
-        return Density(grid, log_ratio + np.asarray(self.energies[k].log_equilibrium(grid))).normalised()
+    def log_ratio(self, state: Density, t: float) -> Array:
+        """log(mu/pi) at a time."""
+        return np.asarray(self.energy_at(t).log_ratio(state))
+
+    def log_density(self, grid: Grid, log_ratio: Array, t: float) -> Array:
+        """log mu, up to a constant, from the log-ratio to pi at a time."""
+        return log_ratio + np.asarray(self.energy_at(t).log_equilibrium(grid))
+
+    def density(self, grid: Grid, log_ratio: Array, t: float) -> Density:
+        """The density with a log-ratio to pi at a time, normalised by the sum over the cells."""
+        return Density(grid, self.log_density(grid, log_ratio, t)).normalised()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.targets import differentiation
+from wfr_pde.targets.breaks import Breaks
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -87,6 +88,13 @@ class Target:
 
             found[tail] = box_search.find_box(self, tail)
         return found[tail]
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """Where the log-density, or a derivative of it, jumps inside the box with corners (d,); nowhere by default.
+
+        Cells whose edges lie there keep the order of a scheme.
+        """
+        return Breaks.none(self.ndim)
 
     def at(self, t: float) -> Target:
         """The target at time `t`: itself, unless it moves."""

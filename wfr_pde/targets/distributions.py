@@ -60,7 +60,7 @@ def parse_distribution(text: str) -> Target:
         If it is anything else, the name is unknown or the target refuses the arguments.
     """
     known = distribution_names()
-    call = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.\s\[\]='\"]")
+    call = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.<>=\s\[\]'\"]", named=True)
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         refuse_node(
             text,

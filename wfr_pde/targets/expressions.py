@@ -27,9 +27,26 @@ _MAX_POWER = 1000
 _LARGEST = 1e300
 
 
-def _logcosh(u: Any) -> Any:
+def logcosh(u: Any) -> Any:
+    """Logarithm of the hyperbolic cosine, of any size."""
     size = np.abs(u)  # cosh overflows beyond 710
     return size + np.log1p(np.exp(-2 * size)) - np.log(2)
+
+
+def _heaviside(u: Any) -> Any:
+    return np.heaviside(u, 0.5)
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    return np.where(np.isnan(condition), np.nan, np.where(np.asarray(condition) != 0, a, b))
+
+
+def _less(u: Any, v: Any) -> Any:
+    return np.where(np.isnan(u) | np.isnan(v), np.nan, np.less(u, v))
+
+
+def _less_equal(u: Any, v: Any) -> Any:
+    return np.where(np.isnan(u) | np.isnan(v), np.nan, np.less_equal(u, v))
 
 
 # name: (NumPy function, derivative by each argument in terms of u and v)
@@ -49,8 +66,18 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "sign": (np.sign, ("0",)),
     "log1p": (np.log1p, ("1/(1 + u)",)),
     "expm1": (np.expm1, ("exp(u)",)),
-    "logcosh": (_logcosh, ("tanh(u)",)),
+    "logcosh": (logcosh, ("tanh(u)",)),
     "logaddexp": (np.logaddexp, ("exp(u - logaddexp(u, v))", "exp(v - logaddexp(u, v))")),
+    "min": (np.minimum, ("", "")),  # that of the argument taken: `_derivative_of_choice`
+    "max": (np.maximum, ("", "")),
+    "Heaviside": (_heaviside, ("0",)),
+}
+_ANY_NUMBER = ("min", "max")  # of arguments, from two on: min(a, b, c) is min(min(a, b), c)
+# what the syntax makes: where(condition, a, b), and comparisons, 1 where they hold and 0 elsewhere
+_PIECEWISE: dict[str, tuple[Callable[..., Any], int]] = {
+    "where": (_where, 3),
+    "less": (_less, 2),
+    "less_equal": (_less_equal, 2),
 }
 _POWER: tuple[Callable[..., Any], tuple[str, ...]] = (np.power, ("v*u**(v - 1)", "log(u)*u**v"))
 
@@ -60,16 +87,28 @@ _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+# a < b as (name, whether the sides are exchanged)
+_COMPARISONS: dict[type[ast.AST], tuple[str, bool]] = {
+    ast.Lt: ("less", False),
+    ast.LtE: ("less_equal", False),
+    ast.Gt: ("less", True),
+    ast.GtE: ("less_equal", True),
+}
 _HINTS = {"^": "write ** for powers", "=": "write the potential alone", "×": "write *", "²": "write **2"}
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledExpression:
-    """A potential of `ndim` coordinates: `value(x, y, …)` and the list `gradient(x, y, …)`, on arrays."""
+    """A potential of `ndim` coordinates: `value(x, y, …)` and the list `gradient(x, y, …)`, on arrays.
+
+    `formula` is what both are made from: a sympy expression of the symbols x, y, z, w and r, whose functions are
+    inert and called f_exp, f_min, f_where, …
+    """
 
     ndim: int
     value: Callable[..., Any]
     gradient: Callable[..., list[Any]]
+    formula: Any
 
 
 @lru_cache(maxsize=64)
@@ -81,6 +120,9 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
     text : str
         Made of the coordinates, numbers, pi, e, + - * / **, brackets and the functions exp, log, sqrt,
         sin, cos, tan, sinh, cosh, tanh, atan, asinh, abs, sign, log1p, expm1, logcosh and logaddexp(a, b).
+        In pieces: min(a, b, …), max(a, b, …), Heaviside(u) (½ at 0) and where(condition, a, b), the condition
+        being a comparison by <, <=, > or >=, which is a number, too: 2*(x > 0.37) is 2 where it holds, else 0.
+        What a branch of `where` is on the other side does not matter, to the gradient neither.
     ndim : int, optional
         Dimension; from the last coordinate used where it is not given.
 
@@ -91,15 +133,17 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
     """
     import sympy
 
-    tree = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.\s]")
+    tree = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.<>=\s]")
+    if isinstance(tree, ast.Compare):
+        refuse_node(text, tree, "is true or false, no potential: write where(condition, a, b), or a number times it")
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     # plain symbols: without assumptions sympy makes no case distinctions
     symbols = {name: sympy.Symbol(name) for name in (*AXES, "r")}
     formula = sympy.sympify(_exact(_Builder(text, symbols).build(tree)))
     ndim = _dimension(text, used, ndim)
     arguments = [symbols[name] for name in (*AXES[:ndim], "r")]
-    value = _numeric(arguments, [formula])
-    partials = _numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
+    value = numeric(arguments, [formula])
+    partials = numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
 
     def gradient(*coordinates: Any) -> list[Any]:
         r = _radius(coordinates) if "r" in used else 0.0
@@ -114,7 +158,7 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
         with np.errstate(all="ignore"):
             return value(*coordinates, _radius(coordinates) if "r" in used else 0.0)[0]
 
-    return CompiledExpression(ndim, evaluate, gradient)
+    return CompiledExpression(ndim, evaluate, gradient, formula)
 
 
 def constant(node: ast.expr, text: str) -> float:
@@ -142,8 +186,8 @@ def _dimension(text: str, used: set[str], ndim: int | None) -> int:
     return ndim
 
 
-def syntax_tree(text: str, allowed: str) -> ast.expr:
-    """Syntax tree of `text`, after a check of length, characters (a pattern) and depth."""
+def syntax_tree(text: str, allowed: str, named: bool = False) -> ast.expr:
+    """Syntax tree of `text`, after a check of length, characters (a pattern), depth and, if no value is named, of =."""
     if not isinstance(text, str):
         raise ValueError(f"expected text, got {text!r}")
     text = normalised(text)
@@ -152,6 +196,8 @@ def syntax_tree(text: str, allowed: str) -> ast.expr:
     for column, character in enumerate(text):
         if not re.fullmatch(allowed, character, re.ASCII):
             refuse(text, column, character, _HINTS.get(character, "is not a character allowed here"))
+    if not named and (equals := re.search("(?<![<>])=", text)):
+        refuse(text, equals.start(), "=", _HINTS["="])
     _check_depth(text)
     try:
         with warnings.catch_warnings():
@@ -223,6 +269,8 @@ class _Builder:
                 result = self._power(node, self.build(node.left, depth + 1), self.build(node.right, depth + 1))
             elif isinstance(node, ast.Call):
                 result = self._call(node, depth)
+            elif isinstance(node, ast.Compare):
+                result = self._comparison(node, depth)
             else:
                 refuse_node(self.text, node, "is not allowed: use numbers, coordinates, + - * / ** and functions")
         except (OverflowError, ZeroDivisionError) as error:
@@ -255,16 +303,36 @@ class _Builder:
         return base ** int(exponent) if exponent.is_integer() else _apply("power", [base, exponent])
 
     def _call(self, node: ast.Call, depth: int) -> Any:
-        if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS:
-            refuse_node(self.text, node.func, f"is not a known function; known: {', '.join(_FUNCTIONS)}")
-        name = node.func.id
-        if node.keywords or len(node.args) != len(_FUNCTIONS[name][1]):
-            refuse_node(
-                self.text,
-                node,
-                f"is not how {name} is called: it takes {len(_FUNCTIONS[name][1])} argument(s)",
-            )
-        return _apply(name, [self.build(argument, depth + 1) for argument in node.args])
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name not in _FUNCTIONS and name != "where":
+            refuse_node(self.text, node.func, f"is not a known function; known: {', '.join(_FUNCTIONS)}, where")
+        number = 3 if name == "where" else len(_FUNCTIONS[name][1])
+        fits = len(node.args) >= number if name in _ANY_NUMBER else len(node.args) == number
+        if node.keywords or not fits:
+            takes = f"{number} or more arguments" if name in _ANY_NUMBER else f"{number} argument(s)"
+            refuse_node(self.text, node, f"is not how {name} is called: it takes {takes}")
+        if name == "where" and not isinstance(node.args[0], ast.Compare):
+            refuse_node(self.text, node.args[0], "is no condition: compare two numbers by <, <=, > or >=")
+        first, *others = [self.build(argument, depth + 1) for argument in node.args]
+        if name == "where":
+            return _choose(first, *others)
+        if name in _ANY_NUMBER:
+            for other in others:
+                first = _apply(name, [first, other])
+            return first
+        return _apply(name, [first, *others])
+
+    def _comparison(self, node: ast.Compare, depth: int) -> Any:
+        """1 where a comparison, or every one of a chain such as 0 < x < 1, holds, else 0."""
+        sides = [self.build(side, depth + 1) for side in (node.left, *node.comparators)]
+        result: Any = None
+        for operation, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
+            if type(operation) not in _COMPARISONS:
+                refuse_node(self.text, node, "is not a comparison allowed here: use <, <=, > or >=")
+            name, exchanged = _COMPARISONS[type(operation)]
+            holds = _apply(name, [right, left] if exchanged else [left, right])
+            result = holds if result is None else _operate(operator.mul, result, holds)
+        return result
 
     def _checked(self, node: ast.AST, result: Any) -> Any:
         """`result`, its numbers being real, finite and of a sane size."""
@@ -305,9 +373,18 @@ def _exact(value: Any) -> Any:
 def _apply(name: str, arguments: list[Any]) -> Any:
     """A function of numbers, or its inert symbol."""
     if all(isinstance(argument, float) for argument in arguments):
+        function = (_FUNCTIONS.get(name) or _PIECEWISE[name])[0]
         with np.errstate(all="ignore"):
-            return float(_FUNCTIONS[name][0](*arguments))
+            return float(function(*arguments))
     return _symbol(name)(*map(_exact, arguments))
+
+
+def _choose(condition: Any, a: Any, b: Any) -> Any:
+    """where(condition, a, b), or the branch if there is but one."""
+    a, b = _exact(a), _exact(b)
+    if isinstance(condition, float) or getattr(condition, "is_Number", False):
+        return a if condition != 0 else b
+    return a if a == b else _symbol("where")(condition, a, b)
 
 
 @cache
@@ -315,6 +392,8 @@ def _symbol(name: str) -> Any:
     """Sympy function that knows its derivatives and nothing else, so that sympy does not rewrite it."""
     import sympy
 
+    if name in _PIECEWISE:
+        return _piecewise(name)
     derivatives = _POWER[1] if name == "power" else _FUNCTIONS[name][1]
 
     def fdiff(self: Any, argindex: int = 1) -> Any:
@@ -323,11 +402,41 @@ def _symbol(name: str) -> Any:
         values = {n: float(a) if a.is_Number else a for n, a in zip("uv", self.args, strict=False)}
         return sympy.sympify(_exact(_Builder(text, values).build(tree)))
 
-    return type(f"f_{name}", (sympy.Function,), {"nargs": len(derivatives), "fdiff": fdiff})
+    members = {"nargs": len(derivatives), "fdiff": fdiff}
+    if name in _ANY_NUMBER:
+        members["_eval_derivative"] = _derivative_of_choice
+    return type(f"f_{name}", (sympy.Function,), members)
 
 
-def _numeric(arguments: list[Any], formulas: list[Any]) -> Callable[..., list[Any]]:
+def _piecewise(name: str) -> Any:
+    """Sympy function of `_PIECEWISE`; its derivative is that of the branch, never a product with the other one."""
     import sympy
 
-    functions = {f"f_{name}": function for name, (function, _) in {**_FUNCTIONS, "power": _POWER}.items()}
+    def derivative(self: Any, symbol: Any) -> Any:
+        if name != "where":
+            return sympy.Integer(0)
+        condition, *branches = self.args
+        return _choose(condition, *(branch.diff(symbol) for branch in branches))
+
+    return type(f"f_{name}", (sympy.Function,), {"nargs": _PIECEWISE[name][1], "_eval_derivative": derivative})
+
+
+def _derivative_of_choice(self: Any, symbol: Any) -> Any:
+    """Derivative of min(u, v) or max(u, v): that of the one taken, so that none of the other can be 0 times NaN."""
+    u, v = self.args
+    condition = _symbol("less_equal")(*((u, v) if type(self).__name__ == "f_min" else (v, u)))
+    return _choose(condition, u.diff(symbol), v.diff(symbol))
+
+
+def inert(name: str) -> Any:
+    """The sympy function that stands for the function `name` of the language."""
+    return _symbol(name)
+
+
+def numeric(arguments: list[Any], formulas: list[Any]) -> Callable[..., list[Any]]:
+    """Function of arrays, one per symbol of `arguments`, that returns the values of the formulas."""
+    import sympy
+
+    known = {**_FUNCTIONS, "power": _POWER, **_PIECEWISE}
+    functions = {f"f_{name}": function for name, (function, _) in known.items()}
     return sympy.lambdify(arguments, formulas, modules=[functions, "numpy"], cse=True)

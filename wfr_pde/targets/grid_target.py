@@ -15,6 +15,10 @@ from wfr_pde.targets.base import Target
 if TYPE_CHECKING:
     from wfr_pde.interpolation import TensorSpline
 
+FEWEST_TOLD = 12  # values along an axis of which a repetition is told
+REPEATED = 1e-9  # of the range of the log-values: as good as equal
+ROUGHER = 0.5  # times the roughness with the last values that there is at most without them, if they are repeated
+
 
 @dataclass(frozen=True, eq=False)
 class GridTarget(Target):
@@ -33,13 +37,13 @@ class GridTarget(Target):
     log : bool
         The values are log-densities; implied for a DataArray named "log_density".
     periodic : bool or sequence of bool
-        Whether the axes wrap around.
+        Whether the axes wrap around. Then the values are given once: not at x = 0 and at x = period.
 
     Raises
     ------
     ValueError
         If a value is NaN, infinite, zero or negative (naming its place), the box is missing or empty, an
-        axis has fewer than two cells or coordinates do not rise.
+        axis has fewer than two cells, coordinates do not rise, or a periodic axis repeats its first values at its end.
     """
 
     values: Any
@@ -106,6 +110,16 @@ class GridTarget(Target):
                 f"{what}, but the value at {place} (cell {cell}) is {self.values[cell]}: "
                 "give log-densities with log=True, or a smaller box"
             )
+        for axis in np.flatnonzero(self.periodic):
+            if _repeats_its_end(self.log_values, int(axis)):
+                raise ValueError(
+                    f"the values repeat themselves along the periodic axis {axis}: the last are the first again, at "
+                    f"{centres[axis][-1]:.6g} and {centres[axis][0]:.6g}, as on x = 0, ..., period with both ends, so "
+                    f"that the period comes out one cell too long; leave out the last ones, "
+                    f"np.delete(values, -1, axis={axis}) or values.isel({{dim: slice(None, -1)}}), and give lower and "
+                    "upper half a cell outside the first and last place (if equal by right, change one of them "
+                    "by a millionth)"
+                )
         return TensorSpline(centres, edges, self.log_values, self.periodic)
 
     def log_density(self, points: ArrayLike) -> Array:
@@ -115,6 +129,22 @@ class GridTarget(Target):
     def score(self, points: ArrayLike) -> Array:
         """Gradient of the spline at points (..., d), shape (..., d); NaN outside the box."""
         return self._spline.gradient(self.as_points(points))
+
+
+def _repeats_its_end(log_values: Array, axis: int) -> bool:
+    """Whether the last values along a periodic axis are the first again, and the axis is smoother without them.
+
+    Of a function that is symmetric about the middle of the box first and last values are equal too, by right: then it
+    is rougher without. Roughness is the largest fourth difference around the seam.
+    """
+    values = np.moveaxis(log_values, axis, 0)
+    if len(values) < FEWEST_TOLD or not np.allclose(values[0], values[-1], rtol=0, atol=REPEATED * np.ptp(values)):
+        return False
+    with_last, without = (
+        float(np.abs(np.diff(np.concatenate([ring[-4:], ring[:4]]), n=4, axis=0)).max())
+        for ring in (values, values[:-1])
+    )
+    return without < ROUGHER * with_last
 
 
 def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array]]:

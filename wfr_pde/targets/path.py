@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.targets.arguments import Array, call_repr
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.gaussian import Gaussian
 
 
@@ -63,6 +66,10 @@ class GeometricMean(Target):
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Smallest box around the boxes of the two ends."""
         return _union([end.box(tail) for _, end in self._parts()])
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """Breaks of both ends inside the box."""
+        return reduce(operator.or_, (end.breaks(lower, upper) for _, end in self._parts()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +133,10 @@ class GeometricPath(Target):
             # correlations can push the mean out of the box of the ends
             boxes += [_between(self.start, self.target, w).box(tail) for w in np.linspace(0, 1, 11)[1:-1]]
         return _union(boxes)
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """Breaks of both ends inside the box."""
+        return self.start.breaks(lower, upper) | self.target.breaks(lower, upper)
 
 
 def _between(start: Gaussian, target: Gaussian, weight: float) -> Gaussian:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import Array, Floats, blockwise, box_of, call_repr, finite_array
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,10 @@ class Posterior(Target):
         """Score of the prior, and the gradient of the log-likelihood by complex steps or differences."""
         points = self.as_points(points)
         return self.prior.score(points) + differentiation.gradient(self._total_log_likelihood, points)
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """Breaks of the prior inside the box; the log-likelihood is taken to have none."""
+        return self.prior.breaks(lower, upper)
 
     def _total_log_likelihood(self, points: Array) -> Array:
         return blockwise(self._block_log_likelihood, points, self.data.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import Array, box_of, call_repr, dimension
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks, breaks_of_expression, given_breaks
 from wfr_pde.targets.expressions import CompiledExpression, compile_expression
 
 
@@ -35,18 +36,22 @@ class Potential(Target):
         complex steps or differences.
     support : (lower, upper), optional
         A box that surely holds the mass; else the box is searched for.
+    breaks : list of numbers, or one list per axis, optional
+        Where V, or a derivative of V, jumps: coordinates c of points x = c, in more dimensions of hyperplanes
+        x_k = c. Expressions know theirs, which are added. `potential.breaks(lower, upper)` are those in a box.
 
     Raises
     ------
     ValueError
         If the dimension cannot be told, the expression holds something not allowed, V or gradient return
-        a wrong shape, or gradient is wrong.
+        a wrong shape, gradient is wrong, or breaks are no finite numbers.
     """
 
     V: Callable[..., Any] | str
     ndim: int = None  # type: ignore[assignment]
     gradient: Callable[..., Sequence[Any]] | None = None
     support: Any = None
+    breaks: Any = field(default=None, repr=False)  # in an instance the function (lower, upper) -> Breaks
 
     def __post_init__(self) -> None:
         ndim = None if self.ndim is None else dimension(self.ndim)
@@ -61,8 +66,14 @@ class Potential(Target):
         object.__setattr__(self, "ndim", ndim)
         if self.support is not None:
             object.__setattr__(self, "support", box_of("support", self.support, ndim))
+        if not isinstance(self.breaks, _BreaksInBox):
+            given = None if self.breaks is None else given_breaks(self.breaks, ndim)
+            text = self.V if isinstance(self.V, str) else None
+            object.__setattr__(self, "breaks", _BreaksInBox(text, ndim, given))
 
-    __repr__ = call_repr
+    def __repr__(self) -> str:
+        spelled = call_repr(self)
+        return spelled if self.breaks.given is None else f"{spelled[:-1]}, breaks={self.breaks.spelled()})"
 
     @property
     def _compiled(self) -> CompiledExpression | None:
@@ -123,6 +134,25 @@ class Potential(Target):
             )
         array = array if np.iscomplexobj(array) else array.astype(np.float64)
         return np.array(np.broadcast_to(array, shape))
+
+
+@dataclass(frozen=True, eq=False)
+class _BreaksInBox:
+    """Breaks of a potential as a function of the box: those of its text, and those given."""
+
+    text: str | None
+    ndim: int
+    given: Breaks | None
+
+    def __call__(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        low, high = box_of("the box", (lower, upper), self.ndim)
+        found = Breaks.none(self.ndim) if self.given is None else self.given.inside(low, high)
+        return found if self.text is None else found | breaks_of_expression(self.text, self.ndim, low, high)
+
+    def spelled(self) -> list[Any]:
+        """The breaks given, as the constructor takes them."""
+        lists = [] if self.given is None else [places.tolist() for places in self.given.places]
+        return lists[0] if self.ndim == 1 else lists
 
 
 def _count_coordinates(function: Callable[..., Any]) -> int:

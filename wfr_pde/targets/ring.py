@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.targets.arguments import Array, call_repr, dimension, positive, tail_mass
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.gaussian import gaussian_quantile
 
 
@@ -106,6 +107,12 @@ class Ring(Target):
         directions = rng.standard_normal((n, self.ndim))
         directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
         return radii[:n, None] * directions
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """The origin in one dimension; in more it is but a point."""
+        if self.ndim > 1:
+            return Breaks.none(self.ndim)
+        return Breaks((np.zeros(1),)).inside(*(np.atleast_1d(np.asarray(c, dtype=np.float64)) for c in (lower, upper)))
 
     def moments(self) -> tuple[Array, Array]:
         """Mean (d,), zero by symmetry, and covariance (d, d), E r²/d times the identity."""

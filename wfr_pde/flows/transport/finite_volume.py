@@ -91,10 +91,10 @@ class FiniteVolume(Flow):
         backend = grid.backend
         log_pi = np.ascontiguousarray(backend.asnumpy(energy.log_equilibrium(grid)))
         last = grid.ndim - 1
-        sweeps = [
-            _Sweep(grid, log_pi, k, self.flux, self.rate * (dt if k == last else dt / 2), self.tolerance)
-            for k in range(grid.ndim)
-        ]
+        sweeps = [LineSweep(grid, log_pi, k, self.flux, self.tolerance) for k in range(grid.ndim)]
+        times = [self.rate * (dt if k == last else dt / 2) for k in range(grid.ndim)]
+        for sweep, time in zip(sweeps, times, strict=True):
+            sweep.check(time)
 
         if backend.kernels is not None:
             log_pi = energy.log_equilibrium(grid)
@@ -103,7 +103,7 @@ class FiniteVolume(Flow):
             log_values = state.log_values if backend.kernels is not None else backend.asnumpy(state.log_values)
             log_ratio = log_values - log_pi
             for k in (*range(last), *range(last, -1, -1)):
-                log_ratio = sweeps[k](log_ratio)
+                log_ratio = sweeps[k](log_ratio, times[k])
             result = log_ratio + log_pi
             return Density(state.grid, result if backend.kernels is not None else backend.asarray(result))
 
@@ -124,19 +124,21 @@ class FiniteVolume(Flow):
 
 def _columns(xp: Any, values: Any, axis: int) -> Any:
     """Lines along the axis as the columns of an array (n, m)."""
+    if values.ndim == 1:
+        return values.reshape(-1, 1)
     return xp.ascontiguousarray(xp.moveaxis(values, axis, 0).reshape(values.shape[axis], -1))
 
 
-class _Sweep:
+class LineSweep:
     """exp(time L) along one axis of a grid, for logarithms of the ratio mu/pi.
 
     On the device if the backend has kernels, but for the rates: they are made on the host, once.
     """
 
-    def __init__(self, grid: Grid, log_pi: Array, axis: int, flux: str, time: float, tolerance: float) -> None:
+    def __init__(self, grid: Grid, log_pi: Array, axis: int, flux: str, tolerance: float) -> None:
         from wfr_pde.flows.transport import line_sweeps  # here, as it loads numba
 
-        self.sweeps, self.axis, self.time, self.tolerance = line_sweeps, axis, time, tolerance
+        self.sweeps, self.axis, self.tolerance = line_sweeps, axis, tolerance
         self.kernels = grid.backend.kernels
         self.xp: Any = np if self.kernels is None else grid.backend.xp
         put = np.asarray if self.kernels is None else grid.backend.asarray
@@ -145,11 +147,6 @@ class _Sweep:
         down, up = (_columns(np, rates, axis) for rates in jump_rates(grid, log_pi, axis, flux))
         self.down, self.up = put(down), put(up)
         self.fastest = float(max(down.max(), up.max()))
-        if not self.fastest * max(time, 1.0) < LARGEST_RATE:
-            raise ValueError(
-                f"rate*dt={time:.4g} times the largest jump rate along {grid.names[axis]}, {self.fastest:.4g}, "
-                "overflows: V is too steep for these cells; use more of them, or a smaller dt"
-            )
         self.poles = put(line_sweeps.resolvents())
         # where V is so steep that a rate underflows, f may make up for it
         steep = np.zeros(down.shape[1], dtype=bool)
@@ -159,15 +156,28 @@ class _Sweep:
         self.steep = put(steep)
         self._log_rates = lambda: [put(_columns(np, rates, axis)) for rates in log_jump_rates(grid, log_pi, axis, flux)]
 
+    def check(self, time: float) -> None:
+        """Refuse a time over which the jumps overflow.
+
+        Raises
+        ------
+        ValueError
+        """
+        if not self.fastest * max(time, 1.0) < LARGEST_RATE:
+            raise ValueError(
+                f"rate*dt={time:.4g} times the largest jump rate along {self.name}, {self.fastest:.4g}, "
+                "overflows: V is too steep for these cells; use more of them, or a smaller dt"
+            )
+
     @cached_property
     def log_rates(self) -> list[Any]:
         """Logarithms of the jump rates, made where a line first needs them."""
         return self._log_rates()
 
-    def __call__(self, log_ratio: Any) -> Any:
-        """The logarithms after the time of the sweep."""
+    def __call__(self, log_ratio: Any, time: float) -> Any:
+        """The logarithms after a time, in units of the diffusivity."""
         xp = self.xp
-        shape = xp.moveaxis(log_ratio, self.axis, 0).shape
+        shape = (log_ratio.shape[self.axis], *(n for k, n in enumerate(log_ratio.shape) if k != self.axis))
         columns = _columns(xp, log_ratio, self.axis)
         wide = (xp.max(columns, axis=0) - xp.min(columns, axis=0) > self.sweeps.RANGE) | self.steep
         rates = [self.down, self.up, *(self.log_rates if wide.any() else (self.down[:0], self.up[:0]))]
@@ -175,55 +185,57 @@ class _Sweep:
             result = xp.empty_like(columns)
             for chosen, is_wide in ((wide, True), (~wide, False)):
                 part, *part_rates = (xp.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
-                result[:, chosen] = self._moved(part, part_rates, is_wide)
+                result[:, chosen] = self._moved(part, part_rates, is_wide, time)
         else:
-            result = self._moved(columns, rates, bool(wide.all()))
-        return xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis))
+            result = self._moved(columns, rates, bool(wide.all()), time)
+        return (
+            xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis)) if len(shape) > 1 else result[:, 0]
+        )
 
-    def _moved(self, columns: Any, rates: list[Any], wide: bool) -> Any:
+    def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float) -> Any:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
         if wide:
             values = columns.copy()
-            self._advance(values, rates, True)
+            self._advance(values, rates, True, time)
             return values
         shift = columns.max(axis=0) - self.sweeps.TOP
         values = self.xp.exp(columns - shift)
-        self._advance(values, rates, False)
+        self._advance(values, rates, False, time)
         self.xp.log(values, out=values)
         values += shift
         return values
 
-    def _advance(self, values: Any, rates: list[Any], wide: bool) -> None:
+    def _advance(self, values: Any, rates: list[Any], wide: bool, time: float) -> None:
         """The compiled sweeps over the columns, in place; blocks are the same for any number of threads."""
         if self.kernels is not None:
             check_deadline()
             down, up, log_down, log_up = rates
-            options = wide, self.periodic, self.time, self.tolerance, self.poles, self.sweeps.constants()
-            self._check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options))
+            options = wide, self.periodic, time, self.tolerance, self.poles, self.sweeps.constants()
+            self._check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options), time)
             return
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
-        arguments = values, *rates, wide, self.periodic, self.time, self.tolerance, self.poles
+        arguments = values, *rates, wide, self.periodic, time, self.tolerance, self.poles
         workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
         share = block * math.ceil(lines / block / (PARTS * workers))
         parts = [(start, min(start + share, lines)) for start in range(0, lines, share)]
         if workers == 1:
             for first, end in parts:
                 check_deadline()
-                self._check_end(sweeps.advance(*arguments, first, end, block))
+                self._check_end(sweeps.advance(*arguments, first, end, block), time)
             return
         with ThreadPoolExecutor(workers) as pool:
             jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
             try:
                 for job in jobs:
                     check_deadline()
-                    self._check_end(job.result())
+                    self._check_end(job.result(), time)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _check_end(self, good: bool) -> None:
+    def _check_end(self, good: bool, time: float) -> None:
         if not good:
             raise NumericalError(
-                f"a step of time {self.time:.4g} along {self.name} needs too many parts, at jump rates of up to "
+                f"a step of time {time:.4g} along {self.name} needs too many parts, at jump rates of up to "
                 f"{self.fastest:.4g} and tolerance={self.tolerance:g}: use a smaller dt, or a larger tolerance"
             )

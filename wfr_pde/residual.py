@@ -1,0 +1,213 @@
+"""A computed density put into the equation of the flow: what is left, between the cell centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.axis import Axis
+from wfr_pde.grid import Grid
+from wfr_pde.problem import Problem
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+DENSE = 256  # columns up to which a matrix with few entries is kept in full
+STENCIL = 10  # cell centres that a local polynomial goes through
+INSIDE = 1e-6  # of a cell: ends of segments are looked at from inside, as V may jump there
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen of a density at the places between the cells, at one time: arrays (places...).
+
+    Attributes
+    ----------
+    log_ratio : array
+        g = log mu + V, up to a constant.
+    transport : array
+        Lap g + grad g . grad log mu.
+    log_density : array
+        log mu.
+    potential : array
+        V.
+    """
+
+    log_ratio: Array
+    transport: Array
+    log_density: Array
+    potential: Array
+
+
+class Places:
+    """The edges of the cells along an axis as places to look at, and local polynomials to get there.
+
+    Segments of an axis, the parts between its walls and joints, have both their ends among the places, seen from inside.
+
+    Attributes
+    ----------
+    x : array (places,)
+    value, first, second : matrices (places, n)
+        Matrices from values at the centres to the value and the derivatives there.
+    leaving : array (places,)
+        1/h, h the width of the cell, at the upper end of a segment, -1/h at the lower one, else 0: what multiplies the
+        flux through an end that nothing may pass.
+    below : array (n,) of int
+        The place at the lower edge of every cell; the one at its upper edge is the next.
+    """
+
+    def __init__(self, axis: Axis) -> None:
+        n = axis.n
+        inner = [int(joint) for joint in getattr(axis, "joints", ())]
+        bounds = [0, *inner, n]
+        x, stencils, leaving, below = [], [], [], []
+        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            wraps = axis.periodic and not inner
+            edges = axis.edges[first : last + 1].copy()
+            if not wraps:
+                edges[0] += INSIDE * axis.widths[first]
+                edges[-1] -= INSIDE * axis.widths[last - 1]
+            stencils.append(_local_polynomials(axis, edges, first, last, wraps))
+            ends = np.zeros(len(edges))
+            if not wraps:
+                ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
+            below.append(np.arange(last - first) + sum(map(len, x)))
+            x.append(edges)
+            leaving.append(ends)
+        self.x, self.leaving, self.below = (np.concatenate(parts) for parts in (x, leaving, below))
+        self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
+
+
+def _local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: bool) -> tuple[Any, Array]:
+    """Nearest centres of a segment (points, k), and weights (points, k, 3) for value, slope and curvature there."""
+    size = min(STENCIL, last - first)
+    left = np.searchsorted(axis.centres, points) - size // 2
+    if not wraps:
+        left = np.clip(left, first, last - size)
+    index = left[:, None] + np.arange(size)
+    offsets = axis.centres[index % axis.n] + axis.length * (index // axis.n) - points[:, None]
+    scale = np.abs(offsets).max(axis=1)
+    powers = (offsets / scale[:, None])[:, None, :] ** np.arange(size)[:, None]  # (points, power, node)
+    wanted = np.zeros((len(points), size, 3))
+    wanted[:, 0, 0], wanted[:, 1, 1], wanted[:, 2, 2] = 1.0, 1 / scale, 2 / scale**2
+    weights = np.linalg.solve(powers, wanted)  # (points, node, 3)
+    return index % axis.n, weights
+
+
+def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
+    """One matrix (places, n) of the stencils of all segments."""
+    size = max(index.shape[1] for index, _ in stencils)
+    padded = [
+        (
+            np.pad(index, ((0, 0), (0, size - index.shape[1]))),
+            np.pad(weights[..., kind], ((0, 0), (0, size - index.shape[1]))),
+        )
+        for index, weights in stencils
+    ]
+    return matrix(*(np.concatenate(parts) for parts in zip(*padded, strict=True)), n)
+
+
+def matrix(index: Any, weights: Array, n: int) -> Any:
+    """The matrix (m, n) with some weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
+    rows = np.repeat(np.arange(len(index)), index.shape[1])
+    if n > DENSE:
+        from scipy.sparse import csr_array
+
+        return csr_array((weights.ravel(), (rows, index.ravel())), shape=(len(index), n))
+    result = np.zeros((len(index), n))
+    np.add.at(result, (rows, index.ravel()), weights.ravel())
+    return result
+
+
+def along(matrix: Any, values: Array, axis: int) -> Array:
+    """A matrix (m, n) applied to one axis of an array."""
+    if values.ndim == 1:
+        return np.asarray(matrix @ values)
+    lines = np.moveaxis(values, axis, 0)
+    product = np.asarray(matrix @ lines.reshape(len(lines), -1))
+    return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
+
+
+class Substitution:
+    """Densities on a grid, put into the equation at the corners of the cells.
+
+    With local polynomials of degree 9 for g = log(mu/pi), V and grad V exact at the places, the equation is
+    d_t log mu = alpha (Lap g + grad g . grad log mu) - beta (g - E g). At walls, through which nothing may pass, and at
+    joints of an axis, where the flux has to be the same from both sides, what the polynomials let pass counts in the
+    half cell at the end.
+    """
+
+    def __init__(self, problem: Problem, grid: Grid) -> None:
+        self.problem, self.grid = problem, grid
+        self.axes = [Places(axis) for axis in grid.axes]
+        self._mesh = np.stack(np.meshgrid(*(axis.x for axis in self.axes), indexing="ij"), axis=-1)
+        self._still: tuple[Array, Array] | None = None
+
+    def _potential(self, t: float) -> tuple[Array, Array]:
+        """V and grad V at the places, (..., ) and (..., d)."""
+        if self._still is not None:
+            return self._still
+        target = self.problem.target.at(t)
+        found = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
+        if not target.moving and not self.problem.target.moving:
+            self._still = found
+        return found
+
+    @cached_property
+    def _still_at_centres(self) -> Array:
+        return -np.asarray(self.grid.evaluate(self.problem.target.log_density))
+
+    def _at_centres(self, t: float) -> Array:
+        if not self.problem.target.moving:
+            return self._still_at_centres
+        return -np.asarray(self.grid.evaluate(self.problem.target.at(t).log_density))
+
+    def look(self, log_values: Array, t: float) -> Look:
+        """What a density, given at the centres, is at the corners."""
+        potential, slope = self._potential(t)
+        return self._seen(np.asarray(log_values) + self._at_centres(t), potential, slope)
+
+    def _seen(self, g: Array, potential: Array, slope: Array) -> Look:
+        value = g
+        for k, axis in enumerate(self.axes):
+            value = along(axis.value, value, k)
+        transport: Any = 0.0
+        for k, axis in enumerate(self.axes):
+            across = g
+            for i, other in enumerate(self.axes):
+                across = across if i == k else along(other.value, across, i)
+            gradient, curvature = along(axis.first, across, k), along(axis.second, across, k)
+            leaving = axis.leaving.reshape([-1 if i == k else 1 for i in range(len(self.axes))])
+            lost = gradient - self._passing(k, gradient, value - potential)
+            transport = transport + curvature + gradient * (gradient - slope[..., k]) - 2 * leaving * lost
+        return Look(value, transport, value - potential, potential)
+
+    def _passing(self, k: int, gradient: Array, log_density: Array) -> Array:
+        """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere."""
+        result = np.zeros_like(gradient)
+        ends = np.flatnonzero(self.axes[k].leaving)
+        lines, g, log_mu = (np.moveaxis(array, k, 0) for array in (result, gradient, log_density))
+        for left, right in zip(ends[1:-1:2], ends[2:-1:2], strict=True):  # the two sides of a joint
+            # mu_- g_- and mu_+ g_+ have the mean J; J / mu_- and J / mu_+
+            ratio = np.exp(np.clip(log_mu[right] - log_mu[left], -50, 50))
+            lines[left] = 0.5 * (g[left] + ratio * g[right])
+            lines[right] = 0.5 * (g[right] + g[left] / ratio)
+        return result
+
+    def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
+        """Means of values over pairs of cells along every axis, weighted by the density, and its logarithm there."""
+        for k, axis in enumerate(self.axes):
+            below = axis.below[::2]
+            parts = [
+                np.take(log_density, below + j, axis=k) + np.log(weight)
+                for j, weight in ((0, 0.25), (1, 0.5), (2, 0.25))
+            ]
+            shares = np.stack(parts)
+            top = shares.max(axis=0)
+            shares = np.exp(shares - top)
+            total = shares.sum(axis=0)
+            held = np.stack([np.take(values, below + j, axis=k) for j in range(3)])
+            values, log_density = (shares * held).sum(axis=0) / total, top + np.log(total)
+        return values, log_density

@@ -1,0 +1,185 @@
+"""Panels of time on which the flow is a polynomial, and the steps on them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.deadline import OutOfTimeError, check_deadline
+from wfr_pde.errors import NumericalError
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+NODES = 8  # of a panel, its ends among them: polynomials of degree 7
+FIRST = 2.0**-4  # first panel tried, over the whole time
+SMALLEST = 2.0**-60
+GROWTH, CUT = 4.0, 0.05  # of a panel over the one before, at most, and of one that is tried again, at least
+SAFETY = 0.8
+LEGENDRE = np.polynomial.legendre
+
+
+def _lobatto() -> Array:
+    """Gauss-Lobatto points on [0, 1]."""
+    derivative = LEGENDRE.legder([0.0] * (NODES - 1) + [1.0])
+    inner = np.sort(LEGENDRE.legroots(derivative).real)
+    return np.concatenate([[0.0], 0.5 * (inner + 1), [1.0]])
+
+
+LOBATTO = _lobatto()
+TO_LEGENDRE = np.linalg.inv(LEGENDRE.legvander(2 * LOBATTO - 1, NODES - 1))  # values at the nodes -> coefficients
+QUADRATURE_NODES, QUADRATURE_WEIGHTS = LEGENDRE.leggauss(24)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The times of all steps of a run.
+
+    Attributes
+    ----------
+    times : array (n + 1,)
+    saved : array of int
+        Which of them are save times.
+    panel : array (n,) of int
+        The panel that each step lies in.
+    of_panel : array (panels, 8) of int
+        Numbers of the Gauss-Lobatto points of every panel.
+    """
+
+    times: Array
+    saved: Any
+    panel: Any
+    of_panel: Any
+
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.times) - 1
+
+    def integral_weights(self, k: int, decay: float) -> tuple[Any, Array, Array]:
+        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over step k, F the polynomial through the nodes of the panel.
+
+        Returns
+        -------
+        nodes : array (8,) of int
+        weights : array (8,)
+        last : array (8,)
+            Those of the term of the highest degree alone: what it contributes says how well the polynomial follows.
+        """
+        nodes = self.of_panel[self.panel[k]]
+        low, high = self.times[nodes[0]], self.times[nodes[-1]]
+        a, b = self.times[k], self.times[k + 1]
+        t = a + (b - a) * 0.5 * (QUADRATURE_NODES + 1)
+        share = 0.5 * (b - a) * QUADRATURE_WEIGHTS * np.exp(-decay * (b - t))
+        terms = share @ LEGENDRE.legvander(2 * (t - low) / (high - low) - 1, NODES - 1)
+        return nodes, terms @ TO_LEGENDRE, terms[-1] * TO_LEGENDRE[-1]
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """Panels of time, `ends` (panels + 1,), the first and the last of the whole among them."""
+
+    ends: Array
+    breaks: Array = field(default_factory=lambda: np.empty(0))  # that no panel may cross
+
+    def nodes(self, times: Array) -> Nodes:
+        """The steps: between the Gauss-Lobatto points of every panel and the save times."""
+        low, high = self.ends[:-1, None], self.ends[1:, None]
+        points = low + (high - low) * LOBATTO
+        points[:, -1] = self.ends[1:]
+        everything = np.unique(np.concatenate([points.ravel(), times]))
+        middles = 0.5 * (everything[:-1] + everything[1:])
+        panel = np.clip(np.searchsorted(self.ends, middles, side="right") - 1, 0, len(self.ends) - 2)
+        return Nodes(everything, np.searchsorted(everything, times), panel, np.searchsorted(everything, points))
+
+    def refined(self, factor: int = 2) -> StepSchedule:
+        """Every panel cut into `factor` equal ones."""
+        parts = [np.linspace(a, b, factor + 1)[:-1] for a, b in itertools.pairwise(self.ends)]
+        return StepSchedule(np.append(np.concatenate(parts), self.ends[-1]), self.breaks)
+
+
+def subdivided(times: Array, parts: int) -> Array:
+    """Every step cut into equal parts."""
+    if parts == 1:
+        return times
+    inner = times[:-1, None] + np.diff(times)[:, None] * np.arange(parts) / parts
+    return np.append(inner.ravel(), times[-1])
+
+
+def trial_schedule(
+    advance: Callable[[Any, float, float], Any],
+    look: Callable[[Any, float], tuple[Array, Array]],
+    start: Any,
+    span: tuple[float, float],
+    tolerance: float,
+    breaks: Array | None = None,
+) -> StepSchedule:
+    """Panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
+
+    On a panel the right-hand side F of the equation is expanded in Legendre polynomials. The panel is accepted if the
+    last term, times the length of the panel, has a mean modulus below the tolerance; the next one is longer or shorter
+    by as much as that term says.
+
+    Parameters
+    ----------
+    advance : function (state, t, dt) -> state
+    look : function (state, t) -> (F, weights)
+        F at some places, and weights of the places with the sum one.
+    start : state at the beginning
+    span : (first, last)
+    tolerance : float
+    breaks : array, optional
+        Times that no panel may cross.
+
+    Raises
+    ------
+    NumericalError
+        If no panel is short enough, or the deadline comes.
+    """
+    low, high = span
+    ends_of_smooth = np.append(np.empty(0) if breaks is None else breaks, high)
+    state, t, length, ends = start, low, (high - low) * FIRST, [low]
+    while high - t > 1e-12 * (high - low):
+        end = float(ends_of_smooth[np.searchsorted(ends_of_smooth, t * (1 + 1e-14), side="right")])
+        tried = min(length, end - t)
+        tried = end - t if end - t < 1.25 * tried else tried
+        try:
+            error, last = _panel(advance, look, state, t, tried)
+        except OutOfTimeError:
+            raise OutOfTimeError(
+                f"in the time budget, seconds=, a trial run came to t={t:.4g} only: give a larger budget, or a shorter "
+                "time, or a box, box=, where V does not span so many nats"
+            ) from None
+        except NumericalError:
+            error, last = math.inf, state
+        factor = SAFETY * (tolerance / max(error, 1e-300)) ** (1 / NODES)
+        if error > tolerance:
+            length = tried * max(CUT, min(factor, 0.7))
+            if length < SMALLEST * (high - low):
+                raise NumericalError(f"no step resolves the flow at t={t:.6g}: the start is too rough for the cells")
+            continue
+        state, t = last, end if tried == end - t else t + tried
+        ends.append(t)
+        length = tried * min(GROWTH, max(factor, 0.7))
+    return StepSchedule(np.array(ends), ends_of_smooth[:-1])
+
+
+def _panel(
+    advance: Callable[[Any, float, float], Any],
+    look: Callable[[Any, float], tuple[Array, Array]],
+    state: Any,
+    t: float,
+    length: float,
+) -> tuple[float, Any]:
+    """Mean modulus of the last Legendre term of F over a panel, times its length; and the state at its end."""
+    seen = [look(state, t)]
+    for a, b in itertools.pairwise(LOBATTO):
+        check_deadline()
+        state = advance(state, t + length * a, length * (b - a))
+        seen.append(look(state, t + length * b))
+    values, weights = (np.array(part) for part in zip(*seen, strict=True))
+    last = np.abs(np.tensordot(TO_LEGENDRE[-1], values, 1))
+    return length * float(np.sum(weights.mean(axis=0) * last)), state

@@ -1,0 +1,202 @@
+"""The witness: how far a computed flow is from the true one, by what it leaves in the equation.
+
+Let L = log m be computed, l = log mu true, eps = L - l, and r = d_t L - alpha (Lap g + grad g . grad L) + beta (g - E g)
+with g = L + V. Then q = e^-eps obeys a linear equation but for beta q log q (Cole-Hopf), so that the flow with the source
+r, started from the same density, is m itself. A Markov chain on coarser cells moves two densities: one by the flow alone,
+one by the flow and the source. Each has the error of the chain; their ratio is e^eps to the relative accuracy of the
+chain, however small eps is. No scheme is trusted for the answer: what is put in are its values at the cell centres, V,
+and grad V.
+
+Two more things go along. The same equation to first order, with the positive and the negative part of r apart: their sum
+is a bound in the sense of |r|. And the share of the mass whose ancestors passed through places where r is above one nat
+in a step: of that nothing is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.deadline import check_deadline
+from wfr_pde.energies.kl import relative_entropy
+from wfr_pde.grid import Grid
+from wfr_pde.measures import Density
+from wfr_pde.problem import Problem
+from wfr_pde.ratio_chain import RatioChain
+from wfr_pde.residual import Look, Substitution
+from wfr_pde.step_schedule import Nodes
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no path at all
+NOTHING = -80.0  # logarithm of what is added up from zero
+CHAIN_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What the witness says at the save times: arrays (n_times,).
+
+    Attributes
+    ----------
+    l1 : array
+        Estimate of the L1 error.
+    kl : array
+        Estimate of the error of KL(mu|pi), by the same two densities.
+    linear : array
+        The estimate to first order.
+    residual : array
+        2 E ∫ |r|, the bound by the modulus of the source.
+    unknown : array
+        Share of the mass that passed where the answer is no path.
+    time : array
+        What of `residual` may be due to the polynomials in time: how densely the frames lie.
+    """
+
+    l1: Array
+    kl: Array
+    linear: Array
+    residual: Array
+    unknown: Array
+    time: Array
+
+
+def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array], nodes: Nodes) -> Testimony:
+    """Hold the frames of an answer against the equation.
+
+    Parameters
+    ----------
+    problem : Problem
+        With transport_rate > 0.
+    coarse, fine : Grid
+        The grid of the chain, and that of the answer, with twice the cells.
+    frames : arrays
+        log m at the centres of the fine grid, at all nodes.
+    nodes : Nodes
+    """
+    sources, doubts, weights = _sources(problem, fine, frames, nodes)
+    chain = _Chain(problem, coarse)
+    rows = [(0.0,) * 6]
+    time_doubt = 0.0
+    saved = set(np.asarray(nodes.saved).tolist())
+    for k in range(nodes.steps()):
+        check_deadline()
+        dt = float(nodes.times[k + 1] - nodes.times[k])
+        chain.advance(sources[k], float(nodes.times[k]), dt)
+        lost = float(np.sum(weights[k] * np.abs(doubts[k])))
+        time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
+        if k + 1 in saved:
+            rows.append((*chain.compared(float(nodes.times[k + 1])), time_doubt))
+    return Testimony(*np.array(rows).T)
+
+
+def _sources(
+    problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells."""
+    substitution = Substitution(problem, fine)
+    looks: dict[int, Look] = {}
+    sources, doubts, weights = [], [], []
+    for k in range(nodes.steps()):
+        check_deadline()
+        of_panel = nodes.of_panel[nodes.panel[k]].tolist()
+        for i in [*of_panel, k, k + 1]:
+            if i not in looks:
+                looks[i] = substitution.look(frames[i], float(nodes.times[i]))
+        for i in [i for i in looks if i < min(k, of_panel[0])]:
+            del looks[i]
+        value, doubt = _source(problem, looks, nodes, k)
+        log_density = np.maximum(looks[k].log_density, looks[k + 1].log_density)
+        source, heights = substitution.joined(value, log_density)
+        mass = np.exp(heights - heights.max())
+        for axis in range(mass.ndim):
+            widths = fine.axes[axis].widths.reshape(-1, 2).sum(axis=1)
+            mass = mass * widths.reshape([-1 if i == axis else 1 for i in range(mass.ndim)])
+        mass /= mass.sum()
+        sources.append(source - float(np.sum(mass * source)))
+        doubts.append(substitution.joined(doubt, log_density)[0])
+        doubts[-1] = doubts[-1] - float(np.sum(mass * doubts[-1]))
+        weights.append(mass)
+    return sources, doubts, weights
+
+
+def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> tuple[Array, Array]:
+    """∫ r over step k at the places, up to a constant, and what the highest polynomial in time contributes.
+
+    With V_0 the potential at the beginning of the panel, g = L + V_0 obeys d_t g = -beta g + alpha (...) - beta (V - V_0),
+    which is integrated with the factor e^(beta t).
+    """
+    of_panel, weights, last = nodes.integral_weights(k, problem.beta)
+    still = looks[of_panel[0]].potential
+
+    def rate(i: int) -> Array:
+        moved = looks[i].potential - still if problem.target.moving else 0.0
+        return problem.alpha * looks[i].transport - problem.beta * moved
+
+    rates = np.stack([rate(i) for i in of_panel.tolist()])
+    before, after = (looks[i].log_density + still for i in (k, k + 1))
+    dt = float(nodes.times[k + 1] - nodes.times[k])
+    change = after - before - math.expm1(-problem.beta * dt) * before
+    return change - np.tensordot(weights, rates, 1), np.tensordot(last, rates, 1)
+
+
+class _Chain:
+    """The flow on coarse cells by a Markov chain, with and without the source."""
+
+    def __init__(self, problem: Problem, grid: Grid) -> None:
+        self.problem, self.grid = problem, grid
+        self.chain = RatioChain(problem, grid, CHAIN_TOLERANCE)
+        start = np.asarray(grid.log_density(problem.start, "the start", checked=False))
+        self.alone, self.moved = start, start.copy()  # log mu up to a constant
+        # logarithms of what is carried by the mass: positive and negative source, and whether it was ever lost
+        self.above, self.below, self.lost = (np.full(grid.shape, NOTHING) for _ in range(3))
+
+    def advance(self, source: Array, t: float, dt: float) -> None:
+        """One step: half of source and reaction, the transport, the other half."""
+        bad = ~(np.abs(source) <= LARGEST)
+        source = np.where(bad, 0.0, source)
+        self._react(source, bad, t + dt / 4, dt / 2)
+        log_pi = self.chain.log_pi(t + dt / 2)
+        g = self.alone - log_pi
+        carried = [g + part for part in (self.above, self.below, self.lost)]
+        after, moved, *parts = (
+            self.chain.transport(values, t + dt / 2, dt) for values in (g, self.moved - log_pi, *carried)
+        )
+        self.above, self.below, self.lost = (part - after for part in parts)
+        self.alone, self.moved = after + log_pi, moved + log_pi
+        self._react(source, bad, t + 3 * dt / 4, dt / 2)
+
+    def _react(self, source: Array, bad: Array, t: float, dt: float) -> None:
+        """The reaction, exactly, and half of the source."""
+        s = math.exp(-self.problem.beta * dt)
+        log_pi = self.chain.log_pi(t)
+        alone = s * self.alone + (1 - s) * log_pi
+        moved = s * self.moved + (1 - s) * log_pi + source / 2
+        self.alone, self.moved = alone - alone.max(), moved - moved.max()  # constants do not matter
+        decay = self.problem.beta * dt
+        with np.errstate(divide="ignore"):
+            self.above = np.logaddexp(self.above - decay, np.log(np.maximum(source / 2, 0.0)))
+            self.below = np.logaddexp(self.below - decay, np.log(np.maximum(-source / 2, 0.0)))
+        self.lost = np.where(bad, 0.0, self.lost)
+
+    def compared(self, t: float) -> tuple[float, float, float, float, float]:
+        """L1 distance of the two, difference of KL, the distance to first order, twice E ∫ |r|, and the unknown."""
+        one, other = (Density(self.grid, values).normalised() for values in (self.alone, self.moved))
+        integrate = self.grid.integrate
+        mass = np.asarray(one.values)
+        log_pi = np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
+        kl = [relative_entropy(self.grid, np.asarray(d.log_values), log_pi) for d in (one, other)]
+        above, below = (np.exp(np.minimum(part, 50.0)) for part in (self.above, self.below))
+        linear = above - below
+        linear = linear - float(integrate(mass * linear))
+        return (
+            float(integrate(np.abs(one.values - other.values))),
+            abs(kl[1] - kl[0]),
+            float(integrate(mass * np.abs(linear))),
+            2 * float(integrate(mass * (above + below))),
+            float(integrate(mass * np.exp(np.minimum(self.lost, 0.0)))),
+        )
