@@ -80,6 +80,11 @@ def test_box_and_draws_are_those_of_the_target():
     np.testing.assert_array_equal(target.sample(5, 1), Banana().sample(5, 1))
 
 
+def test_breaks_are_those_of_the_target():
+    breaks = Capped(Potential("x**2 + abs(x - 1)"), 40, 40).breaks([-3], [3])
+    np.testing.assert_allclose(breaks.places[0], [1])
+
+
 def test_arguments_are_checked():
     with pytest.raises(ValueError, match="span must be positive"):
         Capped(QUADRATIC, 50, 0)

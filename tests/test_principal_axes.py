@@ -170,6 +170,12 @@ def test_plain_problems_stay_as_they_are():
     np.testing.assert_array_equal(found.lower, np.min([b[0] for b in boxes], axis=0))
 
 
+def test_axes_with_break_points_stay():
+    ridge = Potential("200*(x - y)**2 + x**2/2 + abs(x)")
+    assert not principal_axes(problem(Potential("200*(x - y)**2 + x**2/2")), 1e-8).is_given
+    assert prepared(problem(ridge)).frame.is_given
+
+
 def test_a_given_box_stays_and_so_do_the_axes():
     lower, upper = np.array([-5.0, -5.0]), np.array([6.0, 6.0])
     ridge = Gaussian([0, 0], [[1, 0.99], [0.99, 1]])

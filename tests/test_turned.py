@@ -97,6 +97,16 @@ def test_a_moving_target_turns_at_every_time(points):
         np.testing.assert_allclose(gap, gap[0], atol=1e-9)
 
 
+def test_breaks_are_no_longer_along_the_axes():
+    target = Turned(Potential("x**2 + y**2 + abs(x - 1)"), Q, C)
+    kink = turned_points([1.0, 0.5], Q, C)
+    near = target.breaks(kink - 0.1, kink + 0.1)
+    assert near.elsewhere
+    assert [len(places) for places in near.places] == [0, 0]
+    far = turned_points([5.0, 0.5], Q, C)
+    assert not target.breaks(far - 0.1, far + 0.1)
+
+
 def test_what_is_no_rotation_is_refused():
     with pytest.raises(ValueError, match="orthogonal"):
         Turned(PLANE, 1.001 * Q, C)

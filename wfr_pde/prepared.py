@@ -74,7 +74,7 @@ def prepared(
     options : dict, optional
         Of the grid: boundary, names, max_cut.
     turn : bool
-        Whether axes may be turned: not where the target has break points along them.
+        Whether axes may be turned. They are not where target or start have break points along them.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def prepared(
     """
     options = {"max_cut": 1.0} if options is None else options
     tail, d = min(TAIL, 1e-3 * problem.rtol), problem.target.ndim
-    frame = principal_axes(problem, tail) if turn and box is None else given_axes(d)
+    frame = principal_axes(problem, tail) if turn and box is None and not _broken(problem, tail) else given_axes(d)
     own = frame.turned(problem)
     wide: tuple[Array, Array]
     if box is None:
@@ -99,6 +99,13 @@ def prepared(
     normaliser = None if whole else _log_normaliser(own, wide, MASS * problem.rtol)
     words = (frame.words, *_words(found.ceilings), *(() if whole else (_box_words(found.lower, found.upper, wide),)))
     return PreparedProblem(own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, words)
+
+
+def _broken(problem: Problem, tail: float) -> bool:
+    """Whether target or start have break points along the axes, which edges of cells can lie on."""
+    box = _covering(problem, tail)
+    found = [each.breaks(*box) for each in (problem.target, problem.start)]
+    return any(len(places) > 0 for breaks in found for places in breaks.places)
 
 
 def _covering(problem: Problem, tail: float) -> tuple[Array, Array]:

@@ -115,7 +115,7 @@ def principal_axes(problem: Problem, tail: float) -> Frame:
     Parameters
     ----------
     problem : Problem
-        One whose target moves, or has break points along the axes, is not for turning: its caller knows.
+        One whose target moves is not turned. One with break points along the axes should not be: see `prepared`.
     tail : float
 
     Raises

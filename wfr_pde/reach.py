@@ -13,8 +13,8 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.base import Step
+from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
-from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.measures import Density
 from wfr_pde.targets.capped import Capped
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-PILOT = 0.5  # cells of the pilot, over the coarsest grid of a certified solution
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
+LOOKS = 4097  # places where the density of points of an axis is summed
 FEWEST_CELLS, MOST_CELLS = 40, 40_000  # along an axis, and of all
 FIRST_STEP, LONGEST_STEP = 2.0**-16, 2.0**-5  # of the whole time; every step in between doubles it
 TOLERANCE = 1e-6  # of the sweeps, relative to every cell
@@ -138,20 +139,33 @@ def reach(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], t
 
 def spread(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> float:
     """Nats that V spans over the centres of the cells of a pilot; infinite where V is."""
-    potential, _ = _heights(problem.target, pilot_cells(problem, *box, options).grid(1))
+    potential, _ = _heights(problem.target, pilot_grid(problem, *box, options))
     return float(potential.max() - potential.min())
 
 
-def pilot_cells(problem: Problem, lower: Array, upper: Array, options: dict[str, Any]) -> Cells:
-    """The cells of the pilot."""
-    cells = cells_for(problem, (lower, upper), options)
-    counts = tuple(max(FEWEST_CELLS, 4 * math.ceil(PILOT * n / 4)) for n in cells.counts)
-    return replace(cells, counts=counts).finer(min(1.0, (MOST_CELLS / math.prod(counts)) ** (1 / len(lower))))
+def pilot_grid(problem: Problem, lower: Array, upper: Array, options: dict[str, Any]) -> Grid:
+    """The cells of the pilot: one per local scale of target and start, where they are and on the way between.
+
+    What a start only passes on a steep slope, in no time, is not resolved.
+    """
+    boundary = np.broadcast_to(options.get("boundary", "no-flux"), (len(lower),))
+    periodic = [kind == "periodic" for kind in boundary]
+    densities = densities_of_points([problem.target, problem.start], lower, upper, periodic)
+    counts, gradings = [], []
+    for low, high, density in zip(lower, upper, densities, strict=True):
+        at_places = density(np.linspace(low, high, LOOKS))
+        graded, uniform = (high - low) * at_places.mean(), (high - low) * at_places.max()
+        worth_it = uniform > GRADED_FROM * graded
+        counts.append(max(FEWEST_CELLS, graded if worth_it else uniform))
+        gradings.append(density if worth_it else None)
+    fewer = min(1.0, (MOST_CELLS / math.prod(counts)) ** (1 / len(counts)))
+    shape = [max(FEWEST_CELLS // 2, math.ceil(fewer * n)) for n in counts]
+    return Grid(lower, upper, shape, grading=gradings, **options)
 
 
 def _pilot(problem: Problem, lower: Array, upper: Array, options: dict[str, Any], tail: float) -> Reach:
     """One pilot run."""
-    grid = pilot_cells(problem, lower, upper, options).grid(1)
+    grid = pilot_grid(problem, lower, upper, options)
     potential, heights = _heights(problem.target, grid)
     lowest = float(potential.min())
     state = Density(grid, grid.log_density(problem.start, "the start", checked=False))

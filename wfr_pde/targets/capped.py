@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.targets.arguments import Array, call_repr, finite, positive
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 
 FAR = 1e6  # spans above the ceiling, beyond which V is the ceiling plus the span to double precision (1/2 FAR^-2)
 
@@ -80,6 +81,10 @@ class Capped(Target):
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box of the target itself."""
         return self.target.box(tail)
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """Breaks of the target itself: the cap is smooth."""
+        return self.target.breaks(lower, upper)
 
     def _excess(self, log_density: Array) -> Array:
         """(V - c)/w."""

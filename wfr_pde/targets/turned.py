@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.targets.arguments import Array, Floats, call_repr, finite_array
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.path import GeometricMean, GeometricPath
@@ -73,6 +74,12 @@ class Turned(Target):
         if known is None:
             return None
         return turned_points(known[0], self.rotation, self.centre), _turned_matrix(known[1], self.rotation)
+
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """Elsewhere than on planes along the new axes, if the target has any near the box."""
+        centre = turned_points(np.zeros(self.ndim), self.rotation, self.centre)  # the way back turns about Q'(0 - c)
+        outer = turned_box((lower, upper), self.rotation.T, centre)
+        return Breaks(Breaks.none(self.ndim).places, elsewhere=bool(self.target.breaks(*outer)))
 
     def at(self, t: float) -> Target:
         """The target at time `t`, turned."""
