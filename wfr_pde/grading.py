@@ -35,6 +35,7 @@ def densities_of_points(
     upper: Array,
     periodic: Sequence[bool],
     passed: Sequence[tuple[Target, Target]] = (),
+    places: Sequence[tuple[Target, Array]] = (),
 ) -> list[Density]:
     """One density of points per axis, for a grid that resolves some distributions and what lies between them.
 
@@ -53,6 +54,8 @@ def densities_of_points(
     periodic : sequence of d bools
     passed : sequence of pairs of Target
         The second is resolved where the first has its mass, too, as transport leads from there through it.
+    places : sequence of (Target, array (m, d))
+        More places where a distribution is to be resolved.
 
     Raises
     ------
@@ -73,6 +76,7 @@ def densities_of_points(
             if len(points) > 1:
                 points = box.filled(part, second, points)
                 found.append((points, box.local_scales(second.score, points)))
+    found += [(points, box.local_scales(distribution.score, points)) for distribution, points in places]
     between = []
     for pair in itertools.combinations(distributions, 2):
         between.append(box.between(*pair, found))

@@ -106,7 +106,8 @@ def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
         )
         for index, weights in stencils
     ]
-    return matrix(*(np.concatenate(parts) for parts in zip(*padded, strict=True)), n)
+    index, weights = (np.concatenate(parts) for parts in zip(*padded, strict=True))
+    return matrix(index, weights, n)
 
 
 def matrix(index: Any, weights: Array, n: int) -> Any:
@@ -118,6 +119,15 @@ def matrix(index: Any, weights: Array, n: int) -> Any:
         return csr_array((weights.ravel(), (rows, index.ravel())), shape=(len(index), n))
     result = np.zeros((len(index), n))
     np.add.at(result, (rows, index.ravel()), weights.ravel())
+    return result
+
+
+def stencils(interpolation: Any, source: Grid) -> list[Any]:
+    """The interpolation from a grid as a matrix along every axis."""
+    result = []
+    for k, terms in enumerate(interpolation.axes):
+        index, weights = (np.stack([np.asarray(term[j]).ravel() for term in terms], axis=1) for j in (0, 1))
+        result.append(matrix(index, weights, source.shape[k]))
     return result
 
 
