@@ -26,6 +26,7 @@ GAUSS = np.polynomial.legendre.leggauss(20)
 REACH = 2.0 ** np.arange(-4, 44)  # distances of edges from a feature, in its widths
 SINGULAR = tuple((0.0, 2.0 ** (-40 * k)) for k in range(4))  # features that lead to a wall at 0, down to 1e-40
 DEEP = 46.0  # nats above the lowest V where a reference ends its domain
+NARROWER = 0.04  # of the domain, on each side, that the second run of a reference does without
 
 
 class Answer:
@@ -392,7 +393,8 @@ class Relaxation(Answer):
             edges = np.unique(edges[(edges >= self.lower) & (edges <= self.upper)])
             fixed = np.isin(edges, [self.lower, self.upper, *self.breaks])
             keep = np.ones(len(edges), dtype=bool)  # of neighbours that nearly coincide one is enough
-            finest = min([width for _, width in self.features] + ([self.least] if self.breaks else [])) / 3
+            widths = [width for _, width in self.features] + [self.least for _ in self.breaks]
+            finest = min([*widths, self.upper - self.lower]) / 3
             last = 0
             for k in range(1, len(edges)):
                 if edges[k] - edges[last] < finest and not (fixed[k] and fixed[last]):
@@ -449,7 +451,7 @@ class Takeover(Answer):
     """WFR in one dimension for a start narrower than the target, by the equation of g = log(mu/pi).
 
     d_t g = alpha (g'' + g'² - V' g') - beta g, up to a constant in space: differences of order 8, LSODA with a banded
-    Jacobian. Where the start is narrower than the target, characteristics leave at both ends, and beyond them g is
+    Jacobian; the second run, that tells the doubt, has fewer cells, larger errors in time and a smaller domain. Where the start is narrower than the target, characteristics leave at both ends, and beyond them g is
     continued as the parabola that it nearly is.
     """
 
@@ -469,13 +471,15 @@ class Takeover(Answer):
         """Nodes (n,), and g (times, n), normalised."""
         key = "coarse" if coarse else "fine"
         if key not in self.found:
-            self.found[key] = self._run(int(0.75 * self.cells) if coarse else self.cells, self.rtol * (30 if coarse else 1))
+            narrower = NARROWER * (self.upper - self.lower) if coarse else 0.0
+            ends = self.lower + narrower, self.upper - narrower
+            self.found[key] = self._run(ends, int((0.75 if coarse else 1.0) * self.cells), self.rtol * (30 if coarse else 1))
         return self.found[key]
 
-    def _run(self, n: int, rtol: float) -> tuple[Array, Array]:
+    def _run(self, ends: tuple[float, float], n: int, rtol: float) -> tuple[Array, Array]:
         from scipy.integrate import odeint
 
-        x = np.linspace(self.lower, self.upper, n)
+        x = np.linspace(*ends, n)
         dx = x[1] - x[0]
         slope, first, second = self.slope(x), FIRST / dx, SECOND / dx**2
         padded = np.empty(n + 8)
@@ -513,7 +517,7 @@ class Takeover(Answer):
         """G by polynomials of degree 9; beyond the ends by the outermost one's edge."""
         x, states = self.solved(coarse)
         g, dx = states[self._index(t)], x[1] - x[0]
-        place = (points - x[0]) / dx
+        place = (np.clip(points, x[0], x[-1]) - x[0]) / dx
         base = np.clip(np.floor(place).astype(int) - 4, 0, len(x) - 10)
         return interpolated(np.arange(10.0), g[base[..., None] + np.arange(10)], place - base)
 
