@@ -67,15 +67,17 @@ def judged(case: families.Case, seconds: float) -> Row:
             )  # fmt: skip
     except (ValueError, NumericalError, MemoryError) as error:
         reason = f"{type(error).__name__}: {error}"
-        return row | {"status": "refused", "reason": reason, "seconds": time.process_time() - began}
+        late = isinstance(error, MemoryError) or "OutOfTime" in reason
+        status = "out of budget" if late else "refused"  # how fast the machine is says nothing of honesty
+        return row | {"status": status, "reason": reason, "seconds": time.process_time() - began}
     row["seconds"] = time.process_time() - began
     row["cells"] = list(ds["log_density"].shape[1:])
     try:
         errors = true_errors(case, ds)
     except ArithmeticError as error:
         return row | {"status": "no answer", "reason": str(error)}
-    row |= {"status": "answered", "bound_l1": ds["error_l1"].values.tolist(), "bound_kl": ds["error_kl"].values.tolist()}
-    return row | errors
+    bounds = {f"bound_{of}": ds[f"error_{of}"].values.tolist() for of in ("l1", "kl")}
+    return row | {"status": "answered"} | bounds | errors
 
 
 def true_errors(case: families.Case, ds: Any) -> dict[str, list[float]]:
@@ -235,8 +237,8 @@ def rerun(row: Row) -> str:
 
 def table(rows: list[Row]) -> str:
     """One line per family and one of all; then false bounds, and what was refused, above or without an answer."""
-    head = f"{'family':22} {'draws':>5} {'bounds':>6} {'false':>5} {'95 %':>6} {'refused':>7} {'above':>5} {'other':>5}"
-    lines = [head + f" {'<30x':>5} {'<300x':>5} {'median s':>8}"]
+    head = f"{'family':22} {'draws':>5} {'bounds':>6} {'false':>5} {'95 %':>6} {'refused':>7} {'above':>5} "
+    lines = [f"{head}{'late':>5} {'other':>5} {'<30x':>5} {'<300x':>5} {'median s':>8}"]
     for family in [*sorted({row["family"] for row in rows}), "all"]:
         lines.append(_line(family, [row for row in rows if family in (row["family"], "all")]))
     false = sorted((row for row in rows if is_false(row)), key=worst, reverse=True)
@@ -249,14 +251,14 @@ def table(rows: list[Row]) -> str:
     reasons = Counter(f"{r['family']}{' (control)' if r['control'] else ''}: {r['reason'][:110]}" for r in rows
                       if r["status"] == "refused" and not r.get("refusal_right"))  # fmt: skip
     lines += [f"  {count:4d} {reason}" for reason, count in reasons.most_common(40)]
-    lines.append("\ncontrols refused or above their tolerance")
+    lines.append("\ncontrols refused, out of budget or above their tolerance")
     for row in rows:
-        if row["control"] and (row["status"] == "refused" or is_above(row)):
-            told = row["reason"][:90] if row["status"] == "refused" else f"bound {max(row['bound_l1']):.1e}"
+        if row["control"] and (row["status"] in ("refused", "out of budget") or is_above(row)):
+            told = f"bound {max(row['bound_l1']):.1e}" if row["status"] == "answered" else row["reason"][:90]
             lines.append(f"  {row['family']}: {row['name']}; rtol {row['rtol']:.1e}: {told}; {rerun(row)}")
     lines.append("\nno answer, hung or crashed")
     for row in rows:
-        if row["status"] not in ("answered", "refused"):
+        if row["status"] not in ("answered", "refused", "out of budget"):
             lines.append(f"  {row['family']} {row['status']}: {row['reason'][:150]}; {rerun(row)}")
     return "\n".join(lines)
 
@@ -265,12 +267,13 @@ def _line(family: str, rows: list[Row]) -> str:
     answered = [row for row in rows if row["status"] == "answered"]
     bounds = [e for row in answered for e in excesses(row)]
     false = sum(is_false(row) for row in answered)
-    refused, above = sum(row["status"] == "refused" for row in rows), sum(is_above(row) for row in rows)
+    refused, late = (sum(row["status"] == status for row in rows) for status in ("refused", "out of budget"))
+    above, other = sum(is_above(row) for row in rows), len(rows) - len(answered) - refused - late
     close = [sum(b <= times * max(e, FLOOR) for _, _, e, b, _ in bounds) / max(1, len(bounds)) for times in TIMES_ERROR]
     seconds = float(np.median([row["seconds"] for row in rows if "seconds" in row] or [math.nan]))
     return (
         f"{family:22} {len(rows):5d} {len(bounds):6d} {false:5d} {upper_limit(false, len(answered)):6.1%} {refused:7d} "
-        f"{above:5d} {len(rows) - len(answered) - refused:5d} {close[0]:5.0%} {close[1]:5.0%} {seconds:8.2f}"
+        f"{above:5d} {late:5d} {other:5d} {close[0]:5.0%} {close[1]:5.0%} {seconds:8.2f}"
     )
 
 
@@ -387,9 +390,9 @@ def search(seed: int, budget: float, seconds: float, out: Path, only: str, resum
 def explain(case: families.Case, seconds: float) -> Row:
     """One case with everything."""
     print(case)
-    row = {"seed": -1, "k": -1} | judged(case, seconds)
-    print(f"{row['status']} after {row.get('seconds', math.nan):.2f} s; {row.get('reason', '')} cells {row.get('cells')}")
-    if row["status"] == "answered":
+    row: Row = {"seed": -1, "k": -1} | judged(case, seconds)
+    print(f"{row['status']} after {row['seconds']:.2f} s, {row.get('cells')} cells {row.get('reason', '')}")
+    if "l1" in row:
         for of, k, error, bound, ratio in excesses(row):
             doubt = row[f"doubt_{of}"][k]
             mark = "FALSE" if ratio > 1 else ""

@@ -131,9 +131,11 @@ class Line(Answer):
 
             def divergence(x: Array) -> Array:
                 with np.errstate(all="ignore"):
-                    l, p = self.log_mu(t, x) - logs[0], self.log_pi(t, x) - logs[1]
-                    mu = np.exp(l)
-                    return np.where(mu > 0, mu * (l - p) - mu + np.exp(p), np.nan_to_num(np.exp(p)))[None]
+                    log_mu, log_pi = self.log_mu(t, x) - logs[0], self.log_pi(t, x) - logs[1]
+                    mu = np.exp(log_mu)
+                    return np.where(
+                        mu > 0, mu * (log_mu - log_pi) - mu + np.exp(log_pi), np.nan_to_num(np.exp(log_pi))
+                    )[None]
 
             kl = self.known_kl(t) if self.known_kl else float(integrals(divergence, edges)[0])
             self._found[t] = logs[0], kl
@@ -212,9 +214,9 @@ class Mixture(Answer):
         lower, upper = (mixture.means - 9 * sds).min(axis=0), (mixture.means + 9 * sds).max(axis=0)
         axes = [np.linspace(a, b, self.cells) for a, b in zip(lower, upper, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        l = mixture.log_density(points)
-        gap = l - target.log_density(points) + target.log_normaliser
-        return float(np.sum(np.exp(l) * gap) * np.prod([x[1] - x[0] for x in axes]))
+        log_mu = mixture.log_density(points)
+        gap = log_mu - target.log_density(points) + target.log_normaliser
+        return float(np.sum(np.exp(log_mu) * gap) * np.prod([x[1] - x[0] for x in axes]))
 
 
 @dataclass(eq=False)
@@ -324,9 +326,9 @@ class Elements:
     def _refined(self, edges: Array, log_start: Callable[[Array], Array], nats: float) -> Array:
         for _ in range(40):
             inside = edges[:-1, None] + np.diff(edges)[:, None] * np.linspace(1e-3, 1 - 1e-3, 9)
-            v, l = self.V(inside), log_start(inside)
-            l = np.maximum(l, l.max() - 40)  # less than that is nothing
-            rough = np.maximum(np.ptp(v, axis=1), np.ptp(l, axis=1)) > nats
+            v, start = self.V(inside), log_start(inside)
+            start = np.maximum(start, start.max() - 40)  # less than that is nothing
+            rough = np.maximum(np.ptp(v, axis=1), np.ptp(start, axis=1)) > nats
             if not rough.any():
                 break
             edges = np.sort(np.concatenate([edges, (edges[:-1] + edges[1:])[rough] / 2]))
@@ -382,11 +384,11 @@ class Relaxation(Answer):
         """The fine and the coarse one."""
         found = []
         for p, nats in (self.fine, self.coarse):
-            edges = np.array([self.lower, *self.breaks, self.upper])
+            edges: Any = np.array([self.lower, *self.breaks, self.upper])
             for centre, width in self.features:
                 steps = width * 2.0 ** np.arange(-1, math.log2((self.upper - self.lower) / width) + 1)
                 near = np.concatenate([width / 2 * np.arange(-8, 9), steps, -steps])
-                edges = np.concatenate([edges, centre + near])
+                edges = np.concatenate([edges, np.asarray(centre + near, dtype=float)])
             for b in self.breaks:
                 steps = self.least * 3.0 ** np.arange(0, 10)
                 edges = np.concatenate([edges, b + steps, b - steps])
@@ -451,8 +453,9 @@ class Takeover(Answer):
     """WFR in one dimension for a start narrower than the target, by the equation of g = log(mu/pi).
 
     d_t g = alpha (g'' + g'² - V' g') - beta g, up to a constant in space: differences of order 8, LSODA with a banded
-    Jacobian; the second run, that tells the doubt, has fewer cells, larger errors in time and a smaller domain. Where the start is narrower than the target, characteristics leave at both ends, and beyond them g is
-    continued as the parabola that it nearly is.
+    Jacobian; the second run, that tells the doubt, has fewer cells, larger errors in time and a smaller domain. Where
+    the start is narrower than the target, characteristics leave at both ends, and beyond them g is continued as the
+    parabola that it nearly is.
     """
 
     V: Callable[[Array], Array]
@@ -473,7 +476,9 @@ class Takeover(Answer):
         if key not in self.found:
             narrower = NARROWER * (self.upper - self.lower) if coarse else 0.0
             ends = self.lower + narrower, self.upper - narrower
-            self.found[key] = self._run(ends, int((0.75 if coarse else 1.0) * self.cells), self.rtol * (30 if coarse else 1))
+            self.found[key] = self._run(
+                ends, int((0.75 if coarse else 1.0) * self.cells), self.rtol * (30 if coarse else 1)
+            )
         return self.found[key]
 
     def _run(self, ends: tuple[float, float], n: int, rtol: float) -> tuple[Array, Array]:
@@ -582,8 +587,8 @@ def dry_friction(c: float, mean: float, variance: float, alpha: float) -> Log:
             precision = 1 / (2 * s) + 1 / variance
             centre = (x / (2 * s) + mean / variance + side * c / 2) / precision
             at_centre = side * c * centre / 2 - (x - centre) ** 2 / (4 * s) - (centre - mean) ** 2 / (2 * variance)
-            terms.append(at_centre + log_ndtr(side * centre * math.sqrt(precision)) - 0.5 * math.log(2 * s * variance * precision))
-        constant = -(c**2) * s / 4 - c * np.abs(x) / 2 - 0.5 * math.log(2 * math.pi)
+            terms.append(at_centre + log_ndtr(side * centre * math.sqrt(precision)))
+        constant = -(c**2) * s / 4 - c * np.abs(x) / 2 - 0.5 * math.log(4 * math.pi * s * variance * precision)
         return np.logaddexp(*terms) + constant
 
     def log_mu(t: float, x: Array) -> Array:
@@ -605,13 +610,13 @@ def dry_friction(c: float, mean: float, variance: float, alpha: float) -> Log:
 
 @dataclass(frozen=True)
 class Chain:
-    """V piecewise linear between two walls: edges (n + 1,), slopes (n,), values (n,) at the left ends (jumps allowed)."""
+    """V piecewise linear between two walls: edges (n + 1,), slopes (n,), values (n,) at the left ends; it may jump."""
 
     edges: tuple[float, ...]
     slopes: tuple[float, ...]
     values: tuple[float, ...]
 
-    def V(self, x: Array) -> Array:
+    def V(self, x: Array) -> Array:  # noqa: N802
         k = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, len(self.slopes) - 1)
         return np.asarray(self.values)[k] + np.asarray(self.slopes)[k] * (x - np.asarray(self.edges)[k])
 
@@ -689,6 +694,7 @@ def kinked_well_mode(c: float) -> tuple[float, Callable[[Array], Array]]:
     values = [slope(rate) for rate in grid]
     first = next(k for k in range(len(grid) - 1) if values[k] * values[k + 1] < 0)
     rate = float(brentq(slope, grid[first], grid[first + 1], xtol=1e-15, rtol=8.9e-16))
+    rate = float(round(rate)) if abs(rate - round(rate)) < 1e-12 else rate  # beside whole numbers pbdv has no digits
 
     def raw(x: Array) -> Array:
         z = np.abs(x) + c

@@ -1,17 +1,19 @@
 """Families of problems with known answers, drawn at random: `draw(seed, k)` is draw k of a seed, alone reproducible.
 
 A family is a function of a `Draw`, a point of the unit cube that is spent coordinate by coordinate, so that a search
-can move through it continuously. A *control* is a problem that must neither be refused nor answered above its tolerance.
+can move through it continuously. A *control* is a problem that must neither be refused nor answered above its
+tolerance.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from honesty_answers import (
@@ -116,11 +118,11 @@ class Draw:
         return alpha, beta, 1 / (alpha / scale**2 + beta)
 
 
-def potential(V: Any, breaks: Sequence[float] = (), ndim: int | None = None) -> wfr.Potential:
+def potential(V: Any, breaks: Sequence[float] = ()) -> wfr.Potential:
     """A potential that knows its breaks, where `Potential` has a word for that."""
     if breaks and "breaks" in inspect.signature(wfr.Potential).parameters:
-        return wfr.Potential(V, ndim, breaks=list(breaks))  # type: ignore[call-arg]
-    return wfr.Potential(V, ndim)
+        return wfr.Potential(V, breaks=list(breaks))  # type: ignore[call-arg,unused-ignore]
+    return wfr.Potential(V)
 
 
 def written(*texts: str) -> wfr.Potential:
@@ -152,13 +154,15 @@ def gaussian_answer(target: wfr.Gaussian, start: wfr.Gaussian, alpha: float, bet
     return Normal(at, lambda t: target, **options)
 
 
-def fisher_rao(log_start: Callable[[Array], Array], log_pi: Callable[[Array], Array], beta: float, edges: Array) -> Line:
+def fisher_rao(
+    log_start: Callable[[Array], Array], log_pi: Callable[[Array], Array], beta: float, edges: Array
+) -> Line:
     """log mu_t = s log mu_0 + (1 - s) log pi, s = e^{-beta t}."""
 
     def log_mu(t: float, x: Array) -> Array:
         s = math.exp(-beta * t)
-        first = s * log_start(x) if s > 0 else 0.0
-        return first + (-math.expm1(-beta * t) * log_pi(x) if t > 0 else 0.0)
+        first = s * log_start(x) if s > 0 else 0.0 * x
+        return first - math.expm1(-beta * t) * log_pi(x) if t > 0 else first
 
     return Line(log_mu, lambda t, x: log_pi(x), edges)
 
@@ -225,7 +229,7 @@ def mixtures(d: Draw) -> Case:
     """W of a mixture to a Gaussian; weights down to 1e-8."""
     count, kind = d.integer(2, 4), d.choice("any", "tiny weights")
     sd = d.log(1e-2, 1e2)
-    alpha, beta, unit = d.rates("W", sd)
+    alpha, _, unit = d.rates("W", sd)
     means = [sd * d.uniform(-4, 4) for _ in range(count)]
     sds = [sd * (d.log(0.02, 1.5) if kind == "any" else d.log(0.2, 1.2)) for _ in range(count)]
     weights = [1.0] + [d.log(0.1, 1.0) if kind == "any" else d.log(1e-8, 1.0) for _ in range(count - 1)]
@@ -246,7 +250,7 @@ def mixtures(d: Draw) -> Case:
 
 def plane_mixtures(d: Draw) -> Case:
     count = d.integer(2, 3)
-    alpha, beta, unit = d.rates("W", 1.0)
+    alpha, _, unit = d.rates("W", 1.0)
     means = [[d.uniform(-2.5, 2.5), d.uniform(-2.5, 2.5)] for _ in range(count)]
     covariances = [[d.log(0.1, 1.0), d.log(0.1, 1.0)] for _ in range(count)]
     target = wfr.Gaussian([0.0, 0.0], [1.0, d.log(0.3, 2.0)])
@@ -259,10 +263,11 @@ def plane_mixtures(d: Draw) -> Case:
 def pairs(d: Draw) -> Case:
     """FR between any two: double wells, far mixtures, algebraic tails, quartics with ripples."""
     kind = d.choice("double well", "far mixture", "Student", "ripples")
-    alpha, beta, unit = d.rates("FR", 1.0)
+    _, beta, unit = d.rates("FR", 1.0)
     mean, sd = d.uniform(-2, 2), d.log(0.03, 1.0)
     start: wfr.Target = wfr.Gaussian(mean, sd**2)
-    log_start, features, target = normal(mean, sd), [(mean, sd)], None
+    log_start, features = normal(mean, sd), [(mean, sd)]
+    target: wfr.Target
     control = False
     if kind == "double well":
         h = d.log(0.3, 50.0)
@@ -319,7 +324,7 @@ def takeovers(d: Draw) -> Case:
     parts = [normal(m, s) for m, s in zip((0.0, far), sds, strict=True)]
     logs = math.log1p(-weight), math.log(weight)
 
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         return -np.logaddexp(logs[0] + parts[0](x), logs[1] + parts[1](x))
 
     def slope(x: Array) -> Array:
@@ -339,7 +344,7 @@ def frictions(d: Draw) -> Case:
     """c|x| under W from a Gaussian: dry friction."""
     c = d.log(0.2, 5.0)
     mean, sd = d.uniform(-3, 3) / c, d.log(0.05, 1.0) / c
-    alpha, beta, unit = d.rates("W", 1 / c)
+    alpha, _, unit = d.rates("W", 1 / c)
     form = d.choice("text", "function", "breaks")
     target = {
         "text": lambda: wfr.Potential(f"{c!r}*abs(x)"),
@@ -372,20 +377,20 @@ def chains(d: Draw) -> Case:
     chain = Chain(tuple(edges), tuple(slopes), tuple(values[:-1]))
     rate, f = chain.mode(d.integer(1, 2))
     eps = d.sign() * d.uniform(0.2, 0.95)
-    alpha, beta, unit = d.rates("W", 1 / math.sqrt(rate))
+    alpha, _, unit = d.rates("W", 1 / math.sqrt(rate))
     breaks, form = edges[1:-1], d.choice("text", "function", "breaks")
     text = f"{shown(slopes[0])}*(x - {shown(edges[0])})"
     for k in range(1, count):
         gap, at = values[k] - (values[k - 1] + slopes[k - 1] * (edges[k] - edges[k - 1])), shown(edges[k])
         text += f" + {shown((slopes[k] - slopes[k - 1]) / 2)}*(abs(x - {at}) + x - {at})"
         text += "" if kinks_only else f" + {shown(gap / 2)}*(sign(x - {at}) + 1)"
-    target = wfr.Potential(text) if form == "text" else potential(chain.V, breaks if form == "breaks" else (), 1)
-    panels = np.unique(np.concatenate([np.linspace(a, b, 17) for a, b in zip(edges[:-1], edges[1:], strict=True)]))
+    target = wfr.Potential(text) if form == "text" else potential(chain.V, breaks if form == "breaks" else ())
+    panels = np.unique(np.concatenate([np.linspace(a, b, 17) for a, b in itertools.pairwise(edges)]))
     answer = decay(lambda x: -chain.V(x), f, eps, alpha * rate, panels)
     start = tilted(chain.V, f, eps, breaks if form == "breaks" else ())
     name = f"{count} pieces, {'kinks' if kinks_only else 'jumps'}, {form}"
     return Case("step wells, W", name, target, start, d.times(unit, 1e-2, 4.0), alpha, 0.0, d.rtol(), answer,
-                between(edges[0], edges[-1]), control=count == 1)  # fmt: skip
+                between(edges[0], edges[-1]))  # fmt: skip
 
 
 def kinked_wells(d: Draw) -> Case:
@@ -393,13 +398,13 @@ def kinked_wells(d: Draw) -> Case:
     c, form = d.log(0.03, 6.0), d.choice("text", "function", "breaks")
     rate, f = kinked_well_mode(c)
     eps = d.uniform(0.1, 0.9)
-    alpha, beta, unit = d.rates("W", 1.0)
+    alpha, _, unit = d.rates("W", 1.0)
 
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         return x**2 / 2 + c * np.abs(x)
 
     breaks = [0.0] if form == "breaks" else []
-    target = wfr.Potential(f"x**2/2 + {c!r}*abs(x)") if form == "text" else potential(V, breaks, 1)
+    target = wfr.Potential(f"x**2/2 + {c!r}*abs(x)") if form == "text" else potential(V, breaks)
     reach = math.sqrt(2 * 350 + c * c) - c  # exp(-350) is nothing, and U has no overflow
     answer = decay(lambda x: -V(x), f, eps, alpha * rate, graded([(0.0, 1 / (1 + c))], [0.0], -reach, reach))
     return Case("kinked wells, W", f"even mode, {form}", target, tilted(V, f, eps, breaks), d.times(unit, 1e-2, 3.0),
@@ -414,9 +419,9 @@ def broken(d: Draw) -> Case:
     q = d.log(0.3, 10.0)
     top = 0.0
 
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         if kind == "clipped":
-            return q / 2 * np.maximum(np.abs(x - a) - top, 0.0) ** 2 + np.where(x > b, h, 0.0) + c * np.maximum(x - b, 0)
+            return q / 2 * np.maximum(np.abs(x - a) - top, 0.0) ** 2 + h * (x > b) + c * np.maximum(x - b, 0)
         return q / 2 * x**2 + c * np.abs(x - a) + h * (x > b)
 
     if kind == "clipped":
@@ -429,14 +434,15 @@ def broken(d: Draw) -> Case:
         breaks = [a - top, a + top, b]
     else:
         kink = f"{q / 2!r}*x**2 + {c!r}*abs(x - {shown(a)})"
-        texts = [f"{kink} + {shown(h)}*Heaviside(x - {shown(b)})", f"{kink} + {shown(h / 2)}*(sign(x - {shown(b)}) + 1)"]
+        at = shown(b)
+        texts = [f"{kink} + {shown(h)}*Heaviside(x - {at})", f"{kink} + {shown(h / 2)}*(sign(x - {at}) + 1)"]
         breaks = [a, b]
     form = d.choice("text", "old text", "function", "breaks")
     target = {
         "text": lambda: written(*texts),
         "old text": lambda: wfr.Potential(texts[-1]),
-        "function": lambda: potential(V, (), 1),
-        "breaks": lambda: potential(V, breaks, 1),
+        "function": lambda: potential(V),
+        "breaks": lambda: potential(V, breaks),
     }[form]()
     mean, sd = d.uniform(-2, 2), d.log(0.05, 1.5)
     edges = graded([(a, 1 / math.sqrt(q)), (b, 0.1), (mean, sd), (0.0, 1.0)], breaks)
@@ -446,7 +452,7 @@ def broken(d: Draw) -> Case:
         answer = Line(lambda t, x: -V(x), lambda t, x: -V(x), edges)
         return Case("kinks and jumps", f"at rest, {kind}, {form}", target, target, d.times(unit), alpha, beta, rtol,
                     answer)  # fmt: skip
-    alpha, beta, unit = d.rates("FR", 1.0)
+    _, beta, unit = d.rates("FR", 1.0)
     answer = fisher_rao(normal(mean, sd), lambda x: -V(x), beta, edges)
     return Case("kinks and jumps", f"FR, {kind}, {form}", target, wfr.Gaussian(mean, sd**2), d.times(unit), 0.0, beta,
                 rtol, answer)  # fmt: skip
@@ -457,9 +463,10 @@ def cosh_wells(d: Draw) -> Case:
     gap, k = d.log(1e-3, 3.0), d.log(0.3, 3.0)
     gap *= k * k
     eps, form = d.sign() * d.uniform(0.05, 0.98), d.choice("class", "text")
-    alpha, beta, unit = d.rates("W", 1 / math.sqrt(gap))
+    alpha, _, unit = d.rates("W", 1 / math.sqrt(gap))
     well = wfr.CoshDoubleWell(gap, k)
-    target = well if form == "class" else wfr.Potential(f"-2*logcosh({k!r}*x) + {gap / (4 * k * k)!r}*cosh({2 * k!r}*x)")
+    text = f"-2*logcosh({k!r}*x) + {gap / (4 * k * k)!r}*cosh({2 * k!r}*x)"
+    target = well if form == "class" else wfr.Potential(text)
 
     def log_pi(x: Array) -> Array:
         u = np.abs(k * x)
@@ -477,10 +484,10 @@ def spikes(d: Draw) -> Case:
     width, place = d.log(1e-4, 1e-1), d.uniform(-1.2, 1.2)
     height = d.uniform(1.0, 8.0) if kind == "barrier" else -d.uniform(0.2, 1.0) * (math.log(1 / width) - 1)
     mean, sd = place + d.sign() * d.uniform(0.3, 1.5), d.log(0.05, 0.25)
-    alpha, beta, unit = d.rates("W", 1.0)
+    alpha, _, unit = d.rates("W", 1.0)
     at = shown(place)
 
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         if shape == "block":
             return x**2 / 2 + height * (np.abs(x - place) < width)
         return x**2 / 2 + height * np.exp(-((x - place) ** 2) / (2 * width**2))
@@ -492,7 +499,7 @@ def spikes(d: Draw) -> Case:
     else:
         text, breaks = [f"x**2/2 + {shown(height)}*exp(-(x - {at})**2/(2*{width!r}**2))"], []
     form = d.choice("text", "function")
-    target = written(*text) if form == "text" else potential(V, (), 1)
+    target = written(*text) if form == "text" else potential(V)
     reach = math.sqrt(2 * DEEP)
     answer = Relaxation(V, normal(mean, sd), [(place, width), (mean, sd), (0.0, 1.0)], breaks, -reach, reach, alpha,
                         least=1e-3 * width)  # fmt: skip
@@ -506,7 +513,7 @@ def walls(d: Draw) -> Case:
     rtol = d.rtol()
     if kind == "cosines":
         length, left = d.log(1e-2, 1e2), d.uniform(-3, 3)
-        alpha, beta, unit = d.rates("W", length / math.pi)
+        alpha, _, unit = d.rates("W", length / math.pi)
         a, b = d.uniform(-0.6, 0.6), d.uniform(-0.35, 0.35)
 
         def log_mu(t: float, x: Array) -> Array:
@@ -514,23 +521,23 @@ def walls(d: Draw) -> Case:
             return np.log1p(a * math.exp(-fall) * np.cos(u) + b * math.exp(-4 * fall) * np.cos(2 * u))
 
         answer: Answer = Line(log_mu, lambda t, x: 0 * x, np.linspace(left, left + length, 40))
-        start = wfr.Potential(lambda x: -log_mu(0.0, x))
-        return Case("walls", kind, wfr.Potential(lambda x: 0.0 * x), start, d.times(unit), alpha, 0.0, rtol, answer,
+        bent = wfr.Potential(lambda x: -log_mu(0.0, x))
+        return Case("walls", kind, wfr.Potential(lambda x: 0.0 * x), bent, d.times(unit), alpha, 0.0, rtol, answer,
                     between(left, left + length), control=True)  # fmt: skip
     if kind == "half-line":
         sd, mean = d.log(1e-1, 1e1), d.choice(0.0, 0.7)
         alpha, beta, unit = d.rates(d.choice("WFR", "W", "FR"), sd)
         ratio = d.log(0.1, 1.2)
-        target, start = wfr.Gaussian(mean, sd**2), wfr.Gaussian(mean, (sd * ratio) ** 2)
-        answer = gaussian_answer(target, start, alpha, beta, mirrored=True)
-        return Case("walls", kind, target, start, d.times(unit), alpha, beta, rtol, answer,
+        whole = wfr.Gaussian(mean, sd**2), wfr.Gaussian(mean, (sd * ratio) ** 2)
+        answer = gaussian_answer(*whole, alpha, beta, mirrored=True)
+        return Case("walls", kind, *whole, d.times(unit), alpha, beta, rtol, answer,
                     between(mean, mean + 14 * sd), control=ratio > 0.3)  # fmt: skip
-    alpha, beta, unit = d.rates("FR", 1.0)
+    _, beta, unit = d.rates("FR", 1.0)
     if kind == "exponentials":
         a, b = d.log(0.3, 10.0), d.log(0.3, 10.0)
         upper = d.choice(40.0, 4.0) / min(a, b)
         answer = fisher_rao(lambda x: -a * x, lambda x: -b * x, beta, graded([(0.0, 1 / max(a, b))], (), 0.0, upper))
-        target, start = wfr.Potential(f"{b!r}*x"), wfr.Potential(f"{a!r}*x")
+        target, start = wfr.Potential(f"{b!r}*x"), cast(wfr.Target, wfr.Potential(f"{a!r}*x"))
     else:
         upper = d.uniform(1.0, 4.0)
         c, q, m, s = d.uniform(-5, 5), d.uniform(0, 3), d.uniform(0, upper), d.log(0.1, 2.0)
@@ -546,7 +553,7 @@ def singular_walls(d: Draw) -> Case:
     kind = d.choice("gamma, FR", "chi, W", "Jacobi, W")
     rtol = d.rtol()
     if kind == "gamma, FR":
-        alpha, beta, unit = d.rates("FR", 1.0)
+        _, beta, unit = d.rates("FR", 1.0)
         shape = d.uniform(0.4, 3.0)
         mean, sd = d.uniform(0.3, 3.0), d.log(0.1, 1.0)
         edges = graded([(mean, sd), *SINGULAR], (), 0.0, 60.0)
@@ -566,7 +573,7 @@ def singular_walls(d: Draw) -> Case:
         def f(x: Array) -> Array:
             return (-1.0) ** number * eval_genlaguerre(number, order, x**2 / 2) / low
 
-        def V(x: Array) -> Array:
+        def V(x: Array) -> Array:  # noqa: N802
             return x**2 / 2 - power * np.log(x) if power else x**2 / 2
 
         target = wfr.Potential("x**2/2" + (f" - {shown(power)}*log(x)" if power else ""))
@@ -580,13 +587,13 @@ def singular_walls(d: Draw) -> Case:
         edges = np.unique(edges)
 
         def f(x: Array) -> Array:
-            return eval_jacobi(number, p, q, np.cos(x)) / top
+            return np.asarray(eval_jacobi(number, p, q, np.cos(x)) / top, dtype=float)
 
-        def V(x: Array) -> Array:
+        def V(x: Array) -> Array:  # noqa: N802
             return -(2 * p + 1) * np.log(np.sin(x / 2)) - (2 * q + 1) * np.log(np.abs(np.cos(x / 2)))
 
         target = wfr.Potential(f"{shown(-(2 * p + 1))}*log(sin(x/2)) - {shown(2 * q + 1)}*log(cos(x/2))")
-    alpha, beta, unit = d.rates("W", 1 / math.sqrt(rate))
+    alpha, _, unit = d.rates("W", 1 / math.sqrt(rate))
     answer = decay(lambda x: -V(x), f, eps, alpha * rate, edges)
     return Case("singular walls", kind, target, tilted(V, f, eps), d.times(unit, 1e-2), alpha, 0.0, rtol, answer,
                 between(0.0, upper))  # fmt: skip
@@ -621,7 +628,7 @@ def wrong_input(d: Draw) -> Case:
     kind = d.choice("start not periodic", "box cuts the target", "box cuts the start")
     rtol = d.rtol()
     if kind == "start not periodic":
-        alpha, beta, unit = d.rates("FR", 1.0)
+        _, beta, unit = d.rates("FR", 1.0)
         k, turn, sd = d.log(0.1, 10.0), 2 * math.pi, d.log(0.1, 1.0)
         mean = d.uniform(-0.5, 0.5) * sd
 
@@ -659,8 +666,11 @@ def products(d: Draw) -> Case:
         V0: Any = lambda u: V[0](u) - np.log1p(eps * np.tanh(u))  # noqa: E731
     elif kind == "friction, W":
         c, m, s = d.log(1.0, 3.0), d.uniform(-1, 1), d.log(0.2, 0.6)
-        first = Line(dry_friction(c, m, s * s, alpha), lambda t, x: -c * np.abs(x),
-                     lambda t: graded([(0.0, math.sqrt(min(2 * alpha * t + s * s, 1.0))), (m, s), (0.0, 1 / c)]))  # fmt: skip
+
+        def edges(t: float) -> Array:
+            return graded([(0.0, math.sqrt(min(2 * alpha * t + s * s, 1.0))), (m, s), (0.0, 1 / c)])
+
+        first = Line(dry_friction(c, m, s * s, alpha), lambda t, x: -c * np.abs(x), edges)
         V, V0 = [lambda u: c * np.abs(u)], lambda u: (u - m) ** 2 / (2 * s * s)
     else:
         h, m, s = d.log(0.3, 6.0), d.uniform(-1, 1), d.log(0.2, 1.0)

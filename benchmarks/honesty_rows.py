@@ -1,4 +1,4 @@
-"""Problems that were certified falsely once, by the number of their row in the table of the issue, with their answers."""
+"""Problems that were certified falsely once, with their answers; numbers are those of their mechanisms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def two_modes(far: float, weights: tuple[float, float], variances: tuple[float, 
     sds = np.sqrt(variances)
     parts = [normal(0.0, sds[0]), normal(far, sds[1])]
 
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         return -np.logaddexp(math.log(weights[0]) + parts[0](x), math.log(weights[1]) + parts[1](x))
 
     def slope(x: Array) -> Array:
@@ -36,7 +36,8 @@ def two_modes(far: float, weights: tuple[float, float], variances: tuple[float, 
         share = 1 / (1 + np.exp(np.clip(odds, -700, 700)))
         return (1 - share) * x / variances[0] + share * (x - far) / variances[1]
 
-    answer = Takeover(V, slope, normal(0.0, math.sqrt(variance)), times, -9 * sds[0], far + 9 * sds[1], alpha, 1.0, 1600)
+    ends = -9 * sds[0], far + 9 * sds[1]
+    answer = Takeover(V, slope, normal(0.0, math.sqrt(variance)), times, *ends, alpha, 1.0, 1600)
     target = wfr.GaussianMixture([0, far], list(weights), list(variances))
     return Case("row", "0 two modes", target, wfr.Gaussian(0, variance), times, alpha, 1.0, rtol, answer)
 
@@ -59,7 +60,7 @@ def exponentials() -> Case:
 
 
 def barrier() -> Case:
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         return x**2 / 2 + 6 * np.exp(-((x - 0.3) ** 2) / (2 * 0.003**2))
 
     reach = math.sqrt(2 * DEEP)
@@ -71,12 +72,12 @@ def barrier() -> Case:
 def friction() -> Case:
     answer = Line(dry_friction(1.0, 1.0, 0.04, 1.0), lambda t, x: -np.abs(x),
                   graded([(0.0, 1.0), (0.0, 0.1), (1.0, 0.2)], [0.0]))  # fmt: skip
-    return Case("row", "5 |x| under W", wfr.Potential("abs(x)"), wfr.Gaussian(1.0, 0.04), [0, 0.3, 1, 3], 1.0, 0.0, 1e-7,
-                answer)  # fmt: skip
+    target, start = wfr.Potential("abs(x)"), wfr.Gaussian(1.0, 0.04)
+    return Case("row", "5 |x| under W", target, start, [0, 0.3, 1, 3], 1.0, 0.0, 1e-7, answer)
 
 
 def jump() -> Case:
-    def V(x: Array) -> Array:
+    def V(x: Array) -> Array:  # noqa: N802
         return x**2 / 2 + 2.0 * (x > 0.37)
 
     reach, sd = math.sqrt(2 * DEEP), math.sqrt(0.3)
@@ -132,7 +133,7 @@ ROWS: dict[str, Callable[[], Case]] = {
     "0": lambda: two_modes(13.77, (0.57, 0.43), (0.84, 0.59), 0.047, [0, 2, 4, 6], 0.16, 6e-2),
     "1": lambda: gaussian("1 clipped", wfr.Gaussian(0, 1), wfr.Gaussian(-17.4, 0.0105), [0, 1.5], 0.0062, 1.0, 1e-6),
     "2a": lambda: gaussian("2 wide start", wfr.Gaussian(0, 1), wfr.Gaussian(0, 900), [0, 1e-3, 0.1, 1], 1.0, 0.0, 1e-6),
-    "2b": lambda: gaussian("2 far start", wfr.Gaussian(0, 1), wfr.Gaussian(-9.644, 0.0375), [0, 3.85], 0.0225, 1.0, 0.1),
+    "2b": lambda: gaussian("2 far", wfr.Gaussian(0, 1), wfr.Gaussian(-9.644, 0.0375), [0, 3.85], 0.0225, 1.0, 0.1),
     "2c": plane,
     "3a": absolute_at_rest,
     "3b": exponentials,
