@@ -44,7 +44,7 @@ import wfr_pde as wfr  # noqa: E402
 from wfr_pde.errors import NumericalError  # noqa: E402
 
 SECONDS = 20.0  # budget of one call
-QUICK_SECONDS, QUICK_DRAWS, QUICK_SEED = 6.0, 60, 20261128
+QUICK_SECONDS, QUICK_DRAWS, QUICK_SEED = 6.0, 60, 4711
 HANGS = 3.0  # budgets after which a draw hangs
 TASKS = 200  # draws of a process before a fresh one
 FLOOR = 1e-12  # errors below count as this where bounds are compared with them
@@ -345,6 +345,7 @@ def search(seed: int, budget: float, seconds: float, out: Path, only: str, resum
 
             def evaluated(family: str, u: Any) -> float:
                 nonlocal worker
+                u = u[: families.spent(family, u)]
                 task = {"u": u.tolist(), "draw_family": family, "seconds": seconds}
                 worker.give(task)
                 try:
@@ -375,7 +376,8 @@ def search(seed: int, budget: float, seconds: float, out: Path, only: str, resum
                     value = evaluated(family, u)
                 size, failures = 0.1, 0
                 while failures < 8 and time.monotonic() < ended:
-                    step = np.where(rng.random(u.size) < 0.25, size * rng.normal(size=u.size), 0.0)
+                    u = u[: families.spent(family, u)]
+                    step = np.where(rng.random(u.size) < 0.3, size * rng.normal(size=u.size), 0.0)
                     other = np.abs(u + step)
                     other = np.clip(np.where(other > 1, 2 - other, other), 0, 1)
                     new = evaluated(family, other)
@@ -407,8 +409,7 @@ def quick(jobs: int, out: Path) -> int:
     rows = run(QUICK_SEED, QUICK_DRAWS, QUICK_SECONDS, jobs, "", out, False)
     print(table(rows))
     day = int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
-    fresh = run(day if day != QUICK_SEED else day + 1, QUICK_DRAWS, QUICK_SECONDS, jobs, "",
-                out.with_suffix(".day.jsonl"), False)  # fmt: skip
+    fresh = run(day, QUICK_DRAWS, QUICK_SECONDS, jobs, "", out.with_suffix(".day.jsonl"), False)  # fmt: skip
     print(f"\nThe day's draws, without a say\n{table(fresh)}")
     return offences(rows)
 

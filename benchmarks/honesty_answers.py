@@ -384,15 +384,15 @@ class Relaxation(Answer):
         """The fine and the coarse one."""
         found = []
         for p, nats in (self.fine, self.coarse):
-            edges: Any = np.array([self.lower, *self.breaks, self.upper])
+            found_edges = [np.array([self.lower, *self.breaks, self.upper])]
             for centre, width in self.features:
                 steps = width * 2.0 ** np.arange(-1, math.log2((self.upper - self.lower) / width) + 1)
-                near = np.concatenate([width / 2 * np.arange(-8, 9), steps, -steps])
-                edges = np.concatenate([edges, np.asarray(centre + near, dtype=float)])
+                found_edges += [centre + width / 2 * np.arange(-8, 9), centre + steps, centre - steps]
             for b in self.breaks:
-                steps = self.least * 3.0 ** np.arange(0, 10)
-                edges = np.concatenate([edges, b + steps, b - steps])
-            edges = np.unique(edges[(edges >= self.lower) & (edges <= self.upper)])
+                finer = self.least * 3.0 ** np.arange(0, 10)
+                found_edges += [b + finer, b - finer]
+            edges = np.unique(np.concatenate(found_edges))
+            edges = edges[(edges >= self.lower) & (edges <= self.upper)]
             fixed = np.isin(edges, [self.lower, self.upper, *self.breaks])
             keep = np.ones(len(edges), dtype=bool)  # of neighbours that nearly coincide one is enough
             widths = [width for _, width in self.features] + [self.least for _ in self.breaks]

@@ -779,8 +779,19 @@ def point(seed: int, k: int) -> tuple[str, Array]:
 
 
 def case(family: str, u: Array) -> Case:
-    """The problem at a point of a family."""
-    return FAMILIES[family][0](Draw(np.clip(u, 0.0, 1 - 1e-12)))
+    """The problem at a point of a family; coordinates that are not given are a half."""
+    return FAMILIES[family][0](_at(u))
+
+
+def spent(family: str, u: Array) -> int:
+    """How many coordinates of a point the problem depends on."""
+    d = _at(u)
+    FAMILIES[family][0](d)
+    return d.used
+
+
+def _at(u: Array) -> Draw:
+    return Draw(np.clip(np.concatenate([u, np.full(LENGTH - len(u), 0.5)]), 0.0, 1 - 1e-12))
 
 
 def draw(seed: int, k: int) -> Case:
