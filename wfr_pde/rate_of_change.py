@@ -1,4 +1,4 @@
-"""The right-hand side of the Wasserstein-Fisher-Rao flow, evaluated on a grid: what a density says of its own future."""
+"""The right-hand side of the Wasserstein-Fisher-Rao flow, on a grid: what a density says of its own future."""
 
 from __future__ import annotations
 
