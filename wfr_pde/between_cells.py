@@ -13,6 +13,9 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two
+HALVES = (slice(0, None, 2), slice(1, None, 2))
+HALVED = 1 / 3  # share of the differences to splines through half the centres, in which a kink is seen as twice as large
+LEAST = 8  # centres for such a spline
 AROUND = 2  # cells on each side whose differences count, as differences cross zero
 ROUNDING = 1e-14  # of the values
 
@@ -20,9 +23,10 @@ ROUNDING = 1e-14  # of the values
 def spline_errors(grid: Grid, values: Array, degree: int = QUINTIC) -> tuple[Array, Array]:
     """Estimates of the errors of a spline, and of its gradient, in every cell: two arrays of the shape of the grid.
 
-    Along every axis the spline is held against one of degree 3 at the edges of cells (its slope at the centres, too),
-    and the largest difference within two cells counts, three times. Of a smooth function resolved by the cells the
-    difference is the error of the lower degree, orders above that of degree 5.
+    Along every axis the spline is held against one of degree 3, and against those through every second centre, at
+    centres and edges; the largest difference within two cells counts, three times that of the first and once that of
+    the others. Of a smooth function resolved by the cells they are far above the error of degree 5; near a kink, which
+    cells do not resolve, of its size.
 
     Parameters
     ----------
@@ -54,17 +58,27 @@ def largest_around(grid: Grid, values: Array, cells: int) -> Array:
 
 
 def _differences(axis: Any, lines: Array, degree: int) -> tuple[Array, Array]:
-    """Differences in value and slope of two degrees along the first axis, per cell."""
+    """Differences in value and slope to the other splines along the first axis, per cell."""
+    spline = _spline(axis, lines, degree, slice(None))
+    off, off_slope = np.zeros(lines.shape), np.zeros(lines.shape)
+    for other, which, share in (LOWER, slice(None), 1.0), *((QUINTIC, half, HALVED) for half in HALVES):
+        used = axis.centres[which]
+        if len(used) < LEAST:
+            continue
+        rival = _spline(axis, lines, other, which)
+        for places, order in ((axis.edges, 0), (axis.edges, 1), (axis.centres, 0), (axis.centres, 1)):
+            apart = share * np.abs(spline(places, nu=order) - rival(places, nu=order))
+            if len(used) < axis.n and not axis.periodic:  # not where half the centres say nothing
+                apart[(places < used[0]) | (places > used[-1])] = 0
+            if len(places) > axis.n:
+                apart = np.maximum(apart[:-1], apart[1:])
+            chosen = off if order == 0 else off_slope
+            np.maximum(chosen, apart, out=chosen)
+    return off, off_slope
+
+
+def _spline(axis: Any, lines: Array, degree: int, which: slice) -> Any:
+    """The spline along the first axis through some of the centres."""
     from scipy.interpolate import BSpline
 
-    splines = []
-    for wanted in (degree, LOWER):
-        knots, coefficients, used = _spline_axis(axis.centres, axis.edges, lines, 0, axis.periodic, wanted)
-        splines.append(BSpline(knots, coefficients, used))
-    at_edges, slope_at_edges, slope_at_centres = (
-        np.abs(splines[0](places, nu=order) - splines[1](places, nu=order))
-        for places, order in ((axis.edges, 0), (axis.edges, 1), (axis.centres, 1))
-    )
-    off = np.maximum(at_edges[:-1], at_edges[1:])
-    off_slope = np.maximum(np.maximum(slope_at_edges[:-1], slope_at_edges[1:]), slope_at_centres)
-    return off, off_slope
+    return BSpline(*_spline_axis(axis.centres[which], axis.edges, lines[which], 0, axis.periodic, degree))

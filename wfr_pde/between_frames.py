@@ -38,6 +38,8 @@ RANKING, INTEGRAL = 3, 8  # places of the residual in an interval, to rank rules
 BEST_VARIABLES, BEST_RULES = 3, 3  # that go on after the first looks
 QUADRATURE = 1.5  # what the integral of the residual is multiplied by
 CONVERGED, DOUBTFUL = 10.0, 150.0  # times the difference of two orders: E = d (10 + 150 ratio)
+FALL = 0.3  # an error is at least this of the difference of the orders before, this squared of the one before that
+ALIKE = 5.0  # times the least error: rules of other variables that claim no more must agree with the best
 FEW = 6  # frames below which two orders say too little
 POINTWISE = 2.0  # what pointwise integrals of the residual are multiplied by
 ROUNDING = 3e-14
@@ -355,21 +357,24 @@ class Frames:
             ratios = np.ones(len(differences))
             ratios[1:] = np.minimum(differences[1:] / differences[:-1], 1)
             ratios[2:] = np.maximum(ratios[2:], ratios[1:-1])
-            factors = CONVERGED + DOUBTFUL * ratios
-            for i, factor in enumerate(factors):
-                error = min(2.0, float(differences[i] * factor))
-                found.append((error, float(factor), rules[i + 1], rules[i]))
+            errors = differences * (CONVERGED + DOUBTFUL * ratios)
+            for i in range(len(differences)):  # a single small difference may be chance
+                for back in range(1, i + 1):
+                    errors[i] = max(errors[i], FALL**back * differences[i - back])
+                factor = float(errors[i] / differences[i])
+                found.append((min(2.0, float(errors[i])), factor, rules[i + 1], rules[i]))
         if not found:
             return self._linear(k)
         error, factor, rule, lower = min(found, key=lambda one: one[0])
         rivals = _best_of_each(found, rule.variable)
-        error = max(error, self._rivalry(rule, rivals, k)) + self._excess(rule, k)
+        least, error = error, max(error, self._rivalry(rule, error, rivals, k)) + self._excess(rule, k)
         if len(self.times) < FEW:
             frames = np.exp(self.log_values[k : k + 2])
             error = max(error, float(self.grid.integrate(np.abs(frames[1] - frames[0]))))
         if not error < 2:
             return self._linear(k)
         nats, slopes = self._disagreement(rule, lower, k)
+        factor *= error / least
         return self._with(rule, error, factor * nats + ROUNDING, factor * slopes + ROUNDING)
 
     def _inner(self, k: int) -> list[float]:
@@ -387,14 +392,15 @@ class Frames:
                 before = now
         return result
 
-    def _rivalry(self, rule: Rule, rivals: Sequence[tuple[float, Rule]], k: int) -> float:
+    def _rivalry(self, rule: Rule, least: float, rivals: Sequence[tuple[float, Rule]], k: int) -> float:
         """What of the distances to the best rules of other variables their own errors do not explain."""
         worst = 0.0
         for time in self._inner(k)[::2]:
             mine = np.exp(self.normalised(rule, time))
             for error, other in rivals:
                 theirs = np.exp(self.normalised(other, time))
-                worst = max(worst, float(self.grid.integrate(np.abs(mine - theirs))) - error)
+                explained = 0.0 if error <= ALIKE * least else error
+                worst = max(worst, float(self.grid.integrate(np.abs(mine - theirs))) - explained)
         return worst
 
     def _excess(self, rule: Rule, k: int) -> float:
