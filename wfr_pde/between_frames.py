@@ -29,7 +29,8 @@ from wfr_pde.rate_of_change import RateOfChange, derivative_matrices, gradient_s
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-SHIFTS = (1.0, 0.25, 1 / 16, 1 / 64)  # of log(t - t_0 + shift), in first intervals of the run, and in the own one
+SHIFTS = (8.0, 1.0, 0.25, 1 / 16, 1 / 64)  # of log(t - t_0 + shift), in first intervals of the run
+OWN_SHIFTS = (8.0, 1.0, 0.125)  # in intervals of their own
 COUNTS = (2, 4, 6, 8)  # frames that a polynomial goes through
 HERMITE_COUNTS = (2, 3, 4)
 MOST_WEIGHT = 20.0  # Lebesgue constant above which a rule is not used: errors of frames would grow by so much
@@ -226,7 +227,7 @@ class Frames:
         """Variables of time that tell the two frames of an interval apart."""
         start, first = float(self.times[0]), float(self.times[1] - self.times[0])
         own = float(self.times[k + 1] - self.times[k])
-        scales = {share * length for length in (first, own) for share in SHIFTS}
+        scales = {share * first for share in SHIFTS} | {share * own for share in OWN_SHIFTS}
         variables = [Variable("t", start), *(Variable("log", start, scale) for scale in sorted(scales))]
         if self.equation is not None and self.equation.reaction_rate > 0:
             variables.append(Variable("decay", float(self.times[k]), self.equation.reaction_rate))
