@@ -14,7 +14,6 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two
 HALVES = (slice(0, None, 2), slice(1, None, 2))
-HALVED = 1 / 3  # share of the differences to splines through half the centres, which see a kink twice as large
 LEAST = 8  # centres for such a spline
 AROUND = 2  # cells on each side whose differences count, as differences cross zero
 ROUNDING = 1e-14  # of the values
@@ -24,9 +23,9 @@ def spline_errors(grid: Grid, values: Array, degree: int = QUINTIC) -> tuple[Arr
     """Estimates of the errors of a spline, and of its gradient, in every cell: two arrays of the shape of the grid.
 
     Along every axis the spline is held against one of degree 3, and against those through every second centre, at
-    centres and edges; the largest difference within two cells counts, three times that of the first and once that of
-    the others. Of a smooth function resolved by the cells they are far above the error of degree 5; near a kink, which
-    cells do not resolve, of its size.
+    centres and edges; the largest difference within two cells counts, three times. Of a smooth function resolved by the
+    cells that is far above the error of degree 5; near a kink, which cells do not resolve, of its size (measured: the
+    error of log mu is at most half of it, that of the slope of a kink all of it).
 
     Parameters
     ----------
@@ -61,13 +60,13 @@ def _differences(axis: Any, lines: Array, degree: int) -> tuple[Array, Array]:
     """Differences in value and slope to the other splines along the first axis, per cell."""
     spline = _spline(axis, lines, degree, slice(None))
     off, off_slope = np.zeros(lines.shape), np.zeros(lines.shape)
-    for other, which, share in (LOWER, slice(None), 1.0), *((QUINTIC, half, HALVED) for half in HALVES):
+    for other, which in (LOWER, slice(None)), *((QUINTIC, half) for half in HALVES):
         used = axis.centres[which]
         if len(used) < LEAST:
             continue
         rival = _spline(axis, lines, other, which)
         for places, order in ((axis.edges, 0), (axis.edges, 1), (axis.centres, 0), (axis.centres, 1)):
-            apart = share * np.abs(spline(places, nu=order) - rival(places, nu=order))
+            apart = np.abs(spline(places, nu=order) - rival(places, nu=order))
             if len(used) < axis.n and not axis.periodic:  # not where half the centres say nothing
                 apart[(places < used[0]) | (places > used[-1])] = 0
             if len(places) > axis.n:

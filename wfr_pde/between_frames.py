@@ -15,6 +15,7 @@ Without the equation: differences of orders, those of another variable, and what
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -92,8 +93,10 @@ class Rule:
         Their times.
     hermite : bool
         Whether it has the rates of change of the frames, too.
+    substituted : bool
+        Whether the error comes from the equation: then it starts from that of the frame before.
     error : float
-        Estimate of the largest L1 error in the interval, at most 2.
+        Largest L1 error in the interval, bound or estimate, at most 2, but for what the frames are off by.
     nats, slopes : arrays (levels,)
         Largest error of log mu (nats), and of its gradient (1/length), among places at most so far below the top
         (`LEVELS`); infinite where unknown.
@@ -103,6 +106,7 @@ class Rule:
     frames: tuple[int, ...]
     times: Array
     hermite: bool = False
+    substituted: bool = False
     error: float = 2.0
     nats: Array = field(default_factory=lambda: np.full(len(LEVELS), np.inf))
     slopes: Array = field(default_factory=lambda: np.full(len(LEVELS), np.inf))
@@ -217,7 +221,7 @@ class Frames:
         return Rule(variable, frames, self.times[list(frames)], hermite)
 
     def _with(self, rule: Rule, error: float, nats: Array, slopes: Array) -> Rule:
-        return Rule(rule.variable, rule.frames, rule.times, rule.hermite, error, nats, slopes)
+        return dataclasses.replace(rule, error=error, nats=nats, slopes=slopes)
 
     def _linear(self, k: int) -> Rule:
         """The geometric mean of both neighbours, which goes nowhere that they do not."""
@@ -277,7 +281,7 @@ class Frames:
         assert best is not None
         linear = best if best.error < 2 else self._with(self._linear(k), 2.0, best.nats * np.inf, best.slopes * np.inf)
         error = min(linear.error, self._by_pull(linear, k))
-        return self._with(linear, error, linear.nats, linear.slopes)
+        return dataclasses.replace(linear, substituted=True, error=error)
 
     def _places(self, variable: Variable, k: int, count: int) -> tuple[Array, Array]:
         """Times in an interval, denser at its ends, and what they weigh in an integral over time."""

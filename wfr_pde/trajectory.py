@@ -198,8 +198,9 @@ class Trajectory:
     def error_l1(self, t: ArrayLike) -> Any:
         """Bound of the L1 error of the density at times (...): that of the frames, and of the interpolation.
 
-        The frames' own errors are combined with the weights of the interpolation, and never less than those of both
-        neighbours count; a run of `solve` has none. The interpolation counts with its largest in the interval. At most
+        Of the frames' own errors the larger of both neighbours counts: what other frames are off by is part of the
+        residual. Without the equation it is their sum with the weights of the interpolation, where that is more; a run
+        of `solve` has none. The interpolation counts with its largest in the interval. At most
         2, the distance of any two densities, which is what is stated where nothing is known (see `remedy`). Without the
         target it is an estimate.
         """
@@ -213,8 +214,9 @@ class Trajectory:
                 result[i] = stored[same[0]]
                 continue
             rule = self._frames.rule(int(k))
-            weights = np.abs(rule.weights(time)[0])
-            frames = max(float(weights @ stored[list(rule.frames)]), *stored[k : k + 2])
+            frames = float(stored[k : k + 2].max())
+            if not rule.substituted:
+                frames = max(frames, float(np.abs(rule.weights(time)[0]) @ stored[list(rule.frames)]))
             result[i] = min(2.0, frames + rule.error)
         return result.reshape(wanted.shape)[()]
 
