@@ -9,8 +9,9 @@ double well with an exactly known gap. Frames are exact up to rounding, so that 
 alone, and begin at other times than zero. Half of the places are drawn from the density, half from the whole box. Half
 of the runs are given the target, and half are not (`--blind`: none is).
 
-A look asks for the L1 error at a time, by the sum over the grid, and for log_prob and score at one place. A miss is an L1 error above the one stated, or a pointwise
-one above the one stated within the region. All are printed, with what was drawn.
+A look asks for the L1 error at a time, by the sum over the grid, and for log_prob and score at one place. A miss is an
+L1 error above the one stated, or a pointwise one above the one stated within the region. All are printed, with what was
+drawn.
 
 Required: no miss in L1, and at most one pointwise miss in a thousand looks within the region.
 """
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.stats import beta
+from scipy import stats
 
 import wfr_pde as wfr
 from wfr_pde import exact, storage
@@ -204,13 +205,14 @@ def looks_at_run(seed: Sequence[int], count: int, blind: bool, solved: bool) -> 
     shared = {"seed": list(seed), "problem": problem.name, "pattern": pattern, "knows": knows, "frames": len(times)}
     if solved:
         start = problem.at(0.0)
-        rates = {"transport_rate": problem.rates[0], "reaction_rate": problem.rates[1]}
+        alpha, beta = problem.rates
         if len(times) < 2 or problem.target.ndim > 1:
             return []
         rtol = 10 ** rng.uniform(-8, -3)
-        ds = wfr.ground_truth(problem.target, start, np.unique(np.append(0, times)), **rates, rtol=rtol, strict=False)
-        ds = ds.sel(t=times)
-        grid = wfr.Grid.from_dataset(ds)
+        asked = np.unique(np.append(0, times))
+        ds = wfr.ground_truth(
+            problem.target, start, asked, transport_rate=alpha, reaction_rate=beta, rtol=rtol, strict=False
+        ).sel(t=times)
     else:
         grid = resolved_grid(problem, times, rng)
         if grid is None:
@@ -273,7 +275,7 @@ def report(rows: list[dict[str, Any]]) -> int:
     for what in FLOORS:
         misses = [row for row in rows if missed(row, what)]
         claimed = [row for row in rows if math.isfinite(row[what][0])]
-        limit = beta.ppf(0.95, len(misses) + 1, max(len(claimed) - len(misses), 1))
+        limit = stats.beta.ppf(0.95, len(misses) + 1, max(len(claimed) - len(misses), 1))
         print(f"{what}: {len(misses)} misses in {len(claimed)} claims of {len(rows)} looks, at most {limit:.2g} (95 %)")
         for row in misses:
             print("   ", json.dumps(row))
@@ -310,7 +312,8 @@ def main() -> int:
     seed = secrets.randbits(32) if options.seed is None else options.seed
     n = 250 if options.quick else options.n
     print(f"seed {seed}, {n} looks")
-    began, rows, run = time.perf_counter(), [], 0
+    rows: list[dict[str, Any]] = []
+    began, run = time.perf_counter(), 0
     while len(rows) < n:
         rows += looks_at_run([seed, run], min(PER_RUN, n - len(rows)), options.blind, options.solved)
         run += 1
