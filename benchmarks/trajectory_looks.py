@@ -277,8 +277,6 @@ def report(rows: list[dict[str, Any]]) -> int:
         claimed = [row for row in rows if math.isfinite(row[what][0])]
         limit = stats.beta.ppf(0.95, len(misses) + 1, max(len(claimed) - len(misses), 1))
         print(f"{what}: {len(misses)} misses in {len(claimed)} claims of {len(rows)} looks, at most {limit:.2g} (95 %)")
-        for row in misses:
-            print("   ", json.dumps(row))
         allowed = 0 if what == "l1" else len(claimed) // 1000
         failures += len(misses) > allowed
     return failures
@@ -311,12 +309,19 @@ def main() -> int:
     options = parser.parse_args()
     seed = secrets.randbits(32) if options.seed is None else options.seed
     n = 250 if options.quick else options.n
-    print(f"seed {seed}, {n} looks")
+    print(f"seed {seed}, {n} looks", flush=True)
     rows: list[dict[str, Any]] = []
     began, run = time.perf_counter(), 0
     while len(rows) < n:
+        before = len(rows)
         rows += looks_at_run([seed, run], min(PER_RUN, n - len(rows)), options.blind, options.solved)
         run += 1
+        for row in rows[before:]:
+            wrong = [what for what in FLOORS if missed(row, what)]
+            if wrong:
+                print(f"miss of {', '.join(wrong)}: {json.dumps(row)}", flush=True)
+        if len(rows) // 1000 > before // 1000:
+            print(f"{len(rows)} looks, {time.perf_counter() - began:.0f} seconds", flush=True)
     failures = report(rows)
     print(f"{run} runs, {time.perf_counter() - began:.0f} seconds, seed {seed}")
     if options.out is not None:
