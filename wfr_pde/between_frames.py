@@ -40,9 +40,10 @@ RANKING, INTEGRAL = 3, 8  # places of the residual in an interval, to rank rules
 BEST_VARIABLES, BEST_RULES = 3, 3  # that go on after the first looks
 QUADRATURE = 1.5  # what the integral of the residual is multiplied by
 CONVERGED, DOUBTFUL = 10.0, 150.0  # times the difference of two orders: E = d (10 + 150 ratio)
-FALL = 0.3  # an error is at least this of the difference of the orders before, this squared of the one before that
+FALLS = (1.0, 0.1)  # an error is at least the difference of the orders before, and a tenth of the one before that
 ALIKE = 5.0  # times the least error: rules of other variables that claim no more must agree with the best
 FEW = 6  # frames below which two orders say too little
+SPIKE = 2.0  # times the largest mass of a cell in the frames around
 POINTWISE = 2.0  # what pointwise integrals of the residual are multiplied by
 ROUNDING = 3e-14
 KNOWN = 0.5  # nats: a larger pointwise error is called unknown
@@ -312,9 +313,8 @@ class Frames:
             density = np.exp(values)
             with np.errstate(all="ignore"):
                 residual = self._sum(rule, *rule.weights_of_rate(float(time))) - self.equation(values, float(time))
-                residual = residual - float(self.grid.integrate(density * residual))
-                size = np.abs(residual)
-            if not np.isfinite(float(self.grid.integrate(density * size))):
+                size = np.abs(residual)  # its mean is zero but where cells do not resolve m, which must show
+            if not np.isfinite(float(self.grid.integrate(density * size))) or self._is_spike(density, k):
                 return math.inf, nats + np.inf, slopes + np.inf
             total += span * size * (density if alone else 1.0)
             if envelope is not None:
@@ -326,6 +326,12 @@ class Frames:
         mean = total if envelope is None else 2 * total * envelope
         error = QUADRATURE * float(self.grid.integrate(mean)) + ROUNDING
         return error, nats + ROUNDING, slopes + ROUNDING
+
+    def _is_spike(self, density: Array, k: int) -> bool:
+        """Whether one cell holds far more mass than any does in the frames around: no residual is seen in one cell."""
+        volume = self.grid.cell_volume
+        before = max(float((np.exp(self.log_values[i]) * volume).max()) for i in (k, k + 1))
+        return float((density * volume).max()) > SPIKE * before
 
     def _by_pull(self, rule: Rule, k: int) -> float:
         """Bound of the L1 error by the distance to a target at rest, which never grows."""
@@ -364,8 +370,8 @@ class Frames:
             ratios[2:] = np.maximum(ratios[2:], ratios[1:-1])
             errors = differences * (CONVERGED + DOUBTFUL * ratios)
             for i in range(len(differences)):  # a single small difference may be chance
-                for back in range(1, i + 1):
-                    errors[i] = max(errors[i], FALL**back * differences[i - back])
+                for back, share in enumerate(FALLS[:i], start=1):
+                    errors[i] = max(errors[i], share * differences[i - back])
                 factor = float(errors[i] / differences[i])
                 found.append((min(2.0, float(errors[i])), factor, rules[i + 1], rules[i]))
         if not found:
