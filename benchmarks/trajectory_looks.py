@@ -65,6 +65,13 @@ def gaussian(rng: np.random.Generator, d: int) -> Problem:
     )
 
 
+def narrow(rng: np.random.Generator) -> Problem:
+    """A Gaussian that widens up to 10,000 times over, on graded cells."""
+    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(2 * rng.normal(), 10 ** rng.uniform(-4, -1.5))
+    rates = [(1.0, 0.0), (1.0, 1.0), (0.01, 1.0), (1.0, 0.05)][rng.integers(4)]
+    return Problem("narrow", target, rates, (target, start), lambda t: exact.gaussian_flow(target, start, t, *rates), 1)
+
+
 def mixture(rng: np.random.Generator) -> Problem:
     """A mixture of Gaussians under transport to a Gaussian."""
     target = wfr.Gaussian(rng.normal(), math.exp(rng.uniform(-1, 1)))
@@ -117,7 +124,8 @@ def well(rng: np.random.Generator) -> Problem:
 
 
 FAMILIES: tuple[tuple[Callable[[np.random.Generator], Problem], float], ...] = (
-    (lambda rng: gaussian(rng, 1), 0.35),
+    (lambda rng: gaussian(rng, 1), 0.25),
+    (narrow, 0.1),
     (mixture, 0.25),
     (fisher_rao, 0.15),
     (well, 0.15),
@@ -180,7 +188,8 @@ def resolved_grid(problem: Problem, times: Array, rng: np.random.Generator) -> w
     cells, most = (60, 150) if flat else (int(rng.integers(150, 700)), 3000)
     tail = 10 ** -rng.uniform(10, 20 if flat else 100)
     while cells <= most:
-        grid = wfr.Grid.covering(*problem.states, shape=cells, tail=tail, max_cut=1)
+        graded = problem.name == "narrow"
+        grid = wfr.Grid.covering(*problem.states, shape=cells, tail=tail, max_cut=1, graded=graded)
         try:
             for t in times:
                 grid.check_resolved(grid.log_density(problem.at(float(t))), "the frame")

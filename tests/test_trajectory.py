@@ -226,6 +226,18 @@ def test_clustered_save_times_are_not_extrapolated(rates, knows):
     assert path.remedy(1e-4) == ""
 
 
+@pytest.mark.parametrize("variance", [2e-4, 5.1e-4, 9.4e-4])
+@pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, 0.05)])
+def test_a_start_that_widens_many_times_over_before_the_second_frame(rates, variance):
+    """Hermite polynomials make a spike of one cell of it, in which nothing is left of the residual once centred."""
+    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, variance)
+    grid = wfr.Grid.covering(target, start, shape=600, graded=True)
+    for times in ([0, 0.3], [0, 0.01, 0.3], [0, 0.004, 3.0]):
+        path = wfr.Trajectory(frames(target, start, times, rates, grid=grid), target)
+        for t in np.array([1e-3, 0.03, 0.3, 0.7]) * times[-1]:
+            assert true_l1(path, lambda t: exact(t, target, start, rates), t) <= path.error_l1(t) + 1e-12
+
+
 @pytest.mark.parametrize("knows", [True, False])
 def test_two_close_frames_do_no_harm(knows):
     ds, target, truth = closed_form(CLOSE)
