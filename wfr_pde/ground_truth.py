@@ -182,7 +182,6 @@ def plan(
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
-        cells = _first_cells(problem, box, boundary, names)
         cells = first_terrain(problem, box, boundary, names, max_cut).cells
         attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
         attempt.check_memory()

@@ -62,7 +62,8 @@ class Places:
         n = axis.n
         inner = [int(joint) for joint in getattr(axis, "joints", ())]
         bounds = [0, *inner, n]
-        x, stencils, leaving, below = [], [], [], []
+        x: list[Array] = []
+        stencils, leaving, below = [], [], []
         for first, last in zip(bounds[:-1], bounds[1:], strict=True):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
@@ -73,7 +74,7 @@ class Places:
             ends = np.zeros(len(edges))
             if not wraps:
                 ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
-            below.append(np.arange(last - first) + sum(map(len, x)))
+            below.append(np.arange(last - first) + sum(len(part) for part in x))
             x.append(edges)
             leaving.append(ends)
         self.x, self.leaving, self.below = (np.concatenate(parts) for parts in (x, leaving, below))
