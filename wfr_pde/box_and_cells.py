@@ -86,7 +86,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
     for _ in range(LOOK_ROUNDS):
         check_deadline()
         cells = replace(cells_for(problem, box, options, places, real_walls, features), real_walls=real_walls)
-        seen = look_at(problem, cells)
+        seen = look_at(problem, cells.grid(1))
         if seen is None or not seen.hides:
             break
         found = _inside(seen)
@@ -111,12 +111,11 @@ def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
     return Breaks((found,))
 
 
-def look_at(problem: Problem, cells: Cells) -> Look | None:
-    """V between the centres of the grid with the ratio one."""
+def look_at(problem: Problem, grid: Grid) -> Look | None:
+    """V between the centres of a grid; None for a target that moves."""
     target = problem.target
     if target.moving:
         return None
-    grid = cells.grid(1)
     potential = -np.asarray(grid.evaluate(target.log_density))
     start = np.asarray(grid.evaluate(problem.start.log_density))
     there = float(potential[start > start.max() - BULK].max()) - float(potential.min())

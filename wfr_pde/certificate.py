@@ -344,7 +344,7 @@ class Attempt:
 
     def look_between(self, terrain: Terrain) -> None:
         """What is known of V between the cell centres; a feature that the cells do not show leaves nothing known."""
-        seen = look_at(self.problem, self.cells)
+        seen = look_at(self.problem, self.cells.grid(1))
         if seen is None:
             self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
             return
@@ -365,14 +365,16 @@ class Attempt:
         if self.problem.alpha == 0 or self.testimony is None:
             return False
         grids = self.l1["time"] + self.l1["space"]
-        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 1e-3 * self.problem.rtol)
+        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 0.05 * self.problem.rtol)
         return bool(doubtful.any()) or not self.asymptotic
 
     def ask_second_family(self, seconds: float) -> None:
         """The other family of schemes, with an error of its own; a contradiction is part of the bound."""
         opinion = second_opinion(self.problem, self.cells.lower, self.cells.upper, self.cells.options, seconds)
-        if opinion.grid is None:
-            self.evidence["second family"] = {"kind": opinion.words}
+        seen = None if opinion.grid is None else look_at(self.problem, opinion.grid)
+        if opinion.grid is None or (seen is not None and seen.hides):
+            words = opinion.words if opinion.grid is None else "none: V does more than its cells show"
+            self.evidence["second family"] = {"kind": words}
             return
         self.agreement = found = agreement(opinion, self.result, self.total(self.l1))
         self.evidence["second family"] = {

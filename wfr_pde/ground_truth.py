@@ -362,6 +362,9 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
         better = best is None or not attempt.asymptotic or attempt.largest_error < best.largest_error / 1.2
         in_vain = 0 if better else in_vain + 1
         best = attempt if best is None or attempt.largest_error < best.largest_error else best
+        if attempt.l1["rounding"].max() > problem.rtol:
+            limit = "in double precision"
+            break
         plan.refine(attempt)
     if best is None:
         raise NumericalError(

@@ -77,7 +77,8 @@ class Places:
             below.append(np.arange(last - first) + sum(len(part) for part in x))
             x.append(edges)
             leaving.append(ends)
-        self.x, self.leaving, self.below = (np.concatenate(parts) for parts in (x, leaving, below))
+        self.x, self.leaving = np.concatenate(x), np.concatenate(leaving)
+        self.below: Any = np.concatenate(below)
         self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
 
 

@@ -274,6 +274,7 @@ def interpolated(source: Grid, destination: Grid, values: Array, nodes: int) -> 
     of them multiply that by hundreds, near walls most: e^-40 becomes a mass that nobody has. What the polynomial
     gives is limited to the range of the four nearest cells along every axis, and a quarter of it more.
     """
+    destination = destination.with_axes([replace(axis, joints=()) for axis in destination.axes])
     low = high = values
     for k, (a, b) in enumerate(zip(source.axes, destination.axes, strict=True)):
         index, _ = local_weights(a, b.centres, LIMITING_NODES)
