@@ -177,6 +177,10 @@ class _Box:
         """Length over which the log-density along every axis changes, at points (m, d); at most the box."""
         check_deadline()
         scales = np.empty(points.shape)
+        with np.errstate(all="ignore"):  # what is not finite, beside singular walls, does not count
+            return self._local_scales(score, points, scales)
+
+    def _local_scales(self, score: Callable[[Array], Array], points: Array, scales: Array) -> Array:
         slope = score(points)
         for k, length in enumerate(self.lengths):
             step = STEP * length / (1 + length * np.abs(np.nan_to_num(slope[:, k])))
