@@ -11,23 +11,27 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
+from wfr_pde.box_and_cells import Terrain, look_at
 from wfr_pde.budget import Work
 from wfr_pde.energies import KL
 from wfr_pde.error_estimates import (
     SATURATED,
     convergence_factor,
     is_asymptotic,
-    richardson,
     single_grid_bound,
 )
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import WIDER, Cells
-from wfr_pde.mass import MassQuadrature
+from wfr_pde.mass import FamilyMass
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
-from wfr_pde.residual import along, matrix
+from wfr_pde.problem_checks import coordinate_rounding, potential_rounding
+from wfr_pde.residual import along, stencils
+from wfr_pde.richardson import richardson
+from wfr_pde.second_family import Agreement, agreement, second_opinion
 from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
+from wfr_pde.targets.breaks import Breaks
 from wfr_pde.witness import Testimony, testify
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -38,13 +42,14 @@ NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the on
 REFINED = 2  # ratio of the numbers of steps that are compared
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
+DOUBTFUL = 10.0  # times what the grids say, that the witness says
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
 SATURATION = 2.0  # L1 distance of any two densities, at most
-PARTS = ("time", "space", "witness", "mass", "domain", "rounding")
+PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
 
 def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
@@ -66,7 +71,7 @@ class _Moves:
     """Interpolation of log-ratios from every grid of the family to the finest."""
 
     def __init__(self, grids: Sequence[Grid], nodes: int) -> None:
-        self.matrices = [_matrices(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
+        self.matrices = [stencils(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
 
     def __call__(self, runs: Sequence[Array], k: int) -> list[Array]:
         """Log-ratios at node k on the finest grid, from those on all grids."""
@@ -81,15 +86,6 @@ class _Moves:
                 values = along(matrix, values, axis)
             moved.append(values)
         return moved
-
-
-def _matrices(interpolation: Interpolation, source: Grid) -> list[Any]:
-    """The interpolation along every axis as a matrix."""
-    result = []
-    for k, terms in enumerate(interpolation.axes):
-        index, weights = (np.stack([np.asarray(term[j]).ravel() for term in terms], axis=1) for j in (0, 1))
-        result.append(matrix(index, weights, source.shape[k]))
-    return result
 
 
 class Attempt:
@@ -113,6 +109,9 @@ class Attempt:
         self.evidence: dict[str, Any] = {}
         self.testimony: Testimony | None = None
         self.residual: Array = np.zeros(len(problem.times))
+        self.agreement: Agreement | None = None
+        self._narrow: Array | None = None  # what the walls change at the centres of the grid with the ratio one
+        self._store("between", np.zeros((len(problem.times), 2)))
 
     def expected_seconds(self) -> float:
         """How long all measurements will take, at the speed of the last run."""
@@ -189,7 +188,7 @@ class Attempt:
             self._store("domain", np.zeros((len(self.problem.times), 2)))
             return
         log_ratio = self.work.run(self.problem, wide, self.steps, self.order, self.problem.times)
-        found = []
+        found, changed = [], []
         for t, narrow, other in zip(self.problem.times.tolist(), self._run(BASE)[self.saved], log_ratio, strict=True):
             energy = self.problem.energy_at(t)
             inside, everywhere = self.problem.density(grid, narrow, t), self.problem.density(wide, other, t)
@@ -197,6 +196,8 @@ class Attempt:
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
             found.append((l1, abs(energy.value(inside) - energy.value(everywhere))))
+            changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
+        self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found))
 
     # Space
@@ -204,6 +205,8 @@ class Attempt:
     def promising(self) -> bool:
         """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
         runs = [self._run(k) for k in range(3)]
+        if self.problem.alpha == 0:
+            return True
         for k, t in zip(self.saved.tolist()[1:], self.problem.times.tolist()[1:], strict=True):
             moved = self._fine.some(runs, k)
             singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in moved]
@@ -221,8 +224,12 @@ class Attempt:
         return [self.cells.grid(r) for r in RATIOS]
 
     @cached_property
-    def _mass(self) -> MassQuadrature:
-        return MassQuadrature(self.problem, self.grid)
+    def _mass(self) -> FamilyMass:
+        return FamilyMass(self.problem, self._grids, RATIOS, self.cells.powers)
+
+    def _weights(self, first: int) -> Array:
+        """Of the extrapolation over the grids from the number `first` on."""
+        return richardson(RATIOS[first:], self.cells.powers)
 
     def measure_space(self) -> None:
         """Richardson extrapolation in dx over the four finest grids against that over all five.
@@ -237,33 +244,28 @@ class Attempt:
         self._frames: dict[int, Array] = {0: np.asarray(start)}
         self.result, self.value = [], np.zeros(len(self.problem.times))
         found, mass, self._counts = [], [], []
+        self._apart: list[Array] = []  # nats between two orders, at the centres
         for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
             answer, l1, kl, counts = self._at_save_time(i, k, t, runs, rough)
             self._counts.append(counts)
             self._frames[k] = np.asarray(answer.log_values)
-            log_mass, doubt = self._mass_of(answer, t)
+            log_mass, doubt = self._mass(self._frames[k], t) if i else self._mass_at_start()
             self.result.append(Density(self.grid, answer.log_values - log_mass))
             found.append((min(l1, SATURATION), kl))
             mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * (1 + abs(self.value[i]))))
         self._store("space", found)
         self._store("mass", mass)
-        rounding = ROUNDING + STEP_ROUNDING * len(self.steps)
+        box = self.cells.lower, self.cells.upper
+        digits = coordinate_rounding(self.problem, *box) + potential_rounding(self.problem, *box)
+        rounding = ROUNDING + STEP_ROUNDING * len(self.steps) + digits
         self._store("rounding", np.stack([np.full(len(mass), rounding), rounding * (1 + self.value)], axis=1))
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
 
-    def _mass_of(self, answer: Density, t: float) -> tuple[float, float]:
-        """Logarithm of the mass by quadrature, beside that of the sum over the cells, and by how much it is in doubt."""
-        if not self._mass.fits:
-            return 0.0, 0.0
-        potential = self._potential_at_centres(t)
-        return self._mass(np.asarray(answer.log_values), potential, t)
-
-    def _potential_at_centres(self, t: float) -> Array:
-        if self.problem.target.moving:
-            return -np.asarray(self.grid.evaluate(self.problem.target.at(t).log_density))
-        if not hasattr(self, "_still_potential"):
-            self._still_potential = -np.asarray(self.grid.evaluate(self.problem.target.log_density))
-        return self._still_potential
+    def _mass_at_start(self) -> tuple[float, float]:
+        """Of the start, beside the sum over the cells that its frame is normalised with."""
+        log_mass, doubt = self._mass.of_start()
+        own = float(self.grid.log_integrate(np.asarray(self.grid.evaluate(self.problem.start.log_density))))
+        return log_mass - own, doubt
 
     def _at_save_time(
         self, i: int, k: int, t: float, runs: Sequence[Array], rough: _Moves
@@ -271,12 +273,17 @@ class Attempt:
         """The answer at save time number i, frame k, bounds of its errors in L1 and KL, and whether orders count."""
         energy = self.problem.energy_at(t)
         values = [energy.value(self.problem.density(g, run[k], t)) for g, run in zip(self._grids, runs, strict=True)]
-        levels = [float(np.dot(richardson(RATIOS[first:]), values[first:])) for first in (0, 1, 2)]
+        levels = [float(np.dot(self._weights(first), values[first:])) for first in (0, 1, 2)]
         gaps = abs(levels[0] - levels[1]), abs(levels[1] - levels[2])  # of the orders 10 and 8, and 8 and 6
         self.value[i] = levels[1]
         if i == 0:
+            self._apart.append(np.zeros(self.grid.shape))
             kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
             return Density(self.grid, self._frames[0]), 0.0, kl, True
+        if self.problem.alpha == 0:  # exact in every cell: nothing is exchanged between them
+            self._apart.append(np.zeros(self.grid.shape))
+            kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
+            return self.problem.density(self.grid, runs[-1][k], t), 0.0, kl, True
         fine, less = self._fine(runs, k), rough(runs, k)
         singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
         apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
@@ -284,6 +291,7 @@ class Attempt:
         above, level, below = (density for density, _ in combined)
         limited = [mass for _, mass in combined]
         distances = metrics.l1(below, level), metrics.l1(level, above)
+        spread = np.abs(np.asarray(level.log_values) - np.asarray(above.log_values))
         if is_asymptotic(apart, RATIOS) and max(limited) <= MOST_LIMITED:
             interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(less[1:], 1, t)[0])
             factor = convergence_factor(distances)
@@ -293,7 +301,9 @@ class Attempt:
                 convergence_factor((gaps[1], gaps[0])) * gaps[0],
                 SATURATION * max(limited) * (1 + abs(self.value[i])),
             )
+            self._apart.append(factor * spread)
             return level, l1, kl, True
+        self._apart.append(np.full(self.grid.shape, math.inf))
         self.value[i] = values[-1]
         l1 = single_grid_bound(apart[-1], RATIOS) if max(apart) < SATURATED else SATURATION
         kl = single_grid_bound(max(abs(b - a) for a, b in itertools.pairwise(values)), RATIOS)
@@ -301,7 +311,7 @@ class Attempt:
 
     def _level(self, log_ratios: Sequence[Array], first: int, t: float) -> tuple[Density, float]:
         """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited."""
-        weights = richardson(RATIOS[first:])
+        weights = self._weights(first)
         finest = log_ratios[-1]
         correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
         limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
@@ -337,6 +347,74 @@ class Attempt:
             return np.asarray(self._level(log_ratios[1:], 1, t)[0].log_values)
         return np.asarray(self.problem.density(self.grid, log_ratios[-1], t).log_values)
 
+    # Evidence beside the five grids
+
+    def look_between(self, terrain: Terrain) -> None:
+        """What is known of V between the cell centres; a feature that the cells do not show leaves nothing known."""
+        seen = look_at(self.problem, self.cells.grid(1), self.cells, terrain.breaks)
+        if seen is None:
+            self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
+            return
+        self.evidence["V between the cells"] = {
+            "kind": seen.kind if seen.kind == "proved" else f"looked at {seen.places} places",
+            "departs by nats": float(seen.depth),
+            "breaks on edges": [place.tolist() for place in terrain.breaks.places],
+            "breaks elsewhere": bool(terrain.breaks.elsewhere),
+        }
+        if seen.hides and self.problem.alpha > 0:
+            n = len(self.problem.times)
+            self._store("between", np.stack([np.full(n, SATURATION), np.full(n, math.inf)], axis=1))
+            self.evidence["V between the cells"]["hides at"] = np.asarray(seen.where).tolist()
+
+    @property
+    def needs_a_second_opinion(self) -> bool:
+        """Whether what the witness says and what the grids say are far apart, or extrapolation did not count."""
+        if self.problem.alpha == 0 or self.testimony is None:
+            return False
+        grids = self.l1["time"] + self.l1["space"]
+        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 0.05 * self.problem.rtol)
+        return bool(doubtful.any()) or not self.asymptotic
+
+    def ask_second_family(self, seconds: float) -> None:
+        """The other family of schemes, with an error of its own; a contradiction is part of the bound."""
+        opinion = second_opinion(self.problem, self.cells.lower, self.cells.upper, self.cells.options, seconds)
+        breaks = Breaks.none(self.grid.ndim)
+        seen = None if opinion.grid is None else look_at(self.problem, opinion.grid, self.cells, breaks)
+        if opinion.grid is None or (seen is not None and seen.hides):
+            words = opinion.words if opinion.grid is None else "none: V does more than its cells show"
+            self.evidence["second family"] = {"kind": words}
+            return
+        self.agreement = found = agreement(opinion, self.result, self.total(self.l1))
+        self.evidence["second family"] = {
+            "kind": opinion.words,
+            "distance": np.where(found.compared, found.distance, np.nan).tolist(),
+            "allowed": np.where(found.compared, found.allowed, np.nan).tolist(),
+        }
+        wrong = ~found.agrees
+        if wrong.any():
+            l1 = np.where(wrong, found.distance + opinion.error_l1, 0.0)
+            kl = np.where(wrong, np.abs(opinion.kl - self.value) + opinion.error_kl, 0.0)
+            before = np.stack([self.l1["between"], self.kl["between"]], axis=1)
+            self._store("between", np.maximum(before, np.stack([np.minimum(l1, SATURATION), kl], axis=1)))
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the two families disagree."""
+        return self.agreement is not None and not bool(self.agreement.agrees.all())
+
+    def pointwise_error(self) -> Array:
+        """Estimate of the error of log mu at the centres (n_times, *shape), in nats; infinite where it is unknown."""
+        n = len(self.problem.times)
+        error = np.broadcast_to(self.total(self.l1).reshape(-1, *[1] * self.grid.ndim), (n, *self.grid.shape)).copy()
+        for i in range(n):
+            error[i] += self._apart[i]
+            for coarse in (self._narrow, None if self.testimony is None else self.testimony.pointwise):
+                if coarse is not None:
+                    for axis in range(self.grid.ndim):
+                        coarse = np.repeat(coarse, 2, axis=axis + 1)
+                    error[i] += SAFETY["witness"] * coarse[i]
+        return error
+
     @property
     def asymptotic(self) -> bool:
         """Whether extrapolation counts at every save time."""
@@ -344,7 +422,7 @@ class Attempt:
 
     @property
     def largest_error(self) -> float:
-        """Bound of the L1 error over all save times."""
+        """Largest bound of the L1 error over all save times."""
         return float(self.total(self.l1).max())
 
     def _store(self, part: str, found: Any) -> None:

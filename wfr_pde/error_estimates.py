@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
-EVEN = (2.0, 4.0, 6.0, 8.0)  # powers of dx in the error of a symmetric scheme on a smooth problem
 SAFETY = 3.0  # times the distance of two orders
 SLOWEST = 0.8  # fall from the distance of orders 6 and 8 to that of 8 and 10 that is still taken for convergence
 ASYMPTOTIC = (0.85, 1.2)  # ratio of neighbouring distances of single grids, over those of their dx²
 SLOWEST_POWER = 0.5  # of dx, that the error of a single grid is assumed to fall with
 SATURATED = 0.3  # distance of single grids in L1 beyond which they say nothing
 NOISE = 2e-12  # distance of single grids that is rounding
-
-
-def richardson(ratios: Sequence[float], powers: Sequence[float] = EVEN) -> list[float]:
-    """Weights that cancel the first powers of dx, as many as there are grids with `ratios` times the cells, less one."""
-    h = min(ratios) / np.asarray(ratios, dtype=np.float64)
-    rows = np.vstack([np.ones(len(h)), *(h**power for power in powers[: len(h) - 1])])
-    wanted = np.zeros(len(h))
-    wanted[0] = 1.0
-    return np.linalg.solve(rows, wanted).tolist()  # type: ignore[no-any-return]
 
 
 def convergence_factor(distances: Sequence[float]) -> float:

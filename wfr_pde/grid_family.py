@@ -179,6 +179,7 @@ def cells_for(
     options: dict[str, Any],
     breaks: Sequence[ArrayLike] | None = None,
     real_walls: bool = False,
+    features: Array | None = None,
 ) -> Cells:
     """Numbers of cells and gradings by the local scales of target and start.
 
@@ -194,6 +195,8 @@ def cells_for(
     real_walls : bool
         Whether the walls of the box are part of the problem. Then those where the density of target or start is a
         power of the distance get cells in a root of the distance, see `walls`.
+    features : array (m, d), optional
+        Places where the target has to be resolved, besides those where its mass and that of the start are.
     """
     lower, upper = (np.asarray(end, dtype=np.float64) for end in box)
     d = len(lower)
@@ -207,7 +210,8 @@ def cells_for(
         _without_walls(problem.start, theirs, lower, upper),
     ]
     passed = [(distributions[-1], place) for place in distributions[:-1]] if problem.alpha > 0 else []
-    densities = densities_of_points(distributions, lower, upper, periodic, passed)
+    shown = [] if features is None else [(place, features) for place in distributions[:-1]]
+    densities = densities_of_points(distributions, lower, upper, periodic, passed, shown)
     counts, gradings, segments = [], [], []
     walls: dict[tuple[int, int], tuple[float, float]] = {}
     start_walls: dict[tuple[int, int], tuple[float, float]] = {}

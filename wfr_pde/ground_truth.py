@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import storage
+from wfr_pde.box_and_cells import first_terrain, terrain_in
 from wfr_pde.budget import Work
 from wfr_pde.certificate import PARTS, RATIOS, Attempt
-from wfr_pde.cross_check import disagreement
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
-from wfr_pde.grid_family import Cells, cells_for
+from wfr_pde.grid_family import Cells
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
-from wfr_pde.problem_checks import check_input
 from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.residual import Substitution
 from wfr_pde.solve import save_times
@@ -41,10 +40,10 @@ TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
+LOOSEST_PANEL = 1e-4  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
-TAIL = 1e-8  # mass that the first box may cut off
 ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 DIVERGING = 3  # refinements of the steps before the order is lowered
@@ -56,6 +55,7 @@ LONG_NAMES = {
     "space": "part of the cells",
     "witness": "part of what is left in the equation",
     "mass": "part of the mass",
+    "between": "part of what lies between the cells, or of a contradiction",
     "domain": "part of the box",
     "rounding": "part of rounding",
 }
@@ -147,17 +147,16 @@ def ground_truth(
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
-        cells = _first_cells(problem, box, boundary, names, max_cut)
-        best, limit = _certified(problem, cells, work, box is None)
+        terrain = first_terrain(problem, box, boundary, names, max_cut)
+        best, limit = _certified(problem, terrain.cells, work, box is None)
+        best.look_between(terrain)
+    if best.needs_a_second_opinion or cross_check:
+        best.ask_second_family(work.seconds if cross_check else work.left())
+    if best.contradicted and strict:
+        raise NumericalError(_contradiction(best))
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
-    ds = _dataset(best, rtol)
-    if cross_check:
-        with deadline(work.seconds):
-            distance, other = disagreement(best)
-        attrs = {"long_name": "L1 distance to the other family of schemes", "units": "1", "other": other}
-        ds["disagreement"] = (("t",), distance, attrs)
-    return ds
+    return _dataset(best, rtol)
 
 
 def plan(
@@ -184,8 +183,7 @@ def plan(
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
-        cells = _first_cells(problem, box, boundary, names)
-        cells = _first_cells(problem, box, boundary, names, max_cut)
+        cells = first_terrain(problem, box, boundary, names, max_cut).cells
         attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
         attempt.check_memory()
         work.run(problem, cells.grid(1), attempt.steps, ORDERS[0], problem.times)  # tells the speed
@@ -227,23 +225,6 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     return Problem(target, start, save_times(t), *rates, tolerance)
 
 
-def _first_cells(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float) -> Cells:
-    """Box and cells to begin with."""
-    options = {"boundary": boundary, "names": names, "max_cut": 1.0}
-    real_walls = box is not None
-    if box is None:
-        if "periodic" in np.atleast_1d(boundary):
-            raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
-        found = Grid.covering(problem.target, problem.start, shape=8, tail=min(TAIL, 1e-3 * problem.rtol))
-        box = found.lower, found.upper
-    probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
-    if probe.ndim != problem.target.ndim:
-        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
-    check_input(problem, probe, max_cut if real_walls else 1.0)
-    cells = cells_for(problem, (np.array(probe.lower), np.array(probe.upper)), options)
-    return replace(cells, real_walls=real_walls)
-
-
 def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     """The panels of time that the flow wants, by a trial run on few cells."""
     span = float(problem.times[0]), float(problem.times[-1])
@@ -274,7 +255,9 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
         return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
 
-    return trial_schedule(advance, look, problem.log_ratio(start, span[0]), span, PANEL_SHARE * problem.rtol, rests)
+    return trial_schedule(
+        advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL), rests
+    )
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
@@ -382,6 +365,9 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
         better = best is None or not attempt.asymptotic or attempt.largest_error < best.largest_error / 1.2
         in_vain = 0 if better else in_vain + 1
         best = attempt if best is None or attempt.largest_error < best.largest_error else best
+        if attempt.l1["rounding"].max() > problem.rtol:
+            limit = "in double precision"
+            break
         plan.refine(attempt)
     if best is None:
         raise NumericalError(
@@ -394,7 +380,7 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
 def _widened(problem: Problem, cells: Cells) -> Cells:
     """The family on a wider box."""
     margin = np.where([axis.periodic for axis in cells.grid(1).axes], 0.0, WIDEN * (cells.upper - cells.lower))
-    wider = cells_for(problem, (cells.lower - margin, cells.upper + margin), cells.options)
+    wider = terrain_in(problem, (cells.lower - margin, cells.upper + margin), cells.options, cells.real_walls).cells
     density = [n / (high - low) for n, low, high in zip(cells.counts, cells.lower, cells.upper, strict=True)]
     kept = [
         n if grading is not None else 4 * math.ceil(rate * (high - low) / 4)
@@ -403,6 +389,19 @@ def _widened(problem: Problem, cells: Cells) -> Cells:
         )
     ]
     return replace(wider, counts=tuple(max(a, b) for a, b in zip(kept, cells.counts, strict=True)))
+
+
+def _contradiction(best: Attempt) -> str:
+    """Where the two families of schemes differ by more than both their errors allow."""
+    found = best.agreement
+    assert found is not None
+    k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
+    return (
+        f"two families of schemes disagree: at t={best.problem.times[k]:.6g} their densities are {found.distance[k]:.2e} "
+        f"apart in L1, but their error bounds allow for {found.allowed[k]:.2e} only. One of them is wrong about this "
+        "problem, and which is not known: look at the target for features that neither resolves, or take "
+        "strict=False, which returns the solution with the distance in its bound"
+    )
 
 
 def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
@@ -451,6 +450,11 @@ def _dataset(best: Attempt, rtol: float) -> xr.Dataset:
                 values[part],
                 {"long_name": f"{words}, {LONG_NAMES[part]}", "units": units},
             )
+    if best.agreement is not None:
+        attrs = {"long_name": "L1 distance to the other family of schemes", "units": "1"}
+        variables["disagreement"] = (("t",), np.where(best.agreement.compared, best.agreement.distance, np.nan), attrs)
+    attrs = {"long_name": "estimate of the error of log_density, infinite where unknown", "units": "nats"}
+    variables["log_density_error"] = (("t", *grid.names), best.pointwise_error(), attrs)
     words = "bound by the modulus of what is left in the equation"
     variables["error_l1_residual"] = (("t",), best.residual, {"long_name": words, "units": "1"})
     return xr.Dataset(variables | cells, coords=coordinates, attrs=_attrs(best, rtol))
@@ -468,7 +472,7 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "rtol": rtol,
         "flow": repr(problem.flow(best.order)),
         "grid": json.dumps(grid.description()),
-        "cells_per_axis": json.dumps([[round(n * ratio) for n in best.cells.counts] for ratio in RATIOS]),
+        "cells_per_axis": json.dumps([list(best.cells.grid(ratio).shape) for ratio in RATIOS]),
         "n_steps": len(best.steps) - 1,
         "evidence": json.dumps(best.evidence),
         "backend": grid.backend.name,

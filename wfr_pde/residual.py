@@ -62,7 +62,8 @@ class Places:
         n = axis.n
         inner = [int(joint) for joint in getattr(axis, "joints", ())]
         bounds = [0, *inner, n]
-        x, stencils, leaving, below = [], [], [], []
+        x: list[Array] = []
+        stencils, leaving, below = [], [], []
         for first, last in zip(bounds[:-1], bounds[1:], strict=True):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
@@ -73,10 +74,11 @@ class Places:
             ends = np.zeros(len(edges))
             if not wraps:
                 ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
-            below.append(np.arange(last - first) + sum(map(len, x)))
+            below.append(np.arange(last - first) + sum(len(part) for part in x))
             x.append(edges)
             leaving.append(ends)
-        self.x, self.leaving, self.below = (np.concatenate(parts) for parts in (x, leaving, below))
+        self.x, self.leaving = np.concatenate(x), np.concatenate(leaving)
+        self.below: Any = np.concatenate(below)
         self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
 
 
@@ -106,7 +108,8 @@ def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
         )
         for index, weights in stencils
     ]
-    return matrix(*(np.concatenate(parts) for parts in zip(*padded, strict=True)), n)
+    index, weights = (np.concatenate(parts) for parts in zip(*padded, strict=True))
+    return matrix(index, weights, n)
 
 
 def matrix(index: Any, weights: Array, n: int) -> Any:
@@ -121,6 +124,15 @@ def matrix(index: Any, weights: Array, n: int) -> Any:
     return result
 
 
+def stencils(interpolation: Any, source: Grid) -> list[Any]:
+    """The interpolation from a grid as a matrix along every axis."""
+    result = []
+    for k, terms in enumerate(interpolation.axes):
+        index, weights = (np.stack([np.asarray(term[j]).ravel() for term in terms], axis=1) for j in (0, 1))
+        result.append(matrix(index, weights, source.shape[k]))
+    return result
+
+
 def along(matrix: Any, values: Array, axis: int) -> Array:
     """A matrix (m, n) applied to one axis of an array."""
     if values.ndim == 1:
@@ -128,6 +140,16 @@ def along(matrix: Any, values: Array, axis: int) -> Array:
     lines = np.moveaxis(values, axis, 0)
     product = np.asarray(matrix @ lines.reshape(len(lines), -1))
     return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
+
+
+def _at_singular_walls(grid: Grid, axes: list[Places]) -> np.ndarray:
+    """Which places are at walls where V is infinite: nothing is known there, and no flux passes."""
+    result = np.zeros([len(axis.x) for axis in axes], dtype=bool)
+    for k, axis in enumerate(grid.axes):
+        for side, root in ((0, axis.roots[0]), (-1, axis.roots[1])):
+            if root != 1:
+                np.moveaxis(result, k, 0)[side] = True
+    return result
 
 
 class Substitution:
@@ -142,6 +164,7 @@ class Substitution:
     def __init__(self, problem: Problem, grid: Grid) -> None:
         self.problem, self.grid = problem, grid
         self.axes = [Places(axis) for axis in grid.axes]
+        self._ignored = _at_singular_walls(grid, self.axes)
         self._mesh = np.stack(np.meshgrid(*(axis.x for axis in self.axes), indexing="ij"), axis=-1)
         self._still: tuple[Array, Array] | None = None
 
@@ -151,6 +174,7 @@ class Substitution:
             return self._still
         target = self.problem.target.at(t)
         found = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
+        found = np.where(self._ignored, 0.0, found[0]), np.where(self._ignored[..., None], 0.0, found[1])
         if not target.moving and not self.problem.target.moving:
             self._still = found
         return found
@@ -198,6 +222,8 @@ class Substitution:
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
         """Means of values over pairs of cells along every axis, weighted by the density, and its logarithm there."""
+        values = np.where(self._ignored, 0.0, values)
+        log_density = np.where(self._ignored, -np.inf, log_density)
         for k, axis in enumerate(self.axes):
             below = axis.below[::2]
             parts = [

@@ -274,6 +274,7 @@ def interpolated(source: Grid, destination: Grid, values: Array, nodes: int) -> 
     of them multiply that by hundreds, near walls most: e^-40 becomes a mass that nobody has. What the polynomial
     gives is limited to the range of the four nearest cells along every axis, and a quarter of it more.
     """
+    destination = destination.with_axes([replace(axis, joints=()) for axis in destination.axes])
     low = high = values
     for k, (a, b) in enumerate(zip(source.axes, destination.axes, strict=True)):
         index, _ = local_weights(a, b.centres, LIMITING_NODES)
@@ -443,7 +444,7 @@ def _attempt(problem: Problem, settings: _Settings) -> tuple[SecondOpinion, str]
     n_steps = sum(map(len, steps)) * REFINEMENTS[-1]
     frames = []
     for number, k in enumerate(reached):
-        in_time = _in_time(problem.energies[k], [run[number] for run in runs], REFINEMENTS)
+        in_time = _in_time(problem.energy_at(float(problem.times[k])), [run[number] for run in runs], REFINEMENTS)
         fine = (finest, runs[0][number])
         others = [(solver, run[number]) for solver, run in zip(solvers[1:], coarser, strict=True)]
         frames.append((in_time, _in_space(problem, fine, others, k)))
@@ -471,7 +472,7 @@ def _opinion(solver: _Solver, reached: list[int], frames: list[tuple[Any, Any]],
     for k, ((density, time_l1, time_kl, order), (space_l1, space_kl)) in zip(reached, frames, strict=True):
         densities[k], weights[k] = density, solver.weight(density, k)
         result.reached[k] = True
-        result.kl[k] = problem.energies[k].value(density)
+        result.kl[k] = problem.energy_at(float(problem.times[k])).value(density)
         rounding = (ROUNDING + STEP_ROUNDING * n_steps) * (1 + _largest(density))
         result.error_l1[k] = min(2.0, time_l1 + space_l1 + rounding)
         result.error_kl[k] = time_kl + space_kl + rounding * (1 + result.kl[k])
@@ -602,7 +603,7 @@ def _in_space(
 ) -> tuple[float, float]:
     """Errors in L1 and KL of the cells, by the same run on coarser ones; masses are those of each grid's own sums."""
     solver, density = fine
-    grid, energy, own = solver.grid, problem.energies[k], solver.weight(density, k)
+    grid, energy, own = solver.grid, problem.energy_at(float(problem.times[k])), solver.weight(density, k)
     v = np.asarray(density.log_values) - own
     excess = np.abs(np.asarray(energy.log_ratio(density)) - energy.value(density))
     states, values = [density.values], [energy.value(density)]

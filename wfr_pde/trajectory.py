@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.between_cells import largest_around, spline_errors
+from wfr_pde.between_frames import KNOWN, MARGIN, Frames, Rule
 from wfr_pde.continuity import Field, helmholtz
 from wfr_pde.diagnostics import mode_masses
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
+from wfr_pde.interpolation import QUINTIC, TensorSpline
 from wfr_pde.measures import Density, Rng
+from wfr_pde.rate_of_change import RateOfChange
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -23,56 +27,34 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-SHIFTS = (None, 1.0, 0.25, 1 / 16, 1 / 64)  # in first intervals; None: the time itself
-COUNTS = (1, 2, 4, 6, 8)  # frames that the interpolation goes through
-PROBES = (0.03, 0.1, 0.3, 0.5, 0.7, 0.9)  # of an interval, where the orders are compared
-CONVERGED, DOUBTFUL = 6.0, 100.0  # times the difference of two orders: E = d (6 + 100 ratio)
-FEW = 6  # frames below which two orders say too little
-ROUNDING = 3e-14
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How an interval between two frames is interpolated.
-
-    Attributes
-    ----------
-    shift : float or None
-        The variable is log(t - t_0 + shift), or t.
-    higher, lower : tuples of int
-        Numbers of the frames that the polynomial goes through, and those of the lower order it is held against.
-    factor : float
-        What the difference of the two is multiplied by.
-    error : float
-        Largest estimate of the L1 error in the interval.
-    """
-
-    shift: float | None
-    higher: tuple[int, ...]
-    lower: tuple[int, ...]
-    factor: float
-    error: float
+UNTOLD = 10.0  # nats below the top, down to which frames that say nothing of their pointwise errors are taken as right
+SHARPEST = 4.0  # a L1 error is taken to be spread over a quarter of the width of the density at least
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """Density, score, velocity and growth of a run at any place and time between its save times.
 
-    In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. The
-    variable of the polynomial, t or log(t - t_0 + c), and the number of frames are chosen in every interval, by which
-    two orders agree best. What stays unresolved are starts that widen many times over before the second frame: ask the
-    run for times like ``[0, *np.geomspace(t_1, t_n, n)]``, with t_1 about the variance of the start over the transport
-    rate.
+    In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
+    the target and both rates, rates of change of the frames come from the equation, and every rule is judged by its
+    residual in it (`between_frames`): a bound of the L1 error that owes nothing to the agreement of interpolations.
+    Without the target it is the difference of two orders, with wide margins. A rule that weights frames by more than 20
+    is not used.
+
+    Where save times are clustered, or a start widens many times over before the second frame, no rule resolves an
+    interval: the geometric mean of the two neighbours is returned, and `error_l1` states 2 (less where both are near
+    the target); `remedy` says so, and what to ask for. ``[0, *np.geomspace(t_1, t_n, n)]`` serves, with t_1 about the
+    variance of the start over the transport rate.
 
     Points x have shape (..., d). A time t is a number or an array that broadcasts with the shape (...) of the points;
     results have the broadcast shape. Times outside the run are refused; places outside the box have a log-density of
     -inf and everything else NaN.
 
-    Errors are estimates: the difference of two orders of the interpolation in time, times 6 + 100 q, where q is the
-    ratio in which such differences fell; at save times they are zero. On Gaussian flows with known answers none of 1600
-    of the L1 estimates was below the true error, half were less than 80 times above; at single places, where
-    differences cross zero, one in twenty is too small. They do not cover the splines in x. What the frames themselves
-    are off by is added by `error_l1` alone, where the run has it (that of `ground_truth`).
+    Pointwise errors, `log_prob_error` and `score_error`, hold at places at most `holds_within(t)` nats below the top of
+    the density, and are infinite, that is unknown, elsewhere. They have three parts: interpolation in time, splines in
+    x, and what the frames are off by. Of the last the run's variable `log_density_error` tells (nats, infinite where
+    unknown), which is followed as far as it goes. A run without it is taken no further than 10 nats down, and its
+    `error_l1`, where it has that, is taken as spread over a quarter of the width of the density or more.
 
     `log_prob` sums over the grid once for every different time, `score` and `velocity` do not.
 
@@ -81,7 +63,8 @@ class Trajectory:
     ds : xarray.Dataset
         Of `solve`, `ground_truth` or `continuity`.
     target : Target, optional
-        pi, needed by `velocity` and `growth`.
+        pi, needed by `velocity` and `growth`; with it errors are bounds, and smaller. The run must obey the equation
+        with it: of steps that are large, the residual is large.
     transport_rate, reaction_rate : float, optional
         alpha, beta; by default those of the attributes, where the run has them.
 
@@ -97,7 +80,7 @@ class Trajectory:
     reaction_rate: float | None = None
     grid: Grid = field(init=False)
     times: Array = field(init=False, repr=False)
-    _frames: Array = field(init=False, repr=False)
+    _frames: Frames = field(init=False, repr=False)
     _cache: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,7 +106,14 @@ class Trajectory:
             object.__setattr__(self, name, None if rate is None else checked_rate(float(rate), what))
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "times", times)
-        object.__setattr__(self, "_frames", np.asarray(frames.values, dtype=np.float64))
+        values = np.asarray(frames.values, dtype=np.float64)
+        object.__setattr__(self, "_frames", Frames(grid, times, values, self._equation()))
+
+    def _equation(self) -> RateOfChange | None:
+        """The equation, where all that it needs is known."""
+        if self.target is None or self.transport_rate is None or self.reaction_rate is None:
+            return None
+        return RateOfChange(self.grid, self.target, self.transport_rate, self.reaction_rate)
 
     # The density
 
@@ -206,43 +196,186 @@ class Trajectory:
     # Errors
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """Estimate of the L1 error of the density at times (...): that of the frames, and of the interpolation.
+        """Bound of the L1 error of the density at times (...): that of the frames, and of the interpolation.
 
-        The frames' own errors are combined with the weights of the interpolation, and never less than those of both
-        neighbours count; a run of `solve` has none. The interpolation counts with its largest in the interval. At most
-        2, the distance of any two densities.
+        Of the frames' own errors the larger of both neighbours counts: what other frames are off by is part of the
+        residual. Without the equation it is their sum with the weights of the interpolation, where that is more; a run
+        of `solve` has none. The interpolation counts with its largest in the interval. At most
+        2, the distance of any two densities, which is what is stated where nothing is known (see `remedy`). Without the
+        target it is an estimate.
         """
         wanted = np.asarray(t, dtype=np.float64)
         times, index = self._located(wanted.ravel())
         result = np.empty(len(times))
-        stored = np.asarray(self.ds["error_l1"].values) if "error_l1" in self.ds else np.zeros(len(self.times))
-        if len(stored) != len(self.times):  # a run that kept some of its frames
-            stored = self.ds["error_l1"].sel(t=self.times).values
+        stored = np.zeros(len(self.times)) if self._stored_l1 is None else self._stored_l1
         for i, (time, k) in enumerate(zip(times, index, strict=True)):
             same = np.flatnonzero(self.times == time)
             if len(same):
                 result[i] = stored[same[0]]
                 continue
-            rule = self._rule(int(k))
-            weights = np.abs(self._weights(rule.shift, rule.higher, time))
-            frames = max(float(weights @ stored[list(rule.higher)]), *stored[k : k + 2])
+            rule = self._frames.rule(int(k))
+            frames = float(stored[k : k + 2].max())
+            if not rule.substituted:
+                frames = max(frames, float(np.abs(rule.weights(time)[0]) @ stored[list(rule.frames)]))
             result[i] = min(2.0, frames + rule.error)
         return result.reshape(wanted.shape)[()]
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate of the error in time of `log_prob` at x, shape (...); NaN outside the box."""
+        """Estimate of the error of `log_prob` at x, in nats, shape (...); NaN outside the box.
 
-        def evaluate(density: Density, points: Array) -> Array:
-            return density.log_prob(points)
-
-        difference = self._evaluated(x, t, evaluate, "lower") - self._log_mass(x, t, "lower")
-        with np.errstate(invalid="ignore"):  # -inf - -inf outside the box
-            return self._factors(x, t) * np.abs(difference - self.log_prob(x, t))
+        Infinite, that is unknown, more than `holds_within(t)` nats below the top.
+        """
+        return self._pointwise(x, t, 0)
 
     def score_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate of the error in time of `score` at x, a length, shape (...); NaN outside the box."""
-        lower = self._evaluated(x, t, lambda density, points: density.score(points), "lower")
-        return self._factors(x, t) * np.linalg.norm(lower - self.score(x, t), axis=-1)
+        """Estimate of the error of `score` at x, a length, shape (...); NaN outside the box.
+
+        Infinite, that is unknown, more than `holds_within(t)` nats below the top.
+        """
+        return self._pointwise(x, t, 1)
+
+    def holds_within(self, t: ArrayLike) -> Any:
+        """Nats below the top of the density at times (...), down to which pointwise errors are claimed.
+
+        Down to there all of them are below half a nat, as far as is known. Zero where nothing is claimed, infinite
+        where everything in the box is.
+        """
+        wanted = np.asarray(t, dtype=np.float64)
+        return np.array([self._claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
+
+    def remedy(self, t: float) -> str:
+        """What to ask the run for where the density at a time is not resolved, `error_l1` above 0.1; "" elsewhere."""
+        time, k = self._located(self._number(t))
+        if len(self.times) == 1 or (self.times == time).any() or self._frames.rule(int(k)).error <= 0.1:
+            return ""
+        spans = np.diff(self.times)
+        before, after = self.times[k], self.times[k + 1]
+        around = [float(spans[i]) for i in (k - 1, k + 1) if 0 <= i < len(spans)]
+        clustered = any(max(span / spans[k], spans[k] / span) > 10 for span in around)
+        cause = (
+            f"save times are clustered (this interval is {spans[k]:.3g} long, its neighbours "
+            f"{', '.join(f'{span:.3g}' for span in around)})"
+            if clustered
+            else "too much happens between the two"
+        )
+        if self._frames.equation is None and len(around) < 2:
+            cause += ", and there are few frames"
+        hint = "" if self._frames.equation is not None else ", and give the target: Trajectory(ds, target)"
+        return (
+            f"between the save times {before:.6g} and {after:.6g} the density is known to {self.error_l1(time):.2g} "
+            f"in L1 alone: {cause}; ask the run for times that grow steadily from a scale that resolves the start, "
+            f"[t_0, *(t_0 + np.geomspace(variance/transport_rate, t_n - t_0, n))], with some of them between these"
+            f"{hint}"
+        )
+
+    @cached_property
+    def _stored_l1(self) -> Array | None:
+        """Errors of the frames, where the run has them."""
+        if "error_l1" not in self.ds:
+            return None
+        stored = np.asarray(self.ds["error_l1"].values, dtype=np.float64)
+        if len(stored) != len(self.times):  # a run that kept some of its frames
+            stored = np.asarray(self.ds["error_l1"].sel(t=self.times).values, dtype=np.float64)
+        return stored
+
+    def _depth(self, log_values: Array) -> Array:
+        """Nats below the top."""
+        return np.asarray(log_values.max() - log_values)
+
+    def _frame_error(self, number: int) -> Array:
+        """Pointwise error of a frame in nats, in every cell, infinite where unknown."""
+        key = ("frame", number)
+        if key not in self._cache:
+            values = self._frames.log_values[number]
+            if "log_density_error" in self.ds:
+                stored = self.ds["log_density_error"]
+                if len(stored) != len(self.times):
+                    stored = stored.sel(t=self.times)
+                error = np.abs(np.asarray(stored[number].values, dtype=np.float64))
+                error = np.where(np.isnan(error), np.inf, error)
+            else:
+                depth = self._depth(values)
+                l1 = 0.0 if self._stored_l1 is None else float(self._stored_l1[number])
+                error = np.where(depth <= UNTOLD, SHARPEST * l1 * np.exp(np.minimum(depth, UNTOLD)), np.inf)
+            self._cache[key] = largest_around(self.grid, error, 1)
+        return self._cache[key]
+
+    def _spline_error(self, number: int) -> tuple[Array, Array]:
+        """Errors of the spline of a frame, and of its gradient, in every cell."""
+        key = ("spline", number)
+        if key not in self._cache:
+            density = self._densities[number]
+            degree = 1 if density._has_steps() else QUINTIC
+            self._cache[key] = spline_errors(self.grid, density.log_values, degree)
+        return self._cache[key]
+
+    def _claims(self, t: float) -> tuple[Array, Array, float]:
+        """Errors of log mu and of its gradient in every cell at a time, and down to how many nats they are claimed."""
+        if ("claims", t) not in self._cache:
+            for key in [key for key in self._cache if key[0] == "claims"]:
+                del self._cache[key]
+            self._cache["claims", t] = self._found_claims(t)
+        return self._cache["claims", t]
+
+    def _found_claims(self, t: float) -> tuple[Array, Array, float]:
+        time, k = self._where(t)
+        values = self._log_values(time, k)
+        depth = self._depth(values)
+        same = np.flatnonzero(self.times == time)
+        if len(same):
+            weights, frames = {int(same[0]): 1.0}, [int(same[0])]
+            nats, slopes = np.zeros(self.grid.shape), np.zeros(self.grid.shape)
+        else:
+            rule = self._frames.rule(k)
+            sizes = np.abs(rule.weights(time)[0])
+            weights = dict(zip(rule.frames, sizes.tolist(), strict=True))
+            frames = sorted({*rule.frames, k, min(k + 1, len(self.times) - 1)})
+            nats, slopes = rule.allows(self._past_depth(depth, k))
+        total = sum(weights.values())
+        own = max(1.0, total) * np.maximum.reduce([self._frame_error(number) for number in frames])
+        narrowest = min(float(axis.widths.min()) for axis in self.grid.axes)
+        slopes = slopes + 2 * own / narrowest
+        nats = nats + own
+        for number, weight in weights.items():
+            of_values, of_slopes = self._spline_error(number)
+            nats, slopes = nats + weight * of_values, slopes + weight * of_slopes
+        unknown = ~(nats <= KNOWN)
+        within = float(depth[unknown].min()) if unknown.any() else math.inf
+        return nats, slopes, within
+
+    def _past_depth(self, depth: Array, k: int) -> Array:
+        """How far down the residual counts that made the error of every cell.
+
+        Transport brings errors from where the mass was; a reaction leaves them in their place, which both neighbouring
+        frames may have far lower.
+        """
+        if self.reaction_rate != 0:
+            around = [self._depth(self._frames.log_values[i]) for i in (k, k + 1)]
+            depth = np.maximum.reduce([depth, *around])
+        return 1.1 * largest_around(self.grid, depth, 1) + MARGIN
+
+    def _pointwise(self, x: ArrayLike, t: ArrayLike, which: int) -> Array:
+        """Errors of log mu (0) or of its gradient (1) at points."""
+        points, times = self._broadcast(x, t)
+        log_prob = np.ravel(self.log_prob(x, t))
+        result = np.full(len(points), np.nan)
+        wrapped, inside = self._densities[0]._spline.wrap(points)
+        cells = tuple(
+            np.clip(np.searchsorted(axis.edges, wrapped[:, i], side="right") - 1, 0, axis.n - 1)
+            for i, axis in enumerate(self.grid.axes)
+        )
+        for time, where in _groups(times):
+            nats, slopes, within = self._claims(time)
+            top = float(self._log_values(*self._where(time)).max())
+            errors = (nats, slopes)[which][tuple(index[where] for index in cells)]
+            errors = np.where(top - log_prob[where] < within, errors, np.inf)
+            result[where] = np.where(inside[where], errors, np.nan)
+        return result.reshape(self._shape(x, t)[:-1])
+
+    def _where(self, t: float) -> tuple[float, int]:
+        """A time within the run and the number of its interval."""
+        time, k = self._located(t)
+        return float(time), int(k)
 
     # Times and points
 
@@ -303,120 +436,50 @@ class Trajectory:
             raise ValueError(f"{what} needs the rate, which this run does not say: Trajectory(ds, target, {name}=...)")
         return float(rate)
 
-    # Interpolation in time
-
-    def _variable(self, shift: float | None, t: Any) -> Any:
-        """The variable of the polynomial."""
-        since = np.asarray(t) - self.times[0]
-        return since if shift is None else np.log(since + shift)
-
-    def _weights(self, shift: float | None, frames: tuple[int, ...], t: Any) -> Array:
-        """Lagrange weights (..., n) of some frames for times (...)."""
-        nodes, places = self._variable(shift, self.times[list(frames)]), self._variable(shift, t)
-        weights = np.ones((*np.shape(places), len(frames)))
-        for j in range(len(frames)):
-            for i in range(len(frames)):
-                if i != j:
-                    weights[..., j] *= (places - nodes[i]) / (nodes[j] - nodes[i])
-        return weights
-
-    def _window(self, shift: float | None, k: int, count: int) -> tuple[int, ...]:
-        """Numbers of the frames nearest to the middle of interval `k`."""
-        places = self._variable(shift, self.times)
-        middle = 0.5 * (places[k] + places[k + 1])
-        first, last = k, k + 1
-        while last - first + 1 < count:
-            below = middle - places[first - 1] if first > 0 else math.inf
-            above = places[last + 1] - middle if last + 1 < len(places) else math.inf
-            first, last = (first - 1, last) if below <= above else (first, last + 1)
-        return tuple(range(first, last + 1))
-
-    def _combined(self, shift: float | None, frames: tuple[int, ...], t: float) -> Array:
-        """Normalised interpolated log-values."""
-        weights = self._weights(shift, frames, t)
-        values = np.tensordot(weights, self._frames[list(frames)], axes=1)
-        return values - self.grid.log_integrate(values)
+    # Evaluation
 
     def _log_values(self, t: float, k: int) -> Array:
         same = np.flatnonzero(self.times == t)
         if len(same):
-            return self._frames[same[0]]
-        rule = self._rule(k)
-        return self._combined(rule.shift, rule.higher, t)
-
-    def _rule(self, k: int) -> _Rule:
-        if k not in self._cache:
-            self._cache[k] = self._chosen_rule(k)
-        return self._cache[k]
-
-    def _chosen_rule(self, k: int) -> _Rule:
-        """The variable and the order whose estimate of the error is least."""
-        if len(self.times) == 1:
-            return _Rule(None, (0,), (0,), 0.0, 0.0)
-        most = len(self.times)
-        counts = [n for n in COUNTS if n <= most] if most > 3 else list(range(1, most + 1))
-        first = self.times[1] - self.times[0]
-        best: _Rule | None = None
-        for share in SHIFTS:
-            shift = None if share is None else share * first
-            windows = [(k + 1,), *(self._window(shift, k, n) for n in counts[1:])]
-            differences = self._differences(shift, windows, k)
-            ratios = np.ones(len(differences))
-            ratios[1:] = np.minimum(differences[1:] / differences[:-1], 1)
-            ratios[2:] = np.maximum(ratios[2:], ratios[1:-1])
-            factors = CONVERGED + DOUBTFUL * ratios
-            for i, factor in enumerate(factors):
-                error = min(2.0, float(differences[i] * factor))
-                if best is None or error < best.error:
-                    best = _Rule(shift, windows[i + 1], windows[i], float(factor), error)
-        assert best is not None
-        if most < FEW:
-            frames = np.exp(self._frames[k : k + 2])
-            apart = float(self.grid.integrate(np.abs(frames[1] - frames[0])))
-            best = _Rule(best.shift, best.higher, best.lower, best.factor, max(best.error, apart))
-        return best
-
-    def _differences(self, shift: float | None, windows: list[tuple[int, ...]], k: int) -> Array:
-        """Largest L1 distances of one order and the next over the places that are looked at."""
-        result = np.full(len(windows) - 1, ROUNDING)
-        for share in PROBES:
-            time = float(self.times[k] + share * (self.times[k + 1] - self.times[k]))
-            before = np.exp(self._frames[k if share < 0.5 else k + 1])
-            for i, frames in enumerate(windows[1:]):
-                with np.errstate(over="ignore", invalid="ignore"):
-                    now = np.exp(self._combined(shift, frames, time))
-                distance = float(self.grid.integrate(np.abs(now - before)))
-                result[i] = max(result[i], distance if math.isfinite(distance) else 2.0)
-                before = now
-        return result
-
-    # Evaluation
+            return self._frames.log_values[same[0]]
+        return self._frames.normalised(self._frames.rule(k), t)
 
     @cached_property
     def _densities(self) -> list[Density]:
-        return [Density(self.grid, frame) for frame in self._frames]
+        return [Density(self.grid, values) for values in self._frames.log_values]
 
-    def _evaluated(
-        self, x: ArrayLike, t: ArrayLike, function: Callable[[Density, Array], Array], order: str = "higher"
-    ) -> Array:
-        """Σ weights(t) function(frame, x) over the frames of each interval."""
+    def _rate_spline(self, number: int) -> _RateSpline:
+        key = ("rate", number)
+        if key not in self._cache:
+            self._cache[key] = _RateSpline(self.grid, self._frames.rate(number))
+        return self._cache[key]
+
+    def _evaluated(self, x: ArrayLike, t: ArrayLike, function: Callable[[Any, Array], Array]) -> Array:
+        """Σ weights(t) function(frame, x) over the frames of each interval, and over their rates of change."""
         shape = self._shape(x, t)
         points, times = self._broadcast(x, t)
         index = self._located(times)[1]
         result = np.empty((len(points), *function(self._densities[0], points[:0]).shape[1:]))
         for k in np.unique(index):
             where = np.flatnonzero(index == k)
-            rule = self._rule(int(k))
-            frames: tuple[int, ...] = getattr(rule, order)
-            weights = self._weights(rule.shift, frames, times[where])
-            values = np.stack([function(self._densities[frame], points[where]) for frame in frames])
-            weights = weights.T.reshape(len(frames), len(where), *(1,) * (values.ndim - 2))
+            rule: Rule = self._frames.rule(int(k))
+            of_values, of_rates = rule.weights(times[where])
+            terms: list[tuple[Array, Any]] = [
+                (of_values[:, i], self._densities[frame]) for i, frame in enumerate(rule.frames)
+            ]
+            if rule.hermite:
+                terms += [(of_rates[:, i], self._rate_spline(frame)) for i, frame in enumerate(rule.frames)]
+            total = np.zeros((len(where), *result.shape[1:]))
+            outside = np.isneginf(function(self._densities[rule.frames[0]], points[where]))
             with np.errstate(invalid="ignore"):
-                total = np.sum(np.where(weights == 0, 0, weights) * values, axis=0)
-            result[where] = np.where(np.isneginf(values[0]), -np.inf, total)
+                for weight, density in terms:
+                    values = function(density, points[where])
+                    weight = weight.reshape(len(where), *(1,) * (values.ndim - 1))
+                    total = total + np.where(weight == 0, 0, weight) * np.where(weight == 0, 0, values)
+            result[where] = np.where(outside, -np.inf, total)
         return result.reshape(shape[:-1] + result.shape[1:])
 
-    def _log_mass(self, x: ArrayLike, t: ArrayLike, order: str = "higher") -> Array:
+    def _log_mass(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Logarithm of the mass before it is normalised, at the times that go with the points."""
         shape = self._shape(x, t)
         times = self._located(np.asarray(t, dtype=np.float64).ravel())[0]
@@ -424,18 +487,26 @@ class Trajectory:
         intervals = self._located(unique)[1]
         masses = np.zeros(len(unique))
         for i, (time, k) in enumerate(zip(unique, intervals, strict=True)):
-            rule = self._rule(int(k))
-            frames: tuple[int, ...] = getattr(rule, order)
-            weights = self._weights(rule.shift, frames, time)
-            masses[i] = self.grid.log_integrate(np.tensordot(weights, self._frames[list(frames)], axes=1))
+            masses[i] = self.grid.log_integrate(self._frames.interpolated(self._frames.rule(int(k)), time))
         return np.broadcast_to(masses[back].reshape(np.shape(t)), shape[:-1])
 
-    def _factors(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """What differences of orders are multiplied by; zero at save times."""
-        times, index = self._located(np.asarray(t, dtype=np.float64).ravel())
-        factors = np.array([self._rule(int(k)).factor for k in index])
-        factors[np.isin(times, self.times)] = 0.0
-        return np.broadcast_to(factors.reshape(np.shape(t)), self._shape(x, t)[:-1])
+
+class _RateSpline:
+    """The rate of change of a frame between the cells, evaluated like a `Density`."""
+
+    def __init__(self, grid: Grid, rates: Array) -> None:
+        axes = grid.axes
+        self._spline = TensorSpline(
+            [axis.centres for axis in axes], [axis.edges for axis in axes], rates, [axis.periodic for axis in axes]
+        )
+
+    def log_prob(self, points: Array) -> Array:
+        """Its values at points."""
+        return self._spline(points)
+
+    def score(self, points: Array) -> Array:
+        """Its gradient at points."""
+        return self._spline.gradient(points)
 
 
 def _groups(times: Array) -> list[tuple[float, np.ndarray]]:

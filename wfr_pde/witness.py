@@ -34,6 +34,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no path at all
 NOTHING = -80.0  # logarithm of what is added up from zero
+MOST_LOST = 1e-3  # share of unknown ancestors, beyond which nothing is known of a cell
 CHAIN_TOLERANCE = 1e-10
 
 
@@ -55,6 +56,8 @@ class Testimony:
         Share of the mass that passed where the answer is no path.
     time : array
         What of `residual` may be due to the polynomials in time: how densely the frames lie.
+    pointwise : array (n_times, *coarse shape)
+        |eps| at the cells of the chain, in nats; infinite where too many ancestors are unknown.
     """
 
     l1: Array
@@ -63,6 +66,7 @@ class Testimony:
     residual: Array
     unknown: Array
     time: Array
+    pointwise: Array
 
 
 def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array], nodes: Nodes) -> Testimony:
@@ -80,7 +84,7 @@ def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array],
     """
     sources, doubts, weights = _sources(problem, fine, frames, nodes)
     chain = _Chain(problem, coarse)
-    rows = [(0.0,) * 6]
+    rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
     time_doubt = 0.0
     saved = set(np.asarray(nodes.saved).tolist())
     for k in range(nodes.steps()):
@@ -91,7 +95,9 @@ def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array],
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
         if k + 1 in saved:
             rows.append((*chain.compared(float(nodes.times[k + 1])), time_doubt))
-    return Testimony(*np.array(rows).T)
+            pointwise.append(chain.pointwise())
+    l1, kl, linear, residual, unknown, time = np.array(rows).T
+    return Testimony(l1, kl, linear, residual, unknown, time, np.array(pointwise))
 
 
 def _sources(
@@ -170,7 +176,7 @@ class _Chain:
         self.alone, self.moved = after + log_pi, moved + log_pi
         self._react(source, bad, t + 3 * dt / 4, dt / 2)
 
-    def _react(self, source: Array, bad: Array, t: float, dt: float) -> None:
+    def _react(self, source: Array, bad: np.ndarray, t: float, dt: float) -> None:
         """The reaction, exactly, and half of the source."""
         s = math.exp(-self.problem.beta * dt)
         log_pi = self.chain.log_pi(t)
@@ -200,3 +206,9 @@ class _Chain:
             2 * float(integrate(mass * (above + below))),
             float(integrate(mass * np.exp(np.minimum(self.lost, 0.0)))),
         )
+
+    def pointwise(self) -> Array:
+        """|eps| at the cells, in nats, less its mean; infinite where more than a thousandth of the ancestors is unknown."""
+        one, other = (Density(self.grid, values).normalised() for values in (self.alone, self.moved))
+        known = np.abs(np.asarray(other.log_values) - np.asarray(one.log_values))
+        return np.where(self.lost > math.log(MOST_LOST), math.inf, known)

@@ -1,0 +1,160 @@
+"""The first grids of a certified solution: the box, breaks on edges, and cells for what lies between the centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.deadline import check_deadline
+from wfr_pde.grid import Grid
+from wfr_pde.grid_family import Cells, cells_for
+from wfr_pde.kinks import find_kinks
+from wfr_pde.looks import Look, hidden_features, look
+from wfr_pde.problem import Problem
+from wfr_pde.problem_checks import check_input
+from wfr_pde.targets import Posterior, Potential
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
+from wfr_pde.walls import WithoutWalls
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+TAIL = 1e-8  # mass that the first box may cut off
+WITHIN, ABOVE = (
+    40.0,
+    10.0,
+)  # nats above the lowest V, and above V where the start has its mass, up to which V is looked at
+BULK = 20.0  # nats below its top where the start has its mass
+LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
+KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
+INSIDE = 12  # places in every feature that was found
+MOST_FEATURES = 60
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """What is known of V between the cell centres.
+
+    Attributes
+    ----------
+    cells : Cells
+        With breaks on edges, and resolving what was found.
+    look : Look or None
+        What was seen of V on them; None for a target that moves.
+    breaks : Breaks
+        That are on edges, or not.
+    """
+
+    cells: Cells
+    look: Look | None
+    breaks: Breaks
+
+    @property
+    def hides(self) -> bool:
+        """Whether V does something that the cells do not show."""
+        return self.look is not None and self.look.hides
+
+
+def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float) -> Terrain:
+    """Box and cells to begin with.
+
+    Raises
+    ------
+    ValueError
+        For a box that does not fit, or cuts off mass, and axes that do not wrap: see the message.
+    """
+    options = {"boundary": boundary, "names": names, "max_cut": 1.0}
+    real_walls = box is not None
+    if box is None:
+        if "periodic" in np.atleast_1d(boundary):
+            raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
+        found = Grid.covering(problem.target, problem.start, shape=8, tail=min(TAIL, 1e-3 * problem.rtol))
+        box = found.lower, found.upper
+    probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
+    if probe.ndim != problem.target.ndim:
+        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
+    check_input(problem, probe, max_cut if real_walls else 1.0)
+    return terrain_in(problem, (np.array(probe.lower), np.array(probe.upper)), options, real_walls)
+
+
+def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], real_walls: bool) -> Terrain:
+    """Cells in a box, finer where V was found to do what they do not show."""
+    breaks = breaks_of(problem, *box)
+    features: Array | None = None
+    for _ in range(LOOK_ROUNDS):
+        check_deadline()
+        cells = cells_for(problem, box, options, breaks.places, real_walls, features)
+        cells = replace(cells, real_walls=real_walls)
+        seen = look_at(problem, cells.grid(1), cells, breaks)
+        if seen is None or not seen.hides:
+            break
+        breaks = breaks | _breaks_in_features(problem, seen)
+        found = _inside(seen)
+        features = found if features is None else np.concatenate([features, found])
+    return Terrain(cells, seen, breaks)
+
+
+def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
+    """Kinks and jumps of a function of one coordinate in what was found between the cells."""
+    d = problem.target.ndim
+    if d > 1 or not _is_function(problem.target):
+        return Breaks.none(d)
+    found = []
+    for low, high in hidden_features(seen)[0][:MOST_FEATURES].tolist():
+        margin = high - low
+        found.append(find_kinks(lambda x: problem.target.log_density(x[:, None]), low - margin, high + margin))
+    return Breaks((np.unique(np.concatenate(found)),))
+
+
+def _is_function(distribution: Target) -> bool:
+    """Whether its breaks are not known, as that of a Python function."""
+    return (isinstance(distribution, Potential) and callable(distribution.V)) or isinstance(distribution, Posterior)
+
+
+def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
+    """Breaks of target and start in a box: what they name, and on a line what is found in functions that name none."""
+    total = Breaks.none(len(lower))
+    for distribution in (*problem.places, problem.start):
+        total = total | _breaks(distribution, lower, upper)
+    return total
+
+
+def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
+    known = distribution.breaks(lower, upper)
+    if known or len(lower) > 1 or not _is_function(distribution):
+        return known
+    found = find_kinks(lambda x: distribution.log_density(x[:, None]), float(lower[0]), float(upper[0]))
+    return Breaks((found,))
+
+
+def look_at(problem: Problem, grid: Grid, cells: Cells, breaks: Breaks) -> Look | None:
+    """V between the centres of a grid, but for breaks and singular walls that are known; None for a moving target."""
+    target = problem.target
+    if target.moving:
+        return None
+    own = not isinstance(target, Potential | Posterior)
+    evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if own else None
+    exponents = np.ones((grid.ndim, 2))
+    for (axis, side), (exponent, _) in cells.walls.items():
+        exponents[axis, side] = exponent
+    if np.any(exponents != 1):
+        target = WithoutWalls(target, exponents, cells.lower, cells.upper)
+    elif isinstance(target, Potential) and callable(target.V) and breaks:
+        given = [place.tolist() for place in breaks.places]
+        target = Potential(target.V, target.ndim, breaks=given[0] if grid.ndim == 1 else given)
+    potential = -np.asarray(grid.evaluate(target.log_density))
+    start = np.asarray(grid.evaluate(problem.start.log_density))
+    there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
+    return look(target, grid, within=max(WITHIN, there + ABOVE), evaluations=evaluations)
+
+
+def _inside(seen: Look) -> Array:
+    """Places in what was found, (m, d)."""
+    if len(seen.lower[0]) == 1:
+        spans = hidden_features(seen)[0][:MOST_FEATURES]
+        points = [np.linspace(low, high, INSIDE) for low, high in spans]
+        return np.concatenate([*points, np.atleast_1d(seen.where)])[:, None]  # type: ignore[arg-type]
+    middles = 0.5 * (seen.lower + seen.upper)[:MOST_FEATURES]
+    return np.concatenate([middles, np.asarray(seen.where)[None]])
