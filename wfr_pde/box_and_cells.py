@@ -12,6 +12,7 @@ from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.kinks import find_kinks
 from wfr_pde.looks import Look, hidden_features, look
+from wfr_pde.prepared import prepared
 from wfr_pde.problem import Problem
 from wfr_pde.problem_checks import check_input
 from wfr_pde.targets import Posterior, Potential
@@ -31,6 +32,7 @@ LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
 KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
 INSIDE = 12  # places in every feature that was found
 MOST_FEATURES = 60
+FEWER, FEWER_AT = 0.6, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,14 @@ class Terrain:
         What was seen of V on them; None for a target that moves.
     breaks : Breaks
         That are on edges, or not.
+    problem : Problem
+        That is solved on the cells: the given one, or one made ready for them.
     """
 
     cells: Cells
     look: Look | None
     breaks: Breaks
+    problem: Problem
 
     @property
     def hides(self) -> bool:
@@ -57,8 +62,13 @@ class Terrain:
         return self.look is not None and self.look.hides
 
 
-def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float) -> Terrain:
-    """Box and cells to begin with.
+def first_terrain(
+    problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float, turn: bool = True
+) -> Terrain:
+    """Box and cells to begin with, and the problem that is solved on them.
+
+    Where no box is given, a problem in more than one dimension is made ready for cells: in its principal axes, unless
+    `turn` forbids it, in the part of the box that it reaches, under ceilings of V. Most problems stay as they are.
 
     Raises
     ------
@@ -70,6 +80,9 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
     if box is None:
         if "periodic" in np.atleast_1d(boundary):
             raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
+        ready = ready_for_cells(problem, options, turn)
+        if ready is not None:
+            return _terrain_of_ready(*ready, options)
         found = Grid.covering(problem.target, problem.start, shape=8, tail=min(TAIL, 1e-3 * problem.rtol))
         box = found.lower, found.upper
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
@@ -77,6 +90,37 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
         raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
     check_input(problem, probe, max_cut if real_walls else 1.0)
     return terrain_in(problem, (np.array(probe.lower), np.array(probe.upper)), options, real_walls)
+
+
+def ready_for_cells(
+    problem: Problem, options: dict[str, Any], turn: bool
+) -> tuple[Problem, tuple[Array, Array]] | None:
+    """The problem in coordinates that fit it, under ceilings, and its box; None where nothing changes."""
+    if problem.target.ndim == 1 or problem.target.moving or problem.alpha == 0:
+        return None
+    found = prepared(problem, None, options, turn)
+    capped = bool(np.isfinite(found.ceilings.levels).any())
+    if found.frame.is_given and not capped and found.log_normaliser is None:
+        return None
+    ready = replace(
+        found.problem,
+        ceilings=found.ceilings if capped else None,
+        log_normaliser=found.log_normaliser,
+        frame=None if found.frame.is_given else found.frame,
+        given=problem,
+        outside=found.outside,
+    )
+    return ready, (found.lower, found.upper)
+
+
+def _terrain_of_ready(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> Terrain:
+    """Cells for a problem that was made ready; few to begin with under ceilings, where sweeps are slow."""
+    check_input(problem, Grid(box[0], box[1], 4, **options), 1.0)
+    terrain = terrain_in(problem, box, options, real_walls=False)
+    if problem.ceilings is None:
+        return terrain
+    share = min(1.0, FEWER * (FEWER_AT / problem.rtol) ** (1 / 8))  # order 8 in dx
+    return replace(terrain, cells=terrain.cells.finer(share))
 
 
 def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], real_walls: bool) -> Terrain:
@@ -93,7 +137,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
         breaks = breaks | _breaks_in_features(problem, seen)
         found = _inside(seen)
         features = found if features is None else np.concatenate([features, found])
-    return Terrain(cells, seen, breaks)
+    return Terrain(cells, seen, breaks, problem)
 
 
 def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
@@ -147,6 +191,8 @@ def look_at(problem: Problem, grid: Grid, cells: Cells, breaks: Breaks) -> Look 
     potential = -np.asarray(grid.evaluate(target.log_density))
     start = np.asarray(grid.evaluate(problem.start.log_density))
     there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
+    if problem.ceilings is not None:  # a slope that is passed in no time is judged by what is left in the equation
+        there = 0.0
     return look(target, grid, within=max(WITHIN, there + ABOVE), evaluations=evaluations)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +42,7 @@ COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
 NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
 REFINED = 2  # ratio of the numbers of steps that are compared
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
+RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
 DOUBTFUL = 10.0  # times what the grids say, that the witness says
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
@@ -170,7 +172,7 @@ class Attempt:
         for t, *pair in zip(self.problem.times.tolist(), self._run(k)[self.saved], finer, strict=True):
             energy = self.problem.energy_at(t)
             a, b = (self.problem.density(grid, log_ratio, t) for log_ratio in pair)
-            kl = max(abs(energy.value(a) - energy.value(b)), unsigned_kl(energy, a, b))
+            kl = max(abs(self.problem.kl(a, t) - self.problem.kl(b, t)), unsigned_kl(energy, a, b))
             found.append((metrics.l1(a, b), kl))
         return np.array(found)
 
@@ -185,7 +187,7 @@ class Attempt:
         """The run with the ratio one again in a box wider by an eighth on each side, with the same cells inside."""
         grid, (wide, window) = self.cells.grid(1), self.cells.wider()
         if self.cells.real_walls or wide.shape == grid.shape:
-            self._store("domain", np.zeros((len(self.problem.times), 2)))
+            self._store("domain", self._of_ceilings())
             return
         log_ratio = self.work.run(self.problem, wide, self.steps, self.order, self.problem.times)
         found, changed = [], []
@@ -195,10 +197,38 @@ class Attempt:
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            found.append((l1, abs(energy.value(inside) - energy.value(everywhere))))
+            found.append((l1, abs(self.problem.kl(inside, t) - self.problem.kl(everywhere, t))))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
-        self._store("domain", SAFETY["domain"] * np.array(found))
+        self._store("domain", SAFETY["domain"] * np.array(found) + self._of_ceilings())
+
+    def _of_ceilings(self) -> Array:
+        """What ceilings of V, and the mass outside the box, may do (n_times, 2).
+
+        Four times the distance of the run on the coarsest grid to one under ceilings four times as high, and twice the
+        mass that the pilot had above them: in KL by as many nats as the ceiling of the time.
+        """
+        problem = self.problem
+        result = np.zeros((len(problem.times), 2)) + 2 * problem.outside * np.array([1.0, 0.0])
+        if problem.ceilings is None:
+            return result
+        grid, higher = self.cells.grid(RATIOS[COARSEST]), replace(problem, ceilings=problem.ceilings.raised(RAISED))
+        other = self.work.run(higher, grid, self.steps, self.order, problem.times)
+        above, lowest = problem.ceilings.above, problem.ceilings.lowest
+        for i, (k, t) in enumerate(zip(self.saved.tolist(), problem.times.tolist(), strict=True)):
+            if i == 0:
+                continue  # the start is what it is
+            one, two = (problem.density(grid, log_ratio, t) for log_ratio in (self._run(COARSEST)[k], other[i]))
+            nats = problem.ceilings.level(t) - lowest
+            kl = max(abs(problem.kl(one, t) - problem.kl(two, t)), unsigned_kl(problem.energy_at(t), one, two))
+            result[i] += SAFETY["domain"] * np.array([metrics.l1(one, two), kl])
+            result[i] += 2 * above * np.array([1.0, nats if math.isfinite(nats) else 0.0])
+        self.evidence["ceilings"] = {
+            "from": problem.ceilings.starts[1:].tolist(),
+            "nats above the least V": [None if math.isinf(x) else x - lowest for x in problem.ceilings.levels.tolist()],
+            "mass above in the pilot": above,
+        }
+        return result
 
     # Space
 
@@ -272,7 +302,7 @@ class Attempt:
     ) -> tuple[Density, float, float, bool]:
         """The answer at save time number i, frame k, bounds of its errors in L1 and KL, and whether orders count."""
         energy = self.problem.energy_at(t)
-        values = [energy.value(self.problem.density(g, run[k], t)) for g, run in zip(self._grids, runs, strict=True)]
+        values = [self.problem.kl(self.problem.density(g, run[k], t), t) for g, run in zip(self._grids, runs, strict=True)]
         levels = [float(np.dot(self._weights(first), values[first:])) for first in (0, 1, 2)]
         gaps = abs(levels[0] - levels[1]), abs(levels[1] - levels[2])  # of the orders 10 and 8, and 8 and 6
         self.value[i] = levels[1]

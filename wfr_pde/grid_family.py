@@ -209,7 +209,8 @@ def cells_for(
         *(_without_walls(place, ours, lower, upper) for place in problem.places),
         _without_walls(problem.start, theirs, lower, upper),
     ]
-    passed = [(distributions[-1], place) for place in distributions[:-1]] if problem.alpha > 0 else []
+    passes = problem.alpha > 0 and problem.ceilings is None  # a slope that a ceiling may cap is passed in no time
+    passed = [(distributions[-1], place) for place in distributions[:-1]] if passes else []
     shown = [] if features is None else [(place, features) for place in distributions[:-1]]
     densities = densities_of_points(distributions, lower, upper, periodic, passed, shown)
     counts, gradings, segments = [], [], []

@@ -14,6 +14,8 @@ from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 
 if TYPE_CHECKING:
+    from wfr_pde.principal_axes import Frame
+    from wfr_pde.reach import Ceilings
     from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -21,7 +23,23 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is solved, and how well."""
+    """What is solved, and how well.
+
+    The last five say how a problem that was made ready for a grid (`prepared`) differs from the one that is given.
+
+    Attributes
+    ----------
+    ceilings : Ceilings or None
+        Of V over time: steps see it capped; None without a cap.
+    log_normaliser : float or None
+        log ∫ exp(-V), where a box holds a part of the target only; None where the cells give it.
+    frame : Frame or None
+        The coordinates of target and start; None for the given ones.
+    given : Problem or None
+        The problem in the given coordinates, where it was made ready.
+    outside : float
+        Mass that a pilot run had outside the box.
+    """
 
     target: Target
     start: Target
@@ -29,6 +47,11 @@ class Problem:
     alpha: float
     beta: float
     rtol: float
+    ceilings: Ceilings | None = None
+    log_normaliser: float | None = None
+    frame: Frame | None = None
+    given: Problem | None = None
+    outside: float = 0.0
 
     def flow(self, order: int) -> Flow:
         """The flow of order 2 in dx, and of the given order in dt where it has an error there."""
@@ -70,6 +93,14 @@ class Problem:
         if t not in self._energies:
             self._energies[t] = self.energy.at(t)
         return self._energies[t]
+
+    def kl(self, state: Density, t: float) -> float:
+        """KL(mu|pi) at a time: by the normaliser of pi where it is known, else by that of the cells."""
+        energy = self.energy_at(t)
+        if self.log_normaliser is None:
+            return energy.value(state)
+        of_cells = float(state.grid.log_integrate(state.grid.evaluate(energy.target.log_density)))
+        return energy.value(state) + self.log_normaliser - of_cells
 
     def log_ratio(self, state: Density, t: float) -> Array:
         """log(mu/pi) at a time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from wfr_pde.problem import Problem
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FLUX = "scharfetter-gummel"
+PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
 
 
 class RatioChain:
@@ -24,6 +26,8 @@ class RatioChain:
     The reaction over dt is g <- e^(-beta dt) g, the transport that of `FiniteVolume`: the same as Strang steps of
     `FisherRao` and `FiniteVolume`, without the sums that make densities of it. A target that moves is at rest during a
     step, as it is in its middle, where sub-steps of order above two meet it at their own middles.
+
+    Under ceilings a step sees V capped at the ceiling of its beginning; the g that it takes and returns has V uncapped.
 
     Parameters
     ----------
@@ -36,20 +40,49 @@ class RatioChain:
     def __init__(self, problem: Problem, grid: Grid, tolerance: float) -> None:
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.moving = problem.target.moving
-        self._still = None if self.moving else self._sweeps(0.0)
+        self._capped: dict[float, tuple[Array, list[LineSweep]]] = {}  # by the ceiling: log pi, and the sweeps
+        self._still: list[LineSweep] | None = None  # the sweeps of a target at rest; under ceilings, of this step
+        if not self.moving and problem.ceilings is None:
+            self._still = self._sweeps(self.log_pi(0.0))
 
     def log_pi(self, t: float) -> Array:
-        """log pi at a time."""
+        """log pi at a time, up to a constant: under the ceiling of that time."""
+        if self.problem.ceilings is not None:
+            return self._under_ceiling(t)[0]
         return np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
 
-    def _sweeps(self, t: float) -> list[LineSweep]:
-        log_pi = np.ascontiguousarray(self.log_pi(t))
+    def _sweeps(self, log_pi: Array) -> list[LineSweep]:
+        log_pi = np.ascontiguousarray(log_pi)
         axes = range(self.grid.ndim if self.problem.alpha > 0 else 0)
         return [LineSweep(self.grid, log_pi, k, FLUX, self.tolerance) for k in axes]
 
+    @cached_property
+    def _log_pi(self) -> Array:
+        """log pi without a cap, up to a constant."""
+        return np.asarray(self.grid.evaluate(self.problem.target.log_density))
+
+    def _under_ceiling(self, t: float) -> tuple[Array, list[LineSweep]]:
+        """log pi, which is that without a cap to the last bit below the ceiling of a time, and the sweeps."""
+        ceilings = self.problem.ceilings
+        assert ceilings is not None
+        level = ceilings.level(t)
+        if level not in self._capped:
+            if len(self._capped) == PREPARED:
+                self._capped.pop(next(iter(self._capped)))
+            if math.isinf(level):
+                log_pi = self._log_pi
+            else:
+                log_pi = np.asarray(self.grid.evaluate(ceilings.cap(self.problem.target, t).log_density))
+            self._capped[level] = log_pi, self._sweeps(log_pi)
+        return self._capped[level]
+
     def transport(self, g: Array, t: float, dt: float) -> Array:
         """The transport over dt, with the target as it is at `t`: the axes in turn, there and back."""
-        sweeps = self._sweeps(t) if self._still is None else self._still
+        if self.problem.ceilings is not None:
+            return self._transport(self._under_ceiling(t)[1], g, dt)
+        return self._transport(self._sweeps(self.log_pi(t)) if self._still is None else self._still, g, dt)
+
+    def _transport(self, sweeps: list[LineSweep], g: Array, dt: float) -> Array:
         time, last = self.problem.alpha * dt, len(sweeps) - 1
         for k in (*range(last), *range(last, -1, -1)):
             part = time if k == last else time / 2
@@ -65,6 +98,17 @@ class RatioChain:
         NumericalError
             If the result is not finite.
         """
+        if self.problem.ceilings is not None:
+            return self._step_under_ceiling(g, t, dt, order)
+        return self._step(g, t, dt, order)
+
+    def _step_under_ceiling(self, g: Array, t: float, dt: float, order: int) -> Array:
+        """The same with V capped, from g to g with V uncapped."""
+        log_pi, self._still = self._under_ceiling(t)
+        lifted = log_pi - self._log_pi  # V less the capped V: zero below the ceiling
+        return self._step(g - lifted, t, dt, order) + lifted
+
+    def _step(self, g: Array, t: float, dt: float, order: int) -> Array:
         if order == 2 or self.problem.exact_in_time:
             result = self._strang(g, t, dt)
         else:
@@ -87,10 +131,11 @@ class RatioChain:
         """Half of the reaction, the transport, half of the reaction."""
         if self.moving:
             return self._moving_strang(g, t, dt)
+        assert self._still is not None
         if self.problem.beta == 0:
-            return self.transport(g, t, dt)
+            return self._transport(self._still, g, dt)
         s = math.exp(-self.problem.beta * dt / 2)
-        return s * self.transport(s * g, t, dt)
+        return s * self._transport(self._still, s * g, dt)
 
     def _moving_strang(self, g: Array, t: float, dt: float) -> Array:
         """The same from g to the target at `t` to that at `t + dt`: each part sees the target at its own middle."""
