@@ -406,8 +406,8 @@ def _contradiction(best: Attempt) -> str:
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
     return (
-        f"two families of schemes disagree: at t={best.problem.times[k]:.6g} their densities are {found.distance[k]:.2e} "
-        f"apart in L1, but their error bounds allow for {found.allowed[k]:.2e} only. One of them is wrong about this "
+        f"two families of schemes disagree: at t={best.problem.times[k]:.6g} their densities are "
+        f"{found.distance[k]:.2e} apart in L1, but their error bounds allow for {found.allowed[k]:.2e} only. One of them is wrong about this "
         "problem, and which is not known: look at the target for features that neither resolves, or take "
         "strict=False, which returns the solution with the distance in its bound"
     )

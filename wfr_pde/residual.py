@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +45,7 @@ class Look:
 class Places:
     """The edges of the cells along an axis as places to look at, and local polynomials to get there.
 
-    Segments of an axis, the parts between its walls and joints, have both their ends among the places, seen from inside.
+    Segments of an axis, the parts between its walls and joints, have both ends among the places, seen from inside.
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class Places:
         bounds = [0, *inner, n]
         x: list[Array] = []
         stencils, leaving, below = [], [], []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in itertools.pairwise(bounds):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
             if not wraps:
@@ -113,7 +114,7 @@ def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
 
 
 def matrix(index: Any, weights: Array, n: int) -> Any:
-    """The matrix (m, n) with some weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
+    """The matrix (m, n) with weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
     rows = np.repeat(np.arange(len(index)), index.shape[1])
     if n > DENSE:
         from scipy.sparse import csr_array
