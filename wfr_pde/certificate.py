@@ -218,7 +218,7 @@ class Attempt:
         for i, (k, t) in enumerate(zip(self.saved.tolist(), problem.times.tolist(), strict=True)):
             if i == 0:
                 continue  # the start is what it is
-            one, two = (problem.density(grid, log_ratio, t) for log_ratio in (self._run(COARSEST)[k], other[i]))
+            one, two = problem.density(grid, self._run(COARSEST)[k], t), higher.density(grid, other[i], t)
             nats = problem.ceilings.level(t) - lowest
             kl = max(abs(problem.kl(one, t) - problem.kl(two, t)), unsigned_kl(problem.energy_at(t), one, two))
             result[i] += SAFETY["domain"] * np.array([metrics.l1(one, two), kl])

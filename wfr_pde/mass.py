@@ -36,9 +36,9 @@ class FamilyMass:
         """V at the centres of all grids at a time."""
         if self._potentials is not None:
             return self._potentials
-        target = self.problem.target.at(t)
+        target = self.problem.seen(t).target
         found = [-np.asarray(grid.evaluate(target.log_density)) for grid in self.grids]
-        if not self.problem.target.moving:
+        if not self.problem.target.moving and self.problem.ceilings is None:
             self._potentials = found
         return found
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+SHIFT = 1e-9  # of the whole time, by which ceilings hold earlier: times that are equal but for rounding have the same
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is solved, and how well.
@@ -94,6 +97,16 @@ class Problem:
             self._energies[t] = self.energy.at(t)
         return self._energies[t]
 
+    def seen(self, t: float) -> KL:
+        """KL to the target as a step from a time on sees it: under the ceiling of that time."""
+        if self.ceilings is None:
+            return self.energy_at(t)
+        later = t + SHIFT * float(self.times[-1] - self.times[0])
+        level = self.ceilings.level(later)
+        if level not in self._energies:
+            self._energies[level] = KL(self.ceilings.cap(self.target, later), checked=False)
+        return self._energies[level]
+
     def kl(self, state: Density, t: float) -> float:
         """KL(mu|pi) at a time: by the normaliser of pi where it is known, else by that of the cells."""
         energy = self.energy_at(t)
@@ -103,12 +116,12 @@ class Problem:
         return energy.value(state) + self.log_normaliser - of_cells
 
     def log_ratio(self, state: Density, t: float) -> Array:
-        """log(mu/pi) at a time."""
-        return np.asarray(self.energy_at(t).log_ratio(state))
+        """log(mu/pi) at a time, as `seen`."""
+        return np.asarray(self.seen(t).log_ratio(state))
 
     def log_density(self, grid: Grid, log_ratio: Array, t: float) -> Array:
         """log mu, up to a constant, from the log-ratio to pi at a time."""
-        return log_ratio + np.asarray(self.energy_at(t).log_equilibrium(grid))
+        return log_ratio + np.asarray(self.seen(t).log_equilibrium(grid))
 
     def density(self, grid: Grid, log_ratio: Array, t: float) -> Density:
         """The density with a log-ratio to pi at a time, normalised by the sum over the cells."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.splitting import richardson_weights
 from wfr_pde.flows.transport.finite_volume import LineSweep
@@ -27,7 +27,7 @@ class RatioChain:
     `FisherRao` and `FiniteVolume`, without the sums that make densities of it. A target that moves is at rest during a
     step, as it is in its middle, where sub-steps of order above two meet it at their own middles.
 
-    Under ceilings a step sees V capped at the ceiling of its beginning; the g that it takes and returns has V uncapped.
+    Under ceilings a step sees V capped at the ceiling of its beginning, and g is log mu + V under that of its time.
 
     Parameters
     ----------
@@ -40,47 +40,36 @@ class RatioChain:
     def __init__(self, problem: Problem, grid: Grid, tolerance: float) -> None:
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.moving = problem.target.moving
-        self._capped: dict[float, tuple[Array, list[LineSweep]]] = {}  # by the ceiling: log pi, and the sweeps
+        self._prepared: dict[int, tuple[KL, list[LineSweep]]] = {}  # sweeps by what they are for, under ceilings
         self._still: list[LineSweep] | None = None  # the sweeps of a target at rest; under ceilings, of this step
         if not self.moving and problem.ceilings is None:
-            self._still = self._sweeps(self.log_pi(0.0))
+            self._still = self._sweeps(0.0)
 
     def log_pi(self, t: float) -> Array:
-        """log pi at a time, up to a constant: under the ceiling of that time."""
+        """log pi at a time, under the ceiling of that time."""
         if self.problem.ceilings is not None:
-            return self._under_ceiling(t)[0]
+            return np.asarray(self.problem.seen(t).log_equilibrium(self.grid))
         return np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
 
-    def _sweeps(self, log_pi: Array) -> list[LineSweep]:
-        log_pi = np.ascontiguousarray(log_pi)
+    def _sweeps(self, t: float) -> list[LineSweep]:
+        log_pi = np.ascontiguousarray(self.log_pi(t))
         axes = range(self.grid.ndim if self.problem.alpha > 0 else 0)
         return [LineSweep(self.grid, log_pi, k, FLUX, self.tolerance) for k in axes]
 
-    @cached_property
-    def _log_pi(self) -> Array:
-        """log pi without a cap, up to a constant."""
-        return np.asarray(self.grid.evaluate(self.problem.target.log_density))
-
-    def _under_ceiling(self, t: float) -> tuple[Array, list[LineSweep]]:
-        """log pi, which is that without a cap to the last bit below the ceiling of a time, and the sweeps."""
-        ceilings = self.problem.ceilings
-        assert ceilings is not None
-        level = ceilings.level(t)
-        if level not in self._capped:
-            if len(self._capped) == PREPARED:
-                self._capped.pop(next(iter(self._capped)))
-            if math.isinf(level):
-                log_pi = self._log_pi
-            else:
-                log_pi = np.asarray(self.grid.evaluate(ceilings.cap(self.problem.target, t).log_density))
-            self._capped[level] = log_pi, self._sweeps(log_pi)
-        return self._capped[level]
+    def _under_ceiling(self, t: float) -> list[LineSweep]:
+        """The sweeps under the ceiling of a time."""
+        energy = self.problem.seen(t)
+        if id(energy) not in self._prepared:
+            if len(self._prepared) == PREPARED:
+                self._prepared.pop(next(iter(self._prepared)))
+            self._prepared[id(energy)] = energy, self._sweeps(t)
+        return self._prepared[id(energy)][1]
 
     def transport(self, g: Array, t: float, dt: float) -> Array:
         """The transport over dt, with the target as it is at `t`: the axes in turn, there and back."""
         if self.problem.ceilings is not None:
-            return self._transport(self._under_ceiling(t)[1], g, dt)
-        return self._transport(self._sweeps(self.log_pi(t)) if self._still is None else self._still, g, dt)
+            return self._transport(self._under_ceiling(t), g, dt)
+        return self._transport(self._sweeps(t) if self._still is None else self._still, g, dt)
 
     def _transport(self, sweeps: list[LineSweep], g: Array, dt: float) -> Array:
         time, last = self.problem.alpha * dt, len(sweeps) - 1
@@ -103,10 +92,10 @@ class RatioChain:
         return self._step(g, t, dt, order)
 
     def _step_under_ceiling(self, g: Array, t: float, dt: float, order: int) -> Array:
-        """The same with V capped, from g to g with V uncapped."""
-        log_pi, self._still = self._under_ceiling(t)
-        lifted = log_pi - self._log_pi  # V less the capped V: zero below the ceiling
-        return self._step(g - lifted, t, dt, order) + lifted
+        """The same under the ceiling of its beginning, for g under that of its end."""
+        self._still = self._under_ceiling(t)
+        result = self._step(g, t, dt, order)
+        return result if self.problem.seen(t) is self.problem.seen(t + dt) else result + self.log_pi(t) - self.log_pi(t + dt)
 
     def _step(self, g: Array, t: float, dt: float, order: int) -> Array:
         if order == 2 or self.problem.exact_in_time:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.axis import Axis
+from wfr_pde.energies import KL
 from wfr_pde.grid import Grid
 from wfr_pde.problem import Problem
 
@@ -17,6 +18,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DENSE = 256  # columns up to which a matrix with few entries is kept in full
 STENCIL = 10  # cell centres that a local polynomial goes through
+PREPARED = 2  # ceilings whose V is kept
+ABOVE = 1.0  # nats above the centres around, that a density may be between them
 INSIDE = 1e-6  # of a cell: ends of segments are looked at from inside, as V may jump there
 
 
@@ -168,6 +171,7 @@ class Substitution:
         self._ignored = _at_singular_walls(grid, self.axes)
         self._mesh = np.stack(np.meshgrid(*(axis.x for axis in self.axes), indexing="ij"), axis=-1)
         self._still: tuple[Array, Array] | None = None
+        self._capped: dict[int, tuple[KL, tuple[Array, Array], Array]] = {}  # by what is seen under a ceiling
 
     def _potential(self, t: float) -> tuple[Array, Array]:
         """V and grad V at the places, (..., ) and (..., d)."""
@@ -189,8 +193,37 @@ class Substitution:
             return self._still_at_centres
         return -np.asarray(self.grid.evaluate(self.problem.target.at(t).log_density))
 
+    def _under_ceiling(self, t: float) -> tuple[tuple[Array, Array], Array]:
+        """V and grad V at the places, and V at the centres, under the ceiling of a time."""
+        energy = self.problem.seen(t)
+        if id(energy) not in self._capped:
+            if len(self._capped) == PREPARED:
+                self._capped.pop(next(iter(self._capped)))
+            target = energy.target
+            there = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
+            self._capped[id(energy)] = energy, there, -np.asarray(self.grid.evaluate(target.log_density))
+        return self._capped[id(energy)][1:]
+
+    def _around(self, values: Array) -> Array:
+        """The largest value at the centres around each place."""
+        for k, axis in enumerate(self.axes):
+            lines = np.moveaxis(values, k, 0)
+            found = np.full((len(axis.x), *lines.shape[1:]), -np.inf)
+            for side in (0, 1):
+                found[axis.below + side] = np.maximum(found[axis.below + side], lines)
+            values = np.moveaxis(found, 0, k)
+        return values
+
     def look(self, log_values: Array, t: float) -> Look:
-        """What a density, given at the centres, is at the corners."""
+        """What a density, given at the centres, is at the corners.
+
+        Where V spans so much that there are ceilings, polynomials through few cells high up say nothing: there the
+        density is at most e times what it is at the centres around.
+        """
+        if self.problem.ceilings is not None:
+            there, at_centres = self._under_ceiling(t)
+            seen = self._seen(np.asarray(log_values) + at_centres, *there)
+            return replace(seen, log_density=np.minimum(seen.log_density, self._around(np.asarray(log_values)) + ABOVE))
         potential, slope = self._potential(t)
         return self._seen(np.asarray(log_values) + self._at_centres(t), potential, slope)
 
