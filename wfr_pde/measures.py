@@ -123,7 +123,15 @@ class Density:
             Number of the frame, the last one by default.
         backend : str
             Backend of the grid that it is put on.
+
+        Raises
+        ------
+        ValueError
+            If the axes of the grid are turned: see `ground_truth`, and use `Trajectory`.
         """
+        from wfr_pde.principal_axes import refuse_turned  # here, as it needs densities itself
+
+        refuse_turned(ds, "a density on the grid")
         log_density = ds["log_density"]
         grid = Grid.from_dataset(ds, backend)
         if log_density.ndim > grid.ndim:

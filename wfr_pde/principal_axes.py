@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -97,6 +98,35 @@ class Frame:
             return problem
         target, start = (turned(each, self.rotation, self.centre) for each in (problem.target, problem.start))
         return replace(problem, target=target, start=start)
+
+
+def stored_frame(ds: Any, ndim: int) -> Frame:
+    """The coordinates of the grid of a Dataset, of which the attributes are JSON lists.
+
+    Raises
+    ------
+    ValueError
+        If what is stored is no rotation.
+    """
+    if "rotation" not in ds.attrs:
+        return given_axes(ndim)
+    return Frame.stored({name: json.loads(ds.attrs[name]) for name in ("rotation", "centre")}, ndim)
+
+
+def refuse_turned(ds: Any, what: str) -> None:
+    """Refuse a Dataset on turned axes where its coordinates are taken for those of the target.
+
+    Raises
+    ------
+    ValueError
+    """
+    if "rotation" in getattr(ds, "attrs", {}):
+        raise ValueError(
+            f"{what} cannot be had from this run in the coordinates of the target: the axes of its grid are the "
+            "principal axes of the target (attributes rotation and centre). Use log_prob, score, sample, mean and "
+            "covariance of Trajectory(ds), which are in the coordinates of the target, or compute the run with "
+            "ground_truth(..., turn=False)"
+        )
 
 
 def given_axes(ndim: int, words: str = "the axes are the given ones") -> Frame:

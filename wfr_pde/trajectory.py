@@ -19,8 +19,10 @@ from wfr_pde.flows.base import checked_rate
 from wfr_pde.grid import Grid
 from wfr_pde.interpolation import QUINTIC, TensorSpline
 from wfr_pde.measures import Density, Rng
+from wfr_pde.principal_axes import Frame, refuse_turned, stored_frame
 from wfr_pde.rate_of_change import RateOfChange
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.turned import turned
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,6 +60,10 @@ class Trajectory:
 
     `log_prob` sums over the grid once for every different time, `score` and `velocity` do not.
 
+    A run in turned coordinates y = Q'(x - c) (`ground_truth` with attributes `rotation` and `centre`) is read in x:
+    points, draws, moments and vectors are mapped, and the box is turned. `at` and `helmholtz`, which give densities and
+    fields on the grid, refuse it.
+
     Parameters
     ----------
     ds : xarray.Dataset
@@ -80,6 +86,7 @@ class Trajectory:
     reaction_rate: float | None = None
     grid: Grid = field(init=False)
     times: Array = field(init=False, repr=False)
+    frame: Frame = field(init=False, repr=False)
     _frames: Frames = field(init=False, repr=False)
     _cache: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
@@ -105,6 +112,7 @@ class Trajectory:
             rate = self.ds.attrs.get(name) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, None if rate is None else checked_rate(float(rate), what))
         object.__setattr__(self, "grid", grid)
+        object.__setattr__(self, "frame", stored_frame(self.ds, grid.ndim))
         object.__setattr__(self, "times", times)
         values = np.asarray(frames.values, dtype=np.float64)
         object.__setattr__(self, "_frames", Frames(grid, times, values, self._equation()))
@@ -113,12 +121,31 @@ class Trajectory:
         """The equation, where all that it needs is known."""
         if self.target is None or self.transport_rate is None or self.reaction_rate is None:
             return None
-        return RateOfChange(self.grid, self.target, self.transport_rate, self.reaction_rate)
+        return RateOfChange(self.grid, self._inner_target, self.transport_rate, self.reaction_rate)
+
+    @cached_property
+    def _inner_target(self) -> Any:
+        """The target in the coordinates of the grid."""
+        frame = self.frame
+        if self.target is None or frame.is_given:
+            return self.target
+        return turned(self.target, frame.rotation, frame.centre)
 
     # The density
 
     def at(self, t: float) -> Density:
-        """The density at a time."""
+        """The density at a time, on the grid.
+
+        Raises
+        ------
+        ValueError
+            If the axes of the grid are turned.
+        """
+        refuse_turned(self.ds, "a density on the grid")
+        return self._at(t)
+
+    def _at(self, t: float) -> Density:
+        """The density at a time in the coordinates of the grid."""
         time, k = self._located(self._number(t))
         return Density(self.grid, self._log_values(float(time), int(k)))
 
@@ -128,7 +155,7 @@ class Trajectory:
 
     def score(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Gradient of log mu_t at x, shape (..., d); NaN outside the box."""
-        return self._evaluated(x, t, lambda density, points: density.score(points))
+        return self.frame.outer_vectors(self._evaluated(x, t, lambda density, points: density.score(points)))
 
     def velocity(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Transport velocity -alpha grad log(mu_t/pi) at x, shape (..., d).
@@ -154,12 +181,13 @@ class Trajectory:
             Without the target or the reaction rate.
         """
         target, beta = self._target("growth"), self._rate("reaction_rate", "growth")
+        inner = self._inner_target
         points, times = self._broadcast(x, t)
         log_pi, mean = np.empty(len(points)), np.empty(len(points))
         for time, where in _groups(times):
-            now = target.at(float(time))
-            log_pi[where] = now.log_density(points[where])
-            density = self.at(float(time))
+            now = inner.at(float(time))
+            log_pi[where] = now.log_density(self.frame.inner(points[where]))
+            density = self._at(float(time))
             key = ("log_pi", float(time) if target.moving else None)
             if key not in self._cache and not target.moving:
                 self._cache[key] = self.grid.evaluate(now.log_density)
@@ -170,22 +198,23 @@ class Trajectory:
 
     def sample(self, n: int, t: float, rng: Rng = None) -> Array:
         """`n` independent draws (n, d) from mu_t."""
-        return self.at(t).sample(n, rng)
+        return self.frame.outer(self._at(t).sample(n, rng))
 
     def mean(self, t: ArrayLike) -> Array:
         """Mean (d,) of mu_t; (..., d) for times (...)."""
-        return self._over_times(t, Density.mean)
+        return self.frame.outer(self._over_times(t, Density.mean))
 
     def covariance(self, t: ArrayLike) -> Array:
         """Covariance (d, d) of mu_t; (..., d, d) for times (...)."""
-        return self._over_times(t, Density.covariance)
+        found = self._over_times(t, Density.covariance)
+        return found if self.frame.is_given else self.frame.rotation @ found @ self.frame.rotation.T
 
     def mode_masses(self, centres: ArrayLike, t: ArrayLike) -> Array:
         """Mass (k,) of mu_t nearest to each of `centres` (k, d); (..., k) for times (...).
 
         See `diagnostics.mode_masses`.
         """
-        record = mode_masses(centres)
+        record = mode_masses(self.frame.inner(centres))
         energy: Any = None  # the record does not look at it
         return self._over_times(t, lambda density: record(density, energy))
 
@@ -359,7 +388,7 @@ class Trajectory:
         points, times = self._broadcast(x, t)
         log_prob = np.ravel(self.log_prob(x, t))
         result = np.full(len(points), np.nan)
-        wrapped, inside = self._densities[0]._spline.wrap(points)
+        wrapped, inside = self._densities[0]._spline.wrap(self.frame.inner(points))
         cells = tuple(
             np.clip(np.searchsorted(axis.edges, wrapped[:, i], side="right") - 1, 0, axis.n - 1)
             for i, axis in enumerate(self.grid.axes)
@@ -422,7 +451,7 @@ class Trajectory:
 
     def _over_times(self, t: ArrayLike, function: Callable[[Density], Array]) -> Array:
         times = np.asarray(t, dtype=np.float64)
-        values = np.array([function(self.at(time)) for time in times.ravel()])
+        values = np.array([function(self._at(time)) for time in times.ravel()])
         return values.reshape(*times.shape, *values.shape[1:])
 
     def _target(self, what: str) -> Target:
@@ -458,6 +487,7 @@ class Trajectory:
         """Σ weights(t) function(frame, x) over the frames of each interval, and over their rates of change."""
         shape = self._shape(x, t)
         points, times = self._broadcast(x, t)
+        points = self.frame.inner(points)
         index = self._located(times)[1]
         result = np.empty((len(points), *function(self._densities[0], points[:0]).shape[1:]))
         for k in np.unique(index):
