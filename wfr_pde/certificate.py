@@ -28,7 +28,7 @@ from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
 from wfr_pde.problem_checks import coordinate_rounding, potential_rounding
-from wfr_pde.residual import along, stencils
+from wfr_pde.residual import ABOVE, along, stencils
 from wfr_pde.richardson import richardson
 from wfr_pde.second_family import Agreement, agreement, second_opinion
 from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
@@ -70,9 +70,14 @@ def all_of_kl(energy: KL, one: Density, other: Density) -> float:
 
 
 class _Moves:
-    """Interpolation of log-ratios from every grid of the family to the finest."""
+    """Interpolation of log-ratios from every grid of the family to the finest.
 
-    def __init__(self, grids: Sequence[Grid], nodes: int) -> None:
+    Where V spans so much that there are ceilings, polynomials through few cells high up say nothing: there the density
+    is at most e times what it is at the centres around.
+    """
+
+    def __init__(self, problem: Problem, grids: Sequence[Grid], nodes: int, times: Array) -> None:
+        self.problem, self.grids, self.times = problem, grids, times
         self.matrices = [stencils(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
 
     def __call__(self, runs: Sequence[Array], k: int) -> list[Array]:
@@ -82,12 +87,23 @@ class _Moves:
     def some(self, runs: Sequence[Array], k: int) -> list[Array]:
         """Log-ratios at node k on the finest grid, from those on the coarsest grids."""
         moved = []
-        for matrices, run in zip(self.matrices, runs, strict=False):
+        for grid, matrices, run in zip(self.grids, self.matrices, runs, strict=False):
             values = run[k]
             for axis, matrix in enumerate(matrices):
                 values = along(matrix, values, axis)
-            moved.append(values)
+            moved.append(values if self.problem.ceilings is None else self._limited(values, grid, run[k], k))
         return moved
+
+    def _limited(self, moved: Array, grid: Grid, log_ratio: Array, k: int) -> Array:
+        """Log-ratios on the finest grid, with densities not far above those at the centres around."""
+        t, finest = float(self.times[k]), self.grids[-1]
+        most = self.problem.log_density(grid, log_ratio, t)
+        for axis, (source, aim) in enumerate(zip(grid.axes, finest.axes, strict=True)):
+            above = np.searchsorted(source.centres, aim.centres)
+            pair = np.clip(above - 1, 0, source.n - 1), np.clip(above, 0, source.n - 1)
+            most = np.maximum(*(np.take(most, index, axis=axis) for index in pair))
+        log_pi = self.problem.log_density(finest, np.zeros(finest.shape), t)
+        return np.minimum(moved, most + ABOVE - log_pi)
 
 
 class Attempt:
@@ -247,7 +263,7 @@ class Attempt:
 
     @cached_property
     def _fine(self) -> _Moves:
-        return _Moves(self._grids, NODES)
+        return _Moves(self.problem, self._grids, NODES, self.times)
 
     @cached_property
     def _grids(self) -> list[Grid]:
@@ -269,7 +285,7 @@ class Attempt:
         the slowest power of dx gives.
         """
         runs = [self._run(k) for k in range(len(RATIOS))]
-        rough = _Moves(self._grids, FEWER_NODES)
+        rough = _Moves(self.problem, self._grids, FEWER_NODES, self.times)
         start = self.grid.log_density(self.problem.start, "the start", checked=False)
         self._frames: dict[int, Array] = {0: np.asarray(start)}
         self.result, self.value = [], np.zeros(len(self.problem.times))
@@ -302,7 +318,8 @@ class Attempt:
     ) -> tuple[Density, float, float, bool]:
         """The answer at save time number i, frame k, bounds of its errors in L1 and KL, and whether orders count."""
         energy = self.problem.energy_at(t)
-        values = [self.problem.kl(self.problem.density(g, run[k], t), t) for g, run in zip(self._grids, runs, strict=True)]
+        kl_of = self.problem.kl
+        values = [kl_of(self.problem.density(g, run[k], t), t) for g, run in zip(self._grids, runs, strict=True)]
         levels = [float(np.dot(self._weights(first), values[first:])) for first in (0, 1, 2)]
         gaps = abs(levels[0] - levels[1]), abs(levels[1] - levels[2])  # of the orders 10 and 8, and 8 and 6
         self.value[i] = levels[1]

@@ -263,8 +263,10 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
         return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
 
+    # across a ridge mass is at rest in no time: there steps leave an offset that F multiplies by that rate
+    loosest = LOOSEST_PANEL if problem.ceilings is None else math.inf
     return trial_schedule(
-        advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL), rests
+        advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, loosest), rests
     )
 
 
