@@ -82,7 +82,10 @@ class _Moves:
 
     def __call__(self, runs: Sequence[Array], k: int) -> list[Array]:
         """Log-ratios at node k on the finest grid, from those on all grids."""
-        return [*self.some(runs[:-1], k), runs[-1][k]]
+        finest = runs[-1][k]
+        if self.problem.ceilings is not None:
+            finest = self._limited(finest, self.grids[-1], finest, k)
+        return [*self.some(runs[:-1], k), finest]
 
     def some(self, runs: Sequence[Array], k: int) -> list[Array]:
         """Log-ratios at node k on the finest grid, from those on the coarsest grids."""
@@ -95,7 +98,7 @@ class _Moves:
         return moved
 
     def _limited(self, moved: Array, grid: Grid, log_ratio: Array, k: int) -> Array:
-        """Log-ratios on the finest grid, with densities not far above those at the centres around."""
+        """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
         t, finest = float(self.times[k]), self.grids[-1]
         most = self.problem.log_density(grid, log_ratio, t)
         for axis, (source, aim) in enumerate(zip(grid.axes, finest.axes, strict=True)):
@@ -103,7 +106,8 @@ class _Moves:
             pair = np.clip(above - 1, 0, source.n - 1), np.clip(above, 0, source.n - 1)
             most = np.maximum(*(np.take(most, index, axis=axis) for index in pair))
         log_pi = self.problem.log_density(finest, np.zeros(finest.shape), t)
-        return np.minimum(moved, most + ABOVE - log_pi)
+        log_values = np.minimum(moved + log_pi, most + ABOVE)
+        return np.asarray(log_values - float(finest.log_integrate(log_values)) - log_pi)
 
 
 class Attempt:

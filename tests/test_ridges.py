@@ -1,0 +1,156 @@
+"""Ridges: certified in the principal axes and under ceilings, and read in the coordinates of the target."""
+
+import json
+
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde import box_and_cells
+from wfr_pde.errors import NumericalError
+from wfr_pde.problem import Problem
+from wfr_pde.ratio_chain import RatioChain
+from wfr_pde.reach import Ceilings
+
+ANGLE = 0.6
+Q = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
+TARGET = wfr.Gaussian([1.0, -0.5], Q @ np.diag([1.0, 0.02]) @ Q.T)  # correlation 0.94
+START = wfr.Gaussian([0.0, 0.0], 0.3)
+TIMES = np.array([0.0, 0.1, 0.4])
+RTOL = 1e-3
+
+
+@pytest.fixture(scope="module")
+def run():
+    return wfr.ground_truth(TARGET, START, TIMES, rtol=RTOL, seconds=120)
+
+
+def exact():
+    return wfr.exact.gaussian_flow(TARGET, START, TIMES)
+
+
+def lattice(state, n=161):
+    """Points of a lattice over nine standard deviations along the axes of a Gaussian, and the area of its cells."""
+    values, vectors = np.linalg.eigh(state.covariance)
+    u = np.linspace(-9, 9, n)
+    mesh = np.stack(np.meshgrid(u, u, indexing="ij"), axis=-1)
+    area = np.sqrt(values.prod()) * (u[1] - u[0]) ** 2
+    return state.mean + (mesh * np.sqrt(values)) @ vectors.T, area
+
+
+def test_axes_are_turned(run):
+    rotation = np.reshape(json.loads(run.attrs["rotation"]), (2, 2))
+    wide = rotation[:, np.argmax(np.abs(rotation.T @ Q[:, 0]))]
+    assert abs(wide @ Q[:, 0]) == pytest.approx(1, abs=1e-6)
+    assert run.attrs["start"] == repr(START)  # as given
+
+
+def test_l1_error_is_below_the_bound(run):
+    path = wfr.Trajectory(run)
+    for k, state in enumerate(exact()):
+        points, area = lattice(state)
+        error = np.abs(np.exp(path.log_prob(points, TIMES[k])) - np.exp(state.log_density(points))).sum() * area
+        assert error <= float(run["error_l1"][k]) + 1e-9
+        assert float(run["error_l1"][k]) <= RTOL
+
+
+def test_kl_is_that_of_the_closed_form(run):
+    from wfr_pde.exact import gaussian_kl
+
+    for k, state in enumerate(exact()):
+        assert abs(float(run["kl"][k]) - gaussian_kl(state, TARGET)) <= float(run["error_kl"][k])
+
+
+def test_trajectory_is_in_the_coordinates_of_the_target(run):
+    path = wfr.Trajectory(run, TARGET)
+    state, t = exact()[-1], TIMES[-1]
+    np.testing.assert_allclose(path.mean(t), state.mean, atol=1e-3)
+    np.testing.assert_allclose(path.covariance(t), state.covariance, atol=1e-3)
+    points = state.sample(50, rng=1)
+    np.testing.assert_allclose(path.log_prob(points, t), state.log_density(points), atol=1e-2)
+    np.testing.assert_allclose(path.score(points, t), state.score(points), atol=0.05)
+    np.testing.assert_allclose(path.velocity(points, t), TARGET.score(points) - state.score(points), atol=0.05)
+    growth = state.log_density(points) - TARGET.log_density(points)
+    np.testing.assert_allclose(np.diff(path.growth(points, t)), -np.diff(growth), atol=0.02)
+    draws = path.sample(4000, t, rng=0)
+    np.testing.assert_allclose(np.cov(draws.T), state.covariance, atol=0.06)
+    assert np.isfinite(path.log_prob_error(state.mean, t))
+    assert path.mode_masses([state.mean, state.mean + 50.0], t)[0] == pytest.approx(1)
+
+
+def test_densities_of_turned_grids_are_refused(run):
+    for attempt in (lambda: wfr.Density.from_dataset(run), lambda: wfr.Trajectory(run).at(0.1)):
+        with pytest.raises(ValueError, match=r"principal axes.*turn=False"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("target", "start"),
+    [
+        (wfr.Gaussian([0.0, 0.0], 1.0), wfr.Gaussian([1.0, 1.0], 0.5)),
+        (wfr.GaussianMixture([[-2.0, 0.0], [2.0, 0.0]], [0.5, 0.5], 0.3), wfr.Gaussian([0.0, 0.0], 1.0)),
+        (wfr.Potential("(x**2 - 1)**2 + y**2/2"), wfr.Gaussian([0.0, 0.0], 0.5)),
+        (wfr.Gaussian([0.0, 0.0, 0.0], 1.0), wfr.Gaussian([1.0, 1.0, 1.0], 0.5)),
+    ],
+)
+def test_nothing_changes_for_what_fits_the_axes(target, start):
+    problem = Problem(target, start, TIMES, 1.0, 1.0, RTOL)
+    assert box_and_cells.ready_for_cells(problem, {"boundary": "no-flux", "names": None, "max_cut": 1.0}, True) is None
+    terrain = box_and_cells.first_terrain(problem, None, "no-flux", None, 1e-6)
+    assert terrain.problem is problem
+
+
+def test_turning_can_be_forbidden():
+    problem = Problem(TARGET, START, TIMES, 1.0, 1.0, RTOL)
+    terrain = box_and_cells.first_terrain(problem, None, "no-flux", None, 1e-6, turn=False)
+    assert terrain.problem is problem
+    turned = box_and_cells.first_terrain(problem, None, "no-flux", None, 1e-6).problem
+    assert turned.frame is not None and turned.given is problem
+
+
+def capped_problem(levels):
+    target = wfr.Potential("(x**4 + y**4)/4 + x*y/4")
+    ceilings = Ceilings(np.array([-np.inf, 0.05]), np.array(levels), 0.0, 0.0)
+    return Problem(target, wfr.Gaussian([1.0, 0.0], 0.1), np.array([0.0, 0.1]), 1.0, 1.0, RTOL, ceilings=ceilings)
+
+
+def test_chain_under_ceilings_is_that_without_where_mass_is():
+    grid = wfr.Grid([-4.0, -4.0], [4.0, 4.0], 40)
+    densities = []
+    for levels in ([np.inf, np.inf], [60.0, 40.0]):
+        problem = capped_problem(levels)
+        chain = RatioChain(problem, grid, 1e-10)
+        start = wfr.Density(grid, grid.log_density(problem.start, checked=False))
+        g, t = problem.log_ratio(start, 0.0), 0.0
+        for dt in (0.02, 0.02, 0.02, 0.04):  # the ceiling falls within the third
+            g, t = chain.step(g, t, dt, 4), t + dt
+        densities.append(problem.density(grid, g, t))
+    assert wfr.metrics.l1(*densities) < 1e-8
+
+
+def test_ceilings_too_low_are_told_from_those_that_do_nothing():
+    grid = wfr.Grid([-4.0, -4.0], [4.0, 4.0], 40)
+    densities = []
+    for levels in ([2.0, 1.0], [60.0, 40.0]):
+        problem = capped_problem(levels)
+        start = wfr.Density(grid, grid.log_density(problem.start, checked=False))
+        g = RatioChain(problem, grid, 1e-10).step(problem.log_ratio(start, 0.0), 0.0, 0.04, 4)
+        densities.append(problem.density(grid, g, 0.04))
+    assert wfr.metrics.l1(*densities) > 1e-3
+
+
+def test_kl_has_the_normaliser_that_is_known():
+    target = wfr.Potential("x**2/2 + y**2/2")
+    grid = wfr.Grid([-2.0, -2.0], [2.0, 2.0], 200, max_cut=1.0)  # cuts off some of the target
+    problem = Problem(
+        target, wfr.Gaussian([0.0, 0.0], 0.05), TIMES, 1.0, 1.0, RTOL, log_normaliser=float(np.log(2 * np.pi))
+    )
+    state = wfr.Density(grid, grid.log_density(problem.start, checked=False))
+    exact_kl = -np.log(0.05) + 0.05 - 1  # of two isotropic Gaussians in two dimensions
+    assert problem.kl(state, 0.0) == pytest.approx(exact_kl, abs=1e-3)
+    assert abs(problem.energy.value(state) - exact_kl) > 0.05
+
+
+def test_unreachable_tolerance_is_an_error_with_the_bound():
+    with pytest.raises(NumericalError, match="out of reach"):
+        wfr.ground_truth(TARGET, START, TIMES, rtol=1e-12, seconds=15)
