@@ -28,7 +28,7 @@ from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
 from wfr_pde.problem_checks import coordinate_rounding, potential_rounding
-from wfr_pde.residual import ABOVE, along, stencils
+from wfr_pde.residual import ABOVE, along, around, stencils
 from wfr_pde.richardson import richardson
 from wfr_pde.second_family import Agreement, agreement, second_opinion
 from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
@@ -100,11 +100,7 @@ class _Moves:
     def _limited(self, moved: Array, grid: Grid, log_ratio: Array, k: int) -> Array:
         """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
         t, finest = float(self.times[k]), self.grids[-1]
-        most = self.problem.log_density(grid, log_ratio, t)
-        for axis, (source, aim) in enumerate(zip(grid.axes, finest.axes, strict=True)):
-            above = np.searchsorted(source.centres, aim.centres)
-            pair = np.clip(above - 1, 0, source.n - 1), np.clip(above, 0, source.n - 1)
-            most = np.maximum(*(np.take(most, index, axis=axis) for index in pair))
+        most = around(self.problem.log_density(grid, log_ratio, t), grid, finest)
         log_pi = self.problem.log_density(finest, np.zeros(finest.shape), t)
         log_values = np.minimum(moved + log_pi, most + ABOVE)
         return np.asarray(log_values - float(finest.log_integrate(log_values)) - log_pi)

@@ -264,7 +264,7 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
 
     # across a ridge mass is at rest in no time: there steps leave an offset that F multiplies by that rate
-    loosest = LOOSEST_PANEL if problem.ceilings is None else math.inf
+    loosest = LOOSEST_PANEL if problem.given is None else math.inf
     return trial_schedule(
         advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, loosest), rests
     )

@@ -11,7 +11,7 @@ import numpy as np
 from wfr_pde.grid import Grid
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
-from wfr_pde.residual import along, stencils
+from wfr_pde.residual import ABOVE, along, around, stencils
 from wfr_pde.richardson import richardson
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -51,7 +51,10 @@ class FamilyMass:
             moved = g
             for axis, matrix in enumerate(matrices):
                 moved = along(matrix, moved, axis)
-            sums.append(float(grid.log_integrate(moved - potential)))
+            moved = moved - potential
+            if self.problem.ceilings is not None:  # high up polynomials through few cells say nothing
+                moved = np.minimum(moved, around(log_values, self.grids[-1], grid) + ABOVE)
+            sums.append(float(grid.log_integrate(moved)))
         sums.append(float(self.grids[-1].log_integrate(log_values)))
         return self._extrapolated(sums)
 

@@ -53,7 +53,9 @@ class RatioChain:
 
     def _sweeps(self, t: float) -> list[LineSweep]:
         log_pi = np.ascontiguousarray(self.log_pi(t))
-        axes = range(self.grid.ndim if self.problem.alpha > 0 else 0)
+        axes = list(range(self.grid.ndim if self.problem.alpha > 0 else 0))
+        if self.problem.given is not None:  # across a ridge last: steps end there where mass is at rest in no time
+            axes.sort(key=lambda k: float(self.grid.axes[k].widths.min()))
         return [LineSweep(self.grid, log_pi, k, FLUX, self.tolerance) for k in axes]
 
     def _under_ceiling(self, t: float) -> list[LineSweep]:

@@ -146,6 +146,15 @@ def along(matrix: Any, values: Array, axis: int) -> Array:
     return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
 
 
+def around(values: Array, source: Grid, aim: Grid) -> Array:
+    """The largest value at the centres of one grid around each centre of another in the same box."""
+    for k, (own, other) in enumerate(zip(source.axes, aim.axes, strict=True)):
+        above = np.searchsorted(own.centres, other.centres)
+        pair = np.clip(above - 1, 0, own.n - 1), np.clip(above, 0, own.n - 1)
+        values = np.maximum(*(np.take(values, index, axis=k) for index in pair))
+    return values
+
+
 def _at_singular_walls(grid: Grid, axes: list[Places]) -> np.ndarray:
     """Which places are at walls where V is infinite: nothing is known there, and no flux passes."""
     result = np.zeros([len(axis.x) for axis in axes], dtype=bool)
