@@ -56,7 +56,9 @@ def main() -> None:
         )
         wall, cpu = time.perf_counter() - began, time.process_time() - used
         verdict = "certified" if float(ds["error_l1"].max()) <= arguments.rtol else "not certified"
-        print(f"{name}: {verdict}, {wall:.1f} s, {cpu:.1f} s of CPU, cells {dict(ds.sizes)}, {ds.attrs['n_steps']} steps")
+        print(
+            f"{name}: {verdict}, {wall:.1f} s, {cpu:.1f} s of CPU, cells {dict(ds.sizes)}, {ds.attrs['n_steps']} steps"
+        )
         for part in PARTS:
             print(f"  {part:9s}", " ".join(f"{value:9.1e}" for value in ds[f"error_l1_{part}"].values))
         print("  total    ", " ".join(f"{value:9.1e}" for value in ds["error_l1"].values))

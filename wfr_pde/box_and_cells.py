@@ -62,9 +62,7 @@ class Terrain:
         return self.look is not None and self.look.hides
 
 
-def first_terrain(
-    problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float, turn: bool = True
-) -> Terrain:
+def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float, turn: bool = True) -> Terrain:
     """Box and cells to begin with, and the problem that is solved on them.
 
     Where no box is given, a problem in more than one dimension is made ready for cells: in its principal axes, unless

@@ -208,7 +208,6 @@ class Attempt:
         log_ratio = self.work.run(self.problem, wide, self.steps, self.order, self.problem.times)
         found, changed = [], []
         for t, narrow, other in zip(self.problem.times.tolist(), self._run(BASE)[self.saved], log_ratio, strict=True):
-            energy = self.problem.energy_at(t)
             inside, everywhere = self.problem.density(grid, narrow, t), self.problem.density(wide, other, t)
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values

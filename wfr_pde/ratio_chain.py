@@ -97,7 +97,11 @@ class RatioChain:
         """The same under the ceiling of its beginning, for g under that of its end."""
         self._still = self._under_ceiling(t)
         result = self._step(g, t, dt, order)
-        return result if self.problem.seen(t) is self.problem.seen(t + dt) else result + self.log_pi(t) - self.log_pi(t + dt)
+        return (
+            result
+            if self.problem.seen(t) is self.problem.seen(t + dt)
+            else result + self.log_pi(t) - self.log_pi(t + dt)
+        )
 
     def _step(self, g: Array, t: float, dt: float, order: int) -> Array:
         if order == 2 or self.problem.exact_in_time:
