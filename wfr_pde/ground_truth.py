@@ -184,9 +184,10 @@ def plan(
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     with deadline(work.left()):
         cells = first_terrain(problem, box, boundary, names, max_cut).cells
-        attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, ORDERS[0], work)
+        order = ORDERS[_first_order(problem.rtol)]
+        attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, order, work)
         attempt.check_memory()
-        work.run(problem, cells.grid(1), attempt.steps, ORDERS[0], problem.times)  # tells the speed
+        work.run(problem, cells.grid(1), attempt.steps, order, problem.times)  # tells the speed
     return {
         "lower": list(attempt.grid.lower),
         "upper": list(attempt.grid.upper),
@@ -325,10 +326,14 @@ class _Plan:
             self.cells = self.cells.finer(factor)
 
 
+def _first_order(rtol: float) -> int:
+    """Number of the order in dt to begin with."""
+    return 2 - next(k for k, least in enumerate(ORDER_FROM) if rtol >= least)
+
+
 def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
     """The first attempt whose error is within the tolerance, or else the best one and what kept from a better one."""
-    number = 2 - next(k for k, least in enumerate(ORDER_FROM) if problem.rtol >= least)
-    plan = _Plan(_schedule(problem, cells, work), cells, box_may_grow, number)
+    plan = _Plan(_schedule(problem, cells, work), cells, box_may_grow, _first_order(problem.rtol))
     best: Attempt | None = None
     in_vain, limit = 0, f"in {ROUNDS} attempts"
     for _ in range(ROUNDS):
@@ -396,11 +401,12 @@ def _contradiction(best: Attempt) -> str:
     found = best.agreement
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
+    t, apart, allowed = best.problem.times[k], found.distance[k], found.allowed[k]
     return (
-        f"two families of schemes disagree: at t={best.problem.times[k]:.6g} their densities are "
-        f"{found.distance[k]:.2e} apart in L1, but their error bounds allow for {found.allowed[k]:.2e} only. One of them is wrong about this "
-        "problem, and which is not known: look at the target for features that neither resolves, or take "
-        "strict=False, which returns the solution with the distance in its bound"
+        f"two families of schemes disagree: at t={t:.6g} their densities are {apart:.2e} apart in L1, but their error "
+        f"bounds allow for {allowed:.2e} only. One of them is wrong about this problem, and which is not known: look at "
+        "the target for features that neither resolves, or take strict=False, which returns the solution with the "
+        "distance in its bound"
     )
 
 
@@ -409,13 +415,10 @@ def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
     parts = {part: float(best.l1[part].max()) for part in PARTS}
     worst = max(parts, key=lambda part: parts[part])
     more = "a larger rtol" if limit == GAINLESS else "larger budgets, seconds= and memory="
-    remedy = {
-        "time": more,
-        "space": more,
-        "witness": more,
-        "mass": more,
+    remedy = dict.fromkeys(PARTS, more) | {
         "domain": "a wider box, box=",
-        "rounding": "nothing: double precision",
+        "between": "a target that names its breaks, breaks=, or a box, box=, without them",
+        "rounding": "nothing: double precision, or constants taken off V and the coordinates",
     }
     total = best.largest_error
     shown = ", ".join(f"{part} {value:.1e}" for part, value in parts.items())

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.deadline import check_deadline
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FIRST_LOOKS = 20_000  # places on the line
@@ -51,6 +53,7 @@ def find_kinks(function: Callable[[Array], Array], lower: float, upper: float) -
         if any(abs(i - other) <= 2 for other in tried):
             continue
         tried.append(i)
+        check_deadline()
         place = _zoomed(function, float(x[i + 1]), 4 * length / FIRST_LOOKS, lower, upper)
         if place is not None and all(abs(place - other) > 1e-7 * length for other in found):
             found.append(place)

@@ -16,6 +16,7 @@ from wfr_pde.problem import Problem
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FLUX = "scharfetter-gummel"
+MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
 
 
 class RatioChain:
@@ -37,6 +38,7 @@ class RatioChain:
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.moving = problem.target.moving
         self._still = None if self.moving else self._sweeps(0.0)
+        self._log_pi = None if self.moving else self.log_pi(0.0)
 
     def log_pi(self, t: float) -> Array:
         """log pi at a time."""
@@ -73,10 +75,30 @@ class RatioChain:
             result = runs[-1].copy()
             for weight, run in zip(weights[:-1], runs[:-1], strict=True):
                 result += weight * (run - runs[-1])
+            self._check_near(result, runs[-1], t, dt)
         result -= result.max()
         if not np.isfinite(result).all():
             raise NumericalError(f"the state is not finite at t={t + dt:.6g}")
         return result
+
+    def _check_near(self, result: Array, finest: Array, t: float, dt: float) -> None:
+        """Refuse an extrapolation that moves much of the mass: it diverges.
+
+        Raises
+        ------
+        NumericalError
+        """
+        log_pi = self.log_pi(t + dt) if self.moving else self._log_pi
+        masses = []
+        for g in (result, finest):
+            log_mu = g + log_pi
+            mass = np.exp(log_mu - log_mu.max()) * self.grid.cell_volume
+            masses.append(mass / mass.sum())
+        moved = float(np.abs(masses[0] - masses[1]).sum())
+        if not moved <= MOST_MOVED:
+            raise NumericalError(
+                f"the extrapolation in time diverges at t={t:.6g} with dt={dt:.4g}: it moves {moved:.2g} of the mass"
+            )
 
     def _strangs(self, g: Array, t: float, dt: float, n: int) -> Array:
         for k in range(n):
