@@ -11,6 +11,7 @@ import numpy as np
 
 from wfr_pde.error_estimates import NOISE, is_asymptotic, single_grid_bound
 from wfr_pde.grid import Grid
+from wfr_pde.grid_family import Cells
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
 from wfr_pde.residual import along, stencils

@@ -38,7 +38,7 @@ class RatioChain:
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.moving = problem.target.moving
         self._still = None if self.moving else self._sweeps(0.0)
-        self._log_pi = None if self.moving else self.log_pi(0.0)
+        self._log_pi = np.zeros(0) if self.moving else self.log_pi(0.0)
 
     def log_pi(self, t: float) -> Array:
         """log pi at a time."""
