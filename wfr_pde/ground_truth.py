@@ -96,7 +96,7 @@ def ground_truth(
     - domain: four times the difference of runs in the box and in one wider by an eighth on each side;
     - between: 2 if there is transport and V does something between the cell centres that they do not show; and the
       distance to the second family of schemes, `SinkhornKernel`, and its error, where it is asked and contradicts. It
-      is asked where the witness says ten times more than the grids, or extrapolation does not count;
+      is asked where the witness says ten times more than the grids and half of rtol, or extrapolation does not count;
     - rounding: by the number of steps, the size of V and that of the coordinates.
 
     Parameters
