@@ -17,6 +17,7 @@ from wfr_pde.problem_checks import check_input
 from wfr_pde.targets import Posterior, Potential
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
+from wfr_pde.walls import WithoutWalls
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -81,17 +82,35 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
 def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], real_walls: bool) -> Terrain:
     """Cells in a box, finer where V was found to do what they do not show."""
     breaks = breaks_of(problem, *box)
-    places = breaks.places
     features: Array | None = None
     for _ in range(LOOK_ROUNDS):
         check_deadline()
-        cells = replace(cells_for(problem, box, options, places, real_walls, features), real_walls=real_walls)
-        seen = look_at(problem, cells.grid(1))
+        cells = cells_for(problem, box, options, breaks.places, real_walls, features)
+        cells = replace(cells, real_walls=real_walls)
+        seen = look_at(problem, cells.grid(1), cells, breaks)
         if seen is None or not seen.hides:
             break
+        breaks = breaks | _breaks_in_features(problem, seen)
         found = _inside(seen)
         features = found if features is None else np.concatenate([features, found])
     return Terrain(cells, seen, breaks)
+
+
+def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
+    """Kinks and jumps of a function of one coordinate in what was found between the cells."""
+    d = problem.target.ndim
+    if d > 1 or not _is_function(problem.target):
+        return Breaks.none(d)
+    found = []
+    for low, high in hidden_features(seen)[0][:MOST_FEATURES].tolist():
+        margin = high - low
+        found.append(find_kinks(lambda x: problem.target.log_density(x[:, None]), low - margin, high + margin))
+    return Breaks((np.unique(np.concatenate(found)),))
+
+
+def _is_function(distribution: Target) -> bool:
+    """Whether its breaks are not known, as that of a Python function."""
+    return (isinstance(distribution, Potential) and callable(distribution.V)) or isinstance(distribution, Posterior)
 
 
 def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
@@ -104,23 +123,30 @@ def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
 
 def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
     known = distribution.breaks(lower, upper)
-    is_function = isinstance(distribution, Potential) and callable(distribution.V)
-    if known or len(lower) > 1 or not (is_function or isinstance(distribution, Posterior)):
+    if known or len(lower) > 1 or not _is_function(distribution):
         return known
     found = find_kinks(lambda x: distribution.log_density(x[:, None]), float(lower[0]), float(upper[0]))
     return Breaks((found,))
 
 
-def look_at(problem: Problem, grid: Grid) -> Look | None:
-    """V between the centres of a grid; None for a target that moves."""
+def look_at(problem: Problem, grid: Grid, cells: Cells, breaks: Breaks) -> Look | None:
+    """V between the centres of a grid, but for breaks and singular walls that are known; None for a moving target."""
     target = problem.target
     if target.moving:
         return None
+    own = not isinstance(target, Potential | Posterior)
+    evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if own else None
+    exponents = np.ones((grid.ndim, 2))
+    for (axis, side), (exponent, _) in cells.walls.items():
+        exponents[axis, side] = exponent
+    if np.any(exponents != 1):
+        target = WithoutWalls(target, exponents, cells.lower, cells.upper)
+    elif isinstance(target, Potential) and callable(target.V) and breaks:
+        given = [place.tolist() for place in breaks.places]
+        target = Potential(target.V, target.ndim, breaks=given[0] if grid.ndim == 1 else given)
     potential = -np.asarray(grid.evaluate(target.log_density))
     start = np.asarray(grid.evaluate(problem.start.log_density))
     there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
-    own = not isinstance(target, Potential | Posterior)
-    evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if own else None
     return look(target, grid, within=max(WITHIN, there + ABOVE), evaluations=evaluations)
 
 

@@ -18,7 +18,7 @@ from wfr_pde.ratio_chain import RatioChain
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-TOLERANCE = 1e-13  # of the transport in time
+TOLERANCE, FINEST, COARSEST = 1e-6, 1e-13, 1e-10  # of the transport in time: over that of the problem, and limits
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Work:
                 f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
             )
         began = time.perf_counter()
-        chain = RatioChain(problem, grid, TOLERANCE)
+        chain = RatioChain(problem, grid, min(max(TOLERANCE * problem.rtol, FINEST), COARSEST))
         state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
         g = problem.log_ratio(state, float(steps[0]))
         log_ratios = [g]

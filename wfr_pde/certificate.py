@@ -31,6 +31,7 @@ from wfr_pde.residual import along, stencils
 from wfr_pde.richardson import richardson
 from wfr_pde.second_family import Agreement, agreement, second_opinion
 from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
+from wfr_pde.targets.breaks import Breaks
 from wfr_pde.witness import Testimony, testify
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -204,6 +205,8 @@ class Attempt:
     def promising(self) -> bool:
         """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
         runs = [self._run(k) for k in range(3)]
+        if self.problem.alpha == 0:
+            return True
         for k, t in zip(self.saved.tolist()[1:], self.problem.times.tolist()[1:], strict=True):
             moved = self._fine.some(runs, k)
             singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in moved]
@@ -277,6 +280,10 @@ class Attempt:
             self._apart.append(np.zeros(self.grid.shape))
             kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
             return Density(self.grid, self._frames[0]), 0.0, kl, True
+        if self.problem.alpha == 0:  # exact in every cell: nothing is exchanged between them
+            self._apart.append(np.zeros(self.grid.shape))
+            kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
+            return self.problem.density(self.grid, runs[-1][k], t), 0.0, kl, True
         fine, less = self._fine(runs, k), rough(runs, k)
         singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
         apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
@@ -344,7 +351,7 @@ class Attempt:
 
     def look_between(self, terrain: Terrain) -> None:
         """What is known of V between the cell centres; a feature that the cells do not show leaves nothing known."""
-        seen = look_at(self.problem, self.cells.grid(1))
+        seen = look_at(self.problem, self.cells.grid(1), self.cells, terrain.breaks)
         if seen is None:
             self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
             return
@@ -371,7 +378,8 @@ class Attempt:
     def ask_second_family(self, seconds: float) -> None:
         """The other family of schemes, with an error of its own; a contradiction is part of the bound."""
         opinion = second_opinion(self.problem, self.cells.lower, self.cells.upper, self.cells.options, seconds)
-        seen = None if opinion.grid is None else look_at(self.problem, opinion.grid)
+        breaks = Breaks.none(self.grid.ndim)
+        seen = None if opinion.grid is None else look_at(self.problem, opinion.grid, self.cells, breaks)
         if opinion.grid is None or (seen is not None and seen.hides):
             words = opinion.words if opinion.grid is None else "none: V does more than its cells show"
             self.evidence["second family"] = {"kind": words}

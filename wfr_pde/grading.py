@@ -22,7 +22,6 @@ LINE_LOOKS, NEAR = 2000, 25.0  # places on a line, and nats below the top, where
 MOST_FILLED = 3000  # such places that count
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
-POWER = 8  # of the mean over the places (written out below): near the maximum, so that few draws in a narrow mode count
 PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
 PROBE_ROUNDS, ROUNDS_BETWEEN = 4, 2
 GOLDEN = 0.6180339887498949
@@ -178,6 +177,10 @@ class _Box:
         """Length over which the log-density along every axis changes, at points (m, d); at most the box."""
         check_deadline()
         scales = np.empty(points.shape)
+        with np.errstate(all="ignore"):  # what is not finite, beside singular walls, does not count
+            return self._local_scales(score, points, scales)
+
+    def _local_scales(self, score: Callable[[Array], Array], points: Array, scales: Array) -> Array:
         slope = score(points)
         for k, length in enumerate(self.lengths):
             step = STEP * length / (1 + length * np.abs(np.nan_to_num(slope[:, k])))
@@ -207,15 +210,12 @@ def _centres(grid: Grid, cells: Array) -> Array:
 
 def _density(places: Array, scales: Array, length: float, periodic: bool) -> Density:
     """Mean of order 8 of 1 / sqrt(s² + (0.2 distance)²) over the places."""
+    from wfr_pde.point_densities import mean_of_order_eight  # here, as it loads numba
+
+    arrays = np.ascontiguousarray(places), np.ascontiguousarray(scales)
 
     def density(x: Array) -> Array:
-        values = np.zeros(np.shape(x))
-        for place, scale in zip(places, scales, strict=True):
-            distance = x - place
-            if periodic:
-                distance = length / np.pi * np.sin(np.pi * distance / length)
-            square = scale**2 + (SPREAD * distance) ** 2
-            values += 1 / (square * square) ** 2
-        return (values / len(places)) ** (1 / POWER)
+        values = mean_of_order_eight(np.ravel(x), *arrays, SPREAD, length if periodic else 0.0)
+        return np.asarray(values.reshape(np.shape(x)))
 
     return density

@@ -40,6 +40,7 @@ TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
+LOOSEST_PANEL = 1e-4  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
@@ -254,7 +255,9 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
         return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
 
-    return trial_schedule(advance, look, problem.log_ratio(start, span[0]), span, PANEL_SHARE * problem.rtol, rests)
+    return trial_schedule(
+        advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL), rests
+    )
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
@@ -394,8 +397,8 @@ def _contradiction(best: Attempt) -> str:
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
     return (
-        f"two families of schemes disagree: at t={best.problem.times[k]:.6g} their densities are {found.distance[k]:.2e} "
-        f"apart in L1, but their error bounds allow for {found.allowed[k]:.2e} only. One of them is wrong about this "
+        f"two families of schemes disagree: at t={best.problem.times[k]:.6g} their densities are "
+        f"{found.distance[k]:.2e} apart in L1, but their error bounds allow for {found.allowed[k]:.2e} only. One of them is wrong about this "
         "problem, and which is not known: look at the target for features that neither resolves, or take "
         "strict=False, which returns the solution with the distance in its bound"
     )

@@ -1,4 +1,4 @@
-"""Kinks and jumps of a function of one coordinate that does not name them: found by zooming in on second differences."""
+"""Kinks and jumps of a function of one coordinate that names none: found by zooming in on second differences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOISE = 200.0  # of the rounding of the values, that a second difference has to 
 ROUND = 60.0  # neighbouring places over which a second difference is compared with the median
 
 
-def find_kinks(function: Callable[[Array], Array], lower: float, upper: float, matters: Array | None = None) -> Array:
+def find_kinks(function: Callable[[Array], Array], lower: float, upper: float) -> Array:
     """Places in (lower, upper) where a function jumps or has a jump in its slope.
 
     In a window of width w the largest second difference over the step, max |f(x+h) - 2 f(x) + f(x-h)| / h, falls like w
@@ -31,7 +31,6 @@ def find_kinks(function: Callable[[Array], Array], lower: float, upper: float, m
     ----------
     function : function of an array (n,) -> array (n,)
     lower, upper : float
-    matters : not used
 
     Returns
     -------

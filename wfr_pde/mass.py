@@ -1,4 +1,4 @@
-"""The mass of a computed density by the sums over the cells of five grids, extrapolated: other places, V exact there."""
+"""The mass of a computed density by the sums over the cells of five grids, extrapolated, with V exact on each."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +45,7 @@ class Look:
 class Places:
     """The edges of the cells along an axis as places to look at, and local polynomials to get there.
 
-    Segments of an axis, the parts between its walls and joints, have both their ends among the places, seen from inside.
+    Segments of an axis, the parts between its walls and joints, have both ends among the places, seen from inside.
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class Places:
         bounds = [0, *inner, n]
         x: list[Array] = []
         stencils, leaving, below = [], [], []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in itertools.pairwise(bounds):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
             if not wraps:
@@ -113,7 +114,7 @@ def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
 
 
 def matrix(index: Any, weights: Array, n: int) -> Any:
-    """The matrix (m, n) with some weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
+    """The matrix (m, n) with weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
     rows = np.repeat(np.arange(len(index)), index.shape[1])
     if n > DENSE:
         from scipy.sparse import csr_array
@@ -142,6 +143,16 @@ def along(matrix: Any, values: Array, axis: int) -> Array:
     return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
 
 
+def _at_singular_walls(grid: Grid, axes: list[Places]) -> np.ndarray:
+    """Which places are at walls where V is infinite: nothing is known there, and no flux passes."""
+    result = np.zeros([len(axis.x) for axis in axes], dtype=bool)
+    for k, axis in enumerate(grid.axes):
+        for side, root in ((0, axis.roots[0]), (-1, axis.roots[1])):
+            if root != 1:
+                np.moveaxis(result, k, 0)[side] = True
+    return result
+
+
 class Substitution:
     """Densities on a grid, put into the equation at the corners of the cells.
 
@@ -154,6 +165,7 @@ class Substitution:
     def __init__(self, problem: Problem, grid: Grid) -> None:
         self.problem, self.grid = problem, grid
         self.axes = [Places(axis) for axis in grid.axes]
+        self._ignored = _at_singular_walls(grid, self.axes)
         self._mesh = np.stack(np.meshgrid(*(axis.x for axis in self.axes), indexing="ij"), axis=-1)
         self._still: tuple[Array, Array] | None = None
 
@@ -163,6 +175,7 @@ class Substitution:
             return self._still
         target = self.problem.target.at(t)
         found = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
+        found = np.where(self._ignored, 0.0, found[0]), np.where(self._ignored[..., None], 0.0, found[1])
         if not target.moving and not self.problem.target.moving:
             self._still = found
         return found
@@ -210,6 +223,8 @@ class Substitution:
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
         """Means of values over pairs of cells along every axis, weighted by the density, and its logarithm there."""
+        values = np.where(self._ignored, 0.0, values)
+        log_density = np.where(self._ignored, -np.inf, log_density)
         for k, axis in enumerate(self.axes):
             below = axis.below[::2]
             parts = [

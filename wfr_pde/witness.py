@@ -1,15 +1,18 @@
 """The witness: how far a computed flow is from the true one, by what it leaves in the equation.
 
-Let L = log m be computed, l = log mu true, eps = L - l, and r = d_t L - alpha (Lap g + grad g . grad L) + beta (g - E g)
-with g = L + V. Then q = e^-eps obeys a linear equation but for beta q log q (Cole-Hopf), so that the flow with the source
-r, started from the same density, is m itself. A Markov chain on coarser cells moves two densities: one by the flow alone,
-one by the flow and the source. Each has the error of the chain; their ratio is e^eps to the relative accuracy of the
-chain, however small eps is. No scheme is trusted for the answer: what is put in are its values at the cell centres, V,
-and grad V.
+Let L = log m be computed and l = log mu true, eps = L - l, g = L + V, and
 
-Two more things go along. The same equation to first order, with the positive and the negative part of r apart: their sum
-is a bound in the sense of |r|. And the share of the mass whose ancestors passed through places where r is above one nat
-in a step: of that nothing is known.
+    r = d_t L - alpha (Lap g + grad g . grad L) + beta (g - E g).
+
+Then m solves the equation with the source r: with d_t m = (the flow's right-hand side at m) + m r it starts from the same
+density and is what was computed. A Markov chain on coarser cells moves two densities, one by the flow alone and one by
+the flow and the source. Each has the error of the chain; their ratio is e^eps to the relative accuracy of the chain,
+however small eps is, and however large. No scheme is trusted for the answer: what is put in are its values at the cell
+centres, V, and grad V.
+
+Two more things go along. The equation for eps to first order, with the positive and the negative part of r apart: their
+sum is a bound in the sense of |r|. And the share of the mass whose ancestors passed through places where r is above one
+nat in a step: of that nothing is known.
 """
 
 from __future__ import annotations
@@ -133,8 +136,8 @@ def _sources(
 def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> tuple[Array, Array]:
     """∫ r over step k at the places, up to a constant, and what the highest polynomial in time contributes.
 
-    With V_0 the potential at the beginning of the panel, g = L + V_0 obeys d_t g = -beta g + alpha (...) - beta (V - V_0),
-    which is integrated with the factor e^(beta t).
+    With V_0 the potential at the beginning of the panel, g = L + V_0 obeys
+    d_t g = -beta g + alpha (...) - beta (V - V_0), which is integrated with the factor e^(beta t).
     """
     of_panel, weights, last = nodes.integral_weights(k, problem.beta)
     still = looks[of_panel[0]].potential
@@ -208,7 +211,7 @@ class _Chain:
         )
 
     def pointwise(self) -> Array:
-        """|eps| at the cells, in nats, less its mean; infinite where more than a thousandth of the ancestors is unknown."""
+        """|eps| at the cells, in nats; infinite where more than a thousandth of the ancestors is unknown."""
         one, other = (Density(self.grid, values).normalised() for values in (self.alone, self.moved))
         known = np.abs(np.asarray(other.log_values) - np.asarray(one.log_values))
         return np.where(self.lost > math.log(MOST_LOST), math.inf, known)
