@@ -8,12 +8,12 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wfr_pde.ladder import Ladder, trial_ladder
 
 import wfr_pde as wfr
 from wfr_pde import certificate, exact, metrics
 from wfr_pde.certificate import RATIOS, Problem, Work, richardson
 from wfr_pde.deadline import OutOfTimeError, deadline
-from wfr_pde.ladder import Ladder, trial_ladder
 from wfr_pde.motion import breaks
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5)

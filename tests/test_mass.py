@@ -84,5 +84,7 @@ def test_a_feature_between_the_centres_is_doubted():
     problem = Problem(target, wfr.Gaussian(0, 1), np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
     grids = [wfr.Grid(-8, 8, round(40 * ratio)) for ratio in RATIOS]
     mass = FamilyMass(problem, grids, RATIOS, EVEN)
-    _, doubt = mass(-np.asarray(grids[-1].evaluate(target.log_density)) * 0 + target.log_density(grids[-1].points()), 0.0)
+    _, doubt = mass(
+        -np.asarray(grids[-1].evaluate(target.log_density)) * 0 + target.log_density(grids[-1].points()), 0.0
+    )
     assert doubt > 1e-3

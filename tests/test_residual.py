@@ -32,7 +32,9 @@ def problem(target, rates=(1.0, 0.0), start=None):
 # Places
 
 
-@pytest.mark.parametrize("axis", [Axis.uniform("x", -2, 3, 32), GRADED, JOINED, LONG], ids=["uniform", "graded", "joined", "long"])
+@pytest.mark.parametrize(
+    "axis", [Axis.uniform("x", -2, 3, 32), GRADED, JOINED, LONG], ids=["uniform", "graded", "joined", "long"]
+)
 def test_derivatives_of_polynomials_are_exact(axis):
     places = Places(axis)
     function = np.polynomial.Polynomial([0.3, -1.0, 0.4, 0.2, -0.3, 0.1, 0.2, -0.1, 0.05, 0.3], domain=[-2, 3])
@@ -44,7 +46,13 @@ def test_derivatives_of_polynomials_are_exact(axis):
         np.testing.assert_allclose(weights @ function(axis.centres), known, rtol=0, atol=100 * rounding)
     # one degree more is not
     more = lambda x: ((x - 0.5) / 2.5) ** STENCIL
-    assert np.abs(places.second @ more(axis.centres) - STENCIL * (STENCIL - 1) / 2.5**2 * ((places.x - 0.5) / 2.5) ** (STENCIL - 2)).max() > 1e-12
+    assert (
+        np.abs(
+            places.second @ more(axis.centres)
+            - STENCIL * (STENCIL - 1) / 2.5**2 * ((places.x - 0.5) / 2.5) ** (STENCIL - 2)
+        ).max()
+        > 1e-12
+    )
 
 
 def test_places_are_edges_with_both_sides_of_joints():
@@ -54,7 +62,9 @@ def test_places_are_edges_with_both_sides_of_joints():
     np.testing.assert_array_equal(ends, [0, 24, 25, 45])
     w, v = JOINED.widths[0], JOINED.widths[-1]
     np.testing.assert_allclose(places.leaving[ends], [-1 / w, 1 / w, -1 / v, 1 / v], rtol=1e-14)
-    np.testing.assert_allclose(places.x[ends], [-2 + INSIDE * w, 0.37 - INSIDE * w, 0.37 + INSIDE * v, 3 - INSIDE * v], rtol=1e-12)
+    np.testing.assert_allclose(
+        places.x[ends], [-2 + INSIDE * w, 0.37 - INSIDE * w, 0.37 + INSIDE * v, 3 - INSIDE * v], rtol=1e-12
+    )
     np.testing.assert_allclose(places.x[places.below], JOINED.edges[:-1], rtol=0, atol=2 * INSIDE * w)
     np.testing.assert_allclose(places.x[places.below + 1], JOINED.edges[1:], rtol=0, atol=2 * INSIDE * w)
 
@@ -95,7 +105,11 @@ def test_sparse_and_dense_matrices_are_the_same():
 
 
 @pytest.mark.parametrize("rates", [(1.0, 0.0), (0.7, 2.0)])
-@pytest.mark.parametrize("axis", [Axis.uniform("x", -7, 7, 64), Axis.graded("x", -7, 7, 64, lambda x: 1 + 3 / (1 + x**2))], ids=["uniform", "graded"])
+@pytest.mark.parametrize(
+    "axis",
+    [Axis.uniform("x", -7, 7, 64), Axis.graded("x", -7, 7, 64, lambda x: 1 + 3 / (1 + x**2))],
+    ids=["uniform", "graded"],
+)
 def test_the_true_flow_leaves_nothing(axis, rates):
     target, start, t = wfr.Gaussian(0.3, 1.2), wfr.Gaussian(-1.0, 0.4), 0.2
     grid, h = grid_of(axis), 1e-4
