@@ -1,4 +1,4 @@
-"""The chain for log(mu/pi) is the flow of the library: Strang of FisherRao and FiniteVolume, extrapolated, to rounding."""
+"""The chain for log(mu/pi) against the flow: Strang of FisherRao and FiniteVolume, extrapolated, to rounding."""
 
 import numpy as np
 import pytest

@@ -152,7 +152,7 @@ def test_walls_let_nothing_pass():
     still = Substitution(problem(target), grid_of(axis)).look(np.cos(np.pi * axis.centres), 0.0)
     x = Places(axis).x  # a wave that respects the walls
     known = -(np.pi**2) * np.cos(np.pi * x) + np.pi**2 * np.sin(np.pi * x) ** 2
-    # the ends: INSIDE of a cell off the wall, where the slope is pi^2 of that, over half a cell; and stencils at the side
+    # the ends are INSIDE of a cell off the wall: a slope of pi^2 of that, over half a cell; and stencils at the side
     np.testing.assert_allclose(still.transport, known, rtol=0, atol=1e-4)
 
 
