@@ -34,7 +34,10 @@ def test_a_box_holds_both():
 
 
 def test_a_tighter_tolerance_has_a_wider_box():
-    widths = [float(np.ptp([one.cells.lower, one.cells.upper])) for one in (terrain(wfr.Gaussian(0, 1), rtol=rtol) for rtol in (1e-4, 1e-9))]
+    widths = [
+        float(np.ptp([one.cells.lower, one.cells.upper]))
+        for one in (terrain(wfr.Gaussian(0, 1), rtol=rtol) for rtol in (1e-4, 1e-9))
+    ]
     assert widths[1] > widths[0]
 
 
@@ -59,7 +62,10 @@ def test_what_lies_between_the_centres_gets_cells(width):
 
 def test_features_far_above_everything_do_not_count():
     far = wfr.Potential("x**2/2 + 6*exp(-(x - 30)**2/(2*0.003**2))")
-    assert terrain(far, box=(-9, 32), max_cut=1).cells.counts == terrain(wfr.Potential("x**2/2"), box=(-9, 32), max_cut=1).cells.counts
+    assert (
+        terrain(far, box=(-9, 32), max_cut=1).cells.counts
+        == terrain(wfr.Potential("x**2/2"), box=(-9, 32), max_cut=1).cells.counts
+    )
 
 
 @pytest.mark.parametrize(

@@ -421,7 +421,7 @@ def _contradiction(best: Attempt) -> str:
     t, apart, allowed = best.problem.times[k], found.distance[k], found.allowed[k]
     return (
         f"two families of schemes disagree: at t={t:.6g} their densities are {apart:.2e} apart in L1, but their error "
-        f"bounds allow for {allowed:.2e} only. One of them is wrong about this problem, which is not known: look at the "
+        f"bounds allow for {allowed:.2e} only. One of them is wrong here, and which is not known: look at the "
         "target for features that neither resolves, or take strict=False, which returns the solution with the "
         "distance in its bound"
     )
