@@ -364,7 +364,7 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             attempt.check_memory()
             promising, seconds = attempt.promising(), attempt.expected_seconds()
             if not promising and 2.0 ** (problem.target.ndim + 1) * seconds < work.left():
-                plan.cells = plan.cells.finer(2.0)
+                plan.cells = plan.cells.finer(2.0 if problem.target.ndim == 1 else 1.5)
                 continue
             attempt.measure_time()
             if seconds < work.left() / 4 and plan.refine_steps(attempt):
