@@ -24,15 +24,12 @@ def test_bounds_are_above_the_error(row):
     for of, k, error, bound, ratio in honesty.excesses(found):
         assert ratio <= 1, f"{case.name}: {of} at t={case.times[k]} is off by {error:.3e}, the bound is {bound:.3e}"
 
+    if row != "7":  # where the size of V leaves fewer digits than are asked for
+        assert max(found["bound_l1"]) <= case.rtol  # and still of use
+
 
 @pytest.mark.parametrize(("row", "words"), [("9", "not periodic"), ("10", "cuts off 0.919 of the mass")])
 def test_what_is_no_problem_is_refused(row, words):
     found = honesty.judged(rows.ROWS[row](), SECONDS)
     assert found["status"] == "refused"
     assert words in found["reason"]
-
-
-@pytest.mark.parametrize("row", ["3a", "3b", "4", "5a", "5b", "5c", "8"])
-def test_bounds_are_still_of_use(row):
-    case = rows.ROWS[row]()
-    assert max(honesty.judged(case, SECONDS)["bound_l1"]) <= case.rtol
