@@ -220,8 +220,8 @@ class Substitution:
     def _limited(self, value: Array, g: Array) -> Array:
         """Values at the places, kept near those of the cells around.
 
-        Far out in tails, where neighbouring cells differ by nats without a rule, polynomials that end at a wall multiply
-        that, and would put mass where none is.
+        Far out in tails, where neighbouring cells differ by nats without a rule, polynomials that end at a wall
+        multiply that, and would put mass where none is.
         """
         low = high = g
         for k, axis in enumerate(self.axes):
