@@ -312,7 +312,10 @@ class Frames:
             values = self.normalised(rule, float(time))
             density = np.exp(values)
             with np.errstate(all="ignore"):
-                residual = self._sum(rule, *rule.weights_of_rate(float(time))) - self.equation(values, float(time))
+                rate = self._sum(rule, *rule.weights_of_rate(float(time)))
+                if self.equation.transport_rate == 0:  # of the normalised density; with a transport see below
+                    rate = rate - float(self.grid.integrate(density * rate))
+                residual = rate - self.equation(values, float(time))
                 size = np.abs(residual)  # its mean is zero but where cells do not resolve m, which must show
             if not np.isfinite(float(self.grid.integrate(density * size))) or self._is_spike(density, k):
                 return math.inf, nats + np.inf, slopes + np.inf

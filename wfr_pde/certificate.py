@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
-from wfr_pde.box_and_cells import Terrain, look_at
+from wfr_pde.box_and_cells import Terrain, breaks_of, look_at
 from wfr_pde.budget import Work
 from wfr_pde.energies import KL
 from wfr_pde.error_estimates import (
@@ -44,12 +44,13 @@ REFINED = 2  # ratio of the numbers of steps that are compared
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
-DOUBTFUL = 10.0  # times what the grids say, that the witness says
+DOUBTFUL = 5.0  # times what the grids say, that the witness says
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
+LOST = 0.5  # bound of the L1 error from which on KL is not known
 SATURATION = 2.0  # L1 distance of any two densities, at most
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
@@ -270,7 +271,7 @@ class Attempt:
 
     @cached_property
     def _mass(self) -> FamilyMass:
-        return FamilyMass(self.problem, self._grids, RATIOS, self.cells.powers)
+        return FamilyMass(self.problem, self._grids, RATIOS, self.cells)
 
     def _weights(self, first: int) -> Array:
         """Of the extrapolation over the grids from the number `first` on."""
@@ -289,12 +290,13 @@ class Attempt:
         self._frames: dict[int, Array] = {0: np.asarray(start)}
         self.result, self.value = [], np.zeros(len(self.problem.times))
         found, mass, self._counts = [], [], []
+        by_reaction = self.problem.alpha == 0 and not self.problem.target.moving
         self._apart: list[Array] = []  # nats between two orders, at the centres
         for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
             answer, l1, kl, counts = self._at_save_time(i, k, t, runs, rough)
             self._counts.append(counts)
             self._frames[k] = np.asarray(answer.log_values)
-            log_mass, doubt = self._mass(self._frames[k], t) if i else self._mass_at_start()
+            log_mass, doubt = self._mass.by_reaction(t) if i == 0 or by_reaction else self._mass(self._frames[k], t)
             self.result.append(Density(self.grid, answer.log_values - log_mass))
             found.append((min(l1, SATURATION), kl))
             mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * (1 + abs(self.value[i]))))
@@ -305,12 +307,6 @@ class Attempt:
         rounding = ROUNDING + STEP_ROUNDING * len(self.steps) + digits
         self._store("rounding", np.stack([np.full(len(mass), rounding), rounding * (1 + self.value)], axis=1))
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
-
-    def _mass_at_start(self) -> tuple[float, float]:
-        """Of the start, beside the sum over the cells that its frame is normalised with."""
-        log_mass, doubt = self._mass.of_start()
-        own = float(self.grid.log_integrate(np.asarray(self.grid.evaluate(self.problem.start.log_density))))
-        return log_mass - own, doubt
 
     def _at_save_time(
         self, i: int, k: int, t: float, runs: Sequence[Array], rough: _Moves
@@ -397,17 +393,20 @@ class Attempt:
 
     def look_between(self, terrain: Terrain) -> None:
         """What is known of V between the cell centres; a feature that the cells do not show leaves nothing known."""
-        seen = look_at(self.problem, self.cells.grid(1), self.cells, terrain.breaks)
+        breaks = terrain.breaks
+        if not np.array_equal(self.cells.lower, terrain.cells.lower):  # the box was widened
+            breaks = breaks_of(self.problem, self.cells.lower, self.cells.upper)
+        seen = look_at(self.problem, self.cells.grid(1), self.cells, breaks)
         if seen is None:
             self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
             return
         self.evidence["V between the cells"] = {
             "kind": seen.kind if seen.kind == "proved" else f"looked at {seen.places} places",
             "departs by nats": float(seen.depth),
-            "breaks on edges": [place.tolist() for place in terrain.breaks.places],
-            "breaks elsewhere": bool(terrain.breaks.elsewhere),
+            "breaks on edges": [place.tolist() for place in breaks.places],
+            "breaks elsewhere": bool(breaks.elsewhere),
         }
-        if seen.hides and self.problem.alpha > 0:
+        if seen.hides:
             n = len(self.problem.times)
             self._store("between", np.stack([np.full(n, SATURATION), np.full(n, math.inf)], axis=1))
             self.evidence["V between the cells"]["hides at"] = np.asarray(seen.where).tolist()
@@ -418,7 +417,7 @@ class Attempt:
         if self.problem.alpha == 0 or self.testimony is None:
             return False
         grids = self.l1["time"] + self.l1["space"]
-        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 0.05 * self.problem.rtol)
+        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 0.02 * self.problem.rtol)
         return bool(doubtful.any()) or not self.asymptotic
 
     def ask_second_family(self, seconds: float) -> None:
@@ -477,5 +476,7 @@ class Attempt:
         self.l1[part], self.kl[part] = pairs[:, 0], pairs[:, 1]
 
     def total(self, of: dict[str, Array]) -> Array:
-        """Sum of the parts over the save times."""
-        return np.sum([of[part] for part in PARTS], axis=0)
+        """Sum of the parts over the save times; nothing is known of KL where next to nothing is of the density."""
+        total = np.sum([of[part] for part in PARTS], axis=0)
+        lost = of is self.kl and self.total(self.l1) >= LOST
+        return np.where(lost, math.inf, total)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.deadline import check_deadline
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FIRST_LOOKS = 20_000  # places on the line
@@ -15,6 +17,7 @@ WINDOW = 33  # places in a window
 ZOOM = 4.0  # how much narrower a window is than the one before
 ZOOMS = 11
 PERSISTS = 0.5  # share of the slope's jump that is still there in the last window
+ENOUGH = 3  # windows in which it is still there, after which it may end in rounding
 NOISE = 200.0  # of the rounding of the values, that a second difference has to exceed
 ROUND = 60.0  # neighbouring places over which a second difference is compared with the median
 
@@ -51,6 +54,7 @@ def find_kinks(function: Callable[[Array], Array], lower: float, upper: float) -
         if any(abs(i - other) <= 2 for other in tried):
             continue
         tried.append(i)
+        check_deadline()
         place = _zoomed(function, float(x[i + 1]), 4 * length / FIRST_LOOKS, lower, upper)
         if place is not None and all(abs(place - other) > 1e-7 * length for other in found):
             found.append(place)
@@ -71,7 +75,7 @@ def _running_median(values: Array) -> Array:
 def _zoomed(function: Callable[[Array], Array], place: float, width: float, lower: float, upper: float) -> float | None:
     """The kink or jump near a place, if there is one."""
     first = None
-    for _ in range(ZOOMS):
+    for zoom in range(ZOOMS):
         x = np.linspace(max(place - width / 2, lower), min(place + width / 2, upper), WINDOW)
         values = np.asarray(function(x), dtype=np.float64)
         if not np.isfinite(values).all():
@@ -81,7 +85,7 @@ def _zoomed(function: Callable[[Array], Array], place: float, width: float, lowe
         k = int(bends.argmax())
         noise = NOISE * np.finfo(float).eps * float(np.abs(values).max())
         if bends[k] <= noise:
-            return None
+            return place if zoom > ENOUGH else None
         slope = float(bends[k]) / step
         if first is None:
             first = slope

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from wfr_pde.error_estimates import NOISE, is_asymptotic, single_grid_bound
 from wfr_pde.grid import Grid
+from wfr_pde.grid_family import Cells
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
 from wfr_pde.residual import ABOVE, along, around, stencils
@@ -25,10 +28,10 @@ class FamilyMass:
     smooth density ends inside, all are right. Their spread is the doubt.
     """
 
-    def __init__(
-        self, problem: Problem, grids: Sequence[Grid], ratios: Sequence[float], powers: Sequence[float]
-    ) -> None:
-        self.problem, self.grids, self.ratios, self.powers = problem, grids, ratios, powers
+    def __init__(self, problem: Problem, grids: Sequence[Grid], ratios: Sequence[float], cells: Cells) -> None:
+        self.problem, self.grids, self.ratios = problem, grids, ratios
+        self.powers, self.real_walls = cells.powers, cells.real_walls
+        self._starts: list[Array] | None = None
         self.matrices = [stencils(Interpolation(grids[-1], grid, NODES), grids[-1]) for grid in grids[:-1]]
         self._potentials: list[Array] | None = None
 
@@ -58,19 +61,31 @@ class FamilyMass:
         sums.append(float(self.grids[-1].log_integrate(log_values)))
         return self._extrapolated(sums)
 
-    def of_start(self) -> tuple[float, float]:
-        """The same for the start, evaluated on every grid."""
-        start = self.problem.start
-        return self._extrapolated(
-            [float(g.log_integrate(np.asarray(g.evaluate(start.log_density)))) for g in self.grids]
-        )
+    def by_reaction(self, t: float) -> tuple[float, float]:
+        """The same, beside the finest sum, for mu_0^s pi^(1-s), s = e^(-beta t): what a reaction makes of the start.
+
+        It is evaluated on every grid. At the beginning it is the start, whose normaliser may be known.
+        """
+        since = t - float(self.problem.times[0])
+        s, start = math.exp(-self.problem.beta * since), self.problem.start
+        if self._starts is None:
+            self._starts = [np.asarray(grid.evaluate(start.log_density)) for grid in self.grids]
+        potentials = self.potentials(t) if since > 0 else [np.zeros(grid.shape) for grid in self.grids]
+        values = [s * own - (1 - s) * potential for own, potential in zip(self._starts, potentials, strict=True)]
+        sums = [float(grid.log_integrate(own)) for grid, own in zip(self.grids, values, strict=True)]
+        if since == 0 and start.log_normaliser is not None and not self.real_walls:
+            return float(start.log_normaliser) - sums[-1], 0.0
+        best, doubt = self._extrapolated(sums)
+        return best - sums[-1], doubt
 
     def _extrapolated(self, sums: Sequence[float]) -> tuple[float, float]:
-        orders = [float(np.dot(richardson(self.ratios[k:], self.powers), sums[k:])) for k in (1, 0, 2)]
-        best, above, below = orders
-        if not all(math.isfinite(value) for value in orders):
+        """The limit of sums whose error falls as dx²; else the finest, with the distance of the two finest."""
+        gaps = [abs(b - a) for a, b in itertools.pairwise(sums)]
+        if not all(math.isfinite(value) for value in sums):
             return sums[-1], math.inf
-        # where the sums agree to rounding, so do all; where they do not, the distance of two orders
+        if max(gaps) <= NOISE or not is_asymptotic(gaps, self.ratios):
+            return sums[-1], single_grid_bound(gaps[-1], self.ratios)
+        above, best, below = (float(np.dot(richardson(self.ratios[k:], self.powers), sums[k:])) for k in (0, 1, 2))
         return best, max(abs(above - best), 0.1 * abs(best - below))
 
 

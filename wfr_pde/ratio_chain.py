@@ -18,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FLUX = "scharfetter-gummel"
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
+MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
 
 
 class RatioChain:
@@ -44,6 +45,7 @@ class RatioChain:
         self._still: list[LineSweep] | None = None  # the sweeps of a target at rest; under ceilings, of this step
         if not self.moving and problem.ceilings is None:
             self._still = self._sweeps(0.0)
+        self._log_pi = np.zeros(0) if self.moving else self.log_pi(0.0)
 
     def log_pi(self, t: float) -> Array:
         """log pi at a time, under the ceiling of that time."""
@@ -95,13 +97,10 @@ class RatioChain:
 
     def _step_under_ceiling(self, g: Array, t: float, dt: float, order: int) -> Array:
         """The same under the ceiling of its beginning, for g under that of its end."""
-        self._still = self._under_ceiling(t)
+        self._still, self._log_pi = self._under_ceiling(t), self.log_pi(t)
         result = self._step(g, t, dt, order)
-        return (
-            result
-            if self.problem.seen(t) is self.problem.seen(t + dt)
-            else result + self.log_pi(t) - self.log_pi(t + dt)
-        )
+        same = self.problem.seen(t) is self.problem.seen(t + dt)
+        return result if same else result + self.log_pi(t) - self.log_pi(t + dt)
 
     def _step(self, g: Array, t: float, dt: float, order: int) -> Array:
         if order == 2 or self.problem.exact_in_time:
@@ -112,10 +111,30 @@ class RatioChain:
             result = runs[-1].copy()
             for weight, run in zip(weights[:-1], runs[:-1], strict=True):
                 result += weight * (run - runs[-1])
+            self._check_near(result, runs[-1], t, dt)
         result -= result.max()
         if not np.isfinite(result).all():
             raise NumericalError(f"the state is not finite at t={t + dt:.6g}")
         return result
+
+    def _check_near(self, result: Array, finest: Array, t: float, dt: float) -> None:
+        """Refuse an extrapolation that moves much of the mass: it diverges.
+
+        Raises
+        ------
+        NumericalError
+        """
+        log_pi = self.log_pi(t + dt) if self.moving else self._log_pi
+        masses = []
+        for g in (result, finest):
+            log_mu = g + log_pi
+            mass = np.exp(log_mu - log_mu.max()) * self.grid.cell_volume
+            masses.append(mass / mass.sum())
+        moved = float(np.abs(masses[0] - masses[1]).sum())
+        if not moved <= MOST_MOVED:
+            raise NumericalError(
+                f"the extrapolation in time diverges at t={t:.6g} with dt={dt:.4g}: it moves {moved:.2g} of the mass"
+            )
 
     def _strangs(self, g: Array, t: float, dt: float, n: int) -> Array:
         for k in range(n):

@@ -20,6 +20,7 @@ DENSE = 256  # columns up to which a matrix with few entries is kept in full
 STENCIL = 10  # cell centres that a local polynomial goes through
 PREPARED = 2  # ceilings whose V is kept
 ABOVE = 1.0  # nats above the centres around, that a density may be between them
+LEAST_MORE = 2.0  # nats beyond those of the cells around that a value between them may be, besides their range
 INSIDE = 1e-6  # of a cell: ends of segments are looked at from inside, as V may jump there
 
 
@@ -60,6 +61,8 @@ class Places:
         flux through an end that nothing may pass.
     below : array (n,) of int
         The place at the lower edge of every cell; the one at its upper edge is the next.
+    sides : arrays (places,) of int
+        The cells of the same segment on both sides of a place.
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -67,7 +70,7 @@ class Places:
         inner = [int(joint) for joint in getattr(axis, "joints", ())]
         bounds = [0, *inner, n]
         x: list[Array] = []
-        stencils, leaving, below = [], [], []
+        stencils, leaving, below, sides = [], [], [], []
         for first, last in itertools.pairwise(bounds):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
@@ -78,11 +81,15 @@ class Places:
             ends = np.zeros(len(edges))
             if not wraps:
                 ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
+            beside = np.arange(first, last + 1)
+            pair = np.stack([beside - 1, beside])
+            sides.append(pair % n if wraps else np.clip(pair, first, last - 1))
             below.append(np.arange(last - first) + sum(len(part) for part in x))
             x.append(edges)
             leaving.append(ends)
         self.x, self.leaving = np.concatenate(x), np.concatenate(leaving)
         self.below: Any = np.concatenate(below)
+        self.sides: Any = np.concatenate(sides, axis=1)
         self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
 
 
@@ -240,6 +247,7 @@ class Substitution:
         value = g
         for k, axis in enumerate(self.axes):
             value = along(axis.value, value, k)
+        value = self._limited(value, g)
         transport: Any = 0.0
         for k, axis in enumerate(self.axes):
             across = g
@@ -250,6 +258,20 @@ class Substitution:
             lost = gradient - self._passing(k, gradient, value - potential)
             transport = transport + curvature + gradient * (gradient - slope[..., k]) - 2 * leaving * lost
         return Look(value, transport, value - potential, potential)
+
+    def _limited(self, value: Array, g: Array) -> Array:
+        """Values at the places, kept near those of the cells around.
+
+        Far out in tails, where neighbouring cells differ by nats without a rule, polynomials that end at a wall
+        multiply that, and would put mass where none is.
+        """
+        low = high = g
+        for k, axis in enumerate(self.axes):
+            below, above = axis.sides
+            low = np.minimum(np.take(low, below, axis=k), np.take(low, above, axis=k))
+            high = np.maximum(np.take(high, below, axis=k), np.take(high, above, axis=k))
+        more = (high - low) + LEAST_MORE
+        return np.clip(value, low - more, high + more)
 
     def _passing(self, k: int, gradient: Array, log_density: Array) -> Array:
         """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere."""

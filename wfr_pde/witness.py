@@ -4,8 +4,8 @@ Let L = log m be computed and l = log mu true, eps = L - l, g = L + V, and
 
     r = d_t L - alpha (Lap g + grad g . grad L) + beta (g - E g).
 
-Then m solves the equation with the source r: with d_t m = (the flow's right-hand side at m) + m r it starts from the same
-density and is what was computed. A Markov chain on coarser cells moves two densities, one by the flow alone and one by
+Then m solves the equation with the source r, d_t m = (the right-hand side of the flow at m) + m r, from the same start.
+A Markov chain on coarser cells moves two densities, one by the flow alone and one by
 the flow and the source. Each has the error of the chain; their ratio is e^eps to the relative accuracy of the chain,
 however small eps is, and however large. No scheme is trusted for the answer: what is put in are its values at the cell
 centres, V, and grad V.
