@@ -42,7 +42,7 @@ NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the on
 REFINED = 2  # ratio of the numbers of steps that are compared
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
-DOUBTFUL = 5.0  # times what the grids say, that the witness says
+LOWER_SHARE = 0.1  # of the difference of the lower orders in KL, that counts at least
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
@@ -254,7 +254,7 @@ class Attempt:
             log_mass, doubt = self._mass.by_reaction(t) if i == 0 or by_reaction else self._mass(self._frames[k], t)
             self.result.append(Density(self.grid, answer.log_values - log_mass))
             found.append((min(l1, SATURATION), kl))
-            mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * (1 + abs(self.value[i]))))
+            mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * abs(self.value[i])))  # KL of a share
         self._store("space", found)
         self._store("mass", mass)
         box = self.cells.lower, self.cells.upper
@@ -278,8 +278,9 @@ class Attempt:
             return Density(self.grid, self._frames[0]), 0.0, kl, True
         if self.problem.alpha == 0:  # exact in every cell: nothing is exchanged between them
             self._apart.append(np.zeros(self.grid.shape))
-            kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
-            return self.problem.density(self.grid, runs[-1][k], t), 0.0, kl, True
+            # differences of orders may cross zero at a time: those of the grids, and of lower orders, do not with them
+            gap = max(gaps[0], LOWER_SHARE * gaps[1], KL_SHARE * max(abs(b - a) for a, b in itertools.pairwise(values)))
+            return self.problem.density(self.grid, runs[-1][k], t), 0.0, SAFETY["time"] * gap, True
         fine, less = self._fine(runs, k), rough(runs, k)
         singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
         apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
@@ -367,12 +368,8 @@ class Attempt:
 
     @property
     def needs_a_second_opinion(self) -> bool:
-        """Whether what the witness says and what the grids say are far apart, or extrapolation did not count."""
-        if self.problem.alpha == 0 or self.testimony is None:
-            return False
-        grids = self.l1["time"] + self.l1["space"]
-        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 0.02 * self.problem.rtol)
-        return bool(doubtful.any()) or not self.asymptotic
+        """Whether extrapolation does not count at some time, so that one kind of evidence is missing."""
+        return self.problem.alpha > 0 and not self.asymptotic
 
     def ask_second_family(self, seconds: float) -> None:
         """The other family of schemes, with an error of its own; a contradiction is part of the bound."""

@@ -46,6 +46,7 @@ TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynom
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
+MOST_DIVERGED = 9  # refinements of the steps in all
 DIVERGING = 3  # refinements of the steps before the order is lowered
 GAINLESS = "by refining, as the last attempts gained nothing"
 NEAR, PROBES = 40.0, 100  # nats below the top, and points, where it is watched how the target moves
@@ -381,6 +382,8 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             break
         except NumericalError:
             plan.shorten_steps()
+            if plan.diverged > MOST_DIVERGED:
+                break
             continue
         if attempt.largest_error <= problem.rtol:
             return attempt, ""
@@ -393,7 +396,7 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
         plan.refine(attempt)
     if best is None:
         raise NumericalError(
-            f"the flow could not be solved within {ROUNDS} attempts, with every step of a trial run cut into "
+            f"the flow could not be solved in {plan.diverged} attempts, with every step of a trial run cut into "
             f"{plan.parts}: the extrapolation diverges; use a larger rtol, or solve with Strang and small steps"
         )
     return best, limit
