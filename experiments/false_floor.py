@@ -35,7 +35,7 @@ from scipy.linalg import eigh_tridiagonal, solveh_banded
 import wfr_pde as wfr
 from wfr_pde import exact, plotting
 
-QUICK = dict(n=500, rtol=1e-4, saves=1)
+QUICK = dict(n=500, rtol=1e-6, saves=1)
 CHECKS = {
     "truth_error_far": (0.0, 1e-6),  # of the L1 error, the largest over time
     "truth_error_many": (0.0, 1e-6),
