@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
-from wfr_pde.box_and_cells import Terrain, breaks_of, look_at
+from wfr_pde.box_and_cells import Terrain, breaks_of, look_at, searches_breaks
 from wfr_pde.budget import Work
 from wfr_pde.energies import KL
 from wfr_pde.error_estimates import (
@@ -49,6 +49,7 @@ MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapo
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
 LOST = 0.5  # bound of the L1 error from which on KL is not known
+BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
 SATURATION = 2.0  # L1 distance of any two densities, at most
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
@@ -361,6 +362,10 @@ class Attempt:
             "breaks on edges": [place.tolist() for place in breaks.places],
             "breaks elsewhere": bool(breaks.elsewhere),
         }
+        searched = sum(len(places) for places in breaks.places) if searches_breaks(self.problem) else 0
+        if searched:  # they are where they are to some 1e-12 of the box
+            n = len(self.problem.times)
+            self._store("between", np.full((n, 2), BREAK_PLACE * searched))
         if seen.hides:
             n = len(self.problem.times)
             self._store("between", np.stack([np.full(n, SATURATION), np.full(n, math.inf)], axis=1))
