@@ -60,13 +60,8 @@ def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
     To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
     may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
     """
-    return KL_SHARE * all_of_kl(energy, one, other)
-
-
-def all_of_kl(energy: KL, one: Density, other: Density) -> float:
-    """∫ |mu_1 - mu_2| |g - E g| dx: what the difference in KL is at most, to first order."""
     gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
-    return float(one.grid.integrate(gap))
+    return KL_SHARE * float(one.grid.integrate(gap))
 
 
 class _Moves:
@@ -230,7 +225,7 @@ class Attempt:
         return FamilyMass(self.problem, self._grids, RATIOS, self.cells)
 
     def _weights(self, first: int) -> Array:
-        """Of the extrapolation over the grids from the number `first` on."""
+        """Weights of the extrapolation over the grids from the number `first` on."""
         return richardson(RATIOS[first:], self.cells.powers)
 
     def measure_space(self) -> None:

@@ -95,9 +95,9 @@ def ground_truth(
       the share of the mass of whose past nothing is known (`witness`);
     - mass: twice the spread of the sums over the cells of five grids, extrapolated, which normalise the answer;
     - domain: four times the difference of runs in the box and in one wider by an eighth on each side;
-    - between: 2 if there is transport and V does something between the cell centres that they do not show; and the
-      distance to the second family of schemes, `SinkhornKernel`, and its error, where it is asked and contradicts. It
-      is asked where the witness says ten times more than the grids and half of rtol, or extrapolation does not count;
+    - between: 2 if V does something between the cell centres that they do not show; 1e-11 for every break of V whose
+      place had to be searched for; and the distance to the second family of schemes, `SinkhornKernel`, and its error,
+      where it is asked and contradicts. It is asked where extrapolation does not count;
     - rounding: by the number of steps, the size of V and that of the coordinates.
 
     Parameters
