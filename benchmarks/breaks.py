@@ -172,7 +172,7 @@ def log_ratios(case: Case, cells: Cells) -> list[Array]:
     problem = case.problem()
     steps = 1 if problem.exact_in_time else STEPS
     nodes = np.linspace(0, case.t, steps + 1)
-    return [Work(600).run(problem, cells.grid(r), nodes, 8) for r in RATIOS]
+    return [Work(600).run(problem, cells.grid(r), nodes, 8, problem.times) for r in RATIOS]
 
 
 def extrapolated(case: Case, cells: Cells, runs: list[Array], count: int, k: int) -> tuple[Array, float]:

@@ -41,6 +41,7 @@ import numpy as np  # noqa: E402
 from honesty_rows import ROWS  # noqa: E402
 
 import wfr_pde as wfr  # noqa: E402
+from wfr_pde.certificate import PARTS  # noqa: E402
 from wfr_pde.errors import NumericalError  # noqa: E402
 
 SECONDS = 20.0  # budget of one call
@@ -77,7 +78,8 @@ def judged(case: families.Case, seconds: float) -> Row:
     except ArithmeticError as error:
         return row | {"status": "no answer", "reason": str(error)}
     bounds = {f"bound_{of}": ds[f"error_{of}"].values.tolist() for of in ("l1", "kl")}
-    return row | {"status": "answered"} | bounds | errors
+    parts = {f"parts_{of}": {part: ds[f"error_{of}_{part}"].values.tolist() for part in PARTS} for of in ("l1", "kl")}
+    return row | {"status": "answered"} | bounds | parts | errors
 
 
 def true_errors(case: families.Case, ds: Any) -> dict[str, list[float]]:

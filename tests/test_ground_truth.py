@@ -2,6 +2,7 @@ import dataclasses
 import importlib
 import itertools
 import json
+import math
 import time
 import types
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import wfr_pde as wfr
 from wfr_pde import exact, metrics
 from wfr_pde.box_and_cells import first_terrain
-from wfr_pde.budget import Work
+from wfr_pde.budget import SHORT, Work
 from wfr_pde.certificate import PARTS, RATIOS
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.motion import breaks
@@ -223,7 +224,7 @@ def test_out_of_reach():
         wfr.ground_truth(TARGET, START, [0, 0.5], rtol=1e-12)
     ds = wfr.ground_truth(TARGET, START, [0, 0.5], rtol=1e-12, strict=False)
     l1, _ = true_errors(ds, lambda t: exact.gaussian_flow(TARGET, START, t), TARGET)
-    assert 1e-12 < ds["error_l1"].max() < 1e-11
+    assert 1e-12 < ds["error_l1"].max() < 2e-11  # rounding, and what orders and witness say of 200 steps of it
     assert l1[1] <= float(ds["error_l1"][1])
 
 
@@ -235,7 +236,7 @@ def test_no_time_at_all():
 def test_memory_is_refused_beforehand(monkeypatch):
     backend = dataclasses.replace(wfr.Grid(0, 1, 4).backend, available_memory=lambda: 2**20)
     monkeypatch.setattr("wfr_pde.grid.get_backend", lambda name: backend)
-    with pytest.raises(MemoryError, match=r"at 1000 times on .* fewer save times"):
+    with pytest.raises(MemoryError, match=r"at 1\d\d\d times on .* fewer save times"):
         wfr.ground_truth(TARGET, START, np.linspace(0, 1, 1000))
 
 
@@ -252,8 +253,8 @@ def test_the_search_for_a_box_is_within_the_budget():
 
 
 def test_memory_budget():
-    options = {"rtol": 1e-9, "memory": 4e-5}
-    with pytest.raises(MemoryError, match=r"memory=4e-05 allows for less"):
+    options = {"rtol": 1e-9, "memory": 3e-4}
+    with pytest.raises(MemoryError, match=r"memory=0\.0003 allows for less"):
         wfr.ground_truth(TARGET, START, np.linspace(0, 1, 1000), **options)
     with pytest.raises(wfr.NumericalError, match="out of reach in the memory there is"):
         wfr.ground_truth(TARGET, START, [0, 0.5, 1], **options)
@@ -275,9 +276,11 @@ def test_panels_fit_the_flow():
 
 def test_a_run_that_would_take_too_long_is_not_begun():
     problem = Problem(TARGET, START, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
-    work = Work(1.0, rate=1.0)
+    work, grid = Work(1.0, rate=1.0), wfr.Grid(-5, 5, 64)
     with pytest.raises(OutOfTimeError, match="would take about"):
-        work.run(problem, wfr.Grid(-5, 5, 64), np.linspace(0, 1, 11), 8, problem.times)
+        work.run(problem, grid, np.linspace(0, 1, 1 + math.ceil(SHORT / grid.size)), 8, problem.times)
+    few = np.linspace(0, 1, 11)  # what they take says nothing
+    assert work.run(problem, grid, few, 8, problem.times).shape == (2, 64)
 
 
 def test_runs_say_how_fast_they_are_and_stop_at_the_last_time_wanted():
@@ -350,7 +353,8 @@ def test_pointwise_errors_hold_where_they_are_finite():
             near = known > known.max() - 20
             assert np.all(np.isfinite(stated[near]))
             assert np.all(off[near] <= stated[near] + 1e-10)
-            assert stated[near].max() < 0.1
+            assert stated[near].max() < 0.15  # at 2e-9 of the top, where the error of a solution to 1e-6 is .063
+            assert stated[known > known.max() - 15].max() < 0.02
 
 
 def with_disagreement(monkeypatch, distance):

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import integrate
 
 import wfr_pde as wfr
 from wfr_pde.certificate import RATIOS
-from wfr_pde.grid_family import cells_for
+from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.mass import FamilyMass
 from wfr_pde.problem import Problem
-from wfr_pde.richardson import EVEN
 
 
 def family(target, start, box, real_walls=False, breaks=None, **options):
@@ -19,7 +19,7 @@ def family(target, start, box, real_walls=False, breaks=None, **options):
     lower, upper = (np.atleast_1d(np.asarray(end, dtype=float)) for end in box)
     cells = cells_for(problem, (lower, upper), {"max_cut": 1.0, **options}, breaks, real_walls)
     grids = [cells.grid(ratio) for ratio in RATIOS]
-    return FamilyMass(problem, grids, RATIOS, cells.powers), grids[-1]
+    return FamilyMass(problem, grids, RATIOS, cells), grids[-1]
 
 
 def masses(mass, grid, distribution, log_normaliser, t=0.0):
@@ -32,10 +32,14 @@ def masses(mass, grid, distribution, log_normaliser, t=0.0):
 def test_a_density_that_ends_inside_has_the_mass_of_every_sum():
     target, start = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5)
     mass, grid = family(target, start, (-9.0, 9.0))
-    found, doubt, _ = masses(mass, grid, start, start.log_normaliser)
+    found, doubt, single = masses(mass, grid, start, start.log_normaliser)
     assert abs(found) < 1e-11  # the sums of a Gaussian over cells of half a standard deviation: exp(-2 pi^2 4)
     assert doubt < 1e-11
-    assert abs(mass.of_start()[0] - start.log_normaliser) < 1e-11
+    for t in (0.0, 0.5):  # between Gaussians the reaction makes Gaussians, whose sums are right
+        beside, doubt = mass.by_reaction(t)
+        assert abs(beside) < 1e-11
+        assert doubt < 1e-11
+    assert abs(mass.by_reaction(0.0)[0] + single) < 1e-14  # the normaliser is known
 
 
 @pytest.mark.parametrize("log_scale", [-700.0, 0.0, 5.0])
@@ -56,8 +60,12 @@ def test_slopes_at_walls_cost_nothing(rate):
     found, doubt, single = masses(mass, grid, start, known)
     assert abs(found) <= doubt < 1e-4
     assert abs(found) < 0.02 * abs(single)
-    of_start, doubt = mass.of_start()
-    assert abs(of_start - known) <= doubt < 1e-4
+    for t in (0.0, 0.7):  # what the reaction makes of the start is as exponential
+        s = math.exp(-t)
+        between = s * rate + 1 - s
+        log_sum = float(grid.log_integrate(-between * grid.points()[:, 0]))
+        beside, doubt = mass.by_reaction(t)
+        assert abs(log_sum + beside - math.log(-math.expm1(-40 * between) / between)) <= doubt < 1e-4
 
 
 def test_kinks_on_edges_cost_nothing():
@@ -82,9 +90,10 @@ def test_a_target_that_moves_is_looked_at_as_it_is():
 def test_a_feature_between_the_centres_is_doubted():
     target = wfr.Potential(lambda x: x**2 / 2 - 3 * np.exp(-((x - 0.3) ** 2) / (2 * 0.05**2)), ndim=1)
     problem = Problem(target, wfr.Gaussian(0, 1), np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
-    grids = [wfr.Grid(-8, 8, round(40 * ratio)) for ratio in RATIOS]
-    mass = FamilyMass(problem, grids, RATIOS, EVEN)
-    _, doubt = mass(
-        -np.asarray(grids[-1].evaluate(target.log_density)) * 0 + target.log_density(grids[-1].points()), 0.0
-    )
+    cells = Cells(np.array([-8.0]), np.array([8.0]), (40,), (None,))
+    grids = [cells.grid(ratio) for ratio in RATIOS]
+    mass = FamilyMass(problem, grids, RATIOS, cells)
+    found, doubt = mass(target.log_density(grids[-1].points()), 0.0)
+    known, _ = integrate.quad(lambda x: math.exp(target.log_density(np.array([x]))), -8, 8, points=[0.1, 0.3, 0.5])
+    assert abs(found - math.log(known)) <= doubt
     assert doubt > 1e-3

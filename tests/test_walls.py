@@ -271,7 +271,7 @@ def test_observed_orders_at_singular_walls(a, count, order):
         grids = [cells.grid(r) for r in RATIOS[-count:]]
         errors = []
         for grid in grids:
-            log_ratio = Work(60).run(problem, grid, np.array([0.0, 0.2]), 8)[1]
+            log_ratio = Work(60).run(problem, grid, problem.times, 8, problem.times)[1]
             own = problem.density(grid, log_ratio, 1).log_values - target.log_density(grid.points())
             error = own + gammaln(a / 2) + (a / 2 - 1) * math.log(2) - log_f(grid.axes[0].centres, 0.2)
             errors.append(Interpolation(grid, grids[-1], 14)(error) if grid is not grids[-1] else error)

@@ -150,6 +150,11 @@ def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
     return Breaks((np.unique(np.concatenate(found)),))
 
 
+def searches_breaks(problem: Problem) -> bool:
+    """Whether breaks of target or start are searched for, and not named."""
+    return any(_is_function(each) for each in (*problem.places, problem.start))
+
+
 def _is_function(distribution: Target) -> bool:
     """Whether its breaks are not known, as that of a Python function."""
     return (isinstance(distribution, Potential) and callable(distribution.V)) or isinstance(distribution, Posterior)

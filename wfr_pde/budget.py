@@ -18,6 +18,7 @@ from wfr_pde.ratio_chain import RatioChain
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+SHORT = 1e5  # cells times steps of a run that is begun in any case: what it takes says nothing
 TOLERANCE, FINEST, COARSEST = 1e-6, 1e-13, 1e-10  # of the transport in time: over that of the problem, and limits
 
 
@@ -54,7 +55,7 @@ class Work:
             Before it begins, if it would take longer than is left.
         """
         expected = self.rate * grid.size * len(steps)
-        if expected > self.left():
+        if expected > self.left() and grid.size * len(steps) > SHORT:
             raise OutOfTimeError(
                 f"the next run, {len(steps) - 1} steps on {grid.size} cells, would take about {expected:.2g} seconds, "
                 f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
-from wfr_pde.box_and_cells import Terrain, breaks_of, look_at
+from wfr_pde.box_and_cells import Terrain, breaks_of, look_at, searches_breaks
 from wfr_pde.budget import Work
 from wfr_pde.energies import KL
 from wfr_pde.error_estimates import (
@@ -44,13 +44,14 @@ REFINED = 2  # ratio of the numbers of steps that are compared
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
-DOUBTFUL = 5.0  # times what the grids say, that the witness says
+LOWER_SHARE = 0.1  # of the difference of the lower orders in KL, that counts at least
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
 LOST = 0.5  # bound of the L1 error from which on KL is not known
+BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
 SATURATION = 2.0  # L1 distance of any two densities, at most
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
@@ -61,13 +62,8 @@ def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
     To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
     may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
     """
-    return KL_SHARE * all_of_kl(energy, one, other)
-
-
-def all_of_kl(energy: KL, one: Density, other: Density) -> float:
-    """∫ |mu_1 - mu_2| |g - E g| dx: what the difference in KL is at most, to first order."""
     gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
-    return float(one.grid.integrate(gap))
+    return KL_SHARE * float(one.grid.integrate(gap))
 
 
 class _Moves:
@@ -274,7 +270,7 @@ class Attempt:
         return FamilyMass(self.problem, self._grids, RATIOS, self.cells)
 
     def _weights(self, first: int) -> Array:
-        """Of the extrapolation over the grids from the number `first` on."""
+        """Weights of the extrapolation over the grids from the number `first` on."""
         return richardson(RATIOS[first:], self.cells.powers)
 
     def measure_space(self) -> None:
@@ -299,7 +295,7 @@ class Attempt:
             log_mass, doubt = self._mass.by_reaction(t) if i == 0 or by_reaction else self._mass(self._frames[k], t)
             self.result.append(Density(self.grid, answer.log_values - log_mass))
             found.append((min(l1, SATURATION), kl))
-            mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * (1 + abs(self.value[i]))))
+            mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * abs(self.value[i])))  # KL of a share
         self._store("space", found)
         self._store("mass", mass)
         box = self.cells.lower, self.cells.upper
@@ -324,8 +320,9 @@ class Attempt:
             return Density(self.grid, self._frames[0]), 0.0, kl, True
         if self.problem.alpha == 0:  # exact in every cell: nothing is exchanged between them
             self._apart.append(np.zeros(self.grid.shape))
-            kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
-            return self.problem.density(self.grid, runs[-1][k], t), 0.0, kl, True
+            # differences of orders may cross zero at a time: those of the grids, and of lower orders, do not with them
+            gap = max(gaps[0], LOWER_SHARE * gaps[1], KL_SHARE * max(abs(b - a) for a, b in itertools.pairwise(values)))
+            return self.problem.density(self.grid, runs[-1][k], t), 0.0, SAFETY["time"] * gap, True
         fine, less = self._fine(runs, k), rough(runs, k)
         singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
         apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
@@ -406,6 +403,10 @@ class Attempt:
             "breaks on edges": [place.tolist() for place in breaks.places],
             "breaks elsewhere": bool(breaks.elsewhere),
         }
+        searched = sum(len(places) for places in breaks.places) if searches_breaks(self.problem) else 0
+        if searched:  # they are where they are to some 1e-12 of the box
+            n = len(self.problem.times)
+            self._store("between", np.full((n, 2), BREAK_PLACE * searched))
         if seen.hides:
             n = len(self.problem.times)
             self._store("between", np.stack([np.full(n, SATURATION), np.full(n, math.inf)], axis=1))
@@ -413,12 +414,8 @@ class Attempt:
 
     @property
     def needs_a_second_opinion(self) -> bool:
-        """Whether what the witness says and what the grids say are far apart, or extrapolation did not count."""
-        if self.problem.alpha == 0 or self.testimony is None:
-            return False
-        grids = self.l1["time"] + self.l1["space"]
-        doubtful = self.testimony.l1 > DOUBTFUL * np.maximum(grids, 0.02 * self.problem.rtol)
-        return bool(doubtful.any()) or not self.asymptotic
+        """Whether extrapolation does not count at some time, so that one kind of evidence is missing."""
+        return self.problem.alpha > 0 and not self.asymptotic
 
     def ask_second_family(self, seconds: float) -> None:
         """The other family of schemes, with an error of its own; a contradiction is part of the bound."""

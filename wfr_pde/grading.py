@@ -20,6 +20,7 @@ Density = Callable[[Array], Array]
 DRAWS = 100  # places per distribution where the local scale is looked at
 LINE_LOOKS, NEAR = 2000, 25.0  # places on a line, and nats below the top, where it is seen what a start passes
 MOST_FILLED = 3000  # such places that count
+NARROWEST = 1e-6  # of the box, that a scale on a line has: beside a singular wall they have no end
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
 PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
@@ -113,10 +114,14 @@ class _Box:
         """
         if points.shape[1] > 1:
             return points
-        x = np.linspace(self.lower, self.upper, LINE_LOOKS)
+        x = np.linspace(self.lower, self.upper, LINE_LOOKS)[1:-1]
         heights = first.log_density(x)
         x = np.sort(np.concatenate([points, x[heights > heights.max() - NEAR]]), axis=0)
         scales = self.local_scales(second.score, x)[:, 0]
+        told = scales > NARROWEST * self.lengths[0]
+        x, scales = x[told], scales[told]
+        if len(x) == 0:
+            return x
         wanted = np.append(0.0, np.cumsum(np.diff(x[:, 0]) * SPREAD / np.minimum(scales[:-1], scales[1:])))
         n = min(MOST_FILLED, max(len(points), int(wanted[-1])))
         return np.interp(np.linspace(0, wanted[-1], n), wanted, x[:, 0])[:, None]

@@ -213,6 +213,10 @@ def cells_for(
     passed = [(distributions[-1], place) for place in distributions[:-1]] if passes else []
     shown = [] if features is None else [(place, features) for place in distributions[:-1]]
     densities = densities_of_points(distributions, lower, upper, periodic, passed, shown)
+    if passed and not all(
+        _can_be_graded(*axis) for axis in zip(lower.tolist(), upper.tolist(), densities, strict=True)
+    ):
+        densities = densities_of_points(distributions, lower, upper, periodic, (), shown)
     counts, gradings, segments = [], [], []
     walls: dict[tuple[int, int], tuple[float, float]] = {}
     start_walls: dict[tuple[int, int], tuple[float, float]] = {}
@@ -250,6 +254,15 @@ def cells_for(
         start_walls,
         error_powers([*walls.values(), *start_walls.values()]),
     )
+
+
+def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]) -> bool:
+    """Whether few cells can follow a density of points."""
+    try:
+        Axis.graded("x", lower, upper, 256, density)
+    except ValueError:
+        return False
+    return True
 
 
 def _exponents(distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:

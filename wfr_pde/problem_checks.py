@@ -261,7 +261,7 @@ class _Strip(Target):
         return self.whole.ndim
 
     def log_density(self, points: ArrayLike) -> Array:
-        """That of the whole inside, -inf outside."""
+        """Log-density of the whole inside the box, -inf outside."""
         points = self.as_points(points)
         inside = np.all((points >= self.lower) & (points <= self.upper) | ~self.cut, axis=-1)
         values = np.full(points.shape[:-1], -np.inf)
@@ -269,7 +269,7 @@ class _Strip(Target):
         return values
 
     def score(self, points: ArrayLike) -> Array:
-        """That of the whole."""
+        """Score of the whole."""
         return self.whole.score(points)
 
 
@@ -300,7 +300,7 @@ def _slopes(distribution: Target, points: Array) -> Array:
 
 
 def _gaussian_cut(gaussian: Gaussian, lower: Array, upper: Array, free: Sequence[bool]) -> float:
-    """That of the marginals, as if the axes were independent: right to a factor d where they are not."""
+    """Share of a Gaussian beyond the walls, as if its axes were independent: right to a factor d where they are not."""
     from scipy.special import ndtr
 
     sd = np.sqrt(gaussian.covariance.diagonal())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.deadline import OutOfTimeError, check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.splitting import richardson_weights
@@ -17,6 +18,7 @@ from wfr_pde.problem import Problem
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FLUX = "scharfetter-gummel"
+MOST_HALVINGS = 12  # of the time of a sweep
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
 MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
 
@@ -77,10 +79,27 @@ class RatioChain:
 
     def _transport(self, sweeps: list[LineSweep], g: Array, dt: float) -> Array:
         time, last = self.problem.alpha * dt, len(sweeps) - 1
+        if last == 0:
+            return self._along_a_line(sweeps[0], g, time)
         for k in (*range(last), *range(last, -1, -1)):
             part = time if k == last else time / 2
             sweeps[k].check(part)
             g = sweeps[k](g, part)
+        return g
+
+    def _along_a_line(self, sweep: LineSweep, g: Array, time: float, halvings: int = 0) -> Array:
+        """One axis alone, where two halves of a time are the whole: for times that are too stiff for one sweep."""
+        check_deadline()
+        try:
+            sweep.check(time)
+            return np.asarray(sweep(g, time))
+        except OutOfTimeError:
+            raise
+        except NumericalError:
+            if halvings == MOST_HALVINGS:
+                raise
+        for _ in range(2):
+            g = self._along_a_line(sweep, g, time / 2, halvings + 1)
         return g
 
     def step(self, g: Array, t: float, dt: float, order: int) -> Array:
