@@ -23,7 +23,7 @@ from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
 from wfr_pde.ratio_chain import RatioChain
-from wfr_pde.residual import Substitution
+from wfr_pde.residual import Look, Substitution
 from wfr_pde.solve import save_times
 from wfr_pde.step_schedule import StepSchedule, trial_schedule
 
@@ -266,14 +266,23 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
             f"{max(work.left(), 0):.2g} are left: give a larger budget, or a smaller box, box="
         )
     start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-    rests = breaks(problem.target, _where_mass_is(problem, grid), span, problem.rtol) if problem.target.moving else None
+    rests: Array | None = None
+    if problem.target.moving:
+        rests = breaks(problem.target, _where_mass_is(problem, grid), span, problem.rtol)
+    elif problem.ceilings is not None:
+        rests = problem.ceilings.starts[1:][problem.ceilings.starts[1:] < span[1]]
     substitution, chain = Substitution(problem, grid), RatioChain(problem, grid, TRIAL_TOLERANCE)
 
     def advance(g: Array, t: float, dt: float) -> Array:
         return chain.step(g, t, dt, TRIAL_ORDER)
 
     def look(g: Array, t: float) -> tuple[Array, Array]:
-        seen = substitution.look(problem.log_density(grid, g, t), t)
+        return judged(substitution.look(problem.log_density(grid, g, t), t))
+
+    def at_end(g: Array, t: float) -> tuple[Array, Array]:  # where a ceiling falls, V is what it was before
+        return judged(substitution.look(problem.log_density(grid, g, t), problem.before(t)))
+
+    def judged(seen: Look) -> tuple[Array, Array]:
         heights = seen.log_density, 0.5 * (seen.log_density - seen.potential), -seen.potential
         weights = [np.exp(height - height.max()) for height in heights]
         rate = problem.alpha * seen.transport
@@ -285,7 +294,13 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     # across a ridge mass is at rest in no time: there steps leave an offset that F multiplies by that rate
     loosest = LOOSEST_PANEL if problem.given is None else math.inf
     return trial_schedule(
-        advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, loosest), rests
+        advance,
+        look,
+        problem.log_ratio(start, span[0]),
+        span,
+        min(PANEL_SHARE * problem.rtol, loosest),
+        rests,
+        None if problem.ceilings is None else at_end,
     )
 
 

@@ -107,6 +107,10 @@ class Problem:
             self._energies[level] = KL(self.ceilings.cap(self.target, later), checked=False)
         return self._energies[level]
 
+    def before(self, t: float) -> float:
+        """A time just before another one, that ceilings tell from it."""
+        return t - 2 * SHIFT * float(self.times[-1] - self.times[0])
+
     def kl(self, state: Density, t: float) -> float:
         """KL(mu|pi) at a time: by the normaliser of pi where it is known, else by that of the cells."""
         energy = self.energy_at(t)

@@ -116,6 +116,7 @@ def trial_schedule(
     span: tuple[float, float],
     tolerance: float,
     breaks: Array | None = None,
+    at_end: Callable[[Any, float], tuple[Array, Array]] | None = None,
 ) -> StepSchedule:
     """Panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
 
@@ -133,6 +134,8 @@ def trial_schedule(
     tolerance : float
     breaks : array, optional
         Times that no panel may cross.
+    at_end : function, optional
+        `look` for the end of a panel, where F may jump: just before. Then the flow goes on beyond a break as before it.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def trial_schedule(
         tried = min(length, end - t)
         tried = end - t if end - t < 1.25 * tried else tried
         try:
-            error, last = _panel(advance, look, state, t, tried)
+            error, last = _panel(advance, look, look if at_end is None else at_end, state, t, tried)
         except OutOfTimeError:
             raise OutOfTimeError(
                 f"in the time budget, seconds=, a trial run came to t={t:.4g} only: give a larger budget, or a shorter "
@@ -161,15 +164,17 @@ def trial_schedule(
             if length < SMALLEST * (high - low):
                 raise NumericalError(f"no step resolves the flow at t={t:.6g}: the start is too rough for the cells")
             continue
+        kept = length if at_end is not None and tried < length else 0.0  # beyond a break all is as before
         state, t = last, end if tried == end - t else t + tried
         ends.append(t)
-        length = tried * min(GROWTH, max(factor, 0.7))
+        length = max(kept, tried * min(GROWTH, max(factor, 0.7)))
     return StepSchedule(np.array(ends), ends_of_smooth[:-1])
 
 
 def _panel(
     advance: Callable[[Any, float, float], Any],
     look: Callable[[Any, float], tuple[Array, Array]],
+    at_end: Callable[[Any, float], tuple[Array, Array]],
     state: Any,
     t: float,
     length: float,
@@ -179,7 +184,7 @@ def _panel(
     for a, b in itertools.pairwise(LOBATTO):
         check_deadline()
         state = advance(state, t + length * a, length * (b - a))
-        seen.append(look(state, t + length * b))
+        seen.append((look if b < 1 else at_end)(state, t + length * b))
     values, weights = (np.array(part) for part in zip(*seen, strict=True))
     last = np.abs(np.tensordot(TO_LEGENDRE[-1], values, 1))
     return length * float(np.sum(weights.mean(axis=0) * last)), state

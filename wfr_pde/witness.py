@@ -13,6 +13,11 @@ centres, V, and grad V.
 Two more things go along. The equation for eps to first order, with the positive and the negative part of r apart: their
 sum is a bound in the sense of |r|. And the share of the mass whose ancestors passed through places where r is above one
 nat in a step: of that nothing is known.
+
+Across a ridge mass is at rest in a time far below a step. What the frames are off there is damped as fast as it is put
+in, so that a step is cut into smaller ones until the source is small in each, and a transport comes last. And in the
+wake of mass that has left a slope the chain leaves behind more than there is: e^eps there would be a multiple of
+nothing. Where the source puts more than e times the answer itself, eps is zero, and the past unknown.
 """
 
 from __future__ import annotations
@@ -39,6 +44,9 @@ LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no pat
 NOTHING = -80.0  # logarithm of what is added up from zero
 MOST_LOST = 1e-3  # share of unknown ancestors, beyond which nothing is known of a cell
 CHAIN_TOLERANCE = 1e-10
+SMALL, MOST_PARTS = 0.05, 32  # nats of the source in a part of a step, where ridges are stiff, and parts at most
+LARGE_IN = 1e-2  # of the tolerance: mass in cells with more
+MORE = 1.0  # nats above the answer, from which on the chain is no evidence
 
 
 @dataclass(frozen=True)
@@ -85,31 +93,53 @@ def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array],
         log m at the centres of the fine grid, at all nodes.
     nodes : Nodes
     """
-    sources, doubts, weights = _sources(problem, fine, frames, nodes)
-    chain = _Chain(problem, coarse)
+    sources, doubts, weights, heights = _sources(problem, fine, frames, nodes)
+    stiff = problem.given is not None
+    chain = _StiffChain(problem, coarse) if stiff else _Chain(problem, coarse)
     rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
     time_doubt = 0.0
     saved = set(np.asarray(nodes.saved).tolist())
     for k in range(nodes.steps()):
         check_deadline()
-        dt = float(nodes.times[k + 1] - nodes.times[k])
-        chain.advance(sources[k], float(nodes.times[k]), dt)
+        t, dt = float(nodes.times[k]), float(nodes.times[k + 1] - nodes.times[k])
+        if isinstance(chain, _StiffChain):
+            n = _parts(sources[k], weights[k], LARGE_IN * problem.rtol)
+            chain.answer = heights[k] - float(coarse.log_integrate(heights[k]))
+            for i in range(n):
+                chain.advance(sources[k] / n, t + i * dt / n, dt / n)
+        else:
+            chain.advance(sources[k], t, dt)
         lost = float(np.sum(weights[k] * np.abs(doubts[k])))
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
         if k + 1 in saved:
+            chain.arrive()
             rows.append((*chain.compared(float(nodes.times[k + 1])), time_doubt))
             pointwise.append(chain.pointwise())
     l1, kl, linear, residual, unknown, time = np.array(rows).T
     return Testimony(l1, kl, linear, residual, unknown, time, np.array(pointwise))
 
 
+def _parts(source: Array, mass: Array, share: float) -> int:
+    """Parts of a step in which next to no mass sees more than a small source."""
+    n = 1
+    while n < MOST_PARTS and float(mass[~(np.abs(source) <= SMALL * n)].sum()) > share:
+        n *= 2
+    return n
+
+
 def _sources(
     problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes
-) -> tuple[list[Array], list[Array], list[Array]]:
-    """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells."""
+) -> tuple[list[Array], list[Array], list[Array], list[Array]]:
+    """Source of every step on joined cells, the part of the highest polynomial in it, mass of the cells, log-density.
+
+    The last two are of the larger of the densities at both ends of the step.
+    """
     substitution = Substitution(problem, fine)
     looks: dict[int, Look] = {}
-    sources, doubts, weights = [], [], []
+    sources: list[Array] = []
+    doubts: list[Array] = []
+    weights: list[Array] = []
+    logs: list[Array] = []
     for k in range(nodes.steps()):
         check_deadline()
         of_panel = nodes.of_panel[nodes.panel[k]].tolist()
@@ -130,7 +160,8 @@ def _sources(
         doubts.append(substitution.joined(doubt, log_density)[0])
         doubts[-1] = doubts[-1] - float(np.sum(mass * doubts[-1]))
         weights.append(mass)
-    return sources, doubts, weights
+        logs.append(heights)
+    return sources, doubts, weights, logs
 
 
 def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> tuple[Array, Array]:
@@ -168,28 +199,33 @@ class _Chain:
         """One step: half of source and reaction, the transport, the other half."""
         bad = ~(np.abs(source) <= LARGEST)
         source = np.where(bad, 0.0, source)
-        self._react(source, bad, t + dt / 4, dt / 2)
-        log_pi = self.chain.log_pi(t + dt / 2)
+        self._react(source / 2, bad, t + dt / 4, dt / 2)
+        self._transport(t + dt / 2, dt)
+        self._react(source / 2, bad, t + 3 * dt / 4, dt / 2)
+
+    def arrive(self) -> None:
+        """What is left to do at a save time: nothing."""
+
+    def _transport(self, t: float, dt: float) -> None:
+        """The transport of all that is carried, with the target as it is at `t`."""
+        log_pi = self.chain.log_pi(t)
         g = self.alone - log_pi
         carried = [g + part for part in (self.above, self.below, self.lost)]
-        after, moved, *parts = (
-            self.chain.transport(values, t + dt / 2, dt) for values in (g, self.moved - log_pi, *carried)
-        )
+        after, moved, *parts = (self.chain.transport(values, t, dt) for values in (g, self.moved - log_pi, *carried))
         self.above, self.below, self.lost = (part - after for part in parts)
         self.alone, self.moved = after + log_pi, moved + log_pi
-        self._react(source, bad, t + 3 * dt / 4, dt / 2)
 
     def _react(self, source: Array, bad: np.ndarray, t: float, dt: float) -> None:
-        """The reaction, exactly, and half of the source."""
+        """The reaction, exactly, and a source."""
         s = math.exp(-self.problem.beta * dt)
         log_pi = self.chain.log_pi(t)
         alone = s * self.alone + (1 - s) * log_pi
-        moved = s * self.moved + (1 - s) * log_pi + source / 2
+        moved = s * self.moved + (1 - s) * log_pi + source
         self.alone, self.moved = alone - alone.max(), moved - moved.max()  # constants do not matter
         decay = self.problem.beta * dt
         with np.errstate(divide="ignore"):
-            self.above = np.logaddexp(self.above - decay, np.log(np.maximum(source / 2, 0.0)))
-            self.below = np.logaddexp(self.below - decay, np.log(np.maximum(-source / 2, 0.0)))
+            self.above = np.logaddexp(self.above - decay, np.log(np.maximum(source, 0.0)))
+            self.below = np.logaddexp(self.below - decay, np.log(np.maximum(-source, 0.0)))
         self.lost = np.where(bad, 0.0, self.lost)
 
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
@@ -215,3 +251,37 @@ class _Chain:
         one, other = (Density(self.grid, values).normalised() for values in (self.alone, self.moved))
         known = np.abs(np.asarray(other.log_values) - np.asarray(one.log_values))
         return np.where(self.lost > math.log(MOST_LOST), math.inf, known)
+
+
+class _StiffChain(_Chain):
+    """The same on ridges: half of the transport, reaction and source, the other half, joined to that of the next step.
+
+    Attributes
+    ----------
+    answer : array
+        log m of the answer on the cells during the step, at most.
+    """
+
+    def __init__(self, problem: Problem, grid: Grid) -> None:
+        super().__init__(problem, grid)
+        self.answer = self.alone
+        self._time, self._left = float(problem.times[0]), 0.0  # until when, and for how long, transport has to be made
+
+    def advance(self, source: Array, t: float, dt: float) -> None:
+        """One step, but for the second half of the transport."""
+        bad = ~(np.abs(source) <= LARGEST)
+        source = np.where(bad, 0.0, source)
+        self._left, self._time = self._left + dt / 2, t + dt / 2
+        self.arrive()
+        self._react(source, bad, t + dt / 2, dt)
+        for values in (self.alone, self.moved):
+            values -= float(self.grid.log_integrate(values))
+        odd = (self.moved > self.answer + MORE) & (self.moved > self.alone + MORE)
+        self.moved, self.lost = np.where(odd, self.alone, self.moved), np.where(odd, 0.0, self.lost)
+        self._left, self._time = dt / 2, t + dt
+
+    def arrive(self) -> None:
+        """The transport that is left to do."""
+        if self._left > 0:
+            self._transport(self._time - self._left, self._left)
+            self._left = 0.0
