@@ -16,8 +16,10 @@ nat in a step: of that nothing is known.
 
 Across a ridge mass is at rest in a time far below a step. What the frames are off there is damped as fast as it is put
 in, so that a step is cut into smaller ones until the source is small in each, and a transport comes last. And in the
-wake of mass that has left a slope the chain leaves behind more than there is: e^eps there would be a multiple of
-nothing. Where the source puts more than e times the answer itself, eps is zero, and the past unknown.
+wake of mass that slides down a slope the chain leaves behind more than the answer does. There no reaction matters, the
+difference of m and mu obeys the linear equation with the source m r, and r counts as much as the answer has there of
+what the chain has. What the answer has too much anywhere is at most e times what it has there; and where chain and
+answer are three nats apart at a save time, nothing is known.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ MOST_LOST = 1e-3  # share of unknown ancestors, beyond which nothing is known of
 CHAIN_TOLERANCE = 1e-10
 SMALL, MOST_PARTS = 0.05, 32  # nats of the source in a part of a step, where ridges are stiff, and parts at most
 LARGE_IN = 1e-2  # of the tolerance: mass in cells with more
-MORE = 1.0  # nats above the answer, from which on the chain is no evidence
+FAST = 30.0  # times the rate of the reaction, at which mass leaves where it slides down a slope
+MORE = 1.0  # nats above the answer, that what it has too much may be
+APART = 3.0  # nats between chain and answer at a save time, beyond which the chain is no evidence
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array],
         log m at the centres of the fine grid, at all nodes.
     nodes : Nodes
     """
-    sources, doubts, weights, heights = _sources(problem, fine, frames, nodes)
+    sources, doubts, weights, answers = _sources(problem, fine, frames, nodes)
     stiff = problem.given is not None
     chain = _StiffChain(problem, coarse) if stiff else _Chain(problem, coarse)
     rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
@@ -104,15 +108,16 @@ def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array],
         t, dt = float(nodes.times[k]), float(nodes.times[k + 1] - nodes.times[k])
         if isinstance(chain, _StiffChain):
             n = _parts(sources[k], weights[k], LARGE_IN * problem.rtol)
-            chain.answer = heights[k] - float(coarse.log_integrate(heights[k]))
+            before, after = (values - float(coarse.log_integrate(values)) for values in answers[k])
             for i in range(n):
+                chain.answer = before + (i + 0.5) / n * (after - before)
                 chain.advance(sources[k] / n, t + i * dt / n, dt / n)
         else:
             chain.advance(sources[k], t, dt)
         lost = float(np.sum(weights[k] * np.abs(doubts[k])))
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
         if k + 1 in saved:
-            chain.arrive()
+            chain.arrive()  # at the time of the frame
             rows.append((*chain.compared(float(nodes.times[k + 1])), time_doubt))
             pointwise.append(chain.pointwise())
     l1, kl, linear, residual, unknown, time = np.array(rows).T
@@ -129,17 +134,17 @@ def _parts(source: Array, mass: Array, share: float) -> int:
 
 def _sources(
     problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes
-) -> tuple[list[Array], list[Array], list[Array], list[Array]]:
-    """Source of every step on joined cells, the part of the highest polynomial in it, mass of the cells, log-density.
+) -> tuple[list[Array], list[Array], list[Array], list[tuple[Array, Array]]]:
+    """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells.
 
-    The last two are of the larger of the densities at both ends of the step.
+    That is of the larger of the densities at both ends of the step. On ridges there are the logarithms of both, too.
     """
     substitution = Substitution(problem, fine)
     looks: dict[int, Look] = {}
     sources: list[Array] = []
     doubts: list[Array] = []
     weights: list[Array] = []
-    logs: list[Array] = []
+    answers: list[tuple[Array, Array]] = []
     for k in range(nodes.steps()):
         check_deadline()
         of_panel = nodes.of_panel[nodes.panel[k]].tolist()
@@ -160,8 +165,10 @@ def _sources(
         doubts.append(substitution.joined(doubt, log_density)[0])
         doubts[-1] = doubts[-1] - float(np.sum(mass * doubts[-1]))
         weights.append(mass)
-        logs.append(heights)
-    return sources, doubts, weights, logs
+        if problem.given is not None:
+            before, after = (substitution.joined(value, looks[i].log_density)[1] for i in (k, k + 1))
+            answers.append((before, after))
+    return sources, doubts, weights, answers
 
 
 def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> tuple[Array, Array]:
@@ -215,8 +222,8 @@ class _Chain:
         self.above, self.below, self.lost = (part - after for part in parts)
         self.alone, self.moved = after + log_pi, moved + log_pi
 
-    def _react(self, source: Array, bad: np.ndarray, t: float, dt: float) -> None:
-        """The reaction, exactly, and a source."""
+    def _react(self, source: Array, bad: np.ndarray, t: float, dt: float, share: Any = 0.0) -> None:
+        """The reaction, exactly, and a source; where it is too large, a share (its logarithm) of the mass is lost."""
         s = math.exp(-self.problem.beta * dt)
         log_pi = self.chain.log_pi(t)
         alone = s * self.alone + (1 - s) * log_pi
@@ -226,7 +233,7 @@ class _Chain:
         with np.errstate(divide="ignore"):
             self.above = np.logaddexp(self.above - decay, np.log(np.maximum(source, 0.0)))
             self.below = np.logaddexp(self.below - decay, np.log(np.maximum(-source, 0.0)))
-        self.lost = np.where(bad, 0.0, self.lost)
+        self.lost = np.where(bad, np.maximum(share, self.lost), self.lost)
 
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
         """L1 distance of the two, difference of KL, the distance to first order, twice E ∫ |r|, and the unknown."""
@@ -259,7 +266,7 @@ class _StiffChain(_Chain):
     Attributes
     ----------
     answer : array
-        log m of the answer on the cells during the step, at most.
+        log m of the answer on the cells during the step.
     """
 
     def __init__(self, problem: Problem, grid: Grid) -> None:
@@ -272,13 +279,25 @@ class _StiffChain(_Chain):
         bad = ~(np.abs(source) <= LARGEST)
         source = np.where(bad, 0.0, source)
         self._left, self._time = self._left + dt / 2, t + dt / 2
+        before, fallen = self.alone, FAST * self.problem.beta * self._left
         self.arrive()
-        self._react(source, bad, t + dt / 2, dt)
+        slides = self.alone < before - fallen
+        share = np.where(slides, np.minimum(self.answer - self.alone, 0.0), 0.0)
+        self._react(source * np.exp(share), bad, t + dt / 2, dt, share)
         for values in (self.alone, self.moved):
             values -= float(self.grid.log_integrate(values))
-        odd = (self.moved > self.answer + MORE) & (self.moved > self.alone + MORE)
-        self.moved, self.lost = np.where(odd, self.alone, self.moved), np.where(odd, 0.0, self.lost)
+        eps = self.moved - self.alone
+        with np.errstate(divide="ignore"):
+            surplus = np.minimum(self.alone + np.log(np.expm1(np.maximum(eps, 0.0))), self.answer + MORE)
+        self.moved = np.where(eps > 0, np.logaddexp(self.alone, surplus), self.moved)
         self._left, self._time = dt / 2, t + dt
+
+    def compared(self, t: float) -> tuple[float, float, float, float, float]:
+        """As for any chain; places where it is far from the answer count as unknown, too."""
+        *known, unknown = super().compared(t)
+        logs = [values - float(self.grid.log_integrate(values)) for values in (self.alone, self.answer)]
+        apart = np.where(np.abs(logs[0] - logs[1]) > APART, np.exp(np.maximum(*logs)), 0.0)
+        return (*known, unknown + float(self.grid.integrate(apart)))  # type: ignore[return-value]
 
     def arrive(self) -> None:
         """The transport that is left to do."""
