@@ -32,7 +32,7 @@ LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
 KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
 INSIDE = 12  # places in every feature that was found
 MOST_FEATURES = 60
-FEWER, FEWER_AT = 0.7, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
+FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
 
 
 @dataclass(frozen=True)

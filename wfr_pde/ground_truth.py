@@ -40,7 +40,7 @@ TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
-LOOSEST_PANEL = 1e-4  # whatever the tolerance
+LOOSEST_PANEL, LOOSEST_ON_RIDGE = 1e-4, 1e-3  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
@@ -292,7 +292,7 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
 
     # across a ridge mass is at rest in no time: there steps leave an offset that F multiplies by that rate
-    loosest = LOOSEST_PANEL if problem.given is None else math.inf
+    loosest = LOOSEST_PANEL if problem.given is None else LOOSEST_ON_RIDGE
     return trial_schedule(
         advance,
         look,
