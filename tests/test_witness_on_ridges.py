@@ -1,4 +1,4 @@
-"""The witness on ridges, where mass is at rest across in far less than a step, against faults planted in exact frames."""
+"""The witness on ridges, where mass is at rest across in less than a step, against faults planted in exact frames."""
 
 import dataclasses
 
