@@ -84,7 +84,7 @@ def test_faults_along_the_ridge_are_seen_with_their_size(one, fault):
 
 @pytest.mark.parametrize("fault", ACROSS)
 def test_faults_across_the_ridge_are_below_the_bound(one, fault):
-    """What is put in across is damped within a step: of a frame alone half is seen, and counts twice."""
+    """What is put in across is damped within a step: of a frame alone a part is seen, and counts twice."""
     frames = ACROSS[fault](one)
     true, found = one.errors(frames), one.testimony(frames)
     assert true[-1] > 2e-3
