@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.box_mass import log_integral
+from wfr_pde.errors import NumericalError
 from wfr_pde.principal_axes import Frame, given_axes, principal_axes
 from wfr_pde.reach import Ceilings, reach, spread
 
@@ -81,7 +82,7 @@ def prepared(
     ValueError
         If target or start have no box.
     NumericalError
-        If the pilot fails, or the normaliser cannot be found.
+        If the pilot fails.
     """
     options = {"max_cut": 1.0} if options is None else options
     tail, d = min(TAIL, 1e-3 * problem.rtol), problem.target.ndim
@@ -96,7 +97,12 @@ def prepared(
         return PreparedProblem(own, frame, Ceilings.none(), wide[0], wide[1], 0.0, None, (frame.words,))
     found = reach(own, wide, options, REACHED * problem.rtol, fixed=box is not None)
     whole = bool(np.all(found.upper - found.lower >= SHRUNK * (wide[1] - wide[0])))
-    normaliser = None if whole else _log_normaliser(own, wide, MASS * problem.rtol)
+    normaliser = None
+    if not whole:
+        try:
+            normaliser = _log_normaliser(own, wide, MASS * problem.rtol)
+        except NumericalError:  # then the cells have to give it, and the box stays
+            found, whole = replace(found, lower=wide[0], upper=wide[1], outside=0.0), True
     words = (frame.words, *_words(found.ceilings), *(() if whole else (_box_words(found.lower, found.upper, wide),)))
     return PreparedProblem(own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, words)
 
