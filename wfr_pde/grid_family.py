@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.axis import Axis
 from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
+from wfr_pde.one_sided import FromOneSide
 from wfr_pde.problem import Problem
 from wfr_pde.richardson import EVEN
 from wfr_pde.targets.base import Target
@@ -29,7 +30,10 @@ GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 WIDER = 0.12  # of the box, on each side
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
 GROWTH = 0.1  # of the width of cells with the distance from a short segment
-SHARPNESS = 8  # of the mean of the density of points and what a short segment needs
+SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
+LAYER = 5e-3  # scale beside a break, over that of the density around: what the transport rounds off there first
+LEAST_LAYER = 1e-5  # the same, over the shorter of the segments that meet there
+LAYER_GROWTH = 0.4  # of that scale with the distance from the break
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,10 @@ def cells_for(
         *(_without_walls(place, ours, lower, upper) for place in problem.places),
         _without_walls(problem.start, theirs, lower, upper),
     ]
+    if breaks is not None and any(np.size(places) for places in breaks):
+        distributions = [
+            FromOneSide(one, breaks, lower, upper) if one.score_by_differences else one for one in distributions
+        ]
     passed = [(distributions[-1], place) for place in distributions[:-1]] if problem.alpha > 0 else []
     shown = [] if features is None else [(place, features) for place in distributions[:-1]]
     densities = densities_of_points(distributions, lower, upper, periodic, passed, shown)
@@ -234,7 +242,7 @@ def cells_for(
         places = _breaks_inside(low, high, () if breaks is None else breaks[k])
         own = density if worth_it else _constant(float(at_centres.max()))
         if len(places) or powers != [1.0, 1.0]:
-            parts = _segments(low, high, places, own, powers)
+            parts = _segments(low, high, places, own, powers, problem.alpha > 0)
             wanted = CELLS_PER_SCALE * sum(part.share() for part in parts)
             segments.append(parts)
         else:
@@ -289,13 +297,24 @@ def _constant(value: float) -> Callable[[Array], Array]:
 
 
 def _segments(
-    lower: float, upper: float, breaks: Sequence[float], density: Callable[[Array], Array], powers: Sequence[float]
+    lower: float,
+    upper: float,
+    breaks: Sequence[float],
+    density: Callable[[Array], Array],
+    powers: Sequence[float],
+    layers: bool,
 ) -> tuple[Segment, ...]:
-    """Segments between walls and breaks, with the density of points raised where one would have too few cells."""
+    """Segments between walls and breaks, with the density of points raised where one would have too few cells.
+
+    With `layers`, it is raised beside the breaks, too: from a smooth start, log(mu/pi) has the kinks and jumps of V,
+    which the transport rounds off over a width that grows as the square root of the time.
+    """
     ends = [lower, *breaks, upper]
     if len(ends) == 2 and 1.0 not in powers:
         ends.insert(1, 0.5 * (lower + upper))  # a segment has one singular wall at most
     density = _enough_in_all(ends, density)
+    if layers:
+        density = _towards(breaks, ends, density)
     reach = [1 / float(density(np.array([wall]))[0]) for wall in (lower, upper)]
     parts = []
     for a, b in itertools.pairwise(ends):
@@ -305,6 +324,24 @@ def _segments(
         else:
             parts.append(Segment(a, b, density, powers[side], reach[side], upper_wall=side == 1))
     return tuple(parts)
+
+
+def _towards(
+    breaks: Sequence[float], ends: Sequence[float], density: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """The density of points, more beside breaks, on scales from a small one that grow with the distance."""
+    smallest = []
+    for place in breaks:
+        shorter = np.diff(ends)[[ends.index(place) - 1, ends.index(place)]].min()
+        smallest.append(max(LAYER / float(density(np.array([place]))[0]), LEAST_LAYER * shorter))
+
+    def raised(x: Array) -> Array:
+        values = density(x) ** SHARPNESS
+        for place, scale in zip(breaks, smallest, strict=True):
+            values = values + (scale + LAYER_GROWTH * np.abs(x - place)) ** -SHARPNESS
+        return np.asarray(values ** (1 / SHARPNESS))
+
+    return raised
 
 
 def _enough_in_all(ends: Sequence[float], density: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.axis import Axis
 from wfr_pde.grid import Grid
 from wfr_pde.problem import Problem
+from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -19,6 +20,8 @@ DENSE = 256  # columns up to which a matrix with few entries is kept in full
 STENCIL = 10  # cell centres that a local polynomial goes through
 LEAST_MORE = 2.0  # nats beyond those of the cells around that a value between them may be, besides their range
 INSIDE = 1e-6  # of a cell: ends of segments are looked at from inside, as V may jump there
+ONE_SIDED = np.array([-137 / 60, 5.0, -5.0, 10 / 3, -5 / 4, 1 / 5])  # first derivative at the first of six places
+SPACING = 0.03  # of these places, over the width of a cell
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Places:
         The place at the lower edge of every cell; the one at its upper edge is the next.
     sides : arrays (places,) of int
         The cells of the same segment on both sides of a place.
+    into : array (places,)
+        Width of the cell above a place, or minus that of the cell below at the upper end of a segment.
+    joints : bool
+        Whether there is more than one segment.
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -67,7 +74,7 @@ class Places:
         inner = [int(joint) for joint in getattr(axis, "joints", ())]
         bounds = [0, *inner, n]
         x: list[Array] = []
-        stencils, leaving, below, sides = [], [], [], []
+        stencils, leaving, below, sides, into = [], [], [], [], []
         for first, last in itertools.pairwise(bounds):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
@@ -82,9 +89,11 @@ class Places:
             pair = np.stack([beside - 1, beside])
             sides.append(pair % n if wraps else np.clip(pair, first, last - 1))
             below.append(np.arange(last - first) + sum(len(part) for part in x))
+            into.append(np.append(axis.widths[first:last], -axis.widths[last - 1]))
             x.append(edges)
             leaving.append(ends)
-        self.x, self.leaving = np.concatenate(x), np.concatenate(leaving)
+        self.x, self.leaving, self.into = (np.concatenate(parts) for parts in (x, leaving, into))
+        self.joints = len(inner) > 0
         self.below: Any = np.concatenate(below)
         self.sides: Any = np.concatenate(sides, axis=1)
         self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
@@ -181,11 +190,28 @@ class Substitution:
         if self._still is not None:
             return self._still
         target = self.problem.target.at(t)
-        found = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
+        found = -np.asarray(target.log_density(self._mesh)), self._slope(target)
         found = np.where(self._ignored, 0.0, found[0]), np.where(self._ignored[..., None], 0.0, found[1])
         if not target.moving and not self.problem.target.moving:
             self._still = found
         return found
+
+    def _slope(self, target: Target) -> Array:
+        """grad V at the places, from inside their segment where that makes a difference.
+
+        A score that is taken by differences would reach across a joint, where V has a kink or a jump.
+        """
+        slope = -np.asarray(target.score(self._mesh))
+        for k, axis in enumerate(self.axes):
+            if axis.joints and target.score_by_differences:
+                spacing = SPACING * axis.into.reshape([-1 if i == k else 1 for i in range(len(self.axes))])
+                total = np.zeros(self._mesh.shape[:-1])
+                for j, weight in enumerate(ONE_SIDED):
+                    moved = self._mesh.copy()
+                    moved[..., k] += j * spacing
+                    total -= weight * np.asarray(target.log_density(moved))
+                slope[..., k] = total / spacing
+        return slope
 
     @cached_property
     def _still_at_centres(self) -> Array:
