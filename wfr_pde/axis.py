@@ -378,6 +378,13 @@ def _checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Ar
     return checked
 
 
+def shared_out(density: Callable[[Array], Any], ends: ArrayLike) -> Array:
+    """Integrals of a density of points between neighbouring ends (n + 1,), increasing; shape (n,)."""
+    x = np.asarray(ends, dtype=np.float64)
+    panels = _panels(_checked_density("x", density), float(x[0]), float(x[-1]), density, ())
+    return np.diff(panels.integral(x))
+
+
 _INTEGRALS: WeakKeyDictionary[Callable[[Array], Any], dict[tuple[Hashable, ...], _Panels]] = WeakKeyDictionary()
 
 
@@ -452,6 +459,12 @@ class _Panels:
         integrals = self.width * series[0]
         cumulative = np.cumsum(integrals)
         self.before, self.total = cumulative - integrals, float(cumulative[-1])
+
+    def integral(self, x: Array) -> Array:
+        """N at places (m,)."""
+        index = np.clip(np.searchsorted(self.left, x, side="right") - 1, 0, len(self.left) - 1)
+        u = 2 * (x - self.left[index]) / self.width[index] - 1
+        return np.asarray(self.before[index] + np.polynomial.legendre.legval(u, self.series[:, index], tensor=False))
 
     def inverse(self, values: Array) -> Array:
         """Places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""
