@@ -20,8 +20,6 @@ Density = Callable[[Array], Array]
 DRAWS = 100  # places per distribution where the local scale is looked at
 LINE_LOOKS, NEAR = 2000, 25.0  # places on a line, and nats below the top, where it is seen what a start passes
 MOST_PASSED = 500  # points that these places ask for, at most: refinement sees to the rest
-PASSED = 2.0  # times coarser where a start passes
-FORGIVES = 10.0  # nats below the top over which scales count as larger by a factor e
 NARROWEST = 1e-10  # of the box, that a scale on a line has: beside a singular wall they have no end
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
@@ -111,10 +109,9 @@ class _Box:
     def filled(self, first: Target, second: Target, points: Array) -> tuple[Array, Array]:
         """Places in the mass of the first, and scales of the second there; on a line all over the mass.
 
-        Draws would leave gaps between them, and end before the mass does. What is far below the top need not be
-        resolved as well: errors are of a high power of the width of the cells. And far out, where V is steep, what the
-        scales ask for has no end, though all that starts there may be forgotten early: so many points as `MOST_PASSED`,
-        and not more, are asked for, and refinement sees to the rest.
+        Draws would leave gaps between them, and end before the mass does. Far out, where V is steep, what the scales
+        ask for has no end, though all that starts there may be forgotten early: no more than `MOST_PASSED` points are
+        asked for, and refinement sees to the rest.
         """
         if points.shape[1] > 1:
             return points, self.local_scales(second.score, points)
@@ -122,10 +119,10 @@ class _Box:
         x = np.sort(np.concatenate([points, x]), axis=0)
         heights = first.log_density(x)
         near = heights > heights.max() - NEAR
-        x, depths = x[near], (heights.max() - heights)[near]
+        x = x[near]
         scales = self.local_scales(second.score, x)[:, 0]
         told = scales > NARROWEST * self.lengths[0]
-        x, scales = x[told], (PASSED * scales * np.exp(depths / FORGIVES))[told]
+        x, scales = x[told], scales[told]
         if len(x) < 2:
             return x, scales[:, None]
         wanted = np.append(0.0, np.cumsum(np.diff(x[:, 0]) / np.minimum(scales[:-1], scales[1:])))
