@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.axis import Axis
+from wfr_pde.axis import Axis, shared_out
+from wfr_pde.deadline import check_deadline
 from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
 from wfr_pde.one_sided import FromOneSide
@@ -26,6 +27,7 @@ Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> expon
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
 FEWEST_IN_SEGMENT = 16
 CELLS_PER_SCALE = 2.0  # with the ratio one
+FEWER_PER_SCALE, TIGHT = 1.25, 1e-6  # in space, where tolerances are looser than that
 GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 WIDER = 0.12  # of the box, on each side
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
@@ -60,8 +62,10 @@ class Segment:
 
     def share(self) -> float:
         """Integral of the density of points, which cells share equally; the length where there is none."""
-        if self.density is None and self.power == 1:
-            return self.upper - self.lower
+        if self.power == 1:
+            if self.density is None:
+                return self.upper - self.lower
+            return float(shared_out(self.density, (self.lower, self.upper))[0])
         axis = self.axis(256)  # every cell has the same share
         middle = axis.n // 2
         place = axis.centres[middle : middle + 1]
@@ -232,7 +236,7 @@ def cells_for(
         at_centres = density(axis.centres)
         graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
         worth_it = uniform > GRADED_FROM * graded
-        wanted = CELLS_PER_SCALE * (graded if worth_it else uniform)
+        wanted = _cells_per_scale(d, problem.rtol) * (graded if worth_it else uniform)
         limits = [most_power(wall, high - low) for wall in (low, high)]
         powers = [map_power(ours[k, side], theirs[k, side], largest=limits[side]) for side in (0, 1)]
         for side in (0, 1):
@@ -243,7 +247,7 @@ def cells_for(
         own = density if worth_it else _constant(float(at_centres.max()))
         if len(places) or powers != [1.0, 1.0]:
             parts = _segments(low, high, places, own, powers, problem.alpha > 0)
-            wanted = CELLS_PER_SCALE * sum(part.share() for part in parts)
+            wanted = _cells_per_scale(d, problem.rtol) * sum(part.share() for part in parts)
             segments.append(parts)
         else:
             segments.append(())
@@ -261,6 +265,13 @@ def cells_for(
         start_walls,
         error_powers([*walls.values(), *start_walls.values()]),
     )
+
+
+def _cells_per_scale(d: int, rtol: float) -> float:
+    """Cells to begin with, as the tenth root of the tolerance in three dimensions, where they are dear."""
+    if d < 3:
+        return CELLS_PER_SCALE
+    return max(FEWER_PER_SCALE, CELLS_PER_SCALE * min(1.0, (TIGHT / rtol) ** 0.1))
 
 
 def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]) -> bool:
@@ -346,17 +357,15 @@ def _towards(
 
 def _enough_in_all(ends: Sequence[float], density: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """The density of points, more in and around segments that would have fewer cells than `FEWEST_IN_SEGMENT`."""
-    short = [
-        (a, b)
-        for a, b in itertools.pairwise(ends)
-        if CELLS_PER_SCALE * Segment(a, b, density).share() < FEWEST_IN_SEGMENT
-    ]
+    shares = CELLS_PER_SCALE * shared_out(density, ends)
+    short = [pair for pair, share in zip(itertools.pairwise(ends), shares, strict=True) if share < FEWEST_IN_SEGMENT]
     if not short:
         return density
 
     def raised(x: Array) -> Array:
         values = density(x) ** SHARPNESS
         for a, b in short:
+            check_deadline()
             distance = np.maximum(np.maximum(a - x, x - b), 0.0)
             width = (b - a) / FEWEST_IN_SEGMENT + GROWTH * distance
             values = values + (CELLS_PER_SCALE * width) ** -SHARPNESS
