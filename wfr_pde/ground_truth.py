@@ -168,7 +168,7 @@ def ground_truth(
     with deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut)
         best, limit = _certified(problem, terrain.cells, work, box is None)
-        best.look_between(terrain)
+    best.look_between(terrain)  # an answer is there: what is left of the budget does not decide over it
     if best.needs_a_second_opinion or cross_check:
         best.ask_second_family(work.seconds if cross_check else work.left())
     if best.contradicted and strict:

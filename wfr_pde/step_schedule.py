@@ -149,6 +149,7 @@ def trial_schedule(
     state, t, length, ends = start, low, (high - low) * FIRST, [low]
     while high - t > 1e-12 * (high - low):
         end = float(ends_of_smooth[np.searchsorted(ends_of_smooth, t + 1e-14 * abs(t), side="right")])
+        wanted = length
         tried = min(length, end - t)
         tried = end - t if end - t < 1.25 * tried else tried
         try:
@@ -172,6 +173,8 @@ def trial_schedule(
         state, t = last, end if tried == end - t else t + tried
         ends.append(t)
         length = tried * min(GROWTH, max(factor, 0.7))
+        if t == end:  # a panel that a break cut short says little of the next
+            length = max(length, wanted)
     return StepSchedule(np.array(ends), ends_of_smooth[:-1])
 
 
