@@ -480,7 +480,7 @@ def _dataset(best: Attempt, rtol: float, times: Array) -> xr.Dataset:
     """The solution in the schema of `solve`, at the save times as the user knows them."""
     import xarray as xr
 
-    problem, grid = best.problem, best.grid
+    grid = best.grid
     first = best.result[0]
     coordinates = {name: value for name, value in first.coordinates().items() if not name.startswith("axis")}
     cells = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
