@@ -38,10 +38,11 @@ ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every nu
 ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8
 TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
+DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
 LOOSEST_PANEL = 1e-4  # whatever the tolerance
-WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
+WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 ROUNDS = 32
@@ -167,14 +168,14 @@ def ground_truth(
     with deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut)
         best, limit = _certified(problem, terrain.cells, work, box is None)
-        best.look_between(terrain)
+    best.look_between(terrain)  # an answer is there: what is left of the budget does not decide over it
     if best.needs_a_second_opinion or cross_check:
         best.ask_second_family(work.seconds if cross_check else work.left())
     if best.contradicted and strict:
-        raise NumericalError(_contradiction(best))
+        raise NumericalError(_contradiction(best, save_times(t)))
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
-    return _dataset(best, rtol)
+    return _dataset(best, rtol, save_times(t))
 
 
 def plan(
@@ -241,7 +242,9 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     if not 1e-12 <= tolerance <= 0.1:
         raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {rtol}")
     rates = checked_rate(alpha, "the transport"), checked_rate(beta, "the reaction")
-    return Problem(target, start, save_times(t), *rates, tolerance)
+    times = save_times(t)
+    # at rest, time counts from the start, so that times that are close to it are known to all digits
+    return Problem(target, start, times if target.moving else times - times[0], *rates, tolerance)
 
 
 def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
@@ -264,19 +267,42 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     def advance(g: Array, t: float, dt: float) -> Array:
         return chain.step(g, t, dt, TRIAL_ORDER)
 
+    volumes = _log_volumes(substitution)
+
     def look(g: Array, t: float) -> tuple[Array, Array]:
         seen = substitution.look(problem.log_density(grid, g, t), t)
-        heights = seen.log_density, 0.5 * (seen.log_density - seen.potential), -seen.potential
+        last = math.exp(-problem.beta * (span[1] - t))  # mu^s pi^(1 - s) is what the reaction makes of mu till the end
+        heights = [s * seen.log_density - (1 - s) * seen.potential + volumes for s in (1.0, max(last, 0.5), last)]
         weights = [np.exp(height - height.max()) for height in heights]
-        rate = problem.alpha * seen.transport
+        rate = problem.alpha * seen.transport  # of mean zero, as mass is kept
         if problem.target.moving:
-            rate = rate - problem.beta * seen.potential
+            mean = float(np.sum(weights[0] * seen.potential) / weights[0].sum())
+            rate = rate - problem.beta * (seen.potential - mean)
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
-        return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
+        return np.asarray(rate), np.asarray(total)
 
-    return trial_schedule(
-        advance, look, problem.log_ratio(start, span[0]), span, min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL), rests
-    )
+    tolerance, noise = min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL), problem.alpha * DIGITS * _amplified(substitution)
+    return trial_schedule(advance, look, problem.log_ratio(start, span[0]), span, tolerance, rests, noise)
+
+
+def _log_volumes(substitution: Substitution) -> Array:
+    """Logarithms of the volumes around the places between the cells: half of those of the cells on both sides."""
+    total: Any = 0.0
+    for axis, places in zip(substitution.grid.axes, substitution.axes, strict=True):
+        halves = np.zeros(len(places.x))
+        np.add.at(halves, places.below, axis.widths / 2)
+        np.add.at(halves, places.below + 1, axis.widths / 2)
+        total = np.add.outer(total, np.log(halves))
+    return np.asarray(total)
+
+
+def _amplified(substitution: Substitution) -> Array:
+    """What errors of one of g at the centres may make of Lap g at the places between them."""
+    total: Any = 0.0
+    for places in substitution.axes:
+        rows = [np.asarray(abs(matrix).sum(axis=1)).ravel() for matrix in (places.first, places.second)]
+        total = np.add.outer(total, rows[1] + 2 * np.abs(places.leaving) * rows[0])
+    return np.asarray(total)
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
@@ -416,12 +442,12 @@ def _widened(problem: Problem, cells: Cells) -> Cells:
     return replace(wider, counts=tuple(max(a, b) for a, b in zip(kept, cells.counts, strict=True)))
 
 
-def _contradiction(best: Attempt) -> str:
+def _contradiction(best: Attempt, times: Array) -> str:
     """Where the two families of schemes differ by more than both their errors allow."""
     found = best.agreement
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
-    t, apart, allowed = best.problem.times[k], found.distance[k], found.allowed[k]
+    t, apart, allowed = times[k], found.distance[k], found.allowed[k]
     return (
         f"two families of schemes disagree: at t={t:.6g} their densities are {apart:.2e} apart in L1, but their error "
         f"bounds allow for {allowed:.2e} only. One of them is wrong here, and which is not known: look at the "
@@ -450,15 +476,15 @@ def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
     )
 
 
-def _dataset(best: Attempt, rtol: float) -> xr.Dataset:
-    """The solution in the schema of `solve`."""
+def _dataset(best: Attempt, rtol: float, times: Array) -> xr.Dataset:
+    """The solution in the schema of `solve`, at the save times as the user knows them."""
     import xarray as xr
 
-    problem, grid = best.problem, best.grid
+    grid = best.grid
     first = best.result[0]
     coordinates = {name: value for name, value in first.coordinates().items() if not name.startswith("axis")}
     cells = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
-    coordinates["t"] = (("t",), problem.times, {"long_name": "time", "units": "1"})  # type: ignore[assignment]
+    coordinates["t"] = (("t",), times, {"long_name": "time", "units": "1"})  # type: ignore[assignment]
     log_density = np.stack([grid.backend.asnumpy(state.log_values) for state in best.result])
     attrs = {"long_name": "log density, normalised", "units": "nats"}
     variables: dict[str, Any] = {"log_density": (("t", *grid.names), log_density, attrs)}
