@@ -1,8 +1,8 @@
 """Mass and KL of a density by Gauss quadrature over the cells, with a doubt that knows no signs.
 
-At the start, and for reaction alone to a target at rest, log mu is known at every point up to a constant: mu_t ∝ mu_0^s
-pi^(1-s), s = e^(-beta t). Else g = log mu + V is smooth between breaks and is interpolated from the cell centres, and V is
-evaluated. So
+At the start, and for reaction alone to a target at rest, log mu is known at every point up to a constant: mu_t is
+proportional to mu_0^s pi^(1-s), s = e^(-beta t). Else g = log mu + V is smooth between breaks and is interpolated from the
+cell centres, and V is evaluated. So
 
     mass = Σ_cells ∫ m dx,      KL(mu|pi) = Σ_cells ∫ m log(m/pi) dx
 
@@ -37,7 +37,7 @@ Window = tuple[slice, ...]
 POINTS = {1: 8, 2: 6, 3: 4}  # of the first rule in a cell along every axis, by the number of dimensions
 FEWEST_POINTS = 2  # with more dimensions
 NODES, FEWER_NODES = 14, 10  # of the interpolation, and of the one that its error is measured against
-WALL_POWER = 4  # of the variable of integration in cells beside walls where densities are powers of the distance
+WALL_POWER = 3  # of the variable of integration in cells beside walls where densities are powers of the distance
 SLAB = 2**18  # points that are evaluated at once
 CACHED = 4_000_000  # points up to which V is kept
 NEGLIGIBLE = 1e-16  # mass of mu and pi in all cells that are left out
@@ -165,7 +165,7 @@ class CellQuadrature:
         tops = float(self.fine.log_integrate(log_values)), float(self.fine.log_integrate(-potential))
         sums = [np.zeros((3, *self.grid.shape)) for _ in self.rules]  # of m, pi, and m log(m/pi) - m + pi
         unknown = np.zeros((3, *self.grid.shape))
-        g = log_values + potential
+        g = log_values + potential if share is None else potential
         for number in range(3):
             for index, slab, window in self._windows(number, log_values - tops[0], -potential - tops[1]):
                 v = self._at_points("V", number, index, slab, window, t)
@@ -276,8 +276,8 @@ class CellQuadrature:
 def _measured(sums: Sequence[Array], unknown: Array, log_scale: float) -> Measured:
     """Mass and KL by the integrals (3, *cells) of every rule, the last of which is the answer.
 
-    With P, Q, E the integrals of p, q and p log(p/q) - p + q, KL = E/P - x + log(1 + x) with x = (Q - P)/P, whatever p and q are
-    multiplied by. Doubts are to first order.
+    With P, Q, E the integrals of p, q and p log(p/q) - p + q, KL = E/P - x + log(1 + x) with x = (Q - P)/P, whatever
+    p and q are multiplied by. Doubts are to first order.
     """
     p, q, excess = (float(part.sum()) for part in sums[-1])
     if not (p > 0 and q > 0 and math.isfinite(p) and math.isfinite(q) and math.isfinite(excess)):
@@ -342,12 +342,12 @@ def _of_rule(axis: Axis, number: int, points: int, singular: tuple[bool, bool]) 
 
 
 def _towards_wall(nodes: Array, weights: Array) -> tuple[Array, Array]:
-    """A rule on [0, 1] in the variable u = v^4, in which powers of u are smoother at the wall u = 0."""
+    """A rule on [0, 1] in the variable u = v^3, in which powers of u are smoother at the wall u = 0."""
     return nodes**WALL_POWER, weights * WALL_POWER * nodes ** (WALL_POWER - 1)
 
 
 def _in_segment(segment: Axis, fractions: Array, shares: Array) -> tuple[Array, Array]:
-    """Places (n m,) and weights (n, m) in the cells of a segment: in the variable in which these are regular at walls."""
+    """Places (n m,) and weights (n, m) in the cells of a segment, in the variable in which these are regular."""
     edges = segment.in_root(segment.edges)
     steps = np.diff(edges)[:, None]
     s = edges[:-1, None] + fractions * steps
