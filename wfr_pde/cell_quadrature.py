@@ -1,8 +1,8 @@
 """Mass and KL of a density by Gauss quadrature over the cells, with a doubt that knows no signs.
 
 At the start, and for reaction alone to a target at rest, log mu is known at every point up to a constant: mu_t is
-proportional to mu_0^s pi^(1-s), s = e^(-beta t). Else g = log mu + V is smooth between breaks and is interpolated from the
-cell centres, and V is evaluated. So
+proportional to mu_0^s pi^(1-s), s = e^(-beta t). Else g = log mu + V is smooth between breaks and is interpolated from
+the cell centres, and V is evaluated. So
 
     mass = Σ_cells ∫ m dx,      KL(mu|pi) = Σ_cells ∫ m log(m/pi) dx
 
