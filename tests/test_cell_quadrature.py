@@ -217,6 +217,17 @@ def test_a_target_that_moves_is_looked_at_as_it_is():
         assert found(start, t).kl == pytest.approx(known, abs=1e-11)
 
 
+def test_tails_without_a_rule_put_no_mass_anywhere():
+    start = wfr.Gaussian(0, 1)
+    found = quadrature(start, start, (-16.0, 16.0))
+    log_values = np.array(found.fine.evaluate(start.log_density)) - start.log_normaliser
+    noise = np.random.default_rng(3).uniform(-30, 30, log_values.shape)
+    measured = found(np.where(log_values < -70, log_values + noise, log_values), 0.0)
+    assert abs(measured.log_mass) < 1e-12
+    assert measured.mass_doubt < 1e-11
+    assert abs(measured.kl) < 1e-11
+
+
 # In more dimensions
 
 

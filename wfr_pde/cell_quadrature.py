@@ -29,7 +29,7 @@ from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells
 from wfr_pde.nested import local_weights
 from wfr_pde.problem import Problem
-from wfr_pde.residual import along, matrix
+from wfr_pde.residual import LEAST_MORE, along, matrix
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Window = tuple[slice, ...]
@@ -165,36 +165,51 @@ class CellQuadrature:
         tops = float(self.fine.log_integrate(log_values)), float(self.fine.log_integrate(-potential))
         sums = [np.zeros((3, *self.grid.shape)) for _ in self.rules]  # of m, pi, and m log(m/pi) - m + pi
         unknown = np.zeros((3, *self.grid.shape))
-        g = log_values + potential if share is None else potential
+        if share is None:
+            g = log_values + potential
+            limits = self._limits(g)
         for number in range(3):
             for index, slab, window in self._windows(number, log_values - tops[0], -potential - tops[1]):
                 v = self._at_points("V", number, index, slab, window, t)
                 if share is None:
-                    log_m, ratio = self._between(g, number, window, v)
-                elif share < 1:
-                    start = self._at_points("start", number, index, slab, window, t)
-                    with np.errstate(invalid="ignore"):
-                        log_m = share * start - (1 - share) * v if share > 0 else -v
-                        ratio = share * (start + v) if share > 0 else np.zeros_like(v)
+                    between = self._between(g, limits, number, window)
+                    found = self._integrals(number, window, between - v, v, between, tops)
                 else:
-                    log_m = self._at_points("start", number, index, slab, window, t)
-                    with np.errstate(invalid="ignore"):
-                        ratio = log_m + v
-                found = self._integrals(number, window, log_m - tops[0], -v - tops[1], ratio - tops[0] + tops[1])
+                    start = self._at_points("start", number, index, slab, window, t)
+                    found = self._integrals(number, window, *_mixed(share, start, v), tops)
                 sums[number][:, *window] = found
                 if share is None and number == 0:
-                    log_m, ratio = self._between(g, number, window, v, fewer=True)
-                    rival = self._integrals(number, window, log_m - tops[0], -v - tops[1], ratio - tops[0] + tops[1])
-                    unknown[:, *window] = rival - found
+                    rival = self._between(g, limits, number, window, fewer=True)
+                    unknown[:, *window] = self._integrals(number, window, rival - v, v, rival, tops) - found
         return _measured(sums, unknown, tops[0])
 
-    def _between(self, g: Array, number: int, window: Window, v: Array, fewer: bool = False) -> tuple[Array, Array]:
-        """Log m and log m + V at the points of a window, with g interpolated from the centres."""
+    def _limits(self, g: Array) -> tuple[Array, Array]:
+        """Least and largest values that g may have in every cell: those of the centres around, and some more.
+
+        Far out in tails, where neighbouring centres differ by nats without a rule, polynomials that end at a wall
+        multiply that, and would put mass where none is.
+        """
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+        low = minimum_filter(_of_pairs(np.minimum, g), 3, mode="nearest")
+        high = maximum_filter(_of_pairs(np.maximum, g), 3, mode="nearest")
+        more = high - low + LEAST_MORE
+        return low - more, high + more
+
+    def _between(
+        self, g: Array, limits: tuple[Array, Array], number: int, window: Window, fewer: bool = False
+    ) -> Array:
+        """Log m + V at the points of a window, interpolated from the centres."""
         value = g
+        by_cell: list[int] = []
         for k, (axis, cells) in enumerate(zip(self.rules[number], window, strict=True)):
-            rows = _of_cells(cells, axis.weights.shape[1])
+            points = axis.weights.shape[1]
+            rows = _of_cells(cells, points)
             value = along((axis.fewer if fewer else axis.values)[rows], value, k)
-        return value - v, value
+            by_cell += [cells.stop - cells.start, points]
+        ones = (slice(None), None) * len(window)
+        low, high = (limit[window][ones] for limit in limits)
+        return np.clip(value.reshape(by_cell), low, high).reshape(value.shape)
 
     def _at_points(self, what: str, number: int, index: int, slab: slice, window: Window, t: float) -> Array:
         """V, or the logarithm of the start, at the points of a window; kept where it does not change."""
@@ -246,14 +261,16 @@ class CellQuadrature:
         masses: Any = 0.0
         for log_density in log_densities:
             masses = masses + np.exp(np.minimum(log_density, LARGEST)) * self.fine.cell_volume
-        for k in range(self.grid.ndim):  # every cell is two of the fine grid along every axis
-            masses = np.maximum(
-                np.take(masses, range(0, masses.shape[k], 2), k), np.take(masses, range(1, masses.shape[k], 2), k)
-            )
-        return np.asarray(maximum_filter(masses, 3) > NEGLIGIBLE / self.fine.size)
+        return np.asarray(maximum_filter(_of_pairs(np.maximum, masses), 3) > NEGLIGIBLE / self.fine.size)
 
-    def _integrals(self, number: int, window: Window, log_p: Array, log_q: Array, log_ratio: Array) -> Array:
-        """∫ p, ∫ q and ∫ p log(p/q) - p + q over the cells of a window (3, ...); what is not finite has no mass."""
+    def _integrals(
+        self, number: int, window: Window, log_m: Array, v: Array, g: Array, tops: tuple[float, float]
+    ) -> Array:
+        """∫ p, ∫ q and ∫ p log(p/q) - p + q over the cells of a window (3, ...); what is not finite has no mass.
+
+        log p = log_m - tops[0], log q = -v - tops[1], and g = log_m + v.
+        """
+        log_p, log_q, log_ratio = log_m - tops[0], -v - tops[1], g - tops[0] + tops[1]
         with np.errstate(invalid="ignore", over="ignore"):
             p, q = (np.exp(np.minimum(values, LARGEST)) for values in (log_p, log_q))
             p, q = (np.where(np.isfinite(log), values, 0.0) for log, values in ((log_p, p), (log_q, q)))
@@ -273,6 +290,16 @@ class CellQuadrature:
         return values
 
 
+def _mixed(share: float, start: Array, v: Array) -> tuple[Array, Array, Array]:
+    """Log m of mu_0^s e^(-(1-s) V), V, and log m + V, by log mu_0 and V."""
+    with np.errstate(invalid="ignore"):  # no 0 times infinity at the ends
+        if share == 1:
+            return start, v, start + v
+        if share == 0:
+            return -v, v, np.zeros_like(v)
+        return share * start - (1 - share) * v, v, share * (start + v)
+
+
 def _measured(sums: Sequence[Array], unknown: Array, log_scale: float) -> Measured:
     """Mass and KL by the integrals (3, *cells) of every rule, the last of which is the answer.
 
@@ -283,7 +310,7 @@ def _measured(sums: Sequence[Array], unknown: Array, log_scale: float) -> Measur
     if not (p > 0 and q > 0 and math.isfinite(p) and math.isfinite(q) and math.isfinite(excess)):
         return Measured(log_scale, math.inf, math.inf, math.inf)
     more = (q - p) / p
-    kl = excess / p + (math.log1p(more) - more)
+    kl = excess / p + ((math.log1p(more) if abs(more) < 0.5 else math.log(q / p)) - more)
     slopes = np.array([(q - excess) / p**2 - 1 / p, 1 / q - 1 / p, 1 / p])  # of KL in P, Q and E
     of_kl = [np.tensordot(slopes, part, axes=1) for part in sums]
     mass_doubt = _apart([part[0] for part in sums]) + float(np.abs(unknown[0]).sum())
@@ -295,6 +322,14 @@ def _apart(found: Sequence[Array]) -> float:
     """Sum over the cells of the largest difference between two rules."""
     pairs = [np.abs(one - other) for one, other in itertools.combinations(found, 2)]
     return float(np.max(pairs, axis=0).sum())
+
+
+def _of_pairs(function: Any, values: Array) -> Array:
+    """A function of two arrays of the values in every cell, which is two of the fine grid along every axis."""
+    for k in range(values.ndim):
+        even, odd = (slice(None),) * k + (slice(0, None, 2),), (slice(None),) * k + (slice(1, None, 2),)
+        values = function(values[even], values[odd])
+    return values
 
 
 def _of_cells(cells: slice, points: int) -> slice:
