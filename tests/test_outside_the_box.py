@@ -48,3 +48,10 @@ def test_a_steep_target_cut_by_the_box_is_in_the_bound_of_kl():
     error, bound = abs(float(found.kl[0]) - known), float(found.error_kl[0])
     assert error <= bound
     assert bound < 1e-9
+
+
+def test_what_both_have_outside_changes_no_kl():
+    target = wfr.Potential("x**4", ndim=1)
+    found = wfr.ground_truth(target, target, [0, 0.07], transport_rate=0, rtol=1e-6)
+    assert np.all(found.kl.values == 0)
+    assert np.all(found.error_kl.values < 1e-12)

@@ -217,12 +217,13 @@ class Attempt:
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            kl = abs(energy.value(inside) - energy.value(everywhere))
+            value = energy.value(everywhere)
             outside = np.isneginf(extended)
             missed = missed_by_sums(wide, np.asarray(everywhere.log_values), outside)
             of_target = missed_by_sums(wide, np.asarray(energy.log_equilibrium(wide)), outside)
-            ratio = np.abs(np.asarray(energy.log_ratio(everywhere)))
-            found.append((l1 + missed.sum(), kl + of_target.sum() + float(np.sum(missed * ratio))))
+            # what KL, ∫ mu log(mu/pi) - mu + pi of both normalised, changes by with that, to first order
+            more = np.abs(missed * (np.asarray(energy.log_ratio(everywhere)) - 1 - value) + of_target)
+            found.append((l1 + float(missed.sum()), abs(energy.value(inside) - value) + float(more.sum())))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found))
