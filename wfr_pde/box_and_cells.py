@@ -34,6 +34,7 @@ MOST_SEARCHED = 3  # dimensions in which breaks are searched for
 BULK_LOOKS = 2000  # places where it is looked for mass
 INSIDE = 12  # places in every feature that was found
 MOST_FEATURES = 60
+SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,18 @@ def _is_function(distribution: Target) -> bool:
 def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
     """Breaks of target and start in a box: what they name, and what is found in functions that name none."""
     total = Breaks.none(len(lower))
-    for distribution in (*problem.places, problem.start):
-        total = total | _breaks(distribution, lower, upper)
+    for distribution in sorted((*problem.places, problem.start), key=_is_function):  # those that name theirs first
+        total = total | _others(_breaks(distribution, lower, upper), total, upper - lower)
     return total
+
+
+def _others(found: Breaks, known: Breaks, lengths: Array) -> Breaks:
+    """What was found without what is known already, as it would be found of target and start each a little elsewhere."""
+    apart = [
+        own[np.all(np.abs(own[:, None] - other) > SAME_PLACE * length, axis=1) | np.isin(own, other)]
+        for own, other, length in zip(found.places, known.places, lengths, strict=True)
+    ]
+    return Breaks(tuple(apart), found.elsewhere)
 
 
 def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:

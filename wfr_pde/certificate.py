@@ -334,13 +334,17 @@ class Attempt:
         return singles[-1], l1, max(kl, single_grid_bound(unsigned_kl(energy, *singles[-2:]), RATIOS)), False
 
     def _level(self, log_ratios: Sequence[Array], first: int, t: float) -> tuple[Density, float]:
-        """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited."""
+        """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited.
+
+        They are known up to a constant, which may differ from grid to grid: the mean of the correction is none.
+        """
         weights = self._weights(first)
         finest = log_ratios[-1]
-        correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
-        limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
-        density = self.problem.density(self.grid, finest + limited, t)
-        cut = np.abs(np.asarray(correction)) > LARGEST
+        correction = np.asarray(sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True)))
+        alone = self.problem.density(self.grid, finest, t)
+        correction = correction - float(self.grid.integrate(alone.values * correction))
+        density = self.problem.density(self.grid, finest + np.clip(correction, -LARGEST, LARGEST), t)
+        cut = np.abs(correction) > LARGEST
         return density, float(self.grid.integrate(np.where(cut, density.values, 0.0))) if cut.any() else 0.0
 
     # The witness

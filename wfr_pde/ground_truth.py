@@ -45,6 +45,7 @@ LOOSEST_PANEL = 1e-4  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
+SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
 ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 MOST_DIVERGED = 9  # refinements of the steps in all
@@ -327,6 +328,7 @@ class _Plan:
     parts: int = 1  # of every step
     diverged: int = 0
     time_error: float = math.inf
+    fall: tuple[float, float] | None = None  # cells along an axis, and the largest part over its share
 
     @property
     def order(self) -> int:
@@ -366,8 +368,17 @@ class _Plan:
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
         worst = max(*excess.values(), witness)
         if worst > 1:
-            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / 8))) if attempt.asymptotic else 2.0
+            order = self._measured_order(attempt.grid.size ** (1 / attempt.grid.ndim), worst)
+            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / order))) if attempt.asymptotic else 2.0
             self.cells = self.cells.finer(factor)
+
+    def _measured_order(self, cells: float, excess: float) -> float:
+        """Power of the number of cells along an axis that the largest part fell with since the attempt before."""
+        before, self.fall = self.fall, (cells, excess)
+        if before is None or not before[0] < cells or not before[1] > excess:
+            return SPACE_ORDER
+        measured = math.log(before[1] / excess) / math.log(cells / before[0])
+        return min(SPACE_ORDER, max(measured, LEAST_ORDER))
 
 
 def _first_order(rtol: float) -> int:

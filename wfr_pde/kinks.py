@@ -51,7 +51,7 @@ def find_kinks(
     Returns
     -------
     array
-        Increasing; to about 1e-9 of the length, less where noise hides the rest.
+        Increasing; jumps to the last place, kinks to about 1e-9 of the length, less where noise hides the rest.
     """
     length = upper - lower
     x = lower + length * (np.arange(looks) + 0.5) / looks
@@ -182,4 +182,16 @@ def _zoomed(function: Function, place: float, width: float, lower: float, upper:
         weights = bends[lo:hi]
         place = float(np.sum(weights * x[lo + 1 : hi + 1]) / weights.sum())
         width /= ZOOM
-    return place
+    return _of_jump(function, place, width)
+
+
+def _of_jump(function: Function, place: float, width: float) -> float:
+    """The place itself, or where the function jumps beside it, to the last place."""
+    low, high = place - width, place + width
+    before, left, right, after = np.asarray(function(np.array([low - 2 * width, low, high, high + 2 * width])))
+    if not abs(right - left) > TIMES * (abs(left - before) + abs(after - right)):
+        return place
+    while low < (middle := 0.5 * (low + high)) < high:
+        is_left = abs(float(function(np.array([middle]))[0]) - left) < 0.5 * abs(right - left)
+        low, high = (middle, high) if is_left else (low, middle)
+    return high
