@@ -132,7 +132,7 @@ def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
 
 
 def _others(found: Breaks, known: Breaks, lengths: Array) -> Breaks:
-    """What was found without what is known already, as it would be found of target and start each a little elsewhere."""
+    """What was found and is not known already: a kink of both target and start is found of each a little elsewhere."""
     apart = [
         own[np.all(np.abs(own[:, None] - other) > SAME_PLACE * length, axis=1) | np.isin(own, other)]
         for own, other, length in zip(found.places, known.places, lengths, strict=True)
