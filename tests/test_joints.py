@@ -10,7 +10,7 @@ import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.axis import Axis
 from wfr_pde.flows.transport.two_point_flux import FLUXES, jump_rates, log_jump_rates
-from wfr_pde.grid_family import FEWEST_IN_SEGMENT, cells_for
+from wfr_pde.grid_family import FEWEST_IN_SEGMENT, WIDER, cells_for
 from wfr_pde.nested import Interpolation, local_weights
 from wfr_pde.one_sided import FromOneSide
 from wfr_pde.problem import Problem
@@ -277,6 +277,31 @@ def test_cells_grow_from_breaks_that_transport_rounds_off():
         assert layered.widths[layered.joints[0] + side] < 0.02 * flat.widths[flat.joints[0] + side]
     assert np.max(np.abs(np.diff(np.log(layered.widths)))) < 0.35
     assert layered.n < flat.n + 100
+
+
+def test_no_layer_where_the_start_fits_the_break():
+    """mu = pi (1 + c) has no flux at all, and pi times a smooth function the same from both sides."""
+    box = np.array([-6.0]), np.array([6.0])
+    fits = wfr.Potential("x**2/2 + 2*Heaviside(x - 0.37) - log(1 + 0.3*tanh(x - 0.37)**2)")
+    axes = [
+        cells_for(problem(JUMP, start), box, {}, breaks=([0.37],)).grid(1).axes[0]
+        for start in (fits, wfr.Gaussian(-0.5, 0.3))
+    ]
+    near = [axis.widths[axis.joints[0]] / np.median(axis.widths) for axis in axes]
+    assert near[0] > 0.3
+    assert near[1] < 1e-3
+
+
+def test_the_wider_box_is_wider_by_its_share_where_the_last_cells_are_narrow():
+    target = wfr.Potential("40*(x**2 - 1)**2")
+    cells = cells_for(problem(target, wfr.Gaussian(1.2, 0.7)), (np.array([-4.0]), np.array([6.0])), {})
+    narrow, (wide, (window,)) = cells.grid(1).axes[0], cells.wider()
+    axis = wide.axes[0]
+    for side, end in ((0, -4.0), (-1, 6.0)):
+        assert abs(axis.edges[side] - end) > 0.99 * WIDER * 10
+        assert narrow.widths[side] * WIDER * narrow.n < 0.9 * WIDER * 10  # what it is there for
+    assert np.array_equal(axis.widths[window], narrow.widths)
+    assert np.max(np.abs(np.diff(np.log(axis.widths)))) < 0.3
 
 
 def test_scores_by_differences_do_not_reach_across_a_jump():

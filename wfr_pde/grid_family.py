@@ -33,8 +33,11 @@ WIDER = 0.12  # of the box, on each side
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
 GROWTH = 0.1  # of the width of cells with the distance from a short segment
 SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
-LAYER = 5e-3  # scale beside a break, over that of the density around: what the transport rounds off there first
-LEAST_LAYER = 1e-5  # the same, over the shorter of the segments that meet there
+LAYERS = {"kink": 5e-3, "jump": 3e-5}  # scale beside a break of log(mu/pi), over that of the density around
+SAME_FLUX, SAME_VALUE = 1e-3, 1e-6  # relative difference, and nats, below which there is no break of it
+SAME_SLOPE = 1e-2  # nats per length of the box that do not count either
+BESIDE = 1e-6  # of the box: how far from a break its sides are looked at
+LEAST_LAYER = 1e-7  # the same, over the shorter of the segments that meet there
 LAYER_GROWTH = 0.4  # of that scale with the distance from the break
 
 
@@ -158,15 +161,27 @@ class Cells:
 
 
 def _widened(axis: Axis, more: int) -> Axis:
-    """The axis with `more` cells beyond each wall, as wide as the last ones."""
-    steps = np.arange(1, more + 1)
-    low, high = axis.widths[0], axis.widths[-1]
-    below, above = axis.edges[0] - low * steps[::-1], axis.edges[-1] + high * steps
+    """The axis with `more` cells beyond each wall, the first as wide as the last ones, in all a share of its length."""
+    low, high = (_widths_beyond(float(width), more, WIDER * axis.length) for width in axis.widths[[0, -1]])
+    below, above = axis.edges[0] - np.cumsum(low)[::-1], axis.edges[-1] + np.cumsum(high)
     edges = np.concatenate([below, axis.edges, above])
-    centres = np.concatenate([below + low / 2, axis.centres, above - high / 2])
-    widths = np.concatenate([np.full(more, low), axis.widths, np.full(more, high)])
+    centres = np.concatenate([below + low[::-1] / 2, axis.centres, above - high / 2])
+    widths = np.concatenate([low[::-1], axis.widths, high])
     joints = tuple(joint + more for joint in axis.joints)
     return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth, joints)
+
+
+def _widths_beyond(width: float, more: int, length: float) -> Array:
+    """Widths of cells that grow in proportion from the first, where equal ones would end before the length."""
+    if more == 0:
+        return np.empty(0)
+    growth = 1.0
+    if more * width < length:
+        slow, fast = 1.0, (length / width) ** (1 / max(more - 1, 1))  # the last alone has the length
+        for _ in range(60):
+            growth = 0.5 * (slow + fast)
+            slow, fast = (growth, fast) if width * (growth**more - 1) < length * (growth - 1) else (slow, growth)
+    return np.asarray(width * growth ** np.arange(more))
 
 
 def _apportioned(count: int, segments: Sequence[Segment]) -> tuple[int, ...]:
@@ -246,7 +261,7 @@ def cells_for(
         places = _breaks_inside(low, high, () if breaks is None else breaks[k])
         own = density if worth_it else _constant(float(at_centres.max()))
         if len(places) or powers != [1.0, 1.0]:
-            parts = _segments(low, high, places, own, powers, problem.alpha > 0)
+            parts = _segments(low, high, places, own, powers, _layers(problem, lower, upper, k, places))
             wanted = _cells_per_scale(d, problem.rtol) * sum(part.share() for part in parts)
             segments.append(parts)
         else:
@@ -313,19 +328,18 @@ def _segments(
     breaks: Sequence[float],
     density: Callable[[Array], Array],
     powers: Sequence[float],
-    layers: bool,
+    layers: Mapping[float, float],
 ) -> tuple[Segment, ...]:
     """Segments between walls and breaks, with the density of points raised where one would have too few cells.
 
-    With `layers`, it is raised beside the breaks, too: from a smooth start, log(mu/pi) has the kinks and jumps of V,
-    which the transport rounds off over a width that grows as the square root of the time.
+    It is raised beside breaks with `layers`, too, the smallest scale over that of the density around.
     """
     ends = [lower, *breaks, upper]
     if len(ends) == 2 and 1.0 not in powers:
         ends.insert(1, 0.5 * (lower + upper))  # a segment has one singular wall at most
     density = _enough_in_all(ends, density)
     if layers:
-        density = _towards(breaks, ends, density)
+        density = _towards(layers, ends, density)
     reach = [1 / float(density(np.array([wall]))[0]) for wall in (lower, upper)]
     parts = []
     for a, b in itertools.pairwise(ends):
@@ -337,18 +351,60 @@ def _segments(
     return tuple(parts)
 
 
+def _layers(problem: Problem, lower: Array, upper: Array, axis: int, places: Sequence[float]) -> dict[float, float]:
+    """Breaks that the transport rounds off, over a width that grows as the square root of the time, and LAYERS there.
+
+    At the start log(mu/pi) has a jump there, or the flux mu grad log(mu/pi) has. It is looked at where target and start
+    have most of their geometric mean; where the target moves breaks are taken to have kinks.
+    """
+    if problem.alpha == 0 or not places:
+        return {}
+    if problem.target.moving:
+        return dict.fromkeys(places, LAYERS["kink"])
+    gaps = np.diff([lower[axis], *places, upper[axis]])
+    distance = min(BESIDE * float(gaps.sum()), 0.1 * float(gaps.min()))
+    others = np.random.default_rng(0).uniform(lower, upper, (1 if len(lower) == 1 else 200, len(lower)))
+    found = {}
+    for place in places:
+        points = np.repeat(others[:, None], 4, axis=1)
+        points[..., axis] = place + distance * np.array([-2.0, -1.0, 1.0, 2.0])
+        log_mu, log_pi = (one.log_density(points) for one in (problem.start, problem.target))
+        heights = log_mu[:, 1:3].max(axis=1) + log_pi[:, 1:3].max(axis=1)
+        if not np.isfinite(heights).any():
+            continue
+        chosen = int(np.nanargmax(heights))
+        small = SAME_SLOPE * distance / float(gaps.sum())
+        found[place] = _layer(log_mu[chosen], log_mu[chosen] - log_pi[chosen], small)
+    return {place: LAYERS[kind] for place, kind in found.items() if kind is not None}
+
+
+def _layer(log_mu: Array, g: Array, small: float) -> str | None:
+    """Whether g has a jump between the second and the third of four places, or mu g' has; None for neither.
+
+    What is `small`, in nats from place to place, is no slope.
+    """
+    before, after = g[1] - g[0], g[3] - g[2]
+    jump = (g[2] - after) - (g[1] + before)
+    noise = 16 * np.finfo(float).eps * float(np.abs([*log_mu, *g]).max())
+    if abs(jump) > SAME_VALUE + noise:
+        return "jump"
+    density = np.exp(log_mu[1:3] - log_mu[1:3].max())
+    apart = abs(density[1] * after - density[0] * before)
+    return "kink" if apart > SAME_FLUX * max(abs(before), abs(after)) + small + 2 * noise else None
+
+
 def _towards(
-    breaks: Sequence[float], ends: Sequence[float], density: Callable[[Array], Array]
+    layers: Mapping[float, float], ends: Sequence[float], density: Callable[[Array], Array]
 ) -> Callable[[Array], Array]:
     """The density of points, more beside breaks, on scales from a small one that grow with the distance."""
     smallest = []
-    for place in breaks:
+    for place, share in layers.items():
         shorter = np.diff(ends)[[ends.index(place) - 1, ends.index(place)]].min()
-        smallest.append(max(LAYER / float(density(np.array([place]))[0]), LEAST_LAYER * shorter))
+        smallest.append(max(share / float(density(np.array([place]))[0]), LEAST_LAYER * shorter))
 
     def raised(x: Array) -> Array:
         values = density(x) ** SHARPNESS
-        for place, scale in zip(breaks, smallest, strict=True):
+        for place, scale in zip(layers, smallest, strict=True):
             values = values + (scale + LAYER_GROWTH * np.abs(x - place)) ** -SHARPNESS
         return np.asarray(values ** (1 / SHARPNESS))
 
