@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.axis import Axis
+from wfr_pde.axis import Axis, shared_out
+from wfr_pde.grading import densities_of_points
 
 # a density of points, its exact integral, and the box
 MAPS = {
@@ -240,3 +241,46 @@ def test_a_graded_grid_with_other_cells_needs_its_density_again():
     with pytest.raises(ValueError, match="is of 64 cells from .* asks for 32 cells .*: give the density of points"):
         dataclasses.replace(grid, shape=32)
     assert dataclasses.replace(grid, max_cut=1).matches(grid)
+
+
+def test_the_integral_of_a_density_is_made_once():
+    asked = []
+
+    def density(x):
+        asked.append(np.size(x))
+        return 1 / np.sqrt(0.01**2 + x**2)
+
+    Axis.graded("x", -3.0, 4.0, 100, density)
+    once = sum(asked)
+    for n in (120, 150, 200):
+        Axis.graded("x", -3.0, 4.0, n, density)
+    assert sum(asked) == once + 120 + 150 + 200  # at the centres alone
+
+
+def test_shares_between_ends():
+    ends = np.array([-3.0, -0.2, 0.001, 1.5, 4.0])
+    found = shared_out(lambda x: 1 / np.sqrt(0.01**2 + x**2), ends)
+    np.testing.assert_allclose(found, np.diff(np.arcsinh(ends / 0.01)), rtol=1e-13)
+
+
+def test_rounding_of_far_coordinates_is_not_followed():
+    asked = []
+
+    def density(x):
+        asked.append(np.size(x))
+        return 1 / np.sqrt(1e-5**2 + (0.2 * (x - 1e6)) ** 2)
+
+    Axis.graded("x", 1e6 - 3.0, 1e6 + 4.0, 400, density)
+    assert sum(asked) < 16 * 2000  # was 16 * 131072
+
+
+@pytest.mark.parametrize("variance", [1e-4, 1e-6, 1e-8])
+def test_narrow_targets_under_wide_starts_are_graded(variance):
+    # scales of a steep target where the start is have no end; they were spikes, and no axis could follow them
+    target, start = wfr.Gaussian(0, variance), wfr.Gaussian(1, 0.04)
+    densities = densities_of_points([target, start], [-0.3], [2.3], [False], [(start, target)])
+    axis = Axis.graded("x", -0.3, 2.3, 256, densities[0])
+    total = axis.widths[0] * axis.n * densities[0](axis.centres[:1])[0]
+    assert total < 3000
+    x = np.linspace(0.3, 1.7, 2001)
+    assert np.abs(np.diff(np.log(densities[0](x)))).max() < 0.05

@@ -99,6 +99,24 @@ def test_breaks_of_the_start_count_too():
     assert isinstance(found, Breaks)
 
 
+def test_breaks_in_the_plane_are_searched_for():
+    kinked = wfr.Potential(lambda x, y: 2 * np.abs(x - 0.25) + y**2 / 2, ndim=2)
+    found = terrain(kinked, wfr.Gaussian([0, 0], 1))
+    np.testing.assert_allclose(found.breaks.places[0], [0.25], atol=1e-9)
+    assert len(found.breaks.places[1]) == 0
+    assert not found.breaks.elsewhere
+    assert np.abs(found.cells.grid(1.25).axes[0].edges - found.breaks.places[0]).min() < 1e-12
+    turned = wfr.Potential(lambda x, y: np.abs(x - y) + (x**2 + y**2) / 2, ndim=2)
+    assert terrain(turned, wfr.Gaussian([0, 0], 1)).breaks.elsewhere
+
+
+def test_loose_tolerances_begin_with_fewer_cells_in_space():
+    ours, theirs = (problem(wfr.Gaussian([0, 0, 0], 1), wfr.Gaussian([0.2, 0, 0], 1), rtol=r) for r in (5e-2, 1e-7))
+    loose, tight = (first_terrain(each, None, "no-flux", None, 1e-6).cells for each in (ours, theirs))
+    assert np.prod(loose.counts) < np.prod(tight.counts) / 3
+    assert np.all(loose.upper < tight.upper)
+
+
 def test_targets_that_move_are_not_looked_at():
     path = wfr.GeometricPath(wfr.Gaussian(-1, 0.5), wfr.Gaussian(1, 1))
     found = terrain(path, wfr.Gaussian(-1, 0.5))

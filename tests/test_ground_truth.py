@@ -397,3 +397,14 @@ def test_what_the_cells_cannot_show_leaves_nothing_known(monkeypatch):
     assert told["hides at"] == [0.3]
     with pytest.raises(wfr.NumericalError, match="out of reach"):
         wfr.ground_truth(TARGET, START, [0, 0.5], rtol=1e-3)
+
+
+def test_times_count_from_the_start_of_a_target_at_rest():
+    gaps = np.array([0.0, 2.0**-26, 0.5])
+    late, early = (
+        wfr.ground_truth(wfr.Potential("2.4*abs(x)"), wfr.Gaussian(-1.06, 0.0035), t, rtol=1e-3, seconds=60)
+        for t in (1024 + gaps, gaps)
+    )
+    np.testing.assert_array_equal(late["t"], 1024 + gaps)
+    np.testing.assert_array_equal(late["log_density"], early["log_density"])
+    np.testing.assert_array_equal(late["error_l1"], early["error_l1"])

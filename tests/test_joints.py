@@ -10,8 +10,9 @@ import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.axis import Axis
 from wfr_pde.flows.transport.two_point_flux import FLUXES, jump_rates, log_jump_rates
-from wfr_pde.grid_family import FEWEST_IN_SEGMENT, cells_for
+from wfr_pde.grid_family import FEWEST_IN_SEGMENT, WIDER, cells_for
 from wfr_pde.nested import Interpolation, local_weights
+from wfr_pde.one_sided import FromOneSide
 from wfr_pde.problem import Problem
 from wfr_pde.quadrature import log_mass_corrected
 from wfr_pde.richardson import richardson
@@ -259,9 +260,57 @@ def test_a_short_segment_has_cells_enough_and_neighbours_like_it():
         problem(JUMP, wfr.Gaussian(-0.5, 0.3)), (np.array([-6.0]), np.array([6.0])), {}, breaks=([0.37, 0.371],)
     )
     axis = cells.grid(1).axes[0]
-    assert axis.joints[1] - axis.joints[0] == FEWEST_IN_SEGMENT
+    assert axis.joints[1] - axis.joints[0] >= FEWEST_IN_SEGMENT
     for joint in axis.joints:
         assert 1 / 1.5 < axis.widths[joint] / axis.widths[joint - 1] < 1.5
+
+
+def test_cells_grow_from_breaks_that_transport_rounds_off():
+    box = np.array([-6.0]), np.array([6.0])
+    resting = Problem(JUMP, wfr.Gaussian(-0.5, 0.3), np.array([0.0, 1.0]), 0.0, 1.0, 1e-6)
+    flat, layered = (
+        cells_for(one, box, {}, breaks=([0.37],)).grid(1).axes[0]
+        for one in (resting, problem(JUMP, wfr.Gaussian(-0.5, 0.3)))
+    )
+    assert flat.widths.min() > 0.02
+    for side in (-1, 0):
+        assert layered.widths[layered.joints[0] + side] < 0.02 * flat.widths[flat.joints[0] + side]
+    assert np.max(np.abs(np.diff(np.log(layered.widths)))) < 0.35
+    assert layered.n < flat.n + 100
+
+
+def test_no_layer_where_the_start_fits_the_break():
+    """mu = pi (1 + c) has no flux at all, and pi times a smooth function the same from both sides."""
+    box = np.array([-6.0]), np.array([6.0])
+    fits = wfr.Potential("x**2/2 + 2*Heaviside(x - 0.37) - log(1 + 0.3*tanh(x - 0.37)**2)")
+    axes = [
+        cells_for(problem(JUMP, start), box, {}, breaks=([0.37],)).grid(1).axes[0]
+        for start in (fits, wfr.Gaussian(-0.5, 0.3))
+    ]
+    near = [axis.widths[axis.joints[0]] / np.median(axis.widths) for axis in axes]
+    assert near[0] > 0.3
+    assert near[1] < 1e-2
+
+
+def test_the_wider_box_is_wider_by_its_share_where_the_last_cells_are_narrow():
+    target = wfr.Potential("40*(x**2 - 1)**2")
+    cells = cells_for(problem(target, wfr.Gaussian(1.2, 0.7)), (np.array([-4.0]), np.array([6.0])), {})
+    narrow, (wide, (window,)) = cells.grid(1).axes[0], cells.wider()
+    axis = wide.axes[0]
+    for side, end in ((0, -4.0), (-1, 6.0)):
+        assert abs(axis.edges[side] - end) > 0.99 * WIDER * 10
+        assert narrow.widths[side] * WIDER * narrow.n < 0.9 * WIDER * 10  # what it is there for
+    assert np.array_equal(axis.widths[window], narrow.widths)
+    assert np.max(np.abs(np.diff(np.log(axis.widths)))) < 0.3
+
+
+def test_scores_by_differences_do_not_reach_across_a_jump():
+    target = wfr.Potential(lambda x: np.abs(x) + 5.0 * (x > 0.37), ndim=1)
+    one = FromOneSide(target, ([0.0, 0.37],), np.array([-2.0]), np.array([2.0]))
+    x = np.array([-1.5, -1e-9, 1e-9, 0.2, 0.37 - 1e-9, 0.37 + 1e-9, 1.999999999])
+    assert np.allclose(one.score(x[:, None])[:, 0], -np.sign(x), atol=1e-6)
+    assert np.abs(target.score(x[:, None])[:, 0]).max() > 40  # what it is there for
+    assert np.array_equal(one.log_density(x[:, None]), target.log_density(x[:, None]))
 
 
 def test_a_family_of_segments_around_a_circle():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wfr_pde.kinks import find_kinks
+from wfr_pde.kinks import find_hyperplanes, find_kinks
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,52 @@ def test_smooth_functions_have_none(function):
 def test_a_place_where_the_function_is_infinite_is_no_kink():
     with np.errstate(divide="ignore"):
         assert len(find_kinks(lambda x: -np.log(np.abs(x - 0.123456)), -4.0, 5.0)) <= 1
+
+
+@pytest.mark.parametrize("size", [1e8, 1e10, 1e12])
+def test_noise_of_terms_that_cancel_is_no_kink(size):
+    assert len(find_kinks(lambda x: x**2 / 2 + (size + x) - size, -4.0, 5.0)) == 0
+    assert len(find_kinks(lambda x: x**2 / 2 + (size + np.sin(x)) - size, -4.0, 5.0)) == 0
+
+
+def test_a_kink_is_found_beside_noise_that_is_smaller():
+    np.testing.assert_allclose(
+        find_kinks(lambda x: x**2 / 2 + (1e7 + np.abs(x - 0.3)) - 1e7, -4.0, 5.0), [0.3], atol=1e-6
+    )
+
+
+THROUGH = np.array([[0.5, 1.5, -0.3], [-1.1, 0.9, 0.4], [1.7, -0.8, 1.2], [-0.4, -1.9, -1.3], [2.2, 0.2, 0.8]])
+
+
+@pytest.mark.parametrize(
+    ("function", "places"),
+    [
+        (lambda p: np.abs(p[:, 0] - 0.3) + 2 * np.abs(p[:, 1] + 1 / 7), ([0.3], [-1 / 7])),
+        (lambda p: (p**2).sum(axis=1) + 3 * (p[:, 1] > 0.37), ([], [0.37])),
+        (lambda p: np.abs(p[:, 0]) + np.abs(p[:, 0] - 1) + np.abs(p[:, 2] - 0.7) + p[:, 1] ** 2, ([0, 1], [], [0.7])),
+        (lambda p: np.exp(-(p**2).sum(axis=1)) * (1 + np.abs(p[:, 0] - 0.1)), ([0.1], [])),
+        (lambda p: (p**2).sum(axis=1) / 2 + np.cos(7 * p[:, 0]), ([], [])),
+    ],
+)
+def test_hyperplanes_are_found_along_all_lines(function, places):
+    d = len(places)
+    looked = []
+
+    def counted(points):
+        looked.append(len(points))
+        return function(points)
+
+    found, elsewhere = find_hyperplanes(counted, np.full(d, -4.0), np.full(d, 5.0), THROUGH[:, :d])
+    for ours, theirs in zip(found, places, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-8)
+    assert not elsewhere
+    assert sum(looked) < 1e5
+
+
+@pytest.mark.parametrize(
+    "function", [lambda p: np.abs(p[:, 0] - p[:, 1]), lambda p: np.maximum(p[:, 0] ** 2 + p[:, 1] ** 2, 4.0)]
+)
+def test_kinks_that_are_no_hyperplanes_are_elsewhere(function):
+    found, elsewhere = find_hyperplanes(function, np.full(2, -4.0), np.full(2, 5.0), THROUGH[:, :2])
+    assert all(len(places) == 0 for places in found)
+    assert elsewhere

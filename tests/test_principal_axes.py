@@ -7,7 +7,7 @@ import pytest
 
 from wfr_pde.box_mass import log_integral
 from wfr_pde.errors import NumericalError
-from wfr_pde.prepared import prepared
+from wfr_pde.prepared import most_cut, prepared
 from wfr_pde.principal_axes import Frame, given_axes, principal_axes
 from wfr_pde.problem import Problem
 from wfr_pde.targets import Banana, FourModes, Gaussian, GeometricPath, Posterior, Potential
@@ -166,7 +166,7 @@ def test_plain_problems_stay_as_they_are():
     assert found.problem is own
     assert found.log_normaliser is None
     assert math.isinf(found.ceilings.level(0.0))
-    boxes = [each.box(1e-8) for each in (own.target, own.start)]
+    boxes = [each.box(most_cut(own)) for each in (own.target, own.start)]
     np.testing.assert_array_equal(found.lower, np.min([b[0] for b in boxes], axis=0))
 
 

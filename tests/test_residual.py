@@ -175,6 +175,17 @@ def test_a_flux_that_is_the_same_from_both_sides_of_a_jump_is_none_of_the_ends()
     np.testing.assert_allclose(look.transport[ends], [0.4**2, (0.4 * np.exp(JUMP)) ** 2], rtol=1e-4)
 
 
+def test_slopes_of_functions_are_those_of_their_side():
+    """A score by differences sees the mean of both sides of a kink, and 1/step of a jump."""
+    grid = grid_of(Axis.joined([Axis.uniform("x", -2, 0, 24), Axis.uniform("x", 0, 3, 20)], False))
+    for jump in (0.0, 2.0):
+        target = wfr.Potential(lambda x: np.abs(x) + np.cos(np.abs(x)) + jump * (x > 0), ndim=1)  # noqa: B023
+        substitution = Substitution(problem(target), grid)
+        slope = substitution._potential(0.0)[1][:, 0]
+        x = substitution.axes[0].x
+        assert np.abs(slope - np.sign(x) * (1 - np.sin(np.abs(x)))).max() < 1e-9
+
+
 def test_a_flux_that_is_not_keeps_the_mass():
     left, right = 0.4, 0.9
     look, leaving = stepped(left, right)

@@ -1,12 +1,17 @@
 """Ridges: certified in the principal axes and under ceilings, and read in the coordinates of the target."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import wfr_pde as wfr
 from wfr_pde import box_and_cells
+from wfr_pde.cell_quadrature import CellQuadrature
+from wfr_pde.grid_family import Cells
+from wfr_pde.prepared import prepared
 from wfr_pde.problem import Problem
 from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.reach import Ceilings
@@ -153,3 +158,85 @@ def test_kl_has_the_normaliser_that_is_known():
     exact_kl = -np.log(0.05) + 0.05 - 1  # of two isotropic Gaussians in two dimensions
     assert problem.kl(state, 0.0) == pytest.approx(exact_kl, abs=1e-3)
     assert abs(problem.energy.value(state) - exact_kl) > 0.05
+
+
+def measured(problem, box, counts, start):
+    """Mass and KL of a density by the quadrature, as of a later time, and by the sums over the cells."""
+    cells = Cells(np.array(box[0]), np.array(box[1]), counts, (None, None))
+    grid = cells.grid(2)
+    state = wfr.Density(grid, grid.log_density(start, checked=False))
+    return CellQuadrature(problem, cells, grid)(np.asarray(state.log_values), 0.1), problem.kl(state, 0.1)
+
+
+def test_quadrature_has_the_normaliser_that_is_known():
+    start = wfr.Gaussian([0.3, 0.0], 0.05)
+    problem = Problem(
+        wfr.Potential("x**2/2 + y**2/2"), start, TIMES, 1.0, 1.0, RTOL, log_normaliser=float(np.log(2 * np.pi))
+    )
+    found, _ = measured(problem, ([-2.0, -2.0], [2.0, 2.0]), (40, 40), start)  # cuts off a tenth of the target
+    exact_kl = -np.log(0.05) + 0.05 - 1 + 0.3**2 / 2
+    assert abs(found.kl - exact_kl) <= found.kl_doubt + 1e-12
+    assert found.kl_doubt < 1e-8
+    cells = replace(problem, log_normaliser=None)
+    other, _ = measured(cells, ([-2.0, -2.0], [2.0, 2.0]), (40, 40), start)
+    assert abs(other.kl - exact_kl) > 0.05  # that of the cells is another KL
+    assert other.log_mass == pytest.approx(found.log_mass, abs=1e-13)
+
+
+@pytest.mark.parametrize("levels", [[60.0, 40.0], [60.0, 1.0]])
+def test_quadrature_under_ceilings_is_that_without(levels):
+    # a ceiling of 1 nat is below half of the mass: KL is to pi without a cap all the same
+    problem, box = capped_problem(levels), ([-4.0, -4.0], [4.0, 4.0])
+    found, sums = measured(problem, box, (60, 60), wfr.Gaussian([1.0, 0.0], 0.1))
+    plain, _ = measured(replace(problem, ceilings=None), box, (60, 60), wfr.Gaussian([1.0, 0.0], 0.1))
+    assert abs(found.kl - plain.kl) <= found.kl_doubt + plain.kl_doubt + 1e-12
+    assert found.kl == pytest.approx(sums, abs=1e-6)
+    assert found.log_mass == pytest.approx(plain.log_mass, abs=1e-6)
+
+
+def mass_of_pi(V, noise=None):
+    """What the quadrature finds for pi under a ceiling of 300 nats, with noise above it, and the error of the mass."""
+    problem = replace(capped_problem([np.inf, 300.0]), target=wfr.Potential(V))
+    cells = Cells(np.array([-4.0, -4.0]), np.array([4.0, 4.0]), (60, 60), (None, None))
+    grid, many = cells.grid(2), wfr.Grid([-4.0, -4.0], [4.0, 4.0], 2000, max_cut=1.0)
+    log_values = np.asarray(grid.evaluate(problem.seen(0.1).target.log_density))
+    if noise is not None:
+        log_values += np.where(log_values < -300, noise.uniform(-200, 200, grid.shape), 0.0)
+    exact = float(many.log_integrate(many.evaluate(problem.target.log_density)))
+    found = CellQuadrature(problem, cells, grid)(log_values, 0.1)
+    return found, abs(math.expm1(exact - found.log_mass))
+
+
+def test_log_ratios_are_interpolated_with_the_capped_potential():
+    # V has 10^34 nats where the cap ends at 600: polynomials through log mu + V would make a fifth more of the mass
+    found, error = mass_of_pi("x**2/2 + 2*cosh(20*y)")
+    assert error < 1e-5
+    assert error <= 3 * found.mass_doubt
+
+
+def test_high_up_polynomials_put_no_mass_between_the_centres():
+    found, error = mass_of_pi("(x**2 + y**2)/2 + 100*(y - x**2/4)**2", np.random.default_rng(0))
+    assert error < 1e-6
+    assert found.mass_doubt < 1e-6
+
+
+def test_where_that_limits_mass_it_is_in_doubt():
+    found, error = mass_of_pi(
+        "x**2/2 + 2*cosh(40*y)"
+    )  # one cell across: the top between two centres is more than a nat above them
+    assert error > 0.1
+    assert error <= 3 * found.mass_doubt
+
+
+def test_axes_with_breaks_that_no_function_names_stay():
+    problem = Problem(
+        wfr.Potential(lambda x, y: 200 * (x - y) ** 2 + x**2 / 2 + np.abs(x), 2),
+        wfr.Gaussian([0.0, 0.0], 1.0),
+        TIMES,
+        1.0,
+        1.0,
+        RTOL,
+    )
+    assert prepared(problem).frame.is_given
+    smooth = replace(problem, target=wfr.Potential(lambda x, y: 200 * (x - y) ** 2 + x**2 / 2, 2))
+    assert not prepared(smooth).frame.is_given

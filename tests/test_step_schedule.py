@@ -125,10 +125,36 @@ def test_a_flow_that_no_step_resolves_is_refused():
     def advance(state, t, dt):
         raise NumericalError("diverges")
 
-    with pytest.raises(NumericalError, match="no step resolves the flow at t=2"):
+    with pytest.raises(NumericalError, match="no step resolves the flow 0 after the first save time"):
         trial_schedule(advance, lambda state, t: (np.ones(1), np.ones(1)), 0.0, (2.0, 3.0), 1e-6)
 
 
 def test_the_deadline_stops_it():
-    with pytest.raises(OutOfTimeError, match="a trial run came to t=0 only"), deadline(0.0):
+    with pytest.raises(OutOfTimeError, match="a trial run came 0 beyond the first save time only"), deadline(0.0):
         schedule_of(np.cos, (0.0, 1.0), 1e-6)
+
+
+def test_a_panel_that_a_break_cuts_short_does_not_shorten_the_next():
+    schedule = schedule_of(lambda t: 1.0, (0.0, 1.0), 1e-8, np.array([0.5, 0.5 + 1e-12]))
+    assert len(schedule.ends) <= 8  # four times as long as 1e-12, and so on, would be 20
+
+
+def test_places_beyond_two_nats_and_rounding_count_by_their_weight():
+    rng = np.random.default_rng(3)
+
+    def look(state, t):  # the last place holds next to nothing, and all that is seen of it is rounding
+        return np.array([0.0, rng.normal(scale=1e20)]), np.array([1.0, 1e-12])
+
+    def noisy(state, t):
+        return np.array([1.0 + 1e-3 * rng.uniform(-1, 1)]), np.ones(1)
+
+    assert len(trial_schedule(lambda state, t, dt: state, look, 0.0, (0.0, 1.0), 1e-8).ends) < 6
+    assert len(trial_schedule(lambda state, t, dt: state, noisy, 0.0, (0.0, 1.0), 1e-8, noise=0.01).ends) < 6
+
+
+def test_times_that_rounding_cannot_tell_apart_end_the_search():
+    def look(state, t):
+        return np.array([1e300 * math.sin(1e20 * t)]), np.ones(1)
+
+    with pytest.raises(NumericalError, match="no step resolves the flow"):
+        trial_schedule(lambda state, t, dt: state, look, 0.0, (1000.0, 1000.0 + 1e-9), 1e-30)

@@ -8,6 +8,7 @@ from scipy.special import eval_genlaguerre, gammaln
 
 import wfr_pde as wfr
 from wfr_pde.axis import Axis
+from wfr_pde.box_and_cells import first_terrain
 from wfr_pde.budget import Work
 from wfr_pde.grid_family import cells_for
 from wfr_pde.nested import Interpolation, local_weights
@@ -78,6 +79,28 @@ def test_walls_are_taken_off():
 
 
 # Maps and powers
+
+
+def test_beside_a_wall_the_next_place_that_is_told_counts():
+    # log cos(x/2) at the last number below pi is off by nats, and in the wall it is infinite
+    wall, a = math.pi, 3.7
+    jacobi = wfr.Potential(lambda x: -(a - 1) * np.log(np.cos(x / 2)), ndim=1, support=([0], [wall]))
+    without = WithoutWalls(jacobi, np.array([[1.0, a]]), np.array([0.0]), np.array([wall]))
+    beside = wall - np.array([1e-9, 1e-14, 4e-16, 0.0])
+    np.testing.assert_allclose(without.log_density(beside[:, None]), -(a - 1) * np.log(2), atol=5e-3)
+    assert np.isfinite(without.score(beside[:, None])).all()
+    chi_without = WithoutWalls(chi(0.6), np.array([[0.6, 1.0]]), np.zeros(1), np.full(1, 9.0))
+    np.testing.assert_allclose(chi_without.log_density(np.array([[0.0], [1e-200], [3.0]])), [0, 0, -4.5], atol=1e-12)
+
+
+def test_looks_beside_a_wall_find_nothing():
+    # the look was in the wall itself, at a point where V is infinite: cells as narrow as 1e-11 were made for it
+    V = "-0.5*log(sin(x/2)) - 2.767*log(cos(x/2))"
+    start = wfr.Potential(lambda x: 0.5 * np.log(np.sin(x / 2) ** -1) - 2.767 * np.log(np.cos(x / 2)) + 0.1 * np.cos(x))
+    posed = Problem(wfr.Potential(V), start, np.array([0.0, 1.0]), 1.0, 0.0, 1e-6)
+    found = first_terrain(posed, (0.0, math.pi), "no-flux", None, 1.0)
+    assert not found.hides
+    assert found.cells.counts[0] < 100
 
 
 def test_powers_of_maps_and_errors():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ FIRST_PANELS = 256  # what is narrower than a 4000th of the box, and stands alon
 MOST_PANELS = 2**17  # a density of points that is noisy is not followed further
 SMALLEST_PANEL = 1e-14  # of the length: a jump of the density of points is not pinned down further
 PANEL_ERROR = 1e-15  # of the number of points, or tenfold of those in the panel: the last two Legendre coefficients
+EPS = float(np.finfo(np.float64).eps)
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 # values at the nodes -> Legendre coefficients
 TO_LEGENDRE = (np.arange(16) + 0.5)[:, None] * np.polynomial.legendre.legvander(NODES, 15).T * WEIGHTS
@@ -122,8 +124,23 @@ class Axis:
         ValueError
             If the density is not positive and finite, or changes too much within a cell.
         """
+        return cls._graded(name, lower, upper, n, density, density, (), periodic)
+
+    @classmethod
+    def _graded(
+        cls,
+        name: str,
+        lower: float,
+        upper: float,
+        n: int,
+        density: Callable[[Array], Any],
+        made_of: Callable[[Array], Any],
+        how: tuple[Hashable, ...],
+        periodic: bool = False,
+    ) -> Axis:
+        """As `graded`; the density is `made_of` another one, `how` tells apart what is made of it."""
         density = _checked_density(name, density)
-        panels = _Panels(density, lower, upper)
+        panels = _panels(density, lower, upper, made_of, how)
         positions = panels.inverse(panels.total * np.arange(1, 2 * n) / (2 * n))
         edges = np.concatenate([[lower], positions[1::2], [upper]])
         centres = positions[0::2]
@@ -183,7 +200,8 @@ class Axis:
             distance = np.asarray(u) ** power
             return np.asarray(density(wall + side * distance)) * (distance + reach) ** (1 - 1 / power)
 
-        root = cls.graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root)
+        how = (wall, side, power, reach)
+        root = cls._graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root, density, how)
         edges, centres = (wall + side * at**power for at in (root.edges, root.centres))
         widths = power * root.centres ** (power - 1) * root.widths
         if upper_wall:
@@ -360,6 +378,43 @@ def _checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Ar
     return checked
 
 
+def shared_out(density: Callable[[Array], Any], ends: ArrayLike) -> Array:
+    """Integrals of a density of points between neighbouring ends (n + 1,), increasing; shape (n,)."""
+    x = np.asarray(ends, dtype=np.float64)
+    panels = _panels(_checked_density("x", density), float(x[0]), float(x[-1]), density, ())
+    return np.diff(panels.integral(x))
+
+
+_INTEGRALS: WeakKeyDictionary[Callable[[Array], Any], dict[tuple[Hashable, ...], _Panels]] = WeakKeyDictionary()
+
+
+def _panels(
+    density: Callable[[Array], Array],
+    lower: float,
+    upper: float,
+    made_of: Callable[[Array], Any],
+    how: tuple[Hashable, ...],
+) -> _Panels:
+    """The integral of a density of points, kept as long as the function is that it is `made_of`.
+
+    It does not depend on the number of cells, and a family of grids asks for it many times.
+    """
+    try:
+        known = _INTEGRALS.setdefault(made_of, {})
+    except TypeError:  # neither hashed nor referred to weakly, as functions of NumPy
+        return _Panels(density, lower, upper)
+    key = (lower, upper, *how)
+    if key not in known:
+        known[key] = _Panels(density, lower, upper)
+    return known[key]
+
+
+def _rounding(values: Array, left: Array, width: Array) -> Array:
+    """What rounding of the coordinates may change a density (p, 16) at the nodes of panels by, (p,)."""
+    steepest = np.abs(np.diff(values, axis=1) / np.diff(NODES)).max(axis=1) * 2 / width
+    return np.asarray(EPS * (np.abs(left) + width) * steepest)
+
+
 class _Panels:
     """The integral N(x) of a density of points, by Legendre series on panels fine enough for rounding.
 
@@ -381,10 +436,12 @@ class _Panels:
         done: list[tuple[Array, Array, Array]] = []
         total, count = 0.0, 0
         while len(left):
-            series = density(left[:, None] + width[:, None] * (0.5 + 0.5 * NODES)) @ TO_LEGENDRE.T
+            values = density(left[:, None] + width[:, None] * (0.5 + 0.5 * NODES))
+            series = values @ TO_LEGENDRE.T
             total = max(total, float(np.sum(width * series[:, 0])))
             tail = np.abs(series[:, -2:]).sum(axis=1)
             good = (width * tail <= PANEL_ERROR * total) | (tail <= 10 * PANEL_ERROR * series[:, 0])
+            good |= tail <= _rounding(values, left, width)
             good |= (width <= SMALLEST_PANEL * (upper - lower)) | (count + 2 * len(left) > MOST_PANELS)
             done.append((left[good], width[good], series[good]))
             count += int(good.sum())
@@ -402,6 +459,12 @@ class _Panels:
         integrals = self.width * series[0]
         cumulative = np.cumsum(integrals)
         self.before, self.total = cumulative - integrals, float(cumulative[-1])
+
+    def integral(self, x: Array) -> Array:
+        """N at places (m,)."""
+        index = np.clip(np.searchsorted(self.left, x, side="right") - 1, 0, len(self.left) - 1)
+        u = 2 * (x - self.left[index]) / self.width[index] - 1
+        return np.asarray(self.before[index] + np.polynomial.legendre.legval(u, self.series[:, index], tensor=False))
 
     def inverse(self, values: Array) -> Array:
         """Places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""

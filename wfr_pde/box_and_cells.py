@@ -10,9 +10,9 @@ import numpy as np
 from wfr_pde.deadline import check_deadline
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells, cells_for
-from wfr_pde.kinks import find_kinks
+from wfr_pde.kinks import LINES, find_hyperplanes, find_kinks
 from wfr_pde.looks import Look, hidden_features, look
-from wfr_pde.prepared import prepared
+from wfr_pde.prepared import most_cut, prepared
 from wfr_pde.problem import Problem
 from wfr_pde.problem_checks import check_input
 from wfr_pde.targets import Posterior, Potential
@@ -22,7 +22,6 @@ from wfr_pde.walls import WithoutWalls
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-TAIL = 1e-8  # mass that the first box may cut off
 WITHIN, ABOVE = (
     40.0,
     10.0,
@@ -30,9 +29,12 @@ WITHIN, ABOVE = (
 BULK = 20.0  # nats below its top where the start has its mass
 LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
 KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
+MOST_SEARCHED = 3  # dimensions in which breaks are searched for
+BULK_LOOKS = 2000  # places where it is looked for mass
 INSIDE = 12  # places in every feature that was found
 MOST_FEATURES = 60
 FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
+SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
         ready = ready_for_cells(problem, options, turn)
         if ready is not None:
             return _terrain_of_ready(*ready, options)
-        found = Grid.covering(problem.target, problem.start, shape=8, tail=min(TAIL, 1e-3 * problem.rtol))
+        found = Grid.covering(problem.target, problem.start, shape=8, tail=most_cut(problem))
         box = found.lower, found.upper
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
@@ -161,19 +163,41 @@ def _is_function(distribution: Target) -> bool:
 
 
 def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
-    """Breaks of target and start in a box: what they name, and on a line what is found in functions that name none."""
+    """Breaks of target and start in a box: what they name, and what is found in functions that name none."""
     total = Breaks.none(len(lower))
-    for distribution in (*problem.places, problem.start):
-        total = total | _breaks(distribution, lower, upper)
+    for distribution in sorted((*problem.places, problem.start), key=_is_function):  # those that name theirs first
+        total = total | _others(_breaks(distribution, lower, upper), total, upper - lower)
     return total
+
+
+def _others(found: Breaks, known: Breaks, lengths: Array) -> Breaks:
+    """What was found and is not known already: a kink of both target and start is found of each a little elsewhere."""
+    apart = [
+        own[np.all(np.abs(own[:, None] - other) > SAME_PLACE * length, axis=1) | np.isin(own, other)]
+        for own, other, length in zip(found.places, known.places, lengths, strict=True)
+    ]
+    return Breaks(tuple(apart), found.elsewhere)
 
 
 def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
     known = distribution.breaks(lower, upper)
-    if known or len(lower) > 1 or not _is_function(distribution):
+    if known or not _is_function(distribution) or len(lower) > MOST_SEARCHED:
         return known
-    found = find_kinks(lambda x: distribution.log_density(x[:, None]), float(lower[0]), float(upper[0]))
-    return Breaks((found,))
+    if len(lower) == 1:
+        found = find_kinks(lambda x: distribution.log_density(x[:, None]), float(lower[0]), float(upper[0]))
+        return Breaks((found,))
+    return Breaks(*find_hyperplanes(distribution.log_density, lower, upper, _in_the_bulk(distribution, lower, upper)))
+
+
+def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
+    """Some places (m, d) of a box where a distribution has mass, as far as a few looks tell."""
+    shares = np.random.default_rng(0).uniform(0.02, 0.98, (BULK_LOOKS, len(lower)))
+    points = lower + shares * (upper - lower)
+    with np.errstate(all="ignore"):
+        heights = np.nan_to_num(distribution.log_density(points), nan=-np.inf, posinf=-np.inf)
+    best = np.argsort(-heights)[: 4 * LINES]
+    best = best[heights[best] > heights.max() - BULK] if len(best) else best
+    return points[best[:: max(1, len(best) // LINES)][:LINES]]
 
 
 def look_at(problem: Problem, grid: Grid, cells: Cells, breaks: Breaks) -> Look | None:

@@ -14,6 +14,7 @@ import numpy as np
 from wfr_pde import metrics
 from wfr_pde.box_and_cells import Terrain, breaks_of, look_at, searches_breaks
 from wfr_pde.budget import Work
+from wfr_pde.cell_quadrature import CellQuadrature
 from wfr_pde.energies import KL
 from wfr_pde.error_estimates import (
     SATURATED,
@@ -23,7 +24,6 @@ from wfr_pde.error_estimates import (
 )
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import WIDER, Cells
-from wfr_pde.mass import FamilyMass
 from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
@@ -41,10 +41,9 @@ RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four g
 COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
 NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
 REFINED = 2  # ratio of the numbers of steps that are compared
-SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 2.0}
+SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 3.0}
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
-LOWER_SHARE = 0.1  # of the difference of the lower orders in KL, that counts at least
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
@@ -64,6 +63,32 @@ def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
     """
     gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
     return KL_SHARE * float(one.grid.integrate(gap))
+
+
+def missed_by_sums(grid: Grid, log_values: Array, where: np.ndarray) -> Array:
+    """Mass in the cells of a tail beyond what the density at the centre says, where it falls by nats from cell to cell.
+
+    Of exp(c x) on a cell of width h the integral is sinh(u)/u times h and the value at the centre, u = c h / 2; c is
+    the steepest rise to a neighbour along every axis.
+
+    Parameters
+    ----------
+    grid : Grid
+    log_values : array of shape grid.shape
+    where : array of bool of that shape
+        The cells that count; zero elsewhere.
+    """
+    log_factor = np.zeros(grid.shape)
+    for k in range(grid.ndim):
+        lines = np.moveaxis(log_values, k, 0)
+        rise = np.zeros(lines.shape)
+        rise[1:] = np.maximum(rise[1:], lines[:-1] - lines[1:])
+        rise[:-1] = np.maximum(rise[:-1], lines[1:] - lines[:-1])
+        u = np.clip(0.5 * rise, 1e-3, 300.0)
+        log_factor += np.moveaxis(np.log(np.sinh(u) / u), 0, k)
+    log_mass = log_values + np.asarray(grid.log_cell_volume)
+    lost = np.exp(np.minimum(log_mass + log_factor, 0.0)) - np.exp(np.minimum(log_mass, 0.0))
+    return np.asarray(np.where(where, np.maximum(lost, 0.0), 0.0))
 
 
 class _Moves:
@@ -97,7 +122,7 @@ class _Moves:
     def _limited(self, moved: Array, grid: Grid, log_ratio: Array, k: int) -> Array:
         """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
         t, finest = float(self.times[k]), self.grids[-1]
-        most = around(self.problem.log_density(grid, log_ratio, t), grid, finest)
+        most = around(self.problem.log_density(grid, log_ratio, t), grid, [axis.centres for axis in finest.axes])
         log_pi = self.problem.log_density(finest, np.zeros(finest.shape), t)
         log_values = np.minimum(moved + log_pi, most + ABOVE)
         return np.asarray(log_values - float(finest.log_integrate(log_values)) - log_pi)
@@ -209,10 +234,23 @@ class Attempt:
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            found.append((l1, abs(self.problem.kl(inside, t) - self.problem.kl(everywhere, t))))
+            kl, missed, more = self._beyond(wide, everywhere, np.isneginf(extended), t)
+            found.append((l1 + missed, abs(self.problem.kl(inside, t) - kl) + more))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found) + self._of_ceilings())
+
+    def _beyond(self, wide: Grid, state: Density, outside: np.ndarray, t: float) -> tuple[float, float, float]:
+        """KL of the run in the wider box, the mass that its sum misses outside the box, and what that does to KL.
+
+        To first order, of ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known misses nothing.
+        """
+        energy = self.problem.energy_at(t)
+        missed = missed_by_sums(wide, np.asarray(state.log_values), outside)
+        change = missed * (np.asarray(energy.log_ratio(state)) - 1 - energy.value(state))
+        if self.problem.log_normaliser is None:
+            change = change + missed_by_sums(wide, np.asarray(energy.log_equilibrium(wide)), outside)
+        return self.problem.kl(state, t), float(missed.sum()), float(np.abs(change).sum())
 
     def _of_ceilings(self) -> Array:
         """What ceilings of V, and the mass outside the box, may do (n_times, 2).
@@ -266,8 +304,8 @@ class Attempt:
         return [self.cells.grid(r) for r in RATIOS]
 
     @cached_property
-    def _mass(self) -> FamilyMass:
-        return FamilyMass(self.problem, self._grids, RATIOS, self.cells)
+    def _mass(self) -> CellQuadrature:
+        return CellQuadrature(self.problem, self.cells, self.grid)
 
     def _weights(self, first: int) -> Array:
         """Weights of the extrapolation over the grids from the number `first` on."""
@@ -289,13 +327,20 @@ class Attempt:
         by_reaction = self.problem.alpha == 0 and not self.problem.target.moving
         self._apart: list[Array] = []  # nats between two orders, at the centres
         for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
-            answer, l1, kl, counts = self._at_save_time(i, k, t, runs, rough)
+            if i == 0 or by_reaction:  # exact in every cell: nothing is exchanged between them
+                log_values, measured = self._mass.by_reaction(t)
+                l1, kl, counts = 0.0, 0.0, True
+                self._apart.append(np.zeros(self.grid.shape))
+            else:
+                answer, l1, kl, counts = self._at_save_time(k, t, runs, rough)
+                log_values = np.asarray(answer.log_values)
+                measured = self._mass(log_values, t)
             self._counts.append(counts)
-            self._frames[k] = np.asarray(answer.log_values)
-            log_mass, doubt = self._mass.by_reaction(t) if i == 0 or by_reaction else self._mass(self._frames[k], t)
-            self.result.append(Density(self.grid, answer.log_values - log_mass))
+            self.value[i] = measured.kl
+            self._frames[k] = log_values - measured.log_mass
+            self.result.append(Density(self.grid, self._frames[k]))
             found.append((min(l1, SATURATION), kl))
-            mass.append((SAFETY["mass"] * doubt, SAFETY["mass"] * doubt * abs(self.value[i])))  # KL of a share
+            mass.append((SAFETY["mass"] * measured.mass_doubt, SAFETY["mass"] * measured.kl_doubt))
         self._store("space", found)
         self._store("mass", mass)
         box = self.cells.lower, self.cells.upper
@@ -305,24 +350,14 @@ class Attempt:
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
 
     def _at_save_time(
-        self, i: int, k: int, t: float, runs: Sequence[Array], rough: _Moves
+        self, k: int, t: float, runs: Sequence[Array], rough: _Moves
     ) -> tuple[Density, float, float, bool]:
-        """The answer at save time number i, frame k, bounds of its errors in L1 and KL, and whether orders count."""
+        """The answer at a save time after the first, frame k, bounds of its errors in L1 and KL, and whether orders
+        count. Differences in KL are by one and the same sum over the cells, whose own error is in all of them."""
         energy = self.problem.energy_at(t)
-        kl_of = self.problem.kl
-        values = [kl_of(self.problem.density(g, run[k], t), t) for g, run in zip(self._grids, runs, strict=True)]
-        levels = [float(np.dot(self._weights(first), values[first:])) for first in (0, 1, 2)]
-        gaps = abs(levels[0] - levels[1]), abs(levels[1] - levels[2])  # of the orders 10 and 8, and 8 and 6
-        self.value[i] = levels[1]
-        if i == 0:
+        if self.problem.alpha == 0:  # exact in every cell
             self._apart.append(np.zeros(self.grid.shape))
-            kl = convergence_factor((gaps[1], gaps[0])) * gaps[0]
-            return Density(self.grid, self._frames[0]), 0.0, kl, True
-        if self.problem.alpha == 0:  # exact in every cell: nothing is exchanged between them
-            self._apart.append(np.zeros(self.grid.shape))
-            # differences of orders may cross zero at a time: those of the grids, and of lower orders, do not with them
-            gap = max(gaps[0], LOWER_SHARE * gaps[1], KL_SHARE * max(abs(b - a) for a, b in itertools.pairwise(values)))
-            return self.problem.density(self.grid, runs[-1][k], t), 0.0, SAFETY["time"] * gap, True
+            return self.problem.density(self.grid, runs[-1][k], t), 0.0, 0.0, True
         fine, less = self._fine(runs, k), rough(runs, k)
         singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
         apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
@@ -335,27 +370,33 @@ class Attempt:
             interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(less[1:], 1, t)[0])
             factor = convergence_factor(distances)
             l1 = factor * distances[1] + interpolation + SATURATION * max(limited)
+            values = [energy.value(density) for density in (below, level, above)]
+            gaps = [abs(b - a) for a, b in itertools.pairwise(values)]
             kl = max(
                 factor * unsigned_kl(energy, level, above),
-                convergence_factor((gaps[1], gaps[0])) * gaps[0],
-                SATURATION * max(limited) * (1 + abs(self.value[i])),
+                convergence_factor(gaps) * gaps[1],
+                SATURATION * max(limited) * (1 + abs(self.problem.kl(level, t))),
             )
             self._apart.append(factor * spread)
             return level, l1, kl, True
         self._apart.append(np.full(self.grid.shape, math.inf))
-        self.value[i] = values[-1]
         l1 = single_grid_bound(apart[-1], RATIOS) if max(apart) < SATURATED else SATURATION
+        values = [energy.value(density) for density in singles]
         kl = single_grid_bound(max(abs(b - a) for a, b in itertools.pairwise(values)), RATIOS)
         return singles[-1], l1, max(kl, single_grid_bound(unsigned_kl(energy, *singles[-2:]), RATIOS)), False
 
     def _level(self, log_ratios: Sequence[Array], first: int, t: float) -> tuple[Density, float]:
-        """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited."""
+        """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited.
+
+        They are known up to a constant, which may differ from grid to grid: the mean of the correction is none.
+        """
         weights = self._weights(first)
         finest = log_ratios[-1]
-        correction = sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True))
-        limited = np.clip(np.asarray(correction), -LARGEST, LARGEST)
-        density = self.problem.density(self.grid, finest + limited, t)
-        cut = np.abs(np.asarray(correction)) > LARGEST
+        correction = np.asarray(sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True)))
+        alone = self.problem.density(self.grid, finest, t)
+        correction = correction - float(self.grid.integrate(alone.values * correction))
+        density = self.problem.density(self.grid, finest + np.clip(correction, -LARGEST, LARGEST), t)
+        cut = np.abs(correction) > LARGEST
         return density, float(self.grid.integrate(np.where(cut, density.values, 0.0))) if cut.any() else 0.0
 
     # The witness

@@ -19,8 +19,8 @@ Density = Callable[[Array], Array]
 
 DRAWS = 100  # places per distribution where the local scale is looked at
 LINE_LOOKS, NEAR = 2000, 25.0  # places on a line, and nats below the top, where it is seen what a start passes
-MOST_FILLED = 3000  # such places that count
-NARROWEST = 1e-6  # of the box, that a scale on a line has: beside a singular wall they have no end
+MOST_PASSED = 500  # points that these places ask for, at most: refinement sees to the rest
+NARROWEST = 1e-10  # of the box, that a scale on a line has: beside a singular wall they have no end
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
 PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
@@ -74,8 +74,7 @@ def densities_of_points(
         for part in getattr(first, "components", (first,)):
             points = box.drawn(part)
             if len(points) > 1:
-                points = box.filled(part, second, points)
-                found.append((points, box.local_scales(second.score, points)))
+                found.append(box.filled(part, second, points))
     found += [(points, box.local_scales(distribution.score, points)) for distribution, points in places]
     between = []
     for pair in itertools.combinations(distributions, 2):
@@ -107,24 +106,30 @@ class _Box:
             return np.empty((0, len(self.lower)))
         return points[np.all((points > self.lower) & (points < self.upper), axis=-1)]
 
-    def filled(self, first: Target, second: Target, points: Array) -> Array:
-        """On a line, places all over the mass of the first, as close as scales of the second ask for there.
+    def filled(self, first: Target, second: Target, points: Array) -> tuple[Array, Array]:
+        """Places in the mass of the first, and scales of the second there; on a line all over the mass.
 
-        Draws would leave gaps between them, and end before the mass does.
+        Draws would leave gaps between them, and end before the mass does. Far out, where V is steep, what the scales
+        ask for has no end, though all that starts there may be forgotten early: no more than `MOST_PASSED` points are
+        asked for, and refinement sees to the rest.
         """
         if points.shape[1] > 1:
-            return points
+            return points, self.local_scales(second.score, points)
         x = np.linspace(self.lower, self.upper, LINE_LOOKS)[1:-1]
+        x = np.sort(np.concatenate([points, x]), axis=0)
         heights = first.log_density(x)
-        x = np.sort(np.concatenate([points, x[heights > heights.max() - NEAR]]), axis=0)
+        near = heights > heights.max() - NEAR
+        x = x[near]
         scales = self.local_scales(second.score, x)[:, 0]
         told = scales > NARROWEST * self.lengths[0]
         x, scales = x[told], scales[told]
-        if len(x) == 0:
-            return x
-        wanted = np.append(0.0, np.cumsum(np.diff(x[:, 0]) * SPREAD / np.minimum(scales[:-1], scales[1:])))
-        n = min(MOST_FILLED, max(len(points), int(wanted[-1])))
-        return np.interp(np.linspace(0, wanted[-1], n), wanted, x[:, 0])[:, None]
+        if len(x) < 2:
+            return x, scales[:, None]
+        wanted = np.append(0.0, np.cumsum(np.diff(x[:, 0]) / np.minimum(scales[:-1], scales[1:])))
+        excess = max(1.0, wanted[-1] / MOST_PASSED)
+        n = max(len(points), int(SPREAD * wanted[-1] / excess))
+        places = np.interp(np.linspace(0, wanted[-1], n), wanted, x[:, 0])
+        return places[:, None], excess * np.exp(np.interp(places, x[:, 0], np.log(scales)))[:, None]
 
     def probed(self, distribution: Target) -> Array:
         """Cell centres drawn by mass from a grid of moderate size, graded by what it showed and probed again."""

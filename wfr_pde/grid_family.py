@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.axis import Axis
+from wfr_pde.axis import Axis, shared_out
+from wfr_pde.deadline import check_deadline
 from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
+from wfr_pde.one_sided import FromOneSide
 from wfr_pde.problem import Problem
 from wfr_pde.richardson import EVEN
 from wfr_pde.targets.base import Target
@@ -25,11 +27,18 @@ Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> expon
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
 FEWEST_IN_SEGMENT = 16
 CELLS_PER_SCALE = 2.0  # with the ratio one
+FEWER_PER_SCALE, TIGHT = 1.25, 1e-6  # in space, where tolerances are looser than that
 GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 WIDER = 0.12  # of the box, on each side
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
 GROWTH = 0.1  # of the width of cells with the distance from a short segment
-SHARPNESS = 8  # of the mean of the density of points and what a short segment needs
+SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
+LAYERS = {"kink": 5e-3, "jump": 3e-5}  # scale beside a break of log(mu/pi), over that of the density around
+SAME_FLUX, SAME_VALUE = 1e-3, 1e-6  # relative difference, and nats, below which there is no break of it
+SAME_SLOPE = 1e-2  # nats per length of the box that do not count either
+BESIDE = 1e-6  # of the box: how far from a break its sides are looked at
+LEAST_LAYER = 1e-7  # the same, over the shorter of the segments that meet there
+LAYER_GROWTH = 0.4  # of that scale with the distance from the break
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,10 @@ class Segment:
 
     def share(self) -> float:
         """Integral of the density of points, which cells share equally; the length where there is none."""
-        if self.density is None and self.power == 1:
-            return self.upper - self.lower
+        if self.power == 1:
+            if self.density is None:
+                return self.upper - self.lower
+            return float(shared_out(self.density, (self.lower, self.upper))[0])
         axis = self.axis(256)  # every cell has the same share
         middle = axis.n // 2
         place = axis.centres[middle : middle + 1]
@@ -150,15 +161,27 @@ class Cells:
 
 
 def _widened(axis: Axis, more: int) -> Axis:
-    """The axis with `more` cells beyond each wall, as wide as the last ones."""
-    steps = np.arange(1, more + 1)
-    low, high = axis.widths[0], axis.widths[-1]
-    below, above = axis.edges[0] - low * steps[::-1], axis.edges[-1] + high * steps
+    """The axis with `more` cells beyond each wall, the first as wide as the last ones, in all a share of its length."""
+    low, high = (_widths_beyond(float(width), more, WIDER * axis.length) for width in axis.widths[[0, -1]])
+    below, above = axis.edges[0] - np.cumsum(low)[::-1], axis.edges[-1] + np.cumsum(high)
     edges = np.concatenate([below, axis.edges, above])
-    centres = np.concatenate([below + low / 2, axis.centres, above - high / 2])
-    widths = np.concatenate([np.full(more, low), axis.widths, np.full(more, high)])
+    centres = np.concatenate([below + low[::-1] / 2, axis.centres, above - high / 2])
+    widths = np.concatenate([low[::-1], axis.widths, high])
     joints = tuple(joint + more for joint in axis.joints)
     return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth, joints)
+
+
+def _widths_beyond(width: float, more: int, length: float) -> Array:
+    """Widths of cells that grow in proportion from the first, where equal ones would end before the length."""
+    if more == 0:
+        return np.empty(0)
+    growth = 1.0
+    if more * width < length:
+        slow, fast = 1.0, (length / width) ** (1 / max(more - 1, 1))  # the last alone has the length
+        for _ in range(60):
+            growth = 0.5 * (slow + fast)
+            slow, fast = (growth, fast) if width * (growth**more - 1) < length * (growth - 1) else (slow, growth)
+    return np.asarray(width * growth ** np.arange(more))
 
 
 def _apportioned(count: int, segments: Sequence[Segment]) -> tuple[int, ...]:
@@ -209,6 +232,10 @@ def cells_for(
         *(_without_walls(place, ours, lower, upper) for place in problem.places),
         _without_walls(problem.start, theirs, lower, upper),
     ]
+    if breaks is not None and any(np.size(places) for places in breaks):
+        distributions = [
+            FromOneSide(one, breaks, lower, upper) if one.score_by_differences else one for one in distributions
+        ]
     passes = problem.alpha > 0 and problem.ceilings is None  # a slope that a ceiling may cap is passed in no time
     passed = [(distributions[-1], place) for place in distributions[:-1]] if passes else []
     shown = [] if features is None else [(place, features) for place in distributions[:-1]]
@@ -225,7 +252,7 @@ def cells_for(
         at_centres = density(axis.centres)
         graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
         worth_it = uniform > GRADED_FROM * graded
-        wanted = CELLS_PER_SCALE * (graded if worth_it else uniform)
+        wanted = _cells_per_scale(d, problem.rtol) * (graded if worth_it else uniform)
         limits = [most_power(wall, high - low) for wall in (low, high)]
         powers = [map_power(ours[k, side], theirs[k, side], largest=limits[side]) for side in (0, 1)]
         for side in (0, 1):
@@ -235,8 +262,8 @@ def cells_for(
         places = _breaks_inside(low, high, () if breaks is None else breaks[k])
         own = density if worth_it else _constant(float(at_centres.max()))
         if len(places) or powers != [1.0, 1.0]:
-            parts = _segments(low, high, places, own, powers)
-            wanted = CELLS_PER_SCALE * sum(part.share() for part in parts)
+            parts = _segments(low, high, places, own, powers, _layers(problem, lower, upper, k, places))
+            wanted = _cells_per_scale(d, problem.rtol) * sum(part.share() for part in parts)
             segments.append(parts)
         else:
             segments.append(())
@@ -254,6 +281,13 @@ def cells_for(
         start_walls,
         error_powers([*walls.values(), *start_walls.values()]),
     )
+
+
+def _cells_per_scale(d: int, rtol: float) -> float:
+    """Cells to begin with, as the tenth root of the tolerance in three dimensions, where they are dear."""
+    if d < 3:
+        return CELLS_PER_SCALE
+    return max(FEWER_PER_SCALE, CELLS_PER_SCALE * min(1.0, (TIGHT / rtol) ** 0.1))
 
 
 def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]) -> bool:
@@ -290,13 +324,23 @@ def _constant(value: float) -> Callable[[Array], Array]:
 
 
 def _segments(
-    lower: float, upper: float, breaks: Sequence[float], density: Callable[[Array], Array], powers: Sequence[float]
+    lower: float,
+    upper: float,
+    breaks: Sequence[float],
+    density: Callable[[Array], Array],
+    powers: Sequence[float],
+    layers: Mapping[float, float],
 ) -> tuple[Segment, ...]:
-    """Segments between walls and breaks, with the density of points raised where one would have too few cells."""
+    """Segments between walls and breaks, with the density of points raised where one would have too few cells.
+
+    It is raised beside breaks with `layers`, too, the smallest scale over that of the density around.
+    """
     ends = [lower, *breaks, upper]
     if len(ends) == 2 and 1.0 not in powers:
         ends.insert(1, 0.5 * (lower + upper))  # a segment has one singular wall at most
     density = _enough_in_all(ends, density)
+    if layers:
+        density = _towards(layers, ends, density)
     reach = [1 / float(density(np.array([wall]))[0]) for wall in (lower, upper)]
     parts = []
     for a, b in itertools.pairwise(ends):
@@ -308,19 +352,77 @@ def _segments(
     return tuple(parts)
 
 
+def _layers(problem: Problem, lower: Array, upper: Array, axis: int, places: Sequence[float]) -> dict[float, float]:
+    """Breaks that the transport rounds off, over a width that grows as the square root of the time, and LAYERS there.
+
+    At the start log(mu/pi) has a jump there, or the flux mu grad log(mu/pi) has. It is looked at where target and start
+    have most of their geometric mean; where the target moves breaks are taken to have kinks.
+    """
+    if problem.alpha == 0 or not places:
+        return {}
+    if problem.target.moving:
+        return dict.fromkeys(places, LAYERS["kink"])
+    gaps = np.diff([lower[axis], *places, upper[axis]])
+    distance = min(BESIDE * float(gaps.sum()), 0.1 * float(gaps.min()))
+    others = np.random.default_rng(0).uniform(lower, upper, (1 if len(lower) == 1 else 200, len(lower)))
+    found = {}
+    for place in places:
+        points = np.repeat(others[:, None], 4, axis=1)
+        points[..., axis] = place + distance * np.array([-2.0, -1.0, 1.0, 2.0])
+        log_mu, log_pi = (one.log_density(points) for one in (problem.start, problem.target))
+        heights = log_mu[:, 1:3].max(axis=1) + log_pi[:, 1:3].max(axis=1)
+        if not np.isfinite(heights).any():
+            continue
+        chosen = int(np.nanargmax(heights))
+        small = SAME_SLOPE * distance / float(gaps.sum())
+        found[place] = _layer(log_mu[chosen], log_mu[chosen] - log_pi[chosen], small)
+    return {place: LAYERS[kind] for place, kind in found.items() if kind is not None}
+
+
+def _layer(log_mu: Array, g: Array, small: float) -> str | None:
+    """Whether g has a jump between the second and the third of four places, or mu g' has; None for neither.
+
+    What is `small`, in nats from place to place, is no slope.
+    """
+    before, after = g[1] - g[0], g[3] - g[2]
+    jump = (g[2] - after) - (g[1] + before)
+    noise = 16 * np.finfo(float).eps * float(np.abs([*log_mu, *g]).max())
+    if abs(jump) > SAME_VALUE + noise:
+        return "jump"
+    density = np.exp(log_mu[1:3] - log_mu[1:3].max())
+    apart = abs(density[1] * after - density[0] * before)
+    return "kink" if apart > SAME_FLUX * max(abs(before), abs(after)) + small + 2 * noise else None
+
+
+def _towards(
+    layers: Mapping[float, float], ends: Sequence[float], density: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """The density of points, more beside breaks, on scales from a small one that grow with the distance."""
+    smallest = []
+    for place, share in layers.items():
+        shorter = np.diff(ends)[[ends.index(place) - 1, ends.index(place)]].min()
+        smallest.append(max(share / float(density(np.array([place]))[0]), LEAST_LAYER * shorter))
+
+    def raised(x: Array) -> Array:
+        values = density(x) ** SHARPNESS
+        for place, scale in zip(layers, smallest, strict=True):
+            values = values + (scale + LAYER_GROWTH * np.abs(x - place)) ** -SHARPNESS
+        return np.asarray(values ** (1 / SHARPNESS))
+
+    return raised
+
+
 def _enough_in_all(ends: Sequence[float], density: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """The density of points, more in and around segments that would have fewer cells than `FEWEST_IN_SEGMENT`."""
-    short = [
-        (a, b)
-        for a, b in itertools.pairwise(ends)
-        if CELLS_PER_SCALE * Segment(a, b, density).share() < FEWEST_IN_SEGMENT
-    ]
+    shares = CELLS_PER_SCALE * shared_out(density, ends)
+    short = [pair for pair, share in zip(itertools.pairwise(ends), shares, strict=True) if share < FEWEST_IN_SEGMENT]
     if not short:
         return density
 
     def raised(x: Array) -> Array:
         values = density(x) ** SHARPNESS
         for a, b in short:
+            check_deadline()
             distance = np.maximum(np.maximum(a - x, x - b), 0.0)
             width = (b - a) / FEWEST_IN_SEGMENT + GROWTH * distance
             values = values + (CELLS_PER_SCALE * width) ** -SHARPNESS

@@ -38,12 +38,14 @@ ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every nu
 ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8
 TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
+DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
 LOOSEST_PANEL, LOOSEST_ON_RIDGE = 1e-4, 1e-3  # whatever the tolerance
-WEIGHTS = 0.998, 0.001, 0.001  # of mu, its geometric mean with pi, and pi, in what a panel misses
+WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
+SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
 ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 MOST_DIVERGED = 9  # refinements of the steps in all
@@ -173,14 +175,14 @@ def ground_truth(
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem = terrain.problem
         best, limit = _certified(problem, terrain.cells, work, box is None)
-        best.look_between(terrain)
+    best.look_between(terrain)  # an answer is there: what is left of the budget does not decide over it
     if best.needs_a_second_opinion or cross_check:
         best.ask_second_family(work.seconds if cross_check else work.left())
     if best.contradicted and strict:
-        raise NumericalError(_contradiction(best))
+        raise NumericalError(_contradiction(best, save_times(t)))
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
-    return _dataset(best, rtol)
+    return _dataset(best, rtol, save_times(t))
 
 
 def plan(
@@ -249,7 +251,9 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     if not 1e-12 <= tolerance <= 0.1:
         raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {rtol}")
     rates = checked_rate(alpha, "the transport"), checked_rate(beta, "the reaction")
-    return Problem(target, start, save_times(t), *rates, tolerance)
+    times = save_times(t)
+    # at rest, time counts from the start, so that times that are close to it are known to all digits
+    return Problem(target, start, times if target.moving else times - times[0], *rates, tolerance)
 
 
 def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
@@ -276,20 +280,24 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     def advance(g: Array, t: float, dt: float) -> Array:
         return chain.step(g, t, dt, TRIAL_ORDER)
 
+    volumes = _log_volumes(substitution)
+
     def look(g: Array, t: float) -> tuple[Array, Array]:
-        return judged(substitution.look(problem.log_density(grid, g, t), t))
+        return judged(substitution.look(problem.log_density(grid, g, t), t), t)
 
     def at_end(g: Array, t: float) -> tuple[Array, Array]:  # where a ceiling falls, V is what it was before
-        return judged(substitution.look(problem.log_density(grid, g, t), problem.before(t)))
+        return judged(substitution.look(problem.log_density(grid, g, t), problem.before(t)), t)
 
-    def judged(seen: Look) -> tuple[Array, Array]:
-        heights = seen.log_density, 0.5 * (seen.log_density - seen.potential), -seen.potential
+    def judged(seen: Look, t: float) -> tuple[Array, Array]:
+        last = math.exp(-problem.beta * (span[1] - t))  # mu^s pi^(1 - s) is what the reaction makes of mu till the end
+        heights = [s * seen.log_density - (1 - s) * seen.potential + volumes for s in (1.0, max(last, 0.5), last)]
         weights = [np.exp(height - height.max()) for height in heights]
-        rate = problem.alpha * seen.transport
+        rate = problem.alpha * seen.transport  # of mean zero, as mass is kept
         if problem.target.moving:
-            rate = rate - problem.beta * seen.potential
+            mean = float(np.sum(weights[0] * seen.potential) / weights[0].sum())
+            rate = rate - problem.beta * (seen.potential - mean)
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
-        return rate - float(np.sum(weights[0] * rate) / weights[0].sum()), np.asarray(total)
+        return np.asarray(rate), np.asarray(total)
 
     # across a ridge mass is at rest in no time: there steps leave an offset that F multiplies by that rate
     loosest = LOOSEST_PANEL if problem.given is None else LOOSEST_ON_RIDGE
@@ -300,8 +308,29 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         span,
         min(PANEL_SHARE * problem.rtol, loosest),
         rests,
-        None if problem.ceilings is None else at_end,
+        noise=problem.alpha * DIGITS * _amplified(substitution),
+        at_end=None if problem.ceilings is None else at_end,
     )
+
+
+def _log_volumes(substitution: Substitution) -> Array:
+    """Logarithms of the volumes around the places between the cells: half of those of the cells on both sides."""
+    total: Any = 0.0
+    for axis, places in zip(substitution.grid.axes, substitution.axes, strict=True):
+        halves = np.zeros(len(places.x))
+        np.add.at(halves, places.below, axis.widths / 2)
+        np.add.at(halves, places.below + 1, axis.widths / 2)
+        total = np.add.outer(total, np.log(halves))
+    return np.asarray(total)
+
+
+def _amplified(substitution: Substitution) -> Array:
+    """What errors of one of g at the centres may make of Lap g at the places between them."""
+    total: Any = 0.0
+    for places in substitution.axes:
+        rows = [np.asarray(abs(matrix).sum(axis=1)).ravel() for matrix in (places.first, places.second)]
+        total = np.add.outer(total, rows[1] + 2 * np.abs(places.leaving) * rows[0])
+    return np.asarray(total)
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
@@ -326,6 +355,7 @@ class _Plan:
     parts: int = 1  # of every step
     diverged: int = 0
     time_error: float = math.inf
+    fall: tuple[float, float] | None = None  # cells along an axis, and the largest part over its share
 
     @property
     def order(self) -> int:
@@ -365,8 +395,17 @@ class _Plan:
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
         worst = max(*excess.values(), witness)
         if worst > 1:
-            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / 8))) if attempt.asymptotic else 2.0
+            order = self._measured_order(attempt.grid.size ** (1 / attempt.grid.ndim), worst)
+            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / order))) if attempt.asymptotic else 2.0
             self.cells = self.cells.finer(factor)
+
+    def _measured_order(self, cells: float, excess: float) -> float:
+        """Power of the number of cells along an axis that the largest part fell with since the attempt before."""
+        before, self.fall = self.fall, (cells, excess)
+        if before is None or not before[0] < cells or not before[1] > excess:
+            return SPACE_ORDER
+        measured = math.log(before[1] / excess) / math.log(cells / before[0])
+        return min(SPACE_ORDER, max(measured, LEAST_ORDER))
 
 
 def _first_order(problem: Problem) -> int:
@@ -442,12 +481,12 @@ def _widened(problem: Problem, cells: Cells) -> Cells:
     return replace(wider, counts=tuple(max(a, b) for a, b in zip(kept, cells.counts, strict=True)))
 
 
-def _contradiction(best: Attempt) -> str:
+def _contradiction(best: Attempt, times: Array) -> str:
     """Where the two families of schemes differ by more than both their errors allow."""
     found = best.agreement
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
-    t, apart, allowed = best.problem.times[k], found.distance[k], found.allowed[k]
+    t, apart, allowed = times[k], found.distance[k], found.allowed[k]
     return (
         f"two families of schemes disagree: at t={t:.6g} their densities are {apart:.2e} apart in L1, but their error "
         f"bounds allow for {allowed:.2e} only. One of them is wrong here, and which is not known: look at the "
@@ -476,15 +515,15 @@ def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
     )
 
 
-def _dataset(best: Attempt, rtol: float) -> xr.Dataset:
-    """The solution in the schema of `solve`."""
+def _dataset(best: Attempt, rtol: float, times: Array) -> xr.Dataset:
+    """The solution in the schema of `solve`, at the save times as the user knows them."""
     import xarray as xr
 
-    problem, grid = best.problem, best.grid
+    grid = best.grid
     first = best.result[0]
     coordinates = {name: value for name, value in first.coordinates().items() if not name.startswith("axis")}
     cells = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
-    coordinates["t"] = (("t",), problem.times, {"long_name": "time", "units": "1"})  # type: ignore[assignment]
+    coordinates["t"] = (("t",), times, {"long_name": "time", "units": "1"})  # type: ignore[assignment]
     log_density = np.stack([grid.backend.asnumpy(state.log_values) for state in best.result])
     attrs = {"long_name": "log density, normalised", "units": "nats"}
     variables: dict[str, Any] = {"log_density": (("t", *grid.names), log_density, attrs)}

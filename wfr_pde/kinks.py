@@ -1,8 +1,9 @@
-"""Kinks and jumps of a function of one coordinate that names none: found by zooming in on second differences."""
+"""Kinks and jumps of a function that names none: found by zooming in on second differences along lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from wfr_pde.deadline import check_deadline
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Function = Callable[[Array], Array]
 
 FIRST_LOOKS = 20_000  # places on the line
 CANDIDATES = 40  # of the largest second differences over their surroundings
@@ -19,28 +21,40 @@ ZOOMS = 11
 PERSISTS = 0.5  # share of the slope's jump that is still there in the last window
 ENOUGH = 3  # windows in which it is still there, after which it may end in rounding
 NOISE = 200.0  # of the rounding of the values, that a second difference has to exceed
+MOST, FOURTH, TIMES = 0.6, 3.0, 10.0  # quantile of fourth differences, over second ones; what a bend has to exceed
 ROUND = 60.0  # neighbouring places over which a second difference is compared with the median
+SAME = 1e-6  # of the length: kinks of different lines this close to each other are one
+LINES = 5  # parallel to every axis
+LOOKS_ALONG = {2: 4000, 3: 2500}  # places on each of them
+CANDIDATES_ALONG = {2: 10, 3: 6}
 
 
-def find_kinks(function: Callable[[Array], Array], lower: float, upper: float) -> Array:
+def find_kinks(
+    function: Function, lower: float, upper: float, looks: int = FIRST_LOOKS, candidates: int = CANDIDATES
+) -> Array:
     """Places in (lower, upper) where a function jumps or has a jump in its slope.
 
     In a window of width w the largest second difference over the step, max |f(x+h) - 2 f(x) + f(x-h)| / h, falls like w
     where f is smooth, stays where f' jumps, and grows where f does. Windows around the most suspicious places are made
-    narrower and narrower.
+    narrower and narrower. What is no larger than the noise of f does not count: terms that cancel leave more of it than
+    the size of f tells. It is what fourth differences show in two windows alike.
 
     Parameters
     ----------
     function : function of an array (n,) -> array (n,)
     lower, upper : float
+    looks : int
+        Places looked at first.
+    candidates : int
+        Windows that are narrowed, at most.
 
     Returns
     -------
     array
-        Increasing; to about 1e-9 of the length.
+        Increasing; jumps to the last place, kinks to about 1e-9 of the length, less where noise hides the rest.
     """
     length = upper - lower
-    x = lower + length * (np.arange(FIRST_LOOKS) + 0.5) / FIRST_LOOKS
+    x = lower + length * (np.arange(looks) + 0.5) / looks
     values = _finite(function(x))
     bends = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])
     around = _running_median(bends)
@@ -49,16 +63,79 @@ def find_kinks(function: Callable[[Array], Array], lower: float, upper: float) -
     found: list[float] = []
     tried: list[int] = []
     for i in order.tolist():
-        if ratio[i] < 3 or len(tried) >= CANDIDATES:
+        if ratio[i] < 3 or len(tried) >= candidates:
             break
         if any(abs(i - other) <= 2 for other in tried):
             continue
         tried.append(i)
         check_deadline()
-        place = _zoomed(function, float(x[i + 1]), 4 * length / FIRST_LOOKS, lower, upper)
+        place = _zoomed(function, float(x[i + 1]), 4 * length / looks, lower, upper)
         if place is not None and all(abs(place - other) > 1e-7 * length for other in found):
             found.append(place)
     return np.sort(np.array(found))
+
+
+def find_hyperplanes(function: Function, lower: Array, upper: Array, through: Array) -> tuple[tuple[Array, ...], bool]:
+    """Hyperplanes x_k = c in a box across which a function jumps, or has a jump in its slope, along lines.
+
+    A kink that lies at the same place of all lines parallel to an axis is such a hyperplane. What is missing on a line
+    is looked for there once more.
+
+    Parameters
+    ----------
+    function : function of an array (n, d) -> array (n,)
+    lower, upper : arrays (d,)
+    through : array (m, d)
+        Points of the lines; better where there is mass.
+
+    Returns
+    -------
+    tuple of d arrays, bool
+        The places c along every axis, and whether there are kinks that are no such hyperplanes.
+    """
+    d = len(lower)
+    looks, candidates = LOOKS_ALONG.get(d, LOOKS_ALONG[3]), CANDIDATES_ALONG.get(d, CANDIDATES_ALONG[3])
+    places, elsewhere = [], False
+    for k in range(d):
+        lines = [_along(function, point, k) for point in through]
+        found = [find_kinks(line, float(lower[k]), float(upper[k]), looks, candidates) for line in lines]
+        on_all, others = _on_all(lines, found, float(lower[k]), float(upper[k]), 4 / looks)
+        places.append(on_all)
+        elsewhere |= others
+    return tuple(places), elsewhere
+
+
+def _along(function: Function, point: Array, k: int) -> Function:
+    """The function on the line through a point along axis k."""
+
+    def line(x: Array) -> Array:
+        points = np.repeat(point[None], len(x), axis=0)
+        points[:, k] = x
+        return function(points)
+
+    return line
+
+
+def _on_all(
+    lines: Sequence[Function], found: Sequence[Array], lower: float, upper: float, width: float
+) -> tuple[Array, bool]:
+    """Places of kinks that all lines have, the median of each, and whether there are others."""
+    length = upper - lower
+    everywhere = np.sort(np.concatenate(found))
+    groups = np.split(everywhere, np.flatnonzero(np.diff(everywhere) > SAME * length) + 1)
+    places, others = [], False
+    for group in groups if len(everywhere) else ():
+        middle, seen = float(np.median(group)), []
+        for line, known in zip(lines, found, strict=True):
+            near = known[np.abs(known - middle) <= SAME * length]
+            place = float(near[0]) if len(near) else _zoomed(line, middle, width * length, lower, upper)
+            if place is None or abs(place - middle) > SAME * length:
+                others = True
+                break
+            seen.append(place)
+        else:
+            places.append(float(np.median(seen)))
+    return np.array(places), others
 
 
 def _finite(values: Any) -> Array:
@@ -72,10 +149,18 @@ def _running_median(values: Array) -> Array:
     return np.asarray(median_filter(values, size=2 * int(ROUND) + 1, mode="nearest"))
 
 
-def _zoomed(function: Callable[[Array], Array], place: float, width: float, lower: float, upper: float) -> float | None:
+def _noise(values: Array) -> float:
+    """What is no polynomial of degree 3 in a window, but at the places of a few kinks, as a second difference."""
+    return float(np.quantile(np.abs(np.diff(values, 4)), MOST)) / FOURTH
+
+
+def _zoomed(function: Function, place: float, width: float, lower: float, upper: float) -> float | None:
     """The kink or jump near a place, if there is one."""
-    first = None
-    for zoom in range(ZOOMS):
+    first: float | None = None
+    before = noise = 0.0
+    narrowest = (upper - lower) * 4 / FIRST_LOOKS * ZOOM ** (1.5 - ZOOMS)
+    zooms = max(ZOOMS, math.ceil(math.log(width / narrowest, ZOOM)))
+    for zoom in range(zooms):
         x = np.linspace(max(place - width / 2, lower), min(place + width / 2, upper), WINDOW)
         values = np.asarray(function(x), dtype=np.float64)
         if not np.isfinite(values).all():
@@ -83,8 +168,9 @@ def _zoomed(function: Callable[[Array], Array], place: float, width: float, lowe
         step = float(x[1] - x[0])
         bends = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])
         k = int(bends.argmax())
-        noise = NOISE * np.finfo(float).eps * float(np.abs(values).max())
-        if bends[k] <= noise:
+        here = _noise(values)
+        noise, before = max(noise, min(before, here)), here  # what is smooth would be far less in a narrower window
+        if bends[k] <= max(NOISE * np.finfo(float).eps * float(np.abs(values).max()), TIMES * noise):
             return place if zoom > ENOUGH else None
         slope = float(bends[k]) / step
         if first is None:
@@ -96,4 +182,16 @@ def _zoomed(function: Callable[[Array], Array], place: float, width: float, lowe
         weights = bends[lo:hi]
         place = float(np.sum(weights * x[lo + 1 : hi + 1]) / weights.sum())
         width /= ZOOM
-    return place
+    return _of_jump(function, place, width)
+
+
+def _of_jump(function: Function, place: float, width: float) -> float:
+    """The place itself, or where the function jumps beside it, to the last place."""
+    low, high = place - width, place + width
+    before, left, right, after = np.asarray(function(np.array([low - 2 * width, low, high, high + 2 * width])))
+    if not abs(right - left) > TIMES * (abs(left - before) + abs(after - right)):
+        return place
+    while low < (middle := 0.5 * (low + high)) < high:
+        is_left = abs(float(function(np.array([middle]))[0]) - left) < 0.5 * abs(right - left)
+        low, high = (middle, high) if is_left else (low, middle)
+    return high

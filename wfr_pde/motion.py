@@ -1,12 +1,15 @@
-"""Where a moving target is smooth in time: breaks between panels on which few polynomials tell how it moves."""
+"""Targets that move: their log-density at many times, and breaks between panels on which few polynomials tell it."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.targets.path import GeometricMean, GeometricPath
 
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
@@ -22,12 +25,43 @@ MOST_PANELS = 1000
 GOLDEN = 0.6180339887498949
 
 
+def at_times(target: Target, evaluate: Callable[[Target], Any]) -> Callable[[float], Array]:
+    """log pi_t at fixed places, up to a constant, as a function of time.
+
+    On a geometric path both ends are evaluated once, as log pi_t = (1 - lambda) log pi_0 + lambda log pi_1 + const.
+
+    Parameters
+    ----------
+    target : Target
+        Moving.
+    evaluate : function (Target) -> array
+        log-density of a target at rest, at the places.
+    """
+    if not isinstance(target, GeometricPath):
+        return lambda t: np.asarray(evaluate(target.at(t)))
+    ends: list[Array | None] = [None, None]
+
+    def end(k: int) -> Array:
+        if ends[k] is None:
+            ends[k] = np.asarray(evaluate((target.start, target.target)[k]))
+        return ends[k]  # type: ignore[return-value]
+
+    def mean(t: float) -> Array:
+        weight = GeometricMean(target.start, target.target, target.schedule(t)).weight  # type: ignore[misc]
+        if weight in (0, 1):  # no 0 * inf
+            return end(int(weight))
+        return np.asarray((1 - weight) * end(0) + weight * end(1))
+
+    return mean
+
+
 def breaks(target: Target, points: Array, span: tuple[float, float], rtol: float) -> Array:
     """Times between which -log pi_t at some points is a polynomial of degree 8 in t, as far as a tolerance asks for.
 
     Panels are halved until the polynomial through its Chebyshev points is right at all times that are looked at: a
-    thousand over the whole, and eight at least in each panel. About a jump or a kink they shrink geometrically, until
-    what they miss, times their length, is below 1e-4 of the tolerance. What lies between all these times is not seen.
+    thousand over the whole, and eight at least in each panel. About a jump or a kink they shrink, until what they miss,
+    times their length, is below 1e-4 of the tolerance; then neighbours are joined as long as one polynomial will do.
+    What lies between all these times is not seen.
 
     Parameters
     ----------
@@ -47,26 +81,12 @@ def breaks(target: Target, points: Array, span: tuple[float, float], rtol: float
     NumericalError
         If there are more than a thousand panels.
     """
-    first, last = span
-    length = last - first
-    looks = first + length * np.sort(np.arange(1, LOOKS + 1) * GOLDEN % 1)
-    seen = np.array([_values(target, points, t) for t in looks])
-    least = ROUNDING * float(np.abs(seen).max())
-    nodes = np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)[::-1]
-    weights = np.where(np.arange(DEGREE + 1) % 2, -1.0, 1.0) * np.where(np.abs(nodes) > 1 - 1e-12, 0.5, 1.0)
-    ends, todo = [], [(first, last)]
+    panels = _Panels(target, points, span, rtol)
+    ends, todo = [], [span]
     while todo:
         low, high = todo.pop()
-        inside = (looks > low) & (looks < high)
-        extra = low + (high - low) * np.sort(np.arange(1, LOOKS_PER_PANEL + 1) * GOLDEN % 1)
-        times = np.concatenate([looks[inside], extra])
-        values = np.concatenate([seen[inside], [_values(target, points, t) for t in extra]])
-        through = np.array([_values(target, points, t) for t in low + (high - low) * (nodes + 1) / 2])
-        error = float(
-            np.abs(_interpolated(nodes, weights, through, 2 * (times - low) / (high - low) - 1) - values).max()
-        )
         middle = 0.5 * (low + high)
-        if error <= max(least, SHARE * rtol * length / (high - low)) or not low < middle < high:
+        if panels.smooth(low, high) or not low < middle < high:
             ends.append(high)
             continue
         if len(ends) + len(todo) > MOST_PANELS:
@@ -75,13 +95,45 @@ def breaks(target: Target, points: Array, span: tuple[float, float], rtol: float
                 f"than {MOST_PANELS} panels; give a shorter time, or a smoother schedule"
             )
         todo += [(middle, high), (low, middle)]
-    return np.array(ends[:-1])
+    return np.array(panels.joined([span[0], *ends])[1:-1])
 
 
-def _values(target: Target, points: Array, t: float) -> Array:
-    """log pi_t at the points, less the mean: constants do not matter."""
-    values = np.asarray(target.at(float(t)).log_density(points), dtype=np.float64)
-    return values - values.mean()
+class _Panels:
+    """Whether -log pi_t is a polynomial in t on panels of time."""
+
+    def __init__(self, target: Target, points: Array, span: tuple[float, float], rtol: float) -> None:
+        self.length, self.share = span[1] - span[0], SHARE * rtol
+        self._log_density = at_times(target, lambda distribution: distribution.log_density(points))
+        self.looks = span[0] + self.length * np.sort(np.arange(1, LOOKS + 1) * GOLDEN % 1)
+        self.seen = self._values(self.looks)
+        self.least = ROUNDING * float(np.abs(self.seen).max())
+        self.nodes = np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)[::-1]
+        ends = np.where(np.abs(self.nodes) > 1 - 1e-12, 0.5, 1.0)
+        self.weights = np.where(np.arange(DEGREE + 1) % 2, -1.0, 1.0) * ends
+
+    def _values(self, times: Array) -> Array:
+        """log pi_t at the points, less the mean: constants do not matter; (times, points)."""
+        values = np.array([self._log_density(t) for t in times.tolist()], dtype=np.float64)
+        return values - values.mean(axis=1, keepdims=True)
+
+    def smooth(self, low: float, high: float) -> bool:
+        """Whether the polynomial through the Chebyshev points of a panel is right wherever the panel is looked at."""
+        inside = (self.looks > low) & (self.looks < high)
+        extra = low + (high - low) * np.sort(np.arange(1, LOOKS_PER_PANEL + 1) * GOLDEN % 1)
+        times = np.concatenate([self.looks[inside], extra])
+        values = np.concatenate([self.seen[inside], self._values(extra)])
+        through = self._values(low + (high - low) * (self.nodes + 1) / 2)
+        found = _interpolated(self.nodes, self.weights, through, 2 * (times - low) / (high - low) - 1)
+        error = float(np.abs(found - values).max())
+        return error <= max(self.least, self.share * self.length / (high - low))
+
+    def joined(self, ends: list[float]) -> list[float]:
+        """Ends of panels, fewer of them: neighbours are one panel where that is smooth."""
+        kept = [ends[0]]
+        for before, end in itertools.pairwise(ends[1:]):
+            if not self.smooth(kept[-1], end):
+                kept.append(before)
+        return [*kept, ends[-1]]
 
 
 def _interpolated(nodes: Array, weights: Array, values: Array, at: Array) -> Array:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-TAIL = 1e-8  # mass that the boxes of target and start may cut off, or a thousandth of the tolerance
+TAIL, SHARE = 1e-8, 1e-3  # mass that the first box may cut off on a line, and of the tolerance
+LOOSER = 1e-4  # of the tolerance, that it may in more dimensions, where cells are dear
 REACHED = 1e-2  # of the tolerance: mass outside the box that is reached, and above a ceiling
 MASS = 1e-3  # of the tolerance: error of the logarithm of the normaliser
 SHRUNK = 0.999  # of the length of an axis
@@ -85,8 +86,10 @@ def prepared(
         If the pilot fails.
     """
     options = {"max_cut": 1.0} if options is None else options
-    tail, d = min(TAIL, 1e-3 * problem.rtol), problem.target.ndim
-    frame = principal_axes(problem, tail) if turn and box is None and not _broken(problem, tail) else given_axes(d)
+    tail, d = most_cut(problem), problem.target.ndim
+    frame = principal_axes(problem, tail) if turn and box is None else given_axes(d)
+    if not frame.is_given and _broken(problem, tail):
+        frame = given_axes(d, "no axes are turned: target or start have breaks along the given ones")
     own = frame.turned(problem)
     wide: tuple[Array, Array]
     if box is None:
@@ -107,11 +110,16 @@ def prepared(
     return PreparedProblem(own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, words)
 
 
+def most_cut(problem: Problem) -> float:
+    """Mass that the first box of a problem may cut off."""
+    return min(TAIL, SHARE * problem.rtol) if problem.target.ndim == 1 else LOOSER * problem.rtol
+
+
 def _broken(problem: Problem, tail: float) -> bool:
-    """Whether target or start have break points along the axes, which edges of cells can lie on."""
-    box = _covering(problem, tail)
-    found = [each.breaks(*box) for each in (problem.target, problem.start)]
-    return any(len(places) > 0 for breaks in found for places in breaks.places)
+    """Whether target or start have breaks along the axes, named or found, which edges of cells can lie on."""
+    from wfr_pde.box_and_cells import breaks_of  # here, as it prepares problems itself
+
+    return any(len(places) > 0 for places in breaks_of(problem, *_covering(problem, tail)).places)
 
 
 def _covering(problem: Problem, tail: float) -> tuple[Array, Array]:

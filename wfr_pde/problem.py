@@ -12,6 +12,7 @@ from wfr_pde.energies import KL
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
+from wfr_pde.targets.capped import Capped
 
 if TYPE_CHECKING:
     from wfr_pde.principal_axes import Frame
@@ -106,6 +107,13 @@ class Problem:
         if level not in self._energies:
             self._energies[level] = KL(self.ceilings.cap(self.target, later), checked=False)
         return self._energies[level]
+
+    def under_ceiling(self, potential: Array, t: float) -> Array:
+        """V under the ceiling of a time, by values of V."""
+        if self.ceilings is None:
+            return potential
+        target = self.seen(t).target
+        return -target.cap(-potential) if isinstance(target, Capped) else potential
 
     def before(self, t: float) -> float:
         """A time just before another one, that ceilings tell from it."""

@@ -13,6 +13,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.splitting import richardson_weights
 from wfr_pde.flows.transport.finite_volume import LineSweep
 from wfr_pde.grid import Grid
+from wfr_pde.motion import at_times
 from wfr_pde.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -20,6 +21,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 FLUX = "scharfetter-gummel"
 MOST_HALVINGS = 12  # of the time of a sweep
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
+MOST_HELD = 32  # times at which a target that moves is remembered
 MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
 
 
@@ -43,6 +45,9 @@ class RatioChain:
     def __init__(self, problem: Problem, grid: Grid, tolerance: float) -> None:
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.moving = problem.target.moving
+        self._held: dict[float, Array] = {}  # log pi at the last times
+        if self.moving:
+            self._moved = at_times(problem.target, lambda target: KL(target, checked=False).log_equilibrium(grid))
         self._prepared: dict[int, tuple[KL, list[LineSweep]]] = {}  # sweeps by what they are for, under ceilings
         self._still: list[LineSweep] | None = None  # the sweeps of a target at rest; under ceilings, of this step
         if not self.moving and problem.ceilings is None:
@@ -50,10 +55,14 @@ class RatioChain:
         self._log_pi = np.zeros(0) if self.moving else self.log_pi(0.0)
 
     def log_pi(self, t: float) -> Array:
-        """log pi at a time, under the ceiling of that time."""
-        if self.problem.ceilings is not None:
+        """log pi at a time: under the ceiling of that time, and up to a constant where it moves."""
+        if not self.moving:
             return np.asarray(self.problem.seen(t).log_equilibrium(self.grid))
-        return np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
+        if t not in self._held:
+            if len(self._held) == MOST_HELD:
+                del self._held[next(iter(self._held))]
+            self._held[t] = self._moved(t)
+        return self._held[t]
 
     def _sweeps(self, t: float) -> list[LineSweep]:
         log_pi = np.ascontiguousarray(self.log_pi(t))
@@ -175,6 +184,8 @@ class RatioChain:
         s = math.exp(-self.problem.beta * dt / 2)
         log_mu = g + self.log_pi(t)
         for share, is_reaction in ((0.25, True), (0.5, False), (0.75, True)):
+            if (self.problem.beta if is_reaction else self.problem.alpha) == 0:
+                continue
             middle = t + share * dt
             log_pi = self.log_pi(middle)
             g = log_mu - log_pi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from wfr_pde.axis import Axis
 from wfr_pde.energies import KL
 from wfr_pde.grid import Grid
 from wfr_pde.problem import Problem
+from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -22,6 +24,8 @@ PREPARED = 2  # ceilings whose V is kept
 ABOVE = 1.0  # nats above the centres around, that a density may be between them
 LEAST_MORE = 2.0  # nats beyond those of the cells around that a value between them may be, besides their range
 INSIDE = 1e-6  # of a cell: ends of segments are looked at from inside, as V may jump there
+ONE_SIDED = np.array([-137 / 60, 5.0, -5.0, 10 / 3, -5 / 4, 1 / 5])  # first derivative at the first of six places
+SPACING = 0.03  # of these places, over the width of a cell
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Places:
         The place at the lower edge of every cell; the one at its upper edge is the next.
     sides : arrays (places,) of int
         The cells of the same segment on both sides of a place.
+    into : array (places,)
+        Width of the cell above a place, or minus that of the cell below at the upper end of a segment.
+    joints : bool
+        Whether there is more than one segment.
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -70,7 +78,7 @@ class Places:
         inner = [int(joint) for joint in getattr(axis, "joints", ())]
         bounds = [0, *inner, n]
         x: list[Array] = []
-        stencils, leaving, below, sides = [], [], [], []
+        stencils, leaving, below, sides, into = [], [], [], [], []
         for first, last in itertools.pairwise(bounds):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
@@ -85,9 +93,11 @@ class Places:
             pair = np.stack([beside - 1, beside])
             sides.append(pair % n if wraps else np.clip(pair, first, last - 1))
             below.append(np.arange(last - first) + sum(len(part) for part in x))
+            into.append(np.append(axis.widths[first:last], -axis.widths[last - 1]))
             x.append(edges)
             leaving.append(ends)
-        self.x, self.leaving = np.concatenate(x), np.concatenate(leaving)
+        self.x, self.leaving, self.into = (np.concatenate(parts) for parts in (x, leaving, into))
+        self.joints = len(inner) > 0
         self.below: Any = np.concatenate(below)
         self.sides: Any = np.concatenate(sides, axis=1)
         self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
@@ -153,10 +163,10 @@ def along(matrix: Any, values: Array, axis: int) -> Array:
     return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
 
 
-def around(values: Array, source: Grid, aim: Grid) -> Array:
-    """The largest value at the centres of one grid around each centre of another in the same box."""
-    for k, (own, other) in enumerate(zip(source.axes, aim.axes, strict=True)):
-        above = np.searchsorted(own.centres, other.centres)
+def around(values: Array, source: Grid, places: Sequence[Array]) -> Array:
+    """The largest value at the centres of a grid around each of some places, given along every axis."""
+    for k, (own, x) in enumerate(zip(source.axes, places, strict=True)):
+        above = np.searchsorted(own.centres, x)
         pair = np.clip(above - 1, 0, own.n - 1), np.clip(above, 0, own.n - 1)
         values = np.maximum(*(np.take(values, index, axis=k) for index in pair))
     return values
@@ -194,11 +204,32 @@ class Substitution:
         if self._still is not None:
             return self._still
         target = self.problem.target.at(t)
-        found = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
-        found = np.where(self._ignored, 0.0, found[0]), np.where(self._ignored[..., None], 0.0, found[1])
+        found = self._there(target)
         if not target.moving and not self.problem.target.moving:
             self._still = found
         return found
+
+    def _there(self, target: Target) -> tuple[Array, Array]:
+        """V and grad V of a target at the places, zero where they are ignored."""
+        potential, slope = -np.asarray(target.log_density(self._mesh)), self._slope(target)
+        return np.where(self._ignored, 0.0, potential), np.where(self._ignored[..., None], 0.0, slope)
+
+    def _slope(self, target: Target) -> Array:
+        """grad V at the places, from inside their segment where that makes a difference.
+
+        A score that is taken by differences would reach across a joint, where V has a kink or a jump.
+        """
+        slope = -np.asarray(target.score(self._mesh))
+        for k, axis in enumerate(self.axes):
+            if axis.joints and target.score_by_differences:
+                spacing = SPACING * axis.into.reshape([-1 if i == k else 1 for i in range(len(self.axes))])
+                total = np.zeros(self._mesh.shape[:-1])
+                for j, weight in enumerate(ONE_SIDED):
+                    moved = self._mesh.copy()
+                    moved[..., k] += j * spacing
+                    total -= weight * np.asarray(target.log_density(moved))
+                slope[..., k] = total / spacing
+        return slope
 
     @cached_property
     def _still_at_centres(self) -> Array:
@@ -215,9 +246,8 @@ class Substitution:
         if id(energy) not in self._capped:
             if len(self._capped) == PREPARED:
                 self._capped.pop(next(iter(self._capped)))
-            target = energy.target
-            there = -np.asarray(target.log_density(self._mesh)), -np.asarray(target.score(self._mesh))
-            self._capped[id(energy)] = energy, there, -np.asarray(self.grid.evaluate(target.log_density))
+            at_centres = -np.asarray(self.grid.evaluate(energy.target.log_density))
+            self._capped[id(energy)] = energy, self._there(energy.target), at_centres
         return self._capped[id(energy)][1:]
 
     def _around(self, values: Array) -> Array:

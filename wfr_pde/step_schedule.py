@@ -17,9 +17,11 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 NODES = 8  # of a panel, its ends among them: polynomials of degree 7
 FIRST = 2.0**-4  # first panel tried, over the whole time
-SMALLEST = 2.0**-60
+SMALLEST = 2.0**-60  # panel, over the whole time
+SMALLEST_PART = 1 / 64  # of a panel that has to be more than the rounding of the time
 GROWTH, CUT = 4.0, 0.05  # of a panel over the one before, at most, and of one that is tried again, at least
 SAFETY = 0.8
+MOST = 2.0  # nats that a panel may miss at a place: beyond, nothing is known there, which costs twice its mass
 LEGENDRE = np.polynomial.legendre
 
 
@@ -116,6 +118,7 @@ def trial_schedule(
     span: tuple[float, float],
     tolerance: float,
     breaks: Array | None = None,
+    noise: Array | float = 0.0,
     at_end: Callable[[Any, float], tuple[Array, Array]] | None = None,
 ) -> StepSchedule:
     """Panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
@@ -134,8 +137,10 @@ def trial_schedule(
     tolerance : float
     breaks : array, optional
         Times that no panel may cross.
+    noise : array or float
+        What rounding makes of F at the places: last terms below say nothing.
     at_end : function, optional
-        `look` for the end of a panel, where F may jump: just before. Then the flow goes on beyond a break as before it.
+        `look` for the end of a panel, where F may jump: just before.
 
     Raises
     ------
@@ -146,28 +151,33 @@ def trial_schedule(
     ends_of_smooth = np.append(np.empty(0) if breaks is None else breaks, high)
     state, t, length, ends = start, low, (high - low) * FIRST, [low]
     while high - t > 1e-12 * (high - low):
-        end = float(ends_of_smooth[np.searchsorted(ends_of_smooth, t * (1 + 1e-14), side="right")])
+        end = float(ends_of_smooth[np.searchsorted(ends_of_smooth, t + 1e-14 * abs(t), side="right")])
+        wanted = length
         tried = min(length, end - t)
         tried = end - t if end - t < 1.25 * tried else tried
         try:
-            error, last = _panel(advance, look, look if at_end is None else at_end, state, t, tried)
+            error, last = _panel(advance, look, look if at_end is None else at_end, state, t, tried, noise)
         except OutOfTimeError:
             raise OutOfTimeError(
-                f"in the time budget, seconds=, a trial run came to t={t:.4g} only: give a larger budget, or a shorter "
-                "time, or a box, box=, where V does not span so many nats"
+                f"in the time budget, seconds=, a trial run came {t - low:.4g} beyond the first save time only: give a "
+                "larger budget, or a shorter time, or a box, box=, where V does not span so many nats"
             ) from None
         except NumericalError:
             error, last = math.inf, state
         factor = SAFETY * (tolerance / max(error, 1e-300)) ** (1 / NODES)
         if error > tolerance:
             length = tried * max(CUT, min(factor, 0.7))
-            if length < SMALLEST * (high - low):
-                raise NumericalError(f"no step resolves the flow at t={t:.6g}: the start is too rough for the cells")
+            if length < SMALLEST * (high - low) or t + SMALLEST_PART * length == t:
+                raise NumericalError(
+                    f"no step resolves the flow {t - low:.6g} after the first save time: not one of {length:.2g}; the "
+                    "start is too rough for the cells, or V too steep"
+                )
             continue
-        kept = length if at_end is not None and tried < length else 0.0  # beyond a break all is as before
         state, t = last, end if tried == end - t else t + tried
         ends.append(t)
-        length = max(kept, tried * min(GROWTH, max(factor, 0.7)))
+        length = tried * min(GROWTH, max(factor, 0.7))
+        if t == end:  # a panel that a break cut short says little of the next
+            length = max(length, wanted)
     return StepSchedule(np.array(ends), ends_of_smooth[:-1])
 
 
@@ -178,13 +188,19 @@ def _panel(
     state: Any,
     t: float,
     length: float,
+    noise: Array | float,
 ) -> tuple[float, Any]:
-    """Mean modulus of the last Legendre term of F over a panel, times its length; and the state at its end."""
+    """Mean modulus of the last Legendre term of F over a panel, times its length; and the state at its end.
+
+    Places where that is more than two nats count as if it were two. So cells that are far smaller than others, on which
+    rounding is all that is seen of F, matter by the mass that they hold.
+    """
     seen = [look(state, t)]
     for a, b in itertools.pairwise(LOBATTO):
         check_deadline()
         state = advance(state, t + length * a, length * (b - a))
         seen.append((look if b < 1 else at_end)(state, t + length * b))
     values, weights = (np.array(part) for part in zip(*seen, strict=True))
-    last = np.abs(np.tensordot(TO_LEGENDRE[-1], values, 1))
-    return length * float(np.sum(weights.mean(axis=0) * last)), state
+    last = np.maximum(np.abs(np.tensordot(TO_LEGENDRE[-1], values, 1)) - noise, 0.0)
+    missed = np.minimum(length * last, MOST)
+    return float(np.sum(weights.mean(axis=0) * missed)), state

@@ -23,6 +23,7 @@ SAME_POWER = 0.05  # powers of the error this close count as one
 WHOLE = (4.0, 5.0, 6.0)  # powers of the map that are tried, besides those that suit the exponent
 LEAST, LARGEST = 3.5, 12.0  # of all of them
 TOLD_APART, MANY_CELLS = 1e3, 1e3  # units in the last place of a wall, and cells of an axis
+NEXT_TO_ZERO = 1e-100  # distance from a wall at 0 that is told from it, in V too
 CELLS_PRICE = 1.5  # of one in the power of the map, over one in a power of the error
 
 
@@ -142,6 +143,8 @@ def error_powers(walls: Iterable[tuple[float, float]], count: int = len(EVEN)) -
 class WithoutWalls(Target):
     """A distribution with its powers of the distance from walls taken off, so that its scales are those of the rest.
 
+    What is closer to such a wall than rounding tells is taken for the next place that is told.
+
     Parameters
     ----------
     base : Target
@@ -156,19 +159,32 @@ class WithoutWalls(Target):
 
     def log_density(self, points: ArrayLike) -> Array:
         """Log-density, less (a - 1) log y for every wall."""
-        points = self.as_points(points)
+        points = self._told(self.as_points(points))
         result = np.array(self.base.log_density(points), dtype=np.float64)
         for side, wall in enumerate((self.lower, self.upper)):
-            result -= np.sum((self.exponents[:, side] - 1) * np.log(np.abs(points - wall)), axis=-1)
+            powers = self.exponents[:, side] - 1
+            for k in np.flatnonzero(powers):
+                result -= powers[k] * np.log(np.abs(points[..., k] - wall[k]))
         return result
 
     def score(self, points: ArrayLike) -> Array:
         """Gradient of that."""
-        points = self.as_points(points)
+        points = self._told(self.as_points(points))
         result = np.array(self.base.score(points), dtype=np.float64)
         for side, wall in enumerate((self.lower, self.upper)):
-            result -= (self.exponents[:, side] - 1) / (points - wall)
+            powers = self.exponents[:, side] - 1
+            for k in np.flatnonzero(powers):
+                result[..., k] -= powers[k] / (points[..., k] - wall[k])
         return result
+
+    def _told(self, points: Array) -> Array:
+        """The points, at least `TOLD_APART` last digits of a singular wall away from it."""
+        apart = (np.maximum(TOLD_APART * np.spacing(np.abs(wall)), NEXT_TO_ZERO) for wall in (self.lower, self.upper))
+        bounds = [
+            np.where(self.exponents[:, side] == 1, wall - np.inf * sign, wall + sign * distance)
+            for side, wall, sign, distance in zip((0, 1), (self.lower, self.upper), (1, -1), apart, strict=True)
+        ]
+        return np.asarray(np.clip(points, *bounds))
 
     def sample(self, n: int, rng: Any = None) -> Array:
         """Draws of the distribution itself: where its mass is."""

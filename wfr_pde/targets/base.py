@@ -51,6 +51,11 @@ class Target:
         """
         return differentiation.gradient(self.log_density, self.as_points(points))
 
+    @property
+    def score_by_differences(self) -> bool:
+        """Whether `score` compares values of the log-density at places beside each other."""
+        return type(self).score is Target.score
+
     def sample(self, n: int, rng: Rng = None) -> Array:
         """`n` exact, independent draws, shape (n, d).
 

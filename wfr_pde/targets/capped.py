@@ -58,7 +58,10 @@ class Capped(Target):
 
     def log_density(self, points: ArrayLike) -> Array:
         """-V, capped, at points (..., d), shape (...); NaN where V is."""
-        log_density = self.target.log_density(points)
+        return self.cap(self.target.log_density(points))
+
+    def cap(self, log_density: Array) -> Array:
+        """-V, capped, by values of the log-density of the target."""
         excess = self._excess(log_density)
         blended = -self.ceiling - self.span * _blend(excess)
         return np.asarray(np.where(excess > 0, blended, log_density))
@@ -69,6 +72,11 @@ class Capped(Target):
         slope = _slope(self._excess(self.target.log_density(points)))[..., None]
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(slope > 0, slope * score, np.where(np.isnan(slope), np.nan, 0.0)))
+
+    @property
+    def score_by_differences(self) -> bool:
+        """Whether that of the target is."""
+        return self.target.score_by_differences
 
     def sample(self, n: int, rng: Any = None) -> Array:
         """Draws of the target itself: in a box they are right up to its mass above the ceiling."""

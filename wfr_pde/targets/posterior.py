@@ -80,6 +80,11 @@ class Posterior(Target):
         points = self.as_points(points)
         return self.prior.score(points) + differentiation.gradient(self._total_log_likelihood, points)
 
+    @property
+    def score_by_differences(self) -> bool:
+        """True: that of the log-likelihood is."""
+        return True
+
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """Breaks of the prior inside the box; the log-likelihood is taken to have none."""
         return self.prior.breaks(lower, upper)

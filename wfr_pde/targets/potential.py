@@ -93,6 +93,11 @@ class Potential(Target):
             return -self._gradient(points)
         return -self._gradient(points) if self._compiled is not None else super().score(points)
 
+    @property
+    def score_by_differences(self) -> bool:
+        """Whether V is a function without a gradient."""
+        return self.gradient is None and self._compiled is None
+
     def _potential(self, points: Array) -> Array:
         function = self.V if self._compiled is None else self._compiled.value
         values = self._call(function, "V", points)  # type: ignore[arg-type]

@@ -64,6 +64,11 @@ class Turned(Target):
         """Q' times the score at c + Q y, shape (..., d)."""
         return self.target.score(original_points(self.as_points(points), self.rotation, self.centre)) @ self.rotation
 
+    @property
+    def score_by_differences(self) -> bool:
+        """Whether that of the target is."""
+        return self.target.score_by_differences
+
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` draws of the target, turned, shape (n, d)."""
         return turned_points(self.target.sample(n, rng), self.rotation, self.centre)

@@ -414,7 +414,7 @@ __device__ bool advance(const Cells &c, Values f, double time, double tolerance,
         powers(c, rate);
         split(c, f, mantissa, integers(c, EXPONENT));
     }
-    double done = 0.0, h = 0.0;
+    double done = 0.0, h = time;  // what is smooth may take the whole time at once
     long long waiting = 0, patience = 1;  // series until the second way is tried again
     for (long long part = 0; part < MOST_PARTS; part++) {
         const double left = time - done;
@@ -433,9 +433,10 @@ __device__ bool advance(const Cells &c, Values f, double time, double tolerance,
             rational<wide, periodic>(c, f, half, length / 2, poles);
             rational<wide, periodic>(c, half, half, length / 2, poles);
             const double error = disagreement(half, whole, n);
-            double factor = GROWTH;
-            if (!(error <= 0.0)) factor = SAFETY * pow(tolerance / (GAIN * error), 1.0 / (2 * POLES));
-            h = length * smaller(GROWTH, factor > CUT ? factor : CUT);
+            double factor = LEAP;
+            if (!(error <= EXACT)) factor = SAFETY * pow(tolerance / (GAIN * error), 1.0 / (2 * POLES));
+            const double most = error <= EXACT ? LEAP : GROWTH, least = error <= HOPELESS ? CUT : PLUNGE;
+            h = length * smaller(most, factor > least ? factor : least);
             if (!(GAIN * error <= tolerance)) {
                 if (h <= longest) {
                     waiting = patience;

@@ -10,8 +10,8 @@ relative to every cell's own value, and both leaving a constant f as it is, to t
   (θ - h L)^-1, each one elimination without subtractions along the line. It is not positive by itself; a step is
   accepted where one of h and two of h/2 agree in every cell, relative to its value.
 
-The time is covered by intervals that grow: what is stiff and rough at first needs small ones, and there the first way
-is the faster.
+The second way tries the whole time first. Where that fails, the time is covered by intervals that grow: what is stiff
+and rough at first needs small ones, and there the first way is the faster.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ NEGLIGIBLE_TERM = 1e-17
 TERMS_PER_CHECK = 8
 GAIN = 1e-3  # two steps of h/2 against one of h: 2^-15 in theory
 GROWTH, CUT = 4.0, 0.2  # of h from step to step, at most
+EXACT, LEAP = 1e-14, 64.0  # error that is rounding, after which h grows by more
+HOPELESS, PLUNGE = 1.0, 1.0 / 64.0  # error that tells no h, after which it shrinks by more
 SAFETY = 0.8
 CELLS_PER_BLOCK = 768  # five arrays of them fit into the first cache
 
@@ -470,7 +472,7 @@ def _advance_block(
     if wide:
         scaled, powers = (np.empty(size), np.empty(size)), _powers(log_rates, rate)
         _split(f, state[0], state[1])
-    done, h = 0.0, 0.0
+    done, h = 0.0, time  # what is smooth may take the whole time at once
     waiting, patience = 0, 1  # series until the second way is tried again: more, the more often it failed
     for _ in range(MOST_PARTS):
         left = time - done
@@ -488,8 +490,9 @@ def _advance_block(
             _rational(f, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
             _rational(half, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
             error = _disagreement(half, whole)
-            factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > 0.0 else GROWTH
-            h = length * min(GROWTH, max(CUT, factor))
+            factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > EXACT else LEAP
+            most, least = LEAP if error <= EXACT else GROWTH, CUT if error <= HOPELESS else PLUNGE
+            h = length * min(most, max(least, factor))
             if not GAIN * error <= tolerance:
                 if h <= longest:
                     waiting, patience = patience, min(2 * patience, PATIENCE)
