@@ -25,8 +25,8 @@ CHECKS = {
     "rate_w": (1.0, 5e-4),  # KL has a term e^(-4 lambda_1 t) too
     "rate_wfr": (1.0, 1e-4),
     "slowest_wfr": (2.0, 1e-4),  # over all barriers
-    # relative error bar of the rates of W, at the tolerance of the quick run; that of WFR, where KL is 1e-4 and less, is a
-    # share of mass of whose past nothing is known, over KL: it says little there
+    # relative error bar of the rates of W, at the tolerance of the quick run; that of WFR, where KL is below 1e-4, is
+    # the share of mass of whose past nothing is known, over KL: it says little there
     "largest_rate_error": (0.0, 0.2),
 }
 

@@ -120,6 +120,8 @@ class CellQuadrature:
         n = POINTS.get(fine.ndim, FEWEST_POINTS)
         singular = {*cells.walls, *cells.start_walls}
         sides = [((k, 0) in singular, (k, 1) in singular) for k in range(fine.ndim)]
+        # beside a singular wall the error of n points falls as n^(-2q-2), q > 0: by (2q+2)/n of itself to n + 1 points
+        self.slowness = n / 2 if singular else 1.0
         axes = zip(self.grid.axes, fine.axes, sides, strict=True)
         self.rules = list(zip(*(_points(axis, source, n, walls) for axis, source, walls in axes), strict=True))
         size = sum(math.prod(len(axis.places) for axis in rule) for rule in self.rules)
@@ -181,7 +183,7 @@ class CellQuadrature:
                 if share is None and number == 0:
                     rival = self._between(g, limits, number, window, fewer=True)
                     unknown[:, *window] = self._integrals(number, window, rival - v, v, rival, tops) - found
-        return _measured(sums, unknown, tops[0])
+        return _measured(sums, unknown, tops[0], self.slowness)
 
     def _limits(self, g: Array) -> tuple[Array, Array]:
         """Least and largest values that g may have in every cell: those of the centres around, and some more.
@@ -300,11 +302,11 @@ def _mixed(share: float, start: Array, v: Array) -> tuple[Array, Array, Array]:
         return share * start - (1 - share) * v, v, share * (start + v)
 
 
-def _measured(sums: Sequence[Array], unknown: Array, log_scale: float) -> Measured:
+def _measured(sums: Sequence[Array], unknown: Array, log_scale: float, slowness: float) -> Measured:
     """Mass and KL by the integrals (3, *cells) of every rule, the last of which is the answer.
 
     With P, Q, E the integrals of p, q and p log(p/q) - p + q, KL = E/P - x + log(1 + x) with x = (Q - P)/P, whatever
-    p and q are multiplied by. Doubts are to first order.
+    p and q are multiplied by. Doubts are to first order, and differences of rules count `slowness` times.
     """
     p, q, excess = (float(part.sum()) for part in sums[-1])
     if not (p > 0 and q > 0 and math.isfinite(p) and math.isfinite(q) and math.isfinite(excess)):
@@ -313,8 +315,8 @@ def _measured(sums: Sequence[Array], unknown: Array, log_scale: float) -> Measur
     kl = excess / p + ((math.log1p(more) if abs(more) < 0.5 else math.log(q / p)) - more)
     slopes = np.array([(q - excess) / p**2 - 1 / p, 1 / q - 1 / p, 1 / p])  # of KL in P, Q and E
     of_kl = [np.tensordot(slopes, part, axes=1) for part in sums]
-    mass_doubt = _apart([part[0] for part in sums]) + float(np.abs(unknown[0]).sum())
-    kl_doubt = _apart(of_kl) + float(np.abs(np.tensordot(slopes, unknown, axes=1)).sum())
+    mass_doubt = slowness * _apart([part[0] for part in sums]) + float(np.abs(unknown[0]).sum())
+    kl_doubt = slowness * _apart(of_kl) + float(np.abs(np.tensordot(slopes, unknown, axes=1)).sum())
     return Measured(log_scale + math.log(p), mass_doubt / p, kl, kl_doubt)
 
 

@@ -39,6 +39,7 @@ LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no pat
 NOTHING = -80.0  # logarithm of what is added up from zero
 MOST_LOST = 1e-3  # share of unknown ancestors, beyond which nothing is known of a cell
 CHAIN_TOLERANCE = 1e-10
+KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Testimony:
     l1 : array
         Estimate of the L1 error.
     kl : array
-        Estimate of the error of KL(mu|pi), by the same two densities.
+        Estimate of the error of KL(mu|pi), by the same two densities; half of it without signs, if that is more.
     linear : array
         The estimate to first order.
     residual : array
@@ -199,12 +200,15 @@ class _Chain:
         mass = np.asarray(one.values)
         log_pi = np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
         kl = [relative_entropy(self.grid, np.asarray(d.log_values), log_pi) for d in (one, other)]
+        g = np.asarray(one.log_values) - log_pi
+        apart = np.abs(one.values - other.values)
+        unsigned = float(integrate(apart * np.where(apart > 0, np.abs(g - kl[0]), 0.0)))
         above, below = (np.exp(np.minimum(part, 50.0)) for part in (self.above, self.below))
         linear = above - below
         linear = linear - float(integrate(mass * linear))
         return (
             float(integrate(np.abs(one.values - other.values))),
-            abs(kl[1] - kl[0]),
+            max(abs(kl[1] - kl[0]), KL_SHARE * unsigned),
             float(integrate(mass * np.abs(linear))),
             2 * float(integrate(mass * (above + below))),
             float(integrate(mass * np.exp(np.minimum(self.lost, 0.0)))),
