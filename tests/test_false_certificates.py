@@ -34,6 +34,8 @@ def test_bounds_are_above_the_error(row):
     [
         (90210, 31, "FR, clipped, function"),  # a kink in a tail that was not found: the mass
         (295297762, 227, "double well"),  # what KL has beyond walls where cells are narrow
+        (160692160, 25, "Jacobi, W"),  # Gauss rules that agree beside singular walls: the mass
+        (160692160, 232, "dry friction, text"),  # KL by the witness, signs cancelled
         (90210, 11, "friction, W, turned by 0.00"),  # KL at the start, kinks of a function of two coordinates
     ],
 )
