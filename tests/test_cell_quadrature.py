@@ -185,8 +185,8 @@ def test_singular_walls(exponent, of_start):
         _, measured = found.by_reaction(t)
         assert abs(measured.log_mass - gammaln(now)) <= measured.mass_doubt + 1e-14
         assert abs(measured.kl - known) <= measured.kl_doubt + 1e-14
-        assert measured.mass_doubt < 1e-10
-        assert measured.kl_doubt < 1e-9
+        assert measured.mass_doubt < 4e-10  # differences count four times there
+        assert measured.kl_doubt < 4e-9
 
 
 def test_kinks_on_edges_cost_nothing():

@@ -120,6 +120,8 @@ class CellQuadrature:
         n = POINTS.get(fine.ndim, FEWEST_POINTS)
         singular = {*cells.walls, *cells.start_walls}
         sides = [((k, 0) in singular, (k, 1) in singular) for k in range(fine.ndim)]
+        # beside a singular wall the error of n points falls as n^(-2q-2), q > 0: by (2q+2)/n of itself to n + 1 points
+        self.slowness = n / 2 if singular else 1.0
         axes = zip(self.grid.axes, fine.axes, sides, strict=True)
         self.rules = list(zip(*(_points(axis, source, n, walls) for axis, source, walls in axes), strict=True))
         size = sum(math.prod(len(axis.places) for axis in rule) for rule in self.rules)
@@ -181,7 +183,7 @@ class CellQuadrature:
                 if share is None and number == 0:
                     rival = self._integrals(number, window, *between(number, window, v, fewer=True), tops)
                     unknown[:, *window] = rival - found
-        return _measured(sums, unknown, tops, known)
+        return _measured(sums, unknown, tops, self.slowness, known)
 
     def _interpolation(
         self, log_values: Array, potential: Array, t: float
@@ -324,13 +326,17 @@ def _mixed(share: float, start: Array, v: Array) -> tuple[Array, Array, Array]:
 
 
 def _measured(
-    sums: Sequence[Array], unknown: Array, tops: tuple[float, float], log_normaliser: float | None = None
+    sums: Sequence[Array],
+    unknown: Array,
+    tops: tuple[float, float],
+    slowness: float,
+    log_normaliser: float | None = None,
 ) -> Measured:
     """Mass and KL by the integrals (3, *cells) of every rule, the last of which is the answer.
 
     With P, Q, E the integrals of p, q and p log(p/q) - p + q, KL = E/P - x + log(1 + x) with x = (Q - P)/P, whatever
     p and q are multiplied by. Where the normaliser of pi is known, as the cells hold a part of it only, it takes the
-    place of that of q: E/P - x - log P. Doubts are to first order.
+    place of that of q: E/P - x - log P. Doubts are to first order, and differences of rules count `slowness` times.
     """
     p, q, excess = (float(part.sum()) for part in sums[-1])
     known = log_normaliser is not None
@@ -345,8 +351,8 @@ def _measured(
     # of KL in P, Q and E
     slopes = np.array([((q - excess) / p - 1) / p, (0.0 if known else 1 / q) - 1 / p, 1 / p])
     of_kl = [np.tensordot(slopes, part, axes=1) for part in sums]
-    mass_doubt = _apart([part[0] for part in sums]) + float(np.abs(unknown[0]).sum())
-    kl_doubt = _apart(of_kl) + float(np.abs(np.tensordot(slopes, unknown, axes=1)).sum())
+    mass_doubt = slowness * _apart([part[0] for part in sums]) + float(np.abs(unknown[0]).sum())
+    kl_doubt = slowness * _apart(of_kl) + float(np.abs(np.tensordot(slopes, unknown, axes=1)).sum())
     return Measured(tops[0] + math.log(p), mass_doubt / p, kl, kl_doubt)
 
 

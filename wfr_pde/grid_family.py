@@ -33,9 +33,13 @@ WIDER = 0.12  # of the box, on each side
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
 GROWTH = 0.1  # of the width of cells with the distance from a short segment
 SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
-LAYERS = {"kink": 5e-3, "jump": 3e-5}  # scale beside a break of log(mu/pi), over that of the density around
+LAYER = 5e-3  # scale beside a break of log(mu/pi), over that of the density around, at most
+SLOPE_ROUNDING = 1e-11  # of log(mu/pi), over the width of a cell: what slopes beside a break have of rounding
+RELAXED = 0.1  # of the square of a box over the transport rate: after that time nothing adds up
+UNKNOWN_BEND = 1.0  # nats per scale and scale, where the target moves
 SAME_FLUX, SAME_VALUE = 1e-3, 1e-6  # relative difference, and nats, below which there is no break of it
 SAME_SLOPE = 1e-2  # nats per length of the box that do not count either
+PROBES = 400  # places where it is looked for the mass of the start
 BESIDE = 1e-6  # of the box: how far from a break its sides are looked at
 LEAST_LAYER = 1e-7  # the same, over the shorter of the segments that meet there
 LAYER_GROWTH = 0.4  # of that scale with the distance from the break
@@ -262,7 +266,9 @@ def cells_for(
         places = _breaks_inside(low, high, () if breaks is None else breaks[k])
         own = density if worth_it else _constant(float(at_centres.max()))
         if len(places) or powers != [1.0, 1.0]:
-            parts = _segments(low, high, places, own, powers, _layers(problem, lower, upper, k, places))
+            scales = (1 / own(np.array(places))).tolist() if places else []
+            layers = _layers(problem, lower, upper, k, places, scales)
+            parts = _segments(low, high, places, own, powers, layers)
             wanted = _cells_per_scale(d, problem.rtol) * sum(part.share() for part in parts)
             segments.append(parts)
         else:
@@ -333,7 +339,7 @@ def _segments(
 ) -> tuple[Segment, ...]:
     """Segments between walls and breaks, with the density of points raised where one would have too few cells.
 
-    It is raised beside breaks with `layers`, too, the smallest scale over that of the density around.
+    It is raised beside breaks with `layers`, too, up to one over the smallest scale.
     """
     ends = [lower, *breaks, upper]
     if len(ends) == 2 and 1.0 not in powers:
@@ -352,46 +358,60 @@ def _segments(
     return tuple(parts)
 
 
-def _layers(problem: Problem, lower: Array, upper: Array, axis: int, places: Sequence[float]) -> dict[float, float]:
-    """Breaks that the transport rounds off, over a width that grows as the square root of the time, and LAYERS there.
+def _layers(
+    problem: Problem, lower: Array, upper: Array, axis: int, places: Sequence[float], scales: Sequence[float]
+) -> dict[float, float]:
+    """Breaks that the transport rounds off, over a width that grows as the square root of the time, and scales there.
 
-    At the start log(mu/pi) has a jump there, or the flux mu grad log(mu/pi) has. It is looked at where target and start
-    have most of their geometric mean; where the target moves breaks are taken to have kinks.
+    At the start log(mu/pi) has a jump there, or its slope has one, beyond what leaves the flux mu grad log(mu/pi) the
+    same. While the layer is in one cell, of the width x in units of the scale around, it misplaces the mass in a scale
+    times x and the jump, or times x² and the jump of the slope. Rounding misplaces alpha t / x times what slopes have
+    of it; x makes both the same, or is `LAYER` if that is less. It is looked at where target and start have most of
+    their geometric mean; where the target moves, breaks are taken to have kinks.
     """
     if problem.alpha == 0 or not places:
         return {}
-    if problem.target.moving:
-        return dict.fromkeys(places, LAYERS["kink"])
     gaps = np.diff([lower[axis], *places, upper[axis]])
     distance = min(BESIDE * float(gaps.sum()), 0.1 * float(gaps.min()))
-    others = np.random.default_rng(0).uniform(lower, upper, (1 if len(lower) == 1 else 200, len(lower)))
+    others = np.random.default_rng(0).uniform(lower, upper, (PROBES, len(lower)))
+    highest = float(np.nanmax(problem.start.log_density(others)))
+    time = problem.alpha * float(problem.times[-1] - problem.times[0])
+    time = min(time, RELAXED * float(gaps.sum()) ** 2)
     found = {}
-    for place in places:
-        points = np.repeat(others[:, None], 4, axis=1)
-        points[..., axis] = place + distance * np.array([-2.0, -1.0, 1.0, 2.0])
-        log_mu, log_pi = (one.log_density(points) for one in (problem.start, problem.target))
-        heights = log_mu[:, 1:3].max(axis=1) + log_pi[:, 1:3].max(axis=1)
-        if not np.isfinite(heights).any():
-            continue
-        chosen = int(np.nanargmax(heights))
-        small = SAME_SLOPE * distance / float(gaps.sum())
-        found[place] = _layer(log_mu[chosen], log_mu[chosen] - log_pi[chosen], small)
-    return {place: LAYERS[kind] for place, kind in found.items() if kind is not None}
+    for place, scale in zip(places, scales, strict=True):
+        rounding = SLOPE_ROUNDING * time / scale**2
+        mass, jump, bend = 1.0, 0.0, UNKNOWN_BEND
+        if not problem.target.moving:
+            points = np.repeat(others[:, None], 4, axis=1)
+            points[..., axis] = place + distance * np.array([-2.0, -1.0, 1.0, 2.0])
+            log_mu, log_pi = (one.log_density(points) for one in (problem.start, problem.target))
+            heights = log_mu[:, 1:3].max(axis=1) + log_pi[:, 1:3].max(axis=1)
+            if not np.isfinite(heights).any():
+                continue
+            k = int(np.nanargmax(heights))
+            mass = math.exp(min(max(float(log_mu[k].max()) - highest, -100.0), 0.0))
+            small = SAME_SLOPE * distance / float(gaps.sum())
+            jump, bend = _break(log_mu[k], log_mu[k] - log_pi[k], small)
+            bend *= scale / distance
+        amount, power = (mass * min(jump, 1.0), 1 / 2) if jump > 0 else (mass * min(bend, 1.0), 1 / 3)
+        if amount > 0:
+            found[place] = scale * min((rounding / amount) ** power, LAYER)
+    return found
 
 
-def _layer(log_mu: Array, g: Array, small: float) -> str | None:
-    """Whether g has a jump between the second and the third of four places, or mu g' has; None for neither.
+def _break(log_mu: Array, g: Array, small: float) -> tuple[float, float]:
+    """Jump of g between the second and the third of four places, and what its slope jumps by from place to place.
 
-    What is `small`, in nats from place to place, is no slope.
+    Zero for what is no more than noise, and for slopes with which mu g' is the same. What is `small`, in nats from
+    place to place, is no slope.
     """
     before, after = g[1] - g[0], g[3] - g[2]
-    jump = (g[2] - after) - (g[1] + before)
+    jump = abs((g[2] - after) - (g[1] + before))
     noise = 16 * np.finfo(float).eps * float(np.abs([*log_mu, *g]).max())
-    if abs(jump) > SAME_VALUE + noise:
-        return "jump"
     density = np.exp(log_mu[1:3] - log_mu[1:3].max())
     apart = abs(density[1] * after - density[0] * before)
-    return "kink" if apart > SAME_FLUX * max(abs(before), abs(after)) + small + 2 * noise else None
+    same = apart <= SAME_FLUX * max(abs(before), abs(after)) + small + 2 * noise
+    return float(jump if jump > SAME_VALUE + noise else 0.0), 0.0 if same else float(apart)
 
 
 def _towards(
@@ -399,9 +419,9 @@ def _towards(
 ) -> Callable[[Array], Array]:
     """The density of points, more beside breaks, on scales from a small one that grow with the distance."""
     smallest = []
-    for place, share in layers.items():
+    for place, scale in layers.items():
         shorter = np.diff(ends)[[ends.index(place) - 1, ends.index(place)]].min()
-        smallest.append(max(share / float(density(np.array([place]))[0]), LEAST_LAYER * shorter))
+        smallest.append(max(scale, LEAST_LAYER * shorter))
 
     def raised(x: Array) -> Array:
         values = density(x) ** SHARPNESS

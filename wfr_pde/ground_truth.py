@@ -96,7 +96,8 @@ def ground_truth(
       one before, as if its error fell as the square root of dx;
     - witness: twice what the answer, put into the equation between its cells and times, is found to be off, and twice
       the share of the mass of whose past nothing is known (`witness`);
-    - mass: twice the spread of the sums over the cells of five grids, extrapolated, which normalise the answer;
+    - mass: three times what three rules of integration differ by over the cells, without signs, for the mass, which
+      normalises the answer, and for KL;
     - domain: four times the difference of runs in the box and in one wider by an eighth on each side;
     - between: 2 if V does something between the cell centres that they do not show; 1e-11 for every break of V whose
       place had to be searched for; and the distance to the second family of schemes, `SinkhornKernel`, and its error,

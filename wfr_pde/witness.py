@@ -51,6 +51,7 @@ LARGE_IN = 1e-2  # of the tolerance: mass in cells with more
 FAST = 30.0  # times the rate of the reaction, at which mass leaves where it slides down a slope
 MORE = 1.0  # nats above the answer, that what it has too much may be
 APART = 3.0  # nats between chain and answer at a save time, beyond which the chain is no evidence
+KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Testimony:
     l1 : array
         Estimate of the L1 error.
     kl : array
-        Estimate of the error of KL(mu|pi), by the same two densities.
+        Estimate of the error of KL(mu|pi), by the same two densities; half of it without signs, if that is more.
     linear : array
         The estimate to first order.
     residual : array
@@ -242,12 +243,15 @@ class _Chain:
         mass = np.asarray(one.values)
         log_pi = np.asarray(self.problem.energy.at(t).log_equilibrium(self.grid))
         kl = [relative_entropy(self.grid, np.asarray(d.log_values), log_pi) for d in (one, other)]
+        g = np.asarray(one.log_values) - log_pi
+        apart = np.abs(one.values - other.values)
+        unsigned = float(integrate(apart * np.where(apart > 0, np.abs(g - kl[0]), 0.0)))
         above, below = (np.exp(np.minimum(part, 50.0)) for part in (self.above, self.below))
         linear = above - below
         linear = linear - float(integrate(mass * linear))
         return (
             float(integrate(np.abs(one.values - other.values))),
-            abs(kl[1] - kl[0]),
+            max(abs(kl[1] - kl[0]), KL_SHARE * unsigned),
             float(integrate(mass * np.abs(linear))),
             2 * float(integrate(mass * (above + below))),
             float(integrate(mass * np.exp(np.minimum(self.lost, 0.0)))),
