@@ -43,6 +43,7 @@ from honesty_rows import ROWS  # noqa: E402
 import wfr_pde as wfr  # noqa: E402
 from wfr_pde.certificate import PARTS  # noqa: E402
 from wfr_pde.errors import NumericalError  # noqa: E402
+from wfr_pde.principal_axes import stored_frame  # noqa: E402
 
 SECONDS = 20.0  # budget of one call
 QUICK_SECONDS, QUICK_DRAWS, QUICK_SEED = 6.0, 60, 4711
@@ -85,14 +86,15 @@ def judged(case: families.Case, seconds: float) -> Row:
 def true_errors(case: families.Case, ds: Any) -> dict[str, list[float]]:
     """Errors in L1 (with the mass outside the box) and KL, and the doubts of the answers, at every save time."""
     grid = wfr.Grid.from_dataset(ds)
-    points, volume = grid.points(), np.broadcast_to(np.asarray(grid.cell_volume), grid.shape)
+    frame = stored_frame(ds, grid.ndim)
+    points, volume = frame.outer(grid.points()), np.broadcast_to(np.asarray(grid.cell_volume), grid.shape)
     lower, upper = np.array(grid.lower), np.array(grid.upper)
     found: dict[str, list[float]] = {key: [] for key in ("l1", "kl", "doubt_l1", "doubt_kl", "kl_value")}
     for k, t in enumerate(case.times):
         since = float(t - case.times[0])
         log_known = case.answer.log_density(since, points)
         known, computed = np.exp(log_known), np.exp(np.asarray(ds["log_density"][k].values, dtype=float))
-        outside = 0.0 if case.walls else case.answer.outside(since, lower, upper)
+        outside = 0.0 if case.walls else case.answer.outside(since, lower, upper) if frame.is_given else None
         if outside is None:
             outside = max(0.0, 1.0 - float(np.sum(known * volume)))
         kl = case.answer.kl(since)

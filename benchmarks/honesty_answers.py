@@ -245,6 +245,43 @@ class Product(Answer):
         return sum(d[0] for d in each), sum(d[1] for d in each)
 
 
+@dataclass(eq=False)
+class Ring(Answer):
+    """pi (1 + eps e^{-rate t} g(r) cos(theta - angle)) in the plane, pi = exp(-V(r))/Z."""
+
+    V: Callable[[Array], Array]
+    g: Callable[[Array], Array]
+    angle: float
+    eps: float
+    rate: float
+
+    @functools.cached_property
+    def edges(self) -> Array:
+        return np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 400)])
+
+    @functools.cached_property
+    def log_z(self) -> float:
+        r = np.geomspace(1e-3, 30.0, 100_000)
+        lowest = float(self.V(r).min())
+        found = integrals(lambda r: (r * np.exp(lowest - self.V(r)))[None], self.edges)
+        return math.log(2 * math.pi * float(found[0])) - lowest
+
+    def log_density(self, t: float, points: Array) -> Array:
+        x, y = points[..., 0], points[..., 1]
+        r = np.hypot(x, y)
+        cosine = (x * math.cos(self.angle) + y * math.sin(self.angle)) / np.maximum(r, 1e-6)
+        return np.log1p(self.eps * math.exp(-self.rate * t) * self.g(r) * cosine) - self.V(r) - self.log_z
+
+    def kl(self, t: float) -> float:
+        cosines = np.cos(2 * np.pi * (np.arange(400) + 0.5) / 400)[:, None]
+
+        def mean(r: Array) -> Array:  # of (1 + h) log(1 + h) - h over the angle, times r pi
+            h = self.eps * math.exp(-self.rate * t) * self.g(r) * cosines
+            return np.mean((1 + h) * np.log1p(h) - h, axis=0) * r * np.exp(-self.V(r) - self.log_z)
+
+        return 2 * math.pi * float(integrals(lambda r: mean(r)[None], self.edges)[0])
+
+
 def lobatto(p: int) -> tuple[Array, Array, Array]:
     """Nodes, weights and the matrix of derivatives (p + 1, p + 1) of the Gauss-Lobatto rule of p + 1 points."""
     legendre = np.polynomial.legendre.Legendre.basis(p)

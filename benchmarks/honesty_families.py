@@ -27,6 +27,7 @@ from honesty_answers import (
     Normal,
     Product,
     Relaxation,
+    Ring,
     Takeover,
     dry_friction,
     graded,
@@ -219,6 +220,56 @@ def plane_gaussians(d: Draw, ndim: int = 2) -> Case:
     answer = gaussian_answer(target, start, alpha, beta)
     family = f"Gaussian, {ndim}D"
     return Case(family, mode, target, start, d.times(unit, 1e-2), alpha, beta, rtol, answer, control=True)
+
+
+def ridges(d: Draw) -> Case:
+    """Narrow ridges, straight ones in any direction and rings, from starts far wider than they are."""
+    kind = d.choice("Gaussian", "Gaussian", "wells, W", "ring, W")
+    mode = d.choice("WFR", "W", "FR") if kind == "Gaussian" else "W"
+    angle, width, rtol = d.uniform(0, math.pi), d.log(1e-3, 0.3), d.rtol(1e-3, 1e-1)
+    alpha, beta, unit = d.rates(mode, 1.0)
+    if kind == "ring, W":
+        return _ring(d, alpha, rtol)
+    basis = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    if kind == "wells, W":
+        mean, sd = d.uniform(-0.5, 0.5), d.log(0.1, 1.0)
+        first, V, V0 = _wells(d, alpha)
+        second = gaussian_answer(wfr.Gaussian(0.0, width**2), wfr.Gaussian(mean, sd**2), alpha, 0.0)
+        target, start = _turned(basis, V, 0.0, width), _turned(basis, V0, mean, sd)
+        return Case("ridges", f"wells, W, width {width:.2g}", target, start, d.times(unit, 1e-2, 3.0), alpha, 0.0, rtol,
+                    Product([first, second], basis))  # fmt: skip
+    along = d.log(max(0.3, width), 3.0)
+    covariance = basis @ np.diag([along**2, width**2]) @ basis.T
+    centre = basis @ [d.uniform(-2, 2), d.uniform(-1, 1)]
+    normal_target = wfr.Gaussian(centre.tolist(), (covariance + covariance.T) / 2)
+    normal_start = wfr.Gaussian([0.0, 0.0], d.log(0.05, 1.0))
+    answer = gaussian_answer(normal_target, normal_start, alpha, beta)
+    name = f"Gaussian, {mode}, widths {along:.2g} and {width:.2g}"
+    return Case("ridges", name, normal_target, normal_start, d.times(unit, 1e-3), alpha, beta, rtol, answer)
+
+
+def _ring(d: Draw, alpha: float, rtol: float) -> Case:
+    """A ring around a pole: g(r) cos(theta), g = K + arctan r, decays at the rate lambda where V is as follows.
+
+    V' = (g'' + g'/r - g/r^2 + lambda g)/g', whose integral is elementary. The larger K, the narrower the ring.
+    """
+    K, rate = d.log(3.0, 300.0), d.log(0.3, 3.0)
+    angle, eps = d.uniform(0, 2 * math.pi), d.uniform(-0.9, 0.9) / (K + math.pi / 2)
+
+    def V(r: Array) -> Array:  # noqa: N802
+        r = np.maximum(r, 1e-6)
+        log, arc = np.log1p(r * r), np.arctan(r)
+        own = -log / 2 + (rate - 1) * (r * arc - log / 2) + arc / r + rate * (r**3 * arc / 3 - r**2 / 6 + log / 6)
+        return own + K * ((rate - 1) * r + 1 / r + rate * r**3 / 3)
+
+    def start(x: Array, y: Array) -> Array:
+        r = np.hypot(x, y)
+        cosine = (x * math.cos(angle) + y * math.sin(angle)) / np.maximum(r, 1e-6)
+        return V(r) - np.log1p(eps * (K + np.arctan(r)) * cosine)
+
+    answer = Ring(V, lambda r: K + np.arctan(r), angle, eps, alpha * rate)
+    return Case("ridges", f"ring, W, K = {K:.3g}", wfr.Potential(lambda x, y: V(np.hypot(x, y))), wfr.Potential(start),
+                d.times(1 / (alpha * rate), 1e-2, 3.0), alpha, 0.0, rtol, answer)  # fmt: skip
 
 
 def space_gaussians(d: Draw) -> Case:
@@ -659,11 +710,7 @@ def products(d: Draw) -> Case:
     width, mean, sd = d.log(0.5, 1.5), d.uniform(-1, 1), d.log(0.3, 1.0)
     second = gaussian_answer(wfr.Gaussian(0.0, width**2), wfr.Gaussian(mean, sd**2), alpha, beta)
     if kind == "wells, W":
-        gap, eps = d.log(0.1, 1.5), d.uniform(-0.9, 0.9)
-        first = decay(lambda x: 2 * np.log(np.cosh(x)) - gap / 4 * np.cosh(2 * x), np.tanh, eps, alpha * gap,
-                      graded([(0.0, 1.0)], (), -4.5, 4.5))  # fmt: skip
-        V: Any = [lambda u: -2 * np.log(np.cosh(u)) + gap / 4 * np.cosh(2 * u)]
-        V0: Any = lambda u: V[0](u) - np.log1p(eps * np.tanh(u))  # noqa: E731
+        first, V, V0 = _wells(d, alpha)
     elif kind == "friction, W":
         c, m, s = d.log(1.0, 3.0), d.uniform(-1, 1), d.log(0.2, 0.6)
 
@@ -671,23 +718,37 @@ def products(d: Draw) -> Case:
             return graded([(0.0, math.sqrt(min(2 * alpha * t + s * s, 1.0))), (m, s), (0.0, 1 / c)])
 
         first = Line(dry_friction(c, m, s * s, alpha), lambda t, x: -c * np.abs(x), edges)
-        V, V0 = [lambda u: c * np.abs(u)], lambda u: (u - m) ** 2 / (2 * s * s)
+        V, V0 = lambda u: c * np.abs(u), lambda u: (u - m) ** 2 / (2 * s * s)
     else:
         h, m, s = d.log(0.3, 6.0), d.uniform(-1, 1), d.log(0.2, 1.0)
         first = fisher_rao(normal(m, s), lambda x: -h * (x**2 - 1) ** 2, beta, graded([(m, s), (-1, 0.3), (1, 0.3)]))
-        V, V0 = [lambda u: h * (u**2 - 1) ** 2], lambda u: (u - m) ** 2 / (2 * s * s)
+        V, V0 = lambda u: h * (u**2 - 1) ** 2, lambda u: (u - m) ** 2 / (2 * s * s)
 
-    def turned(f: Callable[[Array], Array], centre: float, scale: float) -> wfr.Potential:
-        def value(x: Array, y: Array) -> Array:
-            u, v = basis[0, 0] * x + basis[1, 0] * y, basis[0, 1] * x + basis[1, 1] * y
-            return f(u) + (v - centre) ** 2 / (2 * scale**2)
-
-        return wfr.Potential(value)
-
-    target, start = turned(V[0], 0.0, width), turned(V0, mean, sd)
+    target, start = _turned(basis, V, 0.0, width), _turned(basis, V0, mean, sd)
     answer = Product([first, second], basis, smooth=kind != "friction, W")
     return Case("products, 2D", f"{kind}, turned by {angle:.2f}", target, start, d.times(unit, 1e-2, 3.0), alpha, beta,
                 d.rtol(1e-4, 1e-1), answer)  # fmt: skip
+
+
+def _wells(d: Draw, alpha: float) -> tuple[Line, Callable[[Array], Array], Callable[[Array], Array]]:
+    """A double well whose eigenfunction tanh decays at a known rate: its answer, V, and that of the start."""
+    gap, eps = d.log(0.1, 1.5), d.uniform(-0.9, 0.9)
+
+    def V(u: Array) -> Array:  # noqa: N802
+        return -2 * np.log(np.cosh(u)) + gap / 4 * np.cosh(2 * u)
+
+    first = decay(lambda x: -V(x), np.tanh, eps, alpha * gap, graded([(0.0, 1.0)], (), -4.5, 4.5))
+    return first, V, lambda u: V(u) - np.log1p(eps * np.tanh(u))
+
+
+def _turned(basis: Array, f: Callable[[Array], Array], centre: float, scale: float) -> wfr.Potential:
+    """f(u) + (v - centre)²/(2 scale²) in coordinates (u, v) = basis' (x, y)."""
+
+    def value(x: Array, y: Array) -> Array:
+        u, v = basis[0, 0] * x + basis[1, 0] * y, basis[0, 1] * x + basis[1, 1] * y
+        return f(u) + (v - centre) ** 2 / (2 * scale**2)
+
+    return wfr.Potential(value)
 
 
 def digits(d: Draw) -> Case:
@@ -763,7 +824,8 @@ FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their share
     "wrong_input": (wrong_input, 0.02),
     "digits": (digits, 0.03),
     "moving": (moving, 0.02),
-    "plane_gaussians": (plane_gaussians, 0.05),
+    "plane_gaussians": (plane_gaussians, 0.03),
+    "ridges": (ridges, 0.02),
     "plane_mixtures": (plane_mixtures, 0.03),
     "products": (products, 0.05),
     "space_gaussians": (space_gaussians, 0.02),
