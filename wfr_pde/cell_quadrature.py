@@ -391,6 +391,15 @@ def _points(axis: Axis, fine: Axis, points: int, singular: tuple[bool, bool]) ->
     return [_Points(*one) for one in zip(places, weights, matrices, (fewer, None, None), strict=True)]
 
 
+def cell_rule(axis: Axis, points: int, singular: tuple[bool, bool] = (False, False)) -> tuple[Array, Array]:
+    """Places (n m,) and weights (n, m) of Gauss's rule with m `points` in each of the n cells of an axis.
+
+    In cells beside walls where densities are powers of the distance (`singular`) it is one in a variable in which
+    these are smoother.
+    """
+    return _of_rule(axis, 0, points, singular)
+
+
 def _of_rule(axis: Axis, number: int, points: int, singular: tuple[bool, bool]) -> tuple[Array, Array]:
     """Places and weights of rule `number`, with so many `points` in every cell."""
     inner = gauss(points) if number < 2 else lobatto(points)

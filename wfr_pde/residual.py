@@ -85,7 +85,7 @@ class Places:
             if not wraps:
                 edges[0] += INSIDE * axis.widths[first]
                 edges[-1] -= INSIDE * axis.widths[last - 1]
-            stencils.append(_local_polynomials(axis, edges, first, last, wraps))
+            stencils.append(local_polynomials(axis, edges, first, last, wraps))
             ends = np.zeros(len(edges))
             if not wraps:
                 ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
@@ -100,10 +100,10 @@ class Places:
         self.joints = len(inner) > 0
         self.below: Any = np.concatenate(below)
         self.sides: Any = np.concatenate(sides, axis=1)
-        self.value, self.first, self.second = (_stacked(stencils, kind, n) for kind in range(3))
+        self.value, self.first, self.second = (stacked(stencils, kind, n) for kind in range(3))
 
 
-def _local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: bool) -> tuple[Any, Array]:
+def local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: bool) -> tuple[Any, Array]:
     """Nearest centres of a segment (points, k), and weights (points, k, 3) for value, slope and curvature there."""
     size = min(STENCIL, last - first)
     left = np.searchsorted(axis.centres, points) - size // 2
@@ -119,7 +119,7 @@ def _local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: 
     return index % axis.n, weights
 
 
-def _stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
+def stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
     """One matrix (places, n) of the stencils of all segments."""
     size = max(index.shape[1] for index, _ in stencils)
     padded = [

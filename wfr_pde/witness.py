@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.cell_balance import CellBalance
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies.kl import relative_entropy
 from wfr_pde.grid import Grid
@@ -51,6 +52,9 @@ LARGE_IN = 1e-2  # of the tolerance: mass in cells with more
 FAST = 30.0  # times the rate of the reaction, at which mass leaves where it slides down a slope
 MORE = 1.0  # nats above the answer, that what it has too much may be
 APART = 3.0  # nats between chain and answer at a save time, beyond which the chain is no evidence
+FAST_IN = 1e-6  # of the tolerance: mass in cells with a source above LARGEST, that is worth parts of a step
+SMALL_RESPONSE = 0.3  # nats, that what a large source leaves behind may be
+QUARTER = 0.25  # of a part of a step, what is left for the following ones
 KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least
 
 
@@ -85,7 +89,14 @@ class Testimony:
     pointwise: Array
 
 
-def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array], nodes: Nodes) -> Testimony:
+def testify(
+    problem: Problem,
+    coarse: Grid,
+    fine: Grid,
+    frames: Sequence[Array],
+    nodes: Nodes,
+    singular: tuple[bool, bool],
+) -> Testimony:
     """Hold the frames of an answer against the equation.
 
     Parameters
@@ -97,8 +108,10 @@ def testify(problem: Problem, coarse: Grid, fine: Grid, frames: Sequence[Array],
     frames : arrays
         log m at the centres of the fine grid, at all nodes.
     nodes : Nodes
+    singular : (bool, bool)
+        At which walls of the only axis densities are powers of the distance.
     """
-    sources, doubts, weights, answers = _sources(problem, fine, frames, nodes)
+    sources, doubts, weights, answers = _sources(problem, fine, frames, nodes, singular)
     stiff = problem.given is not None
     chain = _StiffChain(problem, coarse) if stiff else _Chain(problem, coarse)
     rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
@@ -134,13 +147,13 @@ def _parts(source: Array, mass: Array, share: float) -> int:
 
 
 def _sources(
-    problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes
+    problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes, singular: tuple[bool, bool]
 ) -> tuple[list[Array], list[Array], list[Array], list[tuple[Array, Array]]]:
     """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells.
 
     That is of the larger of the densities at both ends of the step. On ridges there are the logarithms of both, too.
     """
-    substitution = Substitution(problem, fine)
+    substitution = CellBalance(problem, fine, singular) if fine.ndim == 1 else Substitution(problem, fine)
     looks: dict[int, Look] = {}
     sources: list[Array] = []
     doubts: list[Array] = []
@@ -182,7 +195,7 @@ def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> t
     still = looks[of_panel[0]].potential
 
     def rate(i: int) -> Array:
-        moved = looks[i].potential - still if problem.target.moving else 0.0
+        moved = looks[i].potential - still
         return problem.alpha * looks[i].transport - problem.beta * moved
 
     rates = np.stack([rate(i) for i in of_panel.tolist()])
@@ -190,6 +203,15 @@ def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> t
     dt = float(nodes.times[k + 1] - nodes.times[k])
     change = after - before - math.expm1(-problem.beta * dt) * before
     return change - np.tensordot(weights, rates, 1), np.tensordot(last, rates, 1)
+
+
+def _falling(largest: float) -> list[float]:
+    """Parts of a step, as shares of it, the last of which sees a small source; `largest` nats in all of it."""
+    left, parts = 1.0, []
+    while left * largest > SMALL:
+        parts.append(left * (1 - QUARTER))
+        left *= QUARTER
+    return [*parts, left]
 
 
 class _Chain:
@@ -206,10 +228,53 @@ class _Chain:
     def advance(self, source: Array, t: float, dt: float) -> None:
         """One step: half of source and reaction, the transport, the other half."""
         bad = ~(np.abs(source) <= LARGEST)
+        if self._mass_in(bad) > FAST_IN * self.problem.rtol:
+            self._advance_fast(source, t, dt)
+            return
         source = np.where(bad, 0.0, source)
         self._react(source / 2, bad, t + dt / 4, dt / 2)
         self._transport(t + dt / 2, dt)
         self._react(source / 2, bad, t + 3 * dt / 4, dt / 2)
+
+    def _mass_in(self, cells: np.ndarray) -> float:
+        """Share of the mass in some of the cells."""
+        mass = np.exp(self.alone - self.alone.max()) * self.grid.cell_volume
+        return float(mass[cells].sum() / mass.sum())
+
+    def _advance_fast(self, source: Array, t: float, dt: float) -> None:
+        """A step in which the transport damps a large source as it comes: the difference obeys the linear equation.
+
+        With D = m - mu that is d_t D = (transport of D) + m r, which the ends of the step and of its parts, each a
+        quarter of the one before, resolve however fast the transport is. What is not small afterwards is lost.
+        """
+        before, nothing = self.alone, np.zeros_like(source)
+        no_cells = np.zeros(source.shape, dtype=bool)
+        self._react(nothing, no_cells, t + dt / 4, dt / 2)
+        self._transport(t + dt / 2, dt)
+        self._react(nothing, no_cells, t + 3 * dt / 4, dt / 2)
+        finite = np.isfinite(source)
+        source = np.where(finite, source, 0.0)
+        largest = float(np.abs(source[self._matter()]).max(initial=LARGEST))
+        log_pi = self.chain.log_pi(t + dt / 2)
+        base = np.maximum(before, self.alone) - log_pi
+        with np.errstate(divide="ignore"):
+            kicks = [base + np.log(np.maximum(sign * source, 0.0) / 2) for sign in (1, -1)]
+        carried = [np.full_like(base, NOTHING + float(base.min())) for _ in kicks]
+        for share in _falling(largest):
+            kick = math.log(share)
+            carried = [np.logaddexp(part, more + kick) for part, more in zip(carried, kicks, strict=True)]
+            carried = [self.chain.transport(part, t + dt / 2, share * dt) for part in carried]
+            carried = [np.logaddexp(part, more + kick) for part, more in zip(carried, kicks, strict=True)]
+        after = self.alone - log_pi
+        above, below = (np.exp(np.minimum(part - after, 50.0)) for part in carried)
+        response = above - below
+        bad = ~finite | ~(np.abs(response) <= SMALL_RESPONSE)
+        self._react(np.log1p(np.where(bad, 0.0, response)), bad, t + dt, 0.0)
+
+    def _matter(self) -> np.ndarray:
+        """Cells that hold more than a negligible share of the mass."""
+        mass = np.exp(self.alone - self.alone.max()) * self.grid.cell_volume
+        return np.asarray(mass > FAST_IN * self.problem.rtol * mass.sum() / mass.size)
 
     def arrive(self) -> None:
         """What is left to do at a save time: nothing."""

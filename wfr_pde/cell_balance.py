@@ -1,0 +1,186 @@
+"""A computed density put into the equation of the flow as a balance of masses: what is left in the cells of an axis.
+
+With m the computed density, g = log m + V and M the mass of a cell between the edges a and b,
+
+    d_t M = alpha [m g']_a^b - beta ∫ m (g - E g) dx + ∫ m r dx.
+
+Mass that a wrong flux takes from a cell it gives to the next: what polynomials miss of a slope beside a wall or a jump
+of V, and rounding, which second derivatives in narrow cells would multiply by 1/dx², are sources of opposite signs in
+neighbouring cells, and do no more than they do to the density there. Through walls there is no flux, through a joint
+the same from both sides. Neither grad V nor second derivatives are needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.axis import Axis
+from wfr_pde.cell_quadrature import cell_rule
+from wfr_pde.grid import Grid
+from wfr_pde.nested import local_weights
+from wfr_pde.problem import Problem
+from wfr_pde.residual import INSIDE, LEAST_MORE, STENCIL, Look, local_polynomials, matrix, stacked
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+POINTS = 5  # of Gauss's rule in a cell
+LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
+
+
+class _Edges:
+    """The edges of the cells of an axis, those of every segment by themselves, seen from inside it.
+
+    Attributes
+    ----------
+    x : array (m,)
+    value, slope : matrices (m, n)
+        From g at the centres to g and g' at the edges.
+    lower : array (n,) of int
+        The lower edge of every cell; the next one is its upper edge.
+    walls : array of int
+        Edges through which nothing passes.
+    joints : arrays (joints,) of int
+        The edges below and above every joint.
+    beside : arrays (joints,) of int
+        The cells below and above every joint.
+    """
+
+    def __init__(self, axis: Axis) -> None:
+        wraps = axis.periodic and not axis.joints
+        x, stencils, lower, first = [], [], [], 0
+        ends: list[tuple[int, int]] = []
+        for cells in axis.segments:
+            edges, widths = axis.edges[cells.start : cells.stop + 1].copy(), axis.widths[cells]
+            if not wraps:
+                edges[0] += INSIDE * widths[0]
+                edges[-1] -= INSIDE * widths[-1]
+            stencils.append(local_polynomials(axis, edges, cells.start, cells.stop, wraps))
+            x.append(edges)
+            lower.append(first + np.arange(len(widths)))
+            ends.append((first, first + len(widths)))
+            first += len(edges)
+        self.x, self.lower = np.concatenate(x), np.concatenate(lower)
+        self.value, self.slope = (stacked(stencils, kind, axis.n) for kind in (0, 1))
+        below, above = [pair[1] for pair in ends[:-1]], [pair[0] for pair in ends[1:]]
+        left, right = [cells.stop - 1 for cells in axis.segments[:-1]], [cells.start for cells in axis.segments[1:]]
+        if axis.periodic and axis.joints:  # the wrap is one of them
+            below, above, left, right = [*below, ends[-1][1]], [*above, 0], [*left, axis.n - 1], [*right, 0]
+        self.joints, self.beside = (np.array(pair, dtype=int) for pair in ((below, above), (left, right)))
+        self.walls = np.array([] if axis.periodic else [0, ends[-1][1]], dtype=int)
+
+
+class CellBalance:
+    """Densities on a grid with one axis, put into the equation cell by cell.
+
+    g = log(mu/pi) is interpolated from the centres by local polynomials of degree 9, V is exact. Masses are integrals
+    by Gauss's rule, at singular walls in the variable in which cells are regular there.
+
+    Parameters
+    ----------
+    problem : Problem
+    grid : Grid
+        With an even number of cells.
+    singular : (bool, bool)
+        At which walls densities are powers of the distance.
+    """
+
+    def __init__(self, problem: Problem, grid: Grid, singular: tuple[bool, bool]) -> None:
+        self.problem = problem
+        axis = grid.axes[0]
+        self.edges, self.widths, self.wraps = _Edges(axis), np.diff(axis.edges), axis.periodic
+        places, self.weights = cell_rule(axis, POINTS, singular)
+        self.inner = matrix(*local_weights(axis, places, STENCIL), axis.n)
+        self._places = [x[:, None] for x in (places, self.edges.x, axis.centres)]
+        self._still: list[Array] | None = None
+        self._resistance = self.widths  # of every cell, as it was when it was last looked at
+
+    def _potentials(self, t: float) -> list[Array]:
+        """V at the points of the rule, the edges, and the centres."""
+        if self._still is not None:
+            return self._still
+        target = self.problem.target.at(t)
+        with np.errstate(all="ignore"):
+            found = [-np.asarray(target.log_density(x), dtype=np.float64) for x in self._places]
+        found[1][self.edges.walls] = 0.0  # may be infinite, and nothing passes
+        if not self.problem.target.moving:
+            self._still = found
+        return found
+
+    def look(self, log_values: Array, t: float) -> Look:
+        """What a density, given at the centres, is in the cells: arrays (n,).
+
+        `log_density` is log(M / width), `transport` is [m g'] / M, and `potential` is how much the mean of g by the
+        density is above log_density, so that the reaction is -beta (log_density + potential - E g) of the mass.
+        """
+        inside, at_edges, centres = self._potentials(t)
+        self._resistance = np.log(self.widths) + centres
+        g = np.asarray(log_values) + centres
+        low, high = _limits(g)
+        values = np.clip((self.inner @ g).reshape(self.weights.shape), low[:, None], high[:, None])
+        log_m = values - inside.reshape(values.shape)
+        top = log_m.max(axis=1)
+        shares = np.exp(log_m - top[:, None]) * self.weights
+        mass = shares.sum(axis=1)
+        log_density = top + np.log(mass / self.widths)
+        mean = (shares * values).sum(axis=1) / mass
+        return Look(mean, self._transport(g, (low, high), at_edges, log_density), log_density, mean - log_density)
+
+    def _transport(self, g: Array, limits: tuple[Array, Array], potential: Array, log_density: Array) -> Array:
+        """[m g'] over the mass of every cell."""
+        edges = self.edges
+        low, high = np.full(len(edges.x), np.inf), np.full(len(edges.x), -np.inf)
+        for side in (edges.lower, edges.lower + 1):
+            low[side], high[side] = np.minimum(low[side], limits[0]), np.maximum(high[side], limits[1])
+        log_m = np.clip(edges.value @ g, low, high) - potential
+        slope = np.asarray(edges.slope @ g)
+        slope[edges.walls] = 0.0
+
+        def passing(edge: Any, cell: Any) -> Array:
+            """m g' at edges, over the masses of cells."""
+            ratio = np.exp(np.clip(log_m[edge] - log_density[cell], -LARGEST, LARGEST))
+            return np.asarray(ratio * slope[edge] / self.widths[cell])
+
+        everywhere = slice(None)
+        into, out = passing(edges.lower, everywhere), passing(edges.lower + 1, everywhere)
+        (below, above), (left, right) = edges.joints, edges.beside
+        # where there is less of pi, and cells are wider, the slope of mu/pi is known better, and with it the flux
+        odds = 2 * (potential[below] - potential[above] + np.log(self.widths[left] / self.widths[right]))
+        share = 1 / (1 + np.exp(-np.clip(odds, -LARGEST, LARGEST)))  # of the flux seen from below
+        out[left] = share * passing(below, left) + (1 - share) * passing(above, left)
+        into[right] = share * passing(below, right) + (1 - share) * passing(above, right)
+        return np.asarray(out - into)
+
+    def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
+        """Means of values over pairs of cells by their masses, and the logarithm of the density in the pairs.
+
+        A cell gives a part of what it has to the pair beside it: as much as its centre is nearer to the middle of that
+        than its own, with distances in ∫ e^V dx. Then sources that alternate from edge to edge cancel.
+        """
+        log_mass = log_density + np.log(self.widths)
+        pairs = np.logaddexp(*log_mass.reshape(-1, 2).T)
+        mass = np.exp(log_mass - log_mass.max())
+        values = values - np.sum(mass * values) / np.sum(mass)  # a constant does not matter, and is not given away
+        result = np.zeros(len(pairs))
+        for side, step in ((0, 1), (1, -1)):  # the lower cells of the pairs, which give downwards, and the upper ones
+            own, beside = self._resistance[side::2], np.roll(self._resistance[1 - side :: 2], step)
+            given = 0.5 / (1 + np.exp(np.clip(beside - own, -LARGEST, LARGEST)))
+            if not self.wraps:
+                given[-side] = 0.0
+            for share, to in ((1 - given, pairs), (given, np.roll(pairs, step))):
+                part = share * np.exp(np.clip(log_mass[side::2] - to, -LARGEST, LARGEST)) * values[side::2]
+                result += part if to is pairs else np.roll(part, -step)
+        return result, pairs - np.log(self.widths.reshape(-1, 2).sum(axis=1))
+
+
+def _limits(g: Array) -> tuple[Array, Array]:
+    """Least and largest values that g may have in every cell: those of the centres around, and some more.
+
+    Far out in tails, where neighbouring centres differ by nats without a rule, polynomials that end at a wall multiply
+    that, and would put mass where none is.
+    """
+    below, above = np.append(g[0], g[:-1]), np.append(g[1:], g[-1])
+    low, high = np.minimum.reduce([below, g, above]), np.maximum.reduce([below, g, above])
+    more = high - low + LEAST_MORE
+    return low - more, high + more
