@@ -4,7 +4,7 @@
 `Normal`, `Product`: Gaussians in any dimension; products of independent answers, turned.
 `Relaxation`: W on a mesh adapted to the known features of V: spectral elements, exact in time by eigenvectors.
 `Takeover`: WFR in 1D: the equation of log(mu/pi) by differences of order 8 and a stiff integrator.
-The last two are run at two resolutions; their difference is the doubt of the answer.
+The last two are run at two resolutions; twice their difference is the doubt of the answer.
 """
 
 from __future__ import annotations
@@ -593,7 +593,8 @@ class Takeover(Answer):
         g = states[self._index(t)]
         other = self._interpolated(t, x, coarse=True)
         mu = np.exp(np.array([g, other]) - self.V(x) - self.log_z)
-        return float(np.abs(mu[0] - mu[1]).sum() * (x[1] - x[0])) + 1e-11, abs(self.kl(t) - self._kl(t, True)) + 1e-10
+        apart = float(np.abs(mu[0] - mu[1]).sum() * (x[1] - x[0]))
+        return 2 * apart + 1e-11, 2 * abs(self.kl(t) - self._kl(t, True)) + 1e-10
 
 
 def dry_friction(c: float, mean: float, variance: float, alpha: float) -> Log:

@@ -234,23 +234,35 @@ class Attempt:
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            kl, missed, more = self._beyond(wide, everywhere, np.isneginf(extended), t)
-            found.append((l1 + missed, abs(self.problem.kl(inside, t) - kl) + more))
+            missed, kl = self._beyond(wide, everywhere, inside, np.isneginf(extended), t)
+            found.append((l1 + missed, kl))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found) + self._of_ceilings())
 
-    def _beyond(self, wide: Grid, state: Density, outside: np.ndarray, t: float) -> tuple[float, float, float]:
-        """KL of the run in the wider box, the mass that its sum misses outside the box, and what that does to KL.
+    def _beyond(
+        self, wide: Grid, state: Density, narrow: Density, outside: np.ndarray, t: float
+    ) -> tuple[float, float]:
+        """Mass that the sum over the wider box misses outside the box, and what KL changes by with the wider box.
 
-        To first order, of ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known misses nothing.
+        KL changes by what the two runs say, and by what their sums miss; or by the cells outside alone, without signs,
+        where that is more: there the errors of the sums do not cancel what is looked for. That is to first order, of
+        ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing.
         """
         energy = self.problem.energy_at(t)
-        missed = missed_by_sums(wide, np.asarray(state.log_values), outside)
-        change = missed * (np.asarray(energy.log_ratio(state)) - 1 - energy.value(state))
-        if self.problem.log_normaliser is None:
-            change = change + missed_by_sums(wide, np.asarray(energy.log_equilibrium(wide)), outside)
-        return self.problem.kl(state, t), float(missed.sum()), float(np.abs(change).sum())
+
+        def beyond(log_density: Array) -> tuple[Array, Array]:  # in cells outside, what the sum has and what it misses
+            held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
+            return held, missed_by_sums(wide, log_density, outside)
+
+        per_mass = np.asarray(energy.log_ratio(state)) - 1 - energy.value(state)
+        of_state, none = beyond(np.asarray(state.log_values)), (np.zeros(wide.shape),) * 2
+        of_target = (
+            none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
+        )
+        held, missed = (np.where(outside, a * per_mass + b, 0.0) for a, b in zip(of_state, of_target, strict=True))
+        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + float(np.abs(missed).sum())
+        return float(of_state[1].sum()), max(by_runs, float(np.abs(held + missed).sum()))
 
     def _of_ceilings(self) -> Array:
         """What ceilings of V, and the mass outside the box, may do (n_times, 2).
