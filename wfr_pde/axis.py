@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.errors import UnevenCellsError
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EQUAL = 1e-12  # relative difference up to which given cells count as equal
@@ -149,7 +151,7 @@ class Axis:
             raise ValueError(f"the density of points of axis {name} varies too much for cells of double precision")
         uneven = np.abs(np.log(widths / np.diff(edges)))
         if uneven.max() > UNEVEN:
-            raise ValueError(
+            raise UnevenCellsError(
                 f"the density of points of axis {name} jumps, or changes many times over, within a cell of {n} near "
                 f"{centres[int(uneven.argmax())]:.6g}: make it smoother, use more cells, or give the edges to "
                 "Grid.from_edges"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.errors import UnevenCellsError
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells, cells_for
 from wfr_pde.kinks import LINES, find_hyperplanes, find_kinks
@@ -22,10 +23,8 @@ from wfr_pde.walls import WithoutWalls
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-WITHIN, ABOVE = (
-    40.0,
-    10.0,
-)  # nats above the lowest V, and above V where the start has its mass, up to which V is looked at
+# nats above the lowest V, and above V where the start has its mass, up to which V is looked at
+WITHIN, ABOVE = 40.0, 10.0
 BULK = 20.0  # nats below its top where the start has its mass
 LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
 KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
@@ -34,6 +33,7 @@ BULK_LOOKS = 2000  # places where it is looked for mass
 INSIDE = 12  # places in every feature that was found
 MOST_FEATURES = 60
 FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
+MORE_CELLS = 3  # doublings of cells within which a density of points changes too much
 SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
 
 
@@ -130,7 +130,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
     for _ in range(LOOK_ROUNDS):
         check_deadline()
         cells = cells_for(problem, box, options, breaks.places, real_walls, features)
-        cells = replace(cells, real_walls=real_walls)
+        cells = _even(replace(cells, real_walls=real_walls))
         seen = look_at(problem, cells.grid(1), cells, breaks)
         if seen is None or not seen.hides:
             break
@@ -138,6 +138,16 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
         found = _inside(seen)
         features = found if features is None else np.concatenate([features, found])
     return Terrain(cells, seen, breaks, problem)
+
+
+def _even(cells: Cells) -> Cells:
+    """The cells, or more of them where the density of points changes too much within one."""
+    for _ in range(MORE_CELLS):
+        try:
+            cells.grid(1)
+        except UnevenCellsError:
+            cells = cells.finer(2.0)
+    return cells
 
 
 def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:

@@ -28,7 +28,7 @@ from wfr_pde.measures import Density
 from wfr_pde.nested import Interpolation
 from wfr_pde.problem import Problem
 from wfr_pde.problem_checks import coordinate_rounding, potential_rounding
-from wfr_pde.residual import ABOVE, along, around, stencils
+from wfr_pde.residual import ABOVE, LEAST_MORE, along, around, stencils
 from wfr_pde.richardson import richardson
 from wfr_pde.second_family import Agreement, agreement, second_opinion
 from wfr_pde.step_schedule import Nodes, StepSchedule, subdivided
@@ -94,8 +94,10 @@ def missed_by_sums(grid: Grid, log_values: Array, where: np.ndarray) -> Array:
 class _Moves:
     """Interpolation of log-ratios from every grid of the family to the finest.
 
-    Where V spans so much that there are ceilings, polynomials through few cells high up say nothing: there the density
-    is at most e times what it is at the centres around.
+    Values are kept near those of the centres around: far out in tails, where neighbouring centres differ by nats
+    without a rule, polynomials that end at a wall multiply that, and would put mass where none is. Where V
+    spans so much that there are ceilings, polynomials through few cells high up say nothing: there the density is at
+    most e times what it is at the centres around.
     """
 
     def __init__(self, problem: Problem, grids: Sequence[Grid], nodes: int, times: Array) -> None:
@@ -116,8 +118,16 @@ class _Moves:
             values = run[k]
             for axis, matrix in enumerate(matrices):
                 values = along(matrix, values, axis)
+            values = self._near(values, grid, run[k])
             moved.append(values if self.problem.ceilings is None else self._limited(values, grid, run[k], k))
         return moved
+
+    def _near(self, moved: Array, grid: Grid, log_ratio: Array) -> Array:
+        """Log-ratios on the finest grid, within some nats of the range at the centres around."""
+        places = [axis.centres for axis in self.grids[-1].axes]
+        high, low = around(log_ratio, grid, places), -around(-log_ratio, grid, places)
+        more = high - low + LEAST_MORE
+        return np.clip(moved, low - more, high + more)
 
     def _limited(self, moved: Array, grid: Grid, log_ratio: Array, k: int) -> Array:
         """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
@@ -148,6 +158,7 @@ class Attempt:
         self.value: Array = np.zeros(len(problem.times))  # KL
         self.evidence: dict[str, Any] = {}
         self.testimony: Testimony | None = None
+        self.hidden = False  # whether V was seen to do something between the cells
         self.residual: Array = np.zeros(len(problem.times))
         self.agreement: Agreement | None = None
         self._narrow: Array | None = None  # what the walls change at the centres of the grid with the ratio one
@@ -463,7 +474,8 @@ class Attempt:
         if searched:  # they are where they are to some 1e-12 of the box
             n = len(self.problem.times)
             self._store("between", np.full((n, 2), BREAK_PLACE * searched))
-        if seen.hides:
+        self.hidden = seen.hides
+        if self.hidden:
             n = len(self.problem.times)
             self._store("between", np.stack([np.full(n, SATURATION), np.full(n, math.inf)], axis=1))
             self.evidence["V between the cells"]["hides at"] = np.asarray(seen.where).tolist()

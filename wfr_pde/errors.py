@@ -24,3 +24,7 @@ def exit_code(error: BaseException) -> int | None:
     if isinstance(error, NumericalError):
         return NUMERICAL_FAILURE
     return BAD_INPUT if isinstance(error, BAD_INPUTS) else None
+
+
+class UnevenCellsError(ValueError):
+    """A density of points changes too much within a cell: with more cells it may not."""

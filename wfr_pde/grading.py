@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.errors import UnevenCellsError
 
 if TYPE_CHECKING:
     from wfr_pde.grid import Grid
@@ -25,6 +26,7 @@ SPREAD = 0.2  # growth of the scale with the distance from a place: what is narr
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
 PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
 PROBE_ROUNDS, ROUNDS_BETWEEN = 4, 2
+DOUBLINGS = 4  # of the cells along an axis, with which a density of points is tried
 GOLDEN = 0.6180339887498949
 STEP = 1e-6  # of the difference quotient of the score, over the local length
 
@@ -164,12 +166,18 @@ class _Box:
         return found[-1]
 
     def _grid(self, densities: list[Density] | None, cells: int) -> Grid:
-        """A grid of about so many cells."""
+        """A grid of about so many cells, more where densities of points ask for that."""
         from wfr_pde.grid import Grid
 
-        d = len(self.lower)
+        n = int(cells ** (1 / len(self.lower)))
         boundary = ["periodic" if wraps else "no-flux" for wraps in self.periodic]
-        return Grid(self.lower, self.upper, int(cells ** (1 / d)), boundary=boundary, grading=densities)
+        for more in range(DOUBLINGS):
+            try:
+                return Grid(self.lower, self.upper, n * 2**more, boundary=boundary, grading=densities)
+            except UnevenCellsError:
+                if more == DOUBLINGS - 1:
+                    raise
+        raise AssertionError
 
     def _log_masses(self, distribution: Target, grid: Grid) -> Array:
         """Logarithms of the mass in the cells, up to a constant, in one dimension; -inf where it is not finite."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.axis import Axis, shared_out
 from wfr_pde.deadline import check_deadline
+from wfr_pde.errors import UnevenCellsError
 from wfr_pde.grading import densities_of_points
 from wfr_pde.grid import Grid
 from wfr_pde.one_sided import FromOneSide
@@ -252,7 +253,7 @@ def cells_for(
     walls: dict[tuple[int, int], tuple[float, float]] = {}
     start_walls: dict[tuple[int, int], tuple[float, float]] = {}
     for k, (low, high, density) in enumerate(zip(lower.tolist(), upper.tolist(), densities, strict=True)):
-        axis = Axis.graded("x", low, high, 256, density)
+        axis = _graded(low, high, density)
         at_centres = density(axis.centres)
         graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
         worth_it = uniform > GRADED_FROM * graded
@@ -299,10 +300,18 @@ def _cells_per_scale(d: int, rtol: float) -> float:
 def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]) -> bool:
     """Whether few cells can follow a density of points."""
     try:
-        Axis.graded("x", lower, upper, 256, density)
+        _graded(lower, upper, density)
     except ValueError:
         return False
     return True
+
+
+def _graded(lower: float, upper: float, density: Callable[[Array], Array]) -> Axis:
+    """An axis that follows a density of points, with few cells if it can."""
+    try:
+        return Axis.graded("x", lower, upper, 256, density)
+    except UnevenCellsError:
+        return Axis.graded("x", lower, upper, 1024, density)
 
 
 def _exponents(distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import storage
-from wfr_pde.box_and_cells import first_terrain, terrain_in
+from wfr_pde.box_and_cells import Terrain, first_terrain, terrain_in
 from wfr_pde.budget import Work
 from wfr_pde.certificate import PARTS, RATIOS, Attempt
 from wfr_pde.deadline import OutOfTimeError, deadline
@@ -44,6 +44,7 @@ PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: w
 LOOSEST_PANEL, LOOSEST_ON_RIDGE = 1e-4, 1e-3  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
+MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
 ROUNDS = 32
@@ -176,7 +177,7 @@ def ground_truth(
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem = terrain.problem
         best, limit = _certified(problem, terrain.cells, work, box is None)
-    best.look_between(terrain)  # an answer is there: what is left of the budget does not decide over it
+    best, limit = _shown(best, limit, terrain, work, box is None)
     if best.needs_a_second_opinion or cross_check:
         best.ask_second_family(work.seconds if cross_check else work.left())
     if best.contradicted and strict:
@@ -465,6 +466,26 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
             f"the flow could not be solved in {plan.diverged} attempts, with every step of a trial run cut into "
             f"{plan.parts}: the extrapolation diverges; use a larger rtol, or solve with Strang and small steps"
         )
+    return best, limit
+
+
+def _shown(best: Attempt, limit: str, terrain: Terrain, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
+    """The answer after a look between its cells: on more of them while V hides something there, and time is left.
+
+    An answer is there: what is left of the budget does not decide over the look.
+    """
+    best.look_between(terrain)
+    for _ in range(MORE_LOOKS):
+        if not best.hidden:
+            break
+        try:
+            with deadline(work.left()):
+                found = _certified(best.problem, best.cells.finer(SHOWING), work, box_may_grow)
+        except (OutOfTimeError, MemoryError, NumericalError):
+            break
+        found[0].look_between(terrain)
+        if found[0].largest_error < best.largest_error or not found[0].hidden:
+            best, limit = found
     return best, limit
 
 
