@@ -82,15 +82,14 @@ class CellBalance:
     problem : Problem
     grid : Grid
         With an even number of cells.
-    singular : (bool, bool)
-        At which walls densities are powers of the distance.
     """
 
-    def __init__(self, problem: Problem, grid: Grid, singular: tuple[bool, bool]) -> None:
+    def __init__(self, problem: Problem, grid: Grid) -> None:
         self.problem = problem
         axis = grid.axes[0]
         self.edges, self.widths, self.wraps = _Edges(axis), np.diff(axis.edges), axis.periodic
-        places, self.weights = cell_rule(axis, POINTS, singular)
+        low, high = axis.roots  # 1 but at walls where densities are powers of the distance
+        places, self.weights = cell_rule(axis, POINTS, (low != 1, high != 1))
         self.inner = matrix(*local_weights(axis, places, STENCIL), axis.n)
         self._places = [x[:, None] for x in (places, self.edges.x, axis.centres)]
         self._still: list[Array] | None = None

@@ -431,10 +431,7 @@ class Attempt:
             self._store("witness", np.zeros((n, 2)))
             return
         frames = [self._frame(k) for k in range(len(self.times))]
-        walls = {*self.cells.walls, *self.cells.start_walls}
-        self.testimony = found = testify(
-            self.problem, self.cells.grid(1), self.grid, frames, self.nodes, ((0, 0) in walls, (0, 1) in walls)
-        )
+        self.testimony = found = testify(self.problem, self.cells.grid(1), self.grid, frames, self.nodes)
         unknown = SAFETY["unknown"] * found.unknown
         l1 = np.minimum(SAFETY["witness"] * found.l1 + unknown, SATURATION)
         kl = SAFETY["witness"] * found.kl + unknown * (1 + np.abs(self.value))

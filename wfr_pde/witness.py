@@ -95,7 +95,6 @@ def testify(
     fine: Grid,
     frames: Sequence[Array],
     nodes: Nodes,
-    singular: tuple[bool, bool],
 ) -> Testimony:
     """Hold the frames of an answer against the equation.
 
@@ -108,10 +107,8 @@ def testify(
     frames : arrays
         log m at the centres of the fine grid, at all nodes.
     nodes : Nodes
-    singular : (bool, bool)
-        At which walls of the only axis densities are powers of the distance.
     """
-    sources, doubts, weights, answers = _sources(problem, fine, frames, nodes, singular)
+    sources, doubts, weights, answers = _sources(problem, fine, frames, nodes)
     stiff = problem.given is not None
     chain = _StiffChain(problem, coarse) if stiff else _Chain(problem, coarse)
     rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
@@ -147,13 +144,13 @@ def _parts(source: Array, mass: Array, share: float) -> int:
 
 
 def _sources(
-    problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes, singular: tuple[bool, bool]
+    problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes
 ) -> tuple[list[Array], list[Array], list[Array], list[tuple[Array, Array]]]:
     """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells.
 
     That is of the larger of the densities at both ends of the step. On ridges there are the logarithms of both, too.
     """
-    substitution = CellBalance(problem, fine, singular) if fine.ndim == 1 else Substitution(problem, fine)
+    substitution = CellBalance(problem, fine) if fine.ndim == 1 else Substitution(problem, fine)
     looks: dict[int, Look] = {}
     sources: list[Array] = []
     doubts: list[Array] = []
