@@ -25,6 +25,7 @@ NARROWEST = 1e-10  # of the box, that a scale on a line has: beside a singular w
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
 PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
+GRADED_CELLS = 2**12  # along an axis at most, where they are graded by what a first look showed
 PROBE_ROUNDS, ROUNDS_BETWEEN = 4, 2
 DOUBLINGS = 4  # of the cells along an axis, with which a density of points is tried
 GOLDEN = 0.6180339887498949
@@ -137,7 +138,8 @@ class _Box:
         """Cell centres drawn by mass from a grid of moderate size, graded by what it showed and probed again."""
         densities: list[Density] | None = None
         for _ in range(PROBE_ROUNDS):
-            grid = self._grid(densities, PROBE_CELLS)
+            cells = PROBE_CELLS if densities is None else min(PROBE_CELLS, GRADED_CELLS ** len(self.lower))
+            grid = self._grid(densities, cells)
             mass = np.cumsum(np.exp(self._log_masses(distribution, grid)))
             chosen = np.searchsorted(mass, (np.arange(DRAWS) + 0.5) / DRAWS * mass[-1])
             points = _centres(grid, chosen)
