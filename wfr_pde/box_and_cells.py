@@ -33,6 +33,7 @@ BULK_LOOKS = 2000  # places where it is looked for mass
 INSIDE = 12  # places in every feature that was found
 MOST_FEATURES = 60
 FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
+TURNED_NAMES = ("u", "v", "w", "s")  # of principal axes
 MORE_CELLS = 3  # doublings of cells within which a density of points changes too much
 SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
 
@@ -82,6 +83,8 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
             raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
         ready = ready_for_cells(problem, options, turn)
         if ready is not None:
+            if ready[0].frame is not None and names is None:  # not those of the coordinates that they are not
+                options["names"] = TURNED_NAMES[: problem.target.ndim]
             return _terrain_of_ready(*ready, options)
         found = Grid.covering(problem.target, problem.start, shape=8, tail=most_cut(problem))
         box = found.lower, found.upper

@@ -140,8 +140,8 @@ def ground_truth(
         V, or no kernel is resolved.
     turn : bool
         Whether the axes of the grid may be the principal ones y = Q'(x - c) of target and start, where these need far
-        fewer cells: then the attributes hold `rotation` (Q, row by row) and `centre` (c), the axes of the Dataset are
-        y, and `Trajectory` gives everything in x. Never where `box` is given.
+        fewer cells: then the attributes hold `rotation` (Q, row by row) and `centre` (c), the axes u, v, w of the
+        Dataset are y, and `Trajectory` gives everything in x. Never where `box` is given.
 
     Returns
     -------

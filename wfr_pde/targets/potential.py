@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.deadline import check_deadline
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import Array, box_of, call_repr, dimension
 from wfr_pde.targets.base import Target
@@ -99,6 +100,7 @@ class Potential(Target):
         return self.gradient is None and self._compiled is None
 
     def _potential(self, points: Array) -> Array:
+        check_deadline()  # whoever asks a slow function many times is within a budget of time so
         function = self.V if self._compiled is None else self._compiled.value
         values = self._call(function, "V", points)  # type: ignore[arg-type]
         return self._shaped(values, "V", points)
