@@ -69,8 +69,8 @@ class Places:
         The cells of the same segment on both sides of a place.
     into : array (places,)
         Width of the cell above a place, or minus that of the cell below at the upper end of a segment.
-    joints : bool
-        Whether there is more than one segment.
+    joints, periodic : bool
+        Whether there is more than one segment, and whether the last one meets the first.
     """
 
     def __init__(self, axis: Axis) -> None:
@@ -97,7 +97,7 @@ class Places:
             x.append(edges)
             leaving.append(ends)
         self.x, self.leaving, self.into = (np.concatenate(parts) for parts in (x, leaving, into))
-        self.joints = len(inner) > 0
+        self.joints, self.periodic = len(inner) > 0, axis.periodic
         self.below: Any = np.concatenate(below)
         self.sides: Any = np.concatenate(sides, axis=1)
         self.value, self.first, self.second = (stacked(stencils, kind, n) for kind in range(3))
@@ -308,7 +308,10 @@ class Substitution:
         result = np.zeros_like(gradient)
         ends = np.flatnonzero(self.axes[k].leaving)
         lines, g, log_mu = (np.moveaxis(array, k, 0) for array in (result, gradient, log_density))
-        for left, right in zip(ends[1:-1:2], ends[2:-1:2], strict=True):  # the two sides of a joint
+        pairs = list(zip(ends[1:-1:2], ends[2:-1:2], strict=True))  # the two sides of a joint
+        if self.axes[k].periodic and len(ends):  # the wrap is one, too
+            pairs.append((ends[-1], ends[0]))
+        for left, right in pairs:
             # mu_- g_- and mu_+ g_+ have the mean J; J / mu_- and J / mu_+
             ratio = np.exp(np.clip(log_mu[right] - log_mu[left], -50, 50))
             lines[left] = 0.5 * (g[left] + ratio * g[right])

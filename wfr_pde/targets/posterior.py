@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.deadline import check_deadline
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import Array, Floats, blockwise, box_of, call_repr, finite_array
 from wfr_pde.targets.base import Target
@@ -72,6 +73,7 @@ class Posterior(Target):
 
     def log_density(self, points: ArrayLike) -> Array:
         """Log-posterior, up to a constant, at points (..., d), shape (...)."""
+        check_deadline()  # as a Potential does
         points = self.as_points(points)
         return np.asarray(self.prior.log_density(points) + self._total_log_likelihood(points))
 
