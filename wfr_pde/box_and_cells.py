@@ -109,6 +109,7 @@ def ready_for_cells(
         found.problem,
         ceilings=found.ceilings if capped else None,
         log_normaliser=found.log_normaliser,
+        normaliser_doubt=found.normaliser_doubt,
         frame=None if found.frame.is_given else found.frame,
         given=problem,
         outside=found.outside,

@@ -160,7 +160,8 @@ class CellBalance:
         log_mass = log_density + np.log(self.widths)
         pairs = np.logaddexp(*log_mass.reshape(-1, 2).T)
         mass = np.exp(log_mass - log_mass.max())
-        values = values - np.sum(mass * values) / np.sum(mass)  # a constant does not matter, and is not given away
+        known = np.isfinite(values)
+        values = values - np.sum(mass[known] * values[known]) / np.sum(mass)  # a constant is not given away
         result = np.zeros(len(pairs))
         for side, step in ((0, 1), (1, -1)):  # the lower cells of the pairs, which give downwards, and the upper ones
             own, beside = self._resistance[side::2], np.roll(self._resistance[1 - side :: 2], step)

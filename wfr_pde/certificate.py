@@ -363,7 +363,8 @@ class Attempt:
             self._frames[k] = log_values - measured.log_mass
             self.result.append(Density(self.grid, self._frames[k]))
             found.append((min(l1, SATURATION), kl))
-            mass.append((SAFETY["mass"] * measured.mass_doubt, SAFETY["mass"] * measured.kl_doubt))
+            kl_doubt = measured.kl_doubt + self.problem.normaliser_doubt
+            mass.append((SAFETY["mass"] * measured.mass_doubt, SAFETY["mass"] * kl_doubt))
         self._store("space", found)
         self._store("mass", mass)
         box = self.cells.lower, self.cells.upper

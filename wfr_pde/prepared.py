@@ -44,6 +44,8 @@ class PreparedProblem:
     log_normaliser : float or None
         log ∫ exp(-V) over all of the target, where the box holds a part of it only; then KL(mu|pi) is
         ∫ mu (log mu + V) dy + log_normaliser, which a normaliser of the cells does not give.
+    normaliser_doubt : float
+        What that may be off by, in nats.
     words : tuple of str
         What was chosen, and why, a sentence each.
     """
@@ -55,6 +57,7 @@ class PreparedProblem:
     upper: Array
     outside: float
     log_normaliser: float | None
+    normaliser_doubt: float
     words: tuple[str, ...]
 
 
@@ -97,17 +100,19 @@ def prepared(
     else:
         wide = np.asarray(box[0], dtype=np.float64), np.asarray(box[1], dtype=np.float64)
     if own.target.moving or d == 1 or spread(own, wide, options) < WIDE:
-        return PreparedProblem(own, frame, Ceilings.none(), wide[0], wide[1], 0.0, None, (frame.words,))
+        return PreparedProblem(own, frame, Ceilings.none(), wide[0], wide[1], 0.0, None, 0.0, (frame.words,))
     found = reach(own, wide, options, REACHED * problem.rtol, fixed=box is not None)
     whole = bool(np.all(found.upper - found.lower >= SHRUNK * (wide[1] - wide[0])))
-    normaliser = None
+    normaliser, doubt = None, 0.0
     if not whole:
         try:
-            normaliser = _log_normaliser(own, wide, MASS * problem.rtol)
+            normaliser, doubt = _log_normaliser(own, wide, MASS * problem.rtol)
         except NumericalError:  # then the cells have to give it, and the box stays
             found, whole = replace(found, lower=wide[0], upper=wide[1], outside=0.0), True
     words = (frame.words, *_words(found.ceilings), *(() if whole else (_box_words(found.lower, found.upper, wide),)))
-    return PreparedProblem(own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, words)
+    return PreparedProblem(
+        own, frame, found.ceilings, found.lower, found.upper, found.outside, normaliser, doubt, words
+    )
 
 
 def most_cut(problem: Problem) -> float:
@@ -127,9 +132,13 @@ def _covering(problem: Problem, tail: float) -> tuple[Array, Array]:
     return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
 
 
-def _log_normaliser(problem: Problem, box: tuple[Array, Array], tolerance: float) -> float:
+def _log_normaliser(problem: Problem, box: tuple[Array, Array], tolerance: float) -> tuple[float, float]:
+    """log ∫ exp(-V), and what it may be off by: the changes of the last round, and what the box may cut off."""
     known = problem.target.log_normaliser
-    return known if known is not None else log_integral(problem.target, *box, tolerance)[0]
+    if known is not None:
+        return known, 0.0
+    value, change = log_integral(problem.target, *box, tolerance)
+    return value, change + most_cut(problem)
 
 
 def _words(ceilings: Ceilings) -> list[str]:

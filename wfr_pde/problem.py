@@ -29,7 +29,7 @@ SHIFT = 1e-9  # of the whole time, by which ceilings hold earlier: times that ar
 class Problem:
     """What is solved, and how well.
 
-    The last five say how a problem that was made ready for a grid (`prepared`) differs from the one that is given.
+    The last six say how a problem that was made ready for a grid (`prepared`) differs from the one that is given.
 
     Attributes
     ----------
@@ -37,6 +37,8 @@ class Problem:
         Of V over time: steps see it capped; None without a cap.
     log_normaliser : float or None
         log ∫ exp(-V), where a box holds a part of the target only; None where the cells give it.
+    normaliser_doubt : float
+        What that may be off by, in nats.
     frame : Frame or None
         The coordinates of target and start; None for the given ones.
     given : Problem or None
@@ -53,6 +55,7 @@ class Problem:
     rtol: float
     ceilings: Ceilings | None = None
     log_normaliser: float | None = None
+    normaliser_doubt: float = 0.0
     frame: Frame | None = None
     given: Problem | None = None
     outside: float = 0.0

@@ -125,7 +125,7 @@ def testify(
                 chain.advance(sources[k] / n, t + i * dt / n, dt / n)
         else:
             chain.advance(sources[k], t, dt)
-        lost = float(np.sum(weights[k] * np.abs(doubts[k])))
+        lost = float(np.sum(np.where(weights[k] > 0, weights[k] * np.abs(doubts[k]), 0.0)))
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
         if k + 1 in saved:
             chain.arrive()  # at the time of the frame
@@ -172,14 +172,19 @@ def _sources(
             widths = fine.axes[axis].widths.reshape(-1, 2).sum(axis=1)
             mass = mass * widths.reshape([-1 if i == axis else 1 for i in range(mass.ndim)])
         mass /= mass.sum()
-        sources.append(source - float(np.sum(mass * source)))
-        doubts.append(substitution.joined(doubt, log_density)[0])
-        doubts[-1] = doubts[-1] - float(np.sum(mass * doubts[-1]))
+        sources.append(_centred(source, mass))
+        doubts.append(_centred(substitution.joined(doubt, log_density)[0], mass))
         weights.append(mass)
         if problem.given is not None:
             before, after = (substitution.joined(value, looks[i].log_density)[1] for i in (k, k + 1))
             answers.append((before, after))
     return sources, doubts, weights, answers
+
+
+def _centred(values: Array, mass: Array) -> Array:
+    """Values less their mean by the mass; far out, where there is none, they may be no numbers."""
+    known = np.isfinite(values)
+    return values - float(np.sum(mass[known] * values[known]))
 
 
 def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> tuple[Array, Array]:
