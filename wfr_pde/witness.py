@@ -55,6 +55,7 @@ APART = 3.0  # nats between chain and answer at a save time, beyond which the ch
 FAST_IN = 1e-6  # of the tolerance: mass in cells with a source above LARGEST, that is worth parts of a step
 SMALL_RESPONSE = 0.3  # nats, that what a large source leaves behind may be
 CANCELLING = 1e8  # times the density, beyond which positive and negative responses that cancel say nothing
+LARGEST_DENSITY = 300.0  # its logarithm
 CARRIED = ("alone", "moved", "above", "below", "lost")
 QUARTER = 0.25  # of a part of a step, what is left for the following ones
 KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least
@@ -230,9 +231,8 @@ class _Chain:
     def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
         """One step: half of source and reaction, the transport, the other half. `mass` of the answer in the cells."""
         bad, least = ~(np.abs(source) <= LARGEST), FAST_IN * self.problem.rtol
-        if self._mass_in(~(np.abs(source) <= SMALL)) > least and self._advance_fast(
-            source, t, dt, mass, in_any_case=self._mass_in(bad) > least
-        ):
+        large, out = ~(np.abs(source) <= SMALL), max(self._mass_in(bad), float(mass[bad].sum())) > least
+        if (out or self._mass_in(large) > least) and self._advance_fast(source, t, dt, mass, in_any_case=out):
             return
         source = np.where(bad, 0.0, source)
         self._react(source / 2, bad, t + dt / 4, dt / 2)
@@ -249,8 +249,10 @@ class _Chain:
 
         With D = m - mu that is d_t D = (transport of D) + m r, which the ends of the step and of its parts, each a
         quarter of the one before, resolve however fast the transport is. There m is the answer, not the chain, so that
-        what is taken from a cell and given to the next is the same, however much it is. What is not small afterwards is lost; where
-        that is more than next to nothing, the step is not made, and that is said, unless it is made `in_any_case`.
+        what is taken from a cell and given to the next is the same, however much it is.
+
+        What is not small afterwards is lost; where that is more than next to nothing, the step is not made, and that is
+        said, unless it is made `in_any_case`.
         """
         held = [getattr(self, name) for name in CARRIED]
         nothing = np.zeros_like(source)
@@ -280,7 +282,9 @@ class _Chain:
             for name, values in zip(CARRIED, held, strict=True):
                 setattr(self, name, values)
             return False
-        self._react(np.log1p(np.where(bad, 0.0, response)), bad, t + dt, 0.0)
+        with np.errstate(divide="ignore"):  # where the answer has mass and the chain has none, that is what is unknown
+            share = np.maximum(np.logaddexp(*(part - after for part in carried)), 0.0)
+        self._react(np.log1p(np.where(bad, 0.0, response)), bad, t + dt, 0.0, share)
         return True
 
     def _matter(self) -> np.ndarray:
@@ -331,7 +335,7 @@ class _Chain:
             max(abs(kl[1] - kl[0]), KL_SHARE * unsigned),
             float(integrate(mass * np.abs(linear))),
             2 * float(integrate(mass * (above + below))),
-            float(integrate(mass * np.exp(np.minimum(self.lost, 0.0)))),
+            float(integrate(np.exp(np.minimum(np.asarray(one.log_values) + self.lost, LARGEST_DENSITY)))),
         )
 
     def pointwise(self) -> Array:
