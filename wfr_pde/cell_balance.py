@@ -8,6 +8,11 @@ Mass that a wrong flux takes from a cell it gives to the next: what polynomials 
 of V, and rounding, which second derivatives in narrow cells would multiply by 1/dx², are sources of opposite signs in
 neighbouring cells, and do no more than they do to the density there. Through walls there is no flux, through a joint
 the same from both sides. Neither grad V nor second derivatives are needed.
+
+Polynomials end at joints, and equal fluxes are half of what has to hold there: g has to be continuous, too. A jump of g
+lets a flux pass, that of two cells whose values of g are so far apart: what the chain of the witness answers with that
+jump. Without it a density to a jump of V of another height, or one that nothing of passes through the joint, would
+leave nothing in the equation. In the start g may jump, and then it is what it is.
 """
 
 from __future__ import annotations
@@ -27,6 +32,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 POINTS = 5  # of Gauss's rule in a cell
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
+LEAST_APART = 1e-8  # nats between two cells, below which V is the same in both
+MOST_PASSING = 1e100  # of a flux over a mass: nothing is known beyond
 
 
 class _Edges:
@@ -124,15 +131,36 @@ class CellBalance:
         mass = shares.sum(axis=1)
         log_density = top + np.log(mass / self.widths)
         mean = (shares * values).sum(axis=1) / mass
-        return Look(mean, self._transport(g, (low, high), at_edges, log_density), log_density, mean - log_density)
+        resistances = None if t <= float(self.problem.times[0]) else self._through_joints(centres)
+        transport = self._transport(g, (low, high), at_edges, log_density, resistances)
+        return Look(mean, transport, log_density, mean - log_density)
 
-    def _transport(self, g: Array, limits: tuple[Array, Array], potential: Array, log_density: Array) -> Array:
-        """[m g'] over the mass of every cell."""
+    def _through_joints(self, potential: Array) -> Array:
+        """Logarithm of ∫ e^V dx from the centre below every joint to that above, V linear between them, as in a chain.
+
+        potential : array (n,), V at the centres.
+        """
+        left, right = self.edges.beside
+        pair = potential[left], potential[right]
+        apart = np.maximum(np.abs(pair[1] - pair[0]), LEAST_APART)
+        lengths = 0.5 * (self.widths[left] + self.widths[right])
+        return np.asarray(np.maximum(*pair) + np.log(-np.expm1(-apart) / apart) + np.log(lengths))
+
+    def _transport(
+        self,
+        g: Array,
+        limits: tuple[Array, Array],
+        potential: Array,
+        log_density: Array,
+        resistances: Array | None,
+    ) -> Array:
+        """[m g'] over the mass of every cell; at joints with what a jump of g lets pass, where `resistances` are."""
         edges = self.edges
         low, high = np.full(len(edges.x), np.inf), np.full(len(edges.x), -np.inf)
         for side in (edges.lower, edges.lower + 1):
             low[side], high[side] = np.minimum(low[side], limits[0]), np.maximum(high[side], limits[1])
-        log_m = np.clip(edges.value @ g, low, high) - potential
+        values = np.clip(edges.value @ g, low, high)
+        log_m = values - potential
         slope = np.asarray(edges.slope @ g)
         slope[edges.walls] = 0.0
 
@@ -149,6 +177,18 @@ class CellBalance:
         share = 1 / (1 + np.exp(-np.clip(odds, -LARGEST, LARGEST)))  # of the flux seen from below
         out[left] = share * passing(below, left) + (1 - share) * passing(above, left)
         into[right] = share * passing(below, right) + (1 - share) * passing(above, right)
+        if resistances is None:
+            return np.asarray(out - into)
+
+        def let_pass(cell: Any) -> Array:
+            """What the jump of g lets pass, [e^g] / ∫ e^V dx, over the masses of cells."""
+            least = np.minimum(values[below], values[above]) - resistances - log_density[cell]
+            jump = values[above] - values[below]
+            size = np.expm1(np.minimum(np.abs(jump), LARGEST)) * np.exp(np.clip(least, -LARGEST, 0.5 * LARGEST))
+            return np.asarray(np.sign(jump) * np.minimum(size, MOST_PASSING) / self.widths[cell])
+
+        out[left] += let_pass(left)
+        into[right] += let_pass(right)
         return np.asarray(out - into)
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:

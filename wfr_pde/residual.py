@@ -188,7 +188,8 @@ class Substitution:
     With local polynomials of degree 9 for g = log(mu/pi), V and grad V exact at the places, the equation is
     d_t log mu = alpha (Lap g + grad g . grad log mu) - beta (g - E g). At walls, through which nothing may pass, and at
     joints of an axis, where the flux has to be the same from both sides, what the polynomials let pass counts in the
-    half cell at the end.
+    half cell at the end. So does a jump of g at a joint, which lets pass what it would between two cells; in the
+    start g may jump.
     """
 
     def __init__(self, problem: Problem, grid: Grid) -> None:
@@ -268,12 +269,12 @@ class Substitution:
         """
         if self.problem.ceilings is not None:
             there, at_centres = self._under_ceiling(t)
-            seen = self._seen(np.asarray(log_values) + at_centres, *there)
+            seen = self._seen(np.asarray(log_values) + at_centres, *there, t)
             return replace(seen, log_density=np.minimum(seen.log_density, self._around(np.asarray(log_values)) + ABOVE))
         potential, slope = self._potential(t)
-        return self._seen(np.asarray(log_values) + self._at_centres(t), potential, slope)
+        return self._seen(np.asarray(log_values) + self._at_centres(t), potential, slope, t)
 
-    def _seen(self, g: Array, potential: Array, slope: Array) -> Look:
+    def _seen(self, g: Array, potential: Array, slope: Array, t: float) -> Look:
         value = g
         for k, axis in enumerate(self.axes):
             value = along(axis.value, value, k)
@@ -285,7 +286,8 @@ class Substitution:
                 across = across if i == k else along(other.value, across, i)
             gradient, curvature = along(axis.first, across, k), along(axis.second, across, k)
             leaving = axis.leaving.reshape([-1 if i == k else 1 for i in range(len(self.axes))])
-            lost = gradient - self._passing(k, gradient, value - potential)
+            may_jump = t <= float(self.problem.times[0])
+            lost = gradient - self._passing(k, gradient, value, potential, may_jump)
             transport = transport + curvature + gradient * (gradient - slope[..., k]) - 2 * leaving * lost
         return Look(value, transport, value - potential, potential)
 
@@ -303,11 +305,15 @@ class Substitution:
         more = (high - low) + LEAST_MORE
         return np.clip(value, low - more, high + more)
 
-    def _passing(self, k: int, gradient: Array, log_density: Array) -> Array:
-        """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere."""
+    def _passing(self, k: int, gradient: Array, value: Array, potential: Array, may_jump: bool) -> Array:
+        """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere.
+
+        Unless g `may_jump`, its jump from u = e^g to another lets pass [u] / ∫ e^V over half of the cells on both sides.
+        """
         result = np.zeros_like(gradient)
         ends = np.flatnonzero(self.axes[k].leaving)
-        lines, g, log_mu = (np.moveaxis(array, k, 0) for array in (result, gradient, log_density))
+        lines, g, log_u, v = (np.moveaxis(array, k, 0) for array in (result, gradient, value, potential))
+        log_mu, widths = log_u - v, np.abs(self.axes[k].into)
         pairs = list(zip(ends[1:-1:2], ends[2:-1:2], strict=True))  # the two sides of a joint
         if self.axes[k].periodic and len(ends):  # the wrap is one, too
             pairs.append((ends[-1], ends[0]))
@@ -316,6 +322,10 @@ class Substitution:
             ratio = np.exp(np.clip(log_mu[right] - log_mu[left], -50, 50))
             lines[left] = 0.5 * (g[left] + ratio * g[right])
             lines[right] = 0.5 * (g[right] + g[left] / ratio)
+            if not may_jump:
+                jump, step = np.clip(log_u[right] - log_u[left], -50, 50), np.clip(v[right] - v[left], -50, 50)
+                lines[left] += np.expm1(jump) / (0.5 * (widths[left] + widths[right] * np.exp(step)))
+                lines[right] -= np.expm1(-jump) / (0.5 * (widths[right] + widths[left] * np.exp(-step)))
         return result
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:

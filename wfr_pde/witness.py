@@ -54,6 +54,9 @@ MORE = 1.0  # nats above the answer, that what it has too much may be
 APART = 3.0  # nats between chain and answer at a save time, beyond which the chain is no evidence
 FAST_IN = 1e-6  # of the tolerance: mass in cells with a source above LARGEST, that is worth parts of a step
 SMALL_RESPONSE = 0.3  # nats, that what a large source leaves behind may be
+CANCELLING = 1e8  # times the density, beyond which positive and negative responses that cancel say nothing
+LARGEST_DENSITY = 300.0  # its logarithm
+CARRIED = ("alone", "moved", "above", "below", "lost")
 QUARTER = 0.25  # of a part of a step, what is left for the following ones
 KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least
 
@@ -122,9 +125,9 @@ def testify(
             before, after = (values - float(coarse.log_integrate(values)) for values in answers[k])
             for i in range(n):
                 chain.answer = before + (i + 0.5) / n * (after - before)
-                chain.advance(sources[k] / n, t + i * dt / n, dt / n)
+                chain.advance(sources[k] / n, t + i * dt / n, dt / n, weights[k])
         else:
-            chain.advance(sources[k], t, dt)
+            chain.advance(sources[k], t, dt, weights[k])
         lost = float(np.sum(np.where(weights[k] > 0, weights[k] * np.abs(doubts[k]), 0.0)))
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
         if k + 1 in saved:
@@ -169,7 +172,7 @@ def _sources(
         source, heights = substitution.joined(value, log_density)
         mass = np.exp(heights - heights.max())
         for axis in range(mass.ndim):
-            widths = fine.axes[axis].widths.reshape(-1, 2).sum(axis=1)
+            widths = np.diff(fine.axes[axis].edges).reshape(-1, 2).sum(axis=1)
             mass = mass * widths.reshape([-1 if i == axis else 1 for i in range(mass.ndim)])
         mass /= mass.sum()
         sources.append(_centred(source, mass))
@@ -227,11 +230,11 @@ class _Chain:
         # logarithms of what is carried by the mass: positive and negative source, and whether it was ever lost
         self.above, self.below, self.lost = (np.full(grid.shape, NOTHING) for _ in range(3))
 
-    def advance(self, source: Array, t: float, dt: float) -> None:
-        """One step: half of source and reaction, the transport, the other half."""
-        bad = ~(np.abs(source) <= LARGEST)
-        if self._mass_in(bad) > FAST_IN * self.problem.rtol:
-            self._advance_fast(source, t, dt)
+    def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
+        """One step: half of source and reaction, the transport, the other half. `mass` of the answer in the cells."""
+        bad, least = ~(np.abs(source) <= LARGEST), FAST_IN * self.problem.rtol
+        large, out = ~(np.abs(source) <= SMALL), max(self._mass_in(bad), float(mass[bad].sum())) > least
+        if (out or self._mass_in(large) > least) and self._advance_fast(source, t, dt, mass, in_any_case=out):
             return
         source = np.where(bad, 0.0, source)
         self._react(source / 2, bad, t + dt / 4, dt / 2)
@@ -243,13 +246,18 @@ class _Chain:
         mass = np.exp(self.alone - self.alone.max()) * self.grid.cell_volume
         return float(mass[cells].sum() / mass.sum())
 
-    def _advance_fast(self, source: Array, t: float, dt: float) -> None:
+    def _advance_fast(self, source: Array, t: float, dt: float, mass: Array, in_any_case: bool) -> bool:
         """A step in which the transport damps a large source as it comes: the difference obeys the linear equation.
 
         With D = m - mu that is d_t D = (transport of D) + m r, which the ends of the step and of its parts, each a
-        quarter of the one before, resolve however fast the transport is. What is not small afterwards is lost.
+        quarter of the one before, resolve however fast the transport is. There m is the answer, not the chain, so that
+        what is taken from a cell and given to the next is the same, however much it is.
+
+        What is not small afterwards is lost; where that is more than next to nothing, the step is not made, and that is
+        said, unless it is made `in_any_case`.
         """
-        before, nothing = self.alone, np.zeros_like(source)
+        held = [getattr(self, name) for name in CARRIED]
+        nothing = np.zeros_like(source)
         no_cells = np.zeros(source.shape, dtype=bool)
         self._react(nothing, no_cells, t + dt / 4, dt / 2)
         self._transport(t + dt / 2, dt)
@@ -258,10 +266,11 @@ class _Chain:
         source = np.where(finite, source, 0.0)
         largest = float(np.abs(source[self._matter()]).max(initial=LARGEST))
         log_pi = self.chain.log_pi(t + dt / 2)
-        base = np.maximum(before, self.alone) - log_pi
         with np.errstate(divide="ignore"):
+            log_mass = np.log(mass) - np.asarray(self.grid.log_cell_volume)
+            base = log_mass + float(self.grid.log_integrate(self.alone)) - log_pi
             kicks = [base + np.log(np.maximum(sign * source, 0.0) / 2) for sign in (1, -1)]
-        carried = [np.full_like(base, NOTHING + float(base.min())) for _ in kicks]
+        carried = [np.full_like(base, NOTHING + float((self.alone - log_pi).min())) for _ in kicks]
         for share in _falling(largest):
             kick = math.log(share)
             carried = [np.logaddexp(part, more + kick) for part, more in zip(carried, kicks, strict=True)]
@@ -270,8 +279,15 @@ class _Chain:
         after = self.alone - log_pi
         above, below = (np.exp(np.minimum(part - after, 50.0)) for part in carried)
         response = above - below
-        bad = ~finite | ~(np.abs(response) <= SMALL_RESPONSE)
-        self._react(np.log1p(np.where(bad, 0.0, response)), bad, t + dt, 0.0)
+        bad = ~finite | ~(np.abs(response) <= SMALL_RESPONSE) | ~(np.maximum(above, below) < CANCELLING)
+        if not in_any_case and self._mass_in(bad) > FAST_IN * self.problem.rtol:
+            for name, values in zip(CARRIED, held, strict=True):
+                setattr(self, name, values)
+            return False
+        with np.errstate(divide="ignore"):  # where the answer has mass and the chain has none, that is what is unknown
+            share = np.maximum(np.logaddexp(*(part - after for part in carried)), 0.0)
+        self._react(np.log1p(np.where(bad, 0.0, response)), bad, t + dt, 0.0, share)
+        return True
 
     def _matter(self) -> np.ndarray:
         """Cells that hold more than a negligible share of the mass."""
@@ -321,7 +337,7 @@ class _Chain:
             max(abs(kl[1] - kl[0]), KL_SHARE * unsigned),
             float(integrate(mass * np.abs(linear))),
             2 * float(integrate(mass * (above + below))),
-            float(integrate(mass * np.exp(np.minimum(self.lost, 0.0)))),
+            float(integrate(np.exp(np.minimum(np.asarray(one.log_values) + self.lost, LARGEST_DENSITY)))),
         )
 
     def pointwise(self) -> Array:
@@ -345,7 +361,7 @@ class _StiffChain(_Chain):
         self.answer = self.alone
         self._time, self._left = float(problem.times[0]), 0.0  # until when, and for how long, transport has to be made
 
-    def advance(self, source: Array, t: float, dt: float) -> None:
+    def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
         """One step, but for the second half of the transport."""
         bad = ~(np.abs(source) <= LARGEST)
         source = np.where(bad, 0.0, source)
