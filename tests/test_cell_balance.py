@@ -18,7 +18,6 @@ from wfr_pde.grid_family import cells_for
 from wfr_pde.ground_truth import _schedule
 from wfr_pde.problem import Problem
 
-NO_WALLS = (False, False)
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1.5, 0.3)
 
 
@@ -38,7 +37,7 @@ def a_grid(axis):
 
 def rate_of_masses(problem, grid, values, t=0.1):
     """d_t log M of the cells by the flow, and their masses, of the logarithm of a density at the centres."""
-    seen = CellBalance(problem, grid, NO_WALLS).look(values, t)
+    seen = CellBalance(problem, grid).look(values, t)
     mass = np.exp(seen.log_density) * np.diff(grid.axes[0].edges)
     mean = np.sum(mass * seen.log_ratio) / np.sum(mass)
     return problem.alpha * seen.transport - problem.beta * (seen.log_ratio - mean), mass
@@ -91,7 +90,7 @@ def frames_of(attempt, **changed):
 
 
 def held_against_it(attempt, frames):
-    return witness.testify(attempt.problem, attempt.cells.grid(1), attempt.grid, frames, attempt.nodes, NO_WALLS)
+    return witness.testify(attempt.problem, attempt.cells.grid(1), attempt.grid, frames, attempt.nodes)
 
 
 def apart(attempt, frames, others):
@@ -125,14 +124,14 @@ def test_what_passes_nothing_through_a_joint_is_no_answer():
     grid, flat = a_grid(axis), wfr.Potential("0*x", ndim=1, breaks=[0.0])
     problem = a_problem(flat)
     halves = np.where(axis.centres < 0, math.log(0.3), math.log(0.7)) - math.log(3.0)
-    seen = CellBalance(problem, grid, NO_WALLS).look(halves, 0.1)
+    seen = CellBalance(problem, grid).look(halves, 0.1)
     width = axis.widths[0]
     flux = (0.7 - 0.3) / 3 / width  # of two cells whose values are so far apart
     assert seen.transport[31] == pytest.approx(flux / (0.1 * width), rel=1e-6)
     assert seen.transport[32] == pytest.approx(-flux / (0.7 / 3 * width), rel=1e-6)
     others = np.delete(seen.transport, [31, 32])
     assert np.abs(others).max() < 1e-8
-    start = CellBalance(problem, grid, NO_WALLS).look(halves, 0.0)
+    start = CellBalance(problem, grid).look(halves, 0.0)
     assert np.abs(start.transport).max() < 1e-8  # a start may jump
 
 
@@ -157,7 +156,7 @@ def test_mass_out_of_nothing_is_unknown():
 def test_constants_do_not_matter_and_mass_is_kept_where_cells_are_joined(n):
     axis = joined_axis((-2.0, 0.3, n), (0.3, 2.0, n))
     grid, problem = a_grid(axis), a_problem(step_well(12.0))
-    balance = CellBalance(problem, grid, NO_WALLS)
+    balance = CellBalance(problem, grid)
     seen = balance.look(np.asarray(grid.log_density(START, checked=False)), 0.1)
     rng = np.random.default_rng(5)
     values = rng.normal(size=axis.n)

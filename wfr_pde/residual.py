@@ -308,7 +308,7 @@ class Substitution:
     def _passing(self, k: int, gradient: Array, value: Array, potential: Array, may_jump: bool) -> Array:
         """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere.
 
-        Unless g `may_jump`, its jump from u = e^g to another lets pass [u] / ∫ e^V over half of the cells on both sides.
+        Unless g `may_jump`, a jump of u = e^g lets pass [u] / ∫ e^V dx, over half of the cells on both sides.
         """
         result = np.zeros_like(gradient)
         ends = np.flatnonzero(self.axes[k].leaving)
