@@ -279,6 +279,12 @@ def _truth_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="solve again with the other family of schemes (default: in one and two dimensions)",
     )
+    add(
+        "--turn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="principal axes u, v in place of the given ones, where these need far more cells (default: yes)",
+    )
     add("--force", action="store_true", help="replace OUT.nc")
 
 
@@ -551,6 +557,7 @@ def _truth(args: argparse.Namespace) -> int:
         "max_cut": args.max_cut,
         "seconds": args.seconds,
         "memory": args.memory,
+        "turn": args.turn,
     }
     if args.dry_run:
         return _show_plan(args, plan(target, start, times, **problem))

@@ -125,7 +125,7 @@ def refuse_turned(ds: Any, what: str) -> None:
             f"{what} cannot be had from this run in the coordinates of the target: the axes of its grid are the "
             "principal axes of the target (attributes rotation and centre). Use log_prob, score, sample, mean and "
             "covariance of Trajectory(ds), which are in the coordinates of the target, or compute the run with "
-            "ground_truth(..., turn=False)"
+            "ground_truth(..., turn=False), --no-turn on the command line"
         )
 
 
