@@ -60,10 +60,10 @@ class _Edges:
         ends: list[tuple[int, int]] = []
         for cells in axis.segments:
             edges, widths = axis.edges[cells.start : cells.stop + 1].copy(), axis.widths[cells]
-            if not wraps:
+            stencils.append(local_polynomials(axis, edges, cells.start, cells.stop, wraps))
+            if not wraps:  # where V is seen
                 edges[0] += INSIDE * widths[0]
                 edges[-1] -= INSIDE * widths[-1]
-            stencils.append(local_polynomials(axis, edges, cells.start, cells.stop, wraps))
             x.append(edges)
             lower.append(first + np.arange(len(widths)))
             ends.append((first, first + len(widths)))

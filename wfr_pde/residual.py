@@ -82,10 +82,10 @@ class Places:
         for first, last in itertools.pairwise(bounds):
             wraps = axis.periodic and not inner
             edges = axis.edges[first : last + 1].copy()
-            if not wraps:
+            stencils.append(local_polynomials(axis, edges, first, last, wraps))
+            if not wraps:  # where V is seen
                 edges[0] += INSIDE * axis.widths[first]
                 edges[-1] -= INSIDE * axis.widths[last - 1]
-            stencils.append(local_polynomials(axis, edges, first, last, wraps))
             ends = np.zeros(len(edges))
             if not wraps:
                 ends[0], ends[-1] = -1 / axis.widths[first], 1 / axis.widths[last - 1]
