@@ -33,17 +33,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # before NumPy is loaded: the processes are the parallel part
+if "numpy" not in sys.modules:  # where this is what runs: the processes are the parallel part
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
 
-import honesty_families as families  # noqa: E402
-import numpy as np  # noqa: E402
-from honesty_rows import ROWS  # noqa: E402
+import honesty_families as families
+import numpy as np
+from honesty_rows import ROWS
 
-import wfr_pde as wfr  # noqa: E402
-from wfr_pde.certificate import PARTS  # noqa: E402
-from wfr_pde.errors import NumericalError  # noqa: E402
-from wfr_pde.principal_axes import stored_frame  # noqa: E402
+import wfr_pde as wfr
+from wfr_pde.certificate import PARTS
+from wfr_pde.errors import NumericalError
+from wfr_pde.principal_axes import stored_frame
 
 SECONDS = 20.0  # budget of one call
 QUICK_SECONDS, QUICK_DRAWS, QUICK_SEED = 6.0, 60, 4711
