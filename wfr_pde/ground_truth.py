@@ -43,6 +43,7 @@ TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
 LOOSEST_PANEL, LOOSEST_ON_RIDGE = 1e-4, 1e-3  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
+CUT_FROM = 0.1  # of the panel with the largest doubt: panels that are cut with it
 TIME_DOUBT = 0.3  # part of what the witness says that may be due to the polynomials in time
 MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
@@ -392,7 +393,8 @@ class _Plan:
         if witness > 1 and testimony is not None:
             k = int(l1["witness"].argmax())
             if testimony.time[k] > TIME_DOUBT * testimony.l1[k]:
-                self.schedule = self.schedule.refined()
+                worst_panels = testimony.by_panel > CUT_FROM * testimony.by_panel.max()
+                self.schedule = self.schedule.refined(panels=worst_panels)
                 witness = 0.0
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
         worst = max(*excess.values(), witness)

@@ -69,15 +69,16 @@ class Nodes:
         nodes : array (8,) of int
         weights : array (8,)
         last : array (8,)
-            Those of the term of the highest degree alone: what it contributes says how well the polynomial follows.
+            Those of the size of the term of the highest degree, whose coefficient says how well the polynomial follows.
+            (Its integral between two Gauss-Lobatto points is zero.)
         """
         nodes = self.of_panel[self.panel[k]]
         low, high = self.times[nodes[0]], self.times[nodes[-1]]
         a, b = self.times[k], self.times[k + 1]
         t = a + (b - a) * 0.5 * (QUADRATURE_NODES + 1)
         share = 0.5 * (b - a) * QUADRATURE_WEIGHTS * np.exp(-decay * (b - t))
-        terms = share @ LEGENDRE.legvander(2 * (t - low) / (high - low) - 1, NODES - 1)
-        return nodes, terms @ TO_LEGENDRE, terms[-1] * TO_LEGENDRE[-1]
+        terms = LEGENDRE.legvander(2 * (t - low) / (high - low) - 1, NODES - 1)
+        return nodes, share @ terms @ TO_LEGENDRE, share @ np.abs(terms[:, -1]) * TO_LEGENDRE[-1]
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,13 @@ class StepSchedule:
         panel = np.clip(np.searchsorted(self.ends, middles, side="right") - 1, 0, len(self.ends) - 2)
         return Nodes(everything, np.searchsorted(everything, times), panel, np.searchsorted(everything, points))
 
-    def refined(self, factor: int = 2) -> StepSchedule:
-        """Every panel cut into `factor` equal ones."""
-        parts = [np.linspace(a, b, factor + 1)[:-1] for a, b in itertools.pairwise(self.ends)]
+    def refined(self, factor: int = 2, panels: Any = None) -> StepSchedule:
+        """Every panel, or those in the mask `panels`, cut into `factor` equal ones."""
+        cut = np.ones(len(self.ends) - 1, dtype=bool) if panels is None else panels
+        parts = [
+            np.linspace(a, b, (factor if c else 1) + 1)[:-1]
+            for (a, b), c in zip(itertools.pairwise(self.ends), cut, strict=True)
+        ]
         return StepSchedule(np.append(np.concatenate(parts), self.ends[-1]), self.breaks)
 
 

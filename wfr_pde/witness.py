@@ -79,6 +79,8 @@ class Testimony:
         Share of the mass that passed where the answer is no path.
     time : array
         What of `residual` may be due to the polynomials in time: how densely the frames lie.
+    by_panel : array (panels,)
+        The same of every panel.
     pointwise : array (n_times, *coarse shape)
         |eps| at the cells of the chain, in nats; infinite where too many ancestors are unknown.
     """
@@ -89,6 +91,7 @@ class Testimony:
     residual: Array
     unknown: Array
     time: Array
+    by_panel: Array
     pointwise: Array
 
 
@@ -115,7 +118,7 @@ def testify(
     stiff = problem.given is not None
     chain = _StiffChain(problem, coarse) if stiff else _Chain(problem, coarse)
     rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
-    time_doubt = 0.0
+    time_doubt, by_panel = 0.0, np.zeros(len(nodes.of_panel))
     saved = set(np.asarray(nodes.saved).tolist())
     for k in range(nodes.steps()):
         check_deadline()
@@ -130,12 +133,13 @@ def testify(
             chain.advance(sources[k], t, dt, weights[k])
         lost = float(np.sum(np.where(weights[k] > 0, weights[k] * np.abs(doubts[k]), 0.0)))
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
+        by_panel[nodes.panel[k]] += lost
         if k + 1 in saved:
             chain.arrive()  # at the time of the frame
             rows.append((*chain.compared(float(nodes.times[k + 1])), time_doubt))
             pointwise.append(chain.pointwise())
     l1, kl, linear, residual, unknown, time = np.array(rows).T
-    return Testimony(l1, kl, linear, residual, unknown, time, np.array(pointwise))
+    return Testimony(l1, kl, linear, residual, unknown, time, by_panel, np.array(pointwise))
 
 
 def _parts(source: Array, mass: Array, share: float) -> int:
