@@ -111,7 +111,7 @@ def test_no_fault_no_accusation(one):
     assert found.l1.max() < 1e-10
     assert found.kl.max() < 1e-9
     assert found.unknown.max() < 1e-12
-    assert found.time.max() < 1e-9
+    assert found.time.max() < 5 * RTOL  # what the highest terms may be on a panel
     assert [len(part) for part in (found.l1, found.pointwise)] == [len(TIMES)] * 2
 
 
