@@ -393,7 +393,7 @@ class _Plan:
         if witness > 1 and testimony is not None:
             k = int(l1["witness"].argmax())
             if testimony.time[k] > TIME_DOUBT * testimony.l1[k]:
-                worst_panels = testimony.by_panel > CUT_FROM * testimony.by_panel.max()
+                worst_panels = testimony.by_panel >= CUT_FROM * testimony.by_panel.max()
                 self.schedule = self.schedule.refined(panels=worst_panels)
                 witness = 0.0
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}

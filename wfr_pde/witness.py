@@ -131,7 +131,8 @@ def testify(
                 chain.advance(sources[k] / n, t + i * dt / n, dt / n, weights[k])
         else:
             chain.advance(sources[k], t, dt, weights[k])
-        lost = float(np.sum(np.where(weights[k] > 0, weights[k] * np.abs(doubts[k]), 0.0)))
+        known = np.isfinite(doubts[k])  # far out they may be no numbers
+        lost = float(np.sum(weights[k][known] * np.abs(doubts[k][known])))
         time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
         by_panel[nodes.panel[k]] += lost
         if k + 1 in saved:
