@@ -9,10 +9,10 @@ of V, and rounding, which second derivatives in narrow cells would multiply by 1
 neighbouring cells, and do no more than they do to the density there. Through walls there is no flux, through a joint
 the same from both sides. Neither grad V nor second derivatives are needed.
 
-Polynomials end at joints, and equal fluxes are half of what has to hold there: g has to be continuous, too. A jump of g
-lets a flux pass, that of two cells whose values of g are so far apart: what the chain of the witness answers with that
-jump. Without it a density to a jump of V of another height, or one that nothing of passes through the joint, would
-leave nothing in the equation. In the start g may jump, and then it is what it is.
+Polynomials end at joints, and equal fluxes are half of what has to hold there: g has to be continuous, too. So a jump
+of g counts as a flux, the one between two cells whose values of g are so far apart. Without it two wrong densities would
+leave nothing in the equation: the one for a jump of V of another height, and the one for a joint that lets nothing
+pass. The start may have jumps of g, and is left as it is.
 """
 
 from __future__ import annotations

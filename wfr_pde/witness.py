@@ -156,7 +156,7 @@ def _sources(
 ) -> tuple[list[Array], list[Array], list[Array], list[tuple[Array, Array]]]:
     """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells.
 
-    That is of the larger of the densities at both ends of the step. On ridges there are the logarithms of both, too.
+    The mass belongs to the larger of the densities at both ends of the step. On ridges their logarithms come along.
     """
     substitution = CellBalance(problem, fine) if fine.ndim == 1 else Substitution(problem, fine)
     looks: dict[int, Look] = {}
@@ -385,7 +385,7 @@ class _StiffChain(_Chain):
         self._left, self._time = dt / 2, t + dt
 
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
-        """As for any chain; places where it is far from the answer count as unknown, too."""
+        """The same numbers; places where the chain is far from the answer count as unknown, too."""
         *known, unknown = super().compared(t)
         logs = [values - float(self.grid.log_integrate(values)) for values in (self.alone, self.answer)]
         apart = np.where(np.abs(logs[0] - logs[1]) > APART, np.exp(np.maximum(*logs)), 0.0)
