@@ -11,8 +11,8 @@ the same from both sides. Neither grad V nor second derivatives are needed.
 
 Polynomials end at joints, and equal fluxes are half of what has to hold there: g has to be continuous, too. So a jump
 of g counts as a flux, the one between two cells whose values of g are so far apart. Without it two wrong densities
-would leave nothing in the equation: the one for a jump of V of another height, and the one for a joint that lets nothing
-pass. The start may have jumps of g, and is left as it is.
+would leave nothing in the equation: the one for a jump of V of another height, and the one for a joint that lets
+nothing pass. The start may have jumps of g, and is left as it is.
 """
 
 from __future__ import annotations
