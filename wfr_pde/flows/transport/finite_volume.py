@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,6 +155,7 @@ class LineSweep:
             inner = rates if self.periodic else np.delete(rates, k, axis=0)
             steep |= inner.min(axis=0) < UNDERFLOW
         self.steep = put(steep)
+        self._log_rates_made = False
         self._log_rates = lambda: [put(_columns(np, rates, axis)) for rates in log_jump_rates(grid, log_pi, axis, flux)]
 
     def check(self, time: float) -> None:
@@ -172,10 +174,13 @@ class LineSweep:
     @cached_property
     def log_rates(self) -> list[Any]:
         """Logarithms of the jump rates, made where a line first needs them."""
+        self._log_rates_made = True
         return self._log_rates()
 
     def __call__(self, log_ratio: Any, time: float) -> Any:
         """The logarithms after a time, in units of the diffusivity."""
+        if log_ratio.ndim == 1 and self.kernels is None:
+            return self._along_one_line(log_ratio, time)
         xp = self.xp
         shape = (log_ratio.shape[self.axis], *(n for k, n in enumerate(log_ratio.shape) if k != self.axis))
         columns = _columns(xp, log_ratio, self.axis)
@@ -191,6 +196,24 @@ class LineSweep:
         return (
             xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis)) if len(shape) > 1 else result[:, 0]
         )
+
+    def _along_one_line(self, log_ratio: Array, time: float) -> Array:
+        """The same in one dimension, by one call."""
+        check_deadline()
+        result = np.array(log_ratio)
+        self.check_end(self.on_one_line(self.sweeps.advance_logarithms, result, time), time)
+        return result
+
+    def on_one_line(self, compiled: Callable[..., int], values: Array, *arguments: Any) -> bool:
+        """Whether a compiled function came to an end that changes the values on one line, and takes its rates."""
+        fixed = bool(self.steep[0]), self.periodic, self.tolerance, self.poles
+        nothing = self.down[:0], self.up[:0]
+        end = self.sweeps.NEEDS_LOG_RATES
+        if not self._log_rates_made:
+            end = compiled(values, *arguments, self.down, self.up, *nothing, *fixed)
+        if end == self.sweeps.NEEDS_LOG_RATES:
+            end = compiled(values, *arguments, self.down, self.up, *self.log_rates, *fixed)
+        return bool(end == self.sweeps.DONE)
 
     def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float) -> Any:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
@@ -211,7 +234,7 @@ class LineSweep:
             check_deadline()
             down, up, log_down, log_up = rates
             options = wide, self.periodic, time, self.tolerance, self.poles, self.sweeps.constants()
-            self._check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options), time)
+            self.check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options), time)
             return
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
@@ -222,18 +245,24 @@ class LineSweep:
         if workers == 1:
             for first, end in parts:
                 check_deadline()
-                self._check_end(sweeps.advance(*arguments, first, end, block), time)
+                self.check_end(sweeps.advance(*arguments, first, end, block), time)
             return
         with ThreadPoolExecutor(workers) as pool:
             jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
             try:
                 for job in jobs:
                     check_deadline()
-                    self._check_end(job.result(), time)
+                    self.check_end(job.result(), time)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _check_end(self, good: bool, time: float) -> None:
+    def check_end(self, good: bool, time: float) -> None:
+        """Say that a sweep came to no end.
+
+        Raises
+        ------
+        NumericalError
+        """
         if not good:
             raise NumericalError(
                 f"a step of time {time:.4g} along {self.name} needs too many parts, at jump rates of up to "
