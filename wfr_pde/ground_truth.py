@@ -22,6 +22,7 @@ from wfr_pde.grid_family import Cells
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
+from wfr_pde.problem_checks import coordinate_rounding, potential_rounding
 from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.residual import Look, Substitution
 from wfr_pde.solve import save_times
@@ -283,7 +284,8 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     def advance(g: Array, t: float, dt: float) -> Array:
         return chain.step(g, t, dt, TRIAL_ORDER)
 
-    volumes = _log_volumes(substitution)
+    volumes, box = _log_volumes(substitution), (cells.lower, cells.upper)
+    digits = DIGITS + coordinate_rounding(problem, *box) + potential_rounding(problem, *box)
 
     def look(g: Array, t: float) -> tuple[Array, Array]:
         return judged(substitution.look(problem.log_density(grid, g, t), t), t)
@@ -309,7 +311,7 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         span,
         min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL),
         rests,
-        noise=problem.alpha * DIGITS * _amplified(substitution),
+        noise=problem.alpha * digits * _amplified(substitution),
         at_end=None if problem.ceilings is None else at_end,
     )
 
