@@ -249,6 +249,17 @@ def test_two_close_frames_do_no_harm(knows):
         assert true_l1(path, truth, t) <= path.error_l1(t)
 
 
+@pytest.mark.parametrize("variance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("apart", [1e-7, 1e-4])
+def test_frames_that_are_far_away_are_no_evidence(variance, apart):
+    """They have next to no weight between two close ones: orders agree, however fast the start widens there."""
+    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, variance)
+    grid = wfr.Grid.covering(target, start, shape=400, tail=1e-20, max_cut=1, graded=True)
+    path = wfr.Trajectory(frames(target, start, [0.0, apart, *np.linspace(0.4, 4, 10)], grid=grid))
+    for t in apart * np.array([0.1, 0.5, 0.9]):
+        assert true_l1(path, lambda t: exact(t, target, start), t) <= path.error_l1(t)
+
+
 def test_two_frames_of_a_reaction_are_enough_with_the_equation():
     """log mu is linear in e^{-beta t} up to its normaliser; without the equation nobody knows."""
     ds, target, truth = closed_form([0.0, 3.0], (0.0, 1.0))

@@ -42,6 +42,7 @@ QUADRATURE = 1.5  # what the integral of the residual is multiplied by
 CONVERGED, DOUBTFUL = 10.0, 150.0  # times the difference of two orders: E = d (10 + 150 ratio)
 FALLS = (1.0, 0.1)  # an error is at least the difference of the orders before, and a tenth of the one before that
 ALIKE = 5.0  # times the least error: rules of other variables that claim no more must agree with the best
+FAR = 4.0  # spans of the frames of a rule beyond which further frames are no evidence
 FEW = 6  # frames below which two orders say too little
 SPIKE = 2.0  # times the largest mass of a cell in the frames around
 POINTWISE = 2.0  # what pointwise integrals of the residual are multiplied by
@@ -364,7 +365,7 @@ class Frames:
                 if count > len(self.times):
                     break
                 rule = self._made(variable, self._window(variable, k, count))
-                if not self._sound(rule, k):
+                if not self._sound(rule, k) or (count > 2 and not _near(rules[-1], rule)):
                     break
                 rules.append(rule)
             differences = self._differences(rules, k)
@@ -441,6 +442,15 @@ class Frames:
             nats = np.maximum(nats, _largest_down_to(depth, np.abs(off)))
             slopes = np.maximum(slopes, _largest_down_to(depth, gradient_size(off, matrices)))
         return nats, slopes
+
+
+def _near(rule: Rule, larger: Rule) -> bool:
+    """Whether frames that a larger rule adds are near enough to those of a rule to say something of its error.
+
+    What is far away has next to no weight here, and changes little, however wrong both are.
+    """
+    ends, wider = (rule.variable(one.times[[0, -1]]) for one in (rule, larger))
+    return bool(max(ends[0] - wider[0], wider[1] - ends[1]) <= FAR * (ends[1] - ends[0]))
 
 
 def _best_of_each(found: Sequence[tuple[float, float, Rule, Rule]], variable: Variable) -> list[tuple[float, Rule]]:
