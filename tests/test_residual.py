@@ -182,7 +182,7 @@ def test_slopes_of_functions_are_those_of_their_side():
     for jump in (0.0, 2.0):
         target = wfr.Potential(lambda x: np.abs(x) + np.cos(np.abs(x)) + jump * (x > 0), ndim=1)  # noqa: B023
         substitution = Substitution(problem(target), grid)
-        slope = substitution._potential(0.0)[1][:, 0]
+        slope = substitution._potentials(0.0)[1][:, 0]
         x = substitution.axes[0].x
         assert np.abs(slope - np.sign(x) * (1 - np.sin(np.abs(x)))).max() < 1e-9
 

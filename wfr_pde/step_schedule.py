@@ -61,24 +61,31 @@ class Nodes:
         """Number of steps."""
         return len(self.times) - 1
 
-    def integral_weights(self, k: int, decay: float) -> tuple[Any, Array, Array]:
-        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over step k, F the polynomial through the nodes of the panel.
+    def integral_weights(self, k: Any, decay: float) -> tuple[Any, Array, Array]:
+        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over steps k, F the polynomial through the nodes of the panel.
+
+        Parameters
+        ----------
+        k : int, or array (...) of int
+        decay : float
 
         Returns
         -------
-        nodes : array (8,) of int
-        weights : array (8,)
-        last : array (8,)
+        nodes : array (..., 8) of int
+        weights : array (..., 8)
+        last : array (..., 8)
             Those of the size of the term of the highest degree, whose coefficient says how well the polynomial follows.
             (Its integral between two Gauss-Lobatto points is zero.)
         """
         nodes = self.of_panel[self.panel[k]]
-        low, high = self.times[nodes[0]], self.times[nodes[-1]]
-        a, b = self.times[k], self.times[k + 1]
+        low, high = self.times[nodes[..., :1]], self.times[nodes[..., -1:]]
+        a, b = self.times[k][..., None], self.times[np.asarray(k) + 1][..., None]
         t = a + (b - a) * 0.5 * (QUADRATURE_NODES + 1)
         share = 0.5 * (b - a) * QUADRATURE_WEIGHTS * np.exp(-decay * (b - t))
         terms = LEGENDRE.legvander(2 * (t - low) / (high - low) - 1, NODES - 1)
-        return nodes, share @ terms @ TO_LEGENDRE, share @ np.abs(terms[:, -1]) * TO_LEGENDRE[-1]
+        integrals = np.einsum("...q,...qj->...j", share, terms)
+        last = np.sum(share * np.abs(terms[..., -1]), axis=-1, keepdims=True)
+        return nodes, integrals @ TO_LEGENDRE, last * TO_LEGENDRE[-1]
 
 
 @dataclass(frozen=True)
