@@ -17,7 +17,7 @@ from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-DENSE = 256  # columns up to which a matrix with few entries is kept in full
+DENSE = 40  # columns up to which a matrix with few entries is kept in full: beyond, products would share threads
 STENCIL = 10  # cell centres that a local polynomial goes through
 PREPARED = 2  # ceilings whose V is kept
 ABOVE = 1.0  # nats above the centres around, that a density may be between them

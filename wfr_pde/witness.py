@@ -101,7 +101,7 @@ def testify(
     problem: Problem,
     coarse: Grid,
     fine: Grid,
-    frames: Sequence[Array],
+    frames: Sequence[Array] | Array,
     nodes: Nodes,
 ) -> Testimony:
     """Hold the frames of an answer against the equation.
@@ -112,7 +112,7 @@ def testify(
         With transport_rate > 0.
     coarse, fine : Grid
         The grid of the chain, and that of the answer, with twice the cells.
-    frames : arrays
+    frames : array (n, *shape), or arrays
         log m at the centres of the fine grid, at all nodes.
     nodes : Nodes
     """
@@ -173,7 +173,7 @@ class _Sources:
     ends: list[tuple[Array, Array]] = field(default_factory=list)
 
 
-def _sources(problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes) -> _Sources:
+def _sources(problem: Problem, fine: Grid, frames: Sequence[Array] | Array, nodes: Nodes) -> _Sources:
     """Sources of all steps, panel by panel."""
     substitution = CellBalance(problem, fine) if fine.ndim == 1 else Substitution(problem, fine)
     found, volumes = _Sources(), _joined_volumes(fine)
