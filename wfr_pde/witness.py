@@ -268,10 +268,12 @@ class _Chain:
 
     def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
         """One step: half of source and reaction, the transport, the other half. `mass` of the answer in the cells."""
-        bad, least = ~(np.abs(source) <= LARGEST), FAST_IN * self.problem.rtol
-        large, out = ~(np.abs(source) <= SMALL), max(self._mass_in(bad), float(mass[bad].sum())) > least
-        if (out or self._mass_in(large) > least) and self._advance_fast(source, t, dt, mass, in_any_case=out):
-            return
+        size, least = np.abs(source), FAST_IN * self.problem.rtol
+        bad, large = ~(size <= LARGEST), ~(size <= SMALL)
+        if large.any():
+            out = max(self._mass_in(bad), float(mass[bad].sum())) > least
+            if (out or self._mass_in(large) > least) and self._advance_fast(source, t, dt, mass, in_any_case=out):
+                return
         source = np.where(bad, 0.0, source)
         self._react(source / 2, bad, t + dt / 4, dt / 2)
         self._transport(t + dt / 2, dt)
