@@ -516,8 +516,9 @@ class Attempt:
         breaks = terrain.breaks
         if not np.array_equal(self.cells.lower, terrain.cells.lower):  # the box was widened
             breaks = breaks_of(self.problem, self.cells.lower, self.cells.upper)
-        seen = terrain.look  # on the first cells, where nothing was found since
-        if self.cells is not terrain.cells or terrain.hides:
+        seen = terrain.look
+        # under ceilings the first look was at more cells than those of the first attempt
+        if self.cells is not terrain.cells or terrain.hides or self.problem.ceilings is not None:
             seen = look_at(self.problem, self.cells.grid(1), self.cells, breaks)
         if seen is None:
             self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
