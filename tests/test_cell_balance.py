@@ -86,7 +86,7 @@ def frames_of(attempt, **changed):
     problem = dataclasses.replace(attempt.problem, **changed)
     other = Attempt(problem, attempt.cells, attempt.schedule, 1, attempt.order, attempt.work)
     other.measure_space()
-    return [np.asarray(other._frame(k)) for k in range(len(other.times))]
+    return other._all_frames()
 
 
 def held_against_it(attempt, frames):

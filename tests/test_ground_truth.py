@@ -390,6 +390,11 @@ def test_an_agreement_changes_nothing(monkeypatch):
 def test_what_the_cells_cannot_show_leaves_nothing_known(monkeypatch):
     hidden = types.SimpleNamespace(kind="looked", places=7, depth=6.0, hides=True, where=np.array([0.3]))
     monkeypatch.setattr("wfr_pde.certificate.look_at", lambda *arguments: hidden)
+    monkeypatch.setattr(
+        ground_truth_module,
+        "first_terrain",
+        lambda *arguments: dataclasses.replace(first_terrain(*arguments), look=hidden),
+    )
     ds = wfr.ground_truth(TARGET, START, [0, 0.5], rtol=1e-3, strict=False)
     assert np.all(ds["error_l1_between"] == 2)
     assert np.all(np.isinf(ds["error_kl"]))

@@ -76,8 +76,8 @@ def schedule_of(rate, span, tolerance, breaks=None):
     def advance(state, t, dt):
         return state + quad(rate, t, t + dt)[0]
 
-    def look(state, t):
-        return np.array([rate(t)]), np.ones(1)
+    def look(states, times):
+        return np.array([[rate(t)] for t in times]), np.ones((len(times), 1))
 
     return trial_schedule(advance, look, 0.0, span, tolerance, breaks)
 
@@ -126,7 +126,7 @@ def test_a_flow_that_no_step_resolves_is_refused():
         raise NumericalError("diverges")
 
     with pytest.raises(NumericalError, match="no step resolves the flow 0 after the first save time"):
-        trial_schedule(advance, lambda state, t: (np.ones(1), np.ones(1)), 0.0, (2.0, 3.0), 1e-6)
+        trial_schedule(advance, lambda states, times: (np.ones((8, 1)), np.ones((8, 1))), 0.0, (2.0, 3.0), 1e-6)
 
 
 def test_the_deadline_stops_it():
@@ -142,19 +142,20 @@ def test_a_panel_that_a_break_cuts_short_does_not_shorten_the_next():
 def test_places_beyond_two_nats_and_rounding_count_by_their_weight():
     rng = np.random.default_rng(3)
 
-    def look(state, t):  # the last place holds next to nothing, and all that is seen of it is rounding
-        return np.array([0.0, rng.normal(scale=1e20)]), np.array([1.0, 1e-12])
+    def look(states, times):  # the last place holds next to nothing, and all that is seen of it is rounding
+        values = np.stack([np.zeros(len(times)), rng.normal(scale=1e20, size=len(times))], axis=1)
+        return values, np.broadcast_to([1.0, 1e-12], values.shape)
 
-    def noisy(state, t):
-        return np.array([1.0 + 1e-3 * rng.uniform(-1, 1)]), np.ones(1)
+    def noisy(states, times):
+        return 1.0 + 1e-3 * rng.uniform(-1, 1, (len(times), 1)), np.ones((len(times), 1))
 
     assert len(trial_schedule(lambda state, t, dt: state, look, 0.0, (0.0, 1.0), 1e-8).ends) < 6
     assert len(trial_schedule(lambda state, t, dt: state, noisy, 0.0, (0.0, 1.0), 1e-8, noise=0.01).ends) < 6
 
 
 def test_times_that_rounding_cannot_tell_apart_end_the_search():
-    def look(state, t):
-        return np.array([1e300 * math.sin(1e20 * t)]), np.ones(1)
+    def look(states, times):
+        return 1e300 * np.sin(1e20 * times)[:, None], np.ones((len(times), 1))
 
     with pytest.raises(NumericalError, match="no step resolves the flow"):
         trial_schedule(lambda state, t, dt: state, look, 0.0, (1000.0, 1000.0 + 1e-9), 1e-30)

@@ -25,7 +25,6 @@ EPS = float(np.finfo(np.float64).eps)
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 # values at the nodes -> Legendre coefficients
 TO_LEGENDRE = (np.arange(16) + 0.5)[:, None] * np.polynomial.legendre.legvander(NODES, 15).T * WEIGHTS
-NEWTON_ROUNDS = 60
 UNEVEN = 0.4  # most log-ratio of the width of a cell, by the density at its centre, to its length
 
 
@@ -67,7 +66,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         joints = tuple(int(joint) for joint in self.joints)
-        if joints != tuple(sorted({*joints} & {*range(1, self.n)})):
+        if any(b <= a for a, b in itertools.pairwise((0, *joints, self.n))):
             raise ValueError(
                 f"the joints of axis {self.name} must be numbers of inner edges, increasing, from 1 to {self.n - 1}, "
                 f"got {self.joints}"
@@ -470,20 +469,8 @@ class _Panels:
 
     def inverse(self, values: Array) -> Array:
         """Places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""
+        from wfr_pde.point_densities import places_in_panels  # here, as it loads numba
+
         index = np.clip(np.searchsorted(self.before, values, side="right") - 1, 0, len(self.left) - 1)
-        series, wanted = self.series[:, index], values - self.before[index]
-        slope = np.polynomial.legendre.legder(series)
-        low, high = np.full(len(values), -1.0), np.full(len(values), 1.0)
-        u = np.clip(wanted / slope[0] - 1, low, high)  # slope[0] is half of the panel's integral
-        near = False
-        for _ in range(NEWTON_ROUNDS):
-            excess = np.polynomial.legendre.legval(u, series, tensor=False) - wanted
-            low, high = np.where(excess <= 0, u, low), np.where(excess >= 0, u, high)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                following = u - excess / np.polynomial.legendre.legval(u, slope, tensor=False)
-            following = np.where((following >= low) & (following <= high), following, 0.5 * (low + high))
-            moved, u = np.abs(following - u), following
-            if near:
-                break
-            near = bool(np.all(moved <= 1e-9))  # once more, and it is down to rounding
-        return self.left[index] + self.width[index] * (0.5 + 0.5 * u)
+        u = places_in_panels(index, np.ascontiguousarray(self.series.T), values - self.before[index])
+        return np.asarray(self.left[index] + self.width[index] * (0.5 + 0.5 * u))

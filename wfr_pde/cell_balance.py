@@ -23,10 +23,11 @@ import numpy as np
 
 from wfr_pde.axis import Axis
 from wfr_pde.cell_quadrature import cell_rule
+from wfr_pde.frame_blocks import at_each
 from wfr_pde.grid import Grid
 from wfr_pde.nested import local_weights
 from wfr_pde.problem import Problem
-from wfr_pde.residual import INSIDE, LEAST_MORE, STENCIL, Look, local_polynomials, matrix, stacked
+from wfr_pde.residual import INSIDE, LEAST_MORE, STENCIL, Look, along, local_polynomials, matrix, stacked
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -102,125 +103,134 @@ class CellBalance:
         self._still: list[Array] | None = None
         self._resistance = self.widths  # of every cell, as it was when it was last looked at
 
-    def _potentials(self, t: float) -> list[Array]:
-        """V at the points of the rule, the edges, and the centres."""
+    def _potentials(self, t: Any) -> list[Array]:
+        """V at the points of the rule, the edges, and the centres, at times (...): first where the target moves."""
         if self._still is not None:
             return self._still
-        target = self.problem.target.at(t)
-        with np.errstate(all="ignore"):
-            found = [-np.asarray(target.log_density(x), dtype=np.float64) for x in self._places]
-        found[1][self.edges.walls] = 0.0  # may be infinite, and nothing passes
-        if not self.problem.target.moving:
-            self._still = found
-        return found
+        if self.problem.target.moving:
+            return [at_each(lambda time, x=x: self._potential(x, time), t) for x in self._places]  # type: ignore[misc]
+        self._still = [self._potential(x, 0.0) for x in self._places]
+        return self._still
 
-    def look(self, log_values: Array, t: float) -> Look:
-        """What a density, given at the centres, is in the cells: arrays (n,).
+    def _potential(self, x: Array, t: float) -> Array:
+        """V at places (m, 1) at a time; it may be infinite at walls, through which nothing passes."""
+        with np.errstate(all="ignore"):
+            potential = -np.asarray(self.problem.target.at(t).log_density(x), dtype=np.float64)
+        if x is self._places[1]:
+            potential[self.edges.walls] = 0.0
+        return potential
+
+    def look(self, log_values: Array, t: Any) -> Look:
+        """What densities, given at the centres (..., n), are in the cells at times (...): arrays (..., n).
 
         `log_density` is log(M / width), `transport` is [m g'] / M, and `potential` is how much the mean of g by the
         density is above log_density, so that the reaction is -beta (log_density + potential - E g) of the mass.
         """
         inside, at_edges, centres = self._potentials(t)
-        self._resistance = np.log(self.widths) + centres
+        self._resistance = np.log(self.widths) + centres.reshape(-1, len(self.widths))[-1]
         g = np.asarray(log_values) + centres
         low, high = _limits(g)
-        values = np.clip((self.inner @ g).reshape(self.weights.shape), low[:, None], high[:, None])
-        log_m = values - inside.reshape(values.shape)
-        top = log_m.max(axis=1)
-        shares = np.exp(log_m - top[:, None]) * self.weights
-        mass = shares.sum(axis=1)
+        of_cells = along(self.inner, g, -1).reshape(*g.shape, -1)
+        values = np.clip(of_cells, low[..., None], high[..., None])
+        log_m = values - inside.reshape(*inside.shape[:-1], *self.weights.shape)
+        top = log_m.max(axis=-1)
+        shares = np.exp(log_m - top[..., None]) * self.weights
+        mass = shares.sum(axis=-1)
         log_density = top + np.log(mass / self.widths)
-        mean = (shares * values).sum(axis=1) / mass
-        resistances = None if t <= float(self.problem.times[0]) else self._through_joints(centres)
-        transport = self._transport(g, (low, high), at_edges, log_density, resistances)
+        mean = (shares * values).sum(axis=-1) / mass
+        transport = self._transport(g, (low, high), at_edges, log_density, centres, t)
         return Look(mean, transport, log_density, mean - log_density)
 
     def _through_joints(self, potential: Array) -> Array:
         """Logarithm of ∫ e^V dx from the centre below every joint to that above, V linear between them, as in a chain.
 
-        potential : array (n,), V at the centres.
+        potential : array (..., n), V at the centres.
         """
         left, right = self.edges.beside
-        pair = potential[left], potential[right]
+        pair = potential[..., left], potential[..., right]
         apart = np.maximum(np.abs(pair[1] - pair[0]), LEAST_APART)
         lengths = 0.5 * (self.widths[left] + self.widths[right])
         return np.asarray(np.maximum(*pair) + np.log(-np.expm1(-apart) / apart) + np.log(lengths))
 
     def _transport(
-        self,
-        g: Array,
-        limits: tuple[Array, Array],
-        potential: Array,
-        log_density: Array,
-        resistances: Array | None,
+        self, g: Array, limits: tuple[Array, Array], potential: Array, log_density: Array, centres: Array, t: Any
     ) -> Array:
-        """[m g'] over the mass of every cell; at joints with what a jump of g lets pass, where `resistances` are."""
+        """[m g'] over the mass of every cell, by V at the edges and the `centres`."""
         edges = self.edges
-        low, high = np.full(len(edges.x), np.inf), np.full(len(edges.x), -np.inf)
+        low, high = (np.full((*g.shape[:-1], len(edges.x)), end) for end in (np.inf, -np.inf))
         for side in (edges.lower, edges.lower + 1):
-            low[side], high[side] = np.minimum(low[side], limits[0]), np.maximum(high[side], limits[1])
-        values = np.clip(edges.value @ g, low, high)
+            low[..., side] = np.minimum(low[..., side], limits[0])
+            high[..., side] = np.maximum(high[..., side], limits[1])
+        values = np.clip(along(edges.value, g, -1), low, high)
         log_m = values - potential
-        slope = np.asarray(edges.slope @ g)
-        slope[edges.walls] = 0.0
+        slope = np.ascontiguousarray(along(edges.slope, g, -1))
+        slope[..., edges.walls] = 0.0
 
         def passing(edge: Any, cell: Any) -> Array:
             """m g' at edges, over the masses of cells."""
-            ratio = np.exp(np.clip(log_m[edge] - log_density[cell], -LARGEST, LARGEST))
-            return np.asarray(ratio * slope[edge] / self.widths[cell])
+            ratio = np.exp(np.clip(log_m[..., edge] - log_density[..., cell], -LARGEST, LARGEST))
+            return np.asarray(ratio * slope[..., edge] / self.widths[cell])
 
         everywhere = slice(None)
         into, out = passing(edges.lower, everywhere), passing(edges.lower + 1, everywhere)
         (below, above), (left, right) = edges.joints, edges.beside
-        # where there is less of pi, and cells are wider, the slope of mu/pi is known better, and with it the flux
-        odds = 2 * (potential[below] - potential[above] + np.log(self.widths[left] / self.widths[right]))
-        share = 1 / (1 + np.exp(-np.clip(odds, -LARGEST, LARGEST)))  # of the flux seen from below
-        out[left] = share * passing(below, left) + (1 - share) * passing(above, left)
-        into[right] = share * passing(below, right) + (1 - share) * passing(above, right)
-        if resistances is None:
+        if not len(below):
             return np.asarray(out - into)
+        # where there is less of pi, and cells are wider, the slope of mu/pi is known better, and with it the flux
+        odds = 2 * (potential[..., below] - potential[..., above] + np.log(self.widths[left] / self.widths[right]))
+        share = 1 / (1 + np.exp(-np.clip(odds, -LARGEST, LARGEST)))  # of the flux seen from below
+        resistances = self._through_joints(centres)
+        in_start = (np.asarray(t) <= float(self.problem.times[0]))[..., None]  # where g may jump
 
         def let_pass(cell: Any) -> Array:
             """What the jump of g lets pass, [e^g] / ∫ e^V dx, over the masses of cells."""
-            least = np.minimum(values[below], values[above]) - resistances - log_density[cell]
-            jump = values[above] - values[below]
+            least = np.minimum(values[..., below], values[..., above]) - resistances - log_density[..., cell]
+            jump = values[..., above] - values[..., below]
             size = np.expm1(np.minimum(np.abs(jump), LARGEST)) * np.exp(np.clip(least, -LARGEST, 0.5 * LARGEST))
-            return np.asarray(np.sign(jump) * np.minimum(size, MOST_PASSING) / self.widths[cell])
+            passed = np.sign(jump) * np.minimum(size, MOST_PASSING) / self.widths[cell]
+            return np.asarray(np.where(in_start, 0.0, passed))
 
-        out[left] += let_pass(left)
-        into[right] += let_pass(right)
+        out[..., left] = share * passing(below, left) + (1 - share) * passing(above, left) + let_pass(left)
+        into[..., right] = share * passing(below, right) + (1 - share) * passing(above, right) + let_pass(right)
         return np.asarray(out - into)
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
         """Means of values over pairs of cells by their masses, and the logarithm of the density in the pairs.
 
         A cell gives a part of what it has to the pair beside it: as much as its centre is nearer to the middle of that
-        than its own, with distances in ∫ e^V dx. Then sources that alternate from edge to edge cancel.
+        than its own, with distances in ∫ e^V dx. Then sources that alternate from edge to edge cancel. Both arrays have
+        the cells last, and broadcast against each other.
         """
         log_mass = log_density + np.log(self.widths)
-        pairs = np.logaddexp(*log_mass.reshape(-1, 2).T)
-        mass = np.exp(log_mass - log_mass.max())
-        known = np.isfinite(values)
-        values = values - np.sum(mass[known] * values[known]) / np.sum(mass)  # a constant is not given away
-        result = np.zeros(len(pairs))
+        pairs = np.logaddexp(log_mass[..., 0::2], log_mass[..., 1::2])
+        mass = np.exp(log_mass - log_mass.max(axis=-1, keepdims=True))
+        known = mass * np.where(np.isfinite(values), values, 0.0)
+        # a constant is not given away
+        values = values - known.sum(axis=-1, keepdims=True) / mass.sum(axis=-1, keepdims=True)
+        result: Any = 0.0
         for side, step in ((0, 1), (1, -1)):  # the lower cells of the pairs, which give downwards, and the upper ones
             own, beside = self._resistance[side::2], np.roll(self._resistance[1 - side :: 2], step)
             given = 0.5 / (1 + np.exp(np.clip(beside - own, -LARGEST, LARGEST)))
             if not self.wraps:
                 given[-side] = 0.0
-            for share, to in ((1 - given, pairs), (given, np.roll(pairs, step))):
-                part = share * np.exp(np.clip(log_mass[side::2] - to, -LARGEST, LARGEST)) * values[side::2]
-                result += part if to is pairs else np.roll(part, -step)
+            held, here = log_mass[..., side::2], values[..., side::2]
+            kept, gone = (
+                share * np.exp(np.clip(held - to, -LARGEST, LARGEST)) * here
+                for share, to in ((1 - given, pairs), (given, np.roll(pairs, step, axis=-1)))
+            )
+            result = result + kept + np.roll(gone, -step, axis=-1)
         return result, pairs - np.log(self.widths.reshape(-1, 2).sum(axis=1))
 
 
 def _limits(g: Array) -> tuple[Array, Array]:
-    """Least and largest values that g may have in every cell: those of the centres around, and some more.
+    """Least and largest values that g (..., n) may have in every cell: those of the centres around, and some more.
 
     Far out in tails, where neighbouring centres differ by nats without a rule, polynomials that end at a wall multiply
     that, and would put mass where none is.
     """
-    below, above = np.append(g[0], g[:-1]), np.append(g[1:], g[-1])
-    low, high = np.minimum.reduce([below, g, above]), np.maximum.reduce([below, g, above])
+    low, high = g.copy(), g.copy()
+    for side, beside in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+        low[..., side] = np.minimum(low[..., side], g[..., beside])
+        high[..., side] = np.maximum(high[..., side], g[..., beside])
     more = high - low + LEAST_MORE
     return low - more, high + more

@@ -18,7 +18,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -45,12 +45,14 @@ LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 NEAR = 1.0  # log-ratio below which m log(m/pi) - m + pi would cancel
 
 
+@cache
 def gauss(n: int) -> tuple[Array, Array]:
     """Nodes and weights (n,) of Gauss's rule on [0, 1], exact for polynomials of degree 2n - 1."""
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return (1 + nodes) / 2, weights / 2
 
 
+@cache
 def lobatto(n: int) -> tuple[Array, Array]:
     """Nodes and weights (n,) of Lobatto's rule on [0, 1], which has both ends; exact up to degree 2n - 3."""
     legendre = np.polynomial.legendre.Legendre.basis(n - 1)
@@ -229,7 +231,8 @@ class CellQuadrature:
         for k, (axis, cells) in enumerate(zip(self.rules[number], window, strict=True)):
             points = axis.weights.shape[1]
             rows = _of_cells(cells, points)
-            value = along((axis.fewer if fewer else axis.values)[rows], value, k)
+            matrix = axis.fewer if fewer else axis.values
+            value = along(matrix if rows == slice(0, matrix.shape[0]) else matrix[rows], value, k)
             by_cell += [cells.stop - cells.start, points]
         ones = (slice(None), None) * len(window)
         low, high = (limit[window][ones] for limit in limits)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from wfr_pde.error_estimates import (
     is_asymptotic,
     single_grid_bound,
 )
+from wfr_pde.frame_blocks import blocks, cell_axes, integrals, log_equilibria, normalised, spread
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import WIDER, Cells
 from wfr_pde.measures import Density
@@ -104,22 +105,22 @@ class _Moves:
         self.problem, self.grids, self.times = problem, grids, times
         self.matrices = [stencils(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
 
-    def __call__(self, runs: Sequence[Array], k: int) -> list[Array]:
-        """Log-ratios at node k on the finest grid, from those on all grids."""
-        finest = runs[-1][k]
+    def __call__(self, runs: Sequence[Array], which: Any) -> list[Array]:
+        """Log-ratios at some nodes on the finest grid (n, *shape), from those of all grids."""
+        finest = runs[-1][which]
         if self.problem.ceilings is not None:
-            finest = self._limited(finest, self.grids[-1], finest, k)
-        return [*self.some(runs[:-1], k), finest]
+            finest = self._limited(finest, self.grids[-1], finest, which)
+        return [*self.some(runs[:-1], which), finest]
 
-    def some(self, runs: Sequence[Array], k: int) -> list[Array]:
-        """Log-ratios at node k on the finest grid, from those on the coarsest grids."""
+    def some(self, runs: Sequence[Array], which: Any) -> list[Array]:
+        """Log-ratios at some nodes on the finest grid (n, *shape), from those of the coarsest grids."""
         moved = []
         for grid, matrices, run in zip(self.grids, self.matrices, runs, strict=False):
-            values = run[k]
-            for axis, matrix in enumerate(matrices):
+            values = log_ratio = run[which]
+            for axis, matrix in zip(cell_axes(grid), matrices, strict=True):
                 values = along(matrix, values, axis)
-            values = self._near(values, grid, run[k])
-            moved.append(values if self.problem.ceilings is None else self._limited(values, grid, run[k], k))
+            values = self._near(values, grid, log_ratio)
+            moved.append(values if self.problem.ceilings is None else self._limited(values, grid, log_ratio, which))
         return moved
 
     def _near(self, moved: Array, grid: Grid, log_ratio: Array) -> Array:
@@ -129,13 +130,36 @@ class _Moves:
         more = high - low + LEAST_MORE
         return np.clip(moved, low - more, high + more)
 
-    def _limited(self, moved: Array, grid: Grid, log_ratio: Array, k: int) -> Array:
+    def _limited(self, moved: Array, grid: Grid, log_ratio: Array, which: Any) -> Array:
         """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
-        t, finest = float(self.times[k]), self.grids[-1]
-        most = around(self.problem.log_density(grid, log_ratio, t), grid, [axis.centres for axis in finest.axes])
-        log_pi = self.problem.log_density(finest, np.zeros(finest.shape), t)
-        log_values = np.minimum(moved + log_pi, most + ABOVE)
-        return np.asarray(log_values - float(finest.log_integrate(log_values)) - log_pi)
+        times, finest = self.times[which], self.grids[-1]
+        log_density = log_ratio + log_equilibria(self.problem, grid, times)
+        most = around(log_density, grid, [axis.centres for axis in finest.axes])
+        log_pi = log_equilibria(self.problem, finest, times)
+        return normalised(finest, np.minimum(moved + log_pi, most + ABOVE)) - log_pi
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The answer at a save time.
+
+    Attributes
+    ----------
+    log_values : array of the shape of the finest grid
+        log mu, by sums over the cells.
+    l1, kl : float
+        Bounds of its errors.
+    counts : bool
+        Whether orders count.
+    apart : array of that shape
+        Nats between two of them; infinite where they do not.
+    """
+
+    log_values: Array
+    l1: float
+    kl: float
+    counts: bool
+    apart: Array
 
 
 class Attempt:
@@ -310,13 +334,21 @@ class Attempt:
         runs = [self._run(k) for k in range(3)]
         if self.problem.alpha == 0:
             return True
-        for k, t in zip(self.saved.tolist()[1:], self.problem.times.tolist()[1:], strict=True):
-            moved = self._fine.some(runs, k)
-            singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in moved]
-            apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
-            if not is_asymptotic(apart, RATIOS[:3]):
+        for block in blocks(1, len(self.saved), self.grid.size):
+            moved = self._fine.some(runs, self.saved[block])
+            apart = self._distances([self._densities(log_ratios, self.problem.times[block]) for log_ratios in moved])
+            if not all(is_asymptotic(distances, RATIOS[:3]) for distances in apart.T.tolist()):
                 return False
         return True
+
+    def _densities(self, log_ratios: Array, times: Array) -> Array:
+        """Log-densities on the finest grid of log-ratios (n, *shape) at times (n,)."""
+        return normalised(self.grid, log_ratios + log_equilibria(self.problem, self.grid, times))
+
+    def _distances(self, log_densities: Sequence[Array]) -> Array:
+        """L1 distances of each to the next, (their number - 1, n)."""
+        densities = [np.exp(values) for values in log_densities]
+        return np.array([integrals(self.grid, np.abs(a - b)) for a, b in itertools.pairwise(densities)])
 
     @cached_property
     def _fine(self) -> _Moves:
@@ -341,28 +373,26 @@ class Attempt:
         where the correction had to be limited; else the answer is that of the finest grid alone, with the bound that
         the slowest power of dx gives.
         """
-        runs = [self._run(k) for k in range(len(RATIOS))]
-        rough = _Moves(self.problem, self._grids, FEWER_NODES, self.times)
         start = self.grid.log_density(self.problem.start, "the start", checked=False)
         self._frames: dict[int, Array] = {0: np.asarray(start)}
         self.result, self.value = [], np.zeros(len(self.problem.times))
         found, mass, self._counts = [], [], []
         by_reaction = self.problem.alpha == 0 and not self.problem.target.moving
+        answers = iter(()) if by_reaction else self._answers()
         self._apart: list[Array] = []  # nats between two orders, at the centres
         for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
             if i == 0 or by_reaction:  # exact in every cell: nothing is exchanged between them
                 log_values, measured = self._mass.by_reaction(t)
-                l1, kl, counts = 0.0, 0.0, True
-                self._apart.append(np.zeros(self.grid.shape))
+                answer = self._exact(log_values)
             else:
-                answer, l1, kl, counts = self._at_save_time(k, t, runs, rough)
-                log_values = np.asarray(answer.log_values)
-                measured = self._mass(log_values, t)
-            self._counts.append(counts)
+                answer = next(answers)
+                measured = self._mass(answer.log_values, t)
+            self._counts.append(answer.counts)
+            self._apart.append(answer.apart)
             self.value[i] = measured.kl
-            self._frames[k] = log_values - measured.log_mass
+            self._frames[k] = answer.log_values - measured.log_mass
             self.result.append(Density(self.grid, self._frames[k]))
-            found.append((min(l1, SATURATION), kl))
+            found.append((min(answer.l1, SATURATION), answer.kl))
             kl_doubt = measured.kl_doubt + self.problem.normaliser_doubt
             mass.append((SAFETY["mass"] * measured.mass_doubt, SAFETY["mass"] * kl_doubt))
         self._store("space", found)
@@ -373,55 +403,80 @@ class Attempt:
         self._store("rounding", np.stack([np.full(len(mass), rounding), rounding * (1 + self.value)], axis=1))
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
 
-    def _at_save_time(
-        self, k: int, t: float, runs: Sequence[Array], rough: _Moves
-    ) -> tuple[Density, float, float, bool]:
-        """The answer at a save time after the first, frame k, bounds of its errors in L1 and KL, and whether orders
-        count. Differences in KL are by one and the same sum over the cells, whose own error is in all of them."""
+    def _exact(self, log_values: Array) -> _Answer:
+        """The answer where it is exact in every cell."""
+        return _Answer(log_values, 0.0, 0.0, True, np.zeros(self.grid.shape))
+
+    def _answers(self) -> Iterator[_Answer]:
+        """The answers at the save times after the first."""
+        runs = [self._run(k) for k in range(len(RATIOS))]
+        rough = _Moves(self.problem, self._grids, FEWER_NODES, self.times) if self.problem.alpha > 0 else None
+        for block in blocks(1, len(self.saved), self.grid.size):
+            which, times = self.saved[block], self.problem.times[block]
+            if rough is None:
+                yield from map(self._exact, self._densities(runs[-1][which], times))
+                continue
+            fine = self._fine(runs, which)
+            singles = [self._densities(log_ratios, times) for log_ratios in fine]
+            found = [self._level(fine[first:], first, times) for first in (2, 1, 0)]
+            levels = [log_densities for log_densities, _ in found]
+            limited = np.max([mass for _, mass in found], axis=0)
+            with_less = self._level(rough(runs, which)[1:], 1, times)[0]
+            apart, distances = self._distances(singles), self._distances(levels)
+            interpolation = self._distances([levels[1], with_less])[0]
+            for i, t in enumerate(times.tolist()):
+                own = [values[i] for values in singles], [values[i] for values in levels]
+                yield self._answer(t, *own, apart[:, i], distances[:, i], float(interpolation[i]), float(limited[i]))
+
+    def _answer(
+        self,
+        t: float,
+        singles: Sequence[Array],
+        levels: Sequence[Array],
+        apart: Array,
+        distances: Array,
+        interpolation: float,
+        limited: float,
+    ) -> _Answer:
+        """The answer at a save time, by the single grids, the orders 6, 8 and 10, and the distances of neighbours.
+
+        Differences in KL are by one and the same sum over the cells, whose own error is in all of them.
+        """
         energy = self.problem.energy_at(t)
-        if self.problem.alpha == 0:  # exact in every cell
-            self._apart.append(np.zeros(self.grid.shape))
-            return self.problem.density(self.grid, runs[-1][k], t), 0.0, 0.0, True
-        fine, less = self._fine(runs, k), rough(runs, k)
-        singles = [self.problem.density(self.grid, log_ratio, t) for log_ratio in fine]
-        apart = [metrics.l1(a, b) for a, b in itertools.pairwise(singles)]
-        combined = [self._level(fine[first:], first, t) for first in (0, 1, 2)]
-        above, level, below = (density for density, _ in combined)
-        limited = [mass for _, mass in combined]
-        distances = metrics.l1(below, level), metrics.l1(level, above)
-        spread = np.abs(np.asarray(level.log_values) - np.asarray(above.log_values))
-        if is_asymptotic(apart, RATIOS) and max(limited) <= MOST_LIMITED:
-            interpolation = SAFETY["interpolation"] * metrics.l1(level, self._level(less[1:], 1, t)[0])
-            factor = convergence_factor(distances)
-            l1 = factor * distances[1] + interpolation + SATURATION * max(limited)
-            values = [energy.value(density) for density in (below, level, above)]
-            gaps = [abs(b - a) for a, b in itertools.pairwise(values)]
+        if is_asymptotic(apart.tolist(), RATIOS) and limited <= MOST_LIMITED:
+            below, level, above = (Density(self.grid, values) for values in levels)
+            factor = convergence_factor(distances.tolist())
+            l1 = factor * float(distances[1]) + SAFETY["interpolation"] * interpolation + SATURATION * limited
+            gaps = [
+                abs(b - a) for a, b in itertools.pairwise(energy.value(density) for density in (below, level, above))
+            ]
             kl = max(
                 factor * unsigned_kl(energy, level, above),
                 convergence_factor(gaps) * gaps[1],
-                SATURATION * max(limited) * (1 + abs(self.problem.kl(level, t))),
+                SATURATION * limited * (1 + abs(self.problem.kl(level, t))),
             )
-            self._apart.append(factor * spread)
-            return level, l1, kl, True
-        self._apart.append(np.full(self.grid.shape, math.inf))
-        l1 = single_grid_bound(apart[-1], RATIOS) if max(apart) < SATURATED else SATURATION
-        values = [energy.value(density) for density in singles]
-        kl = single_grid_bound(max(abs(b - a) for a, b in itertools.pairwise(values)), RATIOS)
-        return singles[-1], l1, max(kl, single_grid_bound(unsigned_kl(energy, *singles[-2:]), RATIOS)), False
+            return _Answer(levels[1], l1, kl, True, factor * np.abs(levels[1] - levels[2]))
+        alone = [Density(self.grid, values) for values in singles]
+        l1 = single_grid_bound(float(apart[-1]), RATIOS) if apart.max() < SATURATED else SATURATION
+        values = [energy.value(density) for density in alone]
+        gaps = [abs(b - a) for a, b in itertools.pairwise(values)]
+        kl = single_grid_bound(max(*gaps, unsigned_kl(energy, *alone[-2:])), RATIOS)
+        return _Answer(singles[-1], l1, kl, False, np.full(self.grid.shape, math.inf))
 
-    def _level(self, log_ratios: Sequence[Array], first: int, t: float) -> tuple[Density, float]:
-        """Log-ratios of the grids from the number `first` on, extrapolated, and the mass where that was limited.
+    def _level(self, log_ratios: Sequence[Array], first: int, times: Array) -> tuple[Array, Array]:
+        """Log-ratios (n, *shape) of the grids from the number `first` on, extrapolated: the log-densities, and the
+        masses (n,) where that was limited.
 
         They are known up to a constant, which may differ from grid to grid: the mean of the correction is none.
         """
         weights = self._weights(first)
         finest = log_ratios[-1]
         correction = np.asarray(sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True)))
-        alone = self.problem.density(self.grid, finest, t)
-        correction = correction - float(self.grid.integrate(alone.values * correction))
-        density = self.problem.density(self.grid, finest + np.clip(correction, -LARGEST, LARGEST), t)
+        alone = np.exp(self._densities(finest, times))
+        correction = correction - spread(self.grid, integrals(self.grid, alone * correction))
+        values = self._densities(finest + np.clip(correction, -LARGEST, LARGEST), times)
         cut = np.abs(correction) > LARGEST
-        return density, float(self.grid.integrate(np.where(cut, density.values, 0.0))) if cut.any() else 0.0
+        return values, integrals(self.grid, np.where(cut, np.exp(values), 0.0)) if cut.any() else np.zeros(len(times))
 
     # The witness
 
@@ -431,7 +486,7 @@ class Attempt:
         if self.problem.alpha == 0:
             self._store("witness", np.zeros((n, 2)))
             return
-        frames = [self._frame(k) for k in range(len(self.times))]
+        frames = self._all_frames()
         self.testimony = found = testify(self.problem, self.cells.grid(1), self.grid, frames, self.nodes)
         unknown = SAFETY["unknown"] * found.unknown
         l1 = np.minimum(SAFETY["witness"] * found.l1 + unknown, SATURATION)
@@ -440,16 +495,19 @@ class Attempt:
         self._store("witness", np.stack([l1, kl], axis=1))
         self.evidence["witness"] = {name: getattr(found, name).tolist() for name in ("l1", "linear", "unknown", "time")}
 
-    def _frame(self, k: int) -> Array:
-        """The answer at a time of the frames, extrapolated like that of the save time that follows."""
-        if k in self._frames:
-            return self._frames[k]
-        following = int(np.searchsorted(self.saved, k))
-        t = float(self.times[k])
-        log_ratios = self._fine([self._run(i) for i in range(len(RATIOS))], k)
-        if self._counts[following]:
-            return np.asarray(self._level(log_ratios[1:], 1, t)[0].log_values)
-        return np.asarray(self.problem.density(self.grid, log_ratios[-1], t).log_values)
+    def _all_frames(self) -> Array:
+        """The answer at all times of the frames (n, *shape), extrapolated like that of the save time that follows."""
+        runs = [self._run(i) for i in range(len(RATIOS))]
+        frames = np.empty((len(self.times), *self.grid.shape))
+        counts = np.array(self._counts)[np.searchsorted(self.saved, np.arange(len(self.times)))]
+        for block in blocks(0, len(self.times), self.grid.size):
+            log_ratios, times = self._fine(runs, block), self.times[block]
+            extrapolated = self._level(log_ratios[1:], 1, times)[0]
+            alone = extrapolated if counts[block].all() else self._densities(log_ratios[-1], times)
+            frames[block] = np.where(spread(self.grid, counts[block]), extrapolated, alone)
+        for k, values in self._frames.items():
+            frames[k] = values
+        return frames
 
     # Evidence beside the five grids
 
@@ -458,7 +516,10 @@ class Attempt:
         breaks = terrain.breaks
         if not np.array_equal(self.cells.lower, terrain.cells.lower):  # the box was widened
             breaks = breaks_of(self.problem, self.cells.lower, self.cells.upper)
-        seen = look_at(self.problem, self.cells.grid(1), self.cells, breaks)
+        seen = terrain.look
+        # under ceilings the first look was at more cells than those of the first attempt
+        if self.cells is not terrain.cells or terrain.hides or self.problem.ceilings is not None:
+            seen = look_at(self.problem, self.cells.grid(1), self.cells, breaks)
         if seen is None:
             self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
             return

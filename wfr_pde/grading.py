@@ -148,7 +148,7 @@ class _Box:
 
     def between(self, first: Target, second: Target, ends: list[tuple[Array, Array]]) -> tuple[Array, Array]:
         """A place in each of the geometric means p^(1-s) q^s, s from 0 to 1, and the scales there."""
-        shares = (np.arange(DRAWS) + 0.5) / DRAWS
+        shares = (np.arange(DRAWS) + 0.5) / DRAWS  # as in `cells_drawn_between`
 
         def score(points: Array) -> Array:
             return (1 - shares)[:, None] * first.score(points) + shares[:, None] * second.score(points)
@@ -157,12 +157,8 @@ class _Box:
         for _ in range(ROUNDS_BETWEEN):
             densities = self.densities(found)
             grid = self._grid(densities, CELLS_BETWEEN)
-            logs = [self._log_masses(distribution, grid) for distribution in (first, second)]
-            chosen = np.empty(DRAWS, dtype=int)
-            for k, share in enumerate(shares):
-                exponent = (1 - share) * logs[0] + share * logs[1]
-                mass = np.cumsum(np.exp(exponent - exponent.max()))
-                chosen[k] = np.searchsorted(mass, (k + 0.5) * GOLDEN % 1 * mass[-1])
+            of_first, of_second = (self._log_masses(distribution, grid) for distribution in (first, second))
+            chosen = _drawn_between(of_first, of_second, np.asarray((np.arange(DRAWS) + 0.5) * GOLDEN % 1))
             points = _centres(grid, chosen)
             found = [*ends, (points, self.local_scales(score, points))]
         return found[-1]
@@ -226,6 +222,16 @@ def _centres(grid: Grid, cells: Array) -> Array:
     """Centres (m, d) of cells by their numbers (m,)."""
     index = np.unravel_index(np.minimum(cells, grid.size - 1), grid.shape)
     return np.stack([axis.centres[i] for axis, i in zip(grid.axes, index, strict=True)], axis=-1)
+
+
+def _drawn_between(first: Array, second: Array, shares: Array) -> Array:
+    """Cells (m,) up to which the masses of geometric means have given shares; of them by their logarithms (n,)."""
+    from wfr_pde.point_densities import cells_drawn_between  # here, as it loads numba
+
+    both = np.flatnonzero(np.isfinite(first) & np.isfinite(second))  # elsewhere there is no mass in between
+    if len(both) == 0:
+        return np.zeros(len(shares), dtype=int)
+    return np.asarray(both[cells_drawn_between(first[both], second[both], shares)])
 
 
 def _density(places: Array, scales: Array, length: float, periodic: bool) -> Density:

@@ -17,6 +17,7 @@ from wfr_pde.certificate import PARTS, RATIOS, Attempt
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
+from wfr_pde.frame_blocks import blocks, cell_axes, log_equilibria, spread
 from wfr_pde.grid import Grid
 from wfr_pde.grid_family import Cells
 from wfr_pde.measures import Density
@@ -287,22 +288,30 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     volumes, box = _log_volumes(substitution), (cells.lower, cells.upper)
     digits = DIGITS + coordinate_rounding(problem, *box) + potential_rounding(problem, *box)
 
-    def look(g: Array, t: float) -> tuple[Array, Array]:
-        return judged(substitution.look(problem.log_density(grid, g, t), t), t)
+    def look(g: Array, times: Array) -> tuple[Array, Array]:
+        seen_at = times.copy()
+        if problem.ceilings is not None:  # where a ceiling falls, V is what it was before
+            seen_at[-1] = problem.before(float(times[-1]))
+        found = []
+        for block in blocks(0, len(times), grid.size):
+            log_values = g[block] + log_equilibria(problem, grid, times[block])
+            found.append(judged(substitution.look(log_values, seen_at[block]), times[block]))
+        rates, weights = zip(*found, strict=True)
+        return np.concatenate(rates), np.concatenate(weights)
 
-    def at_end(g: Array, t: float) -> tuple[Array, Array]:  # where a ceiling falls, V is what it was before
-        return judged(substitution.look(problem.log_density(grid, g, t), problem.before(t)), t)
-
-    def judged(seen: Look, t: float) -> tuple[Array, Array]:
-        last = math.exp(-problem.beta * (span[1] - t))  # mu^s pi^(1 - s) is what the reaction makes of mu till the end
-        heights = [s * seen.log_density - (1 - s) * seen.potential + volumes for s in (1.0, max(last, 0.5), last)]
-        weights = [np.exp(height - height.max()) for height in heights]
+    def judged(seen: Look, times: Array) -> tuple[Array, Array]:
+        axes = cell_axes(grid)
+        last = spread(grid, np.exp(-problem.beta * (span[1] - times)))
+        # mu^s pi^(1 - s) is what the reaction makes of mu till the end
+        shares = (1.0, np.maximum(last, 0.5), last)
+        heights = [s * seen.log_density - (1 - s) * seen.potential + volumes for s in shares]
+        weights = [np.exp(height - height.max(axis=axes, keepdims=True)) for height in heights]
+        weights = [weight / weight.sum(axis=axes, keepdims=True) for weight in weights]
         rate = problem.alpha * seen.transport  # of mean zero, as mass is kept
         if problem.target.moving:
-            mean = float(np.sum(weights[0] * seen.potential) / weights[0].sum())
+            mean = np.sum(weights[0] * seen.potential, axis=axes, keepdims=True)
             rate = rate - problem.beta * (seen.potential - mean)
-        total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
-        return np.asarray(rate), np.asarray(total)
+        return rate, np.asarray(sum(share * weight for share, weight in zip(WEIGHTS, weights, strict=True)))
 
     return trial_schedule(
         advance,
@@ -312,7 +321,6 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL),
         rests,
         noise=problem.alpha * digits * _amplified(substitution),
-        at_end=None if problem.ceilings is None else at_end,
     )
 
 

@@ -98,9 +98,12 @@ def local_weights(axis: Axis, points: Array, nodes: int, even: bool = False) -> 
         mirrored = index >= axis.n
         index = np.where(mirrored, 2 * axis.n - 1 - index, index)
         places = np.where(mirrored, 2 * axis.edges[-1] - centres[index], centres[index]) + 2 * axis.length * turns
-    weights = np.ones((len(points), nodes))
-    for j in range(nodes):
-        for i in range(nodes):
-            if i != j:
-                weights[:, j] *= (points - places[:, i]) / (places[:, j] - places[:, i])
-    return index % axis.n, weights
+    weights, rows = np.empty((nodes, len(points))), np.ascontiguousarray(places.T)
+    distances = points - rows
+    for j, own in enumerate(rows):
+        apart = own - rows
+        apart[j] = 1.0
+        factors = distances / apart
+        factors[j] = 1.0
+        weights[j] = factors.prod(axis=0)
+    return index % axis.n, weights.T

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-DENSE = 256  # columns up to which a matrix with few entries is kept in full
+DENSE = 40  # columns up to which a matrix with few entries is kept in full: beyond, products would share threads
 STENCIL = 10  # cell centres that a local polynomial goes through
 PREPARED = 2  # ceilings whose V is kept
 ABOVE = 1.0  # nats above the centres around, that a density may be between them
@@ -30,7 +29,7 @@ SPACING = 0.03  # of these places, over the width of a cell
 
 @dataclass(frozen=True)
 class Look:
-    """What is seen of a density at the places between the cells, at one time: arrays (places...).
+    """What is seen of densities at the places between the cells: arrays (..., places...), frames or none first.
 
     Attributes
     ----------
@@ -48,6 +47,16 @@ class Look:
     transport: Array
     log_density: Array
     potential: Array
+
+    def frames(self, which: Any) -> Look:
+        """Some of the frames."""
+        return Look(self.log_ratio[which], self.transport[which], self.log_density[which], self.potential[which])
+
+    @classmethod
+    def concatenated(cls, looks: Sequence[Look]) -> Look:
+        """The frames of several looks, one after the other."""
+        names = ("log_ratio", "transport", "log_density", "potential")
+        return cls(*(np.concatenate([getattr(look, name) for look in looks]) for name in names))
 
 
 class Places:
@@ -156,19 +165,19 @@ def stencils(interpolation: Any, source: Grid) -> list[Any]:
 
 def along(matrix: Any, values: Array, axis: int) -> Array:
     """A matrix (m, n) applied to one axis of an array."""
-    if values.ndim == 1:
-        return np.asarray(matrix @ values)
-    lines = np.moveaxis(values, axis, 0)
-    product = np.asarray(matrix @ lines.reshape(len(lines), -1))
-    return np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
+    lines = np.moveaxis(values, axis, -1)
+    if isinstance(matrix, np.ndarray):
+        return np.moveaxis(lines @ matrix.T, -1, axis)
+    product = np.ascontiguousarray((matrix @ lines.reshape(-1, lines.shape[-1]).T).T)
+    return np.moveaxis(product.reshape(*lines.shape[:-1], -1), -1, axis)
 
 
 def around(values: Array, source: Grid, places: Sequence[Array]) -> Array:
-    """The largest value at the centres of a grid around each of some places, given along every axis."""
+    """The largest value at the centres of a grid around each of some places, given along every axis; frames first."""
     for k, (own, x) in enumerate(zip(source.axes, places, strict=True)):
         above = np.searchsorted(own.centres, x)
         pair = np.clip(above - 1, 0, own.n - 1), np.clip(above, 0, own.n - 1)
-        values = np.maximum(*(np.take(values, index, axis=k) for index in pair))
+        values = np.maximum(*(np.take(values, index, axis=k - source.ndim) for index in pair))
     return values
 
 
@@ -194,21 +203,29 @@ class Substitution:
 
     def __init__(self, problem: Problem, grid: Grid) -> None:
         self.problem, self.grid = problem, grid
+        self._changes = problem.target.moving or problem.ceilings is not None
         self.axes = [Places(axis) for axis in grid.axes]
+        self._numbers = range(-grid.ndim, 0)  # of the axes, which come last
         self._ignored = _at_singular_walls(grid, self.axes)
         self._mesh = np.stack(np.meshgrid(*(axis.x for axis in self.axes), indexing="ij"), axis=-1)
-        self._still: tuple[Array, Array] | None = None
-        self._capped: dict[int, tuple[KL, tuple[Array, Array], Array]] = {}  # by what is seen under a ceiling
+        self._seen: dict[int, tuple[KL, tuple[Array, Array, Array]]] = {}  # what was last seen, by the energy
 
-    def _potential(self, t: float) -> tuple[Array, Array]:
-        """V and grad V at the places, (..., ) and (..., d)."""
-        if self._still is not None:
-            return self._still
-        target = self.problem.target.at(t)
-        found = self._there(target)
-        if not target.moving and not self.problem.target.moving:
-            self._still = found
-        return found
+    def _potentials(self, t: float) -> tuple[Array, Array, Array]:
+        """V and grad V at the places, (...) and (..., d), and V at the centres, as seen at a time."""
+        energy = self.problem.seen(t)
+        if id(energy) not in self._seen:
+            if len(self._seen) == PREPARED:
+                self._seen.pop(next(iter(self._seen)))
+            at_centres = -np.asarray(self.grid.evaluate(energy.target.log_density))
+            self._seen[id(energy)] = energy, (*self._there(energy.target), at_centres)
+        return self._seen[id(energy)][1]
+
+    def _potentials_at(self, times: Any) -> tuple[Array, ...]:
+        """The same at times (...), stacked where they change."""
+        if not self._changes:
+            return self._potentials(float(self.problem.times[0]))
+        found = zip(*(self._potentials(t) for t in np.ravel(times).tolist()), strict=True)
+        return tuple(np.stack(parts).reshape(*np.shape(times), *parts[0].shape) for parts in found)
 
     def _there(self, target: Target) -> tuple[Array, Array]:
         """V and grad V of a target at the places, zero where they are ignored."""
@@ -232,28 +249,9 @@ class Substitution:
                 slope[..., k] = total / spacing
         return slope
 
-    @cached_property
-    def _still_at_centres(self) -> Array:
-        return -np.asarray(self.grid.evaluate(self.problem.target.log_density))
-
-    def _at_centres(self, t: float) -> Array:
-        if not self.problem.target.moving:
-            return self._still_at_centres
-        return -np.asarray(self.grid.evaluate(self.problem.target.at(t).log_density))
-
-    def _under_ceiling(self, t: float) -> tuple[tuple[Array, Array], Array]:
-        """V and grad V at the places, and V at the centres, under the ceiling of a time."""
-        energy = self.problem.seen(t)
-        if id(energy) not in self._capped:
-            if len(self._capped) == PREPARED:
-                self._capped.pop(next(iter(self._capped)))
-            at_centres = -np.asarray(self.grid.evaluate(energy.target.log_density))
-            self._capped[id(energy)] = energy, self._there(energy.target), at_centres
-        return self._capped[id(energy)][1:]
-
     def _around(self, values: Array) -> Array:
         """The largest value at the centres around each place."""
-        for k, axis in enumerate(self.axes):
+        for k, axis in zip(self._numbers, self.axes, strict=True):
             lines = np.moveaxis(values, k, 0)
             found = np.full((len(axis.x), *lines.shape[1:]), -np.inf)
             for side in (0, 1):
@@ -261,32 +259,33 @@ class Substitution:
             values = np.moveaxis(found, 0, k)
         return values
 
-    def look(self, log_values: Array, t: float) -> Look:
-        """What a density, given at the centres, is at the corners.
+    def look(self, log_values: Array, t: Any) -> Look:
+        """What densities, given at the centres (..., *shape), are at the corners, at times (...).
 
         Where V spans so much that there are ceilings, polynomials through few cells high up say nothing: there the
         density is at most e times what it is at the centres around.
         """
-        if self.problem.ceilings is not None:
-            there, at_centres = self._under_ceiling(t)
-            seen = self._seen(np.asarray(log_values) + at_centres, *there, t)
-            return replace(seen, log_density=np.minimum(seen.log_density, self._around(np.asarray(log_values)) + ABOVE))
-        potential, slope = self._potential(t)
-        return self._seen(np.asarray(log_values) + self._at_centres(t), potential, slope, t)
+        log_values = np.asarray(log_values)
+        potential, slope, at_centres = self._potentials_at(t)
+        seen = self._seen_of(log_values + at_centres, potential, slope, t)
+        if self.problem.ceilings is None:
+            return seen
+        return replace(seen, log_density=np.minimum(seen.log_density, self._around(log_values) + ABOVE))
 
-    def _seen(self, g: Array, potential: Array, slope: Array, t: float) -> Look:
+    def _seen_of(self, g: Array, potential: Array, slope: Array, t: Any) -> Look:
         value = g
-        for k, axis in enumerate(self.axes):
+        for k, axis in zip(self._numbers, self.axes, strict=True):
             value = along(axis.value, value, k)
         value = self._limited(value, g)
+        potential = np.broadcast_to(potential, value.shape)
+        may_jump = np.asarray(t) <= float(self.problem.times[0])
         transport: Any = 0.0
-        for k, axis in enumerate(self.axes):
+        for k, axis in zip(self._numbers, self.axes, strict=True):
             across = g
-            for i, other in enumerate(self.axes):
+            for i, other in zip(self._numbers, self.axes, strict=True):
                 across = across if i == k else along(other.value, across, i)
             gradient, curvature = along(axis.first, across, k), along(axis.second, across, k)
-            leaving = axis.leaving.reshape([-1 if i == k else 1 for i in range(len(self.axes))])
-            may_jump = t <= float(self.problem.times[0])
+            leaving = axis.leaving.reshape(-1, *[1] * (-k - 1))
             lost = gradient - self._passing(k, gradient, value, potential, may_jump)
             transport = transport + curvature + gradient * (gradient - slope[..., k]) - 2 * leaving * lost
         return Look(value, transport, value - potential, potential)
@@ -298,50 +297,50 @@ class Substitution:
         multiply that, and would put mass where none is.
         """
         low = high = g
-        for k, axis in enumerate(self.axes):
+        for k, axis in zip(self._numbers, self.axes, strict=True):
             below, above = axis.sides
             low = np.minimum(np.take(low, below, axis=k), np.take(low, above, axis=k))
             high = np.maximum(np.take(high, below, axis=k), np.take(high, above, axis=k))
         more = (high - low) + LEAST_MORE
         return np.clip(value, low - more, high + more)
 
-    def _passing(self, k: int, gradient: Array, value: Array, potential: Array, may_jump: bool) -> Array:
+    def _passing(self, k: int, gradient: Array, value: Array, potential: Array, may_jump: np.ndarray) -> Array:
         """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere.
 
-        Unless g `may_jump`, a jump of u = e^g lets pass [u] / ∫ e^V dx, over half of the cells on both sides.
+        But in frames where g `may_jump`, a jump of u = e^g lets pass [u] / ∫ e^V dx, over half of the cells on both
+        sides.
         """
         result = np.zeros_like(gradient)
         ends = np.flatnonzero(self.axes[k].leaving)
         lines, g, log_u, v = (np.moveaxis(array, k, 0) for array in (result, gradient, value, potential))
         log_mu, widths = log_u - v, np.abs(self.axes[k].into)
+        may_jump = may_jump[(..., *[None] * (self.grid.ndim - 1))]
         pairs = list(zip(ends[1:-1:2], ends[2:-1:2], strict=True))  # the two sides of a joint
         if self.axes[k].periodic and len(ends):  # the wrap is one, too
             pairs.append((ends[-1], ends[0]))
         for left, right in pairs:
             # mu_- g_- and mu_+ g_+ have the mean J; J / mu_- and J / mu_+
             ratio = np.exp(np.clip(log_mu[right] - log_mu[left], -50, 50))
-            lines[left] = 0.5 * (g[left] + ratio * g[right])
-            lines[right] = 0.5 * (g[right] + g[left] / ratio)
-            if not may_jump:
-                jump, step = np.clip(log_u[right] - log_u[left], -50, 50), np.clip(v[right] - v[left], -50, 50)
-                lines[left] += np.expm1(jump) / (0.5 * (widths[left] + widths[right] * np.exp(step)))
-                lines[right] -= np.expm1(-jump) / (0.5 * (widths[right] + widths[left] * np.exp(-step)))
+            jump, step = np.clip(log_u[right] - log_u[left], -50, 50), np.clip(v[right] - v[left], -50, 50)
+            up = np.expm1(jump) / (0.5 * (widths[left] + widths[right] * np.exp(step)))
+            down = np.expm1(-jump) / (0.5 * (widths[right] + widths[left] * np.exp(-step)))
+            lines[left] = 0.5 * (g[left] + ratio * g[right]) + np.where(may_jump, 0.0, up)
+            lines[right] = 0.5 * (g[right] + g[left] / ratio) - np.where(may_jump, 0.0, down)
         return result
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
-        """Means of values over pairs of cells along every axis, weighted by the density, and its logarithm there."""
+        """Means of values over pairs of cells along every axis, weighted by the density, and its logarithm there.
+
+        Both have the places last, and broadcast against each other.
+        """
         values = np.where(self._ignored, 0.0, values)
         log_density = np.where(self._ignored, -np.inf, log_density)
-        for k, axis in enumerate(self.axes):
-            below = axis.below[::2]
-            parts = [
-                np.take(log_density, below + j, axis=k) + np.log(weight)
-                for j, weight in ((0, 0.25), (1, 0.5), (2, 0.25))
-            ]
-            shares = np.stack(parts)
-            top = shares.max(axis=0)
-            shares = np.exp(shares - top)
-            total = shares.sum(axis=0)
-            held = np.stack([np.take(values, below + j, axis=k) for j in range(3)])
-            values, log_density = (shares * held).sum(axis=0) / total, top + np.log(total)
+        for k, axis in zip(self._numbers, self.axes, strict=True):
+            index = [axis.below[::2] + j for j in range(3)]
+            logs = [np.take(log_density, i, axis=k) + np.log(w) for i, w in zip(index, (0.25, 0.5, 0.25), strict=True)]
+            top = np.maximum.reduce(logs)
+            shares = [np.exp(log - top) for log in logs]
+            total = sum(shares)
+            held: Any = sum(share * np.take(values, i, axis=k) for share, i in zip(shares, index, strict=True))
+            values, log_density = held / total, top + np.log(total)
         return values, log_density

@@ -61,24 +61,31 @@ class Nodes:
         """Number of steps."""
         return len(self.times) - 1
 
-    def integral_weights(self, k: int, decay: float) -> tuple[Any, Array, Array]:
-        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over step k, F the polynomial through the nodes of the panel.
+    def integral_weights(self, k: Any, decay: float) -> tuple[Any, Array, Array]:
+        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over steps k, F the polynomial through the nodes of the panel.
+
+        Parameters
+        ----------
+        k : int, or array (...) of int
+        decay : float
 
         Returns
         -------
-        nodes : array (8,) of int
-        weights : array (8,)
-        last : array (8,)
+        nodes : array (..., 8) of int
+        weights : array (..., 8)
+        last : array (..., 8)
             Those of the size of the term of the highest degree, whose coefficient says how well the polynomial follows.
             (Its integral between two Gauss-Lobatto points is zero.)
         """
         nodes = self.of_panel[self.panel[k]]
-        low, high = self.times[nodes[0]], self.times[nodes[-1]]
-        a, b = self.times[k], self.times[k + 1]
+        low, high = self.times[nodes[..., :1]], self.times[nodes[..., -1:]]
+        a, b = self.times[k][..., None], self.times[np.asarray(k) + 1][..., None]
         t = a + (b - a) * 0.5 * (QUADRATURE_NODES + 1)
         share = 0.5 * (b - a) * QUADRATURE_WEIGHTS * np.exp(-decay * (b - t))
         terms = LEGENDRE.legvander(2 * (t - low) / (high - low) - 1, NODES - 1)
-        return nodes, share @ terms @ TO_LEGENDRE, share @ np.abs(terms[:, -1]) * TO_LEGENDRE[-1]
+        integrals = np.einsum("...q,...qj->...j", share, terms)
+        last = np.sum(share * np.abs(terms[..., -1]), axis=-1, keepdims=True)
+        return nodes, integrals @ TO_LEGENDRE, last * TO_LEGENDRE[-1]
 
 
 @dataclass(frozen=True)
@@ -118,13 +125,12 @@ def subdivided(times: Array, parts: int) -> Array:
 
 def trial_schedule(
     advance: Callable[[Any, float, float], Any],
-    look: Callable[[Any, float], tuple[Array, Array]],
+    look: Callable[[Array, Array], tuple[Array, Array]],
     start: Any,
     span: tuple[float, float],
     tolerance: float,
     breaks: Array | None = None,
     noise: Array | float = 0.0,
-    at_end: Callable[[Any, float], tuple[Array, Array]] | None = None,
 ) -> StepSchedule:
     """Panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
 
@@ -135,8 +141,9 @@ def trial_schedule(
     Parameters
     ----------
     advance : function (state, t, dt) -> state
-    look : function (state, t) -> (F, weights)
-        F at some places, and weights of the places with the sum one.
+    look : function (states, times) -> (F, weights)
+        F at some places in the states (8, ...) at the nodes of a panel, and weights of the places with the sum one in
+        each: arrays (8, places...). Where F jumps at the end of a panel, the last is that just before.
     start : state at the beginning
     span : (first, last)
     tolerance : float
@@ -144,8 +151,6 @@ def trial_schedule(
         Times that no panel may cross.
     noise : array or float
         What rounding makes of F at the places: last terms below say nothing.
-    at_end : function, optional
-        `look` for the end of a panel, where F may jump: just before.
 
     Raises
     ------
@@ -161,7 +166,7 @@ def trial_schedule(
         tried = min(length, end - t)
         tried = end - t if end - t < 1.25 * tried else tried
         try:
-            error, last = _panel(advance, look, look if at_end is None else at_end, state, t, tried, noise)
+            error, last = _panel(advance, look, state, t, tried, noise)
         except OutOfTimeError:
             raise OutOfTimeError(
                 f"in the time budget, seconds=, a trial run came {t - low:.4g} beyond the first save time only: give a "
@@ -188,8 +193,7 @@ def trial_schedule(
 
 def _panel(
     advance: Callable[[Any, float, float], Any],
-    look: Callable[[Any, float], tuple[Array, Array]],
-    at_end: Callable[[Any, float], tuple[Array, Array]],
+    look: Callable[[Array, Array], tuple[Array, Array]],
     state: Any,
     t: float,
     length: float,
@@ -200,12 +204,11 @@ def _panel(
     Places where that is more than two nats count as if it were two. So cells that are far smaller than others, on which
     rounding is all that is seen of F, matter by the mass that they hold.
     """
-    seen = [look(state, t)]
+    states = [state]
     for a, b in itertools.pairwise(LOBATTO):
         check_deadline()
-        state = advance(state, t + length * a, length * (b - a))
-        seen.append((look if b < 1 else at_end)(state, t + length * b))
-    values, weights = (np.array(part) for part in zip(*seen, strict=True))
+        states.append(advance(states[-1], t + length * a, length * (b - a)))
+    values, weights = look(np.stack(states), t + length * LOBATTO)
     last = np.maximum(np.abs(np.tensordot(TO_LEGENDRE[-1], values, 1)) - noise, 0.0)
     missed = np.minimum(length * last, MOST)
-    return float(np.sum(weights.mean(axis=0) * missed)), state
+    return float(np.sum(weights.mean(axis=0) * missed)), states[-1]

@@ -24,9 +24,10 @@ answer are three nats apart at a save time, nothing is known.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ import numpy as np
 from wfr_pde.cell_balance import CellBalance
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies.kl import relative_entropy
+from wfr_pde.frame_blocks import blocks, cell_axes, spread
 from wfr_pde.grid import Grid
 from wfr_pde.measures import Density
 from wfr_pde.problem import Problem
@@ -99,7 +101,7 @@ def testify(
     problem: Problem,
     coarse: Grid,
     fine: Grid,
-    frames: Sequence[Array],
+    frames: Sequence[Array] | Array,
     nodes: Nodes,
 ) -> Testimony:
     """Hold the frames of an answer against the equation.
@@ -110,11 +112,11 @@ def testify(
         With transport_rate > 0.
     coarse, fine : Grid
         The grid of the chain, and that of the answer, with twice the cells.
-    frames : arrays
+    frames : array (n, *shape), or arrays
         log m at the centres of the fine grid, at all nodes.
     nodes : Nodes
     """
-    sources, doubts, weights, answers = _sources(problem, fine, frames, nodes)
+    seen = _sources(problem, fine, frames, nodes)
     stiff = problem.given is not None
     chain = _StiffChain(problem, coarse) if stiff else _Chain(problem, coarse)
     rows, pointwise = [(0.0,) * 6], [np.zeros(coarse.shape)]
@@ -124,17 +126,15 @@ def testify(
         check_deadline()
         t, dt = float(nodes.times[k]), float(nodes.times[k + 1] - nodes.times[k])
         if isinstance(chain, _StiffChain):
-            n = _parts(sources[k], weights[k], LARGE_IN * problem.rtol)
-            before, after = (values - float(coarse.log_integrate(values)) for values in answers[k])
+            n = _parts(seen.source[k], seen.mass[k], LARGE_IN * problem.rtol)
+            before, after = (values - float(coarse.log_integrate(values)) for values in seen.ends[k])
             for i in range(n):
                 chain.answer = before + (i + 0.5) / n * (after - before)
-                chain.advance(sources[k] / n, t + i * dt / n, dt / n, weights[k])
+                chain.advance(seen.source[k] / n, t + i * dt / n, dt / n, seen.mass[k])
         else:
-            chain.advance(sources[k], t, dt, weights[k])
-        known = np.isfinite(doubts[k])  # far out they may be no numbers
-        lost = float(np.sum(weights[k][known] * np.abs(doubts[k][known])))
-        time_doubt = math.exp(-problem.beta * dt) * time_doubt + lost
-        by_panel[nodes.panel[k]] += lost
+            chain.advance(seen.source[k], t, dt, seen.mass[k])
+        time_doubt = math.exp(-problem.beta * dt) * time_doubt + seen.doubt[k]
+        by_panel[nodes.panel[k]] += seen.doubt[k]
         if k + 1 in saved:
             chain.arrive()  # at the time of the frame
             rows.append((*chain.compared(float(nodes.times[k + 1])), time_doubt))
@@ -151,68 +151,99 @@ def _parts(source: Array, mass: Array, share: float) -> int:
     return n
 
 
-def _sources(
-    problem: Problem, fine: Grid, frames: Sequence[Array], nodes: Nodes
-) -> tuple[list[Array], list[Array], list[Array], list[tuple[Array, Array]]]:
-    """Source of every step on joined cells, the part of the highest polynomial in it, and the mass of the cells.
+@dataclass(frozen=True)
+class _Sources:
+    """What the frames leave in the equation over every step, on joined cells.
 
-    The mass belongs to the larger of the densities at both ends of the step. On ridges their logarithms come along.
+    Attributes
+    ----------
+    source : list of arrays (*coarse shape)
+        ∫ r over the step, of mean zero.
+    mass : list of arrays (*coarse shape)
+        Shares of the cells in the larger of the densities at both ends of the step.
+    doubt : list of float
+        Mean modulus of what the highest polynomial in time contributes.
+    ends : list of pairs of arrays
+        On ridges log m at both ends of the step, up to a constant.
     """
+
+    source: list[Array] = field(default_factory=list)
+    mass: list[Array] = field(default_factory=list)
+    doubt: list[float] = field(default_factory=list)
+    ends: list[tuple[Array, Array]] = field(default_factory=list)
+
+
+def _sources(problem: Problem, fine: Grid, frames: Sequence[Array] | Array, nodes: Nodes) -> _Sources:
+    """Sources of all steps, panel by panel."""
     substitution = CellBalance(problem, fine) if fine.ndim == 1 else Substitution(problem, fine)
-    looks: dict[int, Look] = {}
-    sources: list[Array] = []
-    doubts: list[Array] = []
-    weights: list[Array] = []
-    answers: list[tuple[Array, Array]] = []
-    for k in range(nodes.steps()):
-        check_deadline()
-        of_panel = nodes.of_panel[nodes.panel[k]].tolist()
-        for i in [*of_panel, k, k + 1]:
-            if i not in looks:
-                looks[i] = substitution.look(frames[i], float(nodes.times[i]))
-        for i in [i for i in looks if i < min(k, of_panel[0])]:
-            del looks[i]
-        value, doubt = _source(problem, looks, nodes, k)
-        log_density = np.maximum(looks[k].log_density, looks[k + 1].log_density)
-        source, heights = substitution.joined(value, log_density)
-        mass = np.exp(heights - heights.max())
-        for axis in range(mass.ndim):
-            widths = np.diff(fine.axes[axis].edges).reshape(-1, 2).sum(axis=1)
-            mass = mass * widths.reshape([-1 if i == axis else 1 for i in range(mass.ndim)])
-        mass /= mass.sum()
-        sources.append(_centred(source, mass))
-        doubts.append(_centred(substitution.joined(doubt, log_density)[0], mass))
-        weights.append(mass)
-        if problem.given is not None:
-            before, after = (substitution.joined(value, looks[i].log_density)[1] for i in (k, k + 1))
-            answers.append((before, after))
-    return sources, doubts, weights, answers
+    found, volumes = _Sources(), _joined_volumes(fine)
+    seen: list[Look] = []  # of the frame at the end of the panel before
+    for of_panel in nodes.of_panel:
+        first, last = int(of_panel[0]), int(of_panel[-1])
+        for block in blocks(first + len(seen), last + 1, fine.size):
+            check_deadline()
+            seen.append(substitution.look(np.asarray(frames[block]), nodes.times[block]))
+        looks = Look.concatenated(seen)
+        seen = [looks.frames(slice(-1, None))]
+        of_nodes, still = looks.frames(of_panel - first), looks.potential[0]
+        rates = problem.alpha * of_nodes.transport - problem.beta * (of_nodes.potential - still)
+        for block in blocks(first, last, fine.size):
+            log_density = looks.log_density[block.start - first : block.stop - first + 1]
+            values = _over_steps(problem, nodes, block, log_density + still, rates)
+            (source, doubt), heights = substitution.joined(values, np.maximum(log_density[:-1], log_density[1:]))
+            mass = np.exp(heights - spread(fine, heights.max(axis=cell_axes(fine)))) * volumes
+            mass /= spread(fine, mass.sum(axis=cell_axes(fine)))
+            found.mass.extend(mass)
+            found.source.extend(_centred(fine, source, mass))
+            found.doubt.extend(_mean(fine, np.abs(_centred(fine, doubt, mass)), mass).tolist())
+            if problem.given is not None:
+                ends = substitution.joined(np.zeros(fine.ndim * (1,)), log_density)[1]
+                found.ends.extend(itertools.pairwise(ends))
+    return found
 
 
-def _centred(values: Array, mass: Array) -> Array:
-    """Values less their mean by the mass; far out, where there is none, they may be no numbers."""
-    known = np.isfinite(values)
-    return values - float(np.sum(mass[known] * values[known]))
-
-
-def _source(problem: Problem, looks: dict[int, Look], nodes: Nodes, k: int) -> tuple[Array, Array]:
-    """∫ r over step k at the places, up to a constant, and what the highest polynomial in time contributes.
+def _over_steps(problem: Problem, nodes: Nodes, steps: slice, states: Array, rates: Array) -> Array:
+    """∫ r over steps of a panel at the places, up to a constant, and what the highest polynomial in time contributes.
 
     With V_0 the potential at the beginning of the panel, g = L + V_0 obeys
     d_t g = -beta g + alpha (...) - beta (V - V_0), which is integrated with the factor e^(beta t).
+
+    Parameters
+    ----------
+    problem : Problem
+    nodes : Nodes
+    steps : slice
+    states : array (steps + 1, *shape)
+        g at their ends.
+    rates : array (8, *shape)
+        d_t g + beta g at the nodes of the panel.
+
+    Returns
+    -------
+    array (2, steps, *shape)
     """
-    of_panel, weights, last = nodes.integral_weights(k, problem.beta)
-    still = looks[of_panel[0]].potential
+    _, weights, last = nodes.integral_weights(np.arange(steps.start, steps.stop), problem.beta)
+    decay = np.expm1(-problem.beta * np.diff(nodes.times[steps.start : steps.stop + 1]))
+    change = states[1:] - states[:-1] - decay.reshape(-1, *[1] * (states.ndim - 1)) * states[:-1]
+    return np.stack([change - np.tensordot(weights, rates, 1), np.tensordot(last, rates, 1)])
 
-    def rate(i: int) -> Array:
-        moved = looks[i].potential - still
-        return problem.alpha * looks[i].transport - problem.beta * moved
 
-    rates = np.stack([rate(i) for i in of_panel.tolist()])
-    before, after = (looks[i].log_density + still for i in (k, k + 1))
-    dt = float(nodes.times[k + 1] - nodes.times[k])
-    change = after - before - math.expm1(-problem.beta * dt) * before
-    return change - np.tensordot(weights, rates, 1), np.tensordot(last, rates, 1)
+def _joined_volumes(grid: Grid) -> Array:
+    """Volumes of the cells joined in pairs along every axis."""
+    volumes: Any = 1.0
+    for axis in grid.axes:
+        volumes = np.multiply.outer(volumes, np.diff(axis.edges).reshape(-1, 2).sum(axis=1))
+    return np.asarray(volumes)
+
+
+def _mean(grid: Grid, values: Array, mass: Array) -> Array:
+    """Means over the cells by their mass, of frames (n, *shape); far out, where there is none, no number counts."""
+    return np.asarray((mass * np.where(np.isfinite(values), values, 0.0)).sum(axis=cell_axes(grid)))
+
+
+def _centred(grid: Grid, values: Array, mass: Array) -> Array:
+    """Values less their mean."""
+    return values - spread(grid, _mean(grid, values, mass))
 
 
 def _falling(largest: float) -> list[float]:
@@ -237,10 +268,12 @@ class _Chain:
 
     def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
         """One step: half of source and reaction, the transport, the other half. `mass` of the answer in the cells."""
-        bad, least = ~(np.abs(source) <= LARGEST), FAST_IN * self.problem.rtol
-        large, out = ~(np.abs(source) <= SMALL), max(self._mass_in(bad), float(mass[bad].sum())) > least
-        if (out or self._mass_in(large) > least) and self._advance_fast(source, t, dt, mass, in_any_case=out):
-            return
+        size, least = np.abs(source), FAST_IN * self.problem.rtol
+        bad, large = ~(size <= LARGEST), ~(size <= SMALL)
+        if large.any():
+            out = max(self._mass_in(bad), float(mass[bad].sum())) > least
+            if (out or self._mass_in(large) > least) and self._advance_fast(source, t, dt, mass, in_any_case=out):
+                return
         source = np.where(bad, 0.0, source)
         self._react(source / 2, bad, t + dt / 4, dt / 2)
         self._transport(t + dt / 2, dt)
