@@ -152,6 +152,7 @@ class CellBalance:
         lengths = 0.5 * (self.widths[left] + self.widths[right])
         return np.asarray(np.maximum(*pair) + np.log(-np.expm1(-apart) / apart) + np.log(lengths))
 
+    @np.errstate(over="ignore", invalid="ignore")  # far out they may be no numbers: those are known as such
     def _transport(
         self, g: Array, limits: tuple[Array, Array], potential: Array, log_density: Array, centres: Array, t: Any
     ) -> Array:
@@ -194,6 +195,7 @@ class CellBalance:
         into[..., right] = share * passing(below, right) + (1 - share) * passing(above, right) + let_pass(right)
         return np.asarray(out - into)
 
+    @np.errstate(over="ignore", invalid="ignore")  # as above
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
         """Means of values over pairs of cells by their masses, and the logarithm of the density in the pairs.
 
