@@ -234,7 +234,7 @@ def test_rough_states_of_any_range_come_to_rest(boundary, time):
 
 
 def test_a_step_that_needs_too_many_parts_is_refused(monkeypatch):
-    monkeypatch.setattr(line_sweeps, "advance", lambda *arguments: False)
+    monkeypatch.setattr(line_sweeps, "advance_logarithms", lambda *arguments: line_sweeps.NO_END)
     grid = wfr.Grid(-5, 5, 40)
     with pytest.raises(wfr.NumericalError, match="along x needs too many parts, .* use a smaller dt"):
         step(wfr.FiniteVolume(), wfr.KL(TARGET), grid.density(TARGET), 1.0)
@@ -394,7 +394,7 @@ def test_extrapolation_in_dx_is_for_flows_of_order_two():
         wfr.solve(TARGET, wfr.Extrapolated(wfr.FiniteVolume(), 4, "dx"), grid.density(wfr.Gaussian(-1, 0.5)), [0, 1], 1)
 
 
-@pytest.mark.parametrize("n", [96, 192])
+@pytest.mark.parametrize("n", [66, 192])
 def test_the_number_of_threads_changes_no_bit(monkeypatch, n):
     grid = wfr.Grid([-6, -6], [6, 6], n)
     energy, state = wfr.KL(wfr.Gaussian([0, 0], 1.0)), grid.density(wfr.Gaussian([-1, 0], 0.3))

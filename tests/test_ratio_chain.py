@@ -7,6 +7,8 @@ import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Strang
+from wfr_pde.flows.transport.finite_volume import LineSweep
+from wfr_pde.line_steps import moved_mass
 from wfr_pde.problem import Problem
 from wfr_pde.ratio_chain import RatioChain
 
@@ -77,3 +79,60 @@ def test_what_is_not_finite_is_refused():
         pytest.raises(NumericalError, match=r"not finite at t=0\.6"),
     ):
         RatioChain(problem, grid, 1e-13).step(np.full(grid.shape, np.nan), 0.5, 0.1, 2)
+
+
+def a_step(start, options, order, stiff):
+    """g after a step on 96 cells: by one compiled call, or by sweeps one after the other."""
+    target = wfr.Potential("cos(2*pi*x/3) + sin(pi*x/3)") if "boundary" in options else wfr.DoubleWell(2.0)
+    problem = Problem(target, start, np.array([0.0, 1.0]), 1.0, 0.7, 1e-6)
+    grid = wfr.Grid([-3.0], [3.0], 96, **options)
+    chain = RatioChain(problem, grid, 1e-13)
+    chain._stiff = stiff
+    g = np.asarray(grid.log_density(start, checked=False)) - chain.log_pi(0.0)
+    return chain.step(g, 0.0, 0.02, order), chain
+
+
+@pytest.mark.parametrize("order", [4, 6, 8])
+@pytest.mark.parametrize(
+    ("start", "options"),
+    [
+        (wfr.Gaussian(-1.0, 0.1), {}),
+        (wfr.Gaussian(-1.0, 0.004), {}),  # spans more than an exponent range
+        (wfr.Potential("-3*cos(pi*x/3)"), {"boundary": "periodic"}),
+    ],
+)
+def test_one_call_is_as_sweeps_one_after_the_other(start, options, order):
+    one, chain = a_step(start, options, order, stiff=False)
+    assert not chain._stiff
+    other, _ = a_step(start, options, order, stiff=True)
+    density = np.exp(other + chain.log_pi(0.0))
+    assert np.sum(density * np.abs(one - other)) < 1e-11 * np.sum(density)
+    assert np.abs(one - other).max() < 1e-8
+
+
+def test_a_step_that_is_too_stiff_for_one_call_is_made_in_parts(monkeypatch):
+    expected, _ = a_step(wfr.Gaussian(-1.0, 0.1), {}, 4, stiff=True)
+    monkeypatch.setattr(LineSweep, "on_one_line", lambda self, compiled, *rest: False)
+    with pytest.raises(NumericalError, match="too many parts"):
+        a_step(wfr.Gaussian(-1.0, 0.1), {}, 4, stiff=False)
+    monkeypatch.undo()
+    original, calls = LineSweep.on_one_line, []
+
+    def first_fails(self, compiled, values, *times):
+        calls.append(compiled)
+        return len(calls) > 1 and original(self, compiled, values, *times)
+
+    monkeypatch.setattr(LineSweep, "on_one_line", first_fails)
+    found, chain = a_step(wfr.Gaussian(-1.0, 0.1), {}, 4, stiff=False)
+    assert chain._stiff
+    assert np.array_equal(found, expected)
+
+
+def test_mass_that_an_extrapolation_moves():
+    one = np.linspace(0.0, 1.0, 5)
+    mass = np.array([0.1, 0.2, 0.3, 0.2, 0.2])
+    log_pi = np.array([0.0, -1.0, 0.5, 0.0, -2.0])
+    masses = [np.exp(g + log_pi) * mass for g in (one, one**2)]
+    expected = np.abs(masses[0] / masses[0].sum() - masses[1] / masses[1].sum()).sum()
+    assert moved_mass(one, one**2, log_pi, mass) == pytest.approx(expected, rel=1e-14)
+    assert np.isnan(moved_mass(np.full(5, np.nan), one, log_pi, mass))

@@ -28,6 +28,7 @@ Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> expon
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
 FEWEST_IN_SEGMENT = 16
 CELLS_PER_SCALE = 2.0  # with the ratio one
+LOOSE = 3e-4  # on one axis, where tolerances are tighter than that
 FEWER_PER_SCALE, TIGHT = 1.25, 1e-6  # in space, where tolerances are looser than that
 GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 WIDER = 0.12  # of the box, on each side
@@ -291,8 +292,14 @@ def cells_for(
 
 
 def _cells_per_scale(d: int, rtol: float) -> float:
-    """Cells to begin with, as the tenth root of the tolerance in three dimensions, where they are dear."""
-    if d < 3:
+    """Cells to begin with.
+
+    On one axis by the order 8 in dx, as another attempt costs more than they do; in three dimensions, where they are
+    dear, as the tenth root of the tolerance.
+    """
+    if d == 1:
+        return CELLS_PER_SCALE * max(1.0, (LOOSE / rtol) ** (1 / 8))
+    if d == 2:
         return CELLS_PER_SCALE
     return max(FEWER_PER_SCALE, CELLS_PER_SCALE * min(1.0, (TIGHT / rtol) ** 0.1))
 

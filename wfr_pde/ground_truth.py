@@ -22,6 +22,7 @@ from wfr_pde.grid_family import Cells
 from wfr_pde.measures import Density
 from wfr_pde.motion import breaks
 from wfr_pde.problem import Problem
+from wfr_pde.problem_checks import coordinate_rounding, potential_rounding
 from wfr_pde.ratio_chain import RatioChain
 from wfr_pde.residual import Look, Substitution
 from wfr_pde.solve import save_times
@@ -41,7 +42,7 @@ SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 
 DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
-LOOSEST_PANEL, LOOSEST_ON_RIDGE = 1e-4, 1e-3  # whatever the tolerance
+LOOSEST_PANEL = 1e-3  # whatever the tolerance
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 CUT_FROM = 0.1  # of the panel with the largest doubt: panels that are cut with it
 TIME_DOUBT = 3.0  # times what the witness says: highest terms of the polynomials in time, for which panels are cut
@@ -283,7 +284,8 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
     def advance(g: Array, t: float, dt: float) -> Array:
         return chain.step(g, t, dt, TRIAL_ORDER)
 
-    volumes = _log_volumes(substitution)
+    volumes, box = _log_volumes(substitution), (cells.lower, cells.upper)
+    digits = DIGITS + coordinate_rounding(problem, *box) + potential_rounding(problem, *box)
 
     def look(g: Array, t: float) -> tuple[Array, Array]:
         return judged(substitution.look(problem.log_density(grid, g, t), t), t)
@@ -302,16 +304,14 @@ def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
         total = sum(share * weight / weight.sum() for share, weight in zip(WEIGHTS, weights, strict=True))
         return np.asarray(rate), np.asarray(total)
 
-    # across a ridge mass is at rest in no time: there steps leave an offset that F multiplies by that rate
-    loosest = LOOSEST_PANEL if problem.given is None else LOOSEST_ON_RIDGE
     return trial_schedule(
         advance,
         look,
         problem.log_ratio(start, span[0]),
         span,
-        min(PANEL_SHARE * problem.rtol, loosest),
+        min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL),
         rests,
-        noise=problem.alpha * DIGITS * _amplified(substitution),
+        noise=problem.alpha * digits * _amplified(substitution),
         at_end=None if problem.ceilings is None else at_end,
     )
 

@@ -47,8 +47,13 @@ class RatioChain:
     """
 
     def __init__(self, problem: Problem, grid: Grid, tolerance: float) -> None:
+        from wfr_pde import line_steps  # here, as it loads numba
+
         self.problem, self.grid, self.tolerance = problem, grid, tolerance
         self.moving = problem.target.moving
+        self._compiled = line_steps
+        self._volumes = np.broadcast_to(grid.cell_volume, grid.shape).ravel()
+        self._stiff = False  # whether a sweep along the only axis came to no end
         self._held: dict[float, Array] = {}  # log pi at the last times
         if self.moving:
             self._moved = at_times(problem.target, lambda target: KL(target, checked=False).log_equilibrium(grid))
@@ -90,7 +95,7 @@ class RatioChain:
         if self.problem.ceilings is None:
             return None
         last = max(math.exp(-self.problem.beta * float(self.problem.times[-1] - t)), LAST)
-        shares = [1.0] if last == 1 else np.geomspace(last, 1.0, LOOKS).tolist()  # mu^s pi^(1-s), but for its mass
+        shares = {last ** (k / (LOOKS - 1)) for k in range(LOOKS)}  # s of mu^s pi^(1-s), but for its mass
         log_pi = self.log_pi(t)
         return np.min([(float((s * g + log_pi).max()) - NEGLIGIBLE - log_pi) / s for s in shares], axis=0)
 
@@ -148,19 +153,41 @@ class RatioChain:
         if order == 2 or self.problem.exact_in_time:
             result = self._strang(g, t, dt)
         else:
-            weights = richardson_weights(order // 2)
-            runs = [self._strangs(g, t, dt, k + 1) for k in range(len(weights))]
-            result = runs[-1].copy()
-            for weight, run in zip(weights[:-1], runs[:-1], strict=True):
-                result += weight * (run - runs[-1])
-            limits = self.limits(runs[-1], self._began)
-            if limits is not None:
-                result = np.where(runs[-1] <= limits, runs[-1], result)
-            self._check_near(result, runs[-1], t, dt)
+            result, finest = self._extrapolated(g, t, dt, richardson_weights(order // 2))
+            self._check_near(result, finest, t, dt)
         result -= result.max()
         if not np.isfinite(result).all():
             raise NumericalError(f"the state is not finite at t={t + dt:.6g}")
         return result
+
+    def _extrapolated(self, g: Array, t: float, dt: float, weights: tuple[float, ...]) -> tuple[Array, Array]:
+        """The extrapolation of runs of 1, 2, ... Strang steps, and the finest of them."""
+        if self.grid.ndim == 1 and not self.moving and not self._stiff:
+            found = self._on_one_line(g, dt, weights)
+            if found is not None:
+                return found
+        runs = [self._strangs(g, t, dt, k + 1) for k in range(len(weights))]
+        result = runs[-1].copy()
+        for weight, run in zip(weights[:-1], runs[:-1], strict=True):
+            result += weight * (run - runs[-1])
+        limits = self.limits(runs[-1], self._began)
+        return result if limits is None else np.where(runs[-1] <= limits, runs[-1], result), runs[-1]
+
+    def _on_one_line(self, g: Array, dt: float, weights: tuple[float, ...]) -> tuple[Array, Array] | None:
+        """The same by one compiled call, unless a sweep is too stiff for it; then this and later steps are not."""
+        check_deadline()
+        assert self._still is not None
+        sweep, result, finest = self._still[0], g.copy(), np.empty_like(g)
+        times = self.problem.alpha * dt, self.problem.beta * dt / 2
+        try:
+            sweep.check(times[0])
+        except ValueError:
+            self._stiff = True
+        else:
+            self._stiff = not sweep.on_one_line(
+                self._compiled.extrapolated_step, result, finest, np.array(weights), *times
+            )
+        return None if self._stiff else (result, finest)
 
     def _check_near(self, result: Array, finest: Array, t: float, dt: float) -> None:
         """Refuse an extrapolation that moves much of the mass: it diverges.
@@ -170,12 +197,7 @@ class RatioChain:
         NumericalError
         """
         log_pi = self.log_pi(t + dt) if self.moving else self._log_pi
-        masses = []
-        for g in (result, finest):
-            log_mu = g + log_pi
-            mass = np.exp(log_mu - log_mu.max()) * self.grid.cell_volume
-            masses.append(mass / mass.sum())
-        moved = float(np.abs(masses[0] - masses[1]).sum())
+        moved = self._compiled.moved_mass(result.ravel(), finest.ravel(), log_pi.ravel(), self._volumes)
         if not moved <= MOST_MOVED:
             raise NumericalError(
                 f"the extrapolation in time diverges at t={t:.6g} with dt={dt:.4g}: it moves {moved:.2g} of the mass"

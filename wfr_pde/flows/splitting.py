@@ -280,13 +280,14 @@ class Repeated(_Composition):
         return self.n * self.flow.expansion_limit(energy, like)
 
 
-def richardson_weights(k: int) -> list[float]:
+@functools.cache
+def richardson_weights(k: int) -> tuple[float, ...]:
     """Weights of 1, 2, ..., k equal sub-steps that cancel the error terms h², h⁴, ..., h^(2k-2).
 
     w_j = Π_{i≠j} j² / (j² - i²); for k = 4: -1/360, 16/45, -729/280, 1024/315.
     (Hairer, Nørsett, Wanner, Solving ODEs I, section II.9.)
     """
-    return [math.prod(j * j / (j * j - i * i) for i in range(1, k + 1) if i != j) for j in range(1, k + 1)]
+    return tuple(math.prod(j * j / (j * j - i * i) for i in range(1, k + 1) if i != j) for j in range(1, k + 1))
 
 
 def _check_fall(energy: Energy, before: Density, after: Density, slack: tuple[float, float], where: str) -> None:

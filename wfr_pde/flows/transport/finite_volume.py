@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from wfr_pde.measures import Density
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CELLS_FOR_THREADS = 2**13  # fewer are done by one thread
+CELLS_FOR_THREADS = 2**12  # fewer are done by one thread
 PARTS = 16  # of a sweep per thread, at most: between them a deadline is looked at
 CELLS_IN_PART = 2**10  # at least
 LARGEST_RATE = 1e140  # of dt times a jump rate: its square stays below the largest double
@@ -167,6 +168,7 @@ class LineSweep:
             inner = rates if self.periodic else np.delete(rates, k, axis=0)
             steep |= inner.min(axis=0) < UNDERFLOW
         self.steep = put(steep)
+        self._log_rates_made = False
         self._log_rates = lambda: [put(_columns(np, rates, axis)) for rates in log_jump_rates(grid, log_pi, axis, flux)]
 
     def check(self, time: float) -> None:
@@ -185,6 +187,7 @@ class LineSweep:
     @cached_property
     def log_rates(self) -> list[Any]:
         """Logarithms of the jump rates, made where a line first needs them."""
+        self._log_rates_made = True
         return self._log_rates()
 
     def __call__(self, log_ratio: Any, time: float, limits: Any = None) -> Any:
@@ -193,6 +196,8 @@ class LineSweep:
         Cells below `limits`, of the same shape, before and after, are not solved for to the tolerance: they are
         somewhere below. Devices solve for them, too.
         """
+        if log_ratio.ndim == 1 and self.kernels is None and limits is None:
+            return self._along_one_line(log_ratio, time)
         xp = self.xp
         shape = (log_ratio.shape[self.axis], *(n for k, n in enumerate(log_ratio.shape) if k != self.axis))
         columns = _columns(xp, log_ratio, self.axis)
@@ -210,6 +215,24 @@ class LineSweep:
         return (
             xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis)) if len(shape) > 1 else result[:, 0]
         )
+
+    def _along_one_line(self, log_ratio: Array, time: float) -> Array:
+        """The same in one dimension, by one call."""
+        check_deadline()
+        result = np.array(log_ratio)
+        self.check_end(self.on_one_line(self.sweeps.advance_logarithms, result, time), time)
+        return result
+
+    def on_one_line(self, compiled: Callable[..., int], values: Array, *arguments: Any) -> bool:
+        """Whether a compiled function came to an end that changes the values on one line, and takes its rates."""
+        fixed = bool(self.steep[0]), self.periodic, self.tolerance, self.poles
+        nothing = self.down[:0], self.up[:0]
+        end = self.sweeps.NEEDS_LOG_RATES
+        if not self._log_rates_made:
+            end = compiled(values, *arguments, self.down, self.up, *nothing, *fixed)
+        if end == self.sweeps.NEEDS_LOG_RATES:
+            end = compiled(values, *arguments, self.down, self.up, *self.log_rates, *fixed)
+        return bool(end == self.sweeps.DONE)
 
     def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float, limits: Any) -> Any:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
@@ -230,7 +253,7 @@ class LineSweep:
             check_deadline()
             down, up, log_down, log_up = rates
             options = wide, self.periodic, time, self.tolerance, self.poles, self.sweeps.constants()
-            self._check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options), time)
+            self.check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options), time)
             return
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
@@ -241,20 +264,26 @@ class LineSweep:
         if workers == 1:
             for first, end in parts:
                 check_deadline()
-                self._check_end(sweeps.advance(*arguments, first, end, block, limits), time)
+                self.check_end(sweeps.advance(*arguments, first, end, block, limits), time)
             return
         pool = _pool(workers, os.getpid())
         jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block, limits)) for part in parts]
         try:
             for job in jobs:
                 check_deadline()
-                self._check_end(job.result(), time)
+                self.check_end(job.result(), time)
         finally:
             for job in jobs:
                 job.cancel()
             wait(jobs)
 
-    def _check_end(self, good: bool, time: float) -> None:
+    def check_end(self, good: bool, time: float) -> None:
+        """Say that a sweep came to no end.
+
+        Raises
+        ------
+        NumericalError
+        """
         if not good:
             raise NumericalError(
                 f"a step of time {time:.4g} along {self.name} needs too many parts, at jump rates of up to "

@@ -48,6 +48,7 @@ SMALL = 1e-290  # scaled values below have lost digits
 NOWHERE = -(2**40)  # exponent of zero
 MOST_PARTS = 20_000  # of the time of a step: then something is wrong
 PATIENCE = 32  # series, at most, before the second way is tried again
+DONE, NEEDS_LOG_RATES, NO_END = 0, 1, 2  # of a sweep along one line
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2; the first has 33 digits
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -564,3 +565,39 @@ def advance(
             for m in range(lines):
                 f[i, m0 + m] = part[i * lines + m]
     return good
+
+
+@jit
+def advance_logarithms(
+    log_f: Array,
+    time: float,
+    down: Array,
+    up: Array,
+    log_down: Array,
+    log_up: Array,
+    steep: bool,
+    periodic: bool,
+    tolerance: float,
+    poles: Array,
+) -> int:
+    """log f ← log e^(time L) f on one line, in place, with rates of shape (n, 1): `DONE`, or why it was left as it is.
+
+    `NEEDS_LOG_RATES` says that the line spans so much, or is so `steep`, that the logarithms of the rates are needed,
+    which may be empty otherwise; `NO_END` that it takes too many parts.
+    """
+    high, low = -np.inf, np.inf
+    for value in log_f:
+        high, low = max(high, value), min(low, value)
+    wide = steep or high - low > RANGE
+    if wide and len(log_down) < len(log_f):
+        return NEEDS_LOG_RATES
+    shift = high - TOP
+    values = np.empty((len(log_f), 1))
+    for q in range(len(log_f)):
+        values[q, 0] = log_f[q] if wide else np.exp(log_f[q] - shift)
+    all_count = np.empty((0, 0))
+    if not advance(values, down, up, log_down, log_up, wide, periodic, time, tolerance, poles, 0, 1, 1, all_count):
+        return NO_END
+    for q in range(len(log_f)):
+        log_f[q] = values[q, 0] if wide else np.log(values[q, 0]) + shift
+    return DONE
