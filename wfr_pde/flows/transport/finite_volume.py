@@ -153,7 +153,7 @@ class LineSweep:
         from wfr_pde.flows.transport import line_sweeps  # here, as it loads numba
 
         self.sweeps, self.axis, self.tolerance = line_sweeps, axis, tolerance
-        self.kernels = grid.backend.kernels
+        self.kernels, self.workers = grid.backend.kernels, _processors()
         self.xp: Any = np if self.kernels is None else grid.backend.xp
         put = np.asarray if self.kernels is None else grid.backend.asarray
         self.periodic = grid.axes[axis].periodic
@@ -258,7 +258,7 @@ class LineSweep:
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
         arguments = values, *rates, wide, self.periodic, time, self.tolerance, self.poles
-        workers = min(_processors(), -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
+        workers = min(self.workers, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
         share = block * math.ceil(lines / block / max(1, min(PARTS * workers, values.size // CELLS_IN_PART)))
         parts = [(start, min(start + share, lines)) for start in range(0, lines, share)]
         if workers == 1:
