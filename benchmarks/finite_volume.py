@@ -53,17 +53,19 @@ def in_time(n: int, exponents: range, repeats: int) -> list[dict[str, float]]:
     log_f = grid.density(START).log_values - log_pi
     f = np.repeat(np.exp(log_f - log_f.max() + line_sweeps.TOP)[:, None], LINES, axis=1)
     fastest_rate = float((rates[0] + rates[1]).max()) * line_sweeps.SHARE
-    poles = line_sweeps.resolvents()
+    poles, all_count = line_sweeps.resolvents(), np.empty((0, 0))
 
     def mixed(duration: float) -> np.ndarray:
         result = f.copy()
-        line_sweeps.advance(result, *rates, *rates, False, False, duration, 1e-12, poles, 0, LINES, LINES)
+        line_sweeps.advance(result, *rates, *rates, False, False, duration, 1e-12, poles, 0, LINES, LINES, all_count)
         return result
 
     def powers(duration: float) -> np.ndarray:
         result, calls = f.copy(), math.ceil(fastest_rate * duration / line_sweeps.SERIES)
         for _ in range(calls):  # one series each
-            line_sweeps.advance(result, *rates, *rates, False, False, duration / calls, 1e-12, poles, 0, LINES, LINES)
+            line_sweeps.advance(
+                result, *rates, *rates, False, False, duration / calls, 1e-12, poles, 0, LINES, LINES, all_count
+            )
         return result
 
     rows = []

@@ -8,7 +8,7 @@ import pytest
 from scipy.linalg import expm
 
 import wfr_pde as wfr
-from wfr_pde.flows.transport import line_sweeps
+from wfr_pde.flows.transport import finite_volume, line_sweeps
 from wfr_pde.flows.transport.two_point_flux import FLUXES, jump_rates, log_jump_rates
 
 BOUNDARIES = ["no-flux", "periodic"]
@@ -180,7 +180,9 @@ def test_far_cells_of_a_short_step_take_their_values_from_afar(slope, jumps):
     rates = np.roll(rate, 1, axis=0), rate
     with np.errstate(divide="ignore"):
         log_rates = [np.log(towards) for towards in rates]
-    good = line_sweeps.advance(values, *rates, *log_rates, True, False, jumps, 1e-12, line_sweeps.resolvents(), 0, 1, 1)
+    good = line_sweeps.advance(
+        values, *rates, *log_rates, True, False, jumps, 1e-12, line_sweeps.resolvents(), 0, 1, 1, np.empty((0, 0))
+    )
     k = np.arange(n)
     arrived = k * math.log(jumps) - np.array([math.lgamma(j + 1) for j in k])  # from the first cell by k jumps
     assert good
@@ -392,14 +394,43 @@ def test_extrapolation_in_dx_is_for_flows_of_order_two():
         wfr.solve(TARGET, wfr.Extrapolated(wfr.FiniteVolume(), 4, "dx"), grid.density(wfr.Gaussian(-1, 0.5)), [0, 1], 1)
 
 
-def test_the_number_of_threads_changes_no_bit(monkeypatch):
-    grid = wfr.Grid([-6, -6], [6, 6], 192)
+@pytest.mark.parametrize("n", [66, 192])
+def test_the_number_of_threads_changes_no_bit(monkeypatch, n):
+    grid = wfr.Grid([-6, -6], [6, 6], n)
     energy, state = wfr.KL(wfr.Gaussian([0, 0], 1.0)), grid.density(wfr.Gaussian([-1, 0], 0.3))
     results = []
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     for cpus in (1, 3):
         monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
         results.append(step(wfr.FiniteVolume(), energy, state, 0.3).log_values)
     assert np.array_equal(*results)
+
+
+def test_threads_are_no_more_than_the_environment_says(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for limit, expected in (("3", 3), ("20", 8), ("", 8)):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", limit)
+        assert finite_volume._processors() == expected
+
+
+@pytest.mark.parametrize("top", [1000.0, 3000.0])  # f in one exponent range, and with a scale per cell
+def test_cells_below_their_limits_do_not_disturb_the_others(top):
+    """A well with plateaus of V, from which what is left there slides down."""
+    grid = wfr.Grid([-4.0, -1.0], [4.0, 1.0], [400, 5])
+    x = grid.points()[..., 0]
+    log_pi = -top * np.tanh(x**2 / 8)
+    log_mu = np.maximum(-20 * (x - 0.5) ** 2, -300.0)
+    sweep = finite_volume.LineSweep(grid, log_pi, 0, "scharfetter-gummel", 1e-10)
+    limits = log_mu.max() - 80 - log_pi
+    for time in (1e-3, 0.02, 0.1):
+        exact, near = sweep(log_mu - log_pi, time), sweep(log_mu - log_pi, time, limits)
+        counts = exact > limits
+        np.testing.assert_allclose(near[counts], exact[counts], atol=1e-9)
+        assert np.isfinite(near).all()
+        assert (near[~counts] <= limits[~counts] + 1e-9).all()
+        assert counts.any()
+        assert (~counts).any()
+    assert np.abs(near - exact)[~counts].max() > 1.0  # at the longest time
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])

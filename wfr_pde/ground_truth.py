@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from wfr_pde import storage
 from wfr_pde.box_and_cells import Terrain, first_terrain, terrain_in
 from wfr_pde.budget import Work
-from wfr_pde.certificate import PARTS, RATIOS, Attempt
+from wfr_pde.certificate import PARTS, RATIOS, SAFETY, Attempt
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
@@ -402,6 +402,9 @@ class _Plan:
             k = int(l1["witness"].argmax())
             if testimony.time[k] > TIME_DOUBT * testimony.l1[k]:
                 worst_panels = testimony.by_panel >= CUT_FROM * testimony.by_panel.max()
+                if problem.given is not None:  # attempts are dear: all at once that have to be cut
+                    allowed = TIME_DOUBT * SHARES["witness"] * problem.rtol / SAFETY["witness"]
+                    worst_panels |= _largest(testimony.by_panel, allowed)
                 self.schedule = self.schedule.refined(panels=worst_panels)
                 witness = 0.0
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
@@ -418,6 +421,14 @@ class _Plan:
             return SPACE_ORDER
         measured = math.log(before[1] / excess) / math.log(cells / before[0])
         return min(SPACE_ORDER, max(measured, LEAST_ORDER))
+
+
+def _largest(values: Array, rest: float) -> np.ndarray:
+    """Mask of the fewest of some positive values without which the others have a sum of at most `rest`."""
+    order = np.argsort(values)
+    mask = np.ones(len(values), dtype=bool)
+    mask[order[np.cumsum(values[order]) <= rest]] = False
+    return mask
 
 
 def _first_order(problem: Problem) -> int:

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,8 +23,9 @@ from wfr_pde.measures import Density
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CELLS_FOR_THREADS = 2**15  # fewer are done by one thread
-PARTS = 16  # of a sweep per thread: between them a deadline is looked at
+CELLS_FOR_THREADS = 2**12  # fewer are done by one thread
+PARTS = 16  # of a sweep per thread, at most: between them a deadline is looked at
+CELLS_IN_PART = 2**10  # at least
 LARGEST_RATE = 1e140  # of dt times a jump rate: its square stays below the largest double
 
 
@@ -123,6 +124,18 @@ class FiniteVolume(Flow):
         return 8 * (4 * grid.ndim + 3) * grid.size + scratch
 
 
+def _processors() -> int:
+    """Threads that sweeps may have: one per processor, or fewer where the environment says so."""
+    processors = os.cpu_count() or 1
+    return min(processors, int(os.environ.get("NUMBA_NUM_THREADS") or processors))
+
+
+@functools.cache
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay, as sweeps are many and short; of this `process`, as a fork of it has none of them."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="wfr-pde-sweeps")
+
+
 def _columns(xp: Any, values: Any, axis: int) -> Any:
     """Lines along the axis as the columns of an array (n, m)."""
     if values.ndim == 1:
@@ -140,7 +153,7 @@ class LineSweep:
         from wfr_pde.flows.transport import line_sweeps  # here, as it loads numba
 
         self.sweeps, self.axis, self.tolerance = line_sweeps, axis, tolerance
-        self.kernels = grid.backend.kernels
+        self.kernels, self.workers = grid.backend.kernels, _processors()
         self.xp: Any = np if self.kernels is None else grid.backend.xp
         put = np.asarray if self.kernels is None else grid.backend.asarray
         self.periodic = grid.axes[axis].periodic
@@ -177,22 +190,28 @@ class LineSweep:
         self._log_rates_made = True
         return self._log_rates()
 
-    def __call__(self, log_ratio: Any, time: float) -> Any:
-        """The logarithms after a time, in units of the diffusivity."""
-        if log_ratio.ndim == 1 and self.kernels is None:
+    def __call__(self, log_ratio: Any, time: float, limits: Any = None) -> Any:
+        """The logarithms after a time, in units of the diffusivity.
+
+        Cells below `limits`, of the same shape, before and after, are not solved for to the tolerance: they are
+        somewhere below. Devices solve for them, too.
+        """
+        if log_ratio.ndim == 1 and self.kernels is None and limits is None:
             return self._along_one_line(log_ratio, time)
         xp = self.xp
         shape = (log_ratio.shape[self.axis], *(n for k, n in enumerate(log_ratio.shape) if k != self.axis))
         columns = _columns(xp, log_ratio, self.axis)
+        limits = xp.empty((0, 0)) if limits is None else _columns(xp, limits, self.axis)
         wide = (xp.max(columns, axis=0) - xp.min(columns, axis=0) > self.sweeps.RANGE) | self.steep
         rates = [self.down, self.up, *(self.log_rates if wide.any() else (self.down[:0], self.up[:0]))]
         if wide.any() and not wide.all():
             result = xp.empty_like(columns)
             for chosen, is_wide in ((wide, True), (~wide, False)):
                 part, *part_rates = (xp.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
-                result[:, chosen] = self._moved(part, part_rates, is_wide, time)
+                part_limits = xp.ascontiguousarray(limits[:, chosen]) if limits.size else limits
+                result[:, chosen] = self._moved(part, part_rates, is_wide, time, part_limits)
         else:
-            result = self._moved(columns, rates, bool(wide.all()), time)
+            result = self._moved(columns, rates, bool(wide.all()), time, limits)
         return (
             xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis)) if len(shape) > 1 else result[:, 0]
         )
@@ -215,20 +234,20 @@ class LineSweep:
             end = compiled(values, *arguments, self.down, self.up, *self.log_rates, *fixed)
         return bool(end == self.sweeps.DONE)
 
-    def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float) -> Any:
+    def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float, limits: Any) -> Any:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
         if wide:
             values = columns.copy()
-            self._advance(values, rates, True, time)
+            self._advance(values, rates, True, time, limits)
             return values
         shift = columns.max(axis=0) - self.sweeps.TOP
         values = self.xp.exp(columns - shift)
-        self._advance(values, rates, False, time)
+        self._advance(values, rates, False, time, limits - shift if limits.size else limits)
         self.xp.log(values, out=values)
         values += shift
         return values
 
-    def _advance(self, values: Any, rates: list[Any], wide: bool, time: float) -> None:
+    def _advance(self, values: Any, rates: list[Any], wide: bool, time: float, limits: Any) -> None:
         """The compiled sweeps over the columns, in place; blocks are the same for any number of threads."""
         if self.kernels is not None:
             check_deadline()
@@ -239,22 +258,24 @@ class LineSweep:
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
         arguments = values, *rates, wide, self.periodic, time, self.tolerance, self.poles
-        workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
-        share = block * math.ceil(lines / block / (PARTS * workers))
+        workers = min(self.workers, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
+        share = block * math.ceil(lines / block / max(1, min(PARTS * workers, values.size // CELLS_IN_PART)))
         parts = [(start, min(start + share, lines)) for start in range(0, lines, share)]
         if workers == 1:
             for first, end in parts:
                 check_deadline()
-                self.check_end(sweeps.advance(*arguments, first, end, block), time)
+                self.check_end(sweeps.advance(*arguments, first, end, block, limits), time)
             return
-        with ThreadPoolExecutor(workers) as pool:
-            jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
-            try:
-                for job in jobs:
-                    check_deadline()
-                    self.check_end(job.result(), time)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        pool = _pool(workers, os.getpid())
+        jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block, limits)) for part in parts]
+        try:
+            for job in jobs:
+                check_deadline()
+                self.check_end(job.result(), time)
+        finally:
+            for job in jobs:
+                job.cancel()
+            wait(jobs)
 
     def check_end(self, good: bool, time: float) -> None:
         """Say that a sweep came to no end.
