@@ -97,7 +97,7 @@ def test_looks_beside_a_wall_find_nothing():
     # the look was in the wall itself, at a point where V is infinite: cells as narrow as 1e-11 were made for it
     V = "-0.5*log(sin(x/2)) - 2.767*log(cos(x/2))"
     start = wfr.Potential(lambda x: 0.5 * np.log(np.sin(x / 2) ** -1) - 2.767 * np.log(np.cos(x / 2)) + 0.1 * np.cos(x))
-    posed = Problem(wfr.Potential(V), start, np.array([0.0, 1.0]), 1.0, 0.0, 1e-6)
+    posed = Problem(wfr.Potential(V), start, np.array([0.0, 1.0]), 1.0, 0.0, 1e-3)
     found = first_terrain(posed, (0.0, math.pi), "no-flux", None, 1.0)
     assert not found.hides
     assert found.cells.counts[0] < 100

@@ -43,6 +43,7 @@ CONVERGED, DOUBTFUL = 10.0, 150.0  # times the difference of two orders: E = d (
 FALLS = (1.0, 0.1)  # an error is at least the difference of the orders before, and a tenth of the one before that
 ALIKE = 5.0  # times the least error: rules of other variables that claim no more must agree with the best
 FAR = 4.0  # spans of the frames of a rule beyond which further frames are no evidence
+TORN = 0.5  # difference of two orders, beyond the first, after which further ones say nothing
 FEW = 6  # frames below which two orders say too little
 SPIKE = 2.0  # times the largest mass of a cell in the frames around
 POINTWISE = 2.0  # what pointwise integrals of the residual are multiplied by
@@ -368,7 +369,7 @@ class Frames:
                 if not self._sound(rule, k) or (count > 2 and not _near(rules[-1], rule)):
                     break
                 rules.append(rule)
-            differences = self._differences(rules, k)
+            differences = _until_they_grow(self._differences(rules, k))
             ratios = np.ones(len(differences))
             ratios[1:] = np.minimum(differences[1:] / differences[:-1], 1)
             ratios[2:] = np.maximum(ratios[2:], ratios[1:-1])
@@ -442,6 +443,18 @@ class Frames:
             nats = np.maximum(nats, _largest_down_to(depth, np.abs(off)))
             slopes = np.maximum(slopes, _largest_down_to(depth, gradient_size(off, matrices)))
         return nats, slopes
+
+
+def _until_they_grow(differences: Array) -> Array:
+    """Differences of orders up to the first that is no smaller than all before, or than a quarter of the most there is.
+
+    What diverges may agree later on: polynomials through log-densities that fall by thousands of nats all end in the
+    same cell of a tail.
+    """
+    for i in range(1, len(differences)):
+        if differences[i] >= min(float(differences[:i].max()), TORN):
+            return differences[:i]
+    return differences
 
 
 def _near(rule: Rule, larger: Rule) -> bool:

@@ -120,6 +120,7 @@ class CellBalance:
             potential[self.edges.walls] = 0.0
         return potential
 
+    @np.errstate(over="ignore", invalid="ignore")  # far out sources may be no numbers: those are known as such
     def look(self, log_values: Array, t: Any) -> Look:
         """What densities, given at the centres (..., n), are in the cells at times (...): arrays (..., n).
 
@@ -152,7 +153,6 @@ class CellBalance:
         lengths = 0.5 * (self.widths[left] + self.widths[right])
         return np.asarray(np.maximum(*pair) + np.log(-np.expm1(-apart) / apart) + np.log(lengths))
 
-    @np.errstate(over="ignore", invalid="ignore")  # far out they may be no numbers: those are known as such
     def _transport(
         self, g: Array, limits: tuple[Array, Array], potential: Array, log_density: Array, centres: Array, t: Any
     ) -> Array:
