@@ -189,6 +189,17 @@ def test_singular_walls(exponent, of_start):
         assert measured.kl_doubt < 4e-9
 
 
+def test_no_place_is_in_a_wall():
+    """1 - x is rounded to a multiple of 1e-16: there V was infinite, and a bound no number."""
+    target, start = (wfr.Potential(f"{c}*log(x) + {c}*log(1 - x)") for c in (0.5, -1.0))
+    problem = Problem(target, start, np.array([0.0, 1.0]), 1.0, 1.0, 1e-4)
+    axis = cells_for(problem, (np.zeros(1), np.ones(1)), {}, real_walls=True).grid(2).axes[0]
+    places, weights = cell_quadrature.cell_rule(axis, 5, (True, True))
+    assert places.max() < 1.0
+    assert places.min() > 0.0
+    assert float(weights.sum()) == pytest.approx(1.0, rel=1e-12)
+
+
 def test_kinks_on_edges_cost_nothing():
     target = wfr.Potential("abs(x)")
     found = quadrature(target, target, (-36.0, 36.0), breaks=[np.array([0.0])])

@@ -9,7 +9,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde.between_cells import spline_errors
-from wfr_pde.between_frames import MOST_WEIGHT
+from wfr_pde.between_frames import MOST_WEIGHT, _until_they_grow
 from wfr_pde.continuity import continuity, curl, helmholtz
 from wfr_pde.rate_of_change import RateOfChange
 
@@ -258,6 +258,22 @@ def test_frames_that_are_far_away_are_no_evidence(variance, apart):
     path = wfr.Trajectory(frames(target, start, [0.0, apart, *np.linspace(0.4, 4, 10)], grid=grid))
     for t in apart * np.array([0.1, 0.5, 0.9]):
         assert true_l1(path, lambda t: exact(t, target, start), t) <= path.error_l1(t)
+
+
+def test_orders_that_diverge_and_then_agree_are_no_evidence():
+    """Polynomials through log-densities that fall by thousands of nats all end in the same cell of a tail."""
+    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 3e-4)
+    grid = wfr.Grid.covering(target, start, shape=480, tail=1e-60, max_cut=1, graded=True)
+    times = np.array([0, 0.07, 0.46, 0.58, 0.94, 1.26, 1.53, 1.8, 1.97, 2.2])
+    path = wfr.Trajectory(frames(target, start, times, (1.0, 0.05), grid=grid))
+    for k in range(3):
+        for share in (0.1, 0.5, 0.9):
+            t = times[k] + share * (times[k + 1] - times[k])
+            assert true_l1(path, lambda t: exact(t, target, start, (1.0, 0.05)), t) <= path.error_l1(t)
+    kept = _until_they_grow(np.array([0.6, 0.4, 0.6, 1e-12]))
+    np.testing.assert_array_equal(kept, [0.6, 0.4])
+    np.testing.assert_array_equal(_until_they_grow(np.array([2.0, 1.9, 1e-12])), [2.0])
+    np.testing.assert_array_equal(_until_they_grow(np.array([0.1, 0.01, 1e-3])), [0.1, 0.01, 1e-3])
 
 
 def test_two_frames_of_a_reaction_are_enough_with_the_equation():

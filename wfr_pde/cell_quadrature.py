@@ -442,5 +442,6 @@ def _in_segment(segment: Axis, fractions: Array, shares: Array) -> tuple[Array, 
     distance = np.abs(s)
     weights = weights * power * distance ** (power - 1)
     wall, side = (segment.edges[0], 1.0) if segment.roots[0] != 1 else (segment.edges[-1], -1.0)
-    nearest = np.nextafter(segment.edges[[0, -1]], segment.edges[[-1, 0]])  # no place is in a wall, whatever rounding does
+    # no place is in a wall, whatever rounding does
+    nearest = np.nextafter(segment.edges[[0, -1]], segment.edges[[-1, 0]])
     return np.clip(wall + side * distance**power, *nearest).ravel(), weights
