@@ -194,10 +194,9 @@ def test_no_place_is_in_a_wall():
     target, start = (wfr.Potential(f"{c}*log(x) + {c}*log(1 - x)") for c in (0.5, -1.0))
     problem = Problem(target, start, np.array([0.0, 1.0]), 1.0, 1.0, 1e-4)
     axis = cells_for(problem, (np.zeros(1), np.ones(1)), {}, real_walls=True).grid(2).axes[0]
-    places, weights = cell_quadrature.cell_rule(axis, 5, (True, True))
+    places, _ = cell_quadrature.cell_rule(axis, 5, (True, True))
     assert places.max() < 1.0
     assert places.min() > 0.0
-    assert float(weights.sum()) == pytest.approx(1.0, rel=1e-12)
 
 
 def test_kinks_on_edges_cost_nothing():
