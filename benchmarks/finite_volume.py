@@ -53,19 +53,17 @@ def in_time(n: int, exponents: range, repeats: int) -> list[dict[str, float]]:
     log_f = grid.density(START).log_values - log_pi
     f = np.repeat(np.exp(log_f - log_f.max() + line_sweeps.TOP)[:, None], LINES, axis=1)
     fastest_rate = float((rates[0] + rates[1]).max()) * line_sweeps.SHARE
-    poles, all_count = line_sweeps.resolvents(), np.empty((0, 0))
+    poles = line_sweeps.resolvents()
 
     def mixed(duration: float) -> np.ndarray:
         result = f.copy()
-        line_sweeps.advance(result, *rates, *rates, False, False, duration, 1e-12, poles, 0, LINES, LINES, all_count)
+        line_sweeps.advance(result, *rates, *rates, False, False, duration, 1e-12, poles, 0, LINES, LINES)
         return result
 
     def powers(duration: float) -> np.ndarray:
         result, calls = f.copy(), math.ceil(fastest_rate * duration / line_sweeps.SERIES)
         for _ in range(calls):  # one series each
-            line_sweeps.advance(
-                result, *rates, *rates, False, False, duration / calls, 1e-12, poles, 0, LINES, LINES, all_count
-            )
+            line_sweeps.advance(result, *rates, *rates, False, False, duration / calls, 1e-12, poles, 0, LINES, LINES)
         return result
 
     rows = []

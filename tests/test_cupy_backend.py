@@ -196,7 +196,7 @@ def both_sweeps(on_cpu, log_f, rates, wide, periodic, time, tolerance=1e-12):
     f = log_f.copy() if wide else np.exp(log_f - shift)
     ours = f.copy()
     poles, m = line_sweeps.resolvents(), f.shape[1]
-    good = line_sweeps.advance(f, *rates, wide, periodic, time, tolerance, poles, 0, m, 1, np.empty((0, 0)))
+    good = line_sweeps.advance(f, *rates, wide, periodic, time, tolerance, poles, 0, m, 1)
     kernels = cuda.Kernels(np, on_cpu)
     agreed = kernels.sweep(ours, tuple(rates), wide, periodic, time, tolerance, poles, line_sweeps.constants())
     assert good
@@ -259,7 +259,7 @@ def test_a_constant_stays(on_cpu, wide, periodic):
     assert cuda.Kernels(np, on_cpu).sweep(changed, tuple(rates), *arguments)
     assert np.abs(changed - constant).max() < 1e-13  # the series of e^-x x^k/k! does not sum to one to the last bit
     expected = constant.copy()
-    line_sweeps.advance(expected, *rates, *arguments[:-1], 0, 3, 1, np.empty((0, 0)))
+    line_sweeps.advance(expected, *rates, *arguments[:-1], 0, 3, 1)
     assert np.abs(changed - expected).max() < 1e-14
 
 
@@ -574,7 +574,7 @@ def test_sweeps_on_a_device(wide, depth, periodic):
     shift = 0.0 if wide else log_f.max(axis=0) - line_sweeps.TOP
     f = log_f.copy() if wide else np.exp(log_f - shift)
     ours = put(f.copy())
-    line_sweeps.advance(f, *rates, wide, periodic, time, 1e-12, poles, 0, 5, 1, np.empty((0, 0)))
+    line_sweeps.advance(f, *rates, wide, periodic, time, 1e-12, poles, 0, 5, 1)
     constants = line_sweeps.constants()
     assert kernels.sweep(ours, tuple(map(put, rates)), wide, periodic, time, 1e-12, put(poles), constants)
     found = backend.asnumpy(ours)

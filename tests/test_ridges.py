@@ -138,31 +138,6 @@ def test_chain_under_ceilings_is_that_without_where_mass_is():
     assert wfr.metrics.l1(*densities) < 1e-8
 
 
-@pytest.mark.parametrize("beta", [0.0, 1.0, 1e4])
-def test_cells_that_do_not_count_have_no_mass_at_any_later_time(beta):
-    """A cell far below the top counts if pi, which the reaction makes of mu in the end, is not far below there."""
-    grid = wfr.Grid([-12.0, -4.0], [12.0, 4.0], [60, 20])
-    target = wfr.GaussianMixture([[-8.0, 0.0], [8.0, 0.0]], [0.5, 0.5], 0.05)
-    ceilings = Ceilings(np.array([-np.inf]), np.array([600.0]), 0.0, 0.0)
-    problem = Problem(target, wfr.Gaussian([-8.0, 0.0], 0.1), np.array([0.0, 1.0]), 1.0, beta, RTOL, ceilings=ceilings)
-    chain = RatioChain(problem, grid, 1e-10)
-    start = wfr.Density(grid, grid.log_density(problem.start, checked=False))
-    g, log_pi = problem.log_ratio(start, 0.0), chain.log_pi(0.0)
-    idle = g <= chain.limits(g, 0.0)
-    assert 0 < idle.sum() < idle.size
-    for s in np.geomspace(max(np.exp(-beta), 1e-12), 1.0, 50):
-        later = s * g + log_pi  # mu^s pi^(1-s)
-        assert later[idle].max() < later.max() - 60  # 80 at some of the shares
-    far_mode = np.unravel_index(np.argmax(np.where(grid.points()[..., 0] > 0, log_pi, -np.inf)), grid.shape)
-    assert idle[far_mode] == (beta < 2)  # 1280 nats below the top at first; with the large rate as high as the other
-
-
-def test_all_cells_count_without_ceilings():
-    problem = Problem(TARGET, START, TIMES, 1.0, 1.0, RTOL)
-    chain = RatioChain(problem, wfr.Grid([-4.0, -4.0], [4.0, 4.0], 20), 1e-10)
-    assert chain.limits(np.zeros((20, 20)), 0.0) is None
-
-
 def test_as_few_panels_are_cut_as_leave_little_in_the_others():
     values = np.array([3.0, 0.5, 8.0, 1.0, 0.25])
     for rest, expected in ((0.0, 5), (0.3, 4), (2.0, 2), (4.75, 1), (20.0, 0)):

@@ -23,8 +23,6 @@ MOST_HALVINGS = 12  # of the time of a sweep
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
 MOST_HELD = 32  # times at which a target that moves is remembered
 MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
-NEGLIGIBLE = 80.0  # nats below the top, now and after any later reaction, from which on cells do not count
-LOOKS, LAST = 8, 1e-12  # shares of mu in what the reaction makes of it, for which that is asked, and the least of them
 
 
 class RatioChain:
@@ -35,8 +33,6 @@ class RatioChain:
     step, as it is in its middle, where sub-steps of order above two meet it at their own middles.
 
     Under ceilings a step sees V capped at the ceiling of its beginning, and g is log mu + V under that of its time.
-    There cells that no mass reaches do not count in a step: where log mu is 80 nats below its top, and stays so
-    whatever the reaction makes of it until the last time, mu^s pi^(1-s).
 
     Parameters
     ----------
@@ -62,7 +58,6 @@ class RatioChain:
         if not self.moving and problem.ceilings is None:
             self._still = self._sweeps(0.0)
         self._log_pi = np.zeros(0) if self.moving else self.log_pi(0.0)
-        self._began = 0.0  # of the step, where there are ceilings
 
     def log_pi(self, t: float) -> Array:
         """log pi at a time: under the ceiling of that time, and up to a constant where it moves."""
@@ -90,29 +85,20 @@ class RatioChain:
             self._prepared[id(energy)] = energy, self._sweeps(t)
         return self._prepared[id(energy)][1]
 
-    def limits(self, g: Array, t: float) -> Array | None:
-        """What g has to be below in cells that do not count from `t` on, given that of now; None where all count."""
-        if self.problem.ceilings is None:
-            return None
-        last = max(math.exp(-self.problem.beta * float(self.problem.times[-1] - t)), LAST)
-        shares = {last ** (k / (LOOKS - 1)) for k in range(LOOKS)}  # s of mu^s pi^(1-s), but for its mass
-        log_pi = self.log_pi(t)
-        return np.min([(float((s * g + log_pi).max()) - NEGLIGIBLE - log_pi) / s for s in shares], axis=0)
-
     def transport(self, g: Array, t: float, dt: float) -> Array:
         """The transport over dt, with the target as it is at `t`: the axes in turn, there and back."""
         if self.problem.ceilings is not None:
             return self._transport(self._under_ceiling(t), g, dt)
         return self._transport(self._sweeps(t) if self._still is None else self._still, g, dt)
 
-    def _transport(self, sweeps: list[LineSweep], g: Array, dt: float, limits: Array | None = None) -> Array:
+    def _transport(self, sweeps: list[LineSweep], g: Array, dt: float) -> Array:
         time, last = self.problem.alpha * dt, len(sweeps) - 1
         if last == 0:
             return self._along_a_line(sweeps[0], g, time)
         for k in (*range(last), *range(last, -1, -1)):
             part = time if k == last else time / 2
             sweeps[k].check(part)
-            g = sweeps[k](g, part, limits)
+            g = sweeps[k](g, part)
         return g
 
     def _along_a_line(self, sweep: LineSweep, g: Array, time: float, halvings: int = 0) -> Array:
@@ -144,7 +130,7 @@ class RatioChain:
 
     def _step_under_ceiling(self, g: Array, t: float, dt: float, order: int) -> Array:
         """The same under the ceiling of its beginning, for g under that of its end."""
-        self._still, self._log_pi, self._began = self._under_ceiling(t), self.log_pi(t), t
+        self._still, self._log_pi = self._under_ceiling(t), self.log_pi(t)
         result = self._step(g, t, dt, order)
         same = self.problem.seen(t) is self.problem.seen(t + dt)
         return result if same else result + self.log_pi(t) - self.log_pi(t + dt)
@@ -170,8 +156,7 @@ class RatioChain:
         result = runs[-1].copy()
         for weight, run in zip(weights[:-1], runs[:-1], strict=True):
             result += weight * (run - runs[-1])
-        limits = self.limits(runs[-1], self._began)
-        return result if limits is None else np.where(runs[-1] <= limits, runs[-1], result), runs[-1]
+        return result, runs[-1]
 
     def _on_one_line(self, g: Array, dt: float, weights: tuple[float, ...]) -> tuple[Array, Array] | None:
         """The same by one compiled call, unless a sweep is too stiff for it; then this and later steps are not."""
@@ -214,9 +199,9 @@ class RatioChain:
             return self._moving_strang(g, t, dt)
         assert self._still is not None
         if self.problem.beta == 0:
-            return self._transport(self._still, g, dt, self.limits(g, self._began))
+            return self._transport(self._still, g, dt)
         s = math.exp(-self.problem.beta * dt / 2)
-        return s * self._transport(self._still, s * g, dt, self.limits(s * g, self._began))
+        return s * self._transport(self._still, s * g, dt)
 
     def _moving_strang(self, g: Array, t: float, dt: float) -> Array:
         """The same from g to the target at `t` to that at `t + dt`: each part sees the target at its own middle."""

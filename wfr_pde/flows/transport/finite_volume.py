@@ -190,28 +190,22 @@ class LineSweep:
         self._log_rates_made = True
         return self._log_rates()
 
-    def __call__(self, log_ratio: Any, time: float, limits: Any = None) -> Any:
-        """The logarithms after a time, in units of the diffusivity.
-
-        Cells below `limits`, of the same shape, before and after, are not solved for to the tolerance: they are
-        somewhere below. Devices solve for them, too.
-        """
-        if log_ratio.ndim == 1 and self.kernels is None and limits is None:
+    def __call__(self, log_ratio: Any, time: float) -> Any:
+        """The logarithms after a time, in units of the diffusivity."""
+        if log_ratio.ndim == 1 and self.kernels is None:
             return self._along_one_line(log_ratio, time)
         xp = self.xp
         shape = (log_ratio.shape[self.axis], *(n for k, n in enumerate(log_ratio.shape) if k != self.axis))
         columns = _columns(xp, log_ratio, self.axis)
-        limits = xp.empty((0, 0)) if limits is None else _columns(xp, limits, self.axis)
         wide = (xp.max(columns, axis=0) - xp.min(columns, axis=0) > self.sweeps.RANGE) | self.steep
         rates = [self.down, self.up, *(self.log_rates if wide.any() else (self.down[:0], self.up[:0]))]
         if wide.any() and not wide.all():
             result = xp.empty_like(columns)
             for chosen, is_wide in ((wide, True), (~wide, False)):
                 part, *part_rates = (xp.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
-                part_limits = xp.ascontiguousarray(limits[:, chosen]) if limits.size else limits
-                result[:, chosen] = self._moved(part, part_rates, is_wide, time, part_limits)
+                result[:, chosen] = self._moved(part, part_rates, is_wide, time)
         else:
-            result = self._moved(columns, rates, bool(wide.all()), time, limits)
+            result = self._moved(columns, rates, bool(wide.all()), time)
         return (
             xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis)) if len(shape) > 1 else result[:, 0]
         )
@@ -234,20 +228,20 @@ class LineSweep:
             end = compiled(values, *arguments, self.down, self.up, *self.log_rates, *fixed)
         return bool(end == self.sweeps.DONE)
 
-    def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float, limits: Any) -> Any:
+    def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float) -> Any:
         """Some of the lines after the time; `wide` ones span more than one exponent range."""
         if wide:
             values = columns.copy()
-            self._advance(values, rates, True, time, limits)
+            self._advance(values, rates, True, time)
             return values
         shift = columns.max(axis=0) - self.sweeps.TOP
         values = self.xp.exp(columns - shift)
-        self._advance(values, rates, False, time, limits - shift if limits.size else limits)
+        self._advance(values, rates, False, time)
         self.xp.log(values, out=values)
         values += shift
         return values
 
-    def _advance(self, values: Any, rates: list[Any], wide: bool, time: float, limits: Any) -> None:
+    def _advance(self, values: Any, rates: list[Any], wide: bool, time: float) -> None:
         """The compiled sweeps over the columns, in place; blocks are the same for any number of threads."""
         if self.kernels is not None:
             check_deadline()
@@ -264,10 +258,10 @@ class LineSweep:
         if workers == 1:
             for first, end in parts:
                 check_deadline()
-                self.check_end(sweeps.advance(*arguments, first, end, block, limits), time)
+                self.check_end(sweeps.advance(*arguments, first, end, block), time)
             return
         pool = _pool(workers, os.getpid())
-        jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block, limits)) for part in parts]
+        jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
         try:
             for job in jobs:
                 check_deadline()

@@ -428,16 +428,11 @@ def _note(f: Array, scale: Integers, state: tuple[Array, Integers], exits: Array
 
 
 @jit
-def _disagreement(half: Array, whole: Array, f: Array, scale: Integers, limits: Array) -> float:
-    """Largest relative difference; infinite where the half is not positive. Cells below their limits do not count."""
+def _disagreement(half: Array, whole: Array) -> float:
+    """Largest relative difference; infinite where the half is not positive."""
     error = 0.0
     for q in range(len(half)):
-        own = abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf
-        if own > error:
-            higher = scale[q] * (LN2_HIGH + LN2_LOW) if len(scale) > 0 else 0.0
-            known = len(limits) > 0 and half[q] == half[q] and whole[q] == whole[q]
-            if not (known and np.log(max(abs(half[q]), abs(whole[q]), f[q])) + higher <= limits[q]):
-                error = own
+        error = max(error, abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf)
     return error
 
 
@@ -459,12 +454,10 @@ def _advance_block(
     time: float,
     tolerance: float,
     poles: Array,
-    limits: Array,
 ) -> bool:
     """f ← e^(time L) f in place, for flat arrays of n rows of `lines`; if `wide`, f stands for its logarithm.
 
-    Where there are `limits`, logarithms, what is below before and after does not count, but stays positive. Returns
-    whether it came to an end.
+    Returns whether it came to an end.
     """
     size, n = len(f), len(f) // lines
     rate = SHARE * _largest_exit_rate(down, up)
@@ -497,7 +490,7 @@ def _advance_block(
             _rational(f, whole, rhs, rates, scaled, parts, wide, lines, periodic, length, poles, y, g, s)
             _rational(f, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
             _rational(half, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
-            error = _disagreement(half, whole, f, scale, limits)
+            error = _disagreement(half, whole)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > EXACT else LEAP
             most, least = LEAP if error <= EXACT else GROWTH, CUT if error <= HOPELESS else PLUNGE
             h = length * min(most, max(least, factor))
@@ -506,9 +499,7 @@ def _advance_block(
                     waiting, patience = patience, min(2 * patience, PATIENCE)
                 continue
             patience = 1
-            for q in range(size):  # a cell that does not count may have become negative: it stays as it is
-                if half[q] > 0.0:
-                    f[q] = half[q]
+            f[:] = half
         if wide:
             _note(f, scale, state, exits, length)
         if length == left:
@@ -536,13 +527,11 @@ def advance(
     start: int,
     stop: int,
     block: int,
-    limits: Array,
 ) -> bool:
     """f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time.
 
-    If `wide`, f stands for its logarithm, of any range, and the logarithms of the rates are used too. Cells whose log f
-    is below that in `limits` (n, m), before and after, do not count; of shape (0, 0) all do. Returns whether all came
-    to an end.
+    If `wide`, f stands for its logarithm, of any range, and the logarithms of the rates are used too. Returns whether
+    all came to an end.
     """
     n, good = f.shape[0], True
     for m0 in range(start, stop, block):
@@ -551,7 +540,6 @@ def advance(
         part, d, u = np.empty(n * lines), np.empty(n * lines), np.empty(n * lines)
         held = n * lines if wide else 0
         log_rates = (np.empty(held), np.empty(held))
-        own_limits = np.ascontiguousarray(limits[:, m0:m1]).ravel()
         for i in range(n):
             for m in range(lines):
                 part[i * lines + m] = f[i, m0 + m]
@@ -560,7 +548,7 @@ def advance(
                 if wide:
                     log_rates[0][i * lines + m] = log_down[i, m0 + m]
                     log_rates[1][i * lines + m] = log_up[i, m0 + m]
-        good &= _advance_block(part, d, u, log_rates, wide, lines, periodic, time, tolerance, poles, own_limits)
+        good &= _advance_block(part, d, u, log_rates, wide, lines, periodic, time, tolerance, poles)
         for i in range(n):
             for m in range(lines):
                 f[i, m0 + m] = part[i * lines + m]
@@ -595,8 +583,7 @@ def advance_logarithms(
     values = np.empty((len(log_f), 1))
     for q in range(len(log_f)):
         values[q, 0] = log_f[q] if wide else np.exp(log_f[q] - shift)
-    all_count = np.empty((0, 0))
-    if not advance(values, down, up, log_down, log_up, wide, periodic, time, tolerance, poles, 0, 1, 1, all_count):
+    if not advance(values, down, up, log_down, log_up, wide, periodic, time, tolerance, poles, 0, 1, 1):
         return NO_END
     for q in range(len(log_f)):
         log_f[q] = values[q, 0] if wide else np.log(values[q, 0]) + shift
