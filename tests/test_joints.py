@@ -267,10 +267,10 @@ def test_a_short_segment_has_cells_enough_and_neighbours_like_it():
 
 def test_cells_grow_from_breaks_that_transport_rounds_off():
     box = np.array([-6.0]), np.array([6.0])
-    resting = Problem(JUMP, wfr.Gaussian(-0.5, 0.3), np.array([0.0, 1.0]), 0.0, 1.0, 1e-6)
+    resting = Problem(JUMP, wfr.Gaussian(-0.5, 0.3), np.array([0.0, 1.0]), 0.0, 1.0, 1e-3)
     flat, layered = (
         cells_for(one, box, {}, breaks=([0.37],)).grid(1).axes[0]
-        for one in (resting, problem(JUMP, wfr.Gaussian(-0.5, 0.3)))
+        for one in (resting, dataclasses.replace(resting, alpha=1.0))
     )
     assert flat.widths.min() > 0.02
     for side in (-1, 0):
