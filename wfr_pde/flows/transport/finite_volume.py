@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,9 +23,8 @@ from wfr_pde.measures import Density
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CELLS_FOR_THREADS = 2**12  # fewer are done by one thread
-PARTS = 16  # of a sweep per thread, at most: between them a deadline is looked at
-CELLS_IN_PART = 2**10  # at least
+CELLS_FOR_THREADS = 2**15  # fewer are done by one thread
+PARTS = 16  # of a sweep per thread: between them a deadline is looked at
 LARGEST_RATE = 1e140  # of dt times a jump rate: its square stays below the largest double
 
 
@@ -124,18 +123,6 @@ class FiniteVolume(Flow):
         return 8 * (4 * grid.ndim + 3) * grid.size + scratch
 
 
-def _processors() -> int:
-    """Threads that sweeps may have: one per processor, or fewer where the environment says so."""
-    processors = os.cpu_count() or 1
-    return min(processors, int(os.environ.get("NUMBA_NUM_THREADS") or processors))
-
-
-@functools.cache
-def _pool(workers: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay, as sweeps are many and short; of this `process`, as a fork of it has none of them."""
-    return ThreadPoolExecutor(workers, thread_name_prefix="wfr-pde-sweeps")
-
-
 def _columns(xp: Any, values: Any, axis: int) -> Any:
     """Lines along the axis as the columns of an array (n, m)."""
     if values.ndim == 1:
@@ -153,7 +140,7 @@ class LineSweep:
         from wfr_pde.flows.transport import line_sweeps  # here, as it loads numba
 
         self.sweeps, self.axis, self.tolerance = line_sweeps, axis, tolerance
-        self.kernels, self.workers = grid.backend.kernels, _processors()
+        self.kernels = grid.backend.kernels
         self.xp: Any = np if self.kernels is None else grid.backend.xp
         put = np.asarray if self.kernels is None else grid.backend.asarray
         self.periodic = grid.axes[axis].periodic
@@ -252,24 +239,22 @@ class LineSweep:
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
         arguments = values, *rates, wide, self.periodic, time, self.tolerance, self.poles
-        workers = min(self.workers, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
-        share = block * math.ceil(lines / block / max(1, min(PARTS * workers, values.size // CELLS_IN_PART)))
+        workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
+        share = block * math.ceil(lines / block / (PARTS * workers))
         parts = [(start, min(start + share, lines)) for start in range(0, lines, share)]
         if workers == 1:
             for first, end in parts:
                 check_deadline()
                 self.check_end(sweeps.advance(*arguments, first, end, block), time)
             return
-        pool = _pool(workers, os.getpid())
-        jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
-        try:
-            for job in jobs:
-                check_deadline()
-                self.check_end(job.result(), time)
-        finally:
-            for job in jobs:
-                job.cancel()
-            wait(jobs)
+        with ThreadPoolExecutor(workers) as pool:
+            jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
+            try:
+                for job in jobs:
+                    check_deadline()
+                    self.check_end(job.result(), time)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def check_end(self, good: bool, time: float) -> None:
         """Say that a sweep came to no end.
