@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,46 @@ from wfr_pde.ratio_chain import RatioChain
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SHORT = 1e5  # cells times steps of a run that is begun in any case: what it takes says nothing
+LONG = 1e5  # cells times steps of runs of which two at a time are worth their threads
 TOLERANCE, FINEST, COARSEST = 1e-6, 1e-13, 1e-10  # of the transport in time: over that of the problem, and limits
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on one grid: what it is of, its steps, and the times that are wanted; see `Work.run`."""
+
+    problem: Problem
+    grid: Grid
+    steps: Array
+    order: int
+    wanted: Array
+
+    @property
+    def size(self) -> int:
+        """Cells times steps."""
+        return self.grid.size * len(self.steps)
+
+    def beginning(self) -> tuple[RatioChain, Array]:
+        """The chain, and log(mu/pi) at the first time; the target at rest has been asked for all that steps need."""
+        problem, grid = self.problem, self.grid
+        chain = RatioChain(problem, grid, min(max(TOLERANCE * problem.rtol, FINEST), COARSEST))
+        if problem.ceilings is not None:
+            for t in self.steps.tolist():
+                problem.seen(t).log_equilibrium(grid)
+        state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
+        return chain, problem.log_ratio(state, float(self.steps[0]))
+
+    def frames(self, chain: RatioChain, g: Array) -> Array:
+        """log(mu/pi) at the wanted times, (n_wanted, *shape)."""
+        log_ratios = [g]
+        for t, following in itertools.pairwise(self.steps.tolist()):
+            check_deadline()
+            g = chain.step(g, t, following - t, self.order)
+            if following == self.wanted[len(log_ratios)]:
+                log_ratios.append(g)
+                if len(log_ratios) == len(self.wanted):
+                    break
+        return np.stack(log_ratios)
 
 
 @dataclass
@@ -54,23 +97,49 @@ class Work:
         OutOfTimeError
             Before it begins, if it would take longer than is left.
         """
-        expected = self.rate * grid.size * len(steps)
-        if expected > self.left() and grid.size * len(steps) > SHORT:
+        return self.run_all([Run(problem, grid, steps, order, wanted)])[0]
+
+    def run_all(self, runs: Sequence[Run]) -> list[Array]:
+        """The same of several: in two dimensions and more two at a time where they are long, the longest first.
+
+        Targets are asked before, by one thread. Those that move are asked all along the way: their runs take turns.
+
+        Raises
+        ------
+        OutOfTimeError
+            Before the longest begins, if it would take longer than is left.
+        """
+        longest = max(runs, key=lambda run: run.size)
+        expected = self.rate * longest.size
+        if expected > self.left() and longest.size > SHORT:
             raise OutOfTimeError(
-                f"the next run, {len(steps) - 1} steps on {grid.size} cells, would take about {expected:.2g} seconds, "
-                f"but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
+                f"the next run, {len(longest.steps) - 1} steps on {longest.grid.size} cells, would take about "
+                f"{expected:.2g} seconds, but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
             )
+        waiting = sorted(range(len(runs)), key=lambda k: runs[k].size, reverse=True)
+        found: dict[int, Array] = {}
+        together = sum(run.grid.ndim > 1 and run.size > LONG and not run.problem.target.moving for run in runs)
+        if together > 1:
+            found = self._two_at_a_time(runs, waiting[:together])
+        for k in waiting:
+            if k not in found:
+                began = time.perf_counter()
+                found[k] = runs[k].frames(*runs[k].beginning())
+                self.rate = max((time.perf_counter() - began) / runs[k].size, 1e-9)
+        return [found[k] for k in range(len(runs))]
+
+    def _two_at_a_time(self, runs: Sequence[Run], which: Sequence[int]) -> dict[int, Array]:
+        """Frames of some runs, by two threads, each within the deadline of this one."""
         began = time.perf_counter()
-        chain = RatioChain(problem, grid, min(max(TOLERANCE * problem.rtol, FINEST), COARSEST))
-        state = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-        g = problem.log_ratio(state, float(steps[0]))
-        log_ratios = [g]
-        for t, following in itertools.pairwise(steps.tolist()):
-            check_deadline()
-            g = chain.step(g, t, following - t, order)
-            if following == wanted[len(log_ratios)]:
-                log_ratios.append(g)
-                if len(log_ratios) == len(wanted):
-                    break
-        self.rate = max((time.perf_counter() - began) / (grid.size * len(steps)), 1e-9)
-        return np.stack(log_ratios)
+        beginnings = [runs[k].beginning() for k in which]
+        with ThreadPoolExecutor(2) as pool:
+            jobs = [
+                pool.submit(copy_context().run, partial(runs[k].frames, *beginning))
+                for k, beginning in zip(which, beginnings, strict=True)
+            ]
+            try:
+                found = dict(zip(which, (job.result() for job in jobs), strict=True))
+            finally:
+                pool.shutdown(cancel_futures=True)
+        self.rate = max((time.perf_counter() - began) / sum(runs[k].size for k in which), 1e-9)
+        return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from wfr_pde import metrics
 from wfr_pde.box_and_cells import Terrain, breaks_of, look_at, searches_breaks
-from wfr_pde.budget import Work
+from wfr_pde.budget import Run, Work
 from wfr_pde.cell_quadrature import CellQuadrature
 from wfr_pde.energies import KL
 from wfr_pde.error_estimates import (
@@ -233,15 +233,16 @@ class Attempt:
         if self.problem.exact_in_time:
             self._store("time", np.zeros((len(self.problem.times), 2)))
             return
-        coarser, base = (self._distances_in_time(k) for k in (COARSEST, BASE))
+        steps = subdivided(self.steps, REFINED)
+        numbers = COARSEST, BASE
+        finer = self.work.run_all([self._of(self.cells.grid(RATIOS[k]), steps, self.problem.times) for k in numbers])
+        coarser, base = (self._distances_in_time(k, run) for k, run in zip(numbers, finer, strict=True))
         growth = np.clip(base / np.maximum(coarser, 1e-300), 1.0, MOST_GROWTH)
         self._store("time", SAFETY["time"] * growth * base)
 
-    def _distances_in_time(self, k: int) -> Array:
-        """L1 and KL distances (n_times, 2) of runs on grid number k that differ by a factor two in the steps."""
-        grid, steps = self.cells.grid(RATIOS[k]), subdivided(self.steps, REFINED)
-        finer = self.work.run(self.problem, grid, steps, self.order, self.problem.times)
-        found = []
+    def _distances_in_time(self, k: int, finer: Array) -> Array:
+        """L1 and KL distances (n_times, 2) of the run on grid number k to the one with finer steps."""
+        grid, found = self.cells.grid(RATIOS[k]), []
         for t, *pair in zip(self.problem.times.tolist(), self._run(k)[self.saved], finer, strict=True):
             energy = self.problem.energy_at(t)
             a, b = (self.problem.density(grid, log_ratio, t) for log_ratio in pair)
@@ -249,20 +250,37 @@ class Attempt:
             found.append((metrics.l1(a, b), kl))
         return np.array(found)
 
+    def _of(self, grid: Grid, steps: Array, wanted: Array) -> Run:
+        """A run of the problem on a grid."""
+        return Run(self.problem, grid, steps, self.order, wanted)
+
     def _run(self, k: int) -> Array:
         """Log-ratios at the times of the frames on grid number k."""
-        if k not in self.runs:
-            grid = self.cells.grid(RATIOS[k])
-            self.runs[k] = self.work.run(self.problem, grid, self.steps, self.order, self.times)
-        return self.runs[k]
+        return self._runs([k])[0]
+
+    def _runs(self, numbers: Sequence[int]) -> list[Array]:
+        """The same on several grids."""
+        missing = [k for k in numbers if k not in self.runs]
+        if missing:
+            runs = [self._of(self.cells.grid(RATIOS[k]), self.steps, self.times) for k in missing]
+            self.runs |= zip(missing, self.work.run_all(runs), strict=True)
+        return [self.runs[k] for k in numbers]
 
     def measure_domain(self) -> None:
         """The run with the ratio one again in a box wider by an eighth on each side, with the same cells inside."""
         grid, (wide, window) = self.cells.grid(1), self.cells.wider()
-        if self.cells.real_walls or wide.shape == grid.shape:
-            self._store("domain", self._of_ceilings())
+        times, ceilings = self.problem.times, self.problem.ceilings
+        has_margin = not self.cells.real_walls and wide.shape != grid.shape
+        runs = [self._of(wide, self.steps, times)] if has_margin else []
+        if ceilings is not None:
+            higher = replace(self.problem, ceilings=ceilings.raised(RAISED))
+            runs.append(Run(higher, self.cells.grid(RATIOS[COARSEST]), self.steps, self.order, times))
+        found_all = self.work.run_all(runs) if runs else []
+        of_ceilings = self._of_ceilings(None if ceilings is None else found_all[-1])
+        if not has_margin:
+            self._store("domain", of_ceilings)
             return
-        log_ratio = self.work.run(self.problem, wide, self.steps, self.order, self.problem.times)
+        log_ratio = found_all[0]
         found, changed = [], []
         for t, narrow, other in zip(self.problem.times.tolist(), self._run(BASE)[self.saved], log_ratio, strict=True):
             inside, everywhere = self.problem.density(grid, narrow, t), self.problem.density(wide, other, t)
@@ -273,7 +291,7 @@ class Attempt:
             found.append((l1 + missed, kl))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
-        self._store("domain", SAFETY["domain"] * np.array(found) + self._of_ceilings())
+        self._store("domain", SAFETY["domain"] * np.array(found) + of_ceilings)
 
     def _beyond(
         self, wide: Grid, state: Density, narrow: Density, outside: np.ndarray, t: float
@@ -299,18 +317,17 @@ class Attempt:
         by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + float(np.abs(missed).sum())
         return float(of_state[1].sum()), max(by_runs, float(np.abs(held + missed).sum()))
 
-    def _of_ceilings(self) -> Array:
-        """What ceilings of V, and the mass outside the box, may do (n_times, 2).
+    def _of_ceilings(self, other: Array | None) -> Array:
+        """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
 
         Four times the distance of the run on the coarsest grid to one under ceilings four times as high, and twice the
         mass that the pilot had above them: in KL by as many nats as the ceiling of the time.
         """
         problem = self.problem
         result = np.zeros((len(problem.times), 2)) + 2 * problem.outside * np.array([1.0, 0.0])
-        if problem.ceilings is None:
+        if problem.ceilings is None or other is None:
             return result
         grid, higher = self.cells.grid(RATIOS[COARSEST]), replace(problem, ceilings=problem.ceilings.raised(RAISED))
-        other = self.work.run(higher, grid, self.steps, self.order, problem.times)
         above, lowest = problem.ceilings.above, problem.ceilings.lowest
         for i, (k, t) in enumerate(zip(self.saved.tolist(), problem.times.tolist(), strict=True)):
             if i == 0:
@@ -331,7 +348,7 @@ class Attempt:
 
     def promising(self) -> bool:
         """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
-        runs = [self._run(k) for k in range(3)]
+        runs = self._runs(range(3))
         if self.problem.alpha == 0:
             return True
         for block in blocks(1, len(self.saved), self.grid.size):
@@ -409,7 +426,7 @@ class Attempt:
 
     def _answers(self) -> Iterator[_Answer]:
         """The answers at the save times after the first."""
-        runs = [self._run(k) for k in range(len(RATIOS))]
+        runs = self._runs(range(len(RATIOS)))
         rough = _Moves(self.problem, self._grids, FEWER_NODES, self.times) if self.problem.alpha > 0 else None
         for block in blocks(1, len(self.saved), self.grid.size):
             which, times = self.saved[block], self.problem.times[block]
@@ -497,7 +514,7 @@ class Attempt:
 
     def _all_frames(self) -> Array:
         """The answer at all times of the frames (n, *shape), extrapolated like that of the save time that follows."""
-        runs = [self._run(i) for i in range(len(RATIOS))]
+        runs = self._runs(range(len(RATIOS)))
         frames = np.empty((len(self.times), *self.grid.shape))
         counts = np.array(self._counts)[np.searchsorted(self.saved, np.arange(len(self.times)))]
         for block in blocks(0, len(self.times), self.grid.size):
