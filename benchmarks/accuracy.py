@@ -39,8 +39,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 import wfr_pde as wfr  # noqa: E402
-from wfr_pde import storage  # noqa: E402
-from wfr_pde.solve import estimated_memory  # noqa: E402
+from wfr_pde.integrate.time_loop import estimated_memory  # noqa: E402
+from wfr_pde.storage import files as storage  # noqa: E402
 
 
 @dataclass

@@ -26,13 +26,13 @@ from scipy.optimize import brentq
 from scipy.special import erfc, eval_genlaguerre
 
 import wfr_pde as wfr
-from wfr_pde import storage
-from wfr_pde.budget import Work
-from wfr_pde.grid_family import Cells, cells_for
-from wfr_pde.nested import Interpolation
-from wfr_pde.problem import Problem
-from wfr_pde.quadrature import integrate_corrected, log_mass_corrected
-from wfr_pde.richardson import richardson
+from wfr_pde.numerics.richardson import richardson
+from wfr_pde.space.quadrature import integrate_corrected, log_mass_corrected
+from wfr_pde.space.transfer import Interpolation
+from wfr_pde.storage import files as storage
+from wfr_pde.truth.certified.budget import Work
+from wfr_pde.truth.certified.grids.grid_family import Cells, cells_for
+from wfr_pde.truth.certified.problem import Problem
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)
 NODES = 14

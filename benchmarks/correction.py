@@ -20,9 +20,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 import wfr_pde as wfr
-from wfr_pde import witness
 from wfr_pde.errors import NumericalError
-from wfr_pde.measures import Density
+from wfr_pde.space.density import Density
+from wfr_pde.truth.certified.evidence import witness
 
 FLOOR = 1e-11  # of errors that are looked at
 LARGEST = 1.0  # nats of a correction

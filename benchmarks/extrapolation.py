@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde import metrics, storage
-from wfr_pde.flows import splitting
+from wfr_pde import metrics
+from wfr_pde.flows import composition as splitting
+from wfr_pde.storage import files as storage
 
 STRANG = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())
 T_END, CELLS, STEPS = 0.5, 700, (4, 16, 64)

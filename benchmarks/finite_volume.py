@@ -26,9 +26,10 @@ import numba
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde import metrics, storage
-from wfr_pde.flows.transport import line_sweeps
-from wfr_pde.flows.transport.two_point_flux import jump_rates
+from wfr_pde import metrics
+from wfr_pde.flows.transport.finite_volume.jump_rates import jump_rates
+from wfr_pde.numerics.compiled import chain_exponential as line_sweeps
+from wfr_pde.storage import files as storage
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-10, 0.25)
 LINES = 8

@@ -40,8 +40,8 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde import storage
 from wfr_pde.errors import BackendError
+from wfr_pde.storage import files as storage
 
 BANDWIDTH, TENSOR, VECTOR = 3.35e12, 67e12, 34e12
 LATENCY, TOGETHER, RESIDENT = 0.6e-6, 8, 50_000

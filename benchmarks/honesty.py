@@ -42,9 +42,9 @@ import numpy as np
 from honesty_rows import ROWS
 
 import wfr_pde as wfr
-from wfr_pde.certificate import PARTS
 from wfr_pde.errors import NumericalError
-from wfr_pde.principal_axes import stored_frame
+from wfr_pde.space.frame import stored_frame
+from wfr_pde.truth.certified.attempt import PARTS
 
 SECONDS = 20.0  # budget of one call
 QUICK_SECONDS, QUICK_DRAWS, QUICK_SEED = 6.0, 60, 4711

@@ -21,8 +21,8 @@ from typing import Any
 from step import show
 
 import wfr_pde as wfr
-from wfr_pde import storage
-from wfr_pde.solve import estimated_memory
+from wfr_pde.integrate.time_loop import estimated_memory
+from wfr_pde.storage import files as storage
 
 FLOWS = {
     "Strang, SinkhornKernel": wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()),

@@ -45,7 +45,7 @@ import peer_methods  # noqa: E402
 import peer_packages  # noqa: E402
 from peer_methods import Problem, Solution, Solver, extrapolated  # noqa: E402
 
-from wfr_pde import storage  # noqa: E402
+from wfr_pde.storage import files as storage  # noqa: E402
 
 TARGETS, QUICK_TARGETS = (1e-3, 1e-6), (1e-3, 1e-5)
 QUICK_LIMIT = 1.0

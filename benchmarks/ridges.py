@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde.certificate import PARTS
+from wfr_pde.truth.certified.attempt import PARTS
 
 TEMPERATURES = [66, 70, 69, 68, 67, 72, 73, 70, 57, 63, 70, 78, 67, 53, 67, 75, 70, 81, 76, 79, 75, 76, 58]  # °F
 DISTRESS = [0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1]

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde import samplers, storage
+from wfr_pde import samplers
+from wfr_pde.storage import files as storage
 
 DT = 0.01
 QUADRATIC = 20_000  # pairs beyond are too many for methods that know no grid

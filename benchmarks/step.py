@@ -24,8 +24,8 @@ import numpy as np
 import scipy.fft
 
 import wfr_pde as wfr
-from wfr_pde import storage
-from wfr_pde.flows.transport.heat_kernel import HeatKernel
+from wfr_pde.flows.heat.product import HeatKernel
+from wfr_pde.storage import files as storage
 
 SHAPES = [
     (4096,), (16384,),

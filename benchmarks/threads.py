@@ -20,8 +20,8 @@ from typing import Any
 from step import fastest, problem, show
 
 import wfr_pde as wfr
-from wfr_pde import storage
-from wfr_pde.executors import processors
+from wfr_pde.app.experiments.executors import processors
+from wfr_pde.storage import files as storage
 
 TRANSPORTS = {"SinkhornKernel": wfr.SinkhornKernel(), "FiniteVolume": wfr.FiniteVolume()}
 SHAPES = [(128, 128), (512, 512), (1024, 1024), (64, 64, 64), (128, 128, 128), (32, 32, 32, 32)]

@@ -33,7 +33,8 @@ import xarray as xr
 from scipy import stats
 
 import wfr_pde as wfr
-from wfr_pde import exact, storage
+from wfr_pde import exact
+from wfr_pde.storage import files as storage
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

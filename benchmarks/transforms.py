@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from wfr_pde import storage
+from wfr_pde.storage import files as storage
 
 
 def milliseconds(function: Callable[[], Any], repeats: int) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde import storage
+from wfr_pde.storage import files as storage
 
 TIMES = np.linspace(0, 2, 5)
 

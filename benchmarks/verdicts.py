@@ -30,8 +30,9 @@ if "numba" not in sys.modules:
 
 import numpy as np
 
-from wfr_pde import samplers, storage
-from wfr_pde.experiment import load_experiment
+from wfr_pde import samplers
+from wfr_pde.app.experiments.runner import load_experiment
+from wfr_pde.storage import files as storage
 
 FILE = Path(__file__).parent.parent / "experiments" / "verdicts.py"
 LEVEL, CAUGHT = 0.05, 0.95  # most false alarms, fewest faults found

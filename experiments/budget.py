@@ -27,7 +27,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import plotting, samplers
-from wfr_pde.data import galaxies
+from wfr_pde.problems.data import galaxies
 
 QUICK = dict(problems=("gaussian", "two modes"), n=100, seeds=10, rtol=1e-3)
 CHECKS = {

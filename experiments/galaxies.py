@@ -17,7 +17,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics, metrics, plotting
-from wfr_pde.data import galaxies
+from wfr_pde.problems.data import galaxies
 
 QUICK = dict(t_slow=100.0)
 CHECKS = {

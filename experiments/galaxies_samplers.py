@@ -33,7 +33,7 @@ from scipy.stats import beta
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics, plotting, samplers
-from wfr_pde.data import galaxies
+from wfr_pde.problems.data import galaxies
 
 QUICK = dict(seeds=2, t_end=12.0)
 CHECKS = {

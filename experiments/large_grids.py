@@ -34,7 +34,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import metrics, plotting
-from wfr_pde.data import galaxies
+from wfr_pde.problems.data import galaxies
 
 QUICK = dict(
     n_3d=64, dt_3d=0.125, t_end_3d=1.0, volumes_3d=48, n_4d=36, dt_4d=1.05, t_end_4d=2.1, volumes_4d=36, sd_4d=6.0

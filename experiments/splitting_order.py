@@ -15,7 +15,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import exact, plotting
-from wfr_pde.convergence import convergence_table
+from wfr_pde.metrics.convergence import convergence_table
 
 TRANSPORT, REACTION = wfr.SinkhornKernel(), wfr.FisherRao()
 STRANG = wfr.Strang(REACTION, TRANSPORT)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde import cli
-from wfr_pde.experiment import description, find_experiments
+from wfr_pde.app.cli import main as cli
+from wfr_pde.app.experiments.runner import description, find_experiments
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

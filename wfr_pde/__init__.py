@@ -1,14 +1,11 @@
 """wfr_pde: ground-truth densities of Wasserstein-Fisher-Rao gradient flows on a grid."""
 
-from wfr_pde import diagnostics, exact, metrics, samplers
+import sys
+
+from wfr_pde import metrics, samplers
 from wfr_pde._version import __version__
-from wfr_pde.compare import compare
-from wfr_pde.convergence import convergence_table
 from wfr_pde.energies import KL, Energy
-from wfr_pde.error_budget import error_budget
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
-from wfr_pde.estimate import estimate
-from wfr_pde.external import load_callable, read_samples, run_sampler
 from wfr_pde.flows import (
     Extrapolated,
     FiniteVolume,
@@ -22,12 +19,15 @@ from wfr_pde.flows import (
     SplitStep,
     Strang,
 )
-from wfr_pde.grid import Grid
-from wfr_pde.ground_truth import ground_truth
-from wfr_pde.measures import Density, Particles
-from wfr_pde.solve import solve
-from wfr_pde.spectrum import spectrum
-from wfr_pde.storage import open_run
+from wfr_pde.integrate import diagnostics
+from wfr_pde.integrate.estimate import estimate
+from wfr_pde.integrate.time_loop import solve
+from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.metrics.convergence import convergence_table
+from wfr_pde.samplers.external.run_sampler import load_callable, read_samples, run_sampler
+from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.grid import Grid
+from wfr_pde.storage.files import open_run
 from wfr_pde.targets import (
     Banana,
     CoshDoubleWell,
@@ -43,8 +43,12 @@ from wfr_pde.targets import (
     Ring,
     Target,
 )
-from wfr_pde.trajectory import Trajectory
-from wfr_pde.validate import validate
+from wfr_pde.truth import exact
+from wfr_pde.truth.certified.certificate import ground_truth
+from wfr_pde.truth.spectrum.generator import spectrum
+from wfr_pde.validation.comparison import compare
+from wfr_pde.validation.error_budget import error_budget
+from wfr_pde.validation.verdicts import validate
 
 __all__ = [
     "KL",
@@ -98,3 +102,6 @@ __all__ = [
     "spectrum",
     "validate",
 ]
+
+# namespaces that live in a room can be imported by the names they are known by: `import wfr_pde.exact`
+sys.modules |= {f"{__name__}.{name}": module for name, module in (("exact", exact), ("diagnostics", diagnostics))}

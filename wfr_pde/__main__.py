@@ -2,7 +2,7 @@
 
 import sys
 
-from wfr_pde.cli import main
+from wfr_pde.app.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,8 +12,8 @@ import pytest
 import scipy.fft
 
 import wfr_pde as wfr
-from wfr_pde.backends import Backend
-from wfr_pde.backends.base import Transforms
+from wfr_pde.numerics.backends import Backend
+from wfr_pde.numerics.backends.base import Transforms
 
 DEVICE = array_api_strict.Device("device1")
 HOST = array_api_strict.Device("CPU_DEVICE")

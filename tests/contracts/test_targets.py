@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import wfr_pde.targets
-from wfr_pde.data import galaxies
+from wfr_pde.problems.data import galaxies
 from wfr_pde.targets import (
     Banana,
     CoshDoubleWell,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wfr_pde.grid import Grid
-from wfr_pde.measures import Density
+from wfr_pde.space.density import Density
+from wfr_pde.space.grid import Grid
 
 
 class Energy:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wfr_pde.energies.base import Energy
-from wfr_pde.grid import Grid
-from wfr_pde.measures import Density
-from wfr_pde.special import expm1_minus
+from wfr_pde.numerics.special import expm1_minus
+from wfr_pde.space.density import Density
+from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 
 

@@ -1,13 +1,13 @@
 """Flows: what advances a measure in time. Reaction, transport, and their splittings."""
 
 from wfr_pde.flows.base import Flow
-from wfr_pde.flows.reaction import FisherRao
-from wfr_pde.flows.splitting import Extrapolated, Lie, Repeated, Strang
-from wfr_pde.flows.transport.finite_volume import FiniteVolume
-from wfr_pde.flows.transport.langevin_kernel import LangevinKernel
-from wfr_pde.flows.transport.mala_kernel import MALAKernel
-from wfr_pde.flows.transport.sinkhorn_kernel import SinkhornKernel
-from wfr_pde.flows.transport.split_step import SplitStep
+from wfr_pde.flows.composition import Extrapolated, Lie, Repeated, Strang
+from wfr_pde.flows.fisher_rao import FisherRao
+from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
+from wfr_pde.flows.sampler_laws.mala import MALAKernel
+from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
+from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
+from wfr_pde.flows.transport.split_step.flow import SplitStep
 
 __all__ = [
     "Extrapolated",

@@ -5,11 +5,11 @@ made first: ``metrics.MMD(scale=1)(reference, particles)``.
 """
 
 from wfr_pde.metrics.base import Metric
-from wfr_pde.metrics.entropy import KernelKL, NeighbourKL, kl_estimate
-from wfr_pde.metrics.kernels import MMD, EnergyDistance
+from wfr_pde.metrics.kernel_means import MMD, EnergyDistance
+from wfr_pde.metrics.kl_estimates import KernelKL, NeighbourKL, kl_estimate
+from wfr_pde.metrics.ksd import KSD
 from wfr_pde.metrics.moments import ExpectationError, ModeMasses, covariance_error, effective_sample_size, mean_error
-from wfr_pde.metrics.overlap import BinnedHellinger, BinnedTotalVariation, hellinger, l1, total_variation
-from wfr_pde.metrics.stein import KSD
+from wfr_pde.metrics.total_variation import BinnedHellinger, BinnedTotalVariation, hellinger, l1, total_variation
 from wfr_pde.metrics.wasserstein import (
     SlicedWasserstein,
     Wasserstein,

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.grid import Grid
-from wfr_pde.measures import Density, Particles
+from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Measure = Density | Particles

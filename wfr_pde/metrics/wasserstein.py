@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import BackendError, NumericalError
-from wfr_pde.measures import Density, Particles
-from wfr_pde.metrics import lines
+from wfr_pde.metrics import one_dimensional as lines
 from wfr_pde.metrics.base import (
     Array,
     Measure,
@@ -25,7 +24,8 @@ from wfr_pde.metrics.base import (
     check_straight,
     described,
 )
-from wfr_pde.metrics.overlap import equal_bins, mean_deviation
+from wfr_pde.metrics.total_variation import equal_bins, mean_deviation
+from wfr_pde.space.density import Density, Particles
 
 MOST_PAIRS = 2**27  # of a matrix of costs: a gigabyte
 MOST_PIVOTS = 10_000_000

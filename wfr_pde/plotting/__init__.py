@@ -17,6 +17,7 @@ a column is made. Labels come from the attributes `long_name` and `units`. Nothi
 """
 
 from wfr_pde.plotting.curves import convergence, error_band, fitted_orders, record, seed_band
+from wfr_pde.plotting.data import marginal
 from wfr_pde.plotting.densities import (
     CONTOUR_MASSES,
     LONGEST_BOX,
@@ -25,11 +26,10 @@ from wfr_pde.plotting.densities import (
     density_image,
     density_ridge,
 )
-from wfr_pde.plotting.fields import marginal
 from wfr_pde.plotting.marginals import density_joint, density_marginals, density_slices
 from wfr_pde.plotting.movies import movie
 from wfr_pde.plotting.samplers import budget, comparison, particles, verdict, waterfall
-from wfr_pde.plotting.sheet import (
+from wfr_pde.plotting.style import (
     BLUE,
     COLOURS,
     COLUMN_WIDTH,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from wfr_pde.plotting.sheet import GREY, MARKERS, axes_or_new, figure_of, label, style
+from wfr_pde.plotting.style import GREY, MARKERS, axes_or_new, figure_of, label, style
 
 
 def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figure:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from wfr_pde.plotting.fields import (
+from wfr_pde.plotting.data import (
     Goal,
     edges_of,
     frame_at,
@@ -22,7 +22,7 @@ from wfr_pde.plotting.fields import (
     target_on,
     time_text,
 )
-from wfr_pde.plotting.sheet import BLUE, axes_or_new, colour_map, density_label, figure_of, label, style
+from wfr_pde.plotting.style import BLUE, axes_or_new, colour_map, density_label, figure_of, label, style
 from wfr_pde.targets.base import Target
 
 LONGEST_BOX = 10  # widths: a longer one is not drawn to scale

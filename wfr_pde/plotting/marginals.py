@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from wfr_pde.plotting.data import Goal, frame_of, limits, marginal, space_of, target_on, time_text
 from wfr_pde.plotting.densities import density_contours, draw_curve
-from wfr_pde.plotting.fields import Goal, frame_of, limits, marginal, space_of, target_on, time_text
-from wfr_pde.plotting.sheet import (
+from wfr_pde.plotting.style import (
     BLUE,
     COLUMN_WIDTH,
     PAGE_WIDTH,

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import BackendError
+from wfr_pde.plotting.data import Goal, limits, space_of, target_on, time_of, with_cells
 from wfr_pde.plotting.densities import HEADROOM, density_contours, draw_curve, legend_above
-from wfr_pde.plotting.fields import Goal, limits, space_of, target_on, time_of, with_cells
-from wfr_pde.plotting.sheet import COLUMN_WIDTH, density_label, label, new_figure, style
-from wfr_pde.storage import write_atomically
+from wfr_pde.plotting.style import COLUMN_WIDTH, density_label, label, new_figure, style
+from wfr_pde.storage.files import write_atomically
 from wfr_pde.targets.base import Target
 
 Draw = Callable[[int], None]

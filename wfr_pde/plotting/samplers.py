@@ -10,10 +10,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wfr_pde.measures import Particles
+from wfr_pde.plotting.data import frame_at, limits, marginal, space_of, time_of, with_cells
 from wfr_pde.plotting.densities import density_contours, legend_above
-from wfr_pde.plotting.fields import frame_at, limits, marginal, space_of, time_of, with_cells
-from wfr_pde.plotting.sheet import (
+from wfr_pde.plotting.style import (
     BLUE,
     COLOURS,
     COLUMN_WIDTH,
@@ -30,6 +29,7 @@ from wfr_pde.plotting.sheet import (
     new_figure,
     style,
 )
+from wfr_pde.space.density import Particles
 
 OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
 MARKS = 500  # particles that have a mark below the histogram

@@ -2,11 +2,11 @@
 
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.birth_death import BirthDeath
-from wfr_pde.samplers.blackjax import Blackjax
+from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, MixtureDensity, Oracle
+from wfr_pde.samplers.external.blackjax import Blackjax
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.kernel_fisher_rao import KernelFisherRao
 from wfr_pde.samplers.langevin import Langevin
-from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio, MixtureDensity, Oracle
 from wfr_pde.samplers.mala import MALA
 from wfr_pde.samplers.parallel_tempering import ParallelTempering
 from wfr_pde.samplers.resample import Resample

@@ -11,11 +11,11 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
-from wfr_pde.flows.reaction import FisherRao
-from wfr_pde.grid import Grid
-from wfr_pde.measures import Density, Particles
+from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
-from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio, scott
+from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, scott
+from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.grid import Grid
 
 VARIANTS = ("log-density", "energy")
 
@@ -136,7 +136,7 @@ class BirthDeath(Sampler):
         g = (KernelDensity(self.bandwidth) if self.density is None else self.density)(state, target, t)
         if self.variant == "log-density":
             return g
-        from wfr_pde.pair_sums import kernel_sums  # here, as it loads numba
+        from wfr_pde.numerics.compiled.pair_sums import kernel_sums  # here, as it loads numba
 
         width = scott(state) if self.bandwidth is None else self.bandwidth
         smooth = np.exp(g + target.log_density(state.positions))  # sums of the kernel, at most one

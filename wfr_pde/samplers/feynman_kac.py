@@ -10,10 +10,10 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
-from wfr_pde.flows.reaction import FisherRao
-from wfr_pde.measures import Density, Particles
+from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.samplers.base import Sampler
-from wfr_pde.samplers.log_ratios import KernelDensity, LogRatio
+from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio
+from wfr_pde.space.density import Density, Particles
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.flows.transport.finite_volume import FiniteVolume
-from wfr_pde.flows.transport.langevin_kernel import LangevinKernel
-from wfr_pde.measures import Density, Mixture, Particles
+from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
+from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Sampler
+from wfr_pde.space.density import Density, Mixture, Particles
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.flows.transport.finite_volume import FiniteVolume
-from wfr_pde.flows.transport.mala_kernel import MALAKernel
-from wfr_pde.measures import Density, Particles
+from wfr_pde.flows.sampler_laws.mala import MALAKernel
+from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.space.density import Density, Particles
 
 
 @dataclass(frozen=True)

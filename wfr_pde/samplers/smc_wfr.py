@@ -10,13 +10,13 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step, checked_rate
-from wfr_pde.flows.splitting import Lie
-from wfr_pde.measures import Density, Particles
+from wfr_pde.flows.composition import Lie
 from wfr_pde.samplers.base import Sampler
+from wfr_pde.samplers.density_ratio import MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.langevin import Langevin
-from wfr_pde.samplers.log_ratios import MixtureDensity
 from wfr_pde.samplers.resample import Resample
+from wfr_pde.space.density import Density, Particles
 
 
 @dataclass(frozen=True)

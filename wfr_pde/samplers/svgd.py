@@ -9,9 +9,9 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.measures import Particles
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
 from wfr_pde.samplers.base import Sampler, equally_weighted
+from wfr_pde.space.density import Particles
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SVGD(Sampler):
 
         def step(state: Particles, rng: np.random.Generator | None) -> Particles:
             equally_weighted(state, "SVGD")
-            from wfr_pde.samplers.stein_sums import stein_directions  # here, as it loads numba
+            from wfr_pde.numerics.compiled.svgd import stein_directions  # here, as it loads numba
 
             x, n = state.positions, len(state.positions)
             width = self.bandwidth

@@ -10,8 +10,8 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.measures import Particles
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
+from wfr_pde.space.density import Particles
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class TeleportingWalkers(Sampler):
 
     def _teleported(self, positions: Array, target: Any, attempts: int, rng: np.random.Generator) -> Array:
         """The walkers (n, d) after so many attempts."""
-        from wfr_pde.pair_sums import log_kernel_sums  # here, as they load numba
-        from wfr_pde.samplers.teleports import teleport
+        from wfr_pde.numerics.compiled.pair_sums import log_kernel_sums  # here, as they load numba
+        from wfr_pde.numerics.compiled.teleportation import teleport
 
         x, (n, d) = positions.copy(), positions.shape
         log_pi = np.array(target.log_density(x))

@@ -9,8 +9,8 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
-from wfr_pde.measures import Particles
 from wfr_pde.samplers.base import Sampler
+from wfr_pde.space.density import Particles
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from wfr_pde.targets.banana import Banana
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.cosh_double_well import CoshDoubleWell
-from wfr_pde.targets.distributions import parse_distribution, stored_distribution
 from wfr_pde.targets.double_well import DoubleWell
 from wfr_pde.targets.four_modes import FourModes
+from wfr_pde.targets.from_text import parse_distribution, stored_distribution
 from wfr_pde.targets.funnel import Funnel
 from wfr_pde.targets.gaussian import Gaussian
+from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 from wfr_pde.targets.grid_target import GridTarget
 from wfr_pde.targets.mixture import GaussianMixture
-from wfr_pde.targets.path import GeometricMean, GeometricPath
 from wfr_pde.targets.posterior import Posterior
 from wfr_pde.targets.potential import Potential
 from wfr_pde.targets.ring import Ring

@@ -13,7 +13,7 @@ from wfr_pde.targets.arguments import Array, box_of, fingerprint
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
-    from wfr_pde.interpolation import TensorSpline
+    from wfr_pde.numerics.splines import TensorSpline
 
 FEWEST_TOLD = 12  # values along an axis of which a repetition is told
 REPEATED = 1e-9  # of the range of the log-values: as good as equal
@@ -98,7 +98,7 @@ class GridTarget(Target):
         return self.values if self.log else np.log(self.values)
 
     def _make_spline(self) -> TensorSpline:
-        from wfr_pde.interpolation import TensorSpline
+        from wfr_pde.numerics.splines import TensorSpline
 
         wrong = ~np.isfinite(self.values) | (not self.log and self.values <= 0)
         centres, edges = ([cells[k] for cells in self._cells] for k in (0, 1))

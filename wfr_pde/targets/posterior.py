@@ -45,7 +45,7 @@ class Posterior(Target):
     --------
     The means of two groups of galaxies, with a mixture likelihood:
 
-    >>> from wfr_pde.data import galaxies
+    >>> from wfr_pde.problems.data import galaxies
     >>> def log_likelihood(m1, m2, y):
     ...     return np.logaddexp(-((y - m1) ** 2) / 18, -((y - m2) ** 2) / 18)
     >>> posterior = Posterior(Gaussian([21, 21], 100), log_likelihood, galaxies())

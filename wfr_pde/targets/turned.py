@@ -12,8 +12,8 @@ from wfr_pde.targets.arguments import Array, Floats, call_repr, finite_array
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.gaussian import Gaussian
+from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 from wfr_pde.targets.mixture import GaussianMixture
-from wfr_pde.targets.path import GeometricMean, GeometricPath
 
 ORTHOGONAL = 1e-10  # largest entry of Q'Q - I: 1e-10 of a length is far below any cell
 

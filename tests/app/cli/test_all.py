@@ -1,0 +1,83 @@
+"""The command all: every experiment of a folder, and the report of them."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from wfr_pde.app.cli.main import main
+from wfr_pde.app.experiments import executors
+
+EXPERIMENT = '''"""A number and its square."""
+
+import xarray as xr
+
+import wfr_pde as wfr
+
+QUICK = {"n": 1}
+CHECKS = {"square": (4.0, 3.5)}
+
+
+def run(n=WHERE):
+    if n == 7:
+        raise wfr.NumericalError("the mass is lost")
+    return xr.Dataset({"square": ((), float(n**2))})
+
+
+def figure(ds):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([float(ds.square)])
+    return figure
+'''
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    """A project with three experiments; cells run in threads here, processes are tested elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    for name, n in (("good", "2"), ("lost", "7"), ("off", "3")):
+        (tmp_path / "experiments" / f"{name}.py").write_text(EXPERIMENT.replace("WHERE", n))
+    monkeypatch.setattr(executors, "Processes", lambda jobs: ThreadPoolExecutor(1))
+    return tmp_path
+
+
+def test_all_in_quick_mode_and_the_report(project, capsys):
+    assert main(["all", "--quick"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["experiment", "checks", "time", "directory"]
+    assert [row[:2] for row in rows[1:4]] == [["good", "pass"], ["lost", "pass"], ["off", "pass"]]
+    assert "3 of 3 checks pass" in out
+    assert "A number and its square" in (project / "report.html").read_text()
+    assert main(["all", "--quick"]) == 0
+    assert capsys.readouterr().out.count("(stored)") == 3
+
+
+def test_what_fails_costs_only_itself(capsys):
+    assert main(["all", "--json"]) == 4
+    out, err = capsys.readouterr()
+    assert "wfr-pde: lost failed: the mass is lost" in err
+    content = json.loads(out)
+    assert [each["status"] for each in content["experiments"]] == ["pass", "failed", "FAIL"]
+    assert content["report"]["failed"] == 1
+    assert main(["all", "--dry-run"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[1] for row in rows[1:]] == ["done", "to", "done"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--report", "page.pdf"], "--report must name a page that ends in .html, got 'page.pdf'"),
+        (["--experiments", "nowhere"], "there is no folder 'nowhere' here"),
+        (["--experiments", "."], "there is no experiment in '.'"),
+    ],
+)
+def test_wrong_options(words, message, capsys):
+    assert main(["all", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,222 @@
+"""The rooms of the package: imports point down and without circles, and heavy libraries stay where they belong."""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import wfr_pde
+
+PACKAGE = Path(wfr_pde.__file__).parent
+ROOMS = [  # from the bottom up: a room may import itself and those before it
+    *("numerics", "storage", "targets", "space", "energies", "flows", "integrate"),
+    *("plotting", "samplers", "metrics", "truth", "problems", "validation", "app"),
+]
+FOUNDATION = {"_version", "errors", "deadline"}  # files of the package itself, for every room
+ENTRANCES = {"__init__", "__main__"}  # above all rooms
+ONLY_IN = {  # library: where it may be named
+    "numba": ("numerics/compiled",),
+    "cupy": ("numerics/backends/cupy.py", "numerics/cuda"),
+    "matplotlib": ("plotting", "app"),
+    "argparse": ("app/cli",),
+}
+NOT_AT_IMPORT = {"xarray": ("plotting", "app")}  # libraries that only these wait for when they are imported
+
+
+@dataclass(frozen=True)
+class Import:
+    """A module or a name imported by a file."""
+
+    path: Path  # of the file, in the package
+    line: int
+    module: str
+    name: str  # "" for a module
+    at_import: bool  # when the file is imported, not in a function
+    for_types: bool  # by the type checker only
+
+    def __str__(self):
+        return f"{self.path}:{self.line} imports {self.module}{'.' * bool(self.name)}{self.name}"
+
+
+def imports(package):
+    """All imports of the files of a package."""
+    found = []
+    for file in sorted(package.rglob("*.py")):
+        path = file.relative_to(package)
+        tree = ast.parse(file.read_text())
+        typed = {
+            id(node)
+            for branch in ast.walk(tree)
+            if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+            for node in ast.walk(branch)
+        }
+        local = {
+            id(node)
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef | ast.Lambda)
+            for node in ast.walk(function)
+        }
+        for node in ast.walk(tree):
+            where = path, getattr(node, "lineno", 0)
+            when = id(node) not in local and id(node) not in typed, id(node) in typed
+            if isinstance(node, ast.Import):
+                found += [Import(*where, alias.name, "", *when) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}:{node.lineno}: relative import"
+                found += [Import(*where, node.module, alias.name, *when) for alias in node.names]
+    return found
+
+
+def module_of(path, package):
+    """The dotted name of a file, below the package."""
+    return ".".join((package.name, *path.with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imported_module(found, package):
+    """The module of the package that an import is of, or None."""
+    if found.module != package.name and not found.module.startswith(f"{package.name}."):
+        return None
+    whole = f"{found.module}.{found.name}"
+    file = package.parent.joinpath(*whole.split("."))
+    return whole if found.name and (file.with_suffix(".py").exists() or file.is_dir()) else found.module
+
+
+def room_of(module):
+    """The folder at the top, or the file there, that a module is in."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def upward(package, rooms=ROOMS):
+    """Imports of rooms further up."""
+    place = dict.fromkeys(FOUNDATION, -1) | {room: k for k, room in enumerate(rooms)}
+    place |= {"__init__": place.get("app", 99), "__main__": 99}  # app may ask for the public names
+    wrong = []
+    for found in imports(package):
+        module = imported_module(found, package)
+        if module is None:
+            continue
+        if place[room_of(module)] > place[room_of(module_of(found.path, package))]:
+            wrong.append(str(found))
+    return wrong
+
+
+def circles(package):
+    """Modules that import each other when they are imported, as lists."""
+    graph = {}
+    for found in imports(package):
+        module = imported_module(found, package)
+        if module is not None and found.at_import:
+            graph.setdefault(module_of(found.path, package), set()).add(module)
+    done, path, result = set(), [], []
+
+    def visit(module):
+        if module in path:
+            result.append([*path[path.index(module) :], module])
+            return
+        if module in done:
+            return
+        path.append(module)
+        for other in sorted(graph.get(module, ())):
+            visit(other)
+        path.pop()
+        done.add(module)
+
+    for module in sorted(graph):
+        visit(module)
+    return result
+
+
+def strays(package):
+    """Imports of heavy libraries outside their places."""
+    wrong = []
+    for found in imports(package):
+        library = found.module.split(".")[0]
+        place = found.path.as_posix()
+        if not found.for_types:
+            allowed = ONLY_IN.get(library) or (NOT_AT_IMPORT.get(library) if found.at_import else None)
+            if allowed and not any(place == one or place.startswith(f"{one}/") for one in allowed):
+                wrong.append(str(found))
+    return wrong
+
+
+def private(package):
+    """Names with a leading underscore that another file imports."""
+    return [
+        str(found)
+        for found in imports(package)
+        if re.match(r"_(?!_|version$)", found.name) and imported_module(found, package) is not None
+    ]
+
+
+def test_every_folder_is_a_room():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    files = {path.stem for path in PACKAGE.glob("*.py")}
+    assert folders == set(ROOMS)
+    assert len(folders) <= 17
+    assert files == FOUNDATION | ENTRANCES
+
+
+def test_imports_point_down():
+    assert upward(PACKAGE) == []
+
+
+def test_imports_have_no_circles():
+    assert circles(PACKAGE) == []
+
+
+def test_heavy_libraries_stay_where_they_belong():
+    assert strays(PACKAGE) == []
+
+
+def test_no_private_name_is_imported():
+    assert private(PACKAGE) == []
+
+
+def test_no_module_is_called_like_a_function_that_its_package_exports():
+    for found in imports(PACKAGE):
+        if found.path.name == "__init__.py" and not found.module.endswith(f".{found.name}"):
+            module = imported_module(found, PACKAGE)
+            is_module = module is None or module.endswith(f".{found.name}")
+            assert is_module or not (PACKAGE / found.path).with_name(f"{found.name}.py").exists(), str(found)
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A package with two rooms, in which nothing is wrong."""
+
+    def write(**files):
+        for name, text in files.items():
+            path = tmp_path / "house" / (name.replace("__", "/") + ".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path / "house"
+
+    write(numerics__special="", space__grid="from house.numerics.special import f\n")
+    return write
+
+
+def test_an_upward_import_is_found(house):
+    assert upward(house()) == []
+    wrong = upward(house(numerics__special="def f():\n    from house.space.grid import Grid\n"))
+    assert wrong == ["numerics/special.py:2 imports house.space.grid.Grid"]
+
+
+def test_a_circle_is_found(house):
+    assert circles(house()) == []
+    assert circles(house(space__axis="import house.space.grid\n", space__grid="from house.space import axis\n")) == [
+        ["house.space.axis", "house.space.grid", "house.space.axis"]
+    ]
+
+
+def test_a_stray_library_is_found(house):
+    assert strays(house(numerics__compiled__loops="import numba\n")) == []
+    assert strays(house(space__grid="def f():\n    import numba\n")) == ["space/grid.py:2 imports numba"]
+    assert strays(house(space__grid="import xarray as xr\n")) == ["space/grid.py:1 imports xarray"]
+
+
+def test_a_private_name_is_found(house):
+    assert private(house(space__grid="from house.numerics.special import _f\n")) == [
+        "space/grid.py:1 imports house.numerics.special._f"
+    ]

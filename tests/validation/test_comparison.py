@@ -1,0 +1,254 @@
+import json
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde import metrics, plotting
+from wfr_pde.app.cli import main as cli
+from wfr_pde.samplers import Langevin
+from wfr_pde.validation.comparison import compare, table
+
+TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.4)
+TIMES = np.array([0.0, 0.5, 1.0])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return wfr.ground_truth(TARGET, START, TIMES, reaction_rate=0, rtol=1e-6)
+
+
+def draws_as_runs(truth, n, seeds, first=0):
+    """Independent draws from the truth at every time, as if they were runs."""
+    path, runs = wfr.Trajectory(truth), []
+    one = wfr.solve(TARGET, Langevin(), START.sample(n, rng=0), TIMES, 0.5, rng=0)
+    for seed in range(first, first + seeds):
+        rng = np.random.default_rng(1000 + seed)
+        run = one.copy(deep=True)
+        run["position"].values[:] = np.stack([path.at(t).sample(n, rng) for t in TIMES])
+        runs.append(run.assign_attrs(method="draws"))
+    return runs
+
+
+def test_independent_draws_lie_on_their_floor(truth):
+    chosen = [metrics.total_variation, metrics.MMD(), metrics.wasserstein_1, metrics.mean_error]
+    ds = compare(truth, draws_as_runs(truth, 256, 40), chosen, floor_draws=40)
+    assert ds["value"].dims == ("method", "n", "seed", "t", "metric")
+    assert ds["value"].shape == (1, 256 // 256, 40, 3, 4)
+    assert list(ds["metric"].values) == ["total_variation", "mmd", "wasserstein_1", "mean_error"]
+    np.testing.assert_allclose(ds["mean"].isel(method=0, n=0), ds["floor"].isel(n=0), rtol=0.45)  # 4 x 11 %
+    equivalent = ds["equivalent_draws"].isel(method=0, n=0)
+    assert np.all((equivalent > 100) & (equivalent < 700))
+    assert np.all((ds["low"] <= ds["mean"]) & (ds["mean"] <= ds["high"]))
+    covered = (ds["floor"] >= ds["low"]) & (ds["floor"] <= ds["high"])
+    assert covered.mean() > 0.5
+
+
+def test_fewer_particles_are_worth_fewer_draws(truth):
+    # every point twice: half as many draws
+    runs = draws_as_runs(truth, 512, 30)
+    for run in runs:
+        run["position"].values[:, 256:] = run["position"].values[:, :256]
+    ds = compare(truth, runs, [metrics.wasserstein_1, metrics.MMD()], t=[0.5, 1.0], floor_draws=40)
+    equivalent = ds["equivalent_draws"].isel(method=0, n=0)
+    assert np.all((equivalent > 150) & (equivalent < 430))
+    biased = [run.assign(position=run["position"] + 5) for run in runs[:2]]
+    ds = compare(truth, biased, [metrics.wasserstein_1], t=[1.0])
+    assert float(ds["equivalent_draws"].squeeze()) == 0
+
+
+def test_methods_numbers_and_seeds_may_be_ragged(truth):
+    runs = {
+        "ula": [
+            wfr.solve(TARGET, Langevin(), START.sample(n, rng=seed), TIMES, 0.25, rng=seed)
+            for n, seed in ((64, 0), (64, 1), (32, 2))
+        ],
+        "one": wfr.solve(TARGET, Langevin(), START.sample(32, rng=3), [0, 1.0], 0.25, rng=3),
+    }
+    ds = compare(truth, runs, [metrics.mean_error], floor_draws=4)
+    assert list(ds["method"].values) == ["ula", "one"]
+    assert list(ds["n"].values) == [32, 64]
+    assert list(ds["t"].values) == [0.0, 1.0]  # those that all runs have
+    assert np.isfinite(ds["value"]).sum(dim="seed").isel(t=0, metric=0).values.tolist() == [[1, 2], [1, 0]]
+    assert np.isnan(ds["high"].sel({"method": "one", "n": 32})).all()  # one seed has no interval
+    assert np.isnan(ds["mean"].sel({"method": "one", "n": 64})).all()
+    alone = compare(truth, runs["one"], [metrics.mean_error], floor_draws=0)
+    assert "floor" not in alone
+    np.testing.assert_array_equal(
+        alone["value"].squeeze(), ds["value"].sel({"method": "one", "n": 32}, drop=True)[0, :, 0]
+    )
+
+
+def test_a_dimension_of_seeds_is_several_runs_and_a_density_stands_for_all_times(truth):
+    import xarray as xr
+
+    runs = draws_as_runs(truth, 50, 3)
+    stacked = xr.concat(runs, dim="seed", combine_attrs="drop_conflicts")
+    one, other = (compare(truth, of, [metrics.mean_error], floor_draws=2) for of in (runs, stacked))
+    np.testing.assert_array_equal(one["value"], other["value"])
+    pi = wfr.Grid.from_dataset(truth).density(TARGET)
+    against_pi = compare(pi, runs, [metrics.mean_error], floor_draws=2)
+    expected = metrics.mean_error(pi, wfr.Particles(runs[0]["position"].values[0]))
+    assert float(against_pi["value"][0, 0, 0, 0, 0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"runs": []}, "at least one Dataset"),
+        ({"runs": [np.zeros((3, 1))]}, "must be a Dataset of particles .* got ndarray"),
+        ({"metrics": []}, "at least one, such as"),
+        ({"metrics": metrics.mean_error}, "must be a list of metrics, got one: give .mean_error."),
+        ({"metrics": [metrics.MMD]}, r"class of metrics: give one, such as MMD\(\)"),
+        ({"t": []}, "one time or more"),
+        ({"confidence": 95}, "between 0 and 1"),
+        ({"floor_draws": 2.5}, "whole number"),
+        ({"metrics": ["mmd"]}, "must be a function"),
+        ({"metrics": [metrics.MMD(), metrics.MMD(2.0)]}, "two metrics are called 'mmd'"),
+        ({"t": [0.3]}, "has not stored t=0.3"),
+        ({"t": [7.0]}, "outside the run|has not stored"),
+    ],
+)
+def test_bad_input(truth, change, words):
+    arguments = {"runs": draws_as_runs(truth, 10, 1), "metrics": [metrics.mean_error]} | change
+    with pytest.raises((ValueError, TypeError), match=words):
+        compare(truth, arguments.pop("runs"), arguments.pop("metrics"), **arguments)
+    plane = wfr.solve(wfr.Gaussian([0, 0], 1), Langevin(), np.zeros((4, 2)), TIMES, 0.5, rng=0)
+    with pytest.raises(ValueError, match="1-dimensional, but a run of .* 2-dimensional"):
+        compare(truth, [plane], [metrics.mean_error])
+
+
+def test_order_of_dimensions_does_not_matter_but_which(truth):
+    run = draws_as_runs(truth, 30, 1)[0]
+    one, other = (
+        compare(truth, ds, [metrics.mean_error], floor_draws=0) for ds in (run, run.transpose("particle", "dim", "t"))
+    )
+    np.testing.assert_array_equal(one["value"], other["value"])
+    with pytest.raises(ValueError, match="have the dimensions .* they must be t"):
+        compare(truth, run.rename(t="time"), [metrics.mean_error])
+
+
+def test_close_times_are_told_apart(truth):
+    run = draws_as_runs(truth, 30, 1)[0].isel(t=[0, 1]).assign_coords(t=[0.0, 1e-10])
+    pi = wfr.Grid.from_dataset(truth).density(TARGET)
+    with pytest.raises(ValueError, match="has not stored t=2e-10"):
+        compare(pi, run, [metrics.mean_error], t=[2e-10])
+
+
+def test_infinite_values_and_metrics_that_need_particles(truth):
+    runs = draws_as_runs(truth, 30, 3)
+    runs[0]["position"].values[1, 0] = 1e3  # outside the box
+    ds = compare(truth, runs, [metrics.kl_estimate, metrics.KernelKL(0.1, name="kernel")], t=[0.5, 1.0], floor_draws=3)
+    assert np.isposinf(ds["mean"].isel(t=0)).all()
+    assert [row[3] for row in table(ds.isel(t=[0]))[1:]] == ["inf", "inf"]
+    assert np.isnan(ds["high"].isel(t=0)).all()
+    assert np.isfinite(ds["mean"].isel(t=1)).all()
+    assert np.isfinite(ds["high"].isel(t=1)).all()
+
+
+def test_equivalent_draws_pool_floors_that_rise_by_chance():
+    from wfr_pde.validation.comparison import _equivalent
+
+    assert _equivalent(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
+    pooled = _equivalent(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
+    assert 16 <= pooled <= 64
+    assert _equivalent(2.0, [4, 16], [1.0, 0.5]) == 0
+    assert _equivalent(np.inf, [4, 16], [1.0, 0.5]) == 0
+    assert np.isnan(_equivalent(0.5, [4, 16], [1.0, 1.01]))
+    assert np.isnan(_equivalent(-0.1, [4, 16], [1.0, 0.5]))
+
+
+def test_figure_draws_what_is_in_the_dataset(truth):
+    ds = compare(truth, {"a": draws_as_runs(truth, 20, 3)}, [metrics.mean_error, metrics.MMD()], floor_draws=5)
+    figure = plotting.comparison(ds)
+    left, right = figure.axes
+    assert left.get_title() == "squared error of the mean (length²)"
+    np.testing.assert_array_equal(left.lines[0].get_ydata(), ds["mean"].values[0, 0, :, 0])
+    np.testing.assert_array_equal(right.lines[1].get_ydata(), ds["floor"].values[0, :, 1])
+    assert matplotlib.colors.to_rgb(right.lines[0].get_color()) != matplotlib.colors.to_rgb(right.lines[1].get_color())
+
+
+SAMPLER = """
+import numpy as np
+
+def ula(target, positions, times, rng, step=0.05):
+    x = positions
+    yield times[0], x, None
+    for low, high in zip(times[:-1], times[1:]):
+        n = max(1, round((high - low) / step))
+        h = (high - low) / n
+        for _ in range(n):
+            x = x + h * target.score(x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
+        yield high, x, None
+"""
+
+
+def test_command_line(truth, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    (tmp_path / "mine.py").write_text(SAMPLER)
+    run = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), TIMES, 0.1, rng=0)
+    np.savez(tmp_path / "file.npz", positions=run["position"].values, times=TIMES)
+    words = ["compare", "truth.nc", "mine.py:ula", "file.npz", "--n", "40", "--seeds", "3", "--floor-draws", "3"]
+    assert cli.main([*words, "--metrics", "mean_error,mmd", "-o", "out.nc", "--figure", "out.png"]) == 0
+    printed = capsys.readouterr().out
+    assert "ula" in printed
+    assert "file" in printed
+    assert "equivalent draws" in printed
+    ds = wfr.storage.read_dataset(tmp_path / "out.nc")
+    assert list(ds["method"].values) == ["ula", "file"]
+    assert (tmp_path / "out.png").stat().st_size > 5000
+    words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "--dt", "0.1", "--n", "40", "--seeds", "2", "--json"]
+    assert cli.main([*words, "--floor-draws", "2", "--metrics", "mean_error", "--options", '{"rate": 1.0}']) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["coords"]["method"]["data"] == ["Langevin"]
+    # a sampler starts at the first time of the truth, whatever the times compared; files of one name stay apart
+    (tmp_path / "sub").mkdir()
+    np.savez(tmp_path / "sub" / "file.npz", positions=run["position"].values + 1, times=TIMES)
+    words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "file.npz", "sub/file.npz", "--dt", "0.1", "--n", "40"]
+    words += ["--seeds", "2", "--metrics", "mean_error", "--t", "1.0", "--floor-draws", "0", "--json"]
+    assert cli.main(words) == 0
+    late = json.loads(capsys.readouterr().out)
+    assert late["coords"]["method"]["data"] == ["Langevin", "file.npz", "sub/file.npz"]
+    assert late["data_vars"]["value"]["data"][1][0][0][0][0] != late["data_vars"]["value"]["data"][2][0][0][0][0]
+    start = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), [0.0, 1.0], 0.1, rng=0)
+    own = compare(truth, start, [metrics.mean_error], t=[1.0], floor_draws=0)
+    assert late["data_vars"]["value"]["data"][0][0][0][0][0] == float(own["value"].squeeze())
+    expected = wfr.solve(TARGET, Langevin(), START.sample(40, rng=1), TIMES, 0.1, rng=1)
+    of = compare(truth, expected, [metrics.mean_error], floor_draws=0)
+    assert content["data_vars"]["value"]["data"][0][0][1][2][0] == float(of["value"].values[0, 0, 0, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing.nc", "x.npz"], "nothing.nc does not exist"),
+        (["truth.nc", "wfr_pde.samplers:Langevin"], "give --dt"),
+        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--options", "[1]"], "must be a JSON object"),
+        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--options", "{"], "--options must be JSON"),
+        (
+            ["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--metrics", "best"],
+            "--metrics knows .*mmd.* got 'best'",
+        ),
+        (["truth.nc", "x.npz", "-o", "out.txt"], "ends in .nc"),
+        (["truth.nc", "no_such.module:f"], "no_such"),
+        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--seeds", "0"], "must be at least 1"),
+        (["bad.nc", "x.npz"], "bad.nc is no NetCDF file: the truth comes first"),
+    ],
+)
+def test_command_line_errors(truth, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    (tmp_path / "bad.nc").write_text("no")
+    assert cli.main(["compare", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_binned_metrics_look_as_closely_at_any_number_of_draws(truth):
+    one = metrics.total_variation.as_close_as(wfr.Density.from_dataset(truth), 1000)
+    assert one.bins == 10  # n^(1/3)
+    runs = [run.isel(particle=slice(125)) for run in draws_as_runs(truth, 1000, 30)]
+    ds = compare(truth, runs, [metrics.total_variation], t=[1.0], floor_draws=200)
+    assert 90 < float(ds["equivalent_draws"].squeeze()) < 175

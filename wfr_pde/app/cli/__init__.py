@@ -1,0 +1,1 @@
+"""The command line `wfr-pde`, one command per file."""

@@ -1,0 +1,94 @@
+"""The command `wfr-pde all`: every experiment, in parallel, and the report of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wfr_pde.app.experiments.runner import FOLDER, OUT
+
+if TYPE_CHECKING:
+    from wfr_pde.app.experiments.jobs import Cell, Outcome
+
+SUMMARY = "run every experiment, in parallel, and write the report"
+EXAMPLES = """\
+Every experiment in the folder `experiments` is run as `wfr-pde run` runs it, one process per processor; then the report
+of all results is written. What is done is not done again, so that a run that was stopped goes on with the same command.
+One that fails costs only itself.
+
+examples:
+  wfr-pde all --quick                      all experiments with their quick knobs, and report.html
+  wfr-pde all                              in full
+  wfr-pde all --dry-run                    which are done, and how long they took
+  wfr-pde all --out elsewhere --report elsewhere/report.html"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add = parser.add_argument
+    add("--quick", action="store_true", help="with the experiments' quick knobs")
+    add("--dry-run", action="store_true", help="show which are done, and run nothing")
+    add("--force", action="store_true", help="compute everything anew, whatever is stored")
+    add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
+    add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
+    add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
+    add("--experiments", default=FOLDER, metavar="DIR", help="where the experiments are (default: %(default)s)")
+
+
+def cells(args: argparse.Namespace) -> list[Cell]:
+    """A run of every experiment.
+
+    Raises
+    ------
+    ValueError
+        If an option does not fit, a file is not an experiment, or there is none.
+    """
+    from wfr_pde.app.experiments.jobs import Cell
+    from wfr_pde.app.experiments.runner import find_experiments, load_experiment
+
+    if args.jobs is not None and args.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
+    if not args.report.endswith((".html", ".htm")):
+        raise ValueError(f"--report must name a page that ends in .html, got {args.report!r}")
+    named = {name: load_experiment(name, args.experiments) for name in find_experiments(args.experiments)}
+    if not named:
+        raise ValueError(f"there is no experiment in {args.experiments!r}")
+    return [Cell(each, each.values({}, args.quick), Path(args.out)) for each in named.values()]
+
+
+def run(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcome], dict[str, Any]]:
+    """Run them, and write the report; what became of them, and what the report shows."""
+    from wfr_pde.app.cli.report import written
+    from wfr_pde.app.experiments.executors import Processes
+    from wfr_pde.app.experiments.jobs import run_cells
+
+    with Processes(args.jobs) as executor:
+        outcomes = run_cells(planned, executor, force=args.force, title="all")
+    return outcomes, written(args.out, args.report, args.experiments)
+
+
+def dry_rows(planned: list[Cell]) -> list[tuple[str, ...]]:
+    """The plan as rows of a table."""
+    rows: list[tuple[str, ...]] = [("experiment", "", "time", "directory")]
+    for cell in planned:
+        content = cell.experiment.done(cell.knobs, cell.out)
+        took = f"{float(content['wall_time']):.3g} s" if content else ""
+        rows.append((cell.experiment.name, "done" if content else "to be run", took, str(cell.directory)))
+    return rows
+
+
+def rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
+    """What became of them, as rows of a table."""
+    table: list[tuple[str, ...]] = [("experiment", "checks", "time", "directory")]
+    for outcome in outcomes:
+        table.append((outcome.cell.experiment.name, *outcome.row, str(outcome.cell.directory)))
+    return table
+
+
+def content(outcomes: list[Outcome], report: dict[str, Any]) -> dict[str, Any]:
+    """The result in plain types, for JSON."""
+    return {
+        "experiments": [{"experiment": outcome.cell.experiment.name, **outcome.plain()} for outcome in outcomes],
+        "report": report,
+    }

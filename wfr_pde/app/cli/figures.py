@@ -1,0 +1,118 @@
+"""The command `wfr-pde figures`: figures drawn again from stored data."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wfr_pde.errors import CHECK_FAILED, exit_code
+
+if TYPE_CHECKING:
+    from wfr_pde.app.experiments.runner import Experiment
+
+SUMMARY = "draw figures again from stored data"
+EXAMPLES = """\
+Nothing is computed: the figure of every run that is stored is drawn from its data.nc, and its checks are made again.
+Data that an older version of the experiment has stored are drawn, too, if they can be; that is then said.
+
+examples:
+  wfr-pde figures                     all that is stored in results/
+  wfr-pde figures galaxies            all runs of one experiment
+  wfr-pde figures my/experiment.py --out elsewhere"""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What became of the figure of a run: an error is empty, and its code 0, where it was drawn."""
+
+    name: str
+    directory: Path
+    note: str = ""
+    error: str = ""
+    code: int = 0
+
+    def content(self) -> dict[str, Any]:
+        """The same in plain types, for JSON."""
+        return {"name": self.name, "directory": str(self.directory), "note": self.note, "error": self.error}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="experiments, or paths of their files (default: all that are stored)")
+    add("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> list[Drawn]:
+    """Draw what is asked for; one that fails does not keep the others from it.
+
+    Raises
+    ------
+    ValueError
+        If an experiment that was asked for is not there, or has no data.
+    """
+    from wfr_pde.app.experiments.runner import load_experiment
+
+    root = Path(args.out)
+    if not args.names:
+        return [_drawn(directory, None) for directory in _stored(root, "*")]
+    drawn = []
+    for name in args.names:
+        experiment = load_experiment(name)
+        directories = _stored(root, experiment.name)
+        if not directories:
+            raise ValueError(f"nothing of {name} is stored in {root}: `wfr-pde run {name}` computes it")
+        drawn += [_drawn(directory, experiment) for directory in directories]
+    return drawn
+
+
+def _stored(root: Path, name: str) -> list[Path]:
+    """The directories of runs that hold data."""
+    return sorted(path.parent for path in root.glob(f"{name}/*/data.nc"))
+
+
+def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
+    """Draw one figure."""
+    from wfr_pde.app.experiments.runner import redraw
+
+    name = directory.parent.name
+    try:
+        experiment = _experiment(directory) if experiment is None else experiment
+        result = redraw(experiment, directory)
+    except Exception as error:
+        code = exit_code(error)
+        text = " ".join(str(error).split())
+        if code is None:  # of the figure's code
+            return Drawn(name, directory, "", f"{type(error).__name__}: {text}", CHECK_FAILED)
+        return Drawn(name, directory, "", text, code)
+    is_same = result.data.attrs["source"] == experiment.source
+    note = "" if is_same else "data of an older version of the experiment; `wfr-pde run` computes them again"
+    if not result.passed:
+        failed = ", ".join(check.name for check in result.checks if not check.passed)
+        note = "; ".join(filter(None, [f"FAIL {failed}", note]))
+    return Drawn(name, directory, note)
+
+
+def _experiment(directory: Path) -> Experiment:
+    """The experiment that stored the data, found as it was named then."""
+    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.storage import files as storage
+
+    command = shlex.split(str(storage.read_attrs(directory / "data.nc").get("command", "")))
+    return load_experiment(command[2] if len(command) > 2 else directory.parent.name)
+
+
+def rows(drawn: list[Drawn]) -> list[tuple[str, ...]]:
+    """What was drawn, as rows of a table."""
+    return [
+        (each.name, str(each.directory / "figure.png"), f"failed: {each.error}" if each.error else each.note)
+        for each in drawn
+    ]
+
+
+def content(drawn: list[Drawn]) -> list[dict[str, Any]]:
+    """What was drawn, in plain types."""
+    return [each.content() for each in drawn]

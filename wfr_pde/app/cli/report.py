@@ -1,0 +1,72 @@
+"""The command `wfr-pde report`: one HTML page of all results."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from wfr_pde.app.experiments.runner import FOLDER, OUT
+
+SUMMARY = "one self-contained HTML page of all results"
+EXAMPLES = """\
+The page shows, for every run below DIR, what the experiment claims, its checks, figures, densities over time, numbers,
+knobs, provenance and the command that redoes it, with a search over all. It needs no server and no network; its links
+to data are relative, so that page and results can be moved together. A run that is not finished, or cannot be read, is
+listed as such.
+
+examples:
+  wfr-pde report
+  wfr-pde report --results results -o results/index.html
+  wfr-pde report --json"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add = parser.add_argument
+    add("--results", default=OUT, metavar="DIR", help="where the results are (default: %(default)s)")
+    add("-o", "--out", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
+    add(
+        "--experiments",
+        default=FOLDER,
+        metavar="DIR",
+        help="experiments, for the whole text of their docstrings (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the page, and say in plain types what it shows.
+
+    Raises
+    ------
+    ValueError
+        If there are no results, or the page's name does not end in .html.
+    """
+    if not args.out.endswith((".html", ".htm")):
+        raise ValueError(f"-o must name a page that ends in .html, got {args.out!r}")
+    return written(args.results, args.out, args.experiments)
+
+
+def written(results: str, page: str, experiments: str) -> dict[str, Any]:
+    """The same for given paths."""
+    from wfr_pde.app.report import write_report
+
+    report = write_report(results, page, experiments)
+    return {
+        "path": str(report.path),
+        "bytes": report.path.stat().st_size,
+        "experiments": report.experiments,
+        "runs": sum(report.verdicts.values()),
+        **report.verdicts,
+        "checks": report.checks,
+        "checks_passed": report.passed,
+    }
+
+
+def summary(content: dict[str, Any]) -> str:
+    """What the command prints."""
+    troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
+    runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
+    return (
+        f"{content['path']}: {content['experiments']} experiments, {runs}, "
+        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB"
+    )

@@ -1,0 +1,172 @@
+"""The command `wfr-pde sweep`: an experiment over a grid of knobs, in parallel."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from wfr_pde.errors import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from wfr_pde.app.experiments.jobs import Outcome
+    from wfr_pde.app.experiments.runner import Experiment
+    from wfr_pde.app.experiments.sweep import Plan
+
+FEW = 4  # checks in a row of a table
+SUMMARY = "run an experiment over a grid of knobs, in parallel"
+EXAMPLES = """\
+Knobs are written as --name v1,v2,...; those with several values are swept. The values of a knob that is itself a list
+are separated by semicolons, --sizes "1,2;3,4", as are texts with commas in them.
+
+Every cell is a run of its own, in results/NAME/<hash of knobs>, just as `wfr-pde run` stores it. Cells that are done
+are not run again, and those that were begun go on: a sweep that was stopped or killed goes on with the same command.
+A cell that fails costs only itself. What all cells come to is in results/NAME/sweep-<hash of grid>: sweep.nc with
+their scalar variables over the swept knobs, and the same as sweep.csv.
+
+examples:
+  wfr-pde sweep splitting_order --t-gaussian 0.25,0.5,1            one process per processor
+  wfr-pde sweep splitting_order --t-gaussian 0.25,0.5 --quick --jobs 2
+  wfr-pde sweep rate_in_n --numbers "50,100,200;100,200,400"       lists are separated by semicolons
+  wfr-pde sweep NAME --seed 0,1,2,3 --dry-run                      the cells, and which are done
+  wfr-pde sweep NAME --seed 0,1,2,3 --shard $SLURM_ARRAY_TASK_ID/4 one of four jobs of an array, numbered from 1
+  wfr-pde sweep NAME --seed 0,1,2,3 --dask tcp://10.0.0.1:8786     on the workers of a Dask cluster"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.usage = "wfr-pde sweep NAME --knob v1,v2,... [--knob ...] [options]"
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="an experiment of `wfr-pde list`, or the path of a file")
+    add("-h", "--help", action="store_true", help="show this message, and the knobs of NAME")
+    add("--quick", action="store_true", help="start from the experiment's quick knobs")
+    add("--dry-run", action="store_true", help="show the cells and which are done, and run nothing")
+    add("--force", action="store_true", help="compute every cell anew, whatever is stored")
+    add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
+    add("--dask", metavar="ADDRESS", help="run on a Dask cluster: address of its scheduler, or its scheduler file")
+    add("--shard", metavar="I/N", help="run only part I of N, I = 1, ..., N: every N-th cell")
+    add("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
+
+
+def run(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str, str]) -> tuple[Plan, list[Outcome]]:
+    """Make the sweep; with `--dry-run` only its plan.
+
+    Raises
+    ------
+    ValueError
+        For knobs and options that do not fit.
+    """
+    from wfr_pde.app.experiments.sweep import plan, sweep
+
+    named = {name.replace("-", "_"): text for name, text in texts.items()}
+    experiment.refuse_unknown(named)
+    grid = plan(
+        experiment,
+        {name: experiment.knobs[name].parse_several(text) for name, text in named.items()},
+        quick=args.quick,
+        out=args.out,
+    )
+    shard = _shard(args.shard)
+    grid.shard(*shard)
+    if args.jobs is not None and args.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
+    if args.jobs is not None and args.dask is not None:
+        raise ValueError("--jobs is for processes on this machine, --dask for a cluster: give one of them")
+    if args.dry_run:
+        return grid, []
+    with _executor(args) as executor:
+        return grid, sweep(grid, executor, shard=shard, force=args.force)
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    try:
+        i, n = (1, 1) if text is None else map(int, text.split("/"))
+    except ValueError:
+        raise ValueError(f"--shard must be I/N such as 1/4, got {text!r}") from None
+    return i, n
+
+
+@contextlib.contextmanager
+def _executor(args: argparse.Namespace) -> Iterator[Executor]:
+    from wfr_pde.app.experiments.executors import Processes, dask_executor
+
+    with Processes(args.jobs) if args.dask is None else dask_executor(args.dask) as executor:
+        yield executor
+
+
+def dry_content(grid: Plan, args: argparse.Namespace) -> dict[str, Any]:
+    """What a sweep would do: its cells, which are done, and the time for the others by that of those."""
+    from wfr_pde.app.experiments.executors import processors
+
+    cells = grid.shard(*_shard(args.shard))
+    done = [grid.experiment.done(cell, grid.out) for cell in cells]
+    begun = [grid.experiment.begun(cell, grid.out).count() for cell in cells]
+    times = [float(content["wall_time"]) for content in done if content]
+    jobs = args.jobs or processors()
+    waiting = len(cells) if args.force else len(cells) - len(times)
+    known = bool(times) and args.dask is None
+    return {
+        "command": grid.command,
+        "directory": str(grid.directory),
+        "cells": [
+            {
+                "knobs": cell,
+                "directory": str(grid.experiment.directory(cell, grid.out)),
+                "done": content is not None,
+                "parts": parts,
+            }
+            for cell, content, parts in zip(cells, done, begun, strict=True)
+        ],
+        "waiting": waiting,
+        "seconds": sum(times) / len(times) * waiting / min(jobs, max(waiting, 1)) if known else None,
+    }
+
+
+def dry_rows(grid: Plan, content: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of a dry run as rows of a table."""
+    rows = [(*grid.axes, "", "directory")]
+    for cell in content["cells"]:
+        begun = f"begun, {cell['parts']} parts" if cell["parts"] else "to be run"
+        rows.append((*grid.swept(cell["knobs"]).values(), "done" if cell["done"] else begun, cell["directory"]))
+    return rows
+
+
+def content(grid: Plan, outcomes: list[Outcome]) -> dict[str, Any]:
+    """The result in plain types, for JSON."""
+    return {
+        "experiment": grid.experiment.name,
+        "command": grid.command,
+        "directory": str(grid.directory),
+        "cells": [outcome.plain() for outcome in outcomes],
+    }
+
+
+def rows(grid: Plan, outcomes: list[Outcome]) -> list[tuple[str, ...]]:
+    """The result as rows of a table: swept knobs, values of the checks if they are few, what became of the cell."""
+    checks = list(grid.experiment.checks)
+    shown = checks if len(checks) <= FEW else []
+    table = [(*grid.axes, *shown, "checks", "time", "directory")]
+    for outcome in outcomes:
+        found = outcome.content.get("checks", {})
+        values = [f"{float(found[name]['value']):.6g}" if name in found else "" for name in shown]
+        table.append((*grid.swept(outcome.cell.knobs).values(), *values, *outcome.row, outcome.cell.directory.name))
+    return table
+
+
+def complaints(grid: Plan, outcomes: list[Outcome]) -> list[str]:
+    """A line for every cell that failed."""
+    return [
+        f"{' '.join(f'{name}={text}' for name, text in grid.swept(outcome.cell.knobs).items())}: {outcome.error}"
+        for outcome in outcomes
+        if outcome.error
+    ]
+
+
+def exit_code(outcomes: list[Outcome]) -> int:
+    """That of the first cell that failed; else whether all checks passed."""
+    failed = [outcome.code for outcome in outcomes if outcome.error]
+    if failed:
+        return failed[0]
+    return DONE if all(outcome.status == "pass" for outcome in outcomes) else CHECK_FAILED

@@ -1,0 +1,185 @@
+"""Runs of experiments in parallel: each idempotent, and one that fails costs only itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wfr_pde.app.experiments.executors import Processes
+from wfr_pde.app.experiments.runner import Experiment, load_experiment, run_experiment
+from wfr_pde.errors import CHECK_FAILED, exit_code
+
+FEW = 4  # failed checks that are named
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """An experiment with all its knobs, and the root of the results."""
+
+    experiment: Experiment
+    knobs: dict[str, Any]
+    out: Path
+
+    @property
+    def directory(self) -> Path:
+        """Where its results are."""
+        return self.experiment.directory(self.knobs, self.out)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a cell.
+
+    Attributes
+    ----------
+    cell : Cell
+    content : dict
+        What its `run.json` says: checks, wall time, whether all checks passed; empty where it failed.
+    error : str
+        What went wrong; empty where nothing did.
+    code : int
+        Exit code for that.
+    reused : bool
+        Whether it was done before.
+    """
+
+    cell: Cell
+    content: dict[str, Any]
+    error: str = ""
+    code: int = 0
+    reused: bool = False
+
+    @property
+    def status(self) -> str:
+        """pass, FAIL (a check) or failed."""
+        if self.error:
+            return "failed"
+        return "pass" if self.content["passed"] else "FAIL"
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """Two entries of a table: status, with the checks that failed, and time."""
+        missed = [name for name, check in self.content.get("checks", {}).items() if not check["passed"]]
+        how = f"FAIL {', '.join(missed[:FEW])}{', ...' if len(missed) > FEW else ''}" if missed else self.status
+        seconds = self.content.get("wall_time")
+        took = "" if seconds is None else f"{float(seconds):.3g} s{' (stored)' if self.reused else ''}"
+        return how, took
+
+    def plain(self) -> dict[str, Any]:
+        """The same in plain types, for JSON."""
+        return {
+            "knobs": self.cell.knobs,
+            "directory": str(self.cell.directory),
+            "status": self.status,
+            "reused": self.reused,
+            "checks": self.content.get("checks", {}),
+            "wall_time": self.content.get("wall_time"),
+            "error": self.error,
+        }
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    executor: Executor | None = None,
+    *,
+    force: bool = False,
+    progress: bool | None = None,
+    title: str = "",
+) -> list[Outcome]:
+    """Run the cells that are not done.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    executor : Executor, optional
+        Where cells run; by default `Processes()`. Its workers must see the same files under the same paths.
+    force : bool
+        Compute every cell anew.
+    progress : bool, optional
+        Show cells done and time left; by default on a terminal only.
+    title : str
+        What is beside that.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of the cells, those that failed included.
+    """
+    done = [None if force else cell.experiment.done(cell.knobs, cell.out) for cell in cells]
+    outcomes = {i: Outcome(cells[i], content, reused=True) for i, content in enumerate(done) if content}
+    waiting = {i: cell for i, cell in enumerate(cells) if i not in outcomes}
+    with _bar(title, len(cells), len(outcomes), progress) as bar:
+        if waiting and executor is None:
+            with Processes() as executor:
+                _run(waiting, executor, force, outcomes, bar)
+        elif waiting and executor is not None:
+            _run(waiting, executor, force, outcomes, bar)
+    return [outcomes[i] for i in range(len(cells))]
+
+
+def _bar(title: str, total: int, initial: int, progress: bool | None) -> Any:
+    """Progress with time left, on a terminal only."""
+    from tqdm import tqdm
+
+    is_hidden = not (sys.stderr.isatty() if progress is None else progress)
+    return tqdm(total=total, initial=initial, desc=title, unit="cell", disable=is_hidden)
+
+
+def _run(cells: dict[int, Cell], executor: Executor, force: bool, outcomes: dict[int, Outcome], bar: Any) -> None:
+    """Run cells, and add what becomes of them to `outcomes` as it comes."""
+    futures = {}
+    for i, cell in cells.items():
+        experiment = cell.experiment
+        where = (str(experiment.path), experiment.given, experiment.source, str(cell.out.resolve()), force)
+        futures[executor.submit(run_cell, cell.knobs, *where)] = i
+    try:
+        for future in as_completed(futures):
+            i = futures[future]
+            try:
+                reply = future.result()
+            except Exception as error:  # not of the experiment, but of the worker that ran it
+                reply = _failure(error)
+            outcomes[i] = Outcome(cells[i], **{"content": {}, **reply})
+            bar.update()
+    except BaseException as error:
+        for future in futures:
+            future.cancel()
+        count = sum(i in outcomes for i in cells)
+        error.add_note(f"{count} of {len(cells)} cells were run; the same command goes on with the others")
+        raise
+
+
+def run_cell(knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool) -> dict[str, Any]:
+    """Run one cell where the executor wants it, and say what became of it in plain types.
+
+    Raises
+    ------
+    ValueError
+        If the file is not the one that the cell was planned with.
+    """
+    experiment = dataclasses.replace(load_experiment(path), given=given)
+    if experiment.source != source:
+        raise ValueError(f"{path} has been changed since this began: start it again")
+    try:
+        result = run_experiment(experiment, knobs, out=out, force=force, wait=True)
+    except Exception as error:
+        return _failure(error)
+    return {"content": result.content(), "reused": result.reused}
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """What an error says; one of the program itself with its name and place."""
+    code = exit_code(error)
+    text = " ".join(str(error).split())
+    if code is None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+        return {"error": f"{type(error).__name__}: {text}{place}", "code": CHECK_FAILED}
+    return {"error": text or type(error).__name__, "code": code}

@@ -1,0 +1,1 @@
+"""The heat semigroup of a box."""

@@ -1,0 +1,1 @@
+"""What one step of a sampler does to a density."""

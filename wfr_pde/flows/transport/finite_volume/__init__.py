@@ -1,0 +1,1 @@
+"""Transport by a Markov chain on the cells."""

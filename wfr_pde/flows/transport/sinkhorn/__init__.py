@@ -1,0 +1,1 @@
+"""Transport by a normalised heat kernel."""

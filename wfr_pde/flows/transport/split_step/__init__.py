@@ -1,0 +1,1 @@
+"""Transport by splitting the Schroedinger form."""

@@ -1,0 +1,222 @@
+"""Transport by splitting the Schroedinger form: spectral in space, fast, of order 2 in time, with a floor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.energies import KL, Energy
+from wfr_pde.flows.base import Flow, FrozenStep, Step, checked_rate
+from wfr_pde.flows.heat.spectral import HeatSemigroup
+from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
+from wfr_pde.flows.transport.split_step.rounding_floor import FloorWatch, relative_floor
+from wfr_pde.space.density import Density
+from wfr_pde.space.grid import Grid
+
+# of f(x + kh) - f(x - kh) over h, k = 1 to 4: order 8
+DIFFERENCE_WEIGHTS = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
+STEPS_PER_CELL = 16  # the stencil stays in the middle half of its cell
+LEAK = 1e-4  # mass of pi that wrong walls may move in the time in which diffusion crosses the target
+
+
+@dataclass(frozen=True)
+class SplitStep(Flow):
+    """Wasserstein gradient flow of KL(mu|pi), d_t mu = rate div(mu grad log(mu/pi)), in Schroedinger form.
+
+    With s = sqrt(pi), u = mu/s solves u_t = rate (Lap u - U u), U = |grad V|²/4 - Lap V/2. The step is
+
+        u ← e^{-rate dt U/2} e^{rate dt Lap} e^{-rate dt U/2} u,    mu = s u / mass,
+
+    the heat semigroup by cosine (no-flux axes) and Fourier transforms (periodic ones). On a Gaussian of precision A it
+    replaces e^(-rate dt A) by e^(-2 asinh(rate dt A/2)). (Strang 1968, doi:10.1137/0705041, for the splitting; Risken
+    1989, The Fokker-Planck Equation, section 5.4, for the Schroedinger form.) For comparison, and for long periodic
+    axes; where in doubt, use `SinkhornKernel`.
+
+    **The floor.** The transforms err by (4 + log2(cells) / 2) eps max|u| in every cell (`floor.relative_floor`). A cell
+    of u that ends at or below that holds noise, perhaps negative, and gets that value. So the log-density is wrong, too
+    high, wherever mu/s is some 33 nats below its maximum: at far modes, for far starts, and, since u = mu/s is largest
+    in the tails of a mu wider than s, for wide starts everywhere. A reaction amplifies it. The run is watched (see
+    `floor.FloorWatch`), and a `FloorWarning` given once where it matters; the record
+    `diagnostics.target_mass_below_floor` shows for any run what would be below.
+
+    **Small steps.** From rate*dt >= 0.75 dx² on the heat kernel on the cells is positive. There is no lower limit, but
+    below that u rings about what the cells do not resolve, often its edge at a wall where mu/s is large though mu is
+    nothing. The ringing is not local, so that it plants mass too; the watch counts it. In an
+    extrapolation, sub-steps on both sides of that limit do not cancel: keep the smallest above it.
+
+    Other limits: pi is a fixed point up to O(dt²) only, and KL can rise. The mass of the step is off by O(dt²) too and
+    is set to one, as the equation keeps it. Where rate dt U > 1, in steep tails, the error is not small beside the
+    density. The walls are those of u, du/dn = 0, which is no flux only where V has no slope at the wall or pi has no
+    mass there; else the target is refused. V needs two derivatives: the Laplacian is a difference of order 8 of the
+    target's score, right to about 1e-11 where that is a closed form or taken by complex steps, to about 1e-6 where it
+    is a difference itself.
+
+    Parameters
+    ----------
+    rate : float
+        Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats.
+
+    Warns
+    -----
+    FloorWarning
+        Once per run, where the floor matters.
+    """
+
+    rate: float = 1.0
+
+    law = "w"
+    order = 2
+    self_adjoint = True
+    preserves = frozenset({"mass", "positivity"})
+    measures = (Density,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", checked_rate(self.rate, "SplitStep"))
+
+    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
+        """The three factors, computed here, once, and a watch on the floor."""
+        self.check(energy, like)
+        if self.rate == 0:
+            return lambda state, t, rng=None: state
+        watch = FloorWatch(energy, like, self.rate, dt)
+        still = None if energy.moving else _Factors(energy, like.grid, self.rate, dt)
+
+        def step(state: Density, t: float, rng: Any = None) -> Density:
+            factors = still or _Factors(energy.at(t + dt / 2), like.grid, self.rate, dt)
+            return factors.advance(state, t, watch)
+
+        return step
+
+    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+        """The same step, not watched.
+
+        Raises
+        ------
+        ValueError
+            If an axis is graded, a derivative of V is not finite in a cell, or walls cut through a slope of pi.
+        """
+        if self.rate == 0:
+            return lambda state, rng: state
+        factors = _Factors(energy, like.grid, self.rate, dt)
+        return lambda state, rng: factors.advance(state)
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """As every flow, and all axes must be uniform."""
+        super().check(energy, like)
+        for axis in like.grid.axes:
+            if not axis.is_uniform:
+                raise ValueError(
+                    f"SplitStep needs equal cells, but those of the axis {axis.name!r} are graded (from "
+                    f"{axis.widths.min():.4g} to {axis.widths.max():.4g}): use FiniteVolume, or a uniform axis"
+                )
+
+    def expansion_limit(self, energy: Energy, like: Density) -> float:
+        """rate*dt*V'' < 2, where 2 asinh(rate*dt*V''/2) has its expansion; V'' as in `SinkhornKernel`."""
+        return 2 * SinkhornKernel(self.rate).expansion_limit(energy, like)
+
+    def working(self, like: Any) -> int:
+        """The state, and what comes of it."""
+        return 3
+
+    def memory(self, like: Density) -> int:
+        """The factors and the symbol of the semigroup; work arrays of the transforms; what is planted."""
+        return 8 * 8 * like.grid.size
+
+
+class _Factors:
+    """The prepared factors of a step of size `dt`, in logarithms."""
+
+    def __init__(self, energy: Energy, grid: Grid, rate: float, dt: float) -> None:
+        self.energy, self.grid, self.dt = energy, grid, dt
+        log_s = 0.5 * energy.log_equilibrium(grid)
+        assert isinstance(energy, KL)
+        _check_walls(energy, grid)
+        half = schroedinger_potential(energy, grid) * (-0.5 * rate * dt)
+        self.before, self.after = half - log_s, half + log_s
+        self.log_planted = float(grid.log_integrate(self.after)) + math.log(relative_floor(grid.size))
+        semigroup = HeatSemigroup(grid, rate * dt)
+        self.rings, self.heat = not semigroup.positive, semigroup
+
+    def advance(self, state: Density, t: float = 0.0, watch: FloorWatch | None = None) -> Density:
+        """The state after a step from time `t`, seen by the watch."""
+        grid, xp = self.grid, self.grid.backend.xp
+        planted = None if watch is None else watch.enter(t)
+        log_u = state.log_values + self.before
+        top = float(grid.max(log_u))
+        log_u -= top
+        u = xp.exp(log_u)
+        carried = None if planted is None else self.heat(u * planted)
+        signed = u = self.heat(u)
+        floor = relative_floor(grid.size)  # max u is one
+        u = xp.maximum(u, floor)
+        log_values = xp.log(u)
+        log_values += self.after
+        log_mass = float(grid.log_integrate(log_values))
+        log_values -= log_mass
+        result = Density(grid, log_values)
+        if watch is not None and watch.awake:
+            noise = math.exp(min(self.log_planted - log_mass, 0.0))
+            if self.rings:  # what is negative beyond rounding, and as much that is too high elsewhere
+                negative = xp.where(signed < -floor, -signed, xp.zeros_like(signed))
+                noise += 2 * float(grid.integrate(negative * xp.exp(self.after - log_mass)))
+            watch.leave(t, self.energy, (state, result), u > floor, None if carried is None else carried / u, noise)
+        return result
+
+
+def schroedinger_potential(energy: KL, grid: Grid) -> Any:
+    """U = |grad V|²/4 - Lap V/2 at the cell centres, from the score of the target at points inside the cells.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite in a cell.
+    """
+    target = energy.target
+
+    def potential(points: np.ndarray) -> np.ndarray:
+        values = 0.25 * np.sum(np.asarray(target.score(points)) ** 2, axis=-1)
+        for k, axis in enumerate(grid.axes):
+            step = axis.dx / STEPS_PER_CELL
+            for j, weight in enumerate(DIFFERENCE_WEIGHTS, start=1):
+                shift = np.zeros(grid.ndim)
+                shift[k] = j * step
+                ahead, behind = target.score(points + shift)[..., k], target.score(points - shift)[..., k]
+                values += weight / (2 * step) * (ahead - behind)
+        return values
+
+    with np.errstate(all="ignore"):
+        result = grid.evaluate(potential)
+    if not math.isfinite(float(grid.sum(result))):
+        host = grid.backend.asnumpy(result)
+        index = np.unravel_index(int(np.argmin(np.isfinite(host))), grid.shape)
+        place = {axis.name: float(axis.centres[i]) for axis, i in zip(grid.axes, index, strict=True)}
+        raise ValueError(
+            f"SplitStep needs two derivatives of the log-density of {target!r}, but |grad V|²/4 - Lap V/2 is "
+            f"{host[index]} at {place}: use SinkhornKernel, which needs none, or a smooth formula"
+        )
+    return result
+
+
+def _check_walls(energy: KL, grid: Grid) -> None:
+    """Refuse walls where du/dn = 0 lets mass of pi through: ∫ pi |dV/dn| / 2 over the wall, per unit of rate."""
+    xp, log_pi = grid.backend.xp, energy.log_equilibrium(grid)
+    spread = float(np.max(np.diag(Density(grid, log_pi).covariance())))
+    for k, axis in enumerate(grid.axes):
+        for wall in () if axis.periodic else (0, axis.n - 1):
+            inwards = 1 if wall == 0 else -1
+            first, second, third = (
+                log_pi[tuple(slice(i, i + 1) if m == k else slice(None) for m in range(grid.ndim))]
+                for i in range(wall, wall + 3 * inwards, inwards)
+            )
+            slope = (2 * (second - first) - (third - second)) / axis.dx  # of log pi, extrapolated to the wall
+            leak = float(grid.sum(xp.exp(first) * xp.abs(slope))) / 2 * grid.cell_volume / axis.dx
+            if leak * spread > LEAK:
+                raise ValueError(
+                    f"the wall of the axis {axis.name!r} at {axis.edges[-1 if wall else 0]:.4g} cuts "
+                    f"through a slope of {energy.target!r}, where the walls of SplitStep let mass through (a share "
+                    f"{leak * spread:.2g} while diffusion crosses the target): use FiniteVolume or SinkhornKernel, or "
+                    "a wider box"
+                )

@@ -1,0 +1,162 @@
+"""Errors and observed orders over a sequence of runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde import metrics
+from wfr_pde.space.density import Density
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Metric = Callable[[Density, Density], float]
+
+
+def convergence_table(
+    run: Callable[[Any], xr.Dataset | Density],
+    knob: str,
+    values: ArrayLike,
+    *,
+    reference: xr.Dataset | Density | None = None,
+    metric: Metric = metrics.l1,
+) -> xr.Dataset:
+    """Run with each value of a knob, and measure errors and observed orders.
+
+    With a reference, the order of row i is log(error[i-1]/error[i]) / |log(value[i-1]/value[i])|: for an
+    error ~ dt^p, or ~ n^-p in a number n of cells or steps, it is p.
+
+    Without a reference the error of row i is the distance from row i to row i+1 (the last has none). For
+    errors ~ dt^p those distances are ~ |dt[i]^p - dt[i+1]^p|, and the order is the p that fits two
+    neighbours; for values with a constant ratio r that is log(error[i-1]/error[i]) / log r.
+
+    Parameters
+    ----------
+    run : function value -> Dataset or Density
+        Of a Dataset, as `solve` returns it, the last frame counts.
+    knob : str
+        What the values are: the dimension of the result.
+    values : array (n,)
+        Positive, from coarse to fine: dt falling, or a number of cells rising.
+    reference : Dataset or Density, optional
+        What all are compared with.
+    metric : function (reference, other) -> float
+        One of `wfr_pde.metrics`, or any such function.
+
+    Returns
+    -------
+    xarray.Dataset
+        `error`, `order` and `wall_time` (in seconds) over the knob; NaN where there is none.
+
+    Raises
+    ------
+    ValueError
+        If the values are not positive and strictly rising or falling.
+    """
+    array = _checked_values(knob, values)
+    known = None if reference is None else _last_frame(reference)
+    errors, seconds = np.full(len(array), math.nan), np.empty(len(array))
+    previous: Density | None = None
+    for i, value in enumerate(array):
+        began = time.perf_counter()
+        result = _last_frame(run(value.item()))
+        seconds[i] = time.perf_counter() - began
+        if known is not None:
+            errors[i] = metric(known, result)
+        elif previous is not None:
+            errors[i - 1] = metric(result, previous)
+        previous = result
+    orders = _orders(array, errors) if known is not None else _successive_orders(array, errors)
+    against = "the next row" if known is None else "the reference"
+    return _dataset(knob, array, errors, orders, seconds, getattr(metric, "__name__", "error"), against)
+
+
+def format_table(table: xr.Dataset) -> str:
+    """The result of `convergence_table` as lines of text."""
+    knob = str(table["error"].dims[0])
+    rows = [(knob, "error", "order", "seconds")]
+    for i in range(table.sizes[knob]):
+        value, error, order, seconds = (float(table[name][i]) for name in (knob, "error", "order", "wall_time"))
+        rows.append((f"{value:.6g}", _number(error, ".3e"), _number(order, ".2f"), f"{seconds:.3g}"))
+    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _checked_values(knob: str, values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    if knob in ("error", "order", "wall_time"):
+        raise ValueError(f"the knob cannot be named {knob!r}, which is a column of the table")
+    if array.ndim != 1 or len(array) == 0 or not (np.isfinite(array).all() and (array > 0).all()):
+        raise ValueError(f"the values of {knob} must be positive numbers, got {values!r}")
+    steps = np.diff(array.astype(np.float64))
+    if not ((steps > 0).all() or (steps < 0).all()):
+        raise ValueError(f"the values of {knob} must go from coarse to fine, all rising or all falling, got {values!r}")
+    return array
+
+
+def _last_frame(result: Any) -> Density:
+    return result if isinstance(result, Density) else Density.from_dataset(result)
+
+
+def _orders(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Orders of neighbouring rows; NaN in the first row and where an error is zero."""
+    orders = np.full(len(values), math.nan)
+    for i in range(1, len(values)):
+        if errors[i - 1] > 0 and errors[i] > 0:
+            orders[i] = math.log(errors[i - 1] / errors[i]) / abs(math.log(values[i - 1] / values[i]))
+    return orders
+
+
+def _successive_orders(values: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """Orders p from differences ~ |h_i^p - h_{i+1}^p|; NaN in the first and last row, and where no p fits."""
+    orders = np.full(len(values), math.nan)
+    for i in range(1, len(values) - 1):
+        if differences[i - 1] > 0 and differences[i] > 0:
+            coarse, fine = (abs(math.log(values[k] / values[k + 1])) for k in (i - 1, i))
+            orders[i] = _fitting_order(math.log(differences[i - 1] / differences[i]), coarse, fine)
+    return orders
+
+
+def _fitting_order(log_ratio: float, coarse: float, fine: float) -> float:
+    """The p with log((e^(p coarse) - 1) / (1 - e^(-p fine))) = log_ratio; the left side rises with p."""
+    if math.isclose(coarse, fine, rel_tol=1e-9):
+        return log_ratio / fine
+    from scipy.optimize import brentq
+
+    def mismatch(p: float) -> float:
+        left = math.log(coarse / fine) if p == 0 else math.log(math.expm1(p * coarse) / -math.expm1(-p * fine))
+        return left - log_ratio
+
+    largest = 50 / max(coarse, fine)
+    if mismatch(-largest) > 0 or mismatch(largest) < 0:
+        return math.nan
+    return float(brentq(mismatch, -largest, largest))
+
+
+def _dataset(
+    knob: str,
+    values: np.ndarray,
+    errors: np.ndarray,
+    orders: np.ndarray,
+    seconds: np.ndarray,
+    metric: str,
+    against: str,
+) -> xr.Dataset:
+    import xarray as xr
+
+    variables = {
+        "error": ((knob,), errors, {"long_name": f"{metric} distance to {against}", "units": "1"}),
+        "order": ((knob,), orders, {"long_name": f"observed order in {knob}", "units": "1"}),
+        "wall_time": ((knob,), seconds, {"long_name": "wall time", "units": "s"}),
+    }
+    return xr.Dataset(variables, coords={knob: (knob, values)}, attrs={"metric": metric, "against": against})

@@ -1,0 +1,1 @@
+"""Numbers, below everything else: special functions, splines, array libraries, compiled loops."""

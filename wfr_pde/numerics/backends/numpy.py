@@ -1,0 +1,124 @@
+"""NumPy on the CPU."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import contextvars
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.numerics.backends.base import Backend
+from wfr_pde.numerics.cellwise import Passes
+
+CHUNK = 2**16  # cells of a piece: half a MiB per array, so that a few are in the second cache
+COMPILED_FROM = 2**12  # cells
+
+# glibc gives memory back to the system with every array that is freed, to have it cleared for the next one, until it
+# has seen a larger array freed (up to 32 MiB): so it sees one, which is not touched
+np.empty(31 * 2**17)
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that the system can still give, or None where it does not tell (it does on Linux)."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        return None
+    return None
+
+
+_pool: contextvars.ContextVar[tuple[ThreadPoolExecutor, int] | None] = contextvars.ContextVar("pool", default=None)
+
+
+@functools.cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    importlib.import_module("scipy.linalg.cython_blas")  # BLAS of the compiled passes: to be looked after, too
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which BLAS uses one thread."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@contextlib.contextmanager
+def threads(many: bool) -> Iterator[None]:
+    """A context in which BLAS has one thread, and `shared` has those that BLAS had before, or one."""
+    number = max((library.num_threads for library in _blas().select(user_api="blas").lib_controllers), default=1)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(one_thread())
+        helpers = number - 1 if many and _pool.get() is None else 0
+        if helpers:
+            stack.callback(_pool.reset, _pool.set((stack.enter_context(ThreadPoolExecutor(helpers)), helpers)))
+        elif not many:
+            stack.callback(_pool.reset, _pool.set(None))
+        yield
+
+
+def shared(function: Callable[[Any], Any], pieces: Sequence[Any]) -> list[Any]:
+    """The results for all pieces, in order; threads take the next one as they get free."""
+    available = _pool.get()
+    if available is None or len(pieces) == 1:
+        return [function(piece) for piece in pieces]
+    pool, helpers = available
+    waiting, results = collections.deque(enumerate(pieces)), [None] * len(pieces)
+
+    def work() -> None:
+        while waiting:
+            try:
+                number, piece = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            results[number] = function(piece)
+
+    others = [pool.submit(work) for _ in range(min(helpers, len(pieces) - 1))]
+    work()
+    for other in others:
+        other.result()
+    return results
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def compiled_passes(cells: int) -> Passes | None:
+    """Compiled passes, where there are cells enough for what it takes to load them."""
+    if cells < COMPILED_FROM:
+        return None
+    from wfr_pde.numerics.compiled.cellwise import CompiledPasses  # here, as it loads numba
+
+    return CompiledPasses()
+
+
+def backend() -> Backend:
+    """The NumPy backend."""
+    return Backend(
+        name="numpy",
+        xp=np,
+        device="cpu",
+        asarray=np.asarray,
+        asnumpy=np.asarray,
+        available_memory=available_memory,
+        one_thread=one_thread,
+        threads=threads,
+        map=shared,
+        compiled_passes=compiled_passes,
+        chunk=CHUNK,
+        read_only=read_only,
+    )

@@ -1,0 +1,1 @@
+"""Problems and data that people publish."""

@@ -1,0 +1,1 @@
+"""Samplers of others: any callable, samples from files, BlackJAX."""

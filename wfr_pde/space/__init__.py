@@ -1,0 +1,1 @@
+"""Where a flow lives: axes, grids, and the measures on them."""

@@ -1,0 +1,476 @@
+"""One axis of a grid: uniform cells, cells with given edges, graded by a density of points, or in segments."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.errors import UnevenCellsError
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+EQUAL = 1e-12  # relative difference up to which given cells count as equal
+FIRST_PANELS = 256  # what is narrower than a 4000th of the box, and stands alone, may be missed
+MOST_PANELS = 2**17  # a density of points that is noisy is not followed further
+SMALLEST_PANEL = 1e-14  # of the length: a jump of the density of points is not pinned down further
+PANEL_ERROR = 1e-15  # of the number of points, or tenfold of those in the panel: the last two Legendre coefficients
+EPS = float(np.finfo(np.float64).eps)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+# values at the nodes -> Legendre coefficients
+TO_LEGENDRE = (np.arange(16) + 0.5)[:, None] * np.polynomial.legendre.legvander(NODES, 15).T * WEIGHTS
+UNEVEN = 0.4  # most log-ratio of the width of a cell, by the density at its centre, to its length
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One axis of a grid, and whether its last cell meets the first.
+
+    Attributes
+    ----------
+    name : str
+    edges : array (n + 1,)
+        Cell edges, increasing.
+    centres : array (n,)
+        Where the values live.
+    widths : array (n,)
+        Quadrature weights of the cells: ∫ f dx = Σ f(centres) widths.
+    periodic : bool
+    smooth : bool
+        Whether edges and centres are images x(i), x(i + 1/2) of a smooth map x(s), and the widths its derivative:
+        then the quadrature is spectrally accurate for smooth f that end inside the box. Cells with given edges
+        have their middles as centres and their lengths as widths: the quadrature is of order 2.
+    joints : tuple of int
+        Numbers of the inner edges where segments meet, increasing: at each of them the target may have a kink or a
+        jump, and the map x(s) too. Within a segment everything is smooth. Where there are joints, the wrap of a
+        periodic axis is one of them, without being listed.
+    roots : (float, float)
+        Powers p of the maps at the lower and the upper wall: the distance from it is s^p times a power series in s^p,
+        see `towards_wall`. 1 where a wall is like any other place.
+    """
+
+    name: str
+    edges: Array
+    centres: Array
+    widths: Array
+    periodic: bool
+    smooth: bool = True
+    joints: tuple[int, ...] = ()
+    roots: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        joints = tuple(int(joint) for joint in self.joints)
+        if any(b <= a for a, b in itertools.pairwise((0, *joints, self.n))):
+            raise ValueError(
+                f"the joints of axis {self.name} must be numbers of inner edges, increasing, from 1 to {self.n - 1}, "
+                f"got {self.joints}"
+            )
+        object.__setattr__(self, "joints", joints)
+
+    @classmethod
+    def uniform(cls, name: str, lower: float, upper: float, n: int, periodic: bool = False) -> Axis:
+        """`n` equal cells."""
+        edges = np.linspace(lower, upper, n + 1)
+        # widths are equal to the last bit, so that kernels are symmetric to the last bit
+        return cls(name, edges, 0.5 * (edges[:-1] + edges[1:]), np.full(n, (upper - lower) / n), periodic)
+
+    @classmethod
+    def from_edges(cls, name: str, edges: ArrayLike, periodic: bool = False) -> Axis:
+        """Cells with the given edges.
+
+        Raises
+        ------
+        ValueError
+            If the edges are not finite and increasing, or fewer than five.
+        """
+        array = np.asarray(edges, dtype=np.float64)
+        if array.ndim != 1 or len(array) < 5:
+            raise ValueError(f"the edges of axis {name} must be at least 5 numbers (4 cells), got shape {array.shape}")
+        if not np.isfinite(array).all():
+            bad = int(np.argmin(np.isfinite(array)))
+            raise ValueError(f"edge {bad} of axis {name} is {array[bad]}: edges must be finite")
+        widths = np.diff(array)
+        if not (widths > 0).all():
+            bad = int(np.argmin(widths > 0))
+            raise ValueError(
+                f"the edges of axis {name} must increase, but edge {bad + 1} ({array[bad + 1]:.6g}) does not exceed "
+                f"edge {bad} ({array[bad]:.6g}): sort them, and drop doubles"
+            )
+        if np.allclose(widths, widths.mean(), rtol=0, atol=EQUAL * (widths.mean() + np.abs(array).max())):
+            return cls.uniform(name, array[0], array[-1], len(widths), periodic)
+        return cls(name, array, 0.5 * (array[:-1] + array[1:]), widths, periodic, smooth=False)
+
+    @classmethod
+    def graded(
+        cls, name: str, lower: float, upper: float, n: int, density: Callable[[Array], Any], periodic: bool = False
+    ) -> Axis:
+        """`n` cells between which a density of points is shared equally.
+
+        With ρ the density and N(x) = ∫ρ from the lower wall, the map x(s) solves N(x) = s N(upper) / n.
+
+        Parameters
+        ----------
+        name, lower, upper, n, periodic
+        density : function of an array of coordinates -> array of the same shape
+            Cells per length, up to a factor; positive. The smoother it is, the better the quadrature.
+
+        Raises
+        ------
+        ValueError
+            If the density is not positive and finite, or changes too much within a cell.
+        """
+        return cls._graded(name, lower, upper, n, density, density, (), periodic)
+
+    @classmethod
+    def _graded(
+        cls,
+        name: str,
+        lower: float,
+        upper: float,
+        n: int,
+        density: Callable[[Array], Any],
+        made_of: Callable[[Array], Any],
+        how: tuple[Hashable, ...],
+        periodic: bool = False,
+    ) -> Axis:
+        """As `graded`; the density is `made_of` another one, `how` tells apart what is made of it."""
+        density = _checked_density(name, density)
+        panels = _panels(density, lower, upper, made_of, how)
+        positions = panels.inverse(panels.total * np.arange(1, 2 * n) / (2 * n))
+        edges = np.concatenate([[lower], positions[1::2], [upper]])
+        centres = positions[0::2]
+        widths = (panels.total / n) / density(centres)
+        if not ((edges[:-1] < centres) & (centres < edges[1:])).all():
+            raise ValueError(f"the density of points of axis {name} varies too much for cells of double precision")
+        uneven = np.abs(np.log(widths / np.diff(edges)))
+        if uneven.max() > UNEVEN:
+            raise UnevenCellsError(
+                f"the density of points of axis {name} jumps, or changes many times over, within a cell of {n} near "
+                f"{centres[int(uneven.argmax())]:.6g}: make it smoother, use more cells, or give the edges to "
+                "Grid.from_edges"
+            )
+        return cls(name, edges, centres, widths, periodic)
+
+    @classmethod
+    def towards_wall(
+        cls,
+        name: str,
+        lower: float,
+        upper: float,
+        n: int,
+        density: Callable[[Array], Any],
+        power: float,
+        reach: float,
+        upper_wall: bool = False,
+    ) -> Axis:
+        """`n` cells whose distance from one wall is the power p of a variable in which they are regular.
+
+        With y the distance from the wall, cells share the density ρ(x) (1 + reach / y)^(1 - 1/p) equally. Its integral
+        is y^(1/p) times a smooth function of y, so that y = s^p times a smooth function of s^p, s the number of
+        cells from the wall: near it cells are as in s^p, beyond the reach as without it.
+
+        Parameters
+        ----------
+        name, lower, upper, n
+        density : function of an array of coordinates -> array of the same shape
+            Cells per length, up to a factor, but for the wall; positive.
+        power : float
+            p >= 1.
+        reach : float
+            Distance over which the wall is felt.
+        upper_wall : bool
+            Whether it is the upper wall.
+
+        Raises
+        ------
+        ValueError
+            As `graded`; if the power is below one, or the first centre is not told from the wall in double precision.
+        """
+        if not (power >= 1 and reach > 0):
+            raise ValueError(f"cells towards a wall need power >= 1 and reach > 0, got {power} and {reach}")
+        wall, side = (upper, -1.0) if upper_wall else (lower, 1.0)
+
+        def in_root(u: Array) -> Array:
+            # the factor y^(1/p - 1) of the density and du/dy cancel
+            distance = np.asarray(u) ** power
+            return np.asarray(density(wall + side * distance)) * (distance + reach) ** (1 - 1 / power)
+
+        how = (wall, side, power, reach)
+        root = cls._graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root, density, how)
+        edges, centres = (wall + side * at**power for at in (root.edges, root.centres))
+        widths = power * root.centres ** (power - 1) * root.widths
+        if upper_wall:
+            edges, centres, widths = edges[::-1], centres[::-1], widths[::-1]
+        edges = edges.copy()
+        edges[0], edges[-1] = lower, upper
+        if not (np.all(np.diff(edges) > 0) and np.all((edges[:-1] < centres) & (centres < edges[1:]))):
+            raise ValueError(
+                f"cells of axis {name} that go to the wall at {wall:.6g} as the power {power:.4g} are not told apart "
+                f"in double precision there: shift the coordinate so that the wall is at 0, or use fewer cells than {n}"
+            )
+        roots = (1.0, power) if upper_wall else (power, 1.0)
+        return cls(name, edges, centres.copy(), widths.copy(), False, roots=roots)
+
+    @classmethod
+    def joined(cls, segments: Sequence[Axis], periodic: bool = False) -> Axis:
+        """Axes one after the other as the segments of one, named as the first.
+
+        Raises
+        ------
+        ValueError
+            If a segment does not begin where the last one ends.
+        """
+        for a, b in itertools.pairwise(segments):
+            if a.edges[-1] != b.edges[0]:
+                raise ValueError(
+                    f"a segment of axis {segments[0].name} ends at {a.edges[-1]:.17g}, but the next one begins at "
+                    f"{b.edges[0]:.17g}: give both the same edge"
+                )
+        edges = np.concatenate([segments[0].edges[:1], *(part.edges[1:] for part in segments)])
+        centres, widths = (
+            np.concatenate(parts) for parts in ([a.centres for a in segments], [a.widths for a in segments])
+        )
+        begin = np.cumsum([0, *(part.n for part in segments[:-1])]).tolist()
+        joints = sorted({*begin[1:]} | {j + s for part, s in zip(segments, begin, strict=True) for j in part.joints})
+        smooth = all(part.smooth for part in segments)
+        roots = segments[0].roots[0], segments[-1].roots[1]
+        return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints), roots)
+
+    @cached_property
+    def segments(self) -> tuple[slice, ...]:
+        """The cells between joints; all of them where there are none."""
+        ends = (0, *self.joints, self.n)
+        return tuple(slice(a, b) for a, b in itertools.pairwise(ends))
+
+    def segment(self, cells: slice) -> Axis:
+        """One of the `segments` as an axis between walls."""
+        edges = self.edges[cells.start : cells.stop + 1]
+        roots = self.roots[0] if cells.start == 0 else 1.0, self.roots[1] if cells.stop == self.n else 1.0
+        return Axis(self.name, edges, self.centres[cells], self.widths[cells], False, self.smooth, roots=roots)
+
+    def in_root(self, points: Array, share: float = 1.0) -> Array:
+        """Coordinates (m,) in which cells are regular at the walls: y^(share / p) of the distance y from a wall.
+
+        Increasing; the coordinates themselves where both `roots` are 1, and where both are not (such an axis has
+        a joint between its walls, and its segments are what to ask).
+        """
+        low, high = self.roots
+        if (low == 1) == (high == 1):
+            return points
+        if low != 1:
+            return np.asarray(np.maximum(points - self.edges[0], 0.0) ** (share / low))
+        return -np.asarray(np.maximum(self.edges[-1] - points, 0.0) ** (share / high))
+
+    def renamed(self, name: str, periodic: bool) -> Axis:
+        """The same cells with another name and boundary."""
+        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth, self.joints, self.roots)
+
+    def coarsened(self) -> Axis:
+        """The axis with every two cells joined.
+
+        Raises
+        ------
+        ValueError
+            If the number of cells is odd.
+        """
+        if self.n % 2 or self.n < 8:
+            raise ValueError(
+                f"axis {self.name} has {self.n} cells: an even number of at least 8 can be joined in pairs"
+            )
+        if self.is_uniform:
+            return Axis.uniform(self.name, self.edges[0], self.edges[-1], self.n // 2, self.periodic)
+        if self.joints:
+            odd = [joint for joint in self.joints if joint % 2]
+            if odd:
+                raise ValueError(
+                    f"axis {self.name} has a joint at edge {odd[0]}: cells can be joined in pairs where all joints "
+                    "are even edges"
+                )
+            return Axis.joined([self.segment(cells).coarsened() for cells in self.segments], self.periodic)
+        if self.roots != (1.0, 1.0):
+            return self._coarsened_in_root()
+        edges = self.edges[::2]
+        if not self.smooth:
+            return Axis.from_edges(self.name, edges, self.periodic)
+        return Axis(self.name, edges, self.edges[1::2], 2 * self._slope_at_edges()[1::2], self.periodic)
+
+    def _coarsened_in_root(self) -> Axis:
+        """`coarsened`, where the map is the power of a regular one."""
+        regular = Axis(self.name, self.in_root(self.edges), self.in_root(self.centres), self.widths, False)
+        power, distances = max(self.roots), np.abs(regular.centres)
+        slopes = self.widths / (power * distances ** (power - 1))
+        joined = Axis(self.name, regular.edges, regular.centres, slopes, False).coarsened()
+        widths = power * np.abs(joined.centres) ** (power - 1) * joined.widths
+        return Axis(self.name, self.edges[::2], self.edges[1::2], widths, False, roots=self.roots)
+
+    def _slope_at_edges(self) -> Array:
+        """The derivative x'(s) of the map at the edges: a spline through x' at the centres (n + 1,)."""
+        from scipy.interpolate import make_interp_spline
+
+        s, log_slope = np.arange(self.n) + 0.5, np.log(self.widths)
+        if self.periodic:  # the spline forgets its ends within some cells
+            s = np.concatenate([s[-12:] - self.n, s, s[:12] + self.n])
+            log_slope = np.concatenate([log_slope[-12:], log_slope, log_slope[:12]])
+        return np.exp(make_interp_spline(s, log_slope, k=5)(np.arange(self.n + 1)))
+
+    @cached_property
+    def is_uniform(self) -> bool:
+        """Whether all cells are equal, and none of their edges is a joint."""
+        return not self.joints and bool(np.all(self.widths == self.widths[0])) and self.smooth
+
+    @cached_property
+    def offsets(self) -> Array:
+        """Cell centres (n,) measured from the lower wall, free of the rounding of a far-away origin."""
+        if self.is_uniform:
+            return (np.arange(self.n) + 0.5) * self.widths[0]
+        return self.centres - self.edges[0]
+
+    @property
+    def n(self) -> int:
+        """Number of cells."""
+        return len(self.edges) - 1
+
+    @property
+    def length(self) -> float:
+        """Distance between the walls, or the period."""
+        return float(self.edges[-1] - self.edges[0])
+
+    @cached_property
+    def dx(self) -> float:
+        """Width of the widest cell."""
+        return float(self.widths.max())
+
+    def matches(self, other: Axis) -> bool:
+        """Whether `other` has the same name, cells, joints and boundary."""
+        same = (self.name, self.n, self.periodic, self.joints) == (other.name, other.n, other.periodic, other.joints)
+        pairs = ((self.edges, other.edges), (self.centres, other.centres)) if same else ()
+        return (
+            same
+            and all(np.allclose(a, b, rtol=1e-13, atol=1e-13 * self.length) for a, b in pairs)
+            and np.allclose(self.widths, other.widths, rtol=1e-12, atol=0)
+        )
+
+
+def _checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Array], Array]:
+    """The density of points, checked wherever it is evaluated."""
+
+    def checked(x: Array) -> Array:
+        values = np.asarray(density(x), dtype=np.float64)
+        if values.shape != x.shape:
+            raise ValueError(
+                f"the density of points of axis {name} must return one value per coordinate: for {x.shape} coordinates "
+                f"it returned shape {values.shape}"
+            )
+        good = np.isfinite(values) & (values > 0)
+        if not good.all():
+            place = np.unravel_index(int(np.argmin(good)), x.shape)
+            raise ValueError(
+                f"the density of points of axis {name} is {values[place]} at {x[place]:.6g}: it must be positive and "
+                "finite, so that every place has cells"
+            )
+        return values
+
+    return checked
+
+
+def shared_out(density: Callable[[Array], Any], ends: ArrayLike) -> Array:
+    """Integrals of a density of points between neighbouring ends (n + 1,), increasing; shape (n,)."""
+    x = np.asarray(ends, dtype=np.float64)
+    panels = _panels(_checked_density("x", density), float(x[0]), float(x[-1]), density, ())
+    return np.diff(panels.integral(x))
+
+
+_INTEGRALS: WeakKeyDictionary[Callable[[Array], Any], dict[tuple[Hashable, ...], _Panels]] = WeakKeyDictionary()
+
+
+def _panels(
+    density: Callable[[Array], Array],
+    lower: float,
+    upper: float,
+    made_of: Callable[[Array], Any],
+    how: tuple[Hashable, ...],
+) -> _Panels:
+    """The integral of a density of points, kept as long as the function is that it is `made_of`.
+
+    It does not depend on the number of cells, and a family of grids asks for it many times.
+    """
+    try:
+        known = _INTEGRALS.setdefault(made_of, {})
+    except TypeError:  # neither hashed nor referred to weakly, as functions of NumPy
+        return _Panels(density, lower, upper)
+    key = (lower, upper, *how)
+    if key not in known:
+        known[key] = _Panels(density, lower, upper)
+    return known[key]
+
+
+def _rounding(values: Array, left: Array, width: Array) -> Array:
+    """What rounding of the coordinates may change a density (p, 16) at the nodes of panels by, (p,)."""
+    steepest = np.abs(np.diff(values, axis=1) / np.diff(NODES)).max(axis=1) * 2 / width
+    return np.asarray(EPS * (np.abs(left) + width) * steepest)
+
+
+class _Panels:
+    """The integral N(x) of a density of points, by Legendre series on panels fine enough for rounding.
+
+    Attributes
+    ----------
+    left, width : arrays (p,)
+        The panels, from the lower wall to the upper.
+    series : array (17, p)
+        Legendre coefficients of the integral from the left end of a panel.
+    before : array (p,)
+        N at the left end of each panel.
+    total : float
+        N at the upper wall.
+    """
+
+    def __init__(self, density: Callable[[Array], Array], lower: float, upper: float) -> None:
+        left = np.linspace(lower, upper, FIRST_PANELS + 1)[:-1]
+        width = np.full(FIRST_PANELS, (upper - lower) / FIRST_PANELS)
+        done: list[tuple[Array, Array, Array]] = []
+        total, count = 0.0, 0
+        while len(left):
+            values = density(left[:, None] + width[:, None] * (0.5 + 0.5 * NODES))
+            series = values @ TO_LEGENDRE.T
+            total = max(total, float(np.sum(width * series[:, 0])))
+            tail = np.abs(series[:, -2:]).sum(axis=1)
+            good = (width * tail <= PANEL_ERROR * total) | (tail <= 10 * PANEL_ERROR * series[:, 0])
+            good |= tail <= _rounding(values, left, width)
+            good |= (width <= SMALLEST_PANEL * (upper - lower)) | (count + 2 * len(left) > MOST_PANELS)
+            done.append((left[good], width[good], series[good]))
+            count += int(good.sum())
+            left, width = left[~good], width[~good] / 2
+            left, width = np.concatenate([left, left + width]), np.concatenate([width, width])
+        left, width, series = (np.concatenate(parts) for parts in zip(*done, strict=True))
+        order = np.argsort(left)
+        self.left, self.width, series = left[order], width[order], series[order].T
+        self.series = np.zeros((17, len(order)))  # P_k is the derivative of (P_k+1 - P_k-1) / (2k + 1)
+        odd = 2.0 * np.arange(16)[:, None] + 1
+        self.series[1:] += series / odd
+        self.series[:15] -= (series / odd)[1:]
+        self.series[0] += series[0]
+        self.series *= self.width / 2
+        integrals = self.width * series[0]
+        cumulative = np.cumsum(integrals)
+        self.before, self.total = cumulative - integrals, float(cumulative[-1])
+
+    def integral(self, x: Array) -> Array:
+        """N at places (m,)."""
+        index = np.clip(np.searchsorted(self.left, x, side="right") - 1, 0, len(self.left) - 1)
+        u = 2 * (x - self.left[index]) / self.width[index] - 1
+        return np.asarray(self.before[index] + np.polynomial.legendre.legval(u, self.series[:, index], tensor=False))
+
+    def inverse(self, values: Array) -> Array:
+        """Places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""
+        from wfr_pde.numerics.compiled.mesh_density import places_in_panels  # here, as it loads numba
+
+        index = np.clip(np.searchsorted(self.before, values, side="right") - 1, 0, len(self.left) - 1)
+        u = places_in_panels(index, np.ascontiguousarray(self.series.T), values - self.before[index])
+        return np.asarray(self.left[index] + self.width[index] * (0.5 + 0.5 * u))

@@ -1,0 +1,505 @@
+"""The measures that a flow moves: `Density` on a grid, `Particles` in space."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.splines import QUINTIC, TensorSpline
+from wfr_pde.space.axis import Axis
+from wfr_pde.space.frame import refuse_turned
+from wfr_pde.space.grid import Grid
+
+Rng = int | np.random.Generator | None
+ROUNDING = 1e-13
+STEP = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
+MATTERS = 40.0  # ...within this many nats of its maximum
+ENVELOPE = 1.25  # a density between cell centres stays below this times its highest neighbour, where resolved
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A probability density on a grid, held by its logarithm so that relative accuracy reaches the far tails.
+
+    Parameters
+    ----------
+    grid : Grid
+    log_values : array of shape grid.shape
+        log mu at the cell centres, an array of the grid's backend.
+    origin : str
+        What it was made from, in words, for provenance.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not the grid's.
+    """
+
+    grid: Grid
+    log_values: Any
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if getattr(self.log_values, "shape", None) is None:
+            raise TypeError(
+                f"log_values must be an array of shape {self.grid.shape}, got {type(self.log_values).__name__}"
+            )
+        if self.log_values.shape != self.grid.shape:
+            raise ValueError(f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}")
+        object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values))
+
+    def __repr__(self) -> str:
+        return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.grid.ndim
+
+    def threads(self) -> AbstractContextManager[object]:
+        """Context for many steps with states like this; see `Grid.threads`."""
+        return self.grid.threads()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the log-values."""
+        return self.grid.backend.precision.itemsize * self.grid.size
+
+    @property
+    def values(self) -> Any:
+        """Density mu at the cell centres."""
+        return self.grid.backend.xp.exp(self.log_values)
+
+    @property
+    def mass(self) -> float:
+        """∫ mu dx."""
+        return float(self.grid.integrate(self.values))
+
+    def normalised(self) -> Density:
+        """The same density with mass one."""
+        return Density(self.grid, self.log_values - self.grid.log_integrate(self.log_values), self.origin)
+
+    def is_finite(self) -> bool:
+        """Whether every log-value is finite."""
+        return bool(self.grid.backend.xp.all(self.grid.backend.xp.isfinite(self.log_values)))
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of the state: name -> (dimensions, NumPy array)."""
+        return {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
+
+    def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What a run needs to go on from here, to the same bits."""
+        return self.variables()
+
+    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored once of the space: cell centres and widths of every axis, and the names of the axes."""
+        axes, names = self.grid.axes, np.array(self.grid.names)
+        return (
+            {axis.name: ((axis.name,), axis.centres) for axis in axes}
+            | {f"cell_width_{axis.name}": ((axis.name,), axis.widths) for axis in axes}
+            | {f"cell_edge_{axis.name}": ((f"{axis.name}_edge",), axis.edges) for axis in axes if not axis.is_uniform}
+            | {dim: ((dim,), names) for dim in ("axis", "axis_2")}  # for records of vectors and matrices
+        )
+
+    def from_variables(self, ds: Any) -> Density:
+        """The state on the same grid with the stored values of one time."""
+        return Density(self.grid, self.grid.backend.asarray(np.asarray(ds["log_density"].values, dtype=np.float64)))
+
+    @classmethod
+    def from_dataset(cls, ds: Any, index: int = -1, backend: str = "numpy") -> Density:
+        """The density at one of the stored times of a Dataset that `solve` returned or wrote.
+
+        Parameters
+        ----------
+        ds : xarray.Dataset
+        index : int
+            Number of the frame, the last one by default.
+        backend : str
+            Backend of the grid that it is put on.
+
+        Raises
+        ------
+        ValueError
+            If the axes of the grid are turned: see `ground_truth`, and use `Trajectory`.
+        """
+        refuse_turned(ds, "a density on the grid")
+        log_density = ds["log_density"]
+        grid = Grid.from_dataset(ds, backend)
+        if log_density.ndim > grid.ndim:
+            log_density = log_density[index]
+        return cls(grid, grid.backend.asarray(np.asarray(log_density.values, dtype=np.float64)))
+
+    def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
+        """Mass of the cells of the given axes, summed over the others; a NumPy array."""
+        xp = self.grid.backend.xp
+        others = tuple(k for k in range(self.ndim) if k not in axes)
+        mass = self.values * self.grid.cell_volume
+        return self.grid.backend.asnumpy(xp.sum(mass, axis=others) if others else mass)
+
+    def mean(self) -> np.ndarray:
+        """Mean (d,) of the coordinates in the box, on a periodic axis too."""
+        return np.array([np.sum(self._marginal_mass((k,)) * axis.centres) for k, axis in enumerate(self.grid.axes)])
+
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix (d, d)."""
+        centred = [axis.centres - m for axis, m in zip(self.grid.axes, self.mean(), strict=True)]
+        result = np.empty((self.ndim, self.ndim))
+        for i in range(self.ndim):
+            result[i, i] = np.sum(self._marginal_mass((i,)) * centred[i] ** 2)
+            for j in range(i):
+                result[i, j] = result[j, i] = centred[j] @ self._marginal_mass((j, i)) @ centred[i]
+        return result
+
+    def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
+        """E_mu f for a function of points (..., d) -> (...) or (..., k): a number or an array (k,)."""
+        mass = self.grid.backend.asnumpy(self.values * self.grid.cell_volume)
+        total: Any = 0.0
+        for slab in self.grid.slabs():
+            points = self.grid.points(slab)
+            f = np.asarray(function(points), dtype=np.float64)
+            if f.shape[: self.ndim] != points.shape[:-1]:
+                raise ValueError(
+                    f"the function must return one value per point, shape (...) or (..., k) for points (..., d): for "
+                    f"points of shape {points.shape} it returned shape {f.shape}"
+                )
+            total = total + np.tensordot(mass[slab], f, axes=self.ndim)
+        return np.asarray(total)[()]
+
+    def marginal(self, axes: int | str | tuple[int | str, ...]) -> Density:
+        """Density of some of the coordinates, by axis number or name, on the grid of those axes.
+
+        Raises
+        ------
+        ValueError
+            If an axis does not exist or is named twice.
+        """
+        wanted = (axes,) if isinstance(axes, str) or np.ndim(axes) == 0 else tuple(axes)  # type: ignore[arg-type]
+        names = self.grid.names
+        keep: list[Any] = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
+        if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
+            raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
+        grid = self.grid.along(keep)
+        xp = self.grid.backend.xp
+        others = tuple(k for k in range(self.ndim) if k not in keep)
+        if not others:
+            return self
+        weighted = self.log_values + self.grid.log_widths(others)
+        top = xp.max(weighted, axis=others, keepdims=True)  # per line, so that the tails stay right
+        total = xp.sum(xp.exp(weighted - top), axis=others)
+        return Density(grid, xp.log(total) + xp.reshape(top, grid.shape))
+
+    def _has_steps(self) -> bool:
+        """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
+        host = self.grid.backend.asnumpy(self.log_values)
+        top = host.max()
+        for k in range(self.ndim):
+            lines = np.moveaxis(host, k, -1)
+            bend = np.abs(lines[..., 2:] - 2 * lines[..., 1:-1] + lines[..., :-2])
+            matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MATTERS
+            for joint in self.grid.axes[k].joints:  # no polynomial crosses it
+                matters[..., max(joint - 2, 0) : joint] = False
+            if (bend[matters] > STEP).any():
+                return True
+        return False
+
+    @cached_property
+    def _spline(self) -> TensorSpline:
+        axes = self.grid.axes
+        return TensorSpline(
+            [axis.centres for axis in axes],
+            [axis.edges for axis in axes],
+            self.grid.backend.asnumpy(self.log_values),
+            [axis.periodic for axis in axes],
+            degree=1 if self._has_steps() else QUINTIC,
+            joints=[axis.joints for axis in axes],
+        )
+
+    def log_prob(self, points: ArrayLike) -> np.ndarray:
+        """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.
+
+        Segments of an axis with joints have splines of their own; at a joint the value is that of the one above.
+        Where log mu bends by more than 20 nats from cell to cell, which no smooth curve follows, the interpolation is
+        linear. On a periodic axis points are wrapped into the box.
+        """
+        return self._spline(self._as_points(points), outside=-np.inf)
+
+    def on(self, grid: Grid) -> Density:
+        """The same density at the cell centres of another grid, as `log_prob` has it there; not normalised anew.
+
+        Parameters
+        ----------
+        grid : Grid
+            Its centres in the box of this one. Axis by axis, so that large grids in 3D and 4D cost seconds.
+
+        Raises
+        ------
+        ValueError
+            If the grid has another number of axes, or centres outside.
+        """
+        if grid.ndim != self.ndim:
+            raise ValueError(f"the density is {self.ndim}-dimensional, but the grid has {grid.ndim} axes")
+        for axis, other in zip(self.grid.axes, grid.axes, strict=True):
+            if other.centres[0] < axis.edges[0] or other.centres[-1] > axis.edges[-1]:
+                raise ValueError(
+                    f"the grid has centres from {other.centres[0]:.6g} to {other.centres[-1]:.6g} along {other.name}, "
+                    f"but the density ends at {axis.edges[0]:.6g} and {axis.edges[-1]:.6g}: use a smaller box"
+                )
+        values = self._spline.on([axis.centres for axis in grid.axes])
+        return Density(grid, grid.backend.asarray(values), self.origin)
+
+    def score(self, points: ArrayLike) -> np.ndarray:
+        """Gradient of log mu at `points` (..., d), shape (..., d), of the same spline; NaN outside the box."""
+        return self._spline.gradient(self._as_points(points))
+
+    def _as_points(self, points: ArrayLike) -> np.ndarray:
+        array = np.asarray(points, dtype=np.float64)
+        if array.ndim == 0 or array.shape[-1] != self.ndim:
+            raise ValueError(
+                f"points have shape {array.shape}, but the density is {self.ndim}-dimensional: "
+                f"the last axis must have length {self.ndim}"
+            )
+        return array
+
+    def sample(self, n: int, rng: Rng = None) -> np.ndarray:
+        """`n` independent draws (n, d) from the density that `log_prob` interpolates.
+
+        A cell is drawn by an upper bound of the density in it (its highest neighbour, with a margin), a point
+        uniformly in the cell, and the point is accepted with the ratio of density to bound.
+
+        Raises
+        ------
+        NumericalError
+            If the density exceeds the bound, as it can where the cells do not resolve it.
+        """
+        rng = np.random.default_rng(rng)
+        log_values = self.grid.backend.asnumpy(self.log_values)
+        bound = log_values
+        for k, axis in enumerate(self.grid.axes):
+            mode: Literal["wrap", "edge"] = "wrap" if axis.periodic else "edge"
+            padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(self.ndim)], mode=mode)
+            bound = np.maximum.reduce([np.take(padded, np.arange(s, s + axis.n), axis=k) for s in range(3)])
+        ends = [_ends(axis) for axis in self.grid.axes]
+        corners = self.log_prob(np.stack(np.meshgrid(*(places for places, *_ in ends), indexing="ij"), axis=-1))
+        for k, (_, lower, upper) in enumerate(ends):
+            corners = np.maximum(np.take(corners, lower, axis=k), np.take(corners, upper, axis=k))
+        bound = np.maximum(bound, corners)  # at a wall the density may go on rising in the half cell
+        lengths = [np.diff(axis.edges) for axis in self.grid.axes]
+        envelope = (np.exp(bound - bound.max()) * functools.reduce(np.multiply.outer, lengths)).ravel()
+        cumulative = np.cumsum(envelope)
+        log_bound = bound.ravel() + np.log(ENVELOPE)
+        draws = np.empty((0, self.ndim))
+        while len(draws) < n:
+            wanted = int(1.3 * ENVELOPE * (n - len(draws))) + 16
+            cell = np.searchsorted(cumulative, rng.random(wanted) * cumulative[-1], side="right")
+            cell = np.minimum(cell, self.grid.size - 1)
+            index = np.unravel_index(cell, self.grid.shape)
+            offset = rng.random((wanted, self.ndim))
+            points = np.stack(
+                [
+                    axis.edges[i] + lengths[k][i] * offset[:, k]
+                    for k, (axis, i) in enumerate(zip(self.grid.axes, index, strict=True))
+                ],
+                axis=-1,
+            )
+            log_ratio = self.log_prob(points) - log_bound[cell]
+            if log_ratio.max() > 0:
+                worst = points[int(log_ratio.argmax())].tolist()
+                raise NumericalError(
+                    f"the density is not resolved by the cells at {worst}, and draws would be biased: use more cells"
+                )
+            accepted = np.log(rng.random(wanted)) < log_ratio
+            draws = np.concatenate([draws, points[accepted]])
+        return draws[:n]
+
+
+def _ends(axis: Axis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ends of the cells, and the numbers (n,) of the lower and the upper one of each.
+
+    A cell below a joint ends just short of it, as the density may jump there.
+    """
+    upper = axis.edges[1:].copy()
+    below = np.array(axis.joints, dtype=int) - 1
+    upper[below] = np.nextafter(upper[below], -np.inf)
+    places = np.union1d(axis.edges, upper)
+    return places, np.searchsorted(places, axis.edges[:-1]), np.searchsorted(places, upper)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """The law Σ_j w_j N(means_j, variance I) that particles were drawn from, and which of them from which component.
+
+    Parameters
+    ----------
+    means : array (m, d)
+    variance : float
+        Of every component along every axis.
+    log_weights : array (m,)
+        Logarithms of the w_j, which sum to one.
+    component : array of int (n,)
+        Number of the component that each particle was drawn from.
+    """
+
+    means: np.ndarray
+    variance: float
+    log_weights: np.ndarray
+    component: np.ndarray
+
+    def chosen(self, which: np.ndarray) -> Mixture:
+        """The same law, of particles number `which` alone."""
+        return Mixture(self.means, self.variance, self.log_weights, self.component[which])
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of it."""
+        return {
+            "mixture_mean": (("component", "dim"), self.means),
+            "mixture_variance": ((), np.array(self.variance)),
+            "mixture_log_weight": (("component",), self.log_weights),
+            "mixture_component": (("particle",), self.component),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """A weighted sum of point masses.
+
+    Parameters
+    ----------
+    positions : array (n, d)
+    log_weights : array (n,), optional
+        Logarithms of the weights up to a constant; stored so that the weights sum to one. Equal by default.
+    mixture : Mixture, optional
+        The law that the positions were last drawn from, where a sampler knows it. Moves set it, resampling keeps it,
+        what else changes positions or weights clears it.
+    auxiliary : array (n, k), optional
+        What else a sampler carries along per particle: velocities, replicas.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a position is not finite, or no weight is positive.
+    """
+
+    positions: np.ndarray
+    log_weights: Any = None
+    mixture: Mixture | None = None
+    auxiliary: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        positions = np.asarray(self.positions, dtype=np.float64)
+        if positions.ndim != 2 or len(positions) == 0:
+            raise ValueError(f"positions must have shape (n, d) with n > 0, got {positions.shape}")
+        if not np.isfinite(positions).all():
+            bad = int(np.argmin(np.isfinite(positions).all(axis=1)))
+            raise ValueError(f"particle {bad} has the position {positions[bad].tolist()}: it must be finite")
+        n = len(positions)
+        log_weights = np.zeros(n) if self.log_weights is None else np.asarray(self.log_weights, dtype=np.float64)
+        if log_weights.shape != (n,):
+            raise ValueError(f"log_weights have shape {log_weights.shape}, but there are {n} particles")
+        top = log_weights.max()
+        if not np.isfinite(top) or np.isnan(log_weights).any():
+            raise ValueError(f"the largest log-weight is {top}: at least one weight must be positive, all finite")
+        log_sum = np.log(np.sum(np.exp(log_weights - top)))
+        if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
+            log_weights = (log_weights - top) - log_sum
+        if self.auxiliary is not None and (np.ndim(self.auxiliary) != 2 or len(self.auxiliary) != n):
+            raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {np.shape(self.auxiliary)}")
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "log_weights", log_weights)
+
+    def __repr__(self) -> str:
+        return f"Particles(n={len(self.positions)}, d={self.ndim})"
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.positions.shape[1]
+
+    def threads(self) -> AbstractContextManager[object]:
+        """Context for many steps with states like this: as it is."""
+        return nullcontext()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of positions and weights, and what comes with them."""
+        return sum(array.nbytes for _, array in self.checkpoint().values())
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights (n,), which sum to one."""
+        return np.exp(self.log_weights)
+
+    @property
+    def mass(self) -> float:
+        """Sum of the weights."""
+        return float(np.sum(self.weights))
+
+    @property
+    def effective_sample_size(self) -> float:
+        """1 / Σ w²: the number of equally weighted particles with the same variance."""
+        return float(1 / np.sum(self.weights**2))
+
+    def is_finite(self) -> bool:
+        """Whether every position is finite (log-weights may be -inf)."""
+        return bool(np.isfinite(self.positions).all() and not np.isnan(self.log_weights).any())
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of the state: name -> (dimensions, array)."""
+        return {
+            "position": (("particle", "dim"), self.positions),
+            "log_weight": (("particle",), self.log_weights),
+        }
+
+    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Nothing is stored of the space."""
+        return {}
+
+    def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What a run needs to go on from here, to the same bits."""
+        result = self.variables()
+        if self.mixture is not None:
+            result |= self.mixture.variables()
+        if self.auxiliary is not None:
+            result["auxiliary"] = ("particle", "aux"), self.auxiliary
+        return result
+
+    def from_variables(self, ds: Any) -> Particles:
+        """The state with the stored values of one time."""
+        mixture = None
+        if "mixture_mean" in ds:
+            names = ("mean", "variance", "log_weight", "component")
+            mean, variance, log_weight, component = (ds[f"mixture_{name}"].values for name in names)
+            mixture = Mixture(mean, float(variance), log_weight, component)
+        auxiliary = ds["auxiliary"].values if "auxiliary" in ds else None
+        return Particles(ds["position"].values, ds["log_weight"].values, mixture, auxiliary)
+
+    def resampled(self, which: np.ndarray) -> Particles:
+        """Particles number `which`, equally weighted."""
+        mixture = None if self.mixture is None else self.mixture.chosen(which)
+        auxiliary = None if self.auxiliary is None else self.auxiliary[which]
+        return Particles(self.positions[which], None, mixture, auxiliary)
+
+    def mean(self) -> np.ndarray:
+        """Mean (d,)."""
+        return self.weights @ self.positions
+
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix (d, d) of the weighted particles (no small-sample correction)."""
+        centred = self.positions - self.mean()
+        return (centred * self.weights[:, None]).T @ centred
+
+    def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
+        """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
+        return np.asarray(self.weights @ np.asarray(function(self.positions), dtype=np.float64))[()]
+
+    def sample(self, n: int, rng: Rng = None) -> np.ndarray:
+        """`n` positions (n, d) drawn with the weights as probabilities."""
+        rng = np.random.default_rng(rng)
+        return self.positions[rng.choice(len(self.positions), size=n, p=self.weights / self.weights.sum())]

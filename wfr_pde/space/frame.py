@@ -1,0 +1,114 @@
+"""Coordinates along other axes: where the grid of a turned run lies in the space of the target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.targets.turned import checked_frame, original_points, turned_points, turned_vectors
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Coordinates y = Q'(x - c).
+
+    Attributes
+    ----------
+    rotation : array (d, d)
+        Q: its columns are the axes.
+    centre : array (d,)
+        c.
+    words : str
+        Why.
+    """
+
+    rotation: Array
+    centre: Array
+    words: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether these are the given coordinates."""
+        return bool(np.array_equal(self.rotation, np.eye(len(self.centre))) and not self.centre.any())
+
+    @property
+    def attrs(self) -> dict[str, list[float]]:
+        """What a Dataset on a grid in these coordinates says of them: Q row by row, and c; none of the given ones."""
+        if self.is_given:
+            return {}
+        return {"rotation": self.rotation.ravel().tolist(), "centre": self.centre.tolist()}
+
+    @classmethod
+    def stored(cls, attrs: Mapping[str, Any], ndim: int) -> Frame:
+        """The coordinates of the grid of a Dataset with these attributes.
+
+        Raises
+        ------
+        ValueError
+            If what is stored is no rotation.
+        """
+        if "rotation" not in attrs:
+            return given_axes(ndim)
+        rotation = np.asarray(attrs["rotation"], dtype=np.float64)
+        if rotation.size != ndim**2:
+            raise ValueError(f"the rotation of a {ndim}-dimensional run has {ndim**2} entries, got {rotation.size}")
+        return cls(*checked_frame(rotation.reshape(ndim, ndim), attrs["centre"], ndim), "the axes are stored")
+
+    def inner(self, points: ArrayLike) -> Array:
+        """y = Q'(x - c) for points x (..., d): where `log_prob` of a density on the grid is asked."""
+        return (
+            np.asarray(points, dtype=np.float64) if self.is_given else turned_points(points, self.rotation, self.centre)
+        )
+
+    def outer(self, points: ArrayLike) -> Array:
+        """x = c + Q y for points y (..., d), such as draws and means on the grid."""
+        return (
+            np.asarray(points, dtype=np.float64)
+            if self.is_given
+            else original_points(points, self.rotation, self.centre)
+        )
+
+    def outer_vectors(self, vectors: ArrayLike) -> Array:
+        """Q v for vectors (..., d) on the grid, such as scores and velocities."""
+        return np.asarray(vectors, dtype=np.float64) if self.is_given else turned_vectors(vectors, self.rotation.T)
+
+
+def stored_frame(ds: Any, ndim: int) -> Frame:
+    """The coordinates of the grid of a Dataset, of which the attributes are JSON lists.
+
+    Raises
+    ------
+    ValueError
+        If what is stored is no rotation.
+    """
+    if "rotation" not in ds.attrs:
+        return given_axes(ndim)
+    return Frame.stored({name: json.loads(ds.attrs[name]) for name in ("rotation", "centre")}, ndim)
+
+
+def refuse_turned(ds: Any, what: str) -> None:
+    """Refuse a Dataset on turned axes where its coordinates are taken for those of the target.
+
+    Raises
+    ------
+    ValueError
+    """
+    if "rotation" in getattr(ds, "attrs", {}):
+        raise ValueError(
+            f"{what} cannot be had from this run in the coordinates of the target: the axes of its grid are the "
+            "principal axes of the target (attributes rotation and centre). Use log_prob, score, sample, mean and "
+            "covariance of Trajectory(ds), which are in the coordinates of the target, or compute the run with "
+            "ground_truth(..., turn=False), --no-turn on the command line"
+        )
+
+
+def given_axes(ndim: int, words: str = "the axes are the given ones") -> Frame:
+    """The coordinates as they are."""
+    return Frame(np.eye(ndim), np.zeros(ndim), words)

@@ -1,0 +1,1 @@
+"""Boxes that hold the mass of a target."""

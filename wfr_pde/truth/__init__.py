@@ -1,0 +1,1 @@
+"""What is known for sure: certified solutions, closed forms, spectra."""

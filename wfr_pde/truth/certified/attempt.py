@@ -1,0 +1,623 @@
+"""What a certified solution is made of: runs that differ in one thing each, and what they say about the error."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wfr_pde import metrics
+from wfr_pde.energies import KL
+from wfr_pde.numerics.richardson import richardson
+from wfr_pde.space.density import Density
+from wfr_pde.space.grid import Grid
+from wfr_pde.space.transfer import Interpolation
+from wfr_pde.targets.breaks import Breaks
+from wfr_pde.truth.certified.budget import Run, Work
+from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
+from wfr_pde.truth.certified.evidence.error_estimates import (
+    SATURATED,
+    convergence_factor,
+    is_asymptotic,
+    single_grid_bound,
+)
+from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, around, stencils
+from wfr_pde.truth.certified.evidence.second_family import Agreement, agreement, second_opinion
+from wfr_pde.truth.certified.evidence.witness import Testimony, testify
+from wfr_pde.truth.certified.frame_blocks import blocks, cell_axes, integrals, log_equilibria, normalised, spread
+from wfr_pde.truth.certified.grids.first_grids import Terrain, breaks_of, look_at, searches_breaks
+from wfr_pde.truth.certified.grids.grid_family import WIDER, Cells
+from wfr_pde.truth.certified.preparation.input_checks import coordinate_rounding, potential_rounding
+from wfr_pde.truth.certified.problem import Problem
+from wfr_pde.truth.certified.step_schedule import Nodes, StepSchedule, subdivided
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four give order 8 in dx, all five order 10
+COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
+NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
+REFINED = 2  # ratio of the numbers of steps that are compared
+SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 3.0}
+RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
+MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
+KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
+LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
+MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
+ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
+ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
+LOST = 0.5  # bound of the L1 error from which on KL is not known
+BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
+SATURATION = 2.0  # L1 distance of any two densities, at most
+PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
+
+
+def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
+    """Share of a bound of the difference in KL that counts at least, in nats.
+
+    To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
+    may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
+    """
+    gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
+    return KL_SHARE * float(one.grid.integrate(gap))
+
+
+def missed_by_sums(grid: Grid, log_values: Array, where: np.ndarray) -> Array:
+    """Mass in the cells of a tail beyond what the density at the centre says, where it falls by nats from cell to cell.
+
+    Of exp(c x) on a cell of width h the integral is sinh(u)/u times h and the value at the centre, u = c h / 2; c is
+    the steepest rise to a neighbour along every axis.
+
+    Parameters
+    ----------
+    grid : Grid
+    log_values : array of shape grid.shape
+    where : array of bool of that shape
+        The cells that count; zero elsewhere.
+    """
+    log_factor = np.zeros(grid.shape)
+    for k in range(grid.ndim):
+        lines = np.moveaxis(log_values, k, 0)
+        rise = np.zeros(lines.shape)
+        rise[1:] = np.maximum(rise[1:], lines[:-1] - lines[1:])
+        rise[:-1] = np.maximum(rise[:-1], lines[1:] - lines[:-1])
+        u = np.clip(0.5 * rise, 1e-3, 300.0)
+        log_factor += np.moveaxis(np.log(np.sinh(u) / u), 0, k)
+    log_mass = log_values + np.asarray(grid.log_cell_volume)
+    lost = np.exp(np.minimum(log_mass + log_factor, 0.0)) - np.exp(np.minimum(log_mass, 0.0))
+    return np.asarray(np.where(where, np.maximum(lost, 0.0), 0.0))
+
+
+class _Moves:
+    """Interpolation of log-ratios from every grid of the family to the finest.
+
+    Values are kept near those of the centres around: far out in tails, where neighbouring centres differ by nats
+    without a rule, polynomials that end at a wall multiply that, and would put mass where none is. Where V
+    spans so much that there are ceilings, polynomials through few cells high up say nothing: there the density is at
+    most e times what it is at the centres around.
+    """
+
+    def __init__(self, problem: Problem, grids: Sequence[Grid], nodes: int, times: Array) -> None:
+        self.problem, self.grids, self.times = problem, grids, times
+        self.matrices = [stencils(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
+
+    def __call__(self, runs: Sequence[Array], which: Any) -> list[Array]:
+        """Log-ratios at some nodes on the finest grid (n, *shape), from those of all grids."""
+        finest = runs[-1][which]
+        if self.problem.ceilings is not None:
+            finest = self._limited(finest, self.grids[-1], finest, which)
+        return [*self.some(runs[:-1], which), finest]
+
+    def some(self, runs: Sequence[Array], which: Any) -> list[Array]:
+        """Log-ratios at some nodes on the finest grid (n, *shape), from those of the coarsest grids."""
+        moved = []
+        for grid, matrices, run in zip(self.grids, self.matrices, runs, strict=False):
+            values = log_ratio = run[which]
+            for axis, matrix in zip(cell_axes(grid), matrices, strict=True):
+                values = along(matrix, values, axis)
+            values = self._near(values, grid, log_ratio)
+            moved.append(values if self.problem.ceilings is None else self._limited(values, grid, log_ratio, which))
+        return moved
+
+    def _near(self, moved: Array, grid: Grid, log_ratio: Array) -> Array:
+        """Log-ratios on the finest grid, within some nats of the range at the centres around."""
+        places = [axis.centres for axis in self.grids[-1].axes]
+        high, low = around(log_ratio, grid, places), -around(-log_ratio, grid, places)
+        more = high - low + LEAST_MORE
+        return np.clip(moved, low - more, high + more)
+
+    def _limited(self, moved: Array, grid: Grid, log_ratio: Array, which: Any) -> Array:
+        """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
+        times, finest = self.times[which], self.grids[-1]
+        log_density = log_ratio + log_equilibria(self.problem, grid, times)
+        most = around(log_density, grid, [axis.centres for axis in finest.axes])
+        log_pi = log_equilibria(self.problem, finest, times)
+        return normalised(finest, np.minimum(moved + log_pi, most + ABOVE)) - log_pi
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The answer at a save time.
+
+    Attributes
+    ----------
+    log_values : array of the shape of the finest grid
+        log mu, by sums over the cells.
+    l1, kl : float
+        Bounds of its errors.
+    counts : bool
+        Whether orders count.
+    apart : array of that shape
+        Nats between two of them; infinite where they do not.
+    """
+
+    log_values: Array
+    l1: float
+    kl: float
+    counts: bool
+    apart: Array
+
+
+class Attempt:
+    """Solutions on one family of grids, with one schedule of steps, and what they say about their error."""
+
+    def __init__(
+        self, problem: Problem, cells: Cells, schedule: StepSchedule, parts: int, order: int, work: Work
+    ) -> None:
+        self.problem, self.cells, self.order, self.work = problem, cells, order, work
+        self.schedule, self.parts = schedule, parts
+        self.nodes: Nodes = schedule.nodes(problem.times)
+        self.times = self.nodes.times if problem.alpha > 0 else problem.times  # of the frames on every grid
+        self.steps = subdivided(self.times, 1 if problem.exact_in_time else parts)
+        self.saved = np.searchsorted(self.times, problem.times)
+        self.grid = cells.grid(RATIOS[-1])
+        self.l1: dict[str, Array] = {}
+        self.kl: dict[str, Array] = {}
+        self.runs: dict[int, Array] = {}  # by the number of the grid
+        self.result: list[Density] = []
+        self.value: Array = np.zeros(len(problem.times))  # KL
+        self.evidence: dict[str, Any] = {}
+        self.testimony: Testimony | None = None
+        self.hidden = False  # whether V was seen to do something between the cells
+        self.residual: Array = np.zeros(len(problem.times))
+        self.agreement: Agreement | None = None
+        self._narrow: Array | None = None  # what the walls change at the centres of the grid with the ratio one
+        self._store("between", np.zeros((len(problem.times), 2)))
+
+    def expected_seconds(self) -> float:
+        """How long all measurements will take, at the speed of the last run."""
+        cells = self.cells.grid(1).size
+        d = self.grid.ndim
+        runs = sum(r**d for r in RATIOS) + (1 + 2 * WIDER) ** d
+        runs += 0 if self.problem.exact_in_time else REFINED * (1 + RATIOS[COARSEST] ** d)
+        runs += 1.0  # the witness
+        return self.work.rate * cells * runs * len(self.steps)
+
+    def needed_memory(self) -> tuple[int, int]:
+        """Bytes needed at most, and those of them for the frames on all grids."""
+        cells, d = self.cells.grid(1).size, self.grid.ndim
+        stored = 8 * len(self.times) * (sum(r**d for r in RATIOS) * cells + self.grid.size)
+        stored *= 2 if self.problem.target.moving else 1  # the target at every time is held too
+        return int(stored + 8 * (ARRAYS + 8 * d) * self.grid.size), int(stored)
+
+    def check_memory(self) -> None:
+        """Refuse what would not fit.
+
+        Raises
+        ------
+        MemoryError
+        """
+        needed, stored = self.needed_memory()
+        free = self.grid.backend.available_memory()
+        budget = self.work.memory * 2**30
+        if needed > min(budget, math.inf if free is None else free):
+            limit = (
+                f"memory={self.work.memory:g} allows for less" if needed > budget else f"{free / 2**30:.3g} are free"
+            )
+            raise MemoryError(
+                f"a certified solution at {len(self.times)} times on {' x '.join(map(str, self.grid.shape))} cells "
+                f"needs about {needed / 2**30:.3g} GiB, {stored / 2**30:.3g} of them for the frames on all grids, but "
+                f"{limit}: use fewer save times, a larger rtol, or a smaller box"
+            )
+
+    def measure_time(self) -> None:
+        """Runs on the two coarsest grids, again with twice the steps.
+
+        Their distance on the finer one counts four times, and more by as much as it has grown from the coarser: what
+        the steps miss in places that few cells resolve is larger on more of them.
+        """
+        if self.problem.exact_in_time:
+            self._store("time", np.zeros((len(self.problem.times), 2)))
+            return
+        steps = subdivided(self.steps, REFINED)
+        numbers = COARSEST, BASE
+        finer = self.work.run_all([self._of(self.cells.grid(RATIOS[k]), steps, self.problem.times) for k in numbers])
+        coarser, base = (self._distances_in_time(k, run) for k, run in zip(numbers, finer, strict=True))
+        growth = np.clip(base / np.maximum(coarser, 1e-300), 1.0, MOST_GROWTH)
+        self._store("time", SAFETY["time"] * growth * base)
+
+    def _distances_in_time(self, k: int, finer: Array) -> Array:
+        """L1 and KL distances (n_times, 2) of the run on grid number k to the one with finer steps."""
+        grid, found = self.cells.grid(RATIOS[k]), []
+        for t, *pair in zip(self.problem.times.tolist(), self._run(k)[self.saved], finer, strict=True):
+            energy = self.problem.energy_at(t)
+            a, b = (self.problem.density(grid, log_ratio, t) for log_ratio in pair)
+            kl = max(abs(self.problem.kl(a, t) - self.problem.kl(b, t)), unsigned_kl(energy, a, b))
+            found.append((metrics.l1(a, b), kl))
+        return np.array(found)
+
+    def _of(self, grid: Grid, steps: Array, wanted: Array) -> Run:
+        """A run of the problem on a grid."""
+        return Run(self.problem, grid, steps, self.order, wanted)
+
+    def _run(self, k: int) -> Array:
+        """Log-ratios at the times of the frames on grid number k."""
+        return self._runs([k])[0]
+
+    def _runs(self, numbers: Sequence[int]) -> list[Array]:
+        """The same on several grids."""
+        missing = [k for k in numbers if k not in self.runs]
+        if missing:
+            runs = [self._of(self.cells.grid(RATIOS[k]), self.steps, self.times) for k in missing]
+            self.runs |= zip(missing, self.work.run_all(runs), strict=True)
+        return [self.runs[k] for k in numbers]
+
+    def measure_domain(self) -> None:
+        """The run with the ratio one again in a box wider by an eighth on each side, with the same cells inside."""
+        grid, (wide, window) = self.cells.grid(1), self.cells.wider()
+        times, ceilings = self.problem.times, self.problem.ceilings
+        has_margin = not self.cells.real_walls and wide.shape != grid.shape
+        runs = [self._of(wide, self.steps, times)] if has_margin else []
+        if ceilings is not None:
+            higher = replace(self.problem, ceilings=ceilings.raised(RAISED))
+            runs.append(Run(higher, self.cells.grid(RATIOS[COARSEST]), self.steps, self.order, times))
+        found_all = self.work.run_all(runs) if runs else []
+        of_ceilings = self._of_ceilings(None if ceilings is None else found_all[-1])
+        if not has_margin:
+            self._store("domain", of_ceilings)
+            return
+        log_ratio = found_all[0]
+        found, changed = [], []
+        for t, narrow, other in zip(self.problem.times.tolist(), self._run(BASE)[self.saved], log_ratio, strict=True):
+            inside, everywhere = self.problem.density(grid, narrow, t), self.problem.density(wide, other, t)
+            extended = np.full(wide.shape, -math.inf)
+            extended[window] = inside.log_values
+            l1 = metrics.l1(everywhere, Density(wide, extended))
+            missed, kl = self._beyond(wide, everywhere, inside, np.isneginf(extended), t)
+            found.append((l1 + missed, kl))
+            changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
+        self._narrow = np.array(changed)
+        self._store("domain", SAFETY["domain"] * np.array(found) + of_ceilings)
+
+    def _beyond(
+        self, wide: Grid, state: Density, narrow: Density, outside: np.ndarray, t: float
+    ) -> tuple[float, float]:
+        """Mass that the sum over the wider box misses outside the box, and what KL changes by with the wider box.
+
+        KL changes by what the two runs say, and by what their sums miss; or by the cells outside alone, without signs,
+        where that is more: there the errors of the sums do not cancel what is looked for. That is to first order, of
+        ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing.
+        """
+        energy = self.problem.energy_at(t)
+
+        def beyond(log_density: Array) -> tuple[Array, Array]:  # in cells outside, what the sum has and what it misses
+            held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
+            return held, missed_by_sums(wide, log_density, outside)
+
+        per_mass = np.asarray(energy.log_ratio(state)) - 1 - energy.value(state)
+        of_state, none = beyond(np.asarray(state.log_values)), (np.zeros(wide.shape),) * 2
+        of_target = (
+            none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
+        )
+        held, missed = (np.where(outside, a * per_mass + b, 0.0) for a, b in zip(of_state, of_target, strict=True))
+        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + float(np.abs(missed).sum())
+        return float(of_state[1].sum()), max(by_runs, float(np.abs(held + missed).sum()))
+
+    def _of_ceilings(self, other: Array | None) -> Array:
+        """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
+
+        Four times the distance of the run on the coarsest grid to one under ceilings four times as high, and twice the
+        mass that the pilot had above them: in KL by as many nats as the ceiling of the time.
+        """
+        problem = self.problem
+        result = np.zeros((len(problem.times), 2)) + 2 * problem.outside * np.array([1.0, 0.0])
+        if problem.ceilings is None or other is None:
+            return result
+        grid, higher = self.cells.grid(RATIOS[COARSEST]), replace(problem, ceilings=problem.ceilings.raised(RAISED))
+        above, lowest = problem.ceilings.above, problem.ceilings.lowest
+        for i, (k, t) in enumerate(zip(self.saved.tolist(), problem.times.tolist(), strict=True)):
+            if i == 0:
+                continue  # the start is what it is
+            one, two = problem.density(grid, self._run(COARSEST)[k], t), higher.density(grid, other[i], t)
+            nats = problem.ceilings.level(t) - lowest
+            kl = max(abs(problem.kl(one, t) - problem.kl(two, t)), unsigned_kl(problem.energy_at(t), one, two))
+            result[i] += SAFETY["domain"] * np.array([metrics.l1(one, two), kl])
+            result[i] += 2 * above * np.array([1.0, nats if math.isfinite(nats) else 0.0])
+        self.evidence["ceilings"] = {
+            "from": problem.ceilings.starts[1:].tolist(),
+            "nats above the least V": [None if math.isinf(x) else x - lowest for x in problem.ceilings.levels.tolist()],
+            "mass above in the pilot": above,
+        }
+        return result
+
+    # Space
+
+    def promising(self) -> bool:
+        """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
+        runs = self._runs(range(3))
+        if self.problem.alpha == 0:
+            return True
+        for block in blocks(1, len(self.saved), self.grid.size):
+            moved = self._fine.some(runs, self.saved[block])
+            apart = self._distances([self._densities(log_ratios, self.problem.times[block]) for log_ratios in moved])
+            if not all(is_asymptotic(distances, RATIOS[:3]) for distances in apart.T.tolist()):
+                return False
+        return True
+
+    def _densities(self, log_ratios: Array, times: Array) -> Array:
+        """Log-densities on the finest grid of log-ratios (n, *shape) at times (n,)."""
+        return normalised(self.grid, log_ratios + log_equilibria(self.problem, self.grid, times))
+
+    def _distances(self, log_densities: Sequence[Array]) -> Array:
+        """L1 distances of each to the next, (their number - 1, n)."""
+        densities = [np.exp(values) for values in log_densities]
+        return np.array([integrals(self.grid, np.abs(a - b)) for a, b in itertools.pairwise(densities)])
+
+    @cached_property
+    def _fine(self) -> _Moves:
+        return _Moves(self.problem, self._grids, NODES, self.times)
+
+    @cached_property
+    def _grids(self) -> list[Grid]:
+        return [self.cells.grid(r) for r in RATIOS]
+
+    @cached_property
+    def _mass(self) -> CellQuadrature:
+        return CellQuadrature(self.problem, self.cells, self.grid)
+
+    def _weights(self, first: int) -> Array:
+        """Weights of the extrapolation over the grids from the number `first` on."""
+        return richardson(RATIOS[first:], self.cells.powers)
+
+    def measure_space(self) -> None:
+        """Richardson extrapolation in dx over the four finest grids against that over all five.
+
+        It counts if the distances of the single grids fall as those of their dx², and if next to no mass is in cells
+        where the correction had to be limited; else the answer is that of the finest grid alone, with the bound that
+        the slowest power of dx gives.
+        """
+        start = self.grid.log_density(self.problem.start, "the start", checked=False)
+        self._frames: dict[int, Array] = {0: np.asarray(start)}
+        self.result, self.value = [], np.zeros(len(self.problem.times))
+        found, mass, self._counts = [], [], []
+        by_reaction = self.problem.alpha == 0 and not self.problem.target.moving
+        answers = iter(()) if by_reaction else self._answers()
+        self._apart: list[Array] = []  # nats between two orders, at the centres
+        for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
+            if i == 0 or by_reaction:  # exact in every cell: nothing is exchanged between them
+                log_values, measured = self._mass.by_reaction(t)
+                answer = self._exact(log_values)
+            else:
+                answer = next(answers)
+                measured = self._mass(answer.log_values, t)
+            self._counts.append(answer.counts)
+            self._apart.append(answer.apart)
+            self.value[i] = measured.kl
+            self._frames[k] = answer.log_values - measured.log_mass
+            self.result.append(Density(self.grid, self._frames[k]))
+            found.append((min(answer.l1, SATURATION), answer.kl))
+            kl_doubt = measured.kl_doubt + self.problem.normaliser_doubt
+            mass.append((SAFETY["mass"] * measured.mass_doubt, SAFETY["mass"] * kl_doubt))
+        self._store("space", found)
+        self._store("mass", mass)
+        box = self.cells.lower, self.cells.upper
+        digits = coordinate_rounding(self.problem, *box) + potential_rounding(self.problem, *box)
+        rounding = ROUNDING + STEP_ROUNDING * len(self.steps) + digits
+        self._store("rounding", np.stack([np.full(len(mass), rounding), rounding * (1 + self.value)], axis=1))
+        self.evidence["single grids"] = {"fall as dx squared": self._counts}
+
+    def _exact(self, log_values: Array) -> _Answer:
+        """The answer where it is exact in every cell."""
+        return _Answer(log_values, 0.0, 0.0, True, np.zeros(self.grid.shape))
+
+    def _answers(self) -> Iterator[_Answer]:
+        """The answers at the save times after the first."""
+        runs = self._runs(range(len(RATIOS)))
+        rough = _Moves(self.problem, self._grids, FEWER_NODES, self.times) if self.problem.alpha > 0 else None
+        for block in blocks(1, len(self.saved), self.grid.size):
+            which, times = self.saved[block], self.problem.times[block]
+            if rough is None:
+                yield from map(self._exact, self._densities(runs[-1][which], times))
+                continue
+            fine = self._fine(runs, which)
+            singles = [self._densities(log_ratios, times) for log_ratios in fine]
+            found = [self._level(fine[first:], first, times) for first in (2, 1, 0)]
+            levels = [log_densities for log_densities, _ in found]
+            limited = np.max([mass for _, mass in found], axis=0)
+            with_less = self._level(rough(runs, which)[1:], 1, times)[0]
+            apart, distances = self._distances(singles), self._distances(levels)
+            interpolation = self._distances([levels[1], with_less])[0]
+            for i, t in enumerate(times.tolist()):
+                own = [values[i] for values in singles], [values[i] for values in levels]
+                yield self._answer(t, *own, apart[:, i], distances[:, i], float(interpolation[i]), float(limited[i]))
+
+    def _answer(
+        self,
+        t: float,
+        singles: Sequence[Array],
+        levels: Sequence[Array],
+        apart: Array,
+        distances: Array,
+        interpolation: float,
+        limited: float,
+    ) -> _Answer:
+        """The answer at a save time, by the single grids, the orders 6, 8 and 10, and the distances of neighbours.
+
+        Differences in KL are by one and the same sum over the cells, whose own error is in all of them.
+        """
+        energy = self.problem.energy_at(t)
+        if is_asymptotic(apart.tolist(), RATIOS) and limited <= MOST_LIMITED:
+            below, level, above = (Density(self.grid, values) for values in levels)
+            factor = convergence_factor(distances.tolist())
+            l1 = factor * float(distances[1]) + SAFETY["interpolation"] * interpolation + SATURATION * limited
+            gaps = [
+                abs(b - a) for a, b in itertools.pairwise(energy.value(density) for density in (below, level, above))
+            ]
+            kl = max(
+                factor * unsigned_kl(energy, level, above),
+                convergence_factor(gaps) * gaps[1],
+                SATURATION * limited * (1 + abs(self.problem.kl(level, t))),
+            )
+            return _Answer(levels[1], l1, kl, True, factor * np.abs(levels[1] - levels[2]))
+        alone = [Density(self.grid, values) for values in singles]
+        l1 = single_grid_bound(float(apart[-1]), RATIOS) if apart.max() < SATURATED else SATURATION
+        values = [energy.value(density) for density in alone]
+        gaps = [abs(b - a) for a, b in itertools.pairwise(values)]
+        kl = single_grid_bound(max(*gaps, unsigned_kl(energy, *alone[-2:])), RATIOS)
+        return _Answer(singles[-1], l1, kl, False, np.full(self.grid.shape, math.inf))
+
+    def _level(self, log_ratios: Sequence[Array], first: int, times: Array) -> tuple[Array, Array]:
+        """Log-ratios (n, *shape) of the grids from the number `first` on, extrapolated: the log-densities, and the
+        masses (n,) where that was limited.
+
+        They are known up to a constant, which may differ from grid to grid: the mean of the correction is none.
+        """
+        weights = self._weights(first)
+        finest = log_ratios[-1]
+        correction = np.asarray(sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True)))
+        alone = np.exp(self._densities(finest, times))
+        correction = correction - spread(self.grid, integrals(self.grid, alone * correction))
+        values = self._densities(finest + np.clip(correction, -LARGEST, LARGEST), times)
+        cut = np.abs(correction) > LARGEST
+        return values, integrals(self.grid, np.where(cut, np.exp(values), 0.0)) if cut.any() else np.zeros(len(times))
+
+    # The witness
+
+    def measure_witness(self) -> None:
+        """What the frames of the answer leave in the equation."""
+        n = len(self.problem.times)
+        if self.problem.alpha == 0:
+            self._store("witness", np.zeros((n, 2)))
+            return
+        frames = self._all_frames()
+        self.testimony = found = testify(self.problem, self.cells.grid(1), self.grid, frames, self.nodes)
+        unknown = SAFETY["unknown"] * found.unknown
+        l1 = np.minimum(SAFETY["witness"] * found.l1 + unknown, SATURATION)
+        kl = SAFETY["witness"] * found.kl + unknown * (1 + np.abs(self.value))
+        self.residual = found.residual
+        self._store("witness", np.stack([l1, kl], axis=1))
+        self.evidence["witness"] = {name: getattr(found, name).tolist() for name in ("l1", "linear", "unknown", "time")}
+
+    def _all_frames(self) -> Array:
+        """The answer at all times of the frames (n, *shape), extrapolated like that of the save time that follows."""
+        runs = self._runs(range(len(RATIOS)))
+        frames = np.empty((len(self.times), *self.grid.shape))
+        counts = np.array(self._counts)[np.searchsorted(self.saved, np.arange(len(self.times)))]
+        for block in blocks(0, len(self.times), self.grid.size):
+            log_ratios, times = self._fine(runs, block), self.times[block]
+            extrapolated = self._level(log_ratios[1:], 1, times)[0]
+            alone = extrapolated if counts[block].all() else self._densities(log_ratios[-1], times)
+            frames[block] = np.where(spread(self.grid, counts[block]), extrapolated, alone)
+        for k, values in self._frames.items():
+            frames[k] = values
+        return frames
+
+    # Evidence beside the five grids
+
+    def look_between(self, terrain: Terrain) -> None:
+        """What is known of V between the cell centres; a feature that the cells do not show leaves nothing known."""
+        breaks = terrain.breaks
+        if not np.array_equal(self.cells.lower, terrain.cells.lower):  # the box was widened
+            breaks = breaks_of(self.problem, self.cells.lower, self.cells.upper)
+        seen = terrain.look
+        # under ceilings the first look was at more cells than those of the first attempt
+        if self.cells is not terrain.cells or terrain.hides or self.problem.ceilings is not None:
+            seen = look_at(self.problem, self.cells.grid(1), self.cells, breaks)
+        if seen is None:
+            self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
+            return
+        self.evidence["V between the cells"] = {
+            "kind": seen.kind if seen.kind == "proved" else f"looked at {seen.places} places",
+            "departs by nats": float(seen.depth),
+            "breaks on edges": [place.tolist() for place in breaks.places],
+            "breaks elsewhere": bool(breaks.elsewhere),
+        }
+        searched = sum(len(places) for places in breaks.places) if searches_breaks(self.problem) else 0
+        if searched:  # they are where they are to some 1e-12 of the box
+            n = len(self.problem.times)
+            self._store("between", np.full((n, 2), BREAK_PLACE * searched))
+        self.hidden = seen.hides
+        if self.hidden:
+            n = len(self.problem.times)
+            self._store("between", np.stack([np.full(n, SATURATION), np.full(n, math.inf)], axis=1))
+            self.evidence["V between the cells"]["hides at"] = np.asarray(seen.where).tolist()
+
+    @property
+    def needs_a_second_opinion(self) -> bool:
+        """Whether extrapolation does not count at some time, so that one kind of evidence is missing."""
+        return self.problem.alpha > 0 and not self.asymptotic
+
+    def ask_second_family(self, seconds: float) -> None:
+        """The other family of schemes, with an error of its own; a contradiction is part of the bound."""
+        opinion = second_opinion(self.problem, self.cells.lower, self.cells.upper, self.cells.options, seconds)
+        breaks = Breaks.none(self.grid.ndim)
+        seen = None if opinion.grid is None else look_at(self.problem, opinion.grid, self.cells, breaks)
+        if opinion.grid is None or (seen is not None and seen.hides):
+            words = opinion.words if opinion.grid is None else "none: V does more than its cells show"
+            self.evidence["second family"] = {"kind": words}
+            return
+        self.agreement = found = agreement(opinion, self.result, self.total(self.l1))
+        self.evidence["second family"] = {
+            "kind": opinion.words,
+            "distance": np.where(found.compared, found.distance, np.nan).tolist(),
+            "allowed": np.where(found.compared, found.allowed, np.nan).tolist(),
+        }
+        wrong = ~found.agrees
+        if wrong.any():
+            l1 = np.where(wrong, found.distance + opinion.error_l1, 0.0)
+            kl = np.where(wrong, np.abs(opinion.kl - self.value) + opinion.error_kl, 0.0)
+            before = np.stack([self.l1["between"], self.kl["between"]], axis=1)
+            self._store("between", np.maximum(before, np.stack([np.minimum(l1, SATURATION), kl], axis=1)))
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the two families disagree."""
+        return self.agreement is not None and not bool(self.agreement.agrees.all())
+
+    def pointwise_error(self) -> Array:
+        """Estimate of the error of log mu at the centres (n_times, *shape), in nats; infinite where it is unknown."""
+        n = len(self.problem.times)
+        error = np.broadcast_to(self.total(self.l1).reshape(-1, *[1] * self.grid.ndim), (n, *self.grid.shape)).copy()
+        for i in range(n):
+            error[i] += self._apart[i]
+            for coarse in (self._narrow, None if self.testimony is None else self.testimony.pointwise):
+                if coarse is not None:
+                    for axis in range(self.grid.ndim):
+                        coarse = np.repeat(coarse, 2, axis=axis + 1)
+                    error[i] += SAFETY["witness"] * coarse[i]
+        return error
+
+    @property
+    def asymptotic(self) -> bool:
+        """Whether extrapolation counts at every save time."""
+        return all(self._counts)
+
+    @property
+    def largest_error(self) -> float:
+        """Largest bound of the L1 error over all save times."""
+        return float(self.total(self.l1).max())
+
+    def _store(self, part: str, found: Any) -> None:
+        """Errors (l1, kl) over the save times."""
+        pairs = np.asarray(found, dtype=np.float64)
+        self.l1[part], self.kl[part] = pairs[:, 0], pairs[:, 1]
+
+    def total(self, of: dict[str, Array]) -> Array:
+        """Sum of the parts over the save times; nothing is known of KL where next to nothing is of the density."""
+        total = np.sum([of[part] for part in PARTS], axis=0)
+        lost = of is self.kl and self.total(self.l1) >= LOST
+        return np.where(lost, math.inf, total)

@@ -1,0 +1,1 @@
+"""What is known about the error of a certified solution, by several ways."""

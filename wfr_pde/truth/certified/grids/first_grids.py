@@ -1,0 +1,247 @@
+"""The first grids of a certified solution: the box, breaks on edges, and cells for what lies between the centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.deadline import check_deadline
+from wfr_pde.errors import UnevenCellsError
+from wfr_pde.space.grid import Grid
+from wfr_pde.targets import Posterior, Potential
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
+from wfr_pde.truth.certified.grids.break_search import LINES, find_hyperplanes, find_kinks
+from wfr_pde.truth.certified.grids.grid_family import Cells, cells_for
+from wfr_pde.truth.certified.grids.hidden_features import Look, hidden_features, look
+from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls
+from wfr_pde.truth.certified.preparation.input_checks import check_input
+from wfr_pde.truth.certified.preparation.prepared import most_cut, prepared
+from wfr_pde.truth.certified.problem import Problem
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+# nats above the lowest V, and above V where the start has its mass, up to which V is looked at
+WITHIN, ABOVE = 40.0, 10.0
+BULK = 20.0  # nats below its top where the start has its mass
+LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
+KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
+MOST_SEARCHED = 3  # dimensions in which breaks are searched for
+BULK_LOOKS = 2000  # places where it is looked for mass
+INSIDE = 12  # places in every feature that was found
+MOST_FEATURES = 60
+FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
+TURNED_NAMES = ("u", "v", "w", "s")  # of principal axes
+MORE_CELLS = 3  # doublings of cells within which a density of points changes too much
+SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """What is known of V between the cell centres.
+
+    Attributes
+    ----------
+    cells : Cells
+        With breaks on edges, and resolving what was found.
+    look : Look or None
+        What was seen of V on them; None for a target that moves.
+    breaks : Breaks
+        That are on edges, or not.
+    problem : Problem
+        That is solved on the cells: the given one, or one made ready for them.
+    """
+
+    cells: Cells
+    look: Look | None
+    breaks: Breaks
+    problem: Problem
+
+    @property
+    def hides(self) -> bool:
+        """Whether V does something that the cells do not show."""
+        return self.look is not None and self.look.hides
+
+
+def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float, turn: bool = True) -> Terrain:
+    """Box and cells to begin with, and the problem that is solved on them.
+
+    Where no box is given, a problem in more than one dimension is made ready for cells: in its principal axes, unless
+    `turn` forbids it, in the part of the box that it reaches, under ceilings of V. Most problems stay as they are.
+
+    Raises
+    ------
+    ValueError
+        For a box that does not fit, or cuts off mass, and axes that do not wrap: see the message.
+    """
+    options = {"boundary": boundary, "names": names, "max_cut": 1.0}
+    real_walls = box is not None
+    if box is None:
+        if "periodic" in np.atleast_1d(boundary):
+            raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
+        ready = ready_for_cells(problem, options, turn)
+        if ready is not None:
+            if ready[0].frame is not None and names is None:  # not those of the coordinates that they are not
+                options["names"] = TURNED_NAMES[: problem.target.ndim]
+            return _terrain_of_ready(*ready, options)
+        found = Grid.covering(problem.target, problem.start, shape=8, tail=most_cut(problem))
+        box = found.lower, found.upper
+    probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
+    if probe.ndim != problem.target.ndim:
+        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
+    check_input(problem, probe, max_cut if real_walls else 1.0)
+    return terrain_in(problem, (np.array(probe.lower), np.array(probe.upper)), options, real_walls)
+
+
+def ready_for_cells(
+    problem: Problem, options: dict[str, Any], turn: bool
+) -> tuple[Problem, tuple[Array, Array]] | None:
+    """The problem in coordinates that fit it, under ceilings, and its box; None where nothing changes."""
+    if problem.target.ndim == 1 or problem.target.moving or problem.alpha == 0:
+        return None
+    found = prepared(problem, None, options, turn)
+    capped = bool(np.isfinite(found.ceilings.levels).any())
+    if found.frame.is_given and not capped and found.log_normaliser is None:
+        return None
+    ready = replace(
+        found.problem,
+        ceilings=found.ceilings if capped else None,
+        log_normaliser=found.log_normaliser,
+        normaliser_doubt=found.normaliser_doubt,
+        frame=None if found.frame.is_given else found.frame,
+        given=problem,
+        outside=found.outside,
+    )
+    return ready, (found.lower, found.upper)
+
+
+def _terrain_of_ready(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> Terrain:
+    """Cells for a problem that was made ready; few to begin with under ceilings, where sweeps are slow."""
+    check_input(problem, Grid(box[0], box[1], 4, **options), 1.0)
+    terrain = terrain_in(problem, box, options, real_walls=False)
+    if problem.ceilings is None:
+        return terrain
+    share = min(1.0, FEWER * (FEWER_AT / problem.rtol) ** (1 / 8))  # order 8 in dx
+    return replace(terrain, cells=terrain.cells.finer(share))
+
+
+def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], real_walls: bool) -> Terrain:
+    """Cells in a box, finer where V was found to do what they do not show."""
+    breaks = breaks_of(problem, *box)
+    features: Array | None = None
+    for _ in range(LOOK_ROUNDS):
+        check_deadline()
+        cells = cells_for(problem, box, options, breaks.places, real_walls, features)
+        cells = _even(replace(cells, real_walls=real_walls))
+        seen = look_at(problem, cells.grid(1), cells, breaks)
+        if seen is None or not seen.hides:
+            break
+        breaks = breaks | _breaks_in_features(problem, seen)
+        found = _inside(seen)
+        features = found if features is None else np.concatenate([features, found])
+    return Terrain(cells, seen, breaks, problem)
+
+
+def _even(cells: Cells) -> Cells:
+    """The cells, or more of them where the density of points changes too much within one."""
+    for _ in range(MORE_CELLS):
+        try:
+            cells.grid(1)
+        except UnevenCellsError:
+            cells = cells.finer(2.0)
+    return cells
+
+
+def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
+    """Kinks and jumps of a function of one coordinate in what was found between the cells."""
+    d = problem.target.ndim
+    if d > 1 or not _is_function(problem.target):
+        return Breaks.none(d)
+    found = []
+    for low, high in hidden_features(seen)[0][:MOST_FEATURES].tolist():
+        margin = high - low
+        found.append(find_kinks(lambda x: problem.target.log_density(x[:, None]), low - margin, high + margin))
+    return Breaks((np.unique(np.concatenate(found)),))
+
+
+def searches_breaks(problem: Problem) -> bool:
+    """Whether breaks of target or start are searched for, and not named."""
+    return any(_is_function(each) for each in (*problem.places, problem.start))
+
+
+def _is_function(distribution: Target) -> bool:
+    """Whether its breaks are not known, as that of a Python function."""
+    return (isinstance(distribution, Potential) and callable(distribution.V)) or isinstance(distribution, Posterior)
+
+
+def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
+    """Breaks of target and start in a box: what they name, and what is found in functions that name none."""
+    total = Breaks.none(len(lower))
+    for distribution in sorted((*problem.places, problem.start), key=_is_function):  # those that name theirs first
+        total = total | _others(_breaks(distribution, lower, upper), total, upper - lower)
+    return total
+
+
+def _others(found: Breaks, known: Breaks, lengths: Array) -> Breaks:
+    """What was found and is not known already: a kink of both target and start is found of each a little elsewhere."""
+    apart = [
+        own[np.all(np.abs(own[:, None] - other) > SAME_PLACE * length, axis=1) | np.isin(own, other)]
+        for own, other, length in zip(found.places, known.places, lengths, strict=True)
+    ]
+    return Breaks(tuple(apart), found.elsewhere)
+
+
+def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
+    known = distribution.breaks(lower, upper)
+    if known or not _is_function(distribution) or len(lower) > MOST_SEARCHED:
+        return known
+    if len(lower) == 1:
+        found = find_kinks(lambda x: distribution.log_density(x[:, None]), float(lower[0]), float(upper[0]))
+        return Breaks((found,))
+    return Breaks(*find_hyperplanes(distribution.log_density, lower, upper, _in_the_bulk(distribution, lower, upper)))
+
+
+def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
+    """Some places (m, d) of a box where a distribution has mass, as far as a few looks tell."""
+    shares = np.random.default_rng(0).uniform(0.02, 0.98, (BULK_LOOKS, len(lower)))
+    points = lower + shares * (upper - lower)
+    with np.errstate(all="ignore"):
+        heights = np.nan_to_num(distribution.log_density(points), nan=-np.inf, posinf=-np.inf)
+    best = np.argsort(-heights)[: 4 * LINES]
+    best = best[heights[best] > heights.max() - BULK] if len(best) else best
+    return points[best[:: max(1, len(best) // LINES)][:LINES]]
+
+
+def look_at(problem: Problem, grid: Grid, cells: Cells, breaks: Breaks) -> Look | None:
+    """V between the centres of a grid, but for breaks and singular walls that are known; None for a moving target."""
+    target = problem.target
+    if target.moving:
+        return None
+    own = not isinstance(target, Potential | Posterior)
+    evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if own else None
+    exponents = np.ones((grid.ndim, 2))
+    for (axis, side), (exponent, _) in cells.walls.items():
+        exponents[axis, side] = exponent
+    if np.any(exponents != 1):
+        target = WithoutWalls(target, exponents, cells.lower, cells.upper)
+    elif isinstance(target, Potential) and callable(target.V) and breaks:
+        given = [place.tolist() for place in breaks.places]
+        target = Potential(target.V, target.ndim, breaks=given[0] if grid.ndim == 1 else given)
+    potential = -np.asarray(grid.evaluate(target.log_density))
+    start = np.asarray(grid.evaluate(problem.start.log_density))
+    there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
+    if problem.ceilings is not None:  # a slope that is passed in no time is judged by what is left in the equation
+        there = 0.0
+    return look(target, grid, within=max(WITHIN, there + ABOVE), evaluations=evaluations)
+
+
+def _inside(seen: Look) -> Array:
+    """Places in what was found, (m, d)."""
+    if len(seen.lower[0]) == 1:
+        spans = hidden_features(seen)[0][:MOST_FEATURES]
+        points = [np.linspace(low, high, INSIDE) for low, high in spans]
+        return np.concatenate([*points, np.atleast_1d(seen.where)])[:, None]  # type: ignore[arg-type]
+    middles = 0.5 * (seen.lower + seen.upper)[:MOST_FEATURES]
+    return np.concatenate([middles, np.asarray(seen.where)[None]])

@@ -1,0 +1,473 @@
+"""The grids of a certified solution: one map of each axis, or of each segment of it, with more or fewer cells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.deadline import check_deadline
+from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.richardson import EVEN
+from wfr_pde.space.axis import Axis, shared_out
+from wfr_pde.space.grid import Grid
+from wfr_pde.space.mesh_density import densities_of_points
+from wfr_pde.targets.base import Target
+from wfr_pde.truth.certified.grids.one_sided_scores import FromOneSide
+from wfr_pde.truth.certified.grids.singular_walls import (
+    WithoutWalls,
+    error_powers,
+    map_power,
+    most_power,
+    wall_exponents,
+)
+from wfr_pde.truth.certified.problem import Problem
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a, power p of the map
+
+FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
+FEWEST_IN_SEGMENT = 16
+CELLS_PER_SCALE = 2.0  # with the ratio one
+LOOSE = 3e-4  # on one axis, where tolerances are tighter than that
+FEWER_PER_SCALE, TIGHT = 1.25, 1e-6  # in space, where tolerances are looser than that
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
+WIDER = 0.12  # of the box, on each side
+SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
+GROWTH = 0.1  # of the width of cells with the distance from a short segment
+SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
+LAYER = 5e-3  # scale beside a break of log(mu/pi), over that of the density around, at most
+SLOPE_ROUNDING = 1e-11  # of log(mu/pi), over the width of a cell: what slopes beside a break have of rounding
+RELAXED = 0.1  # of the square of a box over the transport rate: after that time nothing adds up
+UNKNOWN_BEND = 1.0  # nats per scale and scale, where the target moves
+SAME_FLUX, SAME_VALUE = 1e-3, 1e-6  # relative difference, and nats, below which there is no break of it
+SAME_SLOPE = 1e-2  # nats per length of the box that do not count either
+PROBES = 400  # places where it is looked for the mass of the start
+BESIDE = 1e-6  # of the box: how far from a break its sides are looked at
+LEAST_LAYER = 1e-7  # the same, over the shorter of the segments that meet there
+LAYER_GROWTH = 0.4  # of that scale with the distance from the break
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of an axis on which everything is smooth, but for a wall that it may end at."""
+
+    lower: float
+    upper: float
+    density: Callable[[Array], Array] | None  # of points; None for equal cells
+    power: float = 1.0  # of the map of the distance from a singular wall
+    reach: float = 1.0  # of that wall
+    upper_wall: bool = False
+
+    def axis(self, n: int) -> Axis:
+        """The segment with `n` cells."""
+        if self.power != 1:
+            density = self.density or np.ones_like
+            return Axis.towards_wall(
+                "x", self.lower, self.upper, n, density, self.power, self.reach, upper_wall=self.upper_wall
+            )
+        if self.density is None:
+            return Axis.uniform("x", self.lower, self.upper, n)
+        return Axis.graded("x", self.lower, self.upper, n, self.density)
+
+    def share(self) -> float:
+        """Integral of the density of points, which cells share equally; the length where there is none."""
+        if self.power == 1:
+            if self.density is None:
+                return self.upper - self.lower
+            return float(shared_out(self.density, (self.lower, self.upper))[0])
+        axis = self.axis(256)  # every cell has the same share
+        middle = axis.n // 2
+        place = axis.centres[middle : middle + 1]
+        density = 1.0 if self.density is None else float(self.density(place)[0])
+        distance = float((self.upper - place if self.upper_wall else place - self.lower)[0])
+        return axis.n * float(axis.widths[middle]) * density * (1 + self.reach / distance) ** (1 - 1 / self.power)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A family of grids on one box: the same map of each axis, with more or fewer cells.
+
+    An axis may have segments, with a map and a whole number of cells each on all of the grids.
+
+    Attributes
+    ----------
+    lower, upper : arrays (d,)
+        The box.
+    counts : tuple of int
+        Numbers of cells with the ratio one, multiples of 4; more where segments need more.
+    gradings : tuple of densities of points, or None
+    options : dict
+        Of `Grid`.
+    real_walls : bool
+        Whether the box is part of the problem, and not wide enough for it.
+    segments : tuple of tuples of Segment
+        Per axis; empty where an axis is in one piece.
+    walls, start_walls : mapping (axis, 0 or 1) -> (a, p)
+        Walls with cells in y = s^p of the distance y, and the exponents a of target and of start there: the `ends` of
+        `quadrature.log_mass_corrected`.
+    powers : tuple of float
+        Of the cell width in the error, for `richardson`.
+    """
+
+    lower: Array
+    upper: Array
+    counts: tuple[int, ...]
+    gradings: tuple[Callable[[Array], Array] | None, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    real_walls: bool = False
+    segments: tuple[tuple[Segment, ...], ...] = ()
+    walls: Walls = field(default_factory=dict)
+    start_walls: Walls = field(default_factory=dict)
+    powers: tuple[float, ...] = EVEN
+    _grids: dict[float, Grid] = field(default_factory=dict, init=False, repr=False)
+    _parts: tuple[tuple[int, ...], ...] = field(default=(), init=False, repr=False)  # cells of the segments
+
+    def __post_init__(self) -> None:
+        segments = self.segments or ((),) * len(self.counts)
+        parts = tuple(_apportioned(n, own) if own else (n,) for n, own in zip(self.counts, segments, strict=True))
+        object.__setattr__(self, "_parts", parts)
+        object.__setattr__(self, "segments", segments)
+        object.__setattr__(self, "counts", tuple(sum(part) for part in parts))
+
+    @property
+    def breaks(self) -> tuple[Array, ...]:
+        """Places where segments meet, per axis."""
+        return tuple(np.array([segment.lower for segment in own[1:]]) for own in self.segments)
+
+    def grid(self, ratio: float) -> Grid:
+        """The grid with `ratio` times the cells of the coarsest along every axis, and of every segment."""
+        if ratio not in self._grids:
+            shape = [round(n * ratio) for n in self.counts]
+            cells: list[Any] = list(self.gradings)
+            boundary = np.broadcast_to(self.options.get("boundary", "no-flux"), (len(shape),))
+            for k, own in enumerate(self.segments):
+                if own:
+                    parts = [one.axis(round(n * ratio)) for one, n in zip(own, self._parts[k], strict=True)]
+                    cells[k] = Axis.joined(parts, periodic=boundary[k] == "periodic")
+                    shape[k] = cells[k].n
+            self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=cells, **self.options)
+        return self._grids[ratio]
+
+    def finer(self, factor: float) -> Cells:
+        """The family with more cells."""
+        counts = tuple(4 * math.ceil(n * factor / 4) for n in self.counts)
+        return replace(self, counts=counts)
+
+    def wider(self) -> tuple[Grid, tuple[slice, ...]]:
+        """The coarsest grid with more cells of the same map beyond no-flux walls, and where it holds the old one."""
+        grid = self.grid(1)
+        axes, window = [], []
+        for axis in grid.axes:
+            more = 0 if axis.periodic else max(2, math.ceil(WIDER * axis.n))
+            axes.append(_widened(axis, more))
+            window.append(slice(more, more + axis.n))
+        lower, upper = [axis.edges[0] for axis in axes], [axis.edges[-1] for axis in axes]
+        wide = Grid(lower, upper, [axis.n for axis in axes], grading=axes, **self.options)
+        return wide, tuple(window)
+
+
+def _widened(axis: Axis, more: int) -> Axis:
+    """The axis with `more` cells beyond each wall, the first as wide as the last ones, in all a share of its length."""
+    low, high = (_widths_beyond(float(width), more, WIDER * axis.length) for width in axis.widths[[0, -1]])
+    below, above = axis.edges[0] - np.cumsum(low)[::-1], axis.edges[-1] + np.cumsum(high)
+    edges = np.concatenate([below, axis.edges, above])
+    centres = np.concatenate([below + low[::-1] / 2, axis.centres, above - high / 2])
+    widths = np.concatenate([low[::-1], axis.widths, high])
+    joints = tuple(joint + more for joint in axis.joints)
+    return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth, joints)
+
+
+def _widths_beyond(width: float, more: int, length: float) -> Array:
+    """Widths of cells that grow in proportion from the first, where equal ones would end before the length."""
+    if more == 0:
+        return np.empty(0)
+    growth = 1.0
+    if more * width < length:
+        slow, fast = 1.0, (length / width) ** (1 / max(more - 1, 1))  # the last alone has the length
+        for _ in range(60):
+            growth = 0.5 * (slow + fast)
+            slow, fast = (growth, fast) if width * (growth**more - 1) < length * (growth - 1) else (slow, growth)
+    return np.asarray(width * growth ** np.arange(more))
+
+
+def _apportioned(count: int, segments: Sequence[Segment]) -> tuple[int, ...]:
+    """Cells of the segments by their shares, in fours, and `count` in all, or more if they need more."""
+    fewest = FEWEST_IN_SEGMENT // 4
+    shares = np.array([segment.share() for segment in segments])
+    wanted = count / 4 * shares / shares.sum()
+    fours = np.maximum(np.floor(wanted).astype(int), fewest)
+    missing = count // 4 - int(fours.sum())
+    largest = np.argsort(-(wanted - fours), kind="stable")
+    fours[largest[: max(missing, 0)]] += 1
+    return tuple(4 * int(n) for n in fours)
+
+
+def cells_for(
+    problem: Problem,
+    box: tuple[Array, Array],
+    options: dict[str, Any],
+    breaks: Sequence[ArrayLike] | None = None,
+    real_walls: bool = False,
+    features: Array | None = None,
+) -> Cells:
+    """Numbers of cells and gradings by the local scales of target and start.
+
+    Parameters
+    ----------
+    problem : Problem
+    box : pair of arrays (d,)
+    options : dict
+        Of `Grid`.
+    breaks : sequence of d arrays, optional
+        Places of kinks and jumps of V (or of the start) along every axis: edges of cells on all grids, as joints. Those
+        in walls, or outside the box, do not count.
+    real_walls : bool
+        Whether the walls of the box are part of the problem. Then those where the density of target or start is a
+        power of the distance get cells in a root of the distance, see `walls`.
+    features : array (m, d), optional
+        Places where the target has to be resolved, besides those where its mass and that of the start are.
+    """
+    lower, upper = (np.asarray(end, dtype=np.float64) for end in box)
+    d = len(lower)
+    boundary = np.broadcast_to(options.get("boundary", "no-flux"), (d,))
+    periodic = [kind == "periodic" for kind in boundary]
+    ours, theirs = np.ones((d, 2)), np.ones((d, 2))
+    if real_walls:
+        ours, theirs = (_exponents(d_, lower, upper, periodic) for d_ in (problem.places, [problem.start]))
+    distributions = [
+        *(_without_walls(place, ours, lower, upper) for place in problem.places),
+        _without_walls(problem.start, theirs, lower, upper),
+    ]
+    if breaks is not None and any(np.size(places) for places in breaks):
+        distributions = [
+            FromOneSide(one, breaks, lower, upper) if one.score_by_differences else one for one in distributions
+        ]
+    passes = problem.alpha > 0 and problem.ceilings is None  # a slope that a ceiling may cap is passed in no time
+    passed = [(distributions[-1], place) for place in distributions[:-1]] if passes else []
+    shown = [] if features is None else [(place, features) for place in distributions[:-1]]
+    densities = densities_of_points(distributions, lower, upper, periodic, passed, shown)
+    if passed and not all(
+        _can_be_graded(*axis) for axis in zip(lower.tolist(), upper.tolist(), densities, strict=True)
+    ):
+        densities = densities_of_points(distributions, lower, upper, periodic, (), shown)
+    counts, gradings, segments = [], [], []
+    walls: dict[tuple[int, int], tuple[float, float]] = {}
+    start_walls: dict[tuple[int, int], tuple[float, float]] = {}
+    for k, (low, high, density) in enumerate(zip(lower.tolist(), upper.tolist(), densities, strict=True)):
+        axis = _graded(low, high, density)
+        at_centres = density(axis.centres)
+        graded, uniform = axis.n * axis.widths[0] * at_centres[0], (high - low) * at_centres.max()
+        worth_it = uniform > GRADED_FROM * graded
+        wanted = _cells_per_scale(d, problem.rtol) * (graded if worth_it else uniform)
+        limits = [most_power(wall, high - low) for wall in (low, high)]
+        powers = [map_power(ours[k, side], theirs[k, side], largest=limits[side]) for side in (0, 1)]
+        for side in (0, 1):
+            if ours[k, side] != 1 or theirs[k, side] != 1:
+                walls[k, side] = float(ours[k, side]), powers[side]
+                start_walls[k, side] = float(theirs[k, side]), powers[side]
+        places = _breaks_inside(low, high, () if breaks is None else breaks[k])
+        own = density if worth_it else _constant(float(at_centres.max()))
+        if len(places) or powers != [1.0, 1.0]:
+            scales = (1 / own(np.array(places))).tolist() if places else []
+            layers = _layers(problem, lower, upper, k, places, scales)
+            parts = _segments(low, high, places, own, powers, layers)
+            wanted = _cells_per_scale(d, problem.rtol) * sum(part.share() for part in parts)
+            segments.append(parts)
+        else:
+            segments.append(())
+        counts.append(4 * max(FEWEST_CELLS // 4, math.ceil(wanted / 4)))
+        gradings.append(density if worth_it else None)
+    return Cells(
+        lower,
+        upper,
+        tuple(counts),
+        tuple(gradings),
+        options,
+        real_walls,
+        tuple(segments),
+        walls,
+        start_walls,
+        error_powers([*walls.values(), *start_walls.values()]),
+    )
+
+
+def _cells_per_scale(d: int, rtol: float) -> float:
+    """Cells to begin with.
+
+    On one axis by the order 8 in dx, as another attempt costs more than they do; in three dimensions, where they are
+    dear, as the tenth root of the tolerance.
+    """
+    if d == 1:
+        return CELLS_PER_SCALE * max(1.0, (LOOSE / rtol) ** (1 / 8))
+    if d == 2:
+        return CELLS_PER_SCALE
+    return max(FEWER_PER_SCALE, CELLS_PER_SCALE * min(1.0, (TIGHT / rtol) ** 0.1))
+
+
+def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]) -> bool:
+    """Whether few cells can follow a density of points."""
+    try:
+        _graded(lower, upper, density)
+    except ValueError:
+        return False
+    return True
+
+
+def _graded(lower: float, upper: float, density: Callable[[Array], Array]) -> Axis:
+    """An axis that follows a density of points, with few cells if it can."""
+    try:
+        return Axis.graded("x", lower, upper, 256, density)
+    except UnevenCellsError:
+        return Axis.graded("x", lower, upper, 1024, density)
+
+
+def _exponents(distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:
+    """`wall_exponents` (d, 2) of distributions that all have the same; 1 where they differ, or without a wall."""
+    found = np.array([wall_exponents(distribution, lower, upper) for distribution in distributions])
+    same = np.ptp(found, axis=0) <= 1e-3
+    return np.where(same & ~np.array(periodic)[:, None], found[0], 1.0)
+
+
+def _without_walls(distribution: Target, exponents: Array, lower: Array, upper: Array) -> Target:
+    return distribution if np.all(exponents == 1) else WithoutWalls(distribution, exponents, lower, upper)
+
+
+def _breaks_inside(lower: float, upper: float, places: ArrayLike) -> list[float]:
+    """Different places between the walls, increasing."""
+    least, found = SAME_BREAK * (upper - lower), [lower]
+    for place in np.sort(np.ravel(np.asarray(places, dtype=np.float64))).tolist():
+        if found[-1] + least < place < upper - least:
+            found.append(place)
+    return found[1:]
+
+
+def _constant(value: float) -> Callable[[Array], Array]:
+    return lambda x: np.full(np.shape(x), value)
+
+
+def _segments(
+    lower: float,
+    upper: float,
+    breaks: Sequence[float],
+    density: Callable[[Array], Array],
+    powers: Sequence[float],
+    layers: Mapping[float, float],
+) -> tuple[Segment, ...]:
+    """Segments between walls and breaks, with the density of points raised where one would have too few cells.
+
+    It is raised beside breaks with `layers`, too, up to one over the smallest scale.
+    """
+    ends = [lower, *breaks, upper]
+    if len(ends) == 2 and 1.0 not in powers:
+        ends.insert(1, 0.5 * (lower + upper))  # a segment has one singular wall at most
+    density = _enough_in_all(ends, density)
+    if layers:
+        density = _towards(layers, ends, density)
+    reach = [1 / float(density(np.array([wall]))[0]) for wall in (lower, upper)]
+    parts = []
+    for a, b in itertools.pairwise(ends):
+        side = 0 if a == lower and powers[0] != 1 else 1 if b == upper and powers[1] != 1 else None
+        if side is None:
+            parts.append(Segment(a, b, density))
+        else:
+            parts.append(Segment(a, b, density, powers[side], reach[side], upper_wall=side == 1))
+    return tuple(parts)
+
+
+def _layers(
+    problem: Problem, lower: Array, upper: Array, axis: int, places: Sequence[float], scales: Sequence[float]
+) -> dict[float, float]:
+    """Breaks that the transport rounds off, over a width that grows as the square root of the time, and scales there.
+
+    At the start log(mu/pi) has a jump there, or its slope has one, beyond what leaves the flux mu grad log(mu/pi) the
+    same. While the layer is in one cell, of the width x in units of the scale around, it misplaces the mass in a scale
+    times x and the jump, or times x² and the jump of the slope. Rounding misplaces alpha t / x times what slopes have
+    of it; x makes both the same, or is `LAYER` if that is less. It is looked at where target and start have most of
+    their geometric mean; where the target moves, breaks are taken to have kinks.
+    """
+    if problem.alpha == 0 or not places:
+        return {}
+    gaps = np.diff([lower[axis], *places, upper[axis]])
+    distance = min(BESIDE * float(gaps.sum()), 0.1 * float(gaps.min()))
+    others = np.random.default_rng(0).uniform(lower, upper, (PROBES, len(lower)))
+    highest = float(np.nanmax(problem.start.log_density(others)))
+    time = problem.alpha * float(problem.times[-1] - problem.times[0])
+    time = min(time, RELAXED * float(gaps.sum()) ** 2)
+    found = {}
+    for place, scale in zip(places, scales, strict=True):
+        rounding = SLOPE_ROUNDING * time / scale**2
+        mass, jump, bend = 1.0, 0.0, UNKNOWN_BEND
+        if not problem.target.moving:
+            points = np.repeat(others[:, None], 4, axis=1)
+            points[..., axis] = place + distance * np.array([-2.0, -1.0, 1.0, 2.0])
+            log_mu, log_pi = (one.log_density(points) for one in (problem.start, problem.target))
+            heights = log_mu[:, 1:3].max(axis=1) + log_pi[:, 1:3].max(axis=1)
+            if not np.isfinite(heights).any():
+                continue
+            k = int(np.nanargmax(heights))
+            mass = math.exp(min(max(float(log_mu[k].max()) - highest, -100.0), 0.0))
+            small = SAME_SLOPE * distance / float(gaps.sum())
+            jump, bend = _break(log_mu[k], log_mu[k] - log_pi[k], small)
+            bend *= scale / distance
+        amount, power = (mass * min(jump, 1.0), 1 / 2) if jump > 0 else (mass * min(bend, 1.0), 1 / 3)
+        if amount > 0:
+            found[place] = scale * min((rounding / amount) ** power, LAYER)
+    return found
+
+
+def _break(log_mu: Array, g: Array, small: float) -> tuple[float, float]:
+    """Jump of g between the second and the third of four places, and what its slope jumps by from place to place.
+
+    Zero for what is no more than noise, and for slopes with which mu g' is the same. What is `small`, in nats from
+    place to place, is no slope.
+    """
+    before, after = g[1] - g[0], g[3] - g[2]
+    jump = abs((g[2] - after) - (g[1] + before))
+    noise = 16 * np.finfo(float).eps * float(np.abs([*log_mu, *g]).max())
+    density = np.exp(log_mu[1:3] - log_mu[1:3].max())
+    apart = abs(density[1] * after - density[0] * before)
+    same = apart <= SAME_FLUX * max(abs(before), abs(after)) + small + 2 * noise
+    return float(jump if jump > SAME_VALUE + noise else 0.0), 0.0 if same else float(apart)
+
+
+def _towards(
+    layers: Mapping[float, float], ends: Sequence[float], density: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """The density of points, more beside breaks, on scales from a small one that grow with the distance."""
+    smallest = []
+    for place, scale in layers.items():
+        shorter = np.diff(ends)[[ends.index(place) - 1, ends.index(place)]].min()
+        smallest.append(max(scale, LEAST_LAYER * shorter))
+
+    def raised(x: Array) -> Array:
+        values = density(x) ** SHARPNESS
+        for place, scale in zip(layers, smallest, strict=True):
+            values = values + (scale + LAYER_GROWTH * np.abs(x - place)) ** -SHARPNESS
+        return np.asarray(values ** (1 / SHARPNESS))
+
+    return raised
+
+
+def _enough_in_all(ends: Sequence[float], density: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The density of points, more in and around segments that would have fewer cells than `FEWEST_IN_SEGMENT`."""
+    shares = CELLS_PER_SCALE * shared_out(density, ends)
+    short = [pair for pair, share in zip(itertools.pairwise(ends), shares, strict=True) if share < FEWEST_IN_SEGMENT]
+    if not short:
+        return density
+
+    def raised(x: Array) -> Array:
+        values = density(x) ** SHARPNESS
+        for a, b in short:
+            check_deadline()
+            distance = np.maximum(np.maximum(a - x, x - b), 0.0)
+            width = (b - a) / FEWEST_IN_SEGMENT + GROWTH * distance
+            values = values + (CELLS_PER_SCALE * width) ** -SHARPNESS
+        return np.asarray(values ** (1 / SHARPNESS))
+
+    return raised

@@ -1,0 +1,112 @@
+"""A flow whose steps see a capped target, at the ceiling of the time when they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wfr_pde.energies import KL, Energy
+from wfr_pde.flows import Flow
+from wfr_pde.flows.base import Step
+from wfr_pde.space.density import Density
+from wfr_pde.truth.certified.preparation.reach import Ceilings
+
+PREPARED = 2  # ceilings whose steps are kept: time goes on, and the ceilings fall
+
+
+@dataclass(frozen=True, eq=False)
+class UnderCeilings(Flow):
+    """The flow of KL to a target, with V capped where no mass is.
+
+    A step that begins at t sees `ceilings.cap(target, t)`: no mass is above that level from t on, so that steps may end
+    below a lower ceiling. Steps are prepared for a ceiling when one begins below it.
+
+    Parameters
+    ----------
+    flow : Flow
+        On densities.
+    ceilings : Ceilings
+    """
+
+    flow: Flow
+    ceilings: Ceilings
+
+    measures = (Density,)
+
+    @property
+    def order(self) -> float:  # type: ignore[override]
+        """Of the flow."""
+        return self.flow.order
+
+    @property
+    def space_order(self) -> float:  # type: ignore[override]
+        """Of the flow."""
+        return self.flow.space_order
+
+    @property
+    def self_adjoint(self) -> bool:  # type: ignore[override]
+        """As the flow."""
+        return self.flow.self_adjoint
+
+    @property
+    def law(self) -> str:  # type: ignore[override]
+        """Of the flow."""
+        return self.flow.law
+
+    @property
+    def preserves(self) -> frozenset[str]:  # type: ignore[override]
+        """What the flow preserves, but for pi and what follows from it, which are of the capped target."""
+        return self.flow.preserves - {"equilibrium", "monotone"}
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """As the flow.
+
+        Raises
+        ------
+        TypeError
+        ValueError
+            If the target moves.
+        """
+        super().check(energy, like)
+        self.flow.check(energy, like)
+        if energy.moving:
+            raise ValueError("a target that moves has no ceilings: give Ceilings.none(), or the flow itself")
+
+    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+        """Steps that are prepared once for every ceiling."""
+        self.check(energy, like)
+        assert isinstance(energy, KL)  # as `check` says
+        prepared: dict[float, Step] = {}
+
+        def step(state: Any, t: float, rng: Any = None) -> Any:
+            level = self.ceilings.level(t)
+            if level not in prepared:
+                if len(prepared) == PREPARED:
+                    prepared.pop(next(iter(prepared)))
+                target = self.ceilings.cap(energy.target, t)
+                own = energy if target is energy.target else KL(target, checked=False)
+                prepared[level] = self.flow.make_step(own, like, dt)
+            return prepared[level](state, t, rng)
+
+        return step
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """Those of the flow without a cap."""
+        return self.flow.limits(energy, like)
+
+    def expansion_limit(self, energy: Energy, like: Any) -> float:
+        """That of the flow without a cap."""
+        return self.flow.expansion_limit(energy, like)
+
+    def memory(self, like: Any) -> int:
+        """Steps of two ceilings."""
+        return PREPARED * self.flow.memory(like)
+
+    def working(self, like: Any) -> int:
+        """Those of the flow."""
+        return self.flow.working(like)
+
+    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+        """The exchanged flow under the same ceilings."""
+        return replace(self, flow=self.flow.exchanged(exchange))

@@ -1,0 +1,350 @@
+"""Where the error of a sampler comes from: every ingredient exchanged, in turn, for its grid version."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows import FiniteVolume, Flow, Repeated
+from wfr_pde.integrate.time_loop import solve
+from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.samplers.base import Sampler
+from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
+from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.grid import Grid
+from wfr_pde.targets import stored_distribution
+from wfr_pde.targets.base import Target
+from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on
+from wfr_pde.validation.statistics import Function, Observables, observables
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+PARTS = ("splitting", "time step", "bandwidth", "finite number", "Monte Carlo")
+SUBSTEPS = 4  # of the exact transport per step, in more than one dimension, where its axes take turns
+
+
+@dataclass(frozen=True, eq=False)
+class LawDensity(LogRatio):
+    """g of the law of infinitely many particles: noted in a run on a grid, and given to particles of a second run.
+
+    Attributes
+    ----------
+    frames : dict time -> Density
+        The laws that a reaction has met.
+    """
+
+    frames: dict[float, Density] = field(default_factory=dict)
+
+    def on_grid(self, grid: Grid) -> OnGrid:
+        """The exact g, and the density is noted."""
+
+        def noted(state: Density, energy: Energy, t: float) -> Any:
+            self.frames[t] = state
+            return energy.log_ratio(state)
+
+        return noted
+
+    def __call__(self, state: Particles, target: Any, t: float) -> Array:
+        """g at the particles; outside the box that of the nearest place inside."""
+        density = self.frames[t]
+        lower, upper = (np.array([axis.edges[k] for axis in density.grid.axes]) for k in (0, -1))
+        inside = np.clip(state.positions, lower, upper)
+        return density.log_prob(inside) - target.log_density(inside)
+
+
+def error_budget(
+    sampler: Flow,
+    truth: xr.Dataset | Trajectory,
+    target: Target | None = None,
+    *,
+    dt: float | Sequence[float],
+    n: int | Sequence[int],
+    seeds: int = 20,
+    t: float | None = None,
+    start: Target | None = None,
+    modes: ArrayLike | None = None,
+    statistics: Mapping[str, Function] | None = None,
+    confidence: float = 0.95,
+    rng: int = 0,
+) -> xr.Dataset:
+    """How the error of a sampler divides, over steps and numbers of particles, for expectations at one time.
+
+    The sampler is run with one ingredient after the other exchanged, so that differences isolate its parts:
+
+    - *splitting*: exact transport and exact reaction on a grid, at the step dt, less the truth;
+    - *time step*: the sampler's own transport and reaction, with the exact g, for infinitely many particles, less that;
+    - *bandwidth*: with its own estimate of g from infinitely many particles, less that;
+    - *finite number*: runs of n particles with their own estimate, less runs with the exact g from the same random
+      numbers, less the bandwidth;
+    - *Monte Carlo*: independent runs of n particles with the exact g, less their law: zero, but for chance, what ratios
+      of weights are biased by, and places that a law grows from and no particle has come to. `noise` is the standard
+      deviation of a single run.
+
+    The sum of the parts is held against the measured error, the mean over independent runs of the sampler as it is,
+    less the truth.
+
+    Parameters
+    ----------
+    sampler : Flow
+        Of particles, with a law on the grid: compositions of `Langevin`, `MALA` (1D), `BirthDeath`, `FeynmanKac`,
+        `Resample`, `SMCWFR`, or others that take densities and define `exact` and `with_density`.
+    truth : Dataset or Trajectory
+        Of `ground_truth`.
+    target : Target, optional
+        Where the truth does not say it.
+    dt, n : numbers, or sequences of them
+        Steps, and numbers of particles.
+    seeds : int
+        Runs of each kind, three per pair of dt and n.
+    t : float, optional
+        By default the last time of the truth.
+    start : Target, optional
+        By default what the truth says, or its first density.
+    modes, statistics :
+        Of `observables`; without regions.
+    confidence : float
+        Of the intervals: Student's, over the runs.
+    rng : int
+        The runs follow from it.
+
+    Returns
+    -------
+    xarray.Dataset
+        `part` (dt, n, parts, statistic) in the units of the statistic, with `part_half_width`; `sum`, `measured`, with
+        half widths of their intervals; `noise`; `truth` and `standard_deviation` of a draw from it. `table` has it as
+        text, `plotting.budget` as a waterfall.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the sampler has no law on the grid, or something else does not fit.
+    """
+    path = truth if isinstance(truth, Trajectory) else Trajectory(truth, target)
+    if target is None:
+        target = path.target or stored_distribution(path.ds, "energy")
+    steps, numbers = _listed(dt, float, "dt"), _listed(n, int, "n")
+    if int(seeds) != seeds or seeds < 2:
+        raise ValueError(f"seeds must be a whole number of at least 2, got {seeds}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
+    if not isinstance(sampler, Flow) or not moves_densities(sampler, target, path.grid.ndim):
+        raise TypeError(f"error_budget exchanges parts of a sampler with a law on the grid, which {sampler!r} has not")
+    end = float(path.times[-1] if t is None else t)
+    setting = _Setting(sampler, path, target, _start(path, start), end, modes, statistics, int(seeds), int(rng))
+    laws, budgets = [], []
+    for step in steps:
+        laws.append(setting.laws(step))
+        budgets.append([_Budget.of(setting, laws[-1], count, confidence) for count in numbers])
+        laws[-1].density.frames.clear()
+    return _dataset(setting, laws, budgets, steps, numbers, confidence)
+
+
+def _listed(values: Any, kind: type, name: str) -> list[Any]:
+    """One or several positive numbers as a list."""
+    array = np.atleast_1d(np.asarray(values))
+    if array.ndim != 1 or not len(array) or not (array > 0).all() or (array != array.astype(kind)).any():
+        raise ValueError(f"{name} must be one or several positive numbers of type {kind.__name__}, got {values}")
+    return [kind(value) for value in array]
+
+
+def _start(path: Trajectory, start: Any) -> Target | Density:
+    """What the runs start from."""
+    if start is not None:
+        return start
+    try:
+        return stored_distribution(path.ds, "start")
+    except ValueError:
+        return path.at(float(path.times[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Laws:
+    """Expectations of the truth and of the laws on the grid at one step, with the errors of their parts."""
+
+    dt: float
+    chosen: Observables
+    truth: Array
+    truth_error: Array
+    split: tuple[Array, Array]
+    ideal: tuple[Array, Array]
+    own: tuple[Array, Array]
+    density: LawDensity
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """What is asked, checked."""
+
+    sampler: Flow
+    path: Trajectory
+    target: Target
+    start: Target | Density
+    end: float
+    modes: Any
+    statistics: Any
+    seeds: int
+    rng: int
+
+    @property
+    def times(self) -> Array:
+        """Start and end."""
+        return np.array([float(self.path.times[0]), self.end])
+
+    def law(self, flow: Flow, dt: float) -> Law:
+        """On two grids."""
+        return mean_field(flow, self.target, self.start, self.times, dt, self.path.grid)
+
+    def laws(self, dt: float) -> _Laws:
+        """All that is computed on grids for one step."""
+        density = LawDensity()
+        ideal = self.law(self.sampler.exchanged(lambda part: _with_density(part, density)), dt)
+        split = self.law(self.sampler.exchanged(lambda part: _exact(part, self.path.grid.ndim)), dt)
+        own = self.law(self.sampler, dt)
+        fine, coarse = (start_on(one[-1].grid, self.path.at(self.end)) for one in (ideal.fine, ideal.coarse))
+        chosen = observables(fine, self.target, self.modes, self.statistics)
+        if self.statistics is None:
+            chosen = chosen.only([name for name in chosen.names if " < " not in name])
+        truth, on_coarse = chosen.means(fine), chosen.means(coarse)
+        bound = float(self.path.error_l1(self.end)) * chosen.deviations()
+        return _Laws(
+            dt=dt,
+            chosen=chosen,
+            truth=truth,
+            truth_error=np.abs(truth - on_coarse) + bound,
+            split=split.expectations(-1, chosen.means, 2.0),
+            ideal=ideal.expectations(-1, chosen.means),
+            own=own.expectations(-1, chosen.means),
+            density=density,
+        )
+
+    def runs(self, flow: Flow, laws: _Laws, n: int, seeds: list[int]) -> Array:
+        """Expectations (seed, k) of runs."""
+        found = []
+        for seed in seeds:
+            positions = self.start.sample(n, rng=seed)
+            ds = solve(self.target, flow, positions, self.times, laws.dt, rng=seed, keep="last", progress=False)
+            found.append(laws.chosen.means(Particles(ds["position"].values[-1], ds["log_weight"].values[-1])))
+        return np.array(found)
+
+
+def _with_density(part: Flow, density: LogRatio) -> Flow:
+    return part.with_density(density) if isinstance(part, Sampler) else part
+
+
+def _exact(part: Flow, ndim: int) -> Flow:
+    if not isinstance(part, Sampler):
+        return part
+    exact = part.exact()
+    return Repeated(exact, SUBSTEPS) if ndim > 1 and isinstance(exact, FiniteVolume) else exact
+
+
+@dataclass(frozen=True, eq=False)
+class _Budget:
+    """The parts (part, k) at one step and number, their half widths, and what they are held against."""
+
+    parts: Array
+    half_widths: Array
+    measured: Array
+    measured_half_width: Array
+    sum_half_width: Array
+    noise: Array
+
+    @classmethod
+    def of(cls, setting: _Setting, laws: _Laws, n: int, confidence: float) -> _Budget:
+        """From runs with own and exact g, and independent ones."""
+        from scipy.stats import t as student
+
+        quantile = float(student.ppf((1 + confidence) / 2, setting.seeds - 1))
+        state = np.random.SeedSequence([setting.rng, n]).generate_state(3 * setting.seeds)
+        seeds = state.reshape(3, -1).tolist()
+        exact = setting.sampler.exchanged(lambda part: _with_density(part, laws.density))
+        measured = setting.runs(setting.sampler, laws, n, seeds[0])
+        own, paired = (setting.runs(flow, laws, n, seeds[1]) for flow in (setting.sampler, exact))
+        oracle = setting.runs(exact, laws, n, seeds[2])
+
+        def half(values: Array) -> Array:
+            return quantile * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+
+        bandwidth = laws.own[0] - laws.ideal[0]
+        grid = [
+            laws.split[1] + laws.truth_error, laws.ideal[1] + laws.split[1], laws.own[1] + laws.ideal[1],
+        ]  # fmt: skip
+        parts = np.array(
+            [
+                laws.split[0] - laws.truth,
+                laws.ideal[0] - laws.split[0],
+                bandwidth,
+                (own - paired).mean(axis=0) - bandwidth,
+                oracle.mean(axis=0) - laws.ideal[0],
+            ]
+        )
+        half_widths = np.array([*grid, half(own - paired) + grid[2], half(oracle) + laws.ideal[1]])
+        return cls(
+            parts, half_widths, measured.mean(axis=0) - laws.truth, half(measured) + laws.truth_error,
+            np.sqrt(half(own - paired) ** 2 + half(oracle) ** 2) + laws.truth_error, measured.std(axis=0, ddof=1),
+        )  # fmt: skip
+
+
+def _dataset(
+    setting: _Setting,
+    laws: list[_Laws],
+    budgets: list[list[_Budget]],
+    steps: list[float],
+    numbers: list[int],
+    confidence: float,
+) -> xr.Dataset:
+    """Everything under its name."""
+    import xarray as xr
+
+    def stacked(name: str) -> Array:
+        return np.array([[getattr(budget, name) for budget in row] for row in budgets])
+
+    parts, over = stacked("parts"), ("dt", "n", "statistic")
+    table: dict[str, tuple[Any, Array, str]] = {
+        "part": (("dt", "n", "parts", "statistic"), parts, "part of the error"),
+        "part_half_width": (("dt", "n", "parts", "statistic"), stacked("half_widths"), "half width of its interval"),
+        "sum": (over, parts.sum(axis=2), "sum of the parts"),
+        "sum_half_width": (over, stacked("sum_half_width"), "half width of its interval"),
+        "measured": (over, stacked("measured"), "measured error of the mean over runs"),
+        "measured_half_width": (over, stacked("measured_half_width"), "half width of its interval"),
+        "noise": (over, stacked("noise"), "standard deviation of a run"),
+    }
+    variables: dict[str, Any] = {
+        name: (dims, values, {"long_name": words, "units": "of the statistic"})
+        for name, (dims, values, words) in table.items()
+    }
+    variables["truth"] = "statistic", laws[0].truth, {"long_name": "true expectation", "units": "of the statistic"}
+    words = "standard deviation of a draw from the truth"
+    variables["standard_deviation"] = "statistic", laws[0].chosen.deviations(), {"long_name": words, "units": "same"}
+    coordinates = {
+        "dt": ("dt", steps, {"long_name": "step", "units": "1"}),
+        "n": ("n", numbers, {"long_name": "number of particles", "units": "1"}),
+        "parts": list(PARTS),
+        "statistic": laws[0].chosen.names,
+    }
+    attrs = {"sampler": repr(setting.sampler), "t": setting.end, "seeds": setting.seeds, "confidence": confidence}
+    return xr.Dataset(variables, coords=coordinates, attrs=attrs)
+
+
+def table(ds: xr.Dataset) -> list[list[str]]:
+    """A budget as rows of text under a heading: per step, number and statistic the parts, their sum, and the error."""
+    parts = [str(name) for name in ds["parts"].values]
+    rows = [["dt", "n", "statistic", *parts, "sum", "measured", "noise of a run"]]
+    for step in ds["dt"].values:
+        for number in ds["n"].values:
+            for statistic in ds["statistic"].values:
+                one = ds.sel(dt=step, n=number, statistic=statistic)
+                pairs = [(one["part"].sel(parts=name), one["part_half_width"].sel(parts=name)) for name in parts]
+                pairs += [(one[name], one[f"{name}_half_width"]) for name in ("sum", "measured")]
+                shown = [f"{float(value):+.3g} ± {float(half):.1g}" for value, half in pairs]
+                rows.append([f"{step:g}", f"{number}", str(statistic), *shown, f"{float(one['noise']):.3g}"])
+    return rows

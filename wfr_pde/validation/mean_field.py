@@ -1,0 +1,181 @@
+"""The law of a sampler for infinitely many particles, on two grids; and what of it a finite number cannot follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.energies import KL, Energy
+from wfr_pde.flows.base import Flow, Step
+from wfr_pde.integrate.time_loop import solve
+from wfr_pde.space.density import Density
+from wfr_pde.space.grid import Grid
+from wfr_pde.targets.base import Target
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+CELLS = {1: 384, 2: 96, 3: 36}  # per axis of the coarser grid, by dimension
+FINER = 1.5  # cells per axis of the finer grid over those of the coarser
+ATTEMPTS = (1.0, 1.5, 2.25, 3.375)  # times the cells, where fewer are refused
+NOBODY = 400.0  # nats below the maximum of a density, where it is cut
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """Densities at the save times, on a finer and a coarser grid.
+
+    Attributes
+    ----------
+    times : array (t,)
+    fine, coarse : lists of Density
+        At these times.
+    """
+
+    times: Array
+    fine: list[Density]
+    coarse: list[Density]
+
+    def expectations(
+        self, index: int, mean: Callable[[Density], Array], order: float = math.inf
+    ) -> tuple[Array, Array]:
+        """Expectations at the time number `index`, and estimates of their errors in space.
+
+        Where the flow is of a finite order in dx, the two grids are extrapolated.
+        """
+        fine, coarse = mean(self.fine[index]), mean(self.coarse[index])
+        gap = fine - coarse
+        if math.isinf(order):
+            return fine, np.abs(gap)
+        correction = gap / (FINER**order - 1)
+        return fine + correction, np.abs(correction)
+
+
+def moves_densities(flow: Flow, target: Target, ndim: int) -> bool:
+    """Whether a flow of particles moves densities, too: then it has a law on a grid."""
+    if ndim > 3:
+        return False
+    density = Density(Grid([0.0] * ndim, [1.0] * ndim, 4), np.zeros((4,) * ndim))
+    try:
+        flow.check(KL(target), density)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def mean_field(
+    flow: Flow,
+    target: Target,
+    start: Target | Density,
+    times: Array,
+    dt: float,
+    box: Grid,
+    only_coarse: bool = False,
+    cells: int | None = None,
+) -> Law:
+    """The law of a flow for infinitely many particles, at the same dt, on two grids of a box.
+
+    Parameters
+    ----------
+    flow : Flow
+        That moves densities.
+    target : Target
+    start : Target or Density
+    times : array (t,)
+        The first is that of the start.
+    dt : float
+    box : Grid
+        Its walls and names are taken, its cells are not.
+    only_coarse : bool
+        The coarser grid alone, for both.
+    cells : int, optional
+        Per axis of the coarser grid; as many as are needed by default.
+
+    Raises
+    ------
+    ValueError
+        If no grid of a reasonable size holds it.
+    """
+    counts = [2 * round(CELLS[box.ndim] * factor / 2) for factor in ATTEMPTS] if cells is None else [cells]
+    for n in counts:
+        try:
+            coarse = _densities(flow, target, start, times, dt, box, n)
+            break
+        except ValueError as error:
+            refusal = error
+    else:
+        refusal.add_note(f"(the law of {flow!r} at dt={dt:g}, on {counts[-1]} cells per axis)")
+        raise refusal
+    fine = coarse if only_coarse else _densities(flow, target, start, times, dt, box, round(FINER * n))
+    return Law(times, fine, coarse)
+
+
+def _densities(
+    flow: Flow, target: Target, start: Target | Density, times: Array, dt: float, box: Grid, n: int
+) -> list[Density]:
+    """The densities at the times, on `n` cells per axis."""
+    grid = Grid(box.lower, box.upper, n, boundary=box.boundary, names=box.names, max_cut=max(box.max_cut, 1e-6))
+    first = start_on(grid, start)
+    ds = solve(target, flow, first, times, dt, progress=False)
+    return [Density(grid, np.asarray(values, dtype=np.float64)) for values in ds["log_density"].values]
+
+
+def start_on(grid: Grid, start: Target | Density) -> Density:
+    """A start on a grid: by its formula, or by interpolation."""
+    if isinstance(start, Density):
+        return Density(grid, start.log_prob(grid.points())).normalised()
+    return grid.density(start)
+
+
+@dataclass(frozen=True)
+class Cut(Flow):
+    """A flow of densities that sees no place where less than one of `number` particles is expected.
+
+    After every step the least dense cells that hold a mass of 1/number together are emptied. Fronts that grow from next
+    to nothing move later then, as those of as many particles do (Brunet and Derrida 1997,
+    doi:10.1103/PhysRevE.56.2597): the difference is what a finite number may lag behind by.
+
+    Parameters
+    ----------
+    flow : Flow
+    number : float
+        Of particles.
+    """
+
+    flow: Flow
+    number: float
+
+    order = 0
+    measures = (Density,)
+
+    def check(self, energy: Energy, like: Any) -> None:
+        """As the flow."""
+        super().check(energy, like)
+        self.flow.check(energy, like)
+
+    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+        """As the flow."""
+        return self.flow.limits(energy, like)
+
+    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
+        """A step, and the cut."""
+        inner = self.flow.make_step(energy, like, dt)
+
+        def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
+            return without_least(inner(state, t, rng), 1 / self.number)
+
+        return step
+
+
+def without_least(state: Density, mass: float) -> Density:
+    """The density without the least dense cells that hold `mass` together."""
+    grid = state.grid
+    log_values = np.array(grid.backend.asnumpy(state.log_values))
+    shares = np.exp(log_values + np.broadcast_to(grid.backend.asnumpy(grid.log_cell_volume), grid.shape)).ravel()
+    order = np.argsort(log_values, axis=None, kind="stable")
+    empty = order[np.cumsum(shares[order]) < mass]
+    log_values.ravel()[empty] = np.minimum(log_values.ravel()[empty], log_values.max() - NOBODY)
+    return Density(grid, grid.backend.asarray(log_values)).normalised()

@@ -1,0 +1,154 @@
+"""Expectations that samplers are judged by: moments, masses of regions and of modes, the potential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.integrate.diagnostics import mode_masses
+from wfr_pde.space.density import Density, Particles
+from wfr_pde.targets.base import Target
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Function = Callable[[Array], ArrayLike]
+
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of every coordinate; regions end there
+KINDS = ("moments", "regions", "modes", "potential")
+
+
+@dataclass(frozen=True, eq=False)
+class Observables:
+    """Functions f of a point, and what a density says of them.
+
+    All are expectations, so that independent particles are unbiased for each, whatever their number.
+
+    Parameters
+    ----------
+    functions : mapping name -> function of points (..., d) -> (...)
+    reference : Density
+        Means and standard deviations are those under it.
+    """
+
+    functions: Mapping[str, Function]
+    reference: Density
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the functions."""
+        return list(self.functions)
+
+    def values(self, points: Array) -> Array:
+        """All functions at points (..., d): (..., k)."""
+        return np.stack([np.asarray(f(points), dtype=np.float64) for f in self.functions.values()], axis=-1)
+
+    def means(self, measure: Density | Particles) -> Array:
+        """Expectations (k,)."""
+        return np.asarray(measure.expectation(self.values))
+
+    def deviations(self) -> Array:
+        """Standard deviations (k,) of the functions under the reference."""
+        centre = self.means(self.reference)
+        square = np.asarray(self.reference.expectation(lambda points: (self.values(points) - centre) ** 2))
+        return np.sqrt(square)
+
+    def only(self, which: list[str]) -> Observables:
+        """Some of them."""
+        return Observables({name: self.functions[name] for name in which}, self.reference)
+
+
+def observables(
+    reference: Density,
+    target: Target,
+    modes: ArrayLike | None = None,
+    statistics: Mapping[str, Function] | None = None,
+) -> Observables:
+    """What a sampler of a density is judged by.
+
+    - *moments*: every coordinate, and the products of two about the mean of the reference: "mean x", "variance x",
+      "covariance x y";
+    - *regions*: the mass below the 10, 30, 50, 70 and 90 % quantiles of every coordinate, at the cell edges next to
+      these: "x < 50 %";
+    - *modes*: the mass nearest to each of the modes: "mode 1", ...;
+    - *potential*: V, up to a constant: "potential".
+
+    Parameters
+    ----------
+    reference : Density
+    target : Target
+        pi; the modes are by default the means of its components, where it has those.
+    modes : array (k, d), optional
+    statistics : mapping name -> function of points (..., d) -> (...), optional
+        These in place of all others.
+
+    Raises
+    ------
+    ValueError
+        If the modes do not fit, or there are no statistics.
+    """
+    if statistics is not None:
+        if not statistics:
+            raise ValueError("statistics is empty: give at least one function of points, or None for the usual ones")
+        return Observables(dict(statistics), reference)
+    functions = _moments(reference) | _regions(reference)
+    centres = getattr(target, "means", None) if modes is None else np.asarray(modes, dtype=np.float64)
+    if centres is not None and len(centres) > 1:
+        functions |= _modes(np.reshape(centres, (len(centres), -1)), reference.ndim)
+    functions["potential"] = lambda points: -target.log_density(points)
+    return Observables(functions, reference)
+
+
+def _moments(reference: Density) -> dict[str, Function]:
+    """First and second moments."""
+    names, centre = reference.grid.names, reference.mean()
+    functions: dict[str, Function] = {}
+    for k, name in enumerate(names):
+        functions[f"mean {name}"] = partial(_coordinate, k=k)
+    for k, name in enumerate(names):
+        for m in range(k + 1):
+            key = f"variance {name}" if m == k else f"covariance {names[m]} {name}"
+            functions[key] = partial(_product, centre=centre, k=k, m=m)
+    return functions
+
+
+def _regions(reference: Density) -> dict[str, Function]:
+    """Half-spaces that end at cell edges (every third, which a grid of two thirds of the cells has, too)."""
+    functions: dict[str, Function] = {}
+    for k, axis in enumerate(reference.grid.axes):
+        marginal = reference.marginal(k)
+        mass = np.cumsum(reference.grid.backend.asnumpy(marginal.values) * axis.widths)[2::3]
+        for share in QUANTILES:
+            edge = float(axis.edges[3::3][int(np.argmin(np.abs(mass - share)))])
+            functions[f"{axis.name} < {100 * share:g} %"] = partial(_below, edge=edge, k=k)
+    return functions
+
+
+def _modes(centres: Array, ndim: int) -> dict[str, Function]:
+    """The cells of Voronoi around the modes; points between two count half."""
+    if centres.shape[1] != ndim:
+        raise ValueError(f"the modes have shape {centres.shape}, but the space has {ndim} dimensions: give (k, {ndim})")
+    mode_masses(centres)  # checks them
+    numbers = range(len(centres))
+    return {f"mode {number + 1}": partial(_nearest, centres=centres, number=number) for number in numbers}
+
+
+def _coordinate(points: Array, k: int) -> Array:
+    return points[..., k]
+
+
+def _product(points: Array, centre: Array, k: int, m: int) -> Array:
+    return (points[..., k] - centre[k]) * (points[..., m] - centre[m])
+
+
+def _below(points: Array, edge: float, k: int) -> ArrayLike:
+    return points[..., k] < edge
+
+
+def _nearest(points: Array, centres: Array, number: int) -> Array:
+    distance = np.stack([np.sum((points - centre) ** 2, axis=-1) for centre in centres], axis=-1)
+    near = distance <= distance.min(axis=-1, keepdims=True) * (1 + 1e-12)
+    return near[..., number] / near.sum(axis=-1)
