@@ -88,6 +88,29 @@ def test_relaxation_over_a_jump_falls_to_the_target_with_its_masses():
     assert both[0] - both[1] == pytest.approx(2.0, abs=1e-5)
 
 
+def test_relaxation_over_a_narrow_pit_is_the_same_on_elements_of_any_size():
+    """Two false bounds that were drawn were the rounding of this answer, by 5e-5 on the smallest elements."""
+    place, width = -0.3682828583288823, 1.0931200490385723e-04
+
+    def V(x):
+        return x**2 / 2 - 5.0 * (np.abs(x - place) < width)
+
+    breaks, features = [place - width, place + width], [(place, width), (-0.9, 0.2), (0.0, 1.0)]
+    fine, coarse = (
+        answers.Relaxation(
+            V, families.normal(-0.9, 0.2), features, breaks, -9.6, 9.6, 1106.0, least=least * width, fine=(p, 4.0)
+        )
+        for least, p in ((1e-3, 14), (1.0, 20))
+    )
+    x = np.linspace(-4, 4, 401)[:, None]
+    for t in (1.4e-4, 2.3e-3):
+        for one in (fine, coarse):
+            assert one.doubt(t)[0] < 2e-10
+        apart = np.abs(np.exp(fine.log_density(t, x)) - np.exp(coarse.log_density(t, x)))
+        assert apart.mean() * 8 < 1e-9
+        assert abs(fine.kl(t) - coarse.kl(t)) < 1e-9
+
+
 @pytest.mark.parametrize("t", TIMES)
 def test_relaxation_of_a_gaussian(t):
     answer = answers.Relaxation(

@@ -13,6 +13,7 @@ import numpy as np
 
 from wfr_pde import metrics
 from wfr_pde.energies import KL
+from wfr_pde.integrate.spline_errors import largest_around
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -308,14 +309,22 @@ class Attempt:
             held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
             return held, missed_by_sums(wide, log_density, outside)
 
-        per_mass = np.asarray(energy.log_ratio(state)) - 1 - energy.value(state)
+        log_ratio = np.asarray(energy.log_ratio(state))
+        per_mass = log_ratio - 1 - energy.value(state)
+        # the mass of a cell is at its edge, towards the next one
+        changes = np.maximum(
+            largest_around(wide, log_ratio, 1) - log_ratio, log_ratio + largest_around(wide, -log_ratio, 1)
+        )
         of_state, none = beyond(np.asarray(state.log_values)), (np.zeros(wide.shape),) * 2
         of_target = (
             none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
         )
-        held, missed = (np.where(outside, a * per_mass + b, 0.0) for a, b in zip(of_state, of_target, strict=True))
-        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + float(np.abs(missed).sum())
-        return float(of_state[1].sum()), max(by_runs, float(np.abs(held + missed).sum()))
+        held, missed = (
+            float(np.sum(np.abs(a * per_mass + b) + a * changes, where=outside))
+            for a, b in zip(of_state, of_target, strict=True)
+        )
+        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
+        return float(of_state[1].sum()), max(by_runs, held + missed)
 
     def _of_ceilings(self, other: Array | None) -> Array:
         """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
