@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate
 
 import wfr_pde as wfr
-from wfr_pde.truth.certified.attempt import missed_by_sums
+from wfr_pde.truth.certified.evidence.differences import missed_by_sums
 
 
 @pytest.mark.parametrize("rate", [0.1, 3.0, 7.0])

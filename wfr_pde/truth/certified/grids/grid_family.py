@@ -90,7 +90,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Cells:
+class GridFamily:
     """A family of grids on one box: the same map of each axis, with more or fewer cells.
 
     An axis may have segments, with a map and a whole number of cells each on all of the grids.
@@ -154,7 +154,7 @@ class Cells:
             self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=cells, **self.options)
         return self._grids[ratio]
 
-    def finer(self, factor: float) -> Cells:
+    def finer(self, factor: float) -> GridFamily:
         """The family with more cells."""
         counts = tuple(4 * math.ceil(n * factor / 4) for n in self.counts)
         return replace(self, counts=counts)
@@ -215,7 +215,7 @@ def cells_for(
     breaks: Sequence[ArrayLike] | None = None,
     real_walls: bool = False,
     features: Array | None = None,
-) -> Cells:
+) -> GridFamily:
     """Numbers of cells and gradings by the local scales of target and start.
 
     Parameters
@@ -283,7 +283,7 @@ def cells_for(
             segments.append(())
         counts.append(4 * max(FEWEST_CELLS // 4, math.ceil(wanted / 4)))
         gradings.append(density if worth_it else None)
-    return Cells(
+    return GridFamily(
         lower,
         upper,
         tuple(counts),
