@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+import wfr_pde as wfr
 from wfr_pde import exact
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -182,11 +183,18 @@ class Normal(Answer):
         from scipy.special import ndtr
 
         g = self.at(t)
-        if g.ndim > 1:
-            return None
-        sd, mean = math.sqrt(g.covariance[0, 0]), float(g.mean[0])
-        beyond = float(ndtr((mean - upper[0]) / sd))
-        return 2 * beyond if self.mirrored else float(ndtr((lower[0] - mean) / sd)) + beyond
+        sd = np.sqrt(np.diag(g.covariance))
+        beyond = ndtr((g.mean - upper) / sd)
+        # along the axis where it is most, which is no more than there is
+        return float(np.max(2 * beyond if self.mirrored else ndtr((lower - g.mean) / sd) + beyond))
+
+    def turned(self, rotation: Array, centre: Array) -> Normal:
+        """The same in coordinates y = Q'(x - c)."""
+
+        def moved(g: Any) -> Any:
+            return wfr.Gaussian(rotation.T @ (g.mean - centre), rotation.T @ g.covariance @ rotation)
+
+        return Normal(lambda t: moved(self.at(t)), lambda t: moved(self.target_at(t)), self.mirrored)
 
     def doubt(self, t: float) -> tuple[float, float]:
         """The mean is rounded to the nearest number: that moves the density by a half of that, and KL with it."""

@@ -427,3 +427,16 @@ def test_run_resumes_where_it_stopped(tmp_path, monkeypatch):
     rows = honesty.run(3, 6, 1.0, 1, "", out, resume=True)
     assert asked == [0, 1, 2, 3, 4, 5]
     assert len(rows) == 6
+
+
+def test_mass_outside_of_a_turned_box_is_that_of_the_widest_tail():
+    """Not what a sum over cells lacks: those of a pure reaction need not resolve a ridge that is exact at their centres."""
+    target = wfr.Gaussian([1.0, -2.0], [[1.0, 0.8], [0.8, 1.0]])
+    rotation = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
+    answer = answers.Normal(lambda t: target, lambda t: target).turned(rotation, np.array([1.0, -2.0]))
+    outside = answer.outside(0.0, np.array([-3.0, -9.0]), np.array([4.0, 9.0]))
+    tails = quad(lambda y: np.exp(-(y**2) / 3.6) / math.sqrt(3.6 * math.pi), -3.0, 4.0)[0]
+    assert outside == pytest.approx(1 - tails, rel=1e-9)
+    assert answers.Normal(lambda t: target, lambda t: target).outside(
+        0.0, np.array([-40.0, -5.0]), np.array([40.0, 40.0])
+    ) == pytest.approx(0.0013498980316300933, rel=1e-12)
