@@ -430,7 +430,7 @@ def test_run_resumes_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_mass_outside_of_a_turned_box_is_that_of_the_widest_tail():
-    """Not what a sum over cells lacks: those of a pure reaction need not resolve a ridge that is exact at their centres."""
+    """Not what a sum over cells lacks: a reaction alone is exact at centres, and need not resolve a ridge."""
     target = wfr.Gaussian([1.0, -2.0], [[1.0, 0.8], [0.8, 1.0]])
     rotation = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
     answer = answers.Normal(lambda t: target, lambda t: target).turned(rotation, np.array([1.0, -2.0]))
