@@ -42,6 +42,14 @@ function __wfr_pde_experiments
 end""",
     },
 }
+IMPROVEMENTS = {  # of the scripts that shtab makes
+    "bash": [("complete -o bashdefault ", "complete -o bashdefault -o default ")],  # where nothing is known, files
+    "zsh": [
+        ('"(*)::', '"*:'),  # each of several arguments is completed, not only the first
+        ('"(*):', '"*:'),
+        ("== eval ]]", "== (eval|file) ]]"),  # `source` as well as `eval`
+    ],
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             elif kind in ("FILE", "SAMPLES") or kind.endswith((".nc", ".html")):
                 argument.complete = shtab.FILE
     script = shtab.complete(args.parsers[""], args.shell)
-    # what is not completed here is taken for the name of a file
-    print(script.replace("complete -o bashdefault ", "complete -o bashdefault -o default "))
+    for text, better in IMPROVEMENTS.get(args.shell, ()):
+        script = script.replace(text, better)
+    print(script)
     return DONE
