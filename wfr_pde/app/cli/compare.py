@@ -10,7 +10,7 @@ import numpy as np
 
 from wfr_pde.app.cli.output import print_json, text_table
 from wfr_pde.app.cli.problem import parse_times
-from wfr_pde.app.cli.samples import FILES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.exit_codes import DONE
 
 if TYPE_CHECKING:
@@ -130,16 +130,15 @@ def _metric(name: str) -> Any:
 def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:
     """Read the runs that a file holds, or make those of a sampler."""
     import wfr_pde as wfr
-    from wfr_pde.samplers.external import run_sampler as external
 
-    if text.endswith(FILES):
-        return [external.read_samples(text)]
+    if text.endswith(SAMPLE_SUFFIXES):
+        return [wfr.read_samples(text)]
     found = load_sampler(text)
     chosen = json_object("--options", args.options)
     target, start = problem_of(args, truth)
     seeds = range(args.seed, args.seed + args.seeds)
     if not isinstance(found, wfr.Flow) and not (isinstance(found, type) and issubclass(found, wfr.Flow)):
-        return [external.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
+        return [wfr.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
     if args.dt is None:
         raise ValueError(f"{text} needs a time step: give --dt")
     flow = found if isinstance(found, wfr.Flow) else found(**chosen)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from wfr_pde.targets import Target
 
-FILES = (".npz", ".nc")  # endings of files of samples; all else is a dotted path to a sampler
+SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted path to a sampler
 
 
 def read_truth(path: str) -> xr.Dataset:
@@ -48,10 +48,10 @@ def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Tar
 
 def load_sampler(text: str) -> Any:
     """Import what a dotted path names; what cannot be imported is bad input, not a missing package."""
-    from wfr_pde.samplers.external import run_sampler as external
+    import wfr_pde as wfr
 
     try:
-        return external.load_callable(text)
+        return wfr.load_callable(text)
     except ImportError as error:
         raise ValueError(str(error)) from error
 

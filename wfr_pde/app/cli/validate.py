@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json
 from wfr_pde.app.cli.problem import parse_times
-from wfr_pde.app.cli.samples import FILES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     ValueError
         For files and names that are not what they should be.
     """
+    import wfr_pde as wfr
     from wfr_pde import plotting
-    from wfr_pde.samplers.external import run_sampler as external
     from wfr_pde.storage import files as storage
     from wfr_pde.validation.verdicts import validate
 
@@ -88,11 +88,11 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     target, start = problem_of(args, truth)
     chosen = json_object("--options", args.options)
     sampler: Any
-    if args.samples.endswith(FILES):
-        sampler = external.read_samples(args.samples)
+    if args.samples.endswith(SAMPLE_SUFFIXES):
+        sampler = wfr.read_samples(args.samples)
     else:
         sampler = _flow(args.samples, chosen)
-        chosen = chosen if not isinstance(sampler, external.Flow) else {}
+        chosen = chosen if not isinstance(sampler, wfr.Flow) else {}
     scheme = None
     if args.scheme is not None:
         scheme = _flow(args.scheme, json_object("--scheme-options", args.scheme_options))
@@ -109,10 +109,10 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
 
 def _flow(text: str, chosen: dict[str, Any]) -> Any:
     """Load a Flow, made with the options where a class is named; or a function."""
-    from wfr_pde.samplers.external import run_sampler as external
+    import wfr_pde as wfr
 
     found = load_sampler(text)
-    if isinstance(found, type) and issubclass(found, external.Flow):
+    if isinstance(found, type) and issubclass(found, wfr.Flow):
         return found(**chosen)
     return found
 
