@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wfr_pde.app.exit_codes import CHECK_FAILED, exit_code
 from wfr_pde.app.experiments.executors import Processes
 from wfr_pde.app.experiments.runner import Experiment, load_experiment, run_experiment
-from wfr_pde.errors import CHECK_FAILED, exit_code
 
 FEW = 4  # failed checks that are named
 
