@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.space.axis import Axis, shared_out
+from wfr_pde.space.axis import Axis
 from wfr_pde.space.mesh_density import densities_of_points
+from wfr_pde.space.panels import shared_out
 
 # a density of points, its exact integral, and the box
 MAPS = {
