@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import wfr_pde as wfr
 from wfr_pde.numerics.backends import get_backend
+from wfr_pde.space.checks import mass_in_narrow_features as narrow
 
 
 def test_cells_and_coordinates():
@@ -43,7 +44,7 @@ def test_pieces_change_sums_by_rounding_only():
         mixed = pieces.log_mixture(values, 3 * values**2, 0.3)
         assert mixed == pytest.approx(whole.log_mixture(values, 3 * values**2, 0.3), abs=1e-14)
         assert pieces.log_integrate(mixed) == pytest.approx(0, abs=1e-14)
-        assert pieces._narrow_mass(values, 0) == pytest.approx(whole._narrow_mass(values, 0), rel=1e-14)
+        assert narrow(pieces, values, 0) == pytest.approx(narrow(whole, values, 0), rel=1e-14)
 
 
 @pytest.mark.parametrize("shape", [(8,), (8, 6), (5, 6, 7), (4, 5, 6, 7)])

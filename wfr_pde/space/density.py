@@ -85,7 +85,7 @@ class Density:
 
     def is_finite(self) -> bool:
         """Whether every log-value is finite."""
-        return bool(self.grid.backend.xp.all(self.grid.backend.xp.isfinite(self.log_values)))
+        return self.grid.reductions.all_finite(self.log_values)
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """What is stored of the state: name -> (dimensions, NumPy array)."""
@@ -135,10 +135,9 @@ class Density:
 
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
         """Mass of the cells of the given axes, summed over the others; a NumPy array."""
-        xp = self.grid.backend.xp
         others = tuple(k for k in range(self.ndim) if k not in axes)
         mass = self.values * self.grid.cell_volume
-        return self.grid.backend.asnumpy(xp.sum(mass, axis=others) if others else mass)
+        return self.grid.backend.asnumpy(self.grid.reductions.sum_along(mass, others) if others else mass)
 
     def mean(self) -> np.ndarray:
         """Mean (d,) of the coordinates in the box, on a periodic axis too."""
@@ -183,14 +182,11 @@ class Density:
         if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
             raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
         grid = self.grid.along(keep)
-        xp = self.grid.backend.xp
         others = tuple(k for k in range(self.ndim) if k not in keep)
         if not others:
             return self
         weighted = self.log_values + self.grid.log_widths(others)
-        top = xp.max(weighted, axis=others, keepdims=True)  # per line, so that the tails stay right
-        total = xp.sum(xp.exp(weighted - top), axis=others)
-        return Density(grid, xp.log(total) + xp.reshape(top, grid.shape))
+        return Density(grid, self.grid.reductions.log_sum_along(weighted, others))
 
     def _has_steps(self) -> bool:
         """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
