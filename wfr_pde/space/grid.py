@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.space.cell_volumes import CellVolumes
 from wfr_pde.space.covering import covering_box
 from wfr_pde.space.reductions import Reductions
+from wfr_pde.space.stored_grid import grid_description, stored_arguments
 
 if TYPE_CHECKING:
     from wfr_pde.space.density import Density
@@ -264,40 +264,11 @@ class Grid:
     @classmethod
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """The grid of a Dataset that `solve` returned or wrote."""
-        description = json.loads(ds.attrs["grid"])
-        smooth, joints, roots = (description.pop(what, {}) for what in ("graded", "joints", "roots"))
-        grading = [
-            Axis(
-                name,
-                np.asarray(ds[f"cell_edge_{name}"].values, dtype=np.float64),
-                np.asarray(ds[name].values, dtype=np.float64),
-                np.asarray(ds[f"cell_width_{name}"].values, dtype=np.float64),
-                periodic=False,
-                smooth=smooth[name],
-                joints=tuple(joints.get(name, ())),
-                roots=tuple(roots.get(name, (1.0, 1.0))),
-            )
-            if name in smooth
-            else None
-            for name in description["names"]
-        ]
-        return cls(**description, backend=backend, grading=grading)
+        return cls(**stored_arguments(ds), backend=backend)
 
     def description(self) -> dict[str, Any]:
         """What makes the grid, but for the backend and the cells of graded axes, in plain types."""
-        more = {
-            "joints": {axis.name: list(axis.joints) for axis in self.axes if axis.joints},
-            "roots": {axis.name: list(axis.roots) for axis in self.axes if axis.roots != (1.0, 1.0)},
-        }
-        return {
-            "lower": list(self.lower),
-            "upper": list(self.upper),
-            "shape": list(self.shape),
-            "boundary": list(self.boundary),
-            "names": list(self.names),
-            "max_cut": self.max_cut,
-            "graded": {axis.name: axis.smooth for axis in self.axes if not axis.is_uniform},
-        } | {what: values for what, values in more.items() if values}
+        return grid_description(self)
 
     def matches(self, other: Grid) -> bool:
         """Whether `other` has the same cells, boundaries and axis names."""
