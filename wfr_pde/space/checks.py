@@ -14,14 +14,14 @@ from wfr_pde.space.grid import Grid
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
-PROBES = 1024  # places where the log-density between cells is looked at
-BETWEEN = 0.05  # nats that it may differ from what the cells around suggest, for four fifths of the mass
-ASIDE = 0.381966  # cells: no simple fraction, which what repeats from cell to cell might share
-SHIFTS = range(-2, 4)  # the cells around, for interpolation of order 6 there
 NARROWEST_SD = 1.25  # in cells: a Gaussian of this width is sampled to e^(-2 pi^2 1.25^2) = 4e-14
-OF_ORDER_TWO = 0.01  # error of a mass that is let pass where edges are given, and the quadrature is of order 2
+UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than NARROWEST_SD
+PROBES = 1024  # places drawn by mass where the log-density is looked at between cell centres
+MAX_MISMATCH = 0.05  # nats by which it may differ there from the interpolation, at four fifths of the places
+PROBE_OFFSET = 0.381966  # of a probe from the centre, in cells; irrational, so that it cannot alias with the grid
+STENCIL = range(-2, 4)  # cells around a probe, for interpolation of order 6
+MIDPOINT_ERROR = 0.01  # of a mass, that is allowed on cells with given edges, where the quadrature is of order 2
 COARSE_CELLS = 2**15  # of the grid on which the mass outside a box is summed
-UNRESOLVED_MASS = 0.01  # share of the mass that may sit in features narrower than that
 
 
 def check_finite(grid: Grid, log_values: Any, distribution: Target, what: str) -> None:
@@ -136,7 +136,7 @@ def _cell_curvature(grid: Grid, log_values: Any, k: int) -> Any:
 
 
 def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distribution: Target, what: str) -> None:
-    """Refuse what varies between the cell centres, by the log-density somewhat aside of where the mass is."""
+    """Refuse a log-density that varies between the cell centres, by values at probes drawn by mass beside them."""
     host = grid.backend.asnumpy(log_values)
     mass = np.cumsum(np.exp(host + grid.backend.asnumpy(grid.log_widths(range(grid.ndim)))).ravel())
     quantiles = (np.arange(PROBES) + 0.5) / PROBES * mass[-1]
@@ -149,14 +149,14 @@ def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distributi
         if axis.n < 6 or not inner.any():
             continue
         points = centres[inner]
-        points[:, k] += ASIDE * axis.widths[cells[k][inner]]
+        points[:, k] += PROBE_OFFSET * axis.widths[cells[k][inner]]
         there = np.asarray(distribution.log_density(points)) - log_mass
         expected = np.zeros(len(points))
-        for shift, weight in zip(SHIFTS, _aside_weights(axis, cells[k][inner]), strict=True):
+        for shift, weight in zip(STENCIL, _aside_weights(axis, cells[k][inner]), strict=True):
             index = [c[inner] for c in cells]
             index[k] = (index[k] + shift) % axis.n
             expected += weight * host[tuple(index)]
-        off = ~(np.abs(there - expected) <= BETWEEN)
+        off = ~(np.abs(there - expected) <= MAX_MISMATCH)
         if off.mean() > 0.2:
             worst = int(np.argmax(np.abs(there - expected)))
             raise ValueError(
@@ -167,12 +167,12 @@ def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distributi
 
 
 def _aside_weights(axis: Axis, cells: np.ndarray) -> list[np.ndarray]:
-    """Lagrange weights of the centres around some cells for the place `ASIDE` of their centres."""
+    """Lagrange weights of the centres around some cells for the place `PROBE_OFFSET` of their centres."""
     nodes = [
         axis.centres[(cells + shift) % axis.n] + axis.length * ((cells + shift) // axis.n) - axis.centres[cells]
-        for shift in SHIFTS
+        for shift in STENCIL
     ]
-    place = ASIDE * axis.widths[cells]
+    place = PROBE_OFFSET * axis.widths[cells]
     return [
         np.prod([(place - other) / (node - other) for other in nodes if other is not node], axis=0) for node in nodes
     ]
@@ -189,7 +189,7 @@ def check_cut(grid: Grid, log_values: Any, log_mass: float, distribution: Target
             return
         box = _box_of(grid.max_cut, distribution)
         covered = box is not None and _contains(grid, box)
-        if covered and abs(cut) <= OF_ORDER_TWO and not all(axis.smooth for axis in grid.axes):
+        if covered and abs(cut) <= MIDPOINT_ERROR and not all(axis.smooth for axis in grid.axes):
             return
         if cut < 0 or covered:
             raise ValueError(

@@ -15,8 +15,8 @@ from wfr_pde.numerics.backends import Backend
 from wfr_pde.numerics.cellwise import Passes, Piece
 from wfr_pde.space.cell_volumes import CellVolumes
 
-CHEAP = 8  # pieces from which threads are worth their start for an addition
-SHARED_PRODUCT = 2e7  # operations of a product, a third of a millisecond, from which threads share it
+THREADS_FROM = 8  # pieces: with fewer, threads for a cheap operation cost more than they save
+SHARED_PRODUCT = 2e7  # operations of a matrix product, a third of a millisecond: with fewer, one thread does it
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Reductions:
     def range(self, values: Any) -> tuple[float, float]:
         """Smallest and largest value over all cells."""
         xp = self.backend.xp
-        return joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=CHEAP))
+        return joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=THREADS_FROM))
 
     def all_finite(self, values: Any) -> bool:
         """Whether the values of all cells are finite."""
@@ -111,13 +111,13 @@ class Reductions:
 
     def in_place(self, function: Callable[..., None], values: Any, *others: Any) -> Any:
         """`values`, changed by a function(values, others) that works in place."""
-        self._each(lambda _, *pieces: function(*pieces), values, *others, least=CHEAP)
+        self._each(lambda _, *pieces: function(*pieces), values, *others, least=THREADS_FROM)
         return values
 
     def weighted_sum(self, scale: float, x: Any, y: Any) -> tuple[Any, float, float]:
         """scale x + y as a new array, its smallest and its largest value."""
         out = self.passes.empty(x)
-        ends = self._for_pieces(lambda piece: self.passes.add(piece, scale, x, y, out), CHEAP)
+        ends = self._for_pieces(lambda piece: self.passes.add(piece, scale, x, y, out), THREADS_FROM)
         return out, *joined(ends)
 
     def log_mixture(self, x: Any, y: Any, s: float) -> Any:
@@ -133,7 +133,7 @@ class Reductions:
         def shift(piece: Piece) -> None:
             log_values[piece.index] -= log_mass
 
-        self._for_pieces(shift, CHEAP)
+        self._for_pieces(shift, THREADS_FROM)
         return log_values
 
     # Pieces
