@@ -22,7 +22,8 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.precision import DOUBLE, SINGLE, Precision
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 from wfr_pde.storage import files as storage
 from wfr_pde.targets.base import Target
 

@@ -25,8 +25,9 @@ from wfr_pde.metrics.base import (
     root,
 )
 from wfr_pde.numerics.splines import TensorSpline
+from wfr_pde.space.checks import NARROWEST_SD, UNRESOLVED_MASS
 from wfr_pde.space.density import Density
-from wfr_pde.space.grid import NARROWEST_SD, UNRESOLVED_MASS, Grid
+from wfr_pde.space.grid import Grid
 
 KERNELS = ("gaussian", "laplace")
 PRODUCT = 2**22  # numbers of an intermediate product of particles and cells

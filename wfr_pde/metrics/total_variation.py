@@ -21,7 +21,8 @@ from wfr_pde.metrics.base import (
     described,
     wrapped,
 )
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 SURE = 12.0  # standard deviations of a binomial count that are summed over
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,7 +12,8 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.backends import Backend
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.axis import Axis
-from wfr_pde.space.grid import Grid, joined
+from wfr_pde.space.grid import Grid
+from wfr_pde.space.reductions import joined
 
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
 WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products

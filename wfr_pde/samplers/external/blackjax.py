@@ -17,7 +17,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.errors import BackendError, NumericalError
 from wfr_pde.flows.base import Step
 from wfr_pde.samplers.base import Array, Sampler
-from wfr_pde.space.density import Particles
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
 LogDensity = Callable[[Any], Any]  # of a point (d,), in JAX

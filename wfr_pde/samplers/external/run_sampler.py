@@ -23,7 +23,8 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import generator_of, rng_state, save_times, state_attrs
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 from wfr_pde.storage import files as storage
 from wfr_pde.targets.base import Target
 

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
 from wfr_pde.numerics.richardson import EVEN
-from wfr_pde.space.axis import Axis, shared_out
+from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.mesh_density import densities_of_points
+from wfr_pde.space.panels import shared_out
 from wfr_pde.targets.base import Target
 from wfr_pde.truth.certified.grids.one_sided_scores import FromOneSide
 from wfr_pde.truth.certified.grids.singular_walls import (
