@@ -6,7 +6,7 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde.truth.spectrum import eigenpairs, shifted_inverse
 from wfr_pde.truth.spectrum.chain import finite_volume_chain
-from wfr_pde.truth.spectrum.eigenpairs import eigenfunctions, lowest_modes, refined, slowest_modes, with_missed_modes
+from wfr_pde.truth.spectrum.eigenpairs import converged_modes, eigenfunctions, lowest_modes, refined, slowest_modes
 from wfr_pde.truth.spectrum.shifted_inverse import inverse_of_shifted
 
 
@@ -53,13 +53,13 @@ def test_multiplicities_of_four_six_and_twelve(monkeypatch, shape, count):
 def test_modes_that_the_search_has_missed_are_found(lost):
     chain = box(22, 22)  # |k|² = 1 four times, 2 four times, 4 four times
     solve, root = inverse_of_shifted(chain), chain.root[:, None]
-    slowness, vectors = slowest_modes(solve, root, 8)
+    slowness, vectors = (array[..., ::-1] for array in converged_modes(solve, root, 8, 0.0))
     others = [k for k in range(8) if k not in lost]
-    found = with_missed_modes(solve, root, slowness[others], vectors[:, others])
+    found = slowest_modes(solve, root, len(others), (slowness[others], vectors[:, others]))
     missed = found[:, len(others) :]
     assert missed.shape[1] == len(lost)
     assert np.linalg.norm(vectors[:, :4].T @ missed, axis=0) == pytest.approx(1.0, abs=1e-10)
-    assert with_missed_modes(solve, root, slowness, vectors) is vectors
+    assert slowest_modes(solve, root, 8, (slowness, vectors)) is vectors
 
 
 def test_refined_eigenvalues_keep_digits_that_a_dense_solver_loses():
@@ -77,8 +77,20 @@ def test_no_convergence_is_an_error(monkeypatch):
     target = wfr.DoubleWell(1.0)
     chain = chain_of(target, wfr.Grid.covering(target, shape=512))
     monkeypatch.setattr(eigenpairs, "MAX_RESTARTS", 1)
-    with pytest.raises(wfr.NumericalError, match=r"modes did not converge: \d of 7 did within 1 restarts on 512 cells"):
+    monkeypatch.setattr(eigenpairs, "ACCURATE", 0.0)
+    with pytest.raises(wfr.NumericalError, match=r"beside \d known ones none did in 1 restarts on 512"):
         lowest_modes(chain, 3)
+
+
+def test_modes_that_rounding_hides_beside_slower_ones_are_found(monkeypatch):
+    """Three gaps of 1e-9 from four wells, and beside them eigenvalues of 9.5 eight times."""
+    target = wfr.GaussianMixture([[3, 0], [0, 3], [-3, 0], [0, -3]], np.full(4, 0.25), 0.096)
+    chain = chain_of(target, wfr.Grid.covering(target, shape=46))
+    dense = np.linalg.eigvalsh(chain.matrix.toarray())[4:12]
+    monkeypatch.setattr(eigenpairs, "ACCURATE", 0.0)
+    values = lowest_modes(chain, 9)[0]
+    assert values[:3] == pytest.approx([2.8e-9, 2.8e-9, 5.5e-9], rel=0.1)
+    assert values[3:] == pytest.approx(dense[:6], rel=1e-11)
 
 
 def test_modes_that_are_none_are_an_error(monkeypatch):

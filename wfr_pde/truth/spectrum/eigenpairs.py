@@ -13,10 +13,12 @@ from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, inverse_of_shifted
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Solver = Callable[[Array], Array]
+Modes = tuple[Array, Array]  # eigenvalues and vectors
 
 SPARE = 4  # modes beyond those wanted: room for a multiple eigenvalue, and for one that changes places
 DENSE = 400  # cells up to which all modes are computed
-MAX_RESTARTS = 300  # of the Lanczos method; easy spectra take five, clusters a few dozen
+MAX_RESTARTS = 60  # of a search; easy spectra take five, clusters a few dozen
+ACCURATE = 1e-10  # residual of a mode in a search, relative; rounding beside modes 1e6 times as slow is below that
 CONVERGED = 1e-8  # largest residual of a mode, relative; its eigenvalue has the square of that
 ROUGHLY = 0.01  # residual, relative, with which the slowest mode is found that a search may have missed
 TAIL = 1e-9  # of the largest sqrt(pi): below that rounding would show in v / sqrt(pi)
@@ -38,7 +40,7 @@ def lowest_modes(chain: Chain, count: int) -> tuple[Array, Array]:
         candidates = np.linalg.svd(vectors, full_matrices=False)[0][:, : min(block, chain.grid.size - 1)]
         return refined(chain, candidates, count)
     solve = inverse_of_shifted(chain)
-    eigenvalues, vectors = refined(chain, with_missed_modes(solve, root, *slowest_modes(solve, root, block)), count)
+    eigenvalues, vectors = refined(chain, slowest_modes(solve, root, block), count)
     residuals = np.linalg.norm((eigenvalues + chain.shift) * _without(solve(vectors), root) - vectors, axis=0)
     if not residuals.max() <= CONVERGED:
         raise NumericalError(
@@ -48,12 +50,36 @@ def lowest_modes(chain: Chain, count: int) -> tuple[Array, Array]:
     return eigenvalues, vectors
 
 
-def slowest_modes(solve: Solver, known: Array, n: int, tolerance: float = 0.0) -> tuple[Array, Array]:
-    """The `n` largest eigenvalues of the inverse `solve` outside the span of `known`, and their vectors (cells, n).
+def slowest_modes(solve: Solver, root: Array, n: int, first: Modes | None = None) -> Array:
+    """Vectors (cells, n or more) of the `n` largest eigenvalues of the inverse `solve`, orthogonal to `root`.
 
-    The implicitly restarted Lanczos method of ARPACK. Tolerance 0 is as good as rounding permits. Of a multiple
-    eigenvalue it sees the part that the start vector has, and more only by rounding: so the start vector is the same in
-    every call with as many known vectors, and another one with more of them.
+    Searches go on, each outside of what is known, until `n` modes are known and the slowest one outside, found to one
+    per cent, is no slower than the fastest of these: a search may miss some of a multiple eigenvalue, or all that
+    rounding hides beside much slower ones. `first` may hold modes that are known.
+    """
+    slowness, vectors = (np.empty(0), np.empty((len(root), 0))) if first is None else first
+    while True:
+        known = np.concatenate([root, vectors], axis=1)
+        missing = n - len(slowness)
+        if missing <= 0:
+            outside = converged_modes(solve, known, 1, ROUGHLY)[0][0]
+            if outside <= (1 + CONVERGED) * np.sort(slowness)[-n]:
+                return vectors
+        more = converged_modes(solve, known, max(missing, 1), ACCURATE)
+        slowness, vectors = np.append(slowness, more[0]), np.append(vectors, more[1], axis=1)
+
+
+def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Modes:
+    """The largest eigenvalues of the inverse `solve` outside the span of `known`, n at most, and vectors (cells, n).
+
+    By the implicitly restarted Lanczos method (ARPACK). Of a multiple eigenvalue it sees the part that its start vector
+    has, and more only by rounding. The start vector is the same in every call with as many known vectors, so that
+    results repeat to the bit, and another one with more of them.
+
+    Raises
+    ------
+    NumericalError
+        If none converges.
     """
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
@@ -65,38 +91,19 @@ def slowest_modes(solve: Solver, known: Array, n: int, tolerance: float = 0.0) -
     operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     start = _without(np.random.default_rng(known.shape[1]).standard_normal((size, 1)), known)[:, 0]
     try:
-        slowness, vectors = eigsh(
-            operator, n, which="LA", v0=start, ncv=lanczos_vectors(n), tol=tolerance, maxiter=MAX_RESTARTS
-        )
+        return eigsh(operator, n, which="LA", v0=start, ncv=lanczos_vectors(n), tol=tolerance, maxiter=MAX_RESTARTS)
     except ArpackNoConvergence as error:
-        raise NumericalError(
-            f"the modes did not converge: {len(error.eigenvalues)} of {n} did within {MAX_RESTARTS} restarts on {size} "
-            "cells; use fewer modes, or another grid"
-        ) from None
-    return slowness[::-1], vectors[:, ::-1]
+        if len(error.eigenvalues):
+            return error.eigenvalues, error.eigenvectors
+    raise NumericalError(
+        f"the modes did not converge: beside {known.shape[1] - 1} known ones none did in {MAX_RESTARTS} restarts on "
+        f"{size} cells; use fewer modes, or another grid"
+    )
 
 
 def lanczos_vectors(n: int) -> int:
     """How many vectors the search for `n` modes holds."""
     return max(2 * n + 1, 10)
-
-
-def with_missed_modes(solve: Solver, root: Array, slowness: Array, vectors: Array) -> Array:
-    """`vectors`, and the modes as slow as these that the search has missed, as it may those of a multiple eigenvalue.
-
-    The slowest mode outside their span is found to one per cent. If it is slower than the fastest of them, it is added.
-    """
-    n = len(slowness)
-    for _ in range(n + 1):
-        known = np.concatenate([root, vectors], axis=1)
-        if slowest_modes(solve, known, 1, ROUGHLY)[0][0] <= (1 + CONVERGED) * np.sort(slowness)[-n]:
-            return vectors
-        more = slowest_modes(solve, known, 1)
-        slowness, vectors = np.append(slowness, more[0]), np.append(vectors, more[1], axis=1)
-    raise NumericalError(
-        f"the modes did not converge: more than {n} of {n} were missed on {len(root)} cells; use fewer modes, or "
-        "another grid"
-    )
 
 
 def refined(chain: Chain, vectors: Array, count: int) -> tuple[Array, Array]:
