@@ -598,7 +598,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _validate(args: argparse.Namespace) -> int:
     """`wfr-pde validate`."""
-    from wfr_pde.validation.verdicts import INCONSISTENT, report
+    from wfr_pde.validation.verdict import INCONSISTENT, report
 
     args.times = None if args.t is None else _times(args.t)
     ds = cli_validate.run(args)

@@ -91,7 +91,10 @@ def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Mo
     operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     start = _without(np.random.default_rng(known.shape[1]).standard_normal((size, 1)), known)[:, 0]
     try:
-        return eigsh(operator, n, which="LA", v0=start, ncv=lanczos_vectors(n), tol=tolerance, maxiter=MAX_RESTARTS)
+        slowness, vectors = eigsh(
+            operator, n, which="LA", v0=start, ncv=lanczos_vectors(n), tol=tolerance, maxiter=MAX_RESTARTS
+        )
+        return np.asarray(slowness, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
     except ArpackNoConvergence as error:
         if len(error.eigenvalues):
             return error.eigenvalues, error.eigenvectors
