@@ -9,7 +9,7 @@ from wfr_pde.exact import gaussian_flow
 import wfr_pde as wfr
 from wfr_pde.energies import KL
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Strang
-from wfr_pde.flows.heat.product import log_heat_kernel
+from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

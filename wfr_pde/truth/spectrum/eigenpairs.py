@@ -91,13 +91,14 @@ def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Mo
     operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     start = _without(np.random.default_rng(known.shape[1]).standard_normal((size, 1)), known)[:, 0]
     try:
-        slowness, vectors = eigsh(
+        found: Any = eigsh(
             operator, n, which="LA", v0=start, ncv=lanczos_vectors(n), tol=tolerance, maxiter=MAX_RESTARTS
         )
-        return np.asarray(slowness, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
+        return found
     except ArpackNoConvergence as error:
-        if len(error.eigenvalues):
-            return error.eigenvalues, error.eigenvectors
+        some: Any = error.eigenvalues, error.eigenvectors
+        if len(some[0]):
+            return some
     raise NumericalError(
         f"the modes did not converge: beside {known.shape[1] - 1} known ones none did in {MAX_RESTARTS} restarts on "
         f"{size} cells; use fewer modes, or another grid"
