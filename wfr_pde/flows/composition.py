@@ -35,7 +35,7 @@ class Composition(Flow):
                 raise TypeError(f"{type(self).__name__} composes flows such as FisherRao(), got {part!r}")
 
     def check(self, energy: Energy, like: Any) -> None:
-        """Every part must know the energy and the measure."""
+        """Check that every part takes the energy and the measure."""
         for part in self.parts:
             part.check(energy, like)
 
@@ -46,11 +46,11 @@ class Composition(Flow):
         return replace(self, **parts)  # type: ignore[type-var]
 
     def memory(self, like: Any) -> int:
-        """Sum over the parts."""
+        """Bytes that prepared steps hold: the sum over the parts."""
         return sum(part.memory(like) for part in self.parts)
 
     def working(self, like: Any) -> int:
-        """Those of a part; the state before and after it, and the one before the step."""
+        """Peak number of states: those of the largest part, or three: before the step, before and after a part."""
         return max(3, *(part.working(like) for part in self.parts))
 
     @property
@@ -60,12 +60,12 @@ class Composition(Flow):
 
     @property
     def space_order(self) -> float:  # type: ignore[override]
-        """The lowest of the parts."""
+        """Order in dx: the lowest one of the parts."""
         return min(part.space_order for part in self.parts)
 
     @property
     def law(self) -> str:  # type: ignore[override]
-        """Of W and FR parts together WFR; of any and of what leads to pi, pi."""
+        """The limit law: WFR if the parts are W and FR, "pi" if one only leads to pi, "own" for other mixtures."""
         laws = {part.law for part in self.parts} - {"rest"}
         if len(laws) <= 1:
             return laws.pop() if laws else "rest"
@@ -75,7 +75,7 @@ class Composition(Flow):
 
     @property
     def interacting(self) -> bool:  # type: ignore[override]
-        """Whether a part is."""
+        """Whether a part couples its particles."""
         return any(part.interacting for part in self.parts)
 
     @property
@@ -85,7 +85,7 @@ class Composition(Flow):
 
 
 class _Splitting(Composition):
-    """Flows in turn."""
+    """A splitting: flows that act one after another."""
 
     def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
         """Flows, their step sizes, and when they begin."""
@@ -118,7 +118,7 @@ class _Splitting(Composition):
         return lambda state, t, n, rng=None, watch=nothing: fused(state, n, watch)
 
     def stepping(self, like: Any) -> int:
-        """Where the transport takes the reactions along, the state and what comes of it."""
+        """Peak number of states in a step: two, where the transport takes the reactions along."""
         return 2 if self._transport(like) is not None else self.working(like)
 
     def _transport(self, like: Any) -> int | None:
