@@ -20,7 +20,7 @@ import numpy as np
 
 import wfr_pde as wfr
 from wfr_pde import metrics
-from wfr_pde.flows import composition as splitting
+from wfr_pde.flows import extrapolation
 from wfr_pde.storage import files as storage
 
 STRANG = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())
@@ -58,11 +58,11 @@ def runs_of(target: wfr.Target, start: wfr.Gaussian) -> list[dict[str, Any]]:
                 refused = False
             except wfr.NumericalError:
                 refused = True
-            check, splitting.RISE = splitting.RISE, (math.inf, math.inf)
+            check, extrapolation.RISE = extrapolation.RISE, (math.inf, math.inf)
             try:
                 error = metrics.l1(truth, final(target, flow, rho, m))
             finally:
-                splitting.RISE = check
+                extrapolation.RISE = check
             rows.append({"order": order, "steps": m, "error_l1": error, "refused": refused})
     return rows
 

@@ -9,6 +9,7 @@ import wfr_pde as wfr
 from wfr_pde import metrics, plotting
 from wfr_pde.app.cli import main as cli
 from wfr_pde.samplers import Langevin
+from wfr_pde.validation.baseline import equivalent_draws
 from wfr_pde.validation.comparison import compare, table
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.4)
@@ -148,16 +149,15 @@ def test_infinite_values_and_metrics_that_need_particles(truth):
     assert np.isfinite(ds["high"].isel(t=1)).all()
 
 
-def test_equivalent_draws_pool_floors_that_rise_by_chance():
-    from wfr_pde.validation.comparison import _equivalent
+def testequivalent_draws_draws_pool_floors_that_rise_by_chance():
 
-    assert _equivalent(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
-    pooled = _equivalent(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
+    assert equivalent_draws(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
+    pooled = equivalent_draws(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
     assert 16 <= pooled <= 64
-    assert _equivalent(2.0, [4, 16], [1.0, 0.5]) == 0
-    assert _equivalent(np.inf, [4, 16], [1.0, 0.5]) == 0
-    assert np.isnan(_equivalent(0.5, [4, 16], [1.0, 1.01]))
-    assert np.isnan(_equivalent(-0.1, [4, 16], [1.0, 0.5]))
+    assert equivalent_draws(2.0, [4, 16], [1.0, 0.5]) == 0
+    assert equivalent_draws(np.inf, [4, 16], [1.0, 0.5]) == 0
+    assert np.isnan(equivalent_draws(0.5, [4, 16], [1.0, 1.01]))
+    assert np.isnan(equivalent_draws(-0.1, [4, 16], [1.0, 0.5]))
 
 
 def test_figure_draws_what_is_in_the_dataset(truth):

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.energies.kl import relative_entropy
 from wfr_pde.integrate.rate_of_change import RateOfChange, derivative_matrices, gradient_size
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.relative_entropy import relative_entropy
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

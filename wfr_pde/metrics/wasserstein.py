@@ -24,7 +24,7 @@ from wfr_pde.metrics.base import (
     check_straight,
     described,
 )
-from wfr_pde.metrics.total_variation import equal_bins, mean_deviation
+from wfr_pde.metrics.binned import equal_bins, mean_deviation
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 

@@ -64,7 +64,7 @@ def test_l1_error_is_below_the_bound(run):
 
 
 def test_kl_is_that_of_the_closed_form(run):
-    from wfr_pde.exact import gaussian_kl
+    from wfr_pde.truth.exact.gaussian import gaussian_kl
 
     for k, state in enumerate(exact()):
         assert abs(float(run["kl"][k]) - gaussian_kl(state, TARGET)) <= float(run["error_kl"][k])

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from wfr_pde.exact import gaussian_flow
 
 import wfr_pde as wfr
 from wfr_pde.energies import KL
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Strang
-from wfr_pde.flows.heat.product import log_heat_kernel
+from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -21,6 +20,7 @@ from wfr_pde.truth.certified.evidence.second_family import (
     second_opinion,
 )
 from wfr_pde.truth.certified.problem import Problem
+from wfr_pde.truth.exact.gaussian import gaussian_flow
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(1.5, 0.3)
 BOX = np.array([-8.0]), np.array([9.0])

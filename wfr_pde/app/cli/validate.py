@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Test the sampler, and print the verdict."""
-    from wfr_pde.validation.verdicts import INCONSISTENT, report
+    from wfr_pde.validation.verdict import INCONSISTENT, report
 
     ds = _verdict(args, None if args.t is None else parse_times(args.t))
     if args.json:
