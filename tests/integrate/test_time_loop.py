@@ -16,9 +16,9 @@ import wfr_pde as wfr
 from wfr_pde import diagnostics
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
-from wfr_pde.integrate.time_loop import estimated_memory
+from wfr_pde.integrate.memory import estimated_memory
 from wfr_pde.numerics.backends import get_backend
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 TARGET, START = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
 GRID = wfr.Grid(-3.2, 3.2, 96)
@@ -69,10 +69,10 @@ def test_schema(start):
 
 def test_the_file_opens_with_xarray_alone(start, tmp_path):
     ds = wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05, record=[wfr.KL(TARGET)])
-    storage.write_dataset(ds, tmp_path / "run.nc")
+    files.write_dataset(ds, tmp_path / "run.nc")
     with xr.open_dataset(tmp_path / "run.nc") as stored:
         xr.testing.assert_identical(stored.load(), ds)
-    again = wfr.Density.from_dataset(storage.read_dataset(tmp_path / "run.nc"))
+    again = wfr.Density.from_dataset(files.read_dataset(tmp_path / "run.nc"))
     assert again.grid.matches(GRID)
     assert np.array_equal(again.log_values, ds.log_density[-1])
 

@@ -8,10 +8,13 @@ import pytest
 import xarray as xr
 
 import wfr_pde as wfr
-from wfr_pde.integrate.continuity import continuity, curl, helmholtz
+from wfr_pde.integrate.agreement_rules import until_they_grow
+from wfr_pde.integrate.continuity import continuity
+from wfr_pde.integrate.frame_interpolation import MOST_WEIGHT
+from wfr_pde.integrate.helmholtz_split import helmholtz
 from wfr_pde.integrate.rate_of_change import RateOfChange
 from wfr_pde.integrate.spline_errors import spline_errors
-from wfr_pde.integrate.time_interpolation import MOST_WEIGHT, _until_they_grow
+from wfr_pde.integrate.vector_fields import curl
 
 TARGET = wfr.Gaussian(0.5, 1.0)
 START = wfr.Gaussian(-2.0, 0.16)
@@ -270,10 +273,10 @@ def test_orders_that_diverge_and_then_agree_are_no_evidence():
         for share in (0.1, 0.5, 0.9):
             t = times[k] + share * (times[k + 1] - times[k])
             assert true_l1(path, lambda t: exact(t, target, start, (1.0, 0.05)), t) <= path.error_l1(t)
-    kept = _until_they_grow(np.array([0.6, 0.4, 0.6, 1e-12]))
+    kept = until_they_grow(np.array([0.6, 0.4, 0.6, 1e-12]))
     np.testing.assert_array_equal(kept, [0.6, 0.4])
-    np.testing.assert_array_equal(_until_they_grow(np.array([2.0, 1.9, 1e-12])), [2.0])
-    np.testing.assert_array_equal(_until_they_grow(np.array([0.1, 0.01, 1e-3])), [0.1, 0.01, 1e-3])
+    np.testing.assert_array_equal(until_they_grow(np.array([2.0, 1.9, 1e-12])), [2.0])
+    np.testing.assert_array_equal(until_they_grow(np.array([0.1, 0.01, 1e-3])), [0.1, 0.01, 1e-3])
 
 
 def test_two_frames_of_a_reaction_are_enough_with_the_equation():

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.samplers.external.run_sampler import dotted_name, run_sampler
+from wfr_pde.samplers.external.load_callable import dotted_name
+from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.space.density import Density, Particles
 from wfr_pde.targets import stored_distribution
 from wfr_pde.targets.base import Target

@@ -13,7 +13,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde.app.cli.main import chosen_dt, main
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 EXPERIMENT = '''"""Powers of a number."""
 import numpy as np
@@ -304,7 +304,7 @@ def test_box_boundary_and_records(capsys):
     assert content["t"] == [-1, 0, 0.5]
     assert content["mass"] == pytest.approx([1, 1, 1], abs=1e-12)
     assert "kl" not in content
-    grid = wfr.Grid.from_dataset(storage.read_dataset("out.nc"))
+    grid = wfr.Grid.from_dataset(files.read_dataset("out.nc"))
     assert grid.boundary == ("periodic", "no-flux")
     assert grid.shape == (24, 48)
 
@@ -326,7 +326,7 @@ def test_graded_cells(box, capsys):
     assert stderr_of(capsys, *SCALES, "--t", "0:1200:2", *box, "--dry-run")[0] == 2  # equal cells are too wide
     code, content = json_of(capsys, *words, "-o", "out.nc")
     assert code == 0
-    grid = wfr.Grid.from_dataset(storage.read_dataset("out.nc"))
+    grid = wfr.Grid.from_dataset(files.read_dataset("out.nc"))
     [axis] = grid.axes
     assert axis.widths.min() < 0.04
     assert axis.widths.max() > 10
@@ -341,7 +341,7 @@ def test_graded_cells(box, capsys):
 
 def test_seed_is_stored(capsys):
     assert json_of(capsys, *SMALL, "--seed", "7", "-o", "out.nc")[0] == 0
-    assert storage.read_dataset("out.nc").attrs["seed"] == "7"
+    assert files.read_dataset("out.nc").attrs["seed"] == "7"
 
 
 @pytest.mark.parametrize("times", [np.linspace(0, 1, 11), np.array([0, 0.3, 1.0]), np.array([0, 0.0301, 0.7])])
@@ -385,7 +385,7 @@ def test_an_existing_file_is_replaced_only_by_force(project, capsys):
     assert "out.nc exists: choose another name, or give --force" in message
     assert Path("out.nc").read_text() == "mine"
     assert main([*SMALL, "-o", "out.nc", "--force"]) == 0
-    assert storage.read_dataset("out.nc").sizes["t"] == 3
+    assert files.read_dataset("out.nc").sizes["t"] == 3
 
 
 def interrupted_after(monkeypatch, frames):
@@ -414,7 +414,7 @@ def test_an_interrupted_solve_says_what_was_saved_and_goes_on(project, capsys, m
     assert main([*SMALL, "-o", "out.nc"]) == 0
     assert not Path("out.nc.partial").exists()
     assert main([*SMALL, "-o", "whole.nc"]) == 0
-    resumed, whole = storage.read_dataset("out.nc"), storage.read_dataset("whole.nc")
+    resumed, whole = files.read_dataset("out.nc"), files.read_dataset("whole.nc")
     assert resumed.equals(whole)
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 import wfr_pde as wfr
 from wfr_pde import exact
-from wfr_pde.samplers.external.blackjax import Blackjax, tempered_smc
+from wfr_pde.samplers.external.blackjax import Blackjax
+from wfr_pde.samplers.external.blackjax_tempering import tempered_smc
 from wfr_pde.samplers.external.run_sampler import run_sampler
 
 blackjax = pytest.importorskip("blackjax")

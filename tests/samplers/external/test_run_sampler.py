@@ -14,8 +14,10 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde.samplers import Langevin
-from wfr_pde.samplers.external.run_sampler import dotted_name, load_callable, read_samples, run_sampler
-from wfr_pde.storage import files as storage
+from wfr_pde.samplers.external.load_callable import dotted_name, load_callable
+from wfr_pde.samplers.external.read_samples import read_samples
+from wfr_pde.samplers.external.run_sampler import run_sampler
+from wfr_pde.storage import files
 
 TARGET, START = wfr.GaussianMixture([[-1.0, 0.0], [1.2, 0.5]], [0.4, 0.6], 0.3), wfr.Gaussian([-0.6, 0.2], 0.25)
 TIMES = np.array([0.0, 0.25, 0.5, 0.8])
@@ -361,14 +363,14 @@ def test_what_solve_and_run_sampler_gave_comes_back(tmp_path):
     theirs = run_sampler(euler, TARGET, START, TIMES, 20)
     ours = wfr.solve(TARGET, Langevin(), START.sample(20, rng=0), TIMES, DT, rng=0, out=tmp_path / "run")
     for ds in (theirs, ours):
-        xr.testing.assert_identical(read_samples(storage.write_dataset(ds, tmp_path / "a.nc")), ds)
+        xr.testing.assert_identical(read_samples(files.write_dataset(ds, tmp_path / "a.nc")), ds)
     xr.testing.assert_equal(read_samples(tmp_path / "run"), ours)
     several = xr.concat([theirs, theirs], dim="seed").assign_coords(seed=[5, 6])
-    read = read_samples(storage.write_dataset(several.transpose(..., "seed"), tmp_path / "c.nc"))
+    read = read_samples(files.write_dataset(several.transpose(..., "seed"), tmp_path / "c.nc"))
     check_schema(read, "seed")
     xr.testing.assert_equal(read, several)
     last = wfr.solve(TARGET, Langevin(), START.sample(20, rng=0), TIMES, DT, rng=0, keep="last")
-    read = read_samples(storage.write_dataset(last, tmp_path / "d.nc"))
+    read = read_samples(files.write_dataset(last, tmp_path / "d.nc"))
     check_schema(read)
     assert read["t"].values.tolist() == [0.8]
 
@@ -427,6 +429,6 @@ def test_files_that_are_refused(tmp_path, arrays):
             "log_weight with the dimensions",
         ),
     ]):  # fmt: skip
-        storage.write_dataset(ds, tmp_path / f"{k}.nc")
+        files.write_dataset(ds, tmp_path / f"{k}.nc")
         with pytest.raises(ValueError, match=message):
             read_samples(tmp_path / f"{k}.nc")

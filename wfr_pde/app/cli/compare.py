@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> xr.Dataset:
     """
     from wfr_pde import plotting
     from wfr_pde.integrate.trajectory import Trajectory
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
     from wfr_pde.validation.comparison import compare
 
     if args.out is not None and Path(args.out).suffix != ".nc":
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> xr.Dataset:
     runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
     ds = compare(path, runs, metrics, t=args.times, floor_draws=args.floor_draws, rng=args.seed)
     if args.out is not None:
-        storage.write_dataset(ds, Path(args.out))
+        files.write_dataset(ds, Path(args.out))
     if args.figure is not None:
         plotting.comparison(ds).savefig(args.figure)
     return ds
@@ -95,12 +95,12 @@ def _short(text: str) -> str:
 
 def read_truth(path: str) -> xr.Dataset:
     """What `wfr-pde truth` or `solve` wrote."""
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
 
     if not Path(path).exists():
         raise ValueError(f"{path} does not exist: `wfr-pde truth ... -o {path}` would make it")
     try:
-        ds = storage.read_dataset(Path(path))
+        ds = files.read_dataset(Path(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no NetCDF file: the truth comes first, then the samples ({error})") from None
     if "log_density" not in ds:
@@ -130,19 +130,21 @@ def _metric(name: str) -> Any:
 def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:
     """The runs that a file holds, or those of a sampler."""
     import wfr_pde as wfr
-    from wfr_pde.samplers.external import run_sampler as external
+    from wfr_pde.samplers.external.load_callable import load_callable
+    from wfr_pde.samplers.external.read_samples import read_samples
+    from wfr_pde.samplers.external.run_sampler import run_sampler
 
     if text.endswith((".npz", ".nc")):
-        return [external.read_samples(text)]
+        return [read_samples(text)]
     try:
-        found = external.load_callable(text)
+        found = load_callable(text)
     except ImportError as error:
         raise ValueError(str(error)) from error
     chosen = json_object("--options", args.options)
     target, start = problem_of(args, truth)
     seeds = range(args.seed, args.seed + args.seeds)
     if not isinstance(found, wfr.Flow) and not (isinstance(found, type) and issubclass(found, wfr.Flow)):
-        return [external.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
+        return [run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
     if args.dt is None:
         raise ValueError(f"{text} needs a time step: give --dt")
     flow = found if isinstance(found, wfr.Flow) else found(**chosen)

@@ -515,7 +515,7 @@ def _summary(result: Result) -> str:
 def _solve(args: argparse.Namespace) -> int:
     """`wfr-pde solve`."""
     import wfr_pde as wfr
-    from wfr_pde.integrate.time_loop import save_times
+    from wfr_pde.integrate.save_times import save_times
     from wfr_pde.storage.files import write_dataset
 
     out, times = _out_file(args), save_times(_times(args.t))
@@ -688,7 +688,7 @@ def _out_file(args: argparse.Namespace) -> Path:
 @contextlib.contextmanager
 def _saying_what_was_saved(partial: Path) -> Iterator[None]:
     """Add to an exception what a stopped run left on disk; drop it if that is nothing."""
-    from wfr_pde.storage.files import open_run
+    from wfr_pde.storage.run_directory import open_run
 
     try:
         yield
@@ -870,7 +870,7 @@ def _info(args: argparse.Namespace) -> int:
     import platform
 
     from wfr_pde.numerics.backends.base import backend_names, get_backend
-    from wfr_pde.storage.files import commit, versions
+    from wfr_pde.storage.provenance import commit, versions
 
     backends: dict[str, str] = {}
     for name in backend_names():

@@ -61,8 +61,9 @@ def run(args: argparse.Namespace) -> xr.Dataset:
         For files and names that are not what they should be.
     """
     from wfr_pde import plotting
-    from wfr_pde.samplers.external import run_sampler as external
-    from wfr_pde.storage import files as storage
+    from wfr_pde.flows.base import Flow
+    from wfr_pde.samplers.external.read_samples import read_samples
+    from wfr_pde.storage import files
     from wfr_pde.validation.verdicts import validate
 
     if args.out is not None and Path(args.out).suffix != ".nc":
@@ -72,10 +73,10 @@ def run(args: argparse.Namespace) -> xr.Dataset:
     chosen = cli_compare.json_object("--options", args.options)
     sampler: Any
     if args.samples.endswith((".npz", ".nc")):
-        sampler = external.read_samples(args.samples)
+        sampler = read_samples(args.samples)
     else:
         sampler = _flow(args.samples, chosen)
-        chosen = chosen if not isinstance(sampler, external.Flow) else {}
+        chosen = chosen if not isinstance(sampler, Flow) else {}
     scheme = None
     if args.scheme is not None:
         scheme = _flow(args.scheme, cli_compare.json_object("--scheme-options", args.scheme_options))
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> xr.Dataset:
         modes=_modes(args.modes), effect=args.effect, level=args.level, rng=args.seed, options=chosen,
     )  # fmt: skip
     if args.out is not None:
-        storage.write_dataset(ds, Path(args.out))
+        files.write_dataset(ds, Path(args.out))
     if args.figure is not None:
         plotting.verdict(ds).savefig(args.figure)
     return ds
@@ -92,13 +93,14 @@ def run(args: argparse.Namespace) -> xr.Dataset:
 
 def _flow(text: str, chosen: dict[str, Any]) -> Any:
     """A Flow, made with the options where a class is named; or a function."""
-    from wfr_pde.samplers.external import run_sampler as external
+    from wfr_pde.flows.base import Flow
+    from wfr_pde.samplers.external.load_callable import load_callable
 
     try:
-        found = external.load_callable(text)
+        found = load_callable(text)
     except ImportError as error:
         raise ValueError(str(error)) from error
-    if isinstance(found, type) and issubclass(found, external.Flow):
+    if isinstance(found, type) and issubclass(found, Flow):
         return found(**chosen)
     return found
 

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
-from wfr_pde.integrate.time_loop import save_times
+from wfr_pde.integrate.save_times import save_times
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import provenance
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, SAFETY, Attempt
 from wfr_pde.truth.certified.budget import Work
 from wfr_pde.truth.certified.evidence.residual import Look, Substitution
@@ -609,7 +609,7 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "evidence": json.dumps(best.evidence),
         "backend": grid.backend.name,
         "device": grid.backend.device,
-        "versions": json.dumps(dict(storage.versions())),
-        "commit": storage.commit(),
+        "versions": json.dumps(dict(provenance.versions())),
+        "commit": provenance.commit(),
         "wall_time": round(best.work.seconds - best.work.left(), 6),
     }
