@@ -7,7 +7,8 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # errors of a file system without locks
+# errors of a file system that has no locks
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextlib.contextmanager
