@@ -84,7 +84,7 @@ def test_two_close_frames_do_no_harm(knows):
     ds, target, truth = closed_form(CLOSE)
     path = wfr.Trajectory(ds, target if knows else None)
     for k, t in enumerate(0.5 * (CLOSE[1:] + CLOSE[:-1])):
-        rule = path._frames.rule(k)
+        rule = path._interpolation.rule(k)
         inside = np.linspace(CLOSE[k], CLOSE[k + 1], 9)[1:-1]
         assert rule.lebesgue(inside) <= 1.01 * MOST_WEIGHT  # at other times than it was looked at
         assert true_l1(path, truth, t) <= path.error_l1(t)

@@ -66,7 +66,7 @@ def test_tempering_seeds_and_rest():
         assert (one[name][1:] != other[name][1:]).any()
     still = run_sampler(tempered_smc, TARGET, START, TIMES[:3], 2000, rng=1, prior=START, rate=0)
     np.testing.assert_array_equal(still["position"], np.broadcast_to(START.sample(2000, rng=1), (3, 2000, 2)))
-    assert one.attrs["method"] == "wfr_pde.samplers.external.blackjax.tempered_smc"
+    assert one.attrs["method"] == "wfr_pde.samplers.external.blackjax_tempering.tempered_smc"
 
 
 @pytest.mark.parametrize(

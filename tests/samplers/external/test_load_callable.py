@@ -95,7 +95,7 @@ def test_a_sampler_in_a_file_runs_from_anywhere(project):
         "        yield t, x + Shift(by).by * t, None\n"
     )
     code = (
-        "import wfr_pde as wfr\nfrom wfr_pde.samplers.external.run_sampler import load_callable, run_sampler\n"
+        "import wfr_pde as wfr\nfrom wfr_pde import load_callable, run_sampler\n"
         "ds = run_sampler(load_callable('mine_sampler:shifted'), wfr.Gaussian(0, 1), wfr.Gaussian(0, 1), [0, 2], 3)\n"
         "print(ds.attrs['method'], float((ds.position[1] - ds.position[0]).mean()))\n"
     )
