@@ -20,7 +20,7 @@ FEW = 6  # frames below which two orders say too little
 
 
 def rule_by_agreement(frames: FrameInterpolation, k: int) -> Rule:
-    """The rule whose orders agree best, with a margin for what the other variables say."""
+    """Choose the rule whose orders agree best, with a margin for what rules in other variables say."""
     found: list[tuple[float, float, Rule, Rule]] = []
     for variable in [variable for variable in frames.variables(k) if variable.kind != "decay"]:
         rules = [frames.made(variable, (k + 1,))]
@@ -52,7 +52,7 @@ def rule_by_agreement(frames: FrameInterpolation, k: int) -> Rule:
 
 
 def _differences(frames: FrameInterpolation, rules: Sequence[Rule], k: int) -> Array:
-    """Largest L1 distances of one order and the next over the places that are looked at."""
+    """Largest L1 distances between successive orders over the times that are looked at."""
     result = np.full(len(rules) - 1, ROUNDING)
     for time, share in zip(frames.inner_times(k), PROBES, strict=True):
         before = np.exp(frames.log_values[k if share < 0.5 else k + 1])
@@ -67,7 +67,7 @@ def _differences(frames: FrameInterpolation, rules: Sequence[Rule], k: int) -> A
 def _rivalry(
     frames: FrameInterpolation, rule: Rule, least: float, rivals: Sequence[tuple[float, Rule]], k: int
 ) -> float:
-    """What of the distances to the best rules of other variables their own errors do not explain."""
+    """Distance to the best rules of other variables, as far as their own errors do not explain it."""
     worst = 0.0
     for time in frames.inner_times(k)[::2]:
         mine = np.exp(frames.normalised(rule, time))

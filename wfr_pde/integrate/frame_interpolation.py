@@ -17,7 +17,7 @@ OWN_SHIFTS = (8.0, 1.0, 0.125)  # in intervals of their own
 COUNTS = (2, 4, 6, 8)  # frames that a polynomial goes through
 MOST_WEIGHT = 20.0  # Lebesgue constant above which a rule is not used: errors of frames would grow by so much
 PROBES = (0.03, 0.1, 0.3, 0.5, 0.7, 0.9)  # of an interval, where orders are compared
-ROUNDING = 3e-14
+ROUNDING = 3e-14  # added to every error
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class FrameInterpolation:
         return dataclasses.replace(rule, error=error, nats=nats, slopes=slopes)
 
     def linear(self, k: int) -> Rule:
-        """The geometric mean of both neighbours, which goes nowhere that they do not."""
+        """The rule of the geometric mean of both neighbours, which stays between them."""
         return self.made(Variable("t", float(self.times[0])), (k, k + 1))
 
     def variables(self, k: int) -> list[Variable]:

@@ -6,8 +6,8 @@ from wfr_pde.flows.base import Flow
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.space.density import Density, Particles
 
-PIECES = 6  # arrays of a piece that are at work, by all threads together
-VOLUMES = 5  # more of them on graded cells: volumes, their logarithms, and the check that the cells resolve the state
+PIECES = 6  # arrays of the size of a chunk that all threads together hold at work
+VOLUMES = 5  # further arrays on graded cells: volumes, their logarithms, and the check that cells resolve the state
 
 
 def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, written: bool = False) -> int:

@@ -8,12 +8,13 @@ import numpy as np
 
 
 def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
-    """A seed gives other numbers than it gives to `start.sample(n, rng=seed)`: noise must not repeat the start."""
+    """Generator of a run: from a seed, one that does not repeat the numbers of `start.sample(n, rng=seed)`."""
     if isinstance(rng, int | np.integer):
         return np.random.default_rng(np.random.SeedSequence(int(rng), spawn_key=(1,)))
     return np.random.default_rng(rng)
 
 
 def rng_state(rng: np.random.Generator | None) -> str:
-    """The state of a generator as JSON, "" of none; some bit generators hold arrays."""
+    """State of a generator as JSON; "" where there is none."""
+    # some bit generators hold arrays
     return "" if rng is None else json.dumps(rng.bit_generator.state, default=lambda array: array.tolist())

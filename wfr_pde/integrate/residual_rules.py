@@ -11,16 +11,16 @@ from wfr_pde.energies.kl import relative_entropy
 from wfr_pde.integrate.frame_interpolation import COUNTS, PROBES, ROUNDING, FrameInterpolation
 from wfr_pde.integrate.interpolation_rules import LEVELS, Array, Rule, Variable, largest_down_to
 
-HERMITE_COUNTS = (2, 3, 4)
+HERMITE_COUNTS = (2, 3, 4)  # frames of polynomials that go through rates of change too
 RANKING, INTEGRAL = 3, 8  # places of the residual in an interval, to rank rules and to bound their errors
-BEST_VARIABLES, BEST_RULES = 3, 3  # that go on after the first looks
+BEST_VARIABLES, BEST_RULES = 3, 3  # variables that rules of more frames are tried in; rules whose error is bounded
 QUADRATURE = 1.5  # what the integral of the residual is multiplied by
 SPIKE = 2.0  # times the largest mass of a cell in the frames around
 POINTWISE = 2.0  # what pointwise integrals of the residual are multiplied by
 
 
 def rule_by_residual(frames: FrameInterpolation, k: int) -> Rule | None:
-    """The rule with the least residual; nothing if the equation cannot be evaluated here."""
+    """Choose the rule with the least residual; None if the equation cannot be evaluated here."""
     if not all(np.isfinite(frames.rate(number)).all() for number in (k, k + 1)):
         return None
     near = [frames.made(variable, (k, k + 1), True) for variable in frames.variables(k)]

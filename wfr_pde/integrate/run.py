@@ -25,8 +25,8 @@ from wfr_pde.space.density import Density, Particles
 from wfr_pde.storage.provenance import commit, versions
 from wfr_pde.targets.base import Target
 
-Record = Callable[[Any, Energy], Any]
-MAX_SUBSTEPS = 1e12
+Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
+MAX_SUBSTEPS = 1e12  # steps between two save times; a dt that asks for more is taken for a mistake
 
 
 @dataclass
@@ -133,7 +133,7 @@ class Run:
 
 
 def _values_of(energy: Any, start: Any) -> np.ndarray:
-    """What tells targets apart: their values where the start is."""
+    """Values of a target where the start is, which tell targets apart."""
     if isinstance(start, Density):
         return start.grid.backend.asnumpy(energy.log_equilibrium(start.grid))
     return np.asarray(energy.target.log_density(start.positions))
@@ -221,7 +221,7 @@ def _named(record: Any) -> dict[str, Any]:
 
 
 def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
-    """The start is finite with mass one; the target fits its space."""
+    """Check that the start is finite with mass one, and that the target fits its space."""
     if not start.is_finite():
         raise ValueError(
             "the start is not finite in every cell (a density of zero has no logarithm): give it a positive density "
@@ -240,7 +240,7 @@ def precision_of(state: Any) -> Precision:
 
 
 def _check_limits(run: Run) -> None:
-    """The steps that the save times and `dt` ask for must be within the limits of the flow."""
+    """Check that the steps that save times and `dt` ask for are within the limits of the flow."""
     if len(run.sizes) == 0:
         return
     ends = (run.times[0], run.times[-1]) if run.energy.moving else run.times[:1]

@@ -96,7 +96,7 @@ def solve(
 
 
 def _resumed(run: Run, directory: RunDirectory | None) -> tuple[list[xr.Dataset], int, Any]:
-    """What is on disk already, the number of the next frame, and the state before it."""
+    """Read what is on disk: its segments, the number of the next frame, and the state before it."""
     checkpoint = None if directory is None else directory.checkpoint()
     if directory is None or checkpoint is None:
         return [], 0, run.start
@@ -112,7 +112,7 @@ def _resumed(run: Run, directory: RunDirectory | None) -> tuple[list[xr.Dataset]
 def _loop(
     run: Run, state: Any, first: int, directory: RunDirectory | None, count: Callable[[], object]
 ) -> list[xr.Dataset]:
-    """The frames from number `first` on, as segments; with a directory they are written as they come."""
+    """Compute the frames from number `first` on, as segments, which are written to the directory as they come."""
     segments: list[xr.Dataset] = []
     prepared: dict[float, Any] = {}
     frames = SegmentFrames(run)
@@ -138,7 +138,7 @@ def _loop(
 
 
 def _advance(run: Run, state: Any, frame: int, prepared: dict[float, Any], count: Callable[[], object]) -> Any:
-    """From the save time before `frame` to that of `frame`."""
+    """Advance the state from the save time before `frame` to that of `frame`."""
     h = float(run.sizes[frame - 1])
     if h not in prepared:
         prepared.clear()  # steps of one size at a time: they hold memory
@@ -152,7 +152,7 @@ def _advance(run: Run, state: Any, frame: int, prepared: dict[float, Any], count
 
 
 def _check(run: Run, state: Any, frame: int) -> None:
-    """Finiteness; mass where the flow promises it; on a graded grid, that the cells resolve the state."""
+    """Check that a state is finite, has its mass where the flow promises it, and is resolved by graded cells."""
     t = float(run.times[frame])
     if not state.is_finite():
         raise NumericalError(

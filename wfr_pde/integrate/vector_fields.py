@@ -63,7 +63,7 @@ def _shifted(points: Array, steps: Array) -> Array:
 
 
 def checked_values(field: Field, points: Array, t: float, what: str = "the field") -> Array:
-    """Values of a field at points (..., d), if they are finite and of that shape."""
+    """Evaluate a field at points (..., d); refuse values of another shape, or that are not finite."""
     values = np.asarray(field(points, t), dtype=np.float64)
     if values.shape != points.shape:
         raise ValueError(
