@@ -29,7 +29,7 @@ import wfr_pde as wfr
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.space.quadrature import integrate_corrected, log_mass_corrected
 from wfr_pde.space.transfer import Interpolation
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
 from wfr_pde.truth.certified.problem import Problem
@@ -276,7 +276,7 @@ def main() -> None:
                 print(f"  {'start' if key[1] == '0' else 'later'}, {key[3]} grids: L1 {order(errors['l1'])}"
                       f"   KL {order(errors['kl'])}", flush=True)  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    storage.write_atomically(options.out, lambda path: path.write_text(json.dumps(rows, indent=1) + "\n"))
+    files.write_atomically(options.out, lambda path: path.write_text(json.dumps(rows, indent=1) + "\n"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.flows import extrapolation
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 STRANG = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())
 T_END, CELLS, STEPS = 0.5, 700, (4, 16, 64)
@@ -86,7 +86,7 @@ def main() -> None:
     for low, high in itertools.pairwise(BINS):
         chosen = [row for row in rows if low <= row["error_l1"] < high]
         print(f"{low:>10g} to {high:<14g} {len(chosen):>5} {sum(row['refused'] for row in chosen):>8}")
-    path = storage.write_json({"seed": arguments.seed, "skipped": skipped, "rows": rows}, arguments.out)
+    path = files.write_json({"seed": arguments.seed, "skipped": skipped, "rows": rows}, arguments.out)
     print(f"written to {path}")
 
 

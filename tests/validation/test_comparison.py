@@ -9,6 +9,7 @@ import wfr_pde as wfr
 from wfr_pde import metrics, plotting
 from wfr_pde.app.cli import main as cli
 from wfr_pde.samplers import Langevin
+from wfr_pde.storage.files import read_dataset, write_dataset
 from wfr_pde.validation.baseline import equivalent_draws
 from wfr_pde.validation.comparison import compare, table
 
@@ -187,7 +188,7 @@ def ula(target, positions, times, rng, step=0.05):
 
 def test_command_line(truth, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    write_dataset(truth, tmp_path / "truth.nc")
     (tmp_path / "mine.py").write_text(SAMPLER)
     run = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), TIMES, 0.1, rng=0)
     np.savez(tmp_path / "file.npz", positions=run["position"].values, times=TIMES)
@@ -197,7 +198,7 @@ def test_command_line(truth, tmp_path, capsys, monkeypatch):
     assert "ula" in printed
     assert "file" in printed
     assert "equivalent draws" in printed
-    ds = wfr.storage.read_dataset(tmp_path / "out.nc")
+    ds = read_dataset(tmp_path / "out.nc")
     assert list(ds["method"].values) == ["ula", "file"]
     assert (tmp_path / "out.png").stat().st_size > 5000
     words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "--dt", "0.1", "--n", "40", "--seeds", "2", "--json"]
@@ -240,7 +241,7 @@ def test_command_line(truth, tmp_path, capsys, monkeypatch):
 )
 def test_command_line_errors(truth, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    write_dataset(truth, tmp_path / "truth.nc")
     (tmp_path / "bad.nc").write_text("no")
     assert cli.main(["compare", *words]) == 2
     assert re.search(message, capsys.readouterr().err)

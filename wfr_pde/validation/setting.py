@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.samplers.external.run_sampler import dotted_name
+from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.targets import stored_distribution
 from wfr_pde.targets.base import Target

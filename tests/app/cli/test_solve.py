@@ -11,7 +11,7 @@ import xarray as xr
 import wfr_pde as wfr
 from wfr_pde.app.cli.main import main
 from wfr_pde.app.cli.solve import chosen_dt
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 pytestmark = pytest.mark.usefixtures("project")
 WELL = ["solve", "--potential", "2*(x**2-1)**2", "--start", "gaussian(mean=-1, covariance=0.04)"]
@@ -66,7 +66,7 @@ def test_box_boundary_and_records(json_of):
     assert content["t"] == [-1, 0, 0.5]
     assert content["mass"] == pytest.approx([1, 1, 1], abs=1e-12)
     assert "kl" not in content
-    grid = wfr.Grid.from_dataset(storage.read_dataset("out.nc"))
+    grid = wfr.Grid.from_dataset(files.read_dataset("out.nc"))
     assert grid.boundary == ("periodic", "no-flux")
     assert grid.shape == (24, 48)
 
@@ -88,7 +88,7 @@ def test_graded_cells(box, capsys, json_of, stderr_of):
     assert stderr_of(*SCALES, "--t", "0:1200:2", *box, "--dry-run")[0] == 2  # equal cells are too wide
     code, content = json_of(*words, "-o", "out.nc")
     assert code == 0
-    grid = wfr.Grid.from_dataset(storage.read_dataset("out.nc"))
+    grid = wfr.Grid.from_dataset(files.read_dataset("out.nc"))
     [axis] = grid.axes
     assert axis.widths.min() < 0.04
     assert axis.widths.max() > 10
@@ -103,7 +103,7 @@ def test_graded_cells(box, capsys, json_of, stderr_of):
 
 def test_seed_is_stored(json_of):
     assert json_of(*SMALL, "--seed", "7", "-o", "out.nc")[0] == 0
-    assert storage.read_dataset("out.nc").attrs["seed"] == "7"
+    assert files.read_dataset("out.nc").attrs["seed"] == "7"
 
 
 @pytest.mark.parametrize("times", [np.linspace(0, 1, 11), np.array([0, 0.3, 1.0]), np.array([0, 0.0301, 0.7])])
@@ -147,7 +147,7 @@ def test_an_existing_file_is_replaced_only_by_force(project, stderr_of):
     assert "out.nc exists: choose another name, or give --force" in message
     assert Path("out.nc").read_text() == "mine"
     assert main([*SMALL, "-o", "out.nc", "--force"]) == 0
-    assert storage.read_dataset("out.nc").sizes["t"] == 3
+    assert files.read_dataset("out.nc").sizes["t"] == 3
 
 
 def interrupted_after(monkeypatch, frames):
@@ -176,7 +176,7 @@ def test_an_interrupted_solve_says_what_was_saved_and_goes_on(project, capsys, m
     assert main([*SMALL, "-o", "out.nc"]) == 0
     assert not Path("out.nc.partial").exists()
     assert main([*SMALL, "-o", "whole.nc"]) == 0
-    resumed, whole = storage.read_dataset("out.nc"), storage.read_dataset("whole.nc")
+    resumed, whole = files.read_dataset("out.nc"), files.read_dataset("whole.nc")
     assert resumed.equals(whole)
 
 

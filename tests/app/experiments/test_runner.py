@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from wfr_pde.app.experiments import runner as ex
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, locks
 
 GOOD = '''"""A parabola and its end.
 
@@ -390,7 +390,7 @@ def test_done_says_whether_data_checks_and_figure_are_there(folder):
 
 def test_one_process_writes_at_a_time(folder):
     result = ex.run_experiment("parabola")
-    with storage.locked(result.directory), pytest.raises(BlockingIOError, match="being written by another process"):
+    with locks.locked(result.directory), pytest.raises(BlockingIOError, match="being written by another process"):
         ex.run_experiment("parabola")
     ex.run_experiment("parabola")
 
@@ -407,7 +407,7 @@ def test_a_full_disk_leaves_no_half_file(folder, monkeypatch):
     def full(ds, path):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storage, "write_dataset", full)
+    monkeypatch.setattr(files, "write_dataset", full)
     with pytest.raises(OSError, match="No space left"):
         ex.run_experiment("parabola")
     monkeypatch.undo()

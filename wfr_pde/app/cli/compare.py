@@ -79,7 +79,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     """
     from wfr_pde import plotting
     from wfr_pde.integrate.trajectory import Trajectory
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
     from wfr_pde.validation.comparison import compare
 
     if args.out is not None and Path(args.out).suffix != ".nc":
@@ -97,7 +97,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
     ds = compare(path, runs, metrics, t=chosen, floor_draws=args.floor_draws, rng=args.seed)
     if args.out is not None:
-        storage.write_dataset(ds, Path(args.out))
+        files.write_dataset(ds, Path(args.out))
     if args.figure is not None:
         plotting.comparison(ds).savefig(args.figure)
     return ds

@@ -111,9 +111,9 @@ def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
 def _experiment(directory: Path) -> Experiment:
     """Load the experiment that stored the data, found as it was named then."""
     from wfr_pde.app.experiments.runner import load_experiment
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
 
-    command = shlex.split(str(storage.read_attrs(directory / "data.nc").get("command", "")))
+    command = shlex.split(str(files.read_attrs(directory / "data.nc").get("command", "")))
     return load_experiment(command[2] if len(command) > 2 else directory.parent.name)
 
 

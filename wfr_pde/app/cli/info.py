@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     import platform
 
     from wfr_pde.numerics.backends.base import backend_names, get_backend
-    from wfr_pde.storage.files import commit, versions
+    from wfr_pde.storage.provenance import commit, versions
 
     backends: dict[str, str] = {}
     for name in backend_names():

@@ -17,12 +17,12 @@ SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted p
 
 def read_truth(path: str) -> xr.Dataset:
     """Read what `wfr-pde truth` or `solve` wrote."""
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
 
     if not Path(path).exists():
         raise ValueError(f"{path} does not exist: `wfr-pde truth ... -o {path}` would make it")
     try:
-        ds = storage.read_dataset(Path(path))
+        ds = files.read_dataset(Path(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no NetCDF file: the truth comes first, then the samples ({error})") from None
     if "log_density" not in ds:

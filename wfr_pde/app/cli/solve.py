@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Solve the flow, write it, and print its records."""
     import wfr_pde as wfr
-    from wfr_pde.integrate.time_loop import save_times
+    from wfr_pde.integrate.save_times import save_times
     from wfr_pde.storage.files import write_dataset
 
     out, times = output_file(args), save_times(parse_times(args.t))
@@ -242,7 +242,7 @@ def _records(text: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def _saying_what_was_saved(partial: Path) -> Iterator[None]:
     """Add to an exception what a stopped run left on disk; drop it if that is nothing."""
-    from wfr_pde.storage.files import open_run
+    from wfr_pde.storage.run_directory import open_run
 
     try:
         yield

@@ -79,7 +79,7 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     """
     import wfr_pde as wfr
     from wfr_pde import plotting
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
     from wfr_pde.validation.verdicts import validate
 
     if args.out is not None and Path(args.out).suffix != ".nc":
@@ -101,7 +101,7 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
         modes=_modes(args.modes), effect=args.effect, level=args.level, rng=args.seed, options=chosen,
     )  # fmt: skip
     if args.out is not None:
-        storage.write_dataset(ds, Path(args.out))
+        files.write_dataset(ds, Path(args.out))
     if args.figure is not None:
         plotting.verdict(ds).savefig(args.figure)
     return ds

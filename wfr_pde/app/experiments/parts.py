@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,7 +84,7 @@ class Segments:
                 return end.value
             if OF not in self._attrs(number):
                 self._write(number, function, check)
-            part = storage.read_dataset(self.path(number)).drop_encoding()
+            part = files.read_dataset(self.path(number)).drop_encoding()
             del part.attrs[OF], part.attrs[SECONDS]
             number += 1
 
@@ -101,7 +101,7 @@ class Segments:
             )
         check(ds)
         seconds = round(time.perf_counter() - began, 6)
-        storage.write_dataset(ds.assign_attrs({OF: self.fingerprint, SECONDS: seconds}), self.path(number))
+        files.write_dataset(ds.assign_attrs({OF: self.fingerprint, SECONDS: seconds}), self.path(number))
 
     def _attrs(self, number: int) -> dict[str, Any]:
         """The attributes of a stored part; none if it is not there, or is one of another run.
@@ -115,7 +115,7 @@ class Segments:
         if not path.exists():
             return {}
         try:
-            attrs = storage.read_attrs(path)
+            attrs = files.read_attrs(path)
         except OSError as error:
             raise ValueError(f"{path} cannot be read ({error}): delete it or give --force") from None
         return attrs if attrs.get(OF) == self.fingerprint else {}

@@ -34,7 +34,7 @@ from wfr_pde.app.report.runs import (
     other_files,
     read_run,
 )
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 EMBEDDED = 8  # runs of an experiment whose figures and densities are part of the page
 LARGEST = 2 * 2**20  # bytes of a picture that is part of the page
@@ -104,7 +104,7 @@ def write_report(
     verdicts = dict(Counter(run.status for run in runs))
     report = Report(path, len(by_name), verdicts, len(checks), sum(check.passed for check in checks))
     text = _page(report, by_name, other_files(root), Path(experiments))
-    storage.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return report
 
 

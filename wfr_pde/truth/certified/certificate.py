@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
-from wfr_pde.integrate.time_loop import save_times
+from wfr_pde.integrate.save_times import save_times
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.dataset import dataset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import provenance
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "evidence": json.dumps(best.evidence),
         "backend": grid.backend.name,
         "device": grid.backend.device,
-        "versions": json.dumps(dict(storage.versions())),
-        "commit": storage.commit(),
+        "versions": json.dumps(dict(provenance.versions())),
+        "commit": provenance.commit(),
         "wall_time": round(best.work.seconds - best.work.left(), 6),
     }

@@ -18,7 +18,7 @@ from wfr_pde.energies import KL
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import provenance
 from wfr_pde.targets.base import Target
 from wfr_pde.truth.spectrum.chain import Chain, finite_volume_chain
 from wfr_pde.truth.spectrum.eigenpairs import SPARE, eigenfunctions, lanczos_vectors, lowest_modes
@@ -124,8 +124,8 @@ def spectrum(
         "cells": json.dumps([list(g.shape) for g in grids]),
         "backend": "numpy",
         "device": "cpu",
-        "versions": json.dumps(dict(storage.versions())),
-        "commit": storage.commit(),
+        "versions": json.dumps(dict(provenance.versions())),
+        "commit": provenance.commit(),
         "wall_time": round(time.perf_counter() - began, 6),
     }
     return _dataset(Density(grid, log_pi), values[rising], errors[rising], functions, attrs)
