@@ -44,12 +44,12 @@ def final(target: wfr.Target, flow: wfr.Flow, start: wfr.Density, n: int) -> wfr
 def runs_of(target: wfr.Target, start: wfr.Gaussian) -> list[dict[str, Any]]:
     grid = wfr.Grid.covering(target, start, shape=CELLS)
     rho = grid.density(start)
-    n = int(min(2000, T_END / STRANG.limits(wfr.KL(target), rho)[0]))
+    n = int(min(2000, T_END / STRANG.dt_bounds(wfr.KL(target), rho)[0]))
     truth = final(target, STRANG, rho, n)
     rows = []
     for order in (4, 6, 8):
         flow = wfr.Extrapolated(STRANG, order)
-        low, high = flow.limits(wfr.KL(target), rho)
+        low, high = flow.dt_bounds(wfr.KL(target), rho)
         for m in STEPS:
             if not low <= T_END / m <= high:
                 continue

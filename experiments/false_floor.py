@@ -82,9 +82,9 @@ class OfDensities(wfr.Flow):
         """The map of u over a step."""
         raise NotImplementedError
 
-    def frozen_step(self, energy, like, dt):
-        log_s = 0.5 * np.asarray(energy.log_equilibrium(like.grid))
-        move = self.advance(symmetric_generator(2 * log_s, like.grid.axes[0].dx), self.rate * dt)
+    def build_step(self, energy, template, dt):
+        log_s = 0.5 * np.asarray(energy.log_equilibrium(template.grid))
+        move = self.advance(symmetric_generator(2 * log_s, template.grid.axes[0].dx), self.rate * dt)
 
         def step(state, rng):
             log_u = np.asarray(state.log_values) - log_s
@@ -122,8 +122,8 @@ class Clipped(wfr.Flow):
     order = 1
     measures = (wfr.Density,)
 
-    def frozen_step(self, energy, like, dt):
-        inner = self.flow.frozen_step(energy, like, dt)
+    def build_step(self, energy, template, dt):
+        inner = self.flow.build_step(energy, template, dt)
 
         def step(state, rng):
             moved = inner(state, rng)

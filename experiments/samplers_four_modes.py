@@ -77,7 +77,7 @@ class Refill(samplers.Sampler):
     rate: float = 1.0
     bandwidth: float = BANDWIDTH
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         target, density = self.frozen_target(energy), samplers.KernelDensity(self.bandwidth)
 
         def step(state, rng):

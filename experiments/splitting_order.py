@@ -57,7 +57,7 @@ def errors(target, rho0, reference, t_end, steps) -> xr.DataArray:
     """L1 errors (scheme, dt); NaN where the smallest sub-step is below what the grid resolves."""
     tables = []
     for flow in SCHEMES.values():
-        smallest = flow.limits(wfr.KL(target), rho0)[0]
+        smallest = flow.dt_bounds(wfr.KL(target), rho0)[0]
         dt = np.array([t_end / m for m in steps if t_end / m >= smallest])
 
         def run(dt, flow=flow):

@@ -77,7 +77,7 @@ class QuietLangevin(samplers.Sampler):
 
     interacting = False
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         target, width = self.frozen_target(energy), math.sqrt(2 ** (1 - self.strength) * self.rate * dt)
 
         def step(state, rng):
@@ -97,7 +97,7 @@ class LateLangevin(samplers.Sampler):
 
     interacting = False
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         target, width = self.frozen_target(energy), math.sqrt(2 * self.rate * dt)
 
         def step(state, rng):
@@ -118,7 +118,7 @@ class AskewMALA(samplers.Sampler):
 
     interacting = False
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         target, h = self.frozen_target(energy), self.rate * dt
 
         def step(state, rng):
@@ -143,11 +143,11 @@ class ShortStrang(wfr.Flow):
     random = interacting = True
     measures = (wfr.Particles,)
 
-    def make_step(self, energy, like, dt):
-        half, full = self.outer.make_step(energy, like, dt / 2), self.inner.make_step(energy, like, dt)
+    def make_step(self, energy, template, dt):
+        half, full = self.outer.make_step(energy, template, dt / 2), self.inner.make_step(energy, template, dt)
         if self.strength == 1:
             return lambda state, t, rng=None: full(half(state, t, rng), t, rng)
-        rest = self.outer.make_step(energy, like, dt / 2 * (1 - self.strength))
+        rest = self.outer.make_step(energy, template, dt / 2 * (1 - self.strength))
         return lambda state, t, rng=None: rest(full(half(state, t, rng), t, rng), t + dt / 2, rng)
 
 
@@ -159,7 +159,7 @@ class ForgetfulResample(samplers.Sampler):
 
     rate = 1.0
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         def step(state, rng):
             weights = state.weights ** (1 - self.strength)
             return state.resampled(chosen(weights / weights.sum(), rng))
@@ -175,7 +175,7 @@ class Immortal(samplers.Sampler):
     bandwidth: float = BANDWIDTH
     strength: float = 1.0
 
-    def make_step(self, energy, like, dt):
+    def make_step(self, energy, template, dt):
         density = samplers.KernelDensity(self.bandwidth)
 
         def step(state, t, rng):
@@ -196,8 +196,8 @@ class StaleTempering(samplers.Sampler):
     scale: float = 0.2
     strength: float = 1.0
 
-    def make_step(self, energy, like, dt):
-        path = tempered_path(self.start, energy, like, self.rate, 0.0, "Tempering")
+    def make_step(self, energy, template, dt):
+        path = tempered_path(self.start, energy, template, self.rate, 0.0, "Tempering")
 
         def step(state, t, rng):
             increment = -math.expm1(-self.rate * dt) * path.left(t)

@@ -29,7 +29,7 @@ class Heun(samplers.Sampler):
     order = 2
     interacting = False  # no particle looks at the others
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         """One step."""
         target = self.frozen_target(energy)
         drift, width = self.rate * dt, math.sqrt(2 * self.rate * dt)

@@ -33,15 +33,15 @@ class BackwardEuler(wfr.Flow):
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (wfr.Density,)
 
-    def check(self, energy, like):
+    def check(self, energy, template):
         """One dimension, equal cells."""
-        super().check(energy, like)
-        if like.ndim != 1 or not like.grid.is_uniform:
-            raise ValueError(f"BackwardEuler needs equal cells on a line, got {like.grid!r}")
+        super().check(energy, template)
+        if template.ndim != 1 or not template.grid.is_uniform:
+            raise ValueError(f"BackwardEuler needs equal cells on a line, got {template.grid!r}")
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         """The matrix is made once; a step solves with it."""
-        grid = like.grid
+        grid = template.grid
         log_pi = energy.log_equilibrium(grid)
         half = np.diff(log_pi) / 2
         jumps = self.rate * dt / grid.axes[0].dx ** 2

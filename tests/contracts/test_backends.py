@@ -164,7 +164,7 @@ def test_graded_cells_agree_with_numpy():
         grid = wfr.Grid(**options, grading=(rho, None), backend=backend)
         start = grid.density(ends[1])
         flow = wfr.Extrapolated(wfr.Strang(R, S), 4)
-        dt = flow.limits(wfr.KL(ends[0]), start)[0]
+        dt = flow.dt_bounds(wfr.KL(ends[0]), start)[0]
         ds = wfr.solve(ends[0], flow, start, [0, dt], dt, record=[wfr.KL(ends[0]), wfr.diagnostics.fisher_information])
         state = wfr.Density.from_dataset(ds, backend=backend)
         numbers = [dt, *ds.kl.values, *ds.fisher_information.values, *state.mean(), *state.covariance().ravel()]

@@ -190,7 +190,7 @@ def test_observed_order_in_dx_is_the_declared_one(flow):
 def test_limits_name_the_dt_of_the_whole(flow, start):
     """At the limit the flow works, just below it the smallest kernel is refused."""
     energy = wfr.KL(TARGET)
-    low, high = flow.limits(energy, start)
+    low, high = flow.dt_bounds(energy, start)
     assert low < high
     if low == 0:
         return

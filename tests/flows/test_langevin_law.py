@@ -252,7 +252,7 @@ def test_unresolved_steps_are_refused_with_the_bound():
     grid = wfr.Grid(-8, 8, 100)
     start, bound = grid.density(target), 0.75 * 0.16**2 / 2
     kernel = wfr.LangevinKernel(2.0)
-    assert kernel.limits(wfr.KL(target), start)[0] == pytest.approx(bound, rel=1e-12)
+    assert kernel.dt_bounds(wfr.KL(target), start)[0] == pytest.approx(bound, rel=1e-12)
     with pytest.raises(
         ValueError, match=r"dt=0.001 leaves the kernel of LangevinKernel\(rate=2.0\) unresolved .*0.0096"
     ):
@@ -265,7 +265,7 @@ def test_between_modes_the_smallest_step_allows_for_the_stretch():
     """There neighbours part: rate dt >= 0.75 dx² (1 + rate dt |V''|)², and that is where the steps begin."""
     target, grid = wfr.GaussianMixture([-1.0, 1.0], [0.5, 0.5], 0.2), wfr.Grid(-5, 5, 120)
     start, kernel = grid.density(target), wfr.LangevinKernel()
-    low, plain = kernel.limits(wfr.KL(target), start)[0], 0.75 * (10 / 120) ** 2
+    low, plain = kernel.dt_bounds(wfr.KL(target), start)[0], 0.75 * (10 / 120) ** 2
     steepest = 1 / 0.2**2 - 1 / 0.2  # -V'' in the middle: 20
     assert low == pytest.approx(plain * (1 + low * steepest) ** 2, rel=0.02)  # by cells
     kernel.make_step(wfr.KL(target), start, low)
@@ -326,7 +326,7 @@ def test_no_transport_changes_nothing():
     target, grid = CORRELATED[1], wfr.Grid(-9, 9, 150)
     state = grid.density(STARTS[1])
     assert wfr.LangevinKernel(0.0).make_step(wfr.KL(target), state, 0.1)(state, 0.0) is state
-    assert wfr.LangevinKernel(0.0).limits(wfr.KL(target), state) == (0.0, math.inf)
+    assert wfr.LangevinKernel(0.0).dt_bounds(wfr.KL(target), state) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize("rate", [-1.0, math.nan])

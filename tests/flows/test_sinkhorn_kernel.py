@@ -38,9 +38,9 @@ def transport(target, grid, factor=1.0):
     """A step of `factor` times the smallest allowed dt."""
     energy = wfr.KL(target)
     flow = wfr.SinkhornKernel(2.0)
-    like = wfr.Density(grid, energy.log_equilibrium(grid))
-    dt = flow.limits(energy, like)[0] * factor
-    return flow.make_step(energy, like, dt), like, energy
+    template = wfr.Density(grid, energy.log_equilibrium(grid))
+    dt = flow.dt_bounds(energy, template)[0] * factor
+    return flow.make_step(energy, template, dt), template, energy
 
 
 @pytest.mark.parametrize("factor", [1.0, 7.0, 1e3, 1e7])
@@ -122,7 +122,7 @@ def test_reactions_beside_the_transport_are_those_on_their_own(case):
         assert abs(found.mass - 1) < 1e-13
         assert np.abs(found.log_values - expected.log_values).max() < 4 * np.finfo(float).eps * (50 + reach)
         watched = []
-        together = flow.make_steps(energy, state, dt)(state, 0.0, 3, watch=lambda seen=watched: seen.append(0))
+        together = flow.make_steps(energy, state, dt)(state, 0.0, 3, callback=lambda seen=watched: seen.append(0))
         assert len(watched) == 3
         assert abs(together.mass - 1) < 1e-13
         assert np.abs(together.log_values - expected.log_values).max() < 4 * np.finfo(float).eps * (50 + reach)
@@ -158,7 +158,7 @@ def test_unresolved_kernel_is_refused_with_both_remedies(factor, ok):
     target, start = wfr.Gaussian(0, 1), grid.density(wfr.Gaussian(-1, 0.5))
     flow = wfr.Extrapolated(wfr.Strang(wfr.SinkhornKernel(2.0), wfr.FisherRao(1.0)), order=8)
     dt = 8 * 0.75 * 0.12**2 / 2  # outer half of a quarter
-    assert flow.limits(wfr.KL(target), start)[0] == pytest.approx(dt)
+    assert flow.dt_bounds(wfr.KL(target), start)[0] == pytest.approx(dt)
     if ok:
         wfr.solve(target, flow, start, [0, dt], dt)
         return
@@ -380,7 +380,7 @@ def test_interpolation_of_what_is_even_at_walls_is_of_full_order_there(boundary,
 def gaussian_error(target, start, grid, flow, n_steps, factor=1.0):
     """L1 distance to the closed form after steps of `factor` times the smallest dt."""
     rho = grid.density(start)
-    dt = flow.limits(wfr.KL(target), rho)[0] * factor
+    dt = flow.dt_bounds(wfr.KL(target), rho)[0] * factor
     ds = wfr.solve(target, flow, rho, [0, n_steps * dt], dt)
     if isinstance(flow, wfr.Extrapolated):
         exact = wfr.exact.gaussian_flow(target, start, n_steps * dt)
@@ -442,7 +442,7 @@ def test_cells_between_start_and_target_count_and_those_beyond_do_not():
     axis = grid.axes[0]
     between = axis.widths[np.abs(axis.centres) < 10].max()
     assert axis.dx > 2 * between
-    low, _ = wfr.SinkhornKernel(2.0).limits(wfr.KL(target), grid.density(start))
+    low, _ = wfr.SinkhornKernel(2.0).dt_bounds(wfr.KL(target), grid.density(start))
     assert low == pytest.approx(0.75 * between**2 / 2)
 
 
@@ -452,7 +452,7 @@ def test_the_limit_falls_with_the_depth_of_the_tails():
     grid = wfr.Grid(-30, 30, 400, grading=lambda x: 1 / np.sqrt(1 + x**2))
     axis = grid.axes[0]
     expected = np.max(axis.widths**2 * np.maximum(0, 1 - axis.centres**2 / 90))
-    low, _ = wfr.SinkhornKernel().limits(wfr.KL(gaussian), grid.density(gaussian))
+    low, _ = wfr.SinkhornKernel().dt_bounds(wfr.KL(gaussian), grid.density(gaussian))
     assert low == pytest.approx(0.75 * expected, rel=1e-3)  # the highest cell is beside the mode
 
 
@@ -463,7 +463,7 @@ def test_far_wide_cells_keep_what_they_hold(boundary):
     grid = wfr.Grid(-200, 200, 400, grading=lambda x: 1 / np.sqrt(0.01 + 0.04 * (x + 1) ** 2))
     grid = wfr.Grid(-200, 200, 400, grading=grid.grading, boundary=boundary)
     energy, rho = wfr.KL(target), grid.density(start)
-    low = wfr.SinkhornKernel().limits(energy, rho)[0]
+    low = wfr.SinkhornKernel().dt_bounds(energy, rho)[0]
     step = wfr.SinkhornKernel().make_step(energy, rho, low)
     pi = wfr.Density(grid, energy.log_equilibrium(grid))
     assert np.abs(step(pi, 0.0).log_values - pi.log_values).max() < 1e-12 * np.ptp(pi.log_values)

@@ -149,7 +149,7 @@ def test_any_step_is_finite_and_keeps_the_mass(dt):
     """Tails with rate dt U = 1e8 underflow, U < 0 between the wells grows."""
     grid = wfr.Grid(-3, 3, 200)
     target = wfr.DoubleWell(20.0)
-    step = S.frozen_step(wfr.KL(target), grid.density(target), dt)
+    step = S.build_step(wfr.KL(target), grid.density(target), dt)
     state = step(grid.density(wfr.Gaussian(-1, 0.01)), None)
     assert state.is_finite()
     assert abs(state.mass - 1) < 1e-12
@@ -234,7 +234,7 @@ def test_cells_below_the_floor_get_its_value():
     start = grid.density(wfr.Gaussian(-3, 0.1))
     energy, dt = wfr.KL(NORMAL), 0.005
     factor = -0.5 * dt * schroedinger_potential(energy, grid)
-    state = S.frozen_step(energy, start, dt)(start, None)
+    state = S.build_step(energy, start, dt)(start, None)
     log_u = state.log_values - 0.5 * energy.log_equilibrium(grid) - factor
     assert np.ptp(log_u[grid.axes[0].centres > 0]) < 1e-12
     truth = grid.density(wfr.exact.gaussian_flow(NORMAL, wfr.Gaussian(-3, 0.1), dt, 1.0, 0.0)).log_values
@@ -342,7 +342,7 @@ def test_the_watch_changes_no_bit():
     start = wfr.Gaussian(-5.5, 0.25)
     grid = wfr.Grid.covering(NORMAL, start, shape=200)
     energy, state = wfr.KL(NORMAL), grid.density(start)
-    watched, alone = S.make_step(energy, state, 0.01), S.frozen_step(energy, state, 0.01)
+    watched, alone = S.make_step(energy, state, 0.01), S.build_step(energy, state, 0.01)
     other = state
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -394,5 +394,5 @@ def test_derivatives_that_are_not_finite_are_refused():
 def test_rate_zero_stays():
     grid = wfr.Grid(-8, 8, 64)
     start = grid.density(NORMAL)
-    assert S.limits(wfr.KL(NORMAL), start)[0] == 0
+    assert S.dt_bounds(wfr.KL(NORMAL), start)[0] == 0
     assert wfr.SplitStep(0.0).make_step(wfr.KL(NORMAL), start, 0.1)(start, 0.0) is start

@@ -46,8 +46,8 @@ def test_three_steps_are_made_whatever_the_run(monkeypatch):
     rho, steps = wfr.Grid([-8, -8], [8, 8], (64, 64)).density(START), []
     make_step = wfr.FisherRao.make_step
 
-    def counted(flow, energy, like, dt):
-        step = make_step(flow, energy, like, dt)
+    def counted(flow, energy, template, dt):
+        step = make_step(flow, energy, template, dt)
         return lambda state, t, rng=None: (steps.append(t), step(state, t, rng))[1]
 
     monkeypatch.setattr(wfr.FisherRao, "make_step", counted)

@@ -35,7 +35,7 @@ def test_a_run_stays_below_its_estimate_of_memory(shape, order):
     target, origin = wfr.Gaussian([0] * d, 1.0), wfr.Gaussian([-0.5] * d, 0.8)
     rho = wfr.Grid([-7] * d, [7] * d, shape).density(origin)
     flow = wfr.Extrapolated(FLOW, order) if order > 2 else FLOW
-    dt = flow.limits(wfr.KL(target), rho)[0]
+    dt = flow.dt_bounds(wfr.KL(target), rho)[0]
     wfr.solve(target, flow, rho, [0, dt], dt)  # what is imported and cached once does not count
     tracemalloc.start()
     wfr.solve(wfr.Gaussian([0] * d, 1.0), flow, rho, [0, dt, 2 * dt], dt)
@@ -55,7 +55,7 @@ def test_a_run_on_graded_cells_stays_below_its_estimate_of_memory(shape, transpo
     target, origin = wfr.Gaussian([0] * d, 1.0), wfr.Gaussian([-0.5] * d, 0.8)
     grid = wfr.Grid([-7] * d, [7] * d, shape, grading=[lambda x: 1 / np.sqrt(1 + (0.2 * x) ** 2)] * d)
     flow = wfr.Strang(wfr.FisherRao(), transport)
-    dt = max(flow.limits(wfr.KL(target), grid.density(origin))[0], 1e-3)
+    dt = max(flow.dt_bounds(wfr.KL(target), grid.density(origin))[0], 1e-3)
     wfr.solve(target, flow, grid.density(origin), [0, dt], dt, record=[wfr.KL(target)])
     rho = dataclasses.replace(grid, max_cut=1e-5).density(origin)  # nothing is cached on it but what a start needs
     tracemalloc.start()

@@ -35,7 +35,7 @@ class Diffusion(Flow):
     preserves = frozenset({"mass"})
     random = True
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         scale = math.sqrt(2 * self.rate * dt)
 
         def step(state, rng):
@@ -205,7 +205,7 @@ def test_a_flow_that_breaks_its_promise_is_caught(start):
         order = 1
         preserves = frozenset({"mass"})
 
-        def frozen_step(self, energy, like, dt):
+        def build_step(self, energy, template, dt):
             return lambda state, rng: wfr.Density(state.grid, state.log_values + self.factor)
 
     with pytest.raises(wfr.NumericalError, match="mass is 1.0000002.* promises to keep it"):

@@ -502,7 +502,7 @@ def test_scratch_is_part_of_the_memory(on_cpu, monkeypatch):
     start = wfr.Gaussian([0.5, 0.5], 0.02)
     with installed(stand_in(on_cpu), monkeypatch):
         flow = wfr.FiniteVolume()
-        needed = [flow.memory(wfr.Grid(**options, backend=name).density(start)) for name in ("numpy", "cupy")]
+        needed = [flow.memory_use(wfr.Grid(**options, backend=name).density(start)).held for name in ("numpy", "cupy")]
     assert needed[1] - needed[0] == 8 * 64 * 32 * sum(cuda.scratch_arrays(True, False))
 
 

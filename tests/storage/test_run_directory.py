@@ -34,7 +34,7 @@ class NoisyReweighting(Flow):
     preserves = frozenset({"mass"})
     random = True
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         def step(state, rng):
             noise = rng.standard_normal(state.positions.shape)
             weights = state.log_weights + dt * rng.standard_normal(len(state.positions))

@@ -248,7 +248,7 @@ def test_command_line_errors(truth, tmp_path, capsys, monkeypatch, words, messag
 
 
 def test_binned_metrics_look_as_closely_at_any_number_of_draws(truth):
-    one = metrics.total_variation.as_close_as(wfr.Density.from_dataset(truth), 1000)
+    one = metrics.total_variation.at_resolution_of(wfr.Density.from_dataset(truth), 1000)
     assert one.bins == 10  # n^(1/3)
     runs = [run.isel(particle=slice(125)) for run in draws_as_runs(truth, 1000, 30)]
     ds = compare(truth, runs, [metrics.total_variation], t=[1.0], floor_draws=200)

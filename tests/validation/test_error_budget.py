@@ -112,7 +112,7 @@ def test_a_part_that_stands_for_nothing_is_refused(truth):
         rate = 1.0
         measures = (wfr.Particles, wfr.Density)
 
-        def frozen_step(self, energy, like, dt):
+        def build_step(self, energy, template, dt):
             return lambda state, rng: state
 
     with pytest.raises(TypeError, match="Odd stands for no part of the equation"):

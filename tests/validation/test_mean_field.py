@@ -249,14 +249,14 @@ def test_kernel_estimate_on_a_grid_is_that_of_many_particles():
 
 def test_limits_and_refusals_on_grids_are_those_of_the_kernel():
     energy, start = wfr.KL(TARGET), GRID.density(START)
-    low = wfr.LangevinKernel(0.8).limits(energy, start)[0]
-    assert Langevin(0.8).limits(energy, start)[0] == SMCWFR(0.8).limits(energy, start)[0] == low > 0
-    assert Langevin(0.8).limits(energy, wfr.Particles(START.sample(5, rng=0))) == (0.0, math.inf)
+    low = wfr.LangevinKernel(0.8).dt_bounds(energy, start)[0]
+    assert Langevin(0.8).dt_bounds(energy, start)[0] == SMCWFR(0.8).dt_bounds(energy, start)[0] == low > 0
+    assert Langevin(0.8).dt_bounds(energy, wfr.Particles(START.sample(5, rng=0))) == (0.0, math.inf)
     with pytest.raises(ValueError, match="is too small for SMCWFR"):
         wfr.solve(TARGET, SMCWFR(0.8), start, [0, 1], low / 2)
     for sampler in (Langevin(), SMCWFR(), wfr.samplers.MALA()):
-        assert sampler.memory(start) > 8 * GRID.size
-        assert sampler.memory(wfr.Particles(START.sample(5, rng=0))) == 0
+        assert sampler.memory_use(start).held > 8 * GRID.size
+        assert sampler.memory_use(wfr.Particles(START.sample(5, rng=0))).held == 0
     with pytest.raises(TypeError, match="moves Particles, not Density"):
         wfr.solve(TARGET, wfr.samplers.SVGD(), start, [0, 1], 0.1)
 

@@ -34,7 +34,7 @@ class Quiet(samplers.Sampler):
 
     interacting = False
 
-    def frozen_step(self, energy, like, dt):
+    def build_step(self, energy, template, dt):
         def step(state, rng):
             x = state.positions
             return self.moved(state, x + dt * energy.target.score(x) + math.sqrt(dt) * rng.standard_normal(x.shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,52 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 Step = Callable[..., Any]  # step(state, t, rng=None) -> state
-Steps = Callable[..., Any]  # steps(state, t, n, rng=None, watch=nothing) -> state
+Steps = Callable[..., Any]  # steps(state, t, n, rng=None, callback=no_callback) -> state
 FrozenStep = Callable[[Any, np.random.Generator | None], Any]
 FrozenSteps = Callable[[Any, int, Callable[[], None]], Any]
 
 
-def nothing() -> None:
-    """Nobody watches."""
+RENAMED = {  # hooks of flows by the names that they had before the first release
+    "frozen_step": "build_step",
+    "limits": "dt_bounds",
+    "expansion_limit": "max_extrapolation_dt",
+    "memory": "memory_use",
+    "working": "memory_use",
+    "stepping": "memory_use",
+    "exchanged": "map_parts",
+}
+
+
+def no_callback() -> None:
+    """Do nothing: the default callback."""
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory that a flow needs at most.
+
+    Attributes
+    ----------
+    held : int
+        Bytes that a prepared step holds, besides the states.
+    states : int
+        States that exist at once while a step is prepared or made, that before it among them.
+    stepping : int
+        Those of them that exist while a step is made, not prepared; as many by default.
+    """
+
+    held: int = 0
+    states: int = 8
+    stepping: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stepping", self.stepping or self.states)
 
 
 class Flow:
     """A map that advances a measure: density or particles, deterministic or random.
 
-    A new flow is one class. If it treats the energy as constant over a step, it writes `frozen_step`, and a
+    A new flow is one class. If it treats the energy as constant over a step, it writes `build_step`, and a
     moving target is then frozen at the flow's own midpoint, which keeps symmetric compositions at even order.
     A composition writes `make_step`.
 
@@ -68,17 +102,23 @@ class Flow:
     measures: tuple[type, ...] = (Density, Particles)
     single: bool = False
 
-    def frozen_step(self, energy: Energy, like: Any, dt: float) -> FrozenStep:
-        """The step of size `dt` under an energy that does not move, for states like `like`."""
-        raise NotImplementedError(f"{type(self).__name__} must define frozen_step or make_step")
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for old, new in RENAMED.items():
+            if old in vars(cls):
+                raise TypeError(f"{cls.__name__}.{old} is a hook by its old name: call it {new}; see Flow.{new}")
 
-    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+    def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
+        """The step of size `dt` under an energy that does not move, for states like `template`."""
+        raise NotImplementedError(f"{type(self).__name__} must define build_step or make_step")
+
+    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
         """Prepare steps of size `dt`; what is costly is computed here, once.
 
         Parameters
         ----------
         energy : Energy
-        like : Density or Particles
+        template : Density or Particles
             A state like those that will be advanced; its values are not used.
         dt : float
             Size of the step, > 0.
@@ -89,69 +129,61 @@ class Flow:
             ``step(state, t, rng=None) -> state`` advances from time `t` to `t + dt`. Pure: it changes nothing,
             and the same arguments give the same bits.
         """
-        self.check(energy, like)
+        self.check(energy, template)
         if energy.moving:
-            return lambda state, t, rng=None: self.frozen_step(energy.at(t + dt / 2), like, dt)(state, rng)
-        frozen = self.frozen_step(energy, like, dt)
+            return lambda state, t, rng=None: self.build_step(energy.at(t + dt / 2), template, dt)(state, rng)
+        frozen = self.build_step(energy, template, dt)
         return lambda state, t, rng=None: frozen(state, rng)
 
-    def make_steps(self, energy: Energy, like: Any, dt: float) -> Steps:
+    def make_steps(self, energy: Energy, template: Any, dt: float) -> Steps:
         """Prepare runs of steps of size `dt`: what only the last state needs is not computed for all, where that saves.
 
         Parameters
         ----------
-        energy, like, dt
+        energy, template, dt
             As in `make_step`.
 
         Returns
         -------
         steps : callable
-            ``steps(state, t, n, rng=None, watch=nothing) -> state`` advances by `n` steps from time `t`, as that of
-            `make_step` does `n` times, up to rounding. Pure, too; ``watch()`` is called before every step.
+            ``steps(state, t, n, rng=None, callback=no_callback) -> state`` advances by `n` steps from time `t`, as that
+            of `make_step` does `n` times, up to rounding. Pure, too; ``callback()`` is called before every step.
         """
-        step = self.make_step(energy, like, dt)
+        step = self.make_step(energy, template, dt)
 
-        def steps(state: Any, t: float, n: int, rng: Any = None, watch: Callable[[], None] = nothing) -> Any:
+        def steps(state: Any, t: float, n: int, rng: Any = None, callback: Callable[[], None] = no_callback) -> Any:
             for k in range(n):
-                watch()
+                callback()
                 state = step(state, t + k * dt, rng)
             return state
 
         return steps
 
-    def takes_reactions(self, like: Any) -> bool:
+    def takes_reactions(self, template: Any) -> bool:
         """Whether exact Fisher-Rao flows before and after a step are better made together with it: `with_reactions`."""
         return False
 
-    def with_reactions(self, energy: Energy, like: Any, dt: float, times: tuple[float, float]) -> FrozenSteps:
-        """``steps(state, n, watch)``: steps of `make_steps`, each between Fisher-Rao flows over the given times."""
+    def with_reactions(self, energy: Energy, template: Any, dt: float, times: tuple[float, float]) -> FrozenSteps:
+        """``steps(state, n, callback)``: steps of `make_steps`, each between Fisher-Rao flows over the given times."""
         raise NotImplementedError(f"{type(self).__name__} takes no reactions along")
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
-        """Smallest and largest `dt` that the flow can take on a state like `like`."""
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
+        """Smallest and largest `dt` that the flow can take on a state like `template`."""
         return 0.0, math.inf
 
-    def expansion_limit(self, energy: Energy, like: Any) -> float:
+    def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """Largest `dt` for which the expansion of the error in powers of dt converges: extrapolation needs it."""
         return math.inf
 
-    def memory(self, like: Any) -> int:
-        """Bytes that a prepared step holds for states like `like`, besides those of `working`."""
-        return 0
+    def memory_use(self, template: Any) -> MemoryUse:
+        """What a prepared step holds, and what exists at once, for states like `template`."""
+        return MemoryUse()
 
-    def working(self, like: Any) -> int:
-        """States that exist at once, at most, while a step is prepared or made, that before it among them."""
-        return 8
-
-    def stepping(self, like: Any) -> int:
-        """Those of them that exist at once while a step is made, not prepared."""
-        return self.working(like)
-
-    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``."""
         return exchange(self)
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """Refuse an energy or a measure that the flow does not know.
 
         Raises
@@ -163,13 +195,13 @@ class Flow:
         if not isinstance(energy, self.energies):
             known = ", ".join(kind.__name__ for kind in self.energies)
             raise TypeError(f"{type(self).__name__} is a flow of {known}, not of {type(energy).__name__}")
-        if not isinstance(like, self.measures):
+        if not isinstance(template, self.measures):
             known = ", ".join(kind.__name__ for kind in self.measures)
-            raise TypeError(f"{type(self).__name__} moves {known}, not {type(like).__name__}")
-        if isinstance(like, Density) and like.grid.backend.precision is SINGLE and not self.single:
+            raise TypeError(f"{type(self).__name__} moves {known}, not {type(template).__name__}")
+        if isinstance(template, Density) and template.grid.backend.precision is SINGLE and not self.single:
             raise ValueError(
-                f"{type(self).__name__} needs double precision, but the grid is on {like.grid.backend.name!r}: use "
-                f"backend={like.grid.backend.name.partition(':')[0]!r}, or a SinkhornKernel"
+                f"{type(self).__name__} needs double precision, but the grid is on {template.grid.backend.name!r}: use "
+                f"backend={template.grid.backend.name.partition(':')[0]!r}, or a SinkhornKernel"
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenSteps, Step, Steps, nothing
+from wfr_pde.flows.base import Flow, FrozenSteps, MemoryUse, Step, Steps, no_callback
 from wfr_pde.flows.fisher_rao import FisherRao
 
 
@@ -34,24 +34,21 @@ class Composition(Flow):
             if not isinstance(part, Flow):
                 raise TypeError(f"{type(self).__name__} composes flows such as FisherRao(), got {part!r}")
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """Check that every part takes the energy and the measure."""
         for part in self.parts:
-            part.check(energy, like)
+            part.check(energy, template)
 
-    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The same composition of exchanged parts."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        parts = {name: part.exchanged(exchange) for name, part in own.items() if isinstance(part, Flow)}
+        parts = {name: part.map_parts(exchange) for name, part in own.items() if isinstance(part, Flow)}
         return replace(self, **parts)  # type: ignore[type-var]
 
-    def memory(self, like: Any) -> int:
-        """Bytes that prepared steps hold: the sum over the parts."""
-        return sum(part.memory(like) for part in self.parts)
-
-    def working(self, like: Any) -> int:
-        """Peak number of states: those of the largest part, or three: before the step, before and after a part."""
-        return max(3, *(part.working(like) for part in self.parts))
+    def memory_use(self, template: Any) -> MemoryUse:
+        """Held by all parts; states of the largest part, or three: before the step, before and after a part."""
+        uses = [part.memory_use(template) for part in self.parts]
+        return MemoryUse(sum(use.held for use in uses), max(3, *(use.states for use in uses)))
 
     @property
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
@@ -87,58 +84,59 @@ class Composition(Flow):
 class _Splitting(Composition):
     """A splitting: flows that act one after another."""
 
-    def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
+    def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
         """Flows, their step sizes, and when they begin."""
         raise NotImplementedError
 
-    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
         """One flow after another."""
-        fused = self._fused(energy, like, dt)
+        fused = self._fused(energy, template, dt)
         if fused is not None:
-            return lambda state, t, rng=None: fused(state, 1, nothing)
+            return lambda state, t, rng=None: fused(state, 1, no_callback)
         prepared: dict[tuple[int, float], Step] = {}
-        turns = []
-        for flow, h, begin in self.turns(dt):
+        stages = []
+        for flow, h, begin in self.stages(dt):
             if (id(flow), h) not in prepared:
-                prepared[id(flow), h] = flow.make_step(energy, like, h)
-            turns.append((prepared[id(flow), h], begin))
+                prepared[id(flow), h] = flow.make_step(energy, template, h)
+            stages.append((prepared[id(flow), h], begin))
 
         def step(state: Any, t: float, rng: Any = None) -> Any:
-            for part, begin in turns:
+            for part, begin in stages:
                 state = part(state, t + begin, rng)
             return state
 
         return step
 
-    def make_steps(self, energy: Energy, like: Any, dt: float) -> Steps:
+    def make_steps(self, energy: Energy, template: Any, dt: float) -> Steps:
         """The reactions at the end of a step and at the beginning of the next are one, where the transport has both."""
-        fused = self._fused(energy, like, dt)
+        fused = self._fused(energy, template, dt)
         if fused is None:
-            return super().make_steps(energy, like, dt)
-        return lambda state, t, n, rng=None, watch=nothing: fused(state, n, watch)
+            return super().make_steps(energy, template, dt)
+        return lambda state, t, n, rng=None, callback=no_callback: fused(state, n, callback)
 
-    def stepping(self, like: Any) -> int:
-        """Peak number of states in a step: two, where the transport takes the reactions along."""
-        return 2 if self._transport(like) is not None else self.working(like)
+    def memory_use(self, template: Any) -> MemoryUse:
+        """That of all parts; two states in a step, where the transport takes the reactions along."""
+        use = super().memory_use(template)
+        return use if self._transport(template) is None else replace(use, stepping=2)
 
-    def _transport(self, like: Any) -> int | None:
+    def _transport(self, template: Any) -> int | None:
         """Number of the turn that is a transport, if it is the only one and takes reactions along."""
-        turns = [flow for flow, _, _ in self.turns(1.0)]
-        transports = [k for k, flow in enumerate(turns) if type(flow) is not FisherRao]
-        return transports[0] if len(transports) == 1 and turns[transports[0]].takes_reactions(like) else None
+        stages = [flow for flow, _, _ in self.stages(1.0)]
+        transports = [k for k, flow in enumerate(stages) if type(flow) is not FisherRao]
+        return transports[0] if len(transports) == 1 and stages[transports[0]].takes_reactions(template) else None
 
-    def _fused(self, energy: Energy, like: Any, dt: float) -> FrozenSteps | None:
+    def _fused(self, energy: Energy, template: Any, dt: float) -> FrozenSteps | None:
         """All turns at once, if they are a transport and reactions that it takes along."""
-        turns, number = self.turns(dt), self._transport(like)
+        stages, number = self.stages(dt), self._transport(template)
         if energy.moving or number is None:
             return None
-        self.check(energy, like)
+        self.check(energy, template)
         before, after = (
             sum(flow.rate * h for flow, h, _ in some if isinstance(flow, FisherRao))
-            for some in (turns[:number], turns[number + 1 :])
+            for some in (stages[:number], stages[number + 1 :])
         )
-        transport, h, _ = turns[number]
-        return transport.with_reactions(energy, like, h, (before, after))
+        transport, h, _ = stages[number]
+        return transport.with_reactions(energy, template, h, (before, after))
 
 
 @dataclass(frozen=True)
@@ -163,13 +161,13 @@ class Lie(_Splitting):
         """First and second."""
         return self.first, self.second
 
-    def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
+    def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
         """One step of each."""
         return [(self.first, dt, 0.0), (self.second, dt, 0.0)]
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Both parts take dt."""
-        return intersection(self.first.limits(energy, like), self.second.limits(energy, like))
+        return intersection(self.first.dt_bounds(energy, template), self.second.dt_bounds(energy, template))
 
 
 @dataclass(frozen=True)
@@ -201,17 +199,19 @@ class Strang(_Splitting):
         """Outer and inner."""
         return self.outer, self.inner
 
-    def turns(self, dt: float) -> list[tuple[Flow, float, float]]:
+    def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
         """Half a step of the outer, one of the inner, half of the outer."""
         return [(self.outer, dt / 2, 0.0), (self.inner, dt, 0.0), (self.outer, dt / 2, dt / 2)]
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """The outer part takes dt / 2."""
-        return intersection(scaled(self.outer.limits(energy, like), 2), self.inner.limits(energy, like))
+        return intersection(scaled(self.outer.dt_bounds(energy, template), 2), self.inner.dt_bounds(energy, template))
 
-    def expansion_limit(self, energy: Energy, like: Any) -> float:
+    def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """The outer part takes dt / 2."""
-        return min(2 * self.outer.expansion_limit(energy, like), self.inner.expansion_limit(energy, like))
+        return min(
+            2 * self.outer.max_extrapolation_dt(energy, template), self.inner.max_extrapolation_dt(energy, template)
+        )
 
 
 @dataclass(frozen=True)
@@ -249,19 +249,20 @@ class Repeated(Composition):
         """The flow."""
         return (self.flow,)
 
-    def working(self, like: Any) -> int:
-        """Those of the flow; in steps also the state before all of them."""
-        return max(self.flow.working(like), self.flow.stepping(like) + (self.n > 1))
+    def memory_use(self, template: Any) -> MemoryUse:
+        """That of the flow; in steps also the state before all of them."""
+        use = self.flow.memory_use(template)
+        return MemoryUse(use.held, max(use.states, use.stepping + (self.n > 1)))
 
-    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
         """`n` steps of size dt / n."""
-        sub_steps = self.flow.make_steps(energy, like, dt / self.n)
+        sub_steps = self.flow.make_steps(energy, template, dt / self.n)
         return lambda state, t, rng=None: sub_steps(state, t, self.n, rng)
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """The flow takes dt / n."""
-        return scaled(self.flow.limits(energy, like), self.n)
+        return scaled(self.flow.dt_bounds(energy, template), self.n)
 
-    def expansion_limit(self, energy: Energy, like: Any) -> float:
+    def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """The flow takes dt / n."""
-        return self.n * self.flow.expansion_limit(energy, like)
+        return self.n * self.flow.max_extrapolation_dt(energy, template)

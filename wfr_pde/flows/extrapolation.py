@@ -10,7 +10,7 @@ from typing import Any
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, Step
+from wfr_pde.flows.base import Flow, MemoryUse, Step
 from wfr_pde.flows.composition import Composition, Repeated
 from wfr_pde.space.density import Density
 from wfr_pde.space.transfer import Interpolation
@@ -139,20 +139,20 @@ class Extrapolated(Composition):
         """What the flow preserves, but for monotonicity."""
         return self.flow.preserves - {"monotone"}
 
-    def memory(self, like: Any) -> int:
-        """The flow is prepared once for every number of sub-steps, or for both grids."""
+    def memory_use(self, template: Any) -> MemoryUse:
+        """That of the flow, prepared once for every number of sub-steps or for both grids.
+
+        In steps there are also the finest run, the combination, and the state of another run on its way.
+        """
+        use = self.flow.memory_use(template)
         copies = 2 if self.variable == "dx" else len(richardson_weights(self.order // 2))
-        return copies * self.flow.memory(like)
-
-    def working(self, like: Any) -> int:
-        """Those of the flow; in steps also the finest run, the combination, and the state of another run on its way."""
         more = 2 + (self.order > 4 or self.variable == "dx")
-        return max(self.flow.working(like), self.flow.stepping(like) + more)
+        return MemoryUse(copies * use.held, max(use.states, use.stepping + more))
 
-    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """The runs that are combined."""
         combined = self._combined_grids if self.variable == "dx" else self._combined_sub_steps
-        extrapolate = combined(energy, like, dt)
+        extrapolate = combined(energy, template, dt)
         monotone = "monotone" in self.flow.preserves
 
         def step(state: Density, t: float, rng: Any = None) -> Density:
@@ -172,10 +172,10 @@ class Extrapolated(Composition):
 
         return step
 
-    def _combined_sub_steps(self, energy: Energy, like: Density, dt: float) -> Combined:
+    def _combined_sub_steps(self, energy: Energy, template: Density, dt: float) -> Combined:
         """Sub-steps of size dt, dt/2, ..."""
         weights = richardson_weights(self.order // 2)
-        runs = [Repeated(self.flow, k + 1).make_step(energy, like, dt) for k in range(len(weights))]
+        runs = [Repeated(self.flow, k + 1).make_step(energy, template, dt) for k in range(len(weights))]
 
         def extrapolate(state: Density, t: float) -> tuple[Density, Any]:
             # combine the differences from the finest run: they are small, so that rounding is not amplified
@@ -188,17 +188,17 @@ class Extrapolated(Composition):
 
         return extrapolate
 
-    def _combined_grids(self, energy: Energy, like: Density, dt: float) -> Combined:
+    def _combined_grids(self, energy: Energy, template: Density, dt: float) -> Combined:
         """A step on the grid and on that of joined cells: order 2 in dx has the weights 4/3 and -1/3."""
-        fine, coarse = like.grid, like.grid.coarsened()
+        fine, coarse = template.grid, template.grid.coarsened()
         down, up = Interpolation(fine, coarse, DOWN_NODES), Interpolation(coarse, fine, UP_NODES)
 
         def joined(state: Density, frozen: Energy) -> Density:
             log_values = down(frozen.log_ratio(state)) + frozen.log_equilibrium(coarse)
             return Density(coarse, log_values).normalised()
 
-        fine_step = self.flow.make_step(energy, like, dt)
-        coarse_step = self.flow.make_step(energy, joined(like, energy.at(0.0)), dt)
+        fine_step = self.flow.make_step(energy, template, dt)
+        coarse_step = self.flow.make_step(energy, joined(template, energy.at(0.0)), dt)
 
         def extrapolate(state: Density, t: float) -> tuple[Density, Any]:
             frozen = energy.at(t + dt / 2)
@@ -208,9 +208,9 @@ class Extrapolated(Composition):
 
         return extrapolate
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """In dt the smallest sub-step is 2 dt / order; for the largest, dt, the error expansion must converge."""
-        low, high = self.flow.limits(energy, like)
+        low, high = self.flow.dt_bounds(energy, template)
         if self.variable == "dx":
             return low, high
-        return low * (self.order // 2), min(high, self.flow.expansion_limit(energy, like))
+        return low * (self.order // 2), min(high, self.flow.max_extrapolation_dt(energy, template))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
+from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.space.density import Density
 
 
@@ -36,12 +36,12 @@ class FisherRao(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))
 
-    def working(self, like: Any) -> int:
+    def memory_use(self, template: Any) -> MemoryUse:
         """The state, and what comes of it."""
-        return 2
+        return MemoryUse(states=2)
 
-    def frozen_step(self, energy: Energy, like: Any, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
         """The exact map over `dt`."""
-        energy.log_equilibrium(like.grid)
+        energy.log_equilibrium(template.grid)
         time = self.rate * dt
         return lambda state, rng: energy.fisher_rao(state, time)

@@ -17,11 +17,12 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, writte
     A run that is written to a directory puts its frames together from pieces, which takes them twice.
     """
     frames = 2 * n_kept if written else n_kept
-    arrays, pieces = 2 + frames + flow.working(start), 0  # the start and the target besides
+    use = flow.memory_use(start)
+    arrays, pieces = 2 + frames + use.states, 0  # the start and the target besides
     if isinstance(start, Density):
         arrays += 0 if start.grid.is_uniform else VOLUMES
         pieces = PIECES * 8 * min(start.grid.size, start.grid.backend.chunk)
-    return start.nbytes * arrays + pieces + flow.memory(start)
+    return start.nbytes * arrays + pieces + use.held
 
 
 def check_memory(flow: Flow, start: Density | Particles, n_kept: int, written: bool) -> None:

@@ -245,7 +245,7 @@ def _check_limits(run: Run) -> None:
     if len(run.sizes) == 0:
         return
     ends = (run.times[0], run.times[-1]) if run.energy.moving else run.times[:1]
-    limits = [run.flow.limits(run.energy.at(float(t)), run.start) for t in ends]
+    limits = [run.flow.dt_bounds(run.energy.at(float(t)), run.start) for t in ends]
     low, high = max(low for low, _ in limits), min(high for _, high in limits)
     smallest, largest = float(run.sizes.min()), float(run.sizes.max())
     if low > high:

@@ -145,11 +145,11 @@ def _advance(run: Run, state: Any, frame: int, prepared: dict[float, Any], count
         prepared.clear()  # steps of one size at a time: they hold memory
         prepared[h] = run.flow.make_steps(run.energy, run.start, h)
 
-    def watch() -> None:
+    def callback() -> None:
         check_deadline()
         count()
 
-    return prepared[h](state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, watch)
+    return prepared[h](state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, callback)
 
 
 def _check(run: Run, state: Any, frame: int) -> None:

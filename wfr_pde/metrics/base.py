@@ -35,8 +35,8 @@ class Metric:
         "length" is the unit of the space.
 
     Where it is known, `floor(reference, n)` is what n independent draws from the reference have: functions, too. One
-    that looks the closer the more particles there are has `as_close_as(reference, n)`, the metric that looks at any
-    number of particles as it does at n; one that needs some particles says how many, `fewest`.
+    that looks the closer the more particles there are has `at_resolution_of(reference, n)`, the metric that looks at
+    any number of particles as it does at n; one that needs some particles says how many, `fewest`.
     """
 
     name: str
@@ -60,14 +60,14 @@ def described(
     long_name: str,
     units: str = "1",
     floor: Callable[[Density, int], float] | None = None,
-    as_close_as: Callable[[Density, int], Metric] | None = None,
+    at_resolution_of: Callable[[Density, int], Metric] | None = None,
     fewest: int | None = None,
 ) -> Callable[[F], F]:
     """Decorator: `name`, `long_name`, `units`, and what `Metric` says of others, for a metric that is a function."""
 
     def describe(function: F) -> F:
         attributes: dict[str, Any] = {"name": function.__name__, "long_name": long_name, "units": units}
-        for name, given in (("floor", floor), ("as_close_as", as_close_as), ("fewest", fewest)):
+        for name, given in (("floor", floor), ("at_resolution_of", at_resolution_of), ("fewest", fewest)):
             if given is not None:
                 attributes[name] = given
         for attribute, value in attributes.items():

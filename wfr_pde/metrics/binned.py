@@ -59,7 +59,7 @@ class _Binned(Metric):
             return int(self.bins)
         return reference.grid.size if math.isinf(n) else max(2, math.ceil(n ** (reference.ndim / (reference.ndim + 2))))
 
-    def as_close_as(self, reference: Density, n: int) -> _Binned:
+    def at_resolution_of(self, reference: Density, n: int) -> _Binned:
         """The metric with the bins that it has for `n` particles."""
         return replace(self, bins=self.number(reference, n))
 

@@ -41,7 +41,7 @@ def l1(reference: Density, other: Density) -> float:
 @described(
     "total variation",
     floor=lambda reference, n: BinnedTotalVariation().floor(reference, n),
-    as_close_as=lambda reference, n: BinnedTotalVariation().as_close_as(reference, n),
+    at_resolution_of=lambda reference, n: BinnedTotalVariation().at_resolution_of(reference, n),
 )
 def total_variation(reference: Density, other: Density | Particles) -> float:
     """sup |mu(B) - nu(B)| over sets B = ½ ∫ |mu - nu| dx, between 0 and 1; arguments and errors as `l1`.
@@ -56,7 +56,7 @@ def total_variation(reference: Density, other: Density | Particles) -> float:
 @described(
     "Hellinger distance",
     floor=lambda reference, n: BinnedHellinger().floor(reference, n),
-    as_close_as=lambda reference, n: BinnedHellinger().as_close_as(reference, n),
+    at_resolution_of=lambda reference, n: BinnedHellinger().at_resolution_of(reference, n),
 )
 def hellinger(reference: Density, other: Density | Particles) -> float:
     """sqrt(½ ∫ (sqrt(mu) - sqrt(nu))² dx), between 0 and 1; arguments and errors as `l1`.

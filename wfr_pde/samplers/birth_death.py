@@ -69,7 +69,7 @@ class BirthDeath(Sampler):
     @property
     def law(self) -> str:  # type: ignore[override]
         """The FR flow if g is the true one."""
-        return "fr" if self.density is not None and self.density.knows_time else "own"
+        return "fr" if self.density is not None and self.density.is_exact else "own"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,12 +87,12 @@ class BirthDeath(Sampler):
         """The same with another `LogRatio`."""
         return BirthDeath(self.rate, density=density)
 
-    def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Particles | Density, dt: float) -> Step:
         """The events of one step."""
-        self.check(energy, like)
-        if isinstance(like, Density):
-            return self._law_step(energy, like, dt)
-        equally_weighted(like, "BirthDeath")
+        self.check(energy, template)
+        if isinstance(template, Density):
+            return self._law_step(energy, template, dt)
+        equally_weighted(template, "BirthDeath")
         if self.rate == 0:
             return lambda state, t, rng=None: state
 
@@ -104,11 +104,11 @@ class BirthDeath(Sampler):
 
         return step
 
-    def _law_step(self, energy: Energy, like: Density, dt: float) -> Step:
+    def _law_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """What the events do to the law of infinitely many particles."""
         if self.rate == 0:
             return lambda state, t, rng=None: state
-        on_grid = self._log_ratio_on_grid(like.grid)
+        on_grid = self._log_ratio_on_grid(template.grid)
 
         def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
             g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)

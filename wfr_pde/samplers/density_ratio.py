@@ -34,11 +34,11 @@ class LogRatio:
 
     Attributes
     ----------
-    knows_time : bool
+    is_exact : bool
         Whether it is the exact g along the flow at any time, rather than that of the particles as they are.
     """
 
-    knows_time = False
+    is_exact = False
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """g (n,) at the particles of a state at time `t`; `target` is the energy's at that time."""
@@ -211,7 +211,7 @@ class Oracle(LogRatio):
     truth: Trajectory
     _kept: dict[float, Density] = field(default_factory=dict, init=False, compare=False)
 
-    knows_time = True
+    is_exact = True
 
     def __repr__(self) -> str:
         frames = np.ascontiguousarray(self.truth.ds["log_density"].values)

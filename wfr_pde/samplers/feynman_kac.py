@@ -59,14 +59,14 @@ class FeynmanKac(Sampler):
         """The same with another `LogRatio`."""
         return replace(self, density=density)
 
-    def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Particles | Density, dt: float) -> Step:
         """The weights over `dt`."""
-        self.check(energy, like)
+        self.check(energy, template)
         if self.rate == 0:
             return lambda state, t, rng=None: state
-        share = self.rate * dt if self.density.knows_time else -math.expm1(-self.rate * dt)
-        if isinstance(like, Density):
-            on_grid = self.density.on_grid(like.grid)
+        share = self.rate * dt if self.density.is_exact else -math.expm1(-self.rate * dt)
+        if isinstance(template, Density):
+            on_grid = self.density.on_grid(template.grid)
 
             def weigh(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
                 g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Step
+from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
@@ -67,15 +67,15 @@ class KernelFisherRao(Sampler):
         if not 0 < self.regularisation < np.inf:
             raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
 
-    def memory(self, like: Particles) -> int:
+    def memory_use(self, template: Particles) -> MemoryUse:
         """M, its factor, and the kernels and their gradient along an axis."""
-        return 5 * 8 * len(like.positions) ** 2
+        return MemoryUse(5 * 8 * len(template.positions) ** 2)
 
-    def make_step(self, energy: Energy, like: Particles, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """One step of the midpoint rule."""
-        self.check(energy, like)
-        path = tempered_path(self.start, energy, like, self.rate, self.start_time, "KernelFisherRao")
-        n = len(like.positions)
+        self.check(energy, template)
+        path = tempered_path(self.start, energy, template, self.rate, self.start_time, "KernelFisherRao")
+        n = len(template.positions)
         if n > MOST:
             raise ValueError(
                 f"KernelFisherRao solves a full system of n equations at every step, in time O(n³) and memory O(n²), "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.base import FrozenStep, MemoryUse
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Sampler
@@ -37,10 +37,10 @@ class Langevin(Sampler):
     interacting = False
     measures = (Particles, Density)
 
-    def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles | Density, dt: float) -> FrozenStep:
         """One step of Euler and Maruyama."""
-        if isinstance(like, Density):
-            return LangevinKernel(self.rate).frozen_step(energy, like, dt)
+        if isinstance(template, Density):
+            return LangevinKernel(self.rate).build_step(energy, template, dt)
         target, drift, width = self.frozen_target(energy), self.rate * dt, math.sqrt(2 * self.rate * dt)
         if self.rate == 0:
             return lambda state, rng: state
@@ -58,16 +58,18 @@ class Langevin(Sampler):
         """The W flow."""
         return FiniteVolume(self.rate)
 
-    def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Particles | Density) -> tuple[float, float]:
         """On a grid those of `LangevinKernel`."""
-        return LangevinKernel(self.rate).limits(energy, like) if isinstance(like, Density) else (0.0, math.inf)
+        return (
+            LangevinKernel(self.rate).dt_bounds(energy, template) if isinstance(template, Density) else (0.0, math.inf)
+        )
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As every flow; on a grid as `LangevinKernel`."""
-        super().check(energy, like)
-        if isinstance(like, Density):
-            LangevinKernel(self.rate).check(energy, like)
+        super().check(energy, template)
+        if isinstance(template, Density):
+            LangevinKernel(self.rate).check(energy, template)
 
-    def memory(self, like: Any) -> int:
+    def memory_use(self, template: Any) -> MemoryUse:
         """On a grid that of `LangevinKernel`."""
-        return LangevinKernel(self.rate).memory(like) if isinstance(like, Density) else 0
+        return LangevinKernel(self.rate).memory_use(template) if isinstance(template, Density) else MemoryUse()

@@ -11,7 +11,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.base import FrozenStep, MemoryUse
 from wfr_pde.flows.sampler_laws.mala import MALAKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Array, Sampler
@@ -47,10 +47,10 @@ class MALA(Sampler):
     preserves = frozenset({"mass", "positivity", "equilibrium"})
     measures = (Particles, Density)
 
-    def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles | Density, dt: float) -> FrozenStep:
         """One proposal for every particle, accepted or not."""
-        if isinstance(like, Density):
-            return MALAKernel(self.rate).frozen_step(energy, like, dt)
+        if isinstance(template, Density):
+            return MALAKernel(self.rate).build_step(energy, template, dt)
         target, time = self.frozen_target(energy), self.rate * dt
         if self.rate == 0:
             return lambda state, rng: state
@@ -66,19 +66,19 @@ class MALA(Sampler):
         """The W flow."""
         return FiniteVolume(self.rate)
 
-    def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Particles | Density) -> tuple[float, float]:
         """On a grid those of `MALAKernel`."""
-        return MALAKernel(self.rate).limits(energy, like) if isinstance(like, Density) else (0.0, math.inf)
+        return MALAKernel(self.rate).dt_bounds(energy, template) if isinstance(template, Density) else (0.0, math.inf)
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As every flow; on a grid as `MALAKernel`."""
-        super().check(energy, like)
-        if isinstance(like, Density):
-            MALAKernel(self.rate).check(energy, like)
+        super().check(energy, template)
+        if isinstance(template, Density):
+            MALAKernel(self.rate).check(energy, template)
 
-    def memory(self, like: Any) -> int:
+    def memory_use(self, template: Any) -> MemoryUse:
         """On a grid that of `MALAKernel`."""
-        return MALAKernel(self.rate).memory(like) if isinstance(like, Density) else 0
+        return MALAKernel(self.rate).memory_use(template) if isinstance(template, Density) else MemoryUse()
 
 
 def langevin_move(

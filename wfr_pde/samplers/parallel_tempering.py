@@ -63,7 +63,7 @@ class ParallelTempering(Sampler):
             raise ValueError(f"swap_rate must be finite and >= 0, attempts per unit of time, got {self.swap_rate}")
         object.__setattr__(self, "temperatures", ladder)
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """One move of every replica, and swaps."""
         target, time = self.frozen_target(energy), self.rate * dt
         temperatures = np.array(self.temperatures)

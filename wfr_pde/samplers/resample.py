@@ -55,9 +55,9 @@ class Resample(Sampler):
         """Itself: of a density it is nothing."""
         return self
 
-    def frozen_step(self, energy: Energy, like: Particles | Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles | Density, dt: float) -> FrozenStep:
         """Resampling, if the weights are uneven enough."""
-        if isinstance(like, Density):
+        if isinstance(template, Density):
             return lambda state, rng: state
 
         def step(state: Particles, rng: np.random.Generator | None) -> Particles:

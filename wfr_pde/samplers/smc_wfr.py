@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, Step, checked_rate
+from wfr_pde.flows.base import Flow, MemoryUse, Step, checked_rate
 from wfr_pde.flows.composition import Lie
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import MixtureDensity
@@ -68,29 +68,29 @@ class SMCWFR(Sampler):
         reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
         return Lie(Lie(Resample(self.threshold, self.scheme), Langevin(self.rate)), reaction)
 
-    def make_step(self, energy: Energy, like: Particles | Density, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Particles | Density, dt: float) -> Step:
         """Resample, move, weigh."""
-        self.check(energy, like)
-        step = self.composition.make_step(energy, like, dt)
+        self.check(energy, template)
+        step = self.composition.make_step(energy, template, dt)
 
         def advance(state: Any, t: float, rng: np.random.Generator | None = None) -> Any:
             return step(state, t, np.random.default_rng(rng))
 
         return advance
 
-    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The composition of exchanged parts."""
-        return self.composition.exchanged(exchange)
+        return self.composition.map_parts(exchange)
 
-    def limits(self, energy: Energy, like: Particles | Density) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Particles | Density) -> tuple[float, float]:
         """On a grid those of `LangevinKernel`."""
-        return self.composition.limits(energy, like)
+        return self.composition.dt_bounds(energy, template)
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As every flow, and as its parts."""
-        super().check(energy, like)
-        self.composition.check(energy, like)
+        super().check(energy, template)
+        self.composition.check(energy, template)
 
-    def memory(self, like: Any) -> int:
-        """That of its parts."""
-        return self.composition.memory(like)
+    def memory_use(self, template: Any) -> MemoryUse:
+        """What its parts hold."""
+        return MemoryUse(self.composition.memory_use(template).held)

@@ -46,10 +46,10 @@ class SVGD(Sampler):
         super().__post_init__()
         checked_bandwidth(self.bandwidth)
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """One Euler step."""
         target, time = self.frozen_target(energy), self.rate * dt
-        equally_weighted(like, "SVGD")
+        equally_weighted(template, "SVGD")
         if self.rate == 0:
             return lambda state, rng: state
 

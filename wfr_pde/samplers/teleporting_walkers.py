@@ -59,10 +59,10 @@ class TeleportingWalkers(Sampler):
         if not 0 < self.bandwidth < math.inf:
             raise ValueError(f"bandwidth must be a positive standard deviation of the clones, got {self.bandwidth}")
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """The attempts of one step."""
         target, time = self.frozen_target(energy), self.rate * dt
-        equally_weighted(like, "TeleportingWalkers")
+        equally_weighted(template, "TeleportingWalkers")
         if self.rate == 0:
             return lambda state, rng: state
 

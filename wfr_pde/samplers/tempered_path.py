@@ -56,7 +56,7 @@ def checked_start(start: Target, name: str) -> None:
 
 
 def tempered_path(
-    start: Target, energy: Energy, like: Particles, rate: float, start_time: float, name: str
+    start: Target, energy: Energy, template: Particles, rate: float, start_time: float, name: str
 ) -> TemperedPath:
     """The path to the target of an energy.
 
@@ -71,7 +71,7 @@ def tempered_path(
             "this one moves: use FeynmanKac or BirthDeath"
         )
     target: Target = energy.target  # type: ignore[attr-defined]
-    for what, ndim in (("start", start.ndim), ("particles", like.ndim)):
+    for what, ndim in (("start", start.ndim), ("particles", template.ndim)):
         if ndim != target.ndim:
             raise ValueError(f"the {what} of {name} has dimension {ndim}, but the target {target.ndim}")
     return TemperedPath(start, target, rate, start_time)

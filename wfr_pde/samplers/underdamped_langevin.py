@@ -51,7 +51,7 @@ class UnderdampedLangevin(Sampler):
         if not 0 < self.friction < math.inf:
             raise ValueError(f"friction must be positive and finite, got {self.friction}")
 
-    def frozen_step(self, energy: Energy, like: Particles, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """One step of BAOAB."""
         target, h = self.frozen_target(energy), self.rate * dt
         damping, noise = math.exp(-self.friction * h), math.sqrt(-math.expm1(-2 * self.friction * h))

@@ -22,7 +22,7 @@ Metric = Callable[[Density, Particles], float]
 
 def as_close(metrics: Iterable[Metric], reference: Density, n: int) -> list[Metric]:
     """Metrics whose resolution depends on the number of particles, with that for `n`."""
-    return [m.as_close_as(reference, n) if hasattr(m, "as_close_as") else m for m in metrics]
+    return [m.at_resolution_of(reference, n) if hasattr(m, "at_resolution_of") else m for m in metrics]
 
 
 def baselines(

@@ -207,8 +207,8 @@ class _Setting:
     def laws(self, dt: float) -> _Laws:
         """All that is computed on grids for one step."""
         density = LawDensity()
-        ideal = self.law(self.sampler.exchanged(lambda part: _with_density(part, density)), dt)
-        split = self.law(self.sampler.exchanged(lambda part: _exact(part, self.path.grid.ndim)), dt)
+        ideal = self.law(self.sampler.map_parts(lambda part: _with_density(part, density)), dt)
+        split = self.law(self.sampler.map_parts(lambda part: _exact(part, self.path.grid.ndim)), dt)
         own = self.law(self.sampler, dt)
         fine, coarse = (start_on(one[-1].grid, self.path.at(self.end)) for one in (ideal.fine, ideal.coarse))
         chosen = observables(fine, self.target, self.modes, self.statistics)
@@ -267,7 +267,7 @@ class _Budget:
         quantile = float(student.ppf((1 + confidence) / 2, setting.seeds - 1))
         state = np.random.SeedSequence([setting.rng, n]).generate_state(3 * setting.seeds)
         seeds = state.reshape(3, -1).tolist()
-        exact = setting.sampler.exchanged(lambda part: _with_density(part, laws.density))
+        exact = setting.sampler.map_parts(lambda part: _with_density(part, laws.density))
         measured = setting.runs(setting.sampler, laws, n, seeds[0])
         own, paired = (setting.runs(flow, laws, n, seeds[1]) for flow in (setting.sampler, exact))
         oracle = setting.runs(exact, laws, n, seeds[2])

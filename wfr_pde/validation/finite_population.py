@@ -35,18 +35,18 @@ class FinitePopulationCutoff(Flow):
     order = 0
     measures = (Density,)
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As the flow."""
-        super().check(energy, like)
-        self.flow.check(energy, like)
+        super().check(energy, template)
+        self.flow.check(energy, template)
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """As the flow."""
-        return self.flow.limits(energy, like)
+        return self.flow.dt_bounds(energy, template)
 
-    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """A step, and then emptied cells."""
-        inner = self.flow.make_step(energy, like, dt)
+        inner = self.flow.make_step(energy, template, dt)
 
         def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
             return without_least(inner(state, t, rng), 1 / self.number)

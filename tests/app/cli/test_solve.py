@@ -111,7 +111,7 @@ def test_chosen_dt_is_the_smallest_that_the_solver_takes(times):
     target, start = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
     rho = wfr.Grid(-3.2, 3.2, 64).density(start)
     flow = wfr.Extrapolated(wfr.SinkhornKernel(), 4)
-    low = flow.limits(wfr.KL(target), rho)[0]
+    low = flow.dt_bounds(wfr.KL(target), rho)[0]
     dt = chosen_dt(flow, wfr.KL(target), rho, times)
     assert low * (1 - 1e-9) <= dt < low * (1 + low / np.diff(times).min())
     sizes = json.loads(wfr.solve(target, flow, rho, times, dt).attrs["dt_used"])

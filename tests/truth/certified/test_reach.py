@@ -140,13 +140,13 @@ def test_without_ceilings_the_flow_is_the_same_to_the_bit():
 
 def test_ceilings_are_not_for_moving_targets():
     path = GeometricPath(Gaussian([0, 0], 1), Gaussian([1, 0], 1))
-    like = Density(GRID, GRID.log_density(Gaussian([0, 0], 1), "the start", checked=False))
+    template = Density(GRID, GRID.log_density(Gaussian([0, 0], 1), "the start", checked=False))
     with pytest.raises(ValueError, match="no ceilings"):
-        UnderCeilings(FLOW, Ceilings.none()).make_step(KL(path), like, 0.1)
+        UnderCeilings(FLOW, Ceilings.none()).make_step(KL(path), template, 0.1)
 
 
 def test_a_flow_under_ceilings_is_what_the_flow_is():
     under = UnderCeilings(FLOW, Ceilings.none())
     assert (under.order, under.space_order, under.self_adjoint, under.law) == (2, 2, True, "wfr")
     assert under.preserves == {"mass", "positivity"}
-    assert under.exchanged(lambda part: part).flow == FLOW
+    assert under.map_parts(lambda part: part).flow == FLOW

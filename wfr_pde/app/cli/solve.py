@@ -208,7 +208,7 @@ def chosen_dt(flow: Flow, energy: Any, like: Density, times: np.ndarray) -> floa
     lengths = np.diff(times)
     if len(lengths) == 0 or not (lengths > 0).all():
         return 1.0  # no step is made, or the solver refuses the times
-    low = flow.limits(energy, like)[0]
+    low = flow.dt_bounds(energy, like)[0]
     if low == 0:
         return float(lengths.max())
     return float((lengths / np.floor(lengths / low * (1 + 1e-12)).clip(1)).max())

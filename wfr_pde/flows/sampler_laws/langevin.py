@@ -10,7 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
+from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION, SinkhornKernel
 from wfr_pde.space.density import Density
@@ -52,7 +52,7 @@ class LangevinKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "LangevinKernel"))
 
-    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """Move the cells, and sum the Gaussians about them.
 
         Raises
@@ -66,8 +66,8 @@ class LangevinKernel(Flow):
             return lambda state, rng: state
         from wfr_pde.flows.sampler_laws.gaussian_sums import GaussianSums  # here, as it loads numba
 
-        grid, backend, time = like.grid, like.grid.backend, self.rate * dt
-        low = self.limits(energy, like)[0]
+        grid, backend, time = template.grid, template.grid.backend, self.rate * dt
+        low = self.dt_bounds(energy, template)[0]
         if dt < low * (1 - 1e-9):
             raise ValueError(
                 f"dt={dt:.4g} leaves the kernel of {self!r} unresolved (needs dt >= {low:.4g} on these cells): use a "
@@ -75,7 +75,7 @@ class LangevinKernel(Flow):
             )
         score = finite_score(energy, grid)
         stretch = _stretch(energy, grid, score, time)
-        smallest = self._unstretched(energy, like) * stretch**2
+        smallest = self._unstretched(energy, template) * stretch**2
         if time < smallest * (1 - 1e-9):
             raise ValueError(
                 f"dt={dt:.4g} moves neighbouring cells {stretch:.4g} times as far apart as they were, further than the "
@@ -93,13 +93,13 @@ class LangevinKernel(Flow):
 
         return step
 
-    def limits(self, energy: Energy, like: Density) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """The Gaussian must be resolved: rate*dt >= 0.75 dx² on every axis, with dx as the drift leaves it."""
         if self.rate == 0:
             return 0.0, math.inf
-        smallest = self._unstretched(energy, like)
+        smallest = self._unstretched(energy, template)
         # time >= smallest |e + time slope|²: from the smaller root on, if there is one
-        along, square, mass = _slopes(energy, like.grid, finite_score(energy, like.grid))
+        along, square, mass = _slopes(energy, template.grid, finite_score(energy, template.grid))
         half = 0.5 - smallest * along
         real = (half > 0) & (half >= smallest * np.sqrt(square))
         root = np.sqrt(np.where(real, half**2 - smallest**2 * square, 0.0))
@@ -107,19 +107,19 @@ class LangevinKernel(Flow):
         low = _exceeded(needed, mass)
         return (max(smallest, low) if low < math.inf else smallest) / self.rate, math.inf
 
-    def _unstretched(self, energy: Energy, like: Density) -> float:
+    def _unstretched(self, energy: Energy, template: Density) -> float:
         """Smallest rate*dt for cells that stay where they are."""
-        return self.rate * SinkhornKernel(self.rate).limits(energy, like)[0]
+        return self.rate * SinkhornKernel(self.rate).dt_bounds(energy, template)[0]
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As every flow, in at most three dimensions."""
-        super().check(energy, like)
-        if like.ndim > 3:
-            raise ValueError(f"LangevinKernel works in one to three dimensions, but the grid has {like.ndim} axes")
+        super().check(energy, template)
+        if template.ndim > 3:
+            raise ValueError(f"LangevinKernel works in one to three dimensions, but the grid has {template.ndim} axes")
 
-    def memory(self, like: Density) -> int:
+    def memory_use(self, template: Density) -> MemoryUse:
         """Places of the moved cells, twice, and the heat kernels."""
-        return 8 * (8 * like.grid.size + sum(n * n for n in like.grid.shape))
+        return MemoryUse(8 * (8 * template.grid.size + sum(n * n for n in template.grid.shape)))
 
 
 def finite_score(energy: Energy, grid: Grid) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
+from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.sampler_laws.langevin import finite_score
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
 from wfr_pde.space.density import Density
@@ -44,7 +44,7 @@ class MALAKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "MALAKernel"))
 
-    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """The matrix of transitions, and its product in the log-domain.
 
         Raises
@@ -56,14 +56,14 @@ class MALAKernel(Flow):
         """
         if self.rate == 0:
             return lambda state, rng: state
-        smallest = self.limits(energy, like)[0]
+        smallest = self.dt_bounds(energy, template)[0]
         if dt < smallest * (1 - 1e-9):
             raise ValueError(
                 f"dt={dt:.4g} leaves the proposals of {self!r} unresolved (needs dt >= {smallest:.4g} on these cells): "
                 "use a larger dt or a finer grid"
             )
-        grid, xp = like.grid, like.grid.backend.xp
-        log_matrix = grid.backend.asarray(_log_transitions(energy, like, self.rate * dt))
+        grid, xp = template.grid, template.grid.backend.xp
+        log_matrix = grid.backend.asarray(_log_transitions(energy, template, self.rate * dt))
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
             terms = log_matrix + state.log_values
@@ -73,27 +73,27 @@ class MALAKernel(Flow):
 
         return step
 
-    def limits(self, energy: Energy, like: Density) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """The proposals must be resolved: rate*dt >= 0.75 dx²."""
-        return SinkhornKernel(self.rate).limits(energy, like)
+        return SinkhornKernel(self.rate).dt_bounds(energy, template)
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As every flow, in one dimension, with walls."""
-        super().check(energy, like)
-        if like.ndim > 1 or like.grid.axes[0].periodic:
+        super().check(energy, template)
+        if template.ndim > 1 or template.grid.axes[0].periodic:
             raise ValueError(
-                f"MALAKernel works in one dimension between no-flux walls, but the grid has {like.ndim} axes "
-                f"({', '.join(like.grid.boundary)}): hold MALA against the W flow there, with a small dt"
+                f"MALAKernel works in one dimension between no-flux walls, but the grid has {template.ndim} axes "
+                f"({', '.join(template.grid.boundary)}): hold MALA against the W flow there, with a small dt"
             )
 
-    def memory(self, like: Density) -> int:
+    def memory_use(self, template: Density) -> MemoryUse:
         """The matrix, and a few more for a moment."""
-        return 8 * 4 * like.grid.size**2
+        return MemoryUse(8 * 4 * template.grid.size**2)
 
 
-def _log_transitions(energy: Energy, like: Density, time: float) -> np.ndarray:
+def _log_transitions(energy: Energy, template: Density, time: float) -> np.ndarray:
     """Logarithm of the densities of transitions to cell i from cell j, times the width of j; with those who stay."""
-    grid = like.grid
+    grid = template.grid
     axis, log_pi = grid.axes[0], grid.backend.asnumpy(energy.log_equilibrium(grid))
     means = axis.centres + time * finite_score(energy, grid)[:, 0]
     log_q = -((axis.centres[:, None] - means) ** 2) / (4 * time) - 0.5 * np.log(4 * np.pi * time)  # to i, from j

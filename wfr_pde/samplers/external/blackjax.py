@@ -87,15 +87,15 @@ class Blackjax(Sampler):
         native = "" if self.log_density is None else f", log_density={spelled(self.log_density)}"
         return f"Blackjax({self.name or spelled(self.build)}, rate={self.rate}{native}, law={self.law!r})"
 
-    def make_step(self, energy: Energy, like: Particles, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Compile the algorithm for all particles."""
-        self.check(energy, like)
+        self.check(energy, template)
         if self.rate == 0:
             return lambda state, t, rng=None: state
         jax = import_jax()
         target = self.frozen_target(energy)
         if self.log_density is not None:
-            _check_native(self.log_density, target, like.positions[:PROBES])
+            _check_native(self.log_density, target, template.positions[:PROBES])
         compiled = _compiled(self, ByIdentity(target), dt)
 
         def step(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:

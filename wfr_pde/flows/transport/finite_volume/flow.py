@@ -16,7 +16,7 @@ import numpy as np
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, FrozenStep, checked_rate
+from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -78,7 +78,7 @@ class FiniteVolume(Flow):
         if not 1e-13 <= self.tolerance <= 1e-3:
             raise ValueError(f"tolerance must be between 1e-13 (rounding) and 1e-3, got {self.tolerance}")
 
-    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """The sweeps over the axes.
 
         Raises
@@ -88,7 +88,7 @@ class FiniteVolume(Flow):
         """
         if self.rate == 0:
             return lambda state, rng: state
-        grid = like.grid
+        grid = template.grid
         backend = grid.backend
         log_pi = np.ascontiguousarray(backend.asnumpy(energy.log_equilibrium(grid)))
         last = grid.ndim - 1
@@ -110,17 +110,16 @@ class FiniteVolume(Flow):
 
         return step
 
-    def working(self, like: Any) -> int:
-        """The state, and f, log f and their copies line by line."""
-        return 6
+    def memory_use(self, template: Density) -> MemoryUse:
+        """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi; scratch on devices.
 
-    def memory(self, like: Density) -> int:
-        """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi; scratch on devices."""
-        grid, kernels = like.grid, like.grid.backend.kernels
+        States: that before the step, and f, log f and their copies line by line.
+        """
+        grid, kernels = template.grid, template.grid.backend.kernels
         scratch = 0
         if kernels is not None:
             scratch = max(kernels.scratch_bytes(axis.n, grid.size // axis.n, axis.periodic) for axis in grid.axes)
-        return 8 * (4 * grid.ndim + 3) * grid.size + scratch
+        return MemoryUse(8 * (4 * grid.ndim + 3) * grid.size + scratch, states=6)
 
 
 def _columns(xp: Any, values: Any, axis: int) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, Steps, checked_rate, nothing
+from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Steps, checked_rate, no_callback
 from wfr_pde.flows.heat.product import Begin, HeatKernel
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.cellwise import Piece
@@ -57,7 +57,7 @@ class SinkhornKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SinkhornKernel"))
 
-    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """The product with the normalised kernel.
 
         Raises
@@ -69,44 +69,44 @@ class SinkhornKernel(Flow):
         """
         if self.rate == 0:
             return lambda state, rng: state
-        steps = self._between(energy, like, dt, 0.0, 0.0)
-        return lambda state, rng: steps(state, 1, nothing)
+        steps = self._between(energy, template, dt, 0.0, 0.0)
+        return lambda state, rng: steps(state, 1, no_callback)
 
-    def make_steps(self, energy: Energy, like: Density, dt: float) -> Steps:
+    def make_steps(self, energy: Energy, template: Density, dt: float) -> Steps:
         """Between two steps, what is written is what the next one takes the exponential of."""
         if self.rate == 0 or energy.moving:
-            return super().make_steps(energy, like, dt)
-        self.check(energy, like)
-        steps = self._between(energy, like, dt, 0.0, 0.0)
-        return lambda state, t, n, rng=None, watch=nothing: steps(state, n, watch)
+            return super().make_steps(energy, template, dt)
+        self.check(energy, template)
+        steps = self._between(energy, template, dt, 0.0, 0.0)
+        return lambda state, t, n, rng=None, callback=no_callback: steps(state, n, callback)
 
-    def takes_reactions(self, like: Any) -> bool:
+    def takes_reactions(self, template: Any) -> bool:
         """They go along with what is read and written for the product; a device has a kernel for them."""
-        return self.rate > 0 and isinstance(like, Density) and like.grid.backend.kernels is None
+        return self.rate > 0 and isinstance(template, Density) and template.grid.backend.kernels is None
 
-    def with_reactions(self, energy: Energy, like: Density, dt: float, times: tuple[float, float]) -> FrozenSteps:
-        """As products with the normalised kernel; errors as of `frozen_step`."""
-        return self._between(energy, like, dt, *times)
+    def with_reactions(self, energy: Energy, template: Density, dt: float, times: tuple[float, float]) -> FrozenSteps:
+        """As products with the normalised kernel; errors as of `build_step`."""
+        return self._between(energy, template, dt, *times)
 
-    def _between(self, energy: Energy, like: Density, dt: float, before: float, after: float) -> FrozenSteps:
+    def _between(self, energy: Energy, template: Density, dt: float, before: float, after: float) -> FrozenSteps:
         """The steps, with reactions over the times `before` and `after`.
 
         Between two steps, both reactions are one, and a factor does not matter: the mass is made one in the end.
         """
-        smallest = self.limits(energy, like)[0]
+        smallest = self.dt_bounds(energy, template)[0]
         if dt < smallest * (1 - 1e-9):
             raise ValueError(
                 f"dt={dt:.4g} leaves the heat kernel of {self!r} unresolved (needs dt >= {smallest:.4g} on cells of "
                 f"{math.sqrt(self.rate * smallest / RESOLUTION):.4g}): use a larger dt or a finer grid"
             )
-        kernel = HeatKernel(like.grid, self.rate * dt)
-        log_pi = energy.log_equilibrium(like.grid)
+        kernel = HeatKernel(template.grid, self.rate * dt)
+        log_pi = energy.log_equilibrium(template.grid)
         scaling = sinkhorn_scaling(kernel, log_pi)
         scaling -= 0.5 * log_pi  # log(d / s); s d = (d / s) pi, so that there is one array to keep per step size
         terms = [(1.0, scaling), (1.0, log_pi)]
         s_before, s_after, s_between = (math.exp(-time) for time in (before, after, before + after))
 
-        def steps(state: Density, n: int, watch: Callable[[], None]) -> Density:
+        def steps(state: Density, n: int, callback: Callable[[], None]) -> Density:
             grid, passes, volume = state.grid, state.grid.passes, state.grid.cell_volume
             log_mu, values = state.log_values, passes.empty(state.log_values)
 
@@ -125,31 +125,31 @@ class SinkhornKernel(Flow):
 
             begin: Begin = first
             for _ in range(n - 1):
-                watch()
+                callback()
                 begin = joined(kernel.apply(begin, values, between))
-            watch()
+            callback()
             masses = kernel.apply(begin, values, last)
             return Density(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
 
         return steps
 
-    def limits(self, energy: Energy, like: Density) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """The heat kernel must be resolved: rate*dt >= 0.75 dx² on every axis."""
         if self.rate == 0:
             return 0.0, math.inf
-        grid = like.grid
+        grid = template.grid
         widest = max(axis.dx for axis in grid.axes)
         if not grid.is_uniform:
-            densities = energy.log_equilibrium(grid), like.log_values
+            densities = energy.log_equilibrium(grid), template.log_values
             widest = max(_widest_cell(grid, k, densities) for k in range(grid.ndim))
         return RESOLUTION * widest**2 / self.rate, math.inf
 
-    def expansion_limit(self, energy: Energy, like: Density) -> float:
+    def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
         """rate*dt*V'' < 1, where asinh(rate*dt*V'') has its expansion; V'' as its mean under pi on the stiffest axis.
 
         On a Gaussian it is the curvature itself; on others steeper places of less mass may want smaller steps.
         """
-        grid, xp = like.grid, like.grid.backend.xp
+        grid, xp = template.grid, template.grid.backend.xp
         log_pi = energy.log_equilibrium(grid)
         stiffest = 0.0
         for k, axis in enumerate(grid.axes):
@@ -166,17 +166,17 @@ class SinkhornKernel(Flow):
             stiffest = max(stiffest, float(grid.sum(mass * slope**2)))
         return 1 / (self.rate * stiffest) if self.rate * stiffest > 0 else math.inf
 
-    def memory(self, like: Density) -> int:
-        """The kernels of all axes, plain and by blocks, and the scaling."""
-        grid: Grid = like.grid
+    def memory_use(self, template: Density) -> MemoryUse:
+        """The kernels of all axes, plain and by blocks, and the scaling.
+
+        States: that before the step and what comes of it; besides the scaling, the one before it and a residual.
+        """
+        grid: Grid = template.grid
         # three kept, and as many again for a moment while one is made or cut into blocks
-        return grid.backend.precision.itemsize * (
+        held = grid.backend.precision.itemsize * (
             3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size
         )
-
-    def working(self, like: Any) -> int:
-        """The state, and what comes of it; besides the scaling, the one before it and a residual."""
-        return 3
+        return MemoryUse(held, states=3)
 
 
 def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:

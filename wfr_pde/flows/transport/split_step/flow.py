@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import KL, Energy
-from wfr_pde.flows.base import Flow, FrozenStep, Step, checked_rate
+from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
 from wfr_pde.flows.heat.spectral import HeatSemigroup
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
-from wfr_pde.flows.transport.split_step.rounding_floor import FloorWatch, relative_floor
+from wfr_pde.flows.transport.split_step.rounding_floor import RoundingFloorMonitor, relative_floor
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 
@@ -39,7 +39,7 @@ class SplitStep(Flow):
     of u that ends at or below that holds noise, perhaps negative, and gets that value. So the log-density is wrong, too
     high, wherever mu/s is some 33 nats below its maximum: at far modes, for far starts, and, since u = mu/s is largest
     in the tails of a mu wider than s, for wide starts everywhere. A reaction amplifies it. The run is watched (see
-    `floor.FloorWatch`), and a `FloorWarning` given once where it matters; the record
+    `floor.RoundingFloorMonitor`), and a `FloorWarning` given once where it matters; the record
     `diagnostics.target_mass_below_floor` shows for any run what would be below.
 
     **Small steps.** From rate*dt >= 0.75 dx² on the heat kernel on the cells is positive. There is no lower limit, but
@@ -76,21 +76,21 @@ class SplitStep(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SplitStep"))
 
-    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """The three factors, computed here, once, and a watch on the floor."""
-        self.check(energy, like)
+        self.check(energy, template)
         if self.rate == 0:
             return lambda state, t, rng=None: state
-        watch = FloorWatch(energy, like, self.rate, dt)
-        still = None if energy.moving else _Factors(energy, like.grid, self.rate, dt)
+        callback = RoundingFloorMonitor(energy, template, self.rate, dt)
+        still = None if energy.moving else _Factors(energy, template.grid, self.rate, dt)
 
         def step(state: Density, t: float, rng: Any = None) -> Density:
-            factors = still or _Factors(energy.at(t + dt / 2), like.grid, self.rate, dt)
-            return factors.advance(state, t, watch)
+            factors = still or _Factors(energy.at(t + dt / 2), template.grid, self.rate, dt)
+            return factors.advance(state, t, callback)
 
         return step
 
-    def frozen_step(self, energy: Energy, like: Density, dt: float) -> FrozenStep:
+    def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """The same step, not watched.
 
         Raises
@@ -100,30 +100,26 @@ class SplitStep(Flow):
         """
         if self.rate == 0:
             return lambda state, rng: state
-        factors = _Factors(energy, like.grid, self.rate, dt)
+        factors = _Factors(energy, template.grid, self.rate, dt)
         return lambda state, rng: factors.advance(state)
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As every flow, and all axes must be uniform."""
-        super().check(energy, like)
-        for axis in like.grid.axes:
+        super().check(energy, template)
+        for axis in template.grid.axes:
             if not axis.is_uniform:
                 raise ValueError(
                     f"SplitStep needs equal cells, but those of the axis {axis.name!r} are graded (from "
                     f"{axis.widths.min():.4g} to {axis.widths.max():.4g}): use FiniteVolume, or a uniform axis"
                 )
 
-    def expansion_limit(self, energy: Energy, like: Density) -> float:
+    def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
         """rate*dt*V'' < 2, where 2 asinh(rate*dt*V''/2) has its expansion; V'' as in `SinkhornKernel`."""
-        return 2 * SinkhornKernel(self.rate).expansion_limit(energy, like)
+        return 2 * SinkhornKernel(self.rate).max_extrapolation_dt(energy, template)
 
-    def working(self, like: Any) -> int:
-        """The state, and what comes of it."""
-        return 3
-
-    def memory(self, like: Density) -> int:
+    def memory_use(self, template: Density) -> MemoryUse:
         """The factors and the symbol of the semigroup; work arrays of the transforms; what is planted."""
-        return 8 * 8 * like.grid.size
+        return MemoryUse(8 * 8 * template.grid.size, states=3)
 
 
 class _Factors:
@@ -140,10 +136,10 @@ class _Factors:
         semigroup = HeatSemigroup(grid, rate * dt)
         self.rings, self.heat = not semigroup.positive, semigroup
 
-    def advance(self, state: Density, t: float = 0.0, watch: FloorWatch | None = None) -> Density:
+    def advance(self, state: Density, t: float = 0.0, callback: RoundingFloorMonitor | None = None) -> Density:
         """The state after a step from time `t`, seen by the watch."""
         grid, xp = self.grid, self.grid.backend.xp
-        planted = None if watch is None else watch.enter(t)
+        planted = None if callback is None else callback.enter(t)
         log_u = state.log_values + self.before
         top = float(grid.max(log_u))
         log_u -= top
@@ -157,12 +153,12 @@ class _Factors:
         log_mass = float(grid.log_integrate(log_values))
         log_values -= log_mass
         result = Density(grid, log_values)
-        if watch is not None and watch.awake:
+        if callback is not None and callback.awake:
             noise = math.exp(min(self.log_planted - log_mass, 0.0))
             if self.rings:  # what is negative beyond rounding, and as much that is too high elsewhere
                 negative = xp.where(signed < -floor, -signed, xp.zeros_like(signed))
                 noise += 2 * float(grid.integrate(negative * xp.exp(self.after - log_mass)))
-            watch.leave(t, self.energy, (state, result), u > floor, None if carried is None else carried / u, noise)
+            callback.leave(t, self.energy, (state, result), u > floor, None if carried is None else carried / u, noise)
         return result
 
 

@@ -3,7 +3,7 @@
 A transform of u = mu/sqrt(pi) errs by some eps max|u| in every cell. Where u is smaller, the result is noise, and a
 scheme that puts a positive number there plants mass: the log-density is wrong at once, by any number of nats, and a
 reaction, which amplifies relative values, can turn what was planted into the answer. But where transport itself soon
-brings much more than was planted, no harm is done. `FloorWatch` follows a run and tells the two apart.
+brings much more than was planted, no harm is done. `RoundingFloorMonitor` follows a run and tells the two apart.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class _Run:
 _RUNS: weakref.WeakKeyDictionary[Energy, weakref.WeakKeyDictionary[Density, _Run]] = weakref.WeakKeyDictionary()
 
 
-class FloorWatch:
+class RoundingFloorMonitor:
     """Follows what a transport step plants, and warns once per run where it matters.
 
     The floor matters if
@@ -99,9 +99,9 @@ class FloorWatch:
     called with; if that does not increase, a new run has begun. Runs are known by energy and start.
     """
 
-    def __init__(self, energy: Energy, like: Density, rate: float, dt: float) -> None:
+    def __init__(self, energy: Energy, template: Density, rate: float, dt: float) -> None:
         self.rate, self.dt = rate, dt
-        self.run = _RUNS.setdefault(energy, weakref.WeakKeyDictionary()).setdefault(like, _Run())
+        self.run = _RUNS.setdefault(energy, weakref.WeakKeyDictionary()).setdefault(template, _Run())
         self.number, self.history = self.run.number, self.run.latest
         self.own = False  # whether the history is this step's, or inherited from one of another dt
         self._weights: tuple[Energy, Any, float] | None = None

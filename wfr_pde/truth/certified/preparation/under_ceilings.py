@@ -8,7 +8,7 @@ from typing import Any
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows import Flow
-from wfr_pde.flows.base import Step
+from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.preparation.reach import Ceilings
 
@@ -59,7 +59,7 @@ class UnderCeilings(Flow):
         """What the flow preserves, but for pi and what follows from it, which are of the capped target."""
         return self.flow.preserves - {"equilibrium", "monotone"}
 
-    def check(self, energy: Energy, like: Any) -> None:
+    def check(self, energy: Energy, template: Any) -> None:
         """As the flow.
 
         Raises
@@ -68,14 +68,14 @@ class UnderCeilings(Flow):
         ValueError
             If the target moves.
         """
-        super().check(energy, like)
-        self.flow.check(energy, like)
+        super().check(energy, template)
+        self.flow.check(energy, template)
         if energy.moving:
             raise ValueError("a target that moves has no ceilings: give Ceilings.none(), or the flow itself")
 
-    def make_step(self, energy: Energy, like: Any, dt: float) -> Step:
+    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
         """Steps that are prepared once for every ceiling."""
-        self.check(energy, like)
+        self.check(energy, template)
         assert isinstance(energy, KL)  # as `check` says
         prepared: dict[float, Step] = {}
 
@@ -86,27 +86,24 @@ class UnderCeilings(Flow):
                     prepared.pop(next(iter(prepared)))
                 target = self.ceilings.cap(energy.target, t)
                 own = energy if target is energy.target else KL(target, checked=False)
-                prepared[level] = self.flow.make_step(own, like, dt)
+                prepared[level] = self.flow.make_step(own, template, dt)
             return prepared[level](state, t, rng)
 
         return step
 
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Those of the flow without a cap."""
-        return self.flow.limits(energy, like)
+        return self.flow.dt_bounds(energy, template)
 
-    def expansion_limit(self, energy: Energy, like: Any) -> float:
+    def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """That of the flow without a cap."""
-        return self.flow.expansion_limit(energy, like)
+        return self.flow.max_extrapolation_dt(energy, template)
 
-    def memory(self, like: Any) -> int:
-        """Steps of two ceilings."""
-        return PREPARED * self.flow.memory(like)
+    def memory_use(self, template: Any) -> MemoryUse:
+        """That of the flow, with steps of two ceilings."""
+        use = self.flow.memory_use(template)
+        return MemoryUse(PREPARED * use.held, use.states)
 
-    def working(self, like: Any) -> int:
-        """Those of the flow."""
-        return self.flow.working(like)
-
-    def exchanged(self, exchange: Callable[[Flow], Flow]) -> Flow:
+    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The exchanged flow under the same ceilings."""
-        return replace(self, flow=self.flow.exchanged(exchange))
+        return replace(self, flow=self.flow.map_parts(exchange))
