@@ -4,6 +4,7 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde.flows.base import RENAMED, MemoryUse
+from wfr_pde.flows.law import Law
 
 
 @pytest.mark.parametrize("old", RENAMED)
@@ -18,3 +19,9 @@ def test_as_many_states_while_stepping_as_while_preparing_by_default():
     assert MemoryUse().stepping == MemoryUse().states
     assert MemoryUse(states=3).stepping == 3
     assert MemoryUse(states=3, stepping=2).stepping == 2
+
+
+def test_a_law_may_be_given_by_its_name():
+    assert type("Mine", (wfr.Flow,), {"law": "wfr"}).law is Law.WFR
+    with pytest.raises(ValueError, match="law must be one of w, fr, wfr, rest, pi, own, got 'what'"):
+        type("Mine", (wfr.Flow,), {"law": "what"})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import KL, Energy
+from wfr_pde.flows.law import Law
 from wfr_pde.numerics.precision import SINGLE
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -75,7 +76,7 @@ class Flow:
     preserves : frozenset of str
         Out of: "mass", "positivity", "equilibrium" (pi is a fixed point), "monotone" (KL to pi cannot grow;
         osc(log mu/pi) cannot either).
-    law : str
+    law : Law
         What the flow does to a measure as dt goes to 0 (and the number of particles to infinity): "w", "fr" or "wfr",
         that flow of the energy; "rest", nothing; "pi", it is led to pi on a path of its own; "own", anything else.
     random : bool
@@ -95,7 +96,7 @@ class Flow:
     space_order: float = math.inf
     self_adjoint: bool = False
     preserves: frozenset[str] = frozenset()
-    law: str = "own"
+    law: Law | str = Law.OWN
     random: bool = False
     interacting: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
@@ -107,6 +108,8 @@ class Flow:
         for old, new in RENAMED.items():
             if old in vars(cls):
                 raise TypeError(f"{cls.__name__}.{old} is a hook by its old name: call it {new}; see Flow.{new}")
+        if isinstance(vars(cls).get("law"), str):
+            cls.law = Law.named(vars(cls)["law"])
 
     def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
         """The step of size `dt` under an energy that does not move, for states like `template`."""

@@ -9,6 +9,7 @@ from typing import Any
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenSteps, MemoryUse, Step, Steps, no_callback
 from wfr_pde.flows.fisher_rao import FisherRao
+from wfr_pde.flows.law import Law
 
 
 def scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -61,14 +62,14 @@ class Composition(Flow):
         return min(part.space_order for part in self.parts)
 
     @property
-    def law(self) -> str:  # type: ignore[override]
+    def law(self) -> Law:  # type: ignore[override]
         """The limit law: WFR if the parts are W and FR, "pi" if one only leads to pi, "own" for other mixtures."""
-        laws = {part.law for part in self.parts} - {"rest"}
+        laws = {Law(part.law) for part in self.parts} - {Law.REST}
         if len(laws) <= 1:
-            return laws.pop() if laws else "rest"
-        if laws <= {"w", "fr", "wfr"}:
-            return "wfr" if laws == {"w", "fr"} else "own"
-        return "own" if "own" in laws else "pi"
+            return laws.pop() if laws else Law.REST
+        if laws <= {Law.W, Law.FR, Law.WFR}:
+            return Law.WFR if laws == {Law.W, Law.FR} else Law.OWN
+        return Law.OWN if Law.OWN in laws else Law.PI
 
     @property
     def interacting(self) -> bool:  # type: ignore[override]

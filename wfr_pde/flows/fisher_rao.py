@@ -8,6 +8,7 @@ from typing import Any
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
+from wfr_pde.flows.law import Law
 from wfr_pde.space.density import Density
 
 
@@ -26,7 +27,7 @@ class FisherRao(Flow):
 
     rate: float = 1.0
 
-    law = "fr"
+    law = Law.FR
     order = math.inf
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})

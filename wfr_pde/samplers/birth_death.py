@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, scott
 from wfr_pde.space.density import Density
@@ -67,9 +68,9 @@ class BirthDeath(Sampler):
     measures = (Particles, Density)
 
     @property
-    def law(self) -> str:  # type: ignore[override]
+    def law(self) -> Law:  # type: ignore[override]
         """The FR flow if g is the true one."""
-        return "fr" if self.density is not None and self.density.is_exact else "own"
+        return Law.FR if self.density is not None and self.density.is_exact else Law.OWN
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio
 from wfr_pde.space.density import Density
@@ -42,7 +43,7 @@ class FeynmanKac(Sampler):
     rate: float = 1.0
     density: LogRatio = field(default_factory=KernelDensity)
 
-    law = "fr"
+    law = Law.FR
     random = False
     measures = (Particles, Density)
 

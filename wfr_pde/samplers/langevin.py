@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep, MemoryUse
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Sampler
@@ -33,7 +34,7 @@ class Langevin(Sampler):
 
     rate: float = 1.0
 
-    law = "w"
+    law = Law.W
     interacting = False
     measures = (Particles, Density)
 

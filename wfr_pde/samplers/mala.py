@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import FrozenStep, MemoryUse
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.mala import MALAKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Array, Sampler
@@ -42,7 +43,7 @@ class MALA(Sampler):
 
     rate: float = 1.0
 
-    law = "w"
+    law = Law.W
     interacting = False
     preserves = frozenset({"mass", "positivity", "equilibrium"})
     measures = (Particles, Density)

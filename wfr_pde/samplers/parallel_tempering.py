@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.mala import langevin_move
 from wfr_pde.space.particles import Particles
@@ -51,7 +52,7 @@ class ParallelTempering(Sampler):
     temperatures: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     swap_rate: float = 1.0
 
-    law = "pi"
+    law = Law.PI
     interacting = False
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -41,7 +42,7 @@ class Resample(Sampler):
     scheme: str = "systematic"
 
     order = math.inf
-    law = "rest"
+    law = Law.REST
     preserves = frozenset({"mass", "positivity", "equilibrium"})
     measures = (Particles, Density)
 

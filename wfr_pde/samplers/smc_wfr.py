@@ -11,6 +11,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, MemoryUse, Step, checked_rate
 from wfr_pde.flows.composition import Lie
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
@@ -52,7 +53,7 @@ class SMCWFR(Sampler):
     threshold: float = 1.0
     scheme: str = "systematic"
 
-    law = "wfr"
+    law = Law.WFR
     measures = (Particles, Density)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
 from wfr_pde.space.particles import Particles
 
@@ -51,7 +52,7 @@ class TeleportingWalkers(Sampler):
     rate: float = 1.0
 
     order = math.inf
-    law = "pi"
+    law = Law.PI
     preserves = frozenset({"mass", "positivity", "equilibrium"})
 
     def __post_init__(self) -> None:

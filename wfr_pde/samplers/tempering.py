@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.resample import Resample
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
@@ -60,7 +61,7 @@ class Tempering(Sampler):
     start_time: float = 0.0
 
     order = math.inf
-    law = "fr"
+    law = Law.FR
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
@@ -43,7 +44,7 @@ class UnderdampedLangevin(Sampler):
     friction: float = 1.0
 
     order = 2
-    law = "pi"
+    law = Law.PI
     interacting = False
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
+from wfr_pde.flows.law import Law
 from wfr_pde.integrate.trajectory import Trajectory
 from wfr_pde.space.density import Density
 from wfr_pde.validation.finite_population import FinitePopulationCutoff
@@ -91,22 +92,22 @@ def _ideal(setting: Setting) -> Flow:
     """The flow of densities that a sampler without a law on the grid stands for, if it stands for the truth."""
     if isinstance(setting.truth, Density):
         return FisherRao(0.0)
-    law = None if setting.scheme is None else setting.scheme.law
+    law = None if setting.scheme is None else Law(setting.scheme.law)
     alpha, beta = setting.truth.transport_rate, setting.truth.reaction_rate
     if alpha is None or beta is None:
         raise ValueError(
             "the truth does not know its rates: give Trajectory(truth, target, transport_rate, reaction_rate)"
         )
-    wanted = {"w": beta == 0, "fr": alpha == 0, "wfr": alpha > 0 and beta > 0, "rest": False}
-    if law == "pi":
+    fits = {Law.W: beta == 0, Law.FR: alpha == 0, Law.WFR: alpha > 0 and beta > 0}
+    if law is Law.PI:
         raise ValueError(
             f"{setting.scheme!r} is led to pi on a path of its own, which the truth does not show: hold it against pi, "
             "truth=grid.density(target), which it must keep"
         )
-    if law == "own" or not wanted.get(law or "", True):
+    if law is not None and not fits.get(law, False):
         raise ValueError(
-            f"{setting.scheme!r} follows the law {law!r}, which is not that of the truth with transport_rate={alpha:g} "
-            f"and reaction_rate={beta:g}: give the truth of the same flow, or scheme="
+            f"{setting.scheme!r} follows the law {str(law)!r}, which is not that of the truth with "
+            f"transport_rate={alpha:g} and reaction_rate={beta:g}: give the truth of the same flow, or scheme="
         )
     transport, reaction = FiniteVolume(alpha), FisherRao(beta)
     return transport if beta == 0 else reaction if alpha == 0 else Strang(reaction, transport)

@@ -12,6 +12,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.heat.product import HeatKernel
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION, SinkhornKernel
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -44,7 +45,7 @@ class LangevinKernel(Flow):
 
     rate: float = 1.0
 
-    law = "w"
+    law = Law.W
     order = 1
     preserves = frozenset({"mass", "positivity"})
     measures = (Density,)

@@ -10,6 +10,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.langevin import finite_score
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
 from wfr_pde.space.density import Density
@@ -35,7 +36,7 @@ class MALAKernel(Flow):
 
     rate: float = 1.0
 
-    law = "w"
+    law = Law.W
     order = 1
     space_order = 2
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})

@@ -11,6 +11,7 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
+from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.external.jax_bridge import (
     Build,
@@ -26,7 +27,6 @@ from wfr_pde.samplers.external.jax_bridge import (
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
-LAWS = ("w", "fr", "wfr", "rest", "pi", "own")
 PROBES = 8  # particles at which a log-density in JAX is held against the target's...
 SAME = 1e-6  # ...and the relative difference that rounding may make
 
@@ -70,7 +70,7 @@ class Blackjax(Sampler):
     rate: float = 1.0
     log_density: LogDensity | None = None
     name: str = ""
-    law: str = "pi"
+    law: Law | str = Law.PI
 
     interacting = False
 
@@ -80,12 +80,11 @@ class Blackjax(Sampler):
             raise TypeError(f"build must be a function (log_density, time) -> algorithm, got {self.build!r}")
         if self.log_density is not None and not callable(self.log_density):
             raise TypeError(f"log_density must be a function of a point (d,) in JAX, got {self.log_density!r}")
-        if self.law not in LAWS:
-            raise ValueError(f"law must be one of {', '.join(LAWS)}, got {self.law!r}")
+        object.__setattr__(self, "law", Law.named(self.law))
 
     def __repr__(self) -> str:
         native = "" if self.log_density is None else f", log_density={spelled(self.log_density)}"
-        return f"Blackjax({self.name or spelled(self.build)}, rate={self.rate}{native}, law={self.law!r})"
+        return f"Blackjax({self.name or spelled(self.build)}, rate={self.rate}{native}, law={str(self.law)!r})"
 
     def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Compile the algorithm for all particles."""

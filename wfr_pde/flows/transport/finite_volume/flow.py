@@ -17,6 +17,7 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -64,7 +65,7 @@ class FiniteVolume(Flow):
     flux: str = "scharfetter-gummel"
     tolerance: float = 1e-12
 
-    law = "w"
+    law = Law.W
     order = 2
     space_order = 2
     self_adjoint = True

@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Steps, checked_rate, no_callback
 from wfr_pde.flows.heat.product import Begin, HeatKernel
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.density import Density
@@ -47,7 +48,7 @@ class SinkhornKernel(Flow):
 
     rate: float = 1.0
 
-    law = "w"
+    law = Law.W
     order = 2
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})

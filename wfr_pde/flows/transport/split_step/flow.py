@@ -11,6 +11,7 @@ import numpy as np
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
 from wfr_pde.flows.heat.spectral import HeatSemigroup
+from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
 from wfr_pde.flows.transport.split_step.rounding_floor import RoundingFloorMonitor, relative_floor
 from wfr_pde.space.density import Density
@@ -67,7 +68,7 @@ class SplitStep(Flow):
 
     rate: float = 1.0
 
-    law = "w"
+    law = Law.W
     order = 2
     self_adjoint = True
     preserves = frozenset({"mass", "positivity"})

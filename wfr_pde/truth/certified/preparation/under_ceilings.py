@@ -9,6 +9,7 @@ from typing import Any
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows import Flow
 from wfr_pde.flows.base import MemoryUse, Step
+from wfr_pde.flows.law import Law
 from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.preparation.reach import Ceilings
 
@@ -50,7 +51,7 @@ class UnderCeilings(Flow):
         return self.flow.self_adjoint
 
     @property
-    def law(self) -> str:  # type: ignore[override]
+    def law(self) -> Law | str:  # type: ignore[override]
         """Of the flow."""
         return self.flow.law
 
