@@ -78,7 +78,7 @@ class Refill(samplers.Sampler):
     bandwidth: float = BANDWIDTH
 
     def build_step(self, energy, template, dt):
-        target, density = self.frozen_target(energy), samplers.KernelDensity(self.bandwidth)
+        target, density = energy.equilibrium, samplers.KernelDensity(self.bandwidth)
 
         def step(state, rng):
             n = len(state.positions)

@@ -78,7 +78,7 @@ class QuietLangevin(samplers.Sampler):
     interacting = False
 
     def build_step(self, energy, template, dt):
-        target, width = self.frozen_target(energy), math.sqrt(2 ** (1 - self.strength) * self.rate * dt)
+        target, width = energy.equilibrium, math.sqrt(2 ** (1 - self.strength) * self.rate * dt)
 
         def step(state, rng):
             x = state.positions
@@ -98,7 +98,7 @@ class LateLangevin(samplers.Sampler):
     interacting = False
 
     def build_step(self, energy, template, dt):
-        target, width = self.frozen_target(energy), math.sqrt(2 * self.rate * dt)
+        target, width = energy.equilibrium, math.sqrt(2 * self.rate * dt)
 
         def step(state, rng):
             x = state.positions
@@ -119,7 +119,7 @@ class AskewMALA(samplers.Sampler):
     interacting = False
 
     def build_step(self, energy, template, dt):
-        target, h = self.frozen_target(energy), self.rate * dt
+        target, h = energy.equilibrium, self.rate * dt
 
         def step(state, rng):
             x, noise = state.positions, rng.standard_normal(state.positions.shape)
@@ -179,7 +179,7 @@ class Immortal(samplers.Sampler):
         density = samplers.KernelDensity(self.bandwidth)
 
         def step(state, t, rng):
-            g = density(state, self.frozen_target(energy), t)
+            g = density(state, energy.equilibrium, t)
             expected = self.rate * dt * (g - g.mean())
             stays = rng.random(len(g)) < self.strength
             return state.resampled(survivors(np.where(stays & (expected > 0), 0.0, expected), rng))

@@ -141,7 +141,7 @@ EXACT = in_space(wfr.Extrapolated(wfr.Strang(wfr.FisherRao(), wfr.FiniteVolume()
 
 def slopes(density, energy) -> tuple[float, float, float, float]:
     """Cov_mu(g, |grad g|²), its correlation, E|grad g|² and Var g; the gradient is that of a quintic spline of g."""
-    grid, g = density.grid, np.asarray(energy.log_ratio(density))
+    grid, g = density.grid, np.asarray(energy.first_variation(density))
     squared = np.sum(wfr.Density(grid, g).score(grid.points()) ** 2, axis=-1)
 
     def mean(values):
@@ -183,7 +183,7 @@ def shifted(case, own, t):
     energy, start = wfr.KL(case.target), own[0]
     ends = []
     for s in (SHIFT, -SHIFT):
-        moved = wfr.Density(start.grid, start.log_values + np.expm1(-s) * energy.log_ratio(start)).normalised()
+        moved = wfr.Density(start.grid, start.log_values + np.expm1(-s) * energy.first_variation(start)).normalised()
         ends.append(wfr.solve(energy, EXACT, moved, t, FINEST, keep="last", record=[energy])["kl"].values)
     return (ends[0] - ends[1]) / (2 * SHIFT)
 

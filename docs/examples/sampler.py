@@ -31,7 +31,7 @@ class Heun(samplers.Sampler):
 
     def build_step(self, energy, template, dt):
         """One step."""
-        target = self.frozen_target(energy)
+        target = energy.equilibrium
         drift, width = self.rate * dt, math.sqrt(2 * self.rate * dt)
 
         def step(state, rng):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
+from wfr_pde.errors import NoEquilibriumError
 
 GRID = wfr.Grid([-7, -7], [7, 7], (70, 64))
 TARGET = wfr.Gaussian([0, 0.5], [[1, 0.3], [0.3, 0.8]])
@@ -52,18 +53,18 @@ def test_log_ratio_is_the_first_variation(start):
         return ENERGY.value(wfr.Density(GRID, np.log(start.values + sign * e * direction)))
 
     slope = (value(1) - value(-1)) / (2 * e)
-    assert slope == pytest.approx(float(GRID.integrate(ENERGY.log_ratio(start) * direction)), rel=1e-6)  # O(e²)
+    assert slope == pytest.approx(float(GRID.integrate(ENERGY.first_variation(start) * direction)), rel=1e-6)  # O(e²)
 
 
 def test_fisher_rao_map_is_a_semigroup_that_keeps_mass_and_fixes_pi(start):
-    once = ENERGY.fisher_rao(start, 0.7)
-    twice = ENERGY.fisher_rao(ENERGY.fisher_rao(start, 0.3), 0.4)
+    once = ENERGY.reaction(start, 0.7)
+    twice = ENERGY.reaction(ENERGY.reaction(start, 0.3), 0.4)
     assert np.abs(once.log_values - twice.log_values).max() < 1e-12
     assert once.mass == pytest.approx(1, abs=1e-13)
     pi = wfr.Density(GRID, ENERGY.log_equilibrium(GRID))
-    assert np.abs(ENERGY.fisher_rao(pi, 1.0).log_values - pi.log_values).max() < 1e-13
-    assert ENERGY.fisher_rao(start, 0.0).log_values == pytest.approx(start.log_values, abs=1e-13)
-    assert ENERGY.fisher_rao(start, 800.0).log_values == pytest.approx(pi.log_values, abs=1e-12)
+    assert np.abs(ENERGY.reaction(pi, 1.0).log_values - pi.log_values).max() < 1e-13
+    assert ENERGY.reaction(start, 0.0).log_values == pytest.approx(start.log_values, abs=1e-13)
+    assert ENERGY.reaction(start, 800.0).log_values == pytest.approx(pi.log_values, abs=1e-12)
 
 
 def test_fisher_rao_map_interpolates_precisions(start):
@@ -71,7 +72,7 @@ def test_fisher_rao_map_interpolates_precisions(start):
     precision = s * START.precision + (1 - s) * TARGET.precision
     mean = np.linalg.solve(precision, s * START.precision @ START.mean + (1 - s) * TARGET.precision @ TARGET.mean)
     exact = GRID.log_density(wfr.Gaussian(mean, np.linalg.inv(precision)))
-    assert np.abs(ENERGY.fisher_rao(start, 0.7).log_values - exact).max() < 1e-11
+    assert np.abs(ENERGY.reaction(start, 0.7).log_values - exact).max() < 1e-11
 
 
 def test_moving_energy(start):
@@ -97,3 +98,35 @@ def test_target_is_evaluated_once_per_grid(start):
     for _ in range(3):
         energy.value(start)
     assert len(calls) == once
+
+
+def test_an_energy_without_a_minimiser_says_so():
+    class Entropy(wfr.Energy):
+        name = "entropy"
+
+        def value(self, state):
+            return state.grid.sum(state.values * state.log_values * state.grid.cell_volume)
+
+    for ask in (
+        lambda e: e.equilibrium,
+        lambda e: e.log_equilibrium(GRID),
+        lambda e: e.reference(GRID.density(TARGET)),
+    ):
+        with pytest.raises(NoEquilibriumError, match="Entropy has no minimiser that is known"):
+            ask(Entropy())
+    with pytest.raises(TypeError, match="Langevin is a flow of KL, not of Entropy"):
+        wfr.samplers.Langevin().check(Entropy(), wfr.Particles([[0.0, 0.0]]))
+
+
+def test_hooks_by_their_old_names_are_refused():
+    with pytest.raises(TypeError, match="Mine.log_ratio is a hook by its old name: call it first_variation"):
+        type("Mine", (wfr.Energy,), {"log_ratio": lambda self, state: 0})
+
+
+def test_energies_are_told_apart_where_a_start_is():
+    particles = wfr.Particles([[0.0, 0.0], [1.0, 0.5]])
+    for start in (GRID.density(TARGET), particles):
+        one, other = (wfr.KL(wfr.Gaussian([0, 0], v)).reference(start) for v in (1.0, 1.1))
+        assert one.shape == other.shape
+        assert not np.allclose(one, other)
+    np.testing.assert_allclose(ENERGY.reference(particles), ENERGY.target.log_density(particles.positions))

@@ -77,7 +77,7 @@ def test_every_divergence_falls_and_oscillation_cannot_grow(case):
     rng = np.random.default_rng(4)
     state = wfr.Density(pi.grid, pi.log_values + 3 * rng.standard_normal(pi.grid.shape)).normalised()
     moved = step(state, 0.0)
-    g, h = (np.asarray(energy.log_ratio(s)) for s in (state, moved))
+    g, h = (np.asarray(energy.first_variation(s)) for s in (state, moved))
     assert h.max() <= g.max() + 1e-12
     assert h.min() >= g.min() - 1e-12
     assert energy.value(moved) < energy.value(state)
@@ -118,7 +118,7 @@ def test_reactions_beside_the_transport_are_those_on_their_own(case):
             found = step(found, 0.0)
             for part in parts:
                 expected = part(expected, 0.0)
-        reach = float(np.ptp(np.asarray(energy.log_ratio(state)))) + float(np.ptp(state.log_values))
+        reach = float(np.ptp(np.asarray(energy.first_variation(state)))) + float(np.ptp(state.log_values))
         assert abs(found.mass - 1) < 1e-13
         assert np.abs(found.log_values - expected.log_values).max() < 4 * np.finfo(float).eps * (50 + reach)
         watched = []

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from wfr_pde.errors import NoEquilibriumError, refuse_old_hooks
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.targets.base import Target
+
+RENAMED = {"log_ratio": "first_variation", "fisher_rao": "reaction"}  # hooks by their old names
 
 
 class Energy:
-    """A functional of a measure with a known minimiser.
+    """A functional of a measure, which flows go down.
 
-    A new energy is one class with the methods below. An energy is also a record: `solve(..., record=[KL(pi)])`.
+    A new energy is one class with the methods below; flows and samplers ask for nothing else. An energy is also a
+    record: `solve(..., record=[KL(pi)])`.
 
     Attributes
     ----------
@@ -24,6 +31,10 @@ class Energy:
     name: str
     moving: bool = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_old_hooks(cls, RENAMED)
+
     def at(self, t: float) -> Energy:
         """The energy at time `t`: itself, unless it moves."""
         return self
@@ -32,9 +43,38 @@ class Energy:
         """F(mu)."""
         raise NotImplementedError(f"{type(self).__name__} must define value")
 
+    @property
+    def equilibrium(self) -> Target:
+        """The minimiser, with `log_density` and `score` of points (..., d): what samplers are drawn to.
+
+        Raises
+        ------
+        NoEquilibriumError
+            If there is none, or more than one, or none is known.
+        """
+        raise NoEquilibriumError(
+            f"{type(self).__name__} has no minimiser that is known: use a flow that asks for first_variation alone, or "
+            "an energy with a target, such as KL(target)"
+        )
+
     def log_equilibrium(self, grid: Grid) -> Any:
-        """log pi of the minimiser at the cell centres, normalised on the grid."""
-        raise NotImplementedError(f"{type(self).__name__} must define log_equilibrium")
+        """log pi of the minimiser at the cell centres, normalised on the grid.
+
+        Raises
+        ------
+        NoEquilibriumError
+            As `equilibrium`.
+        """
+        return grid.log_density(self.equilibrium, "the minimiser")
+
+    def reference(self, start: Any) -> np.ndarray:
+        """Values at a start, of a Density in its cells or of Particles, that tell this energy from others.
+
+        A run that goes on from disk is known by them; by default those of the minimiser.
+        """
+        if isinstance(start, Density):
+            return start.grid.backend.asnumpy(self.log_equilibrium(start.grid))
+        return np.asarray(self.equilibrium.log_density(start.positions))
 
     def check(self, grid: Grid, t: float) -> None:
         """Refuse a minimiser that the grid cannot hold at time `t`; by default none.
@@ -44,10 +84,10 @@ class Energy:
         ValueError
         """
 
-    def log_ratio(self, state: Density) -> Any:
+    def first_variation(self, state: Density) -> Any:
         """The first variation g of F at mu, up to a constant: the driving force of both parts of the flow."""
-        raise NotImplementedError(f"{type(self).__name__} must define log_ratio")
+        raise NotImplementedError(f"{type(self).__name__} must define first_variation")
 
-    def fisher_rao(self, state: Density, time: float) -> Density:
+    def reaction(self, state: Density, time: float) -> Density:
         """The Fisher-Rao gradient flow of F, solved exactly over `time`."""
-        raise NotImplementedError(f"{type(self).__name__} must define fisher_rao")
+        raise NotImplementedError(f"{type(self).__name__} must define reaction")

@@ -56,6 +56,11 @@ class KL(Energy):
         """KL to the target as it is at time `t`."""
         return KL(self.target.at(t), checked=False) if self.moving else self
 
+    @property
+    def equilibrium(self) -> Target:
+        """The target."""
+        return self.target
+
     def log_equilibrium(self, grid: Grid) -> Any:
         """log pi at the cell centres, normalised on the grid; computed once per grid.
 
@@ -76,7 +81,7 @@ class KL(Energy):
         else:
             self.log_equilibrium(grid)
 
-    def log_ratio(self, state: Density) -> Any:
+    def first_variation(self, state: Density) -> Any:
         """g = log(mu/pi) at the cell centres."""
         return state.log_values - self.log_equilibrium(state.grid)
 
@@ -84,7 +89,7 @@ class KL(Energy):
         """KL(mu|pi) in nats."""
         return relative_entropy(state.grid, state.log_values, self.log_equilibrium(state.grid))
 
-    def fisher_rao(self, state: Density, time: float) -> Density:
+    def reaction(self, state: Density, time: float) -> Density:
         """The exact flow d_t mu = -mu (g - E_mu g): mu^s pi^(1-s) / Z with s = exp(-time)."""
         grid, kernels, s = state.grid, state.grid.backend.kernels, math.exp(-time)
         log_pi = self.log_equilibrium(grid)

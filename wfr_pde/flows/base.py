@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import KL, Energy
+from wfr_pde.errors import refuse_old_hooks
 from wfr_pde.flows.law import Law
 from wfr_pde.numerics.precision import SINGLE
 from wfr_pde.space.density import Density
@@ -105,9 +106,7 @@ class Flow:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for old, new in RENAMED.items():
-            if old in vars(cls):
-                raise TypeError(f"{cls.__name__}.{old} is a hook by its old name: call it {new}; see Flow.{new}")
+        refuse_old_hooks(cls, RENAMED)
         if isinstance(vars(cls).get("law"), str):
             cls.law = Law.named(vars(cls)["law"])
 

@@ -194,7 +194,7 @@ class Extrapolated(Composition):
         down, up = Interpolation(fine, coarse, DOWN_NODES), Interpolation(coarse, fine, UP_NODES)
 
         def joined(state: Density, frozen: Energy) -> Density:
-            log_values = down(frozen.log_ratio(state)) + frozen.log_equilibrium(coarse)
+            log_values = down(frozen.first_variation(state)) + frozen.log_equilibrium(coarse)
             return Density(coarse, log_values).normalised()
 
         fine_step = self.flow.make_step(energy, template, dt)
@@ -203,7 +203,7 @@ class Extrapolated(Composition):
         def extrapolate(state: Density, t: float) -> tuple[Density, Any]:
             frozen = energy.at(t + dt / 2)
             finest, other = fine_step(state, t), coarse_step(joined(state, frozen), t)
-            correction = (down(frozen.log_ratio(finest)) - frozen.log_ratio(other)) / 3
+            correction = (down(frozen.first_variation(finest)) - frozen.first_variation(other)) / 3
             return finest, finest.log_values + up(correction)
 
         return extrapolate

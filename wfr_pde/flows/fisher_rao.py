@@ -45,4 +45,4 @@ class FisherRao(Flow):
         """The exact map over `dt`."""
         energy.log_equilibrium(template.grid)
         time = self.rate * dt
-        return lambda state, rng: energy.fisher_rao(state, time)
+        return lambda state, rng: energy.reaction(state, time)

@@ -92,7 +92,7 @@ class Run:
         energies = [self.energy, *(record for record in self.records.values() if isinstance(record, Energy))]
         for energy in energies:
             for t in probes if energy.moving else probes[:1]:
-                arrays.append(_values_of(energy.at(float(t)), self.start))
+                arrays.append(energy.at(float(t)).reference(self.start))
         arrays.extend(self.record_values(0, self.start).values())
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -131,13 +131,6 @@ class Run:
             "commit": commit(),
             "wall_time": round(time.perf_counter() - self.began, 6),
         }
-
-
-def _values_of(energy: Any, start: Any) -> np.ndarray:
-    """Values of a target where the start is, which tell targets apart."""
-    if isinstance(start, Density):
-        return start.grid.backend.asnumpy(energy.log_equilibrium(start.grid))
-    return np.asarray(energy.target.log_density(start.positions))
 
 
 def _merged(sizes: np.ndarray) -> np.ndarray:

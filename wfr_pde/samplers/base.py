@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, checked_rate
 from wfr_pde.space.particles import Mixture, Particles
@@ -49,10 +48,6 @@ class Sampler(Flow):
     def with_density(self, density: Any) -> Sampler:
         """The same with another `LogRatio`, if it has one."""
         return self
-
-    def frozen_target(self, energy: Energy) -> Any:
-        """The target of an energy that does not move, with `log_density` and `score` of points (n, d)."""
-        return energy.target  # type: ignore[attr-defined]
 
     def moved(
         self, state: Particles, positions: Array, mixture: Mixture | None = None, auxiliary: Array | None = None

@@ -100,7 +100,7 @@ class BirthDeath(Sampler):
         def step(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:
             equally_weighted(state, "BirthDeath")
             generator = np.random.default_rng(rng)
-            g = self._log_ratio(state, self.frozen_target(energy.at(t + dt / 2)), t + dt / 2)
+            g = self._log_ratio(state, energy.at(t + dt / 2).equilibrium, t + dt / 2)
             return state.resampled(survivors(self.rate * dt * (g - g.mean()), generator))
 
         return step

@@ -139,7 +139,7 @@ class KernelDensity(LogRatio):
 
 
 def _exact(state: Density, energy: Energy, t: float) -> Any:
-    return energy.log_ratio(state)
+    return energy.first_variation(state)
 
 
 def scott(state: Particles) -> float:
@@ -227,12 +227,12 @@ class Oracle(LogRatio):
     def on_grid(self, grid: Grid) -> OnGrid:
         """The true g at the cell centres, as for particles there."""
         if grid.matches(self.truth.grid):
-            return lambda state, energy, t: energy.log_ratio(Density(grid, self._density(t).log_values))
+            return lambda state, energy, t: energy.first_variation(Density(grid, self._density(t).log_values))
         lower, upper = (np.array([axis.edges[k] for axis in self.truth.grid.axes]) for k in (0, -1))
         centres = np.clip(grid.points(), lower, upper)
 
         def interpolated(state: Density, energy: Energy, t: float) -> Any:
-            target: Any = energy.target  # type: ignore[attr-defined]
+            target: Any = energy.equilibrium
             return grid.backend.asarray(self._density(t).log_prob(centres) - target.log_density(centres))
 
         return interpolated

@@ -76,7 +76,7 @@ class FeynmanKac(Sampler):
             return weigh
 
         def step(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:
-            target: Any = self.frozen_target(energy.at(t + dt / 2))
+            target: Any = energy.at(t + dt / 2).equilibrium
             g = self.density(state, target, t + dt / 2)
             return Particles(state.positions, state.log_weights - share * g, None, state.auxiliary)
 

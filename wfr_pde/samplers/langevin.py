@@ -42,7 +42,7 @@ class Langevin(Sampler):
         """One step of Euler and Maruyama."""
         if isinstance(template, Density):
             return LangevinKernel(self.rate).build_step(energy, template, dt)
-        target, drift, width = self.frozen_target(energy), self.rate * dt, math.sqrt(2 * self.rate * dt)
+        target, drift, width = energy.equilibrium, self.rate * dt, math.sqrt(2 * self.rate * dt)
         if self.rate == 0:
             return lambda state, rng: state
 

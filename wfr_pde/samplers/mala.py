@@ -52,7 +52,7 @@ class MALA(Sampler):
         """One proposal for every particle, accepted or not."""
         if isinstance(template, Density):
             return MALAKernel(self.rate).build_step(energy, template, dt)
-        target, time = self.frozen_target(energy), self.rate * dt
+        target, time = energy.equilibrium, self.rate * dt
         if self.rate == 0:
             return lambda state, rng: state
 

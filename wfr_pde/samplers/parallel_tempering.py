@@ -66,7 +66,7 @@ class ParallelTempering(Sampler):
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """One move of every replica, and swaps."""
-        target, time = self.frozen_target(energy), self.rate * dt
+        target, time = energy.equilibrium, self.rate * dt
         temperatures = np.array(self.temperatures)
         attempted = -math.expm1(-self.swap_rate * time)
         if self.rate == 0:

@@ -48,7 +48,7 @@ class SVGD(Sampler):
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """One Euler step."""
-        target, time = self.frozen_target(energy), self.rate * dt
+        target, time = energy.equilibrium, self.rate * dt
         equally_weighted(template, "SVGD")
         if self.rate == 0:
             return lambda state, rng: state

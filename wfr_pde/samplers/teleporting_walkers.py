@@ -62,7 +62,7 @@ class TeleportingWalkers(Sampler):
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """The attempts of one step."""
-        target, time = self.frozen_target(energy), self.rate * dt
+        target, time = energy.equilibrium, self.rate * dt
         equally_weighted(template, "TeleportingWalkers")
         if self.rate == 0:
             return lambda state, rng: state

@@ -70,7 +70,7 @@ def tempered_path(
             f"{name} follows mu_0^(1 - lambda) pi^lambda, which is the Fisher-Rao flow of a target at rest only, but "
             "this one moves: use FeynmanKac or BirthDeath"
         )
-    target: Target = energy.target  # type: ignore[attr-defined]
+    target: Target = energy.equilibrium
     for what, ndim in (("start", start.ndim), ("particles", template.ndim)):
         if ndim != target.ndim:
             raise ValueError(f"the {what} of {name} has dimension {ndim}, but the target {target.ndim}")

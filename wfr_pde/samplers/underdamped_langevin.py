@@ -54,7 +54,7 @@ class UnderdampedLangevin(Sampler):
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """One step of BAOAB."""
-        target, h = self.frozen_target(energy), self.rate * dt
+        target, h = energy.equilibrium, self.rate * dt
         damping, noise = math.exp(-self.friction * h), math.sqrt(-math.expm1(-2 * self.friction * h))
         if self.rate == 0:
             return lambda state, rng: state

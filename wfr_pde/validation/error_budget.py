@@ -50,7 +50,7 @@ class LawDensity(LogRatio):
 
         def noted(state: Density, energy: Energy, t: float) -> Any:
             self.frames[t] = state
-            return energy.log_ratio(state)
+            return energy.first_variation(state)
 
         return noted
 

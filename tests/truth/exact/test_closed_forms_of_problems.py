@@ -235,7 +235,7 @@ def test_local_error_of_a_lie_step(sign, scheme):
     target, grid = wfr.DoubleWell(2.0), wfr.Grid(-2.6, 2.6, 320)
     start, energy = grid.density(wfr.Gaussian(-0.8, 0.09)), wfr.KL(target)
     axis = grid.axes[0]
-    slope = derivative(axis.centres, axis.edges, energy.log_ratio(start), 0, False)
+    slope = derivative(axis.centres, axis.edges, energy.first_variation(start), 0, False)
     leading = ALPHA * BETA / 2 * start.values * (slope**2 - grid.integrate(start.values * slope**2))
     converged = wfr.Extrapolated(W, 4)
     flow = wfr.Lie(converged, FR) if scheme == "W-FR" else wfr.Lie(FR, converged)

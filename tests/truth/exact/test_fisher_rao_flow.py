@@ -44,5 +44,5 @@ def test_fisher_rao_kl_is_the_kl_of_the_state():
     grid = wfr.Grid(-2.6, 2.6, 200)
     energy = wfr.KL(target)
     for t in (0.0, 0.01, 1.0, 3.0):
-        value = energy.value(energy.fisher_rao(grid.density(start), 1.5 * t))
+        value = energy.value(energy.reaction(grid.density(start), 1.5 * t))
         assert exact.fisher_rao_kl(target, start, t, 1.5, grid) == pytest.approx(value, rel=1e-12)

@@ -133,7 +133,7 @@ def finite_score(energy: Energy, grid: Grid) -> np.ndarray:
     """
     points = grid.points()
     with np.errstate(all="ignore"):
-        score = np.asarray(energy.target.score(points), dtype=np.float64)  # type: ignore[attr-defined]
+        score = np.asarray(energy.equilibrium.score(points), dtype=np.float64)
     finite = np.isfinite(score).all(axis=-1)
     if not finite.all():
         index = np.unravel_index(int(np.argmin(finite)), grid.shape)

@@ -92,7 +92,7 @@ class Blackjax(Sampler):
         if self.rate == 0:
             return lambda state, t, rng=None: state
         jax = import_jax()
-        target = self.frozen_target(energy)
+        target = energy.equilibrium
         if self.log_density is not None:
             _check_native(self.log_density, target, template.positions[:PROBES])
         compiled = _compiled(self, ByIdentity(target), dt)

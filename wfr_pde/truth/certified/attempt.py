@@ -224,7 +224,7 @@ class Attempt:
             held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
             return held, missed_by_sums(wide, log_density, outside)
 
-        log_ratio = np.asarray(energy.log_ratio(state))
+        log_ratio = np.asarray(energy.first_variation(state))
         per_mass = log_ratio - 1 - energy.value(state)
         # the mass of a cell is at its edge, towards the next one
         changes = np.maximum(

@@ -132,7 +132,7 @@ class Problem:
 
     def log_ratio(self, state: Density, t: float) -> Array:
         """log(mu/pi) at a time, as `seen`."""
-        return np.asarray(self.seen(t).log_ratio(state))
+        return np.asarray(self.seen(t).first_variation(state))
 
     def log_density(self, grid: Grid, log_ratio: Array, t: float) -> Array:
         """log mu, up to a constant, from the log-ratio to pi at a time."""

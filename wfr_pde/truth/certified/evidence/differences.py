@@ -17,7 +17,7 @@ KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part
 
 def first_order_kl(energy: KL, one: Density, other: Density) -> float:
     """Bound of the difference of KL to first order, integral of |mu - nu| |g - KL|, which knows no signs, in nats."""
-    excess = np.abs(np.asarray(energy.log_ratio(one)) - energy.value(one))
+    excess = np.abs(np.asarray(energy.first_variation(one)) - energy.value(one))
     return float(one.grid.integrate(np.abs(one.values - other.values) * excess))
 
 

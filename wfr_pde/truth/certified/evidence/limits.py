@@ -91,7 +91,7 @@ def limit_in_space(
     solver, density = fine
     grid, energy, own = solver.grid, problem.energy_at(float(problem.times[k])), solver.weight(density, k)
     v = np.asarray(density.log_values) - own
-    excess = np.abs(np.asarray(energy.log_ratio(density)) - energy.value(density))
+    excess = np.abs(np.asarray(energy.first_variation(density)) - energy.value(density))
     states, values = [density.values], [energy.value(density)]
     for other, state in others:
         weight = other.weight(state, k)
