@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.experiments.runner import FOLDER, OUT
+from wfr_pde.app.experiments.experiment import OUT
+from wfr_pde.app.experiments.loading import FOLDER
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Cell, Outcome
@@ -45,7 +46,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
         If an option does not fit, a file is not an experiment, or there is none.
     """
     from wfr_pde.app.experiments.jobs import Cell
-    from wfr_pde.app.experiments.runner import find_experiments, load_experiment
+    from wfr_pde.app.experiments.loading import find_experiments, load_experiment
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.errors import CHECK_FAILED, exit_code
 
 if TYPE_CHECKING:
-    from wfr_pde.app.experiments.runner import Experiment
+    from wfr_pde.app.experiments.experiment import Experiment
 
 SUMMARY = "draw figures again from stored data"
 EXAMPLES = """\
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> list[Drawn]:
     ValueError
         If an experiment that was asked for is not there, or has no data.
     """
-    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.app.experiments.loading import load_experiment
 
     root = Path(args.out)
     if not args.names:
@@ -98,7 +98,7 @@ def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
 
 def _experiment(directory: Path) -> Experiment:
     """The experiment that stored the data, found as it was named then."""
-    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.app.experiments.loading import load_experiment
     from wfr_pde.storage import files as storage
 
     command = shlex.split(str(storage.read_attrs(directory / "data.nc").get("command", "")))

@@ -35,7 +35,8 @@ from wfr_pde.errors import CHECK_FAILED, DONE, INTERRUPTED, BackendError, Numeri
 if TYPE_CHECKING:
     import xarray as xr
 
-    from wfr_pde.app.experiments.runner import Experiment, Result
+    from wfr_pde.app.experiments.experiment import Experiment
+    from wfr_pde.app.experiments.runner import Result
     from wfr_pde.flows import Flow
     from wfr_pde.space.density import Density
     from wfr_pde.space.grid import Grid
@@ -299,7 +300,7 @@ def _truth_options(parser: argparse.ArgumentParser) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     """`wfr-pde list`."""
-    from wfr_pde.app.experiments.runner import description, find_experiments
+    from wfr_pde.app.experiments.loading import description, find_experiments
 
     found = {name: (path, description(path)) for name, path in find_experiments().items()}
     if args.json:
@@ -345,7 +346,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _experiment(args: argparse.Namespace) -> Experiment | None:
     """The experiment that is named; None where its help was asked for and has been printed."""
-    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.app.experiments.loading import load_experiment
 
     if args.name is None:
         if args.help:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from wfr_pde.app.experiments.runner import FOLDER, OUT
+from wfr_pde.app.experiments.experiment import OUT
+from wfr_pde.app.experiments.loading import FOLDER
 
 SUMMARY = "one self-contained HTML page of all results"
 EXAMPLES = """\

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.errors import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
+    from wfr_pde.app.experiments.experiment import Experiment
     from wfr_pde.app.experiments.jobs import Outcome
-    from wfr_pde.app.experiments.runner import Experiment
     from wfr_pde.app.experiments.sweep import Plan
 
 FEW = 4  # checks in a row of a table

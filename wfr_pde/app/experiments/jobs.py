@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from wfr_pde.app.experiments.executors import Processes
-from wfr_pde.app.experiments.runner import Experiment, load_experiment, run_experiment
+from wfr_pde.app.experiments.experiment import Experiment
+from wfr_pde.app.experiments.loading import load_experiment
+from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.errors import CHECK_FAILED, exit_code
 
 FEW = 4  # failed checks that are named

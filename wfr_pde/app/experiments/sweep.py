@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wfr_pde.app.experiments.experiment import OUT, Experiment
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
-from wfr_pde.app.experiments.runner import OUT, Experiment, load_experiment
+from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.storage import files as storage
 
 if TYPE_CHECKING:

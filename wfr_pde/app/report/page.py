@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from wfr_pde._version import __version__
-from wfr_pde.app.experiments.runner import FOLDER, OUT, Check
+from wfr_pde.app.experiments.experiment import OUT, Check
+from wfr_pde.app.experiments.loading import FOLDER
 from wfr_pde.app.report.film import Film
 from wfr_pde.app.report.runs import (
     DONE,

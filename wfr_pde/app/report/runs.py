@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.experiments import runner as experiment
-from wfr_pde.app.experiments.runner import Check
+from wfr_pde.app.experiments.experiment import Check
+from wfr_pde.app.experiments.loading import docstring
 from wfr_pde.app.report.film import Film, films
 from wfr_pde.storage import files as storage
 
@@ -264,5 +264,5 @@ def described(name: str, runs: Sequence[Run], folder: str | Path) -> tuple[str, 
     path = Path(folder) / f"{name}.py"
     if not path.is_file():
         return claim, ""
-    first, _, rest = experiment.docstring(path).partition("\n")
+    first, _, rest = docstring(path).partition("\n")
     return claim or first, rest.strip("\n") if claim in ("", first) else ""
