@@ -296,8 +296,8 @@ def test_parts_of_other_code_of_the_package_are_refused_and_can_be_accepted(fold
     result = run_experiment("sums", accept_other_code=True)
     assert run_parts(folder) == [2, 3]
     assert result.data.attrs["source_hash"] == OTHER
-    assert json.loads(result.data.attrs["other_source_hashes"]) == [old]
-    assert json.loads((result.directory / "run.json").read_text())["other_source_hashes"] == f'["{old}"]'
+    assert result.data.attrs["other_source_hashes"] == old
+    assert json.loads((result.directory / "run.json").read_text())["other_source_hashes"] == old
     assert result.other_hashes == (old,)
 
 

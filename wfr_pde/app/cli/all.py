@@ -31,6 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="with the experiments' quick knobs")
     add("--dry-run", action="store_true", help="show which are done, and run nothing")
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
+    add("--accept-other-code", action="store_true", help="go on with parts that other code of the package has stored")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcome], d
     from wfr_pde.app.experiments.jobs import run_cells
 
     with Processes(args.jobs) as executor:
-        outcomes = run_cells(planned, executor, force=args.force, title="all")
+        outcomes = run_cells(planned, executor, force=args.force, accept_other_code=args.accept_other_code, title="all")
     return outcomes, written(args.out, args.report, args.experiments)
 
 

@@ -77,6 +77,7 @@ def _stored(root: Path, name: str) -> list[Path]:
 def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
     """Draw one figure."""
     from wfr_pde.app.experiments.runner import redraw
+    from wfr_pde.storage.source_hash import by_other_code
 
     name = directory.parent.name
     try:
@@ -89,11 +90,12 @@ def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
             return Drawn(name, directory, "", f"{type(error).__name__}: {text}", CHECK_FAILED)
         return Drawn(name, directory, "", text, code)
     is_same = result.data.attrs["source"] == experiment.source
-    note = "" if is_same else "data of an older version of the experiment; `wfr-pde run` computes them again"
+    notes = [] if is_same else ["data of an older version of the experiment; `wfr-pde run` computes them again"]
+    if result.other_hashes:
+        notes.append(by_other_code(result.other_hashes))
     if not result.passed:
-        failed = ", ".join(check.name for check in result.checks if not check.passed)
-        note = "; ".join(filter(None, [f"FAIL {failed}", note]))
-    return Drawn(name, directory, note)
+        notes.insert(0, "FAIL " + ", ".join(check.name for check in result.checks if not check.passed))
+    return Drawn(name, directory, "; ".join(notes))
 
 
 def _experiment(directory: Path) -> Experiment:

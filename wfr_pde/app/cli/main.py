@@ -212,6 +212,11 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="start anew, whatever is stored; old data stay until the new are complete"
     )
+    parser.add_argument(
+        "--accept-other-code",
+        action="store_true",
+        help="go on with parts that other code of the package has stored, and say so in the result",
+    )
     parser.add_argument("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
@@ -331,14 +336,21 @@ def _run(args: argparse.Namespace) -> int:
         # what an experiment prints must not mix with JSON
         with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
             result = run_experiment(
-                experiment, knobs, quick=args.quick, out=args.out, force=args.force, resume=args.resume
+                experiment,
+                knobs,
+                quick=args.quick,
+                out=args.out,
+                force=args.force,
+                resume=args.resume,
+                accept_other_code=args.accept_other_code,
             )
     except KeyboardInterrupt as error:
         if not _notes(error):
             error.add_note(f"no data of {experiment.name} with these knobs were stored")
         raise
     if args.json:
-        _print_json({**result.content(), "directory": str(result.directory), "reused": result.reused})
+        also = {"reused": result.reused, "by_other_code": bool(result.other_hashes)}
+        _print_json({**result.content(), "directory": str(result.directory), **also})
     else:
         print(_summary(result))
     return DONE if result.passed else CHECK_FAILED
@@ -492,6 +504,8 @@ def _knobs_text(experiment: Experiment, values: dict[str, Any]) -> str:
 
 def _summary(result: Result) -> str:
     """What a run shows at the end."""
+    from wfr_pde.storage.source_hash import by_other_code
+
     how = "stored data, re-used (--force computes them again)" if result.reused else "computed"
     took = _duration(float(result.data.attrs["wall_time"]))
     lines = [
@@ -500,6 +514,8 @@ def _summary(result: Result) -> str:
         f"  data    {result.directory / 'data.nc'}: {how}, {took}",
         f"  figure  {result.directory / 'figure.png'}, figure.pdf, figure.csv",
     ]
+    if result.other_hashes:
+        lines.insert(3, f"  note    {by_other_code(result.other_hashes)}: --force computes them anew")
     if result.checks:
         rows = [
             (f"  {check.name}", f"{check.value:.6g}", f"{check.expected:.6g} ± {check.tolerance:.2g}",
@@ -703,7 +719,7 @@ def _saying_what_was_saved(partial: Path) -> Iterator[None]:
             error.add_note(f"the result up to t = {t:.6g} is in {partial}; {then}")
         raise
     except ValueError as error:
-        if "holds another run" in str(error):
+        if "holds another run" in str(error) or "was begun by other code" in str(error):
             error.add_note("(on the command line: --force drops it, or give another -o)")
         raise
 
@@ -872,6 +888,7 @@ def _info(args: argparse.Namespace) -> int:
 
     from wfr_pde.numerics.backends.base import backend_names, get_backend
     from wfr_pde.storage.files import commit, versions
+    from wfr_pde.storage.source_hash import source_hash
 
     backends: dict[str, str] = {}
     for name in backend_names():
@@ -894,6 +911,7 @@ def _info(args: argparse.Namespace) -> int:
     content: dict[str, Any] = {
         "versions": {**versions(), **more, **optional},
         "commit": commit() or None,
+        "source_hash": source_hash(),
         "platform": platform.platform(),
         "backends": backends,
         "blas": f"{blas['name']} {blas['version']}",
@@ -915,6 +933,7 @@ def _info_text(content: dict[str, Any]) -> str:
     rows = [
         *content["versions"].items(),
         ("commit", content["commit"] or "unknown"),
+        ("source hash", content["source_hash"]),
         ("platform", content["platform"]),
         *((f"backend {name}", text) for name, text in content["backends"].items()),
         ("blas", content["blas"]),

@@ -60,6 +60,7 @@ def written(results: str, page: str, experiments: str) -> dict[str, Any]:
         **report.verdicts,
         "checks": report.checks,
         "checks_passed": report.passed,
+        "by_other_code": report.by_other_code,
     }
 
 
@@ -67,7 +68,9 @@ def summary(content: dict[str, Any]) -> str:
     """What the command prints."""
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
     runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
+    number = content["by_other_code"]
+    note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
     return (
         f"{content['path']}: {content['experiments']} experiments, {runs}, "
-        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB"
+        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB{note}"
     )

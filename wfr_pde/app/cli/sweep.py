@@ -44,6 +44,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="start from the experiment's quick knobs")
     add("--dry-run", action="store_true", help="show the cells and which are done, and run nothing")
     add("--force", action="store_true", help="compute every cell anew, whatever is stored")
+    add("--accept-other-code", action="store_true", help="take cells that other code of the package has computed")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--dask", metavar="ADDRESS", help="run on a Dask cluster: address of its scheduler, or its scheduler file")
     add("--shard", metavar="I/N", help="run only part I of N, I = 1, ..., N: every N-th cell")
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str, st
     if args.dry_run:
         return grid, []
     with _executor(args) as executor:
-        return grid, sweep(grid, executor, shard=shard, force=args.force)
+        return grid, sweep(grid, executor, shard=shard, force=args.force, accept_other_code=args.accept_other_code)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -184,7 +184,7 @@ def _refuse_other_parts(experiment: Experiment, parts: StoredParts) -> None:
     """Refuse to go on with parts that other code of the package has stored."""
     code.refuse_other_code(
         parts.source_hashes(),
-        f"the run of {experiment.name} in {parts.directory}",
+        f"the run of {experiment.name} in {parts.directory} was begun",
         "give --force to start anew, or --accept-other-code, which is written into the attributes of the result",
     )
 
@@ -246,7 +246,7 @@ def _computed(experiment: Experiment, values: dict[str, Any], parts: StoredParts
         versions=json.dumps(dict(storage.versions())),
         commit=storage.commit(),
         wall_time=round(run.seconds + time.perf_counter() - began, 6),
-        **code.accepted(run.source_hashes),
+        **code.code_attrs(run.source_hashes),
     )
 
 

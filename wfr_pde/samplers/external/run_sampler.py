@@ -25,6 +25,7 @@ from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import generator_of, rng_state, save_times, state_attrs
 from wfr_pde.space.density import Density, Particles
 from wfr_pde.storage import files as storage
+from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def run_sampler(
             "device": "cpu",
             "versions": json.dumps(dict(storage.versions())),
             "commit": storage.commit(),
+            "source_hash": source_hash(),
             "wall_time": round(time.perf_counter() - began, 6),
         },
     )

@@ -17,6 +17,7 @@ from wfr_pde.integrate.time_loop import save_times
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import files as storage
+from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, SAFETY, Attempt
 from wfr_pde.truth.certified.budget import Work
 from wfr_pde.truth.certified.evidence.residual import Look, Substitution
@@ -611,5 +612,6 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "device": grid.backend.device,
         "versions": json.dumps(dict(storage.versions())),
         "commit": storage.commit(),
+        "source_hash": source_hash(),
         "wall_time": round(best.work.seconds - best.work.left(), 6),
     }

@@ -24,6 +24,7 @@ from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, jump_rates
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import files as storage
+from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def spectrum(
         "device": "cpu",
         "versions": json.dumps(dict(storage.versions())),
         "commit": storage.commit(),
+        "source_hash": source_hash(),
         "wall_time": round(time.perf_counter() - began, 6),
     }
     return _dataset(Density(grid, log_pi), values[rising], errors[rising], functions, attrs)
