@@ -279,7 +279,6 @@ def other_code(monkeypatch):
 
     def change():
         monkeypatch.setattr("wfr_pde.storage.source_hash.source_hash", lambda: OTHER)
-        monkeypatch.setattr("wfr_pde.app.experiments.parts.source_hash", lambda: OTHER)
 
     return change
 

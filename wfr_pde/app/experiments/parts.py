@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wfr_pde.app.experiments.calls import call_hash, call_name
 from wfr_pde.storage import files as storage
-from wfr_pde.storage.source_hash import source_hash
+from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -180,7 +180,7 @@ class RunWithParts:
             raise TypeError(_wrong(number, f"a {type(function).__name__} that returns a {type(ds).__name__}"))
         self.check(ds)
         seconds = round(time.perf_counter() - began, 6)
-        about = {OF: self.parts.fingerprint, CALL: call, CODE: source_hash(), SECONDS: seconds}
+        about = {OF: self.parts.fingerprint, CALL: call, CODE: code.source_hash(), SECONDS: seconds}
         storage.write_dataset(ds.assign_attrs(about), self.parts.path(number))
 
 
