@@ -39,8 +39,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 import wfr_pde as wfr  # noqa: E402
-from wfr_pde.integrate.time_loop import estimated_memory  # noqa: E402
-from wfr_pde.storage import files as storage  # noqa: E402
+from wfr_pde.integrate.memory import estimated_memory  # noqa: E402
+from wfr_pde.storage import files, provenance  # noqa: E402
 
 
 @dataclass
@@ -178,8 +178,8 @@ def main() -> None:
             f"{row['seconds']:>7.3f} s {row['memory_mib']:>5.1f} MiB {row['bound_mib']:>5.1f} MiB",
             flush=True,
         )
-    path = storage.write_json(
-        {"threads": ARGUMENTS.threads, "versions": dict(storage.versions()), "rows": rows}, ARGUMENTS.out
+    path = files.write_json(
+        {"threads": ARGUMENTS.threads, "versions": dict(provenance.versions()), "rows": rows}, ARGUMENTS.out
     )
     print(f"written to {path}")
 

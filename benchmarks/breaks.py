@@ -29,9 +29,9 @@ import wfr_pde as wfr
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.space.quadrature import integrate_corrected, log_mass_corrected
 from wfr_pde.space.transfer import Interpolation
-from wfr_pde.storage import files as storage
-from wfr_pde.truth.certified.budget import Work
-from wfr_pde.truth.certified.grids.grid_family import Cells, cells_for
+from wfr_pde.storage import files
+from wfr_pde.truth.certified.budget import Budget
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
 from wfr_pde.truth.certified.problem import Problem
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)
@@ -167,15 +167,15 @@ CASES = [
 ]  # fmt: skip
 
 
-def log_ratios(case: Case, cells: Cells) -> list[Array]:
+def log_ratios(case: Case, cells: GridFamily) -> list[Array]:
     """log(mu/pi) at the two times on the five grids."""
     problem = case.problem()
     steps = 1 if problem.exact_in_time else STEPS
     nodes = np.linspace(0, case.t, steps + 1)
-    return [Work(600).run(problem, cells.grid(r), nodes, 8, problem.times) for r in RATIOS]
+    return [Budget(600).run(problem, cells.grid(r), nodes, 8, problem.times) for r in RATIOS]
 
 
-def extrapolated(case: Case, cells: Cells, runs: list[Array], count: int, k: int) -> tuple[Array, float]:
+def extrapolated(case: Case, cells: GridFamily, runs: list[Array], count: int, k: int) -> tuple[Array, float]:
     """Normalised log mu on the finest grid from the `count` finest grids, and KL, at time number k."""
     grids = [cells.grid(r) for r in RATIOS]
     weights = richardson(RATIOS[-count:], cells.powers if case.powers is None else case.powers)
@@ -196,7 +196,7 @@ def kl_and_mass(case: Case, grid: Any, log_ratio: Array) -> tuple[float, float]:
     return float(grid.integrate(np.exp(log_ratio + log_pi - m) * (log_ratio - m + z))), m
 
 
-def kl(case: Case, cells: Cells, grid: Any, log_ratio: Array, k: int) -> float:
+def kl(case: Case, cells: GridFamily, grid: Any, log_ratio: Array, k: int) -> float:
     """KL on one grid with the corrected weights."""
     log_pi = -case.potential(grid.axes[0].centres)
     log_mu = log_ratio + log_pi
@@ -205,7 +205,7 @@ def kl(case: Case, cells: Cells, grid: Any, log_ratio: Array, k: int) -> float:
     return float(integrate_corrected(grid, np.exp(log_mu - m) * (log_ratio - m + z), ends=mine))
 
 
-def truth(case: Case, cells: Cells, k: int) -> tuple[Array, float] | None:
+def truth(case: Case, cells: GridFamily, k: int) -> tuple[Array, float] | None:
     """Normalised log mu on the finest grid of a family, and KL on one with eight times the cells; None if not known."""
     if case.truth is None and not isinstance(case.start, tuple):
         return None
@@ -276,7 +276,7 @@ def main() -> None:
                 print(f"  {'start' if key[1] == '0' else 'later'}, {key[3]} grids: L1 {order(errors['l1'])}"
                       f"   KL {order(errors['kl'])}", flush=True)  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    storage.write_atomically(options.out, lambda path: path.write_text(json.dumps(rows, indent=1) + "\n"))
+    files.write_atomically(options.out, lambda path: path.write_text(json.dumps(rows, indent=1) + "\n"))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import numpy as np
 
 import wfr_pde as wfr
 from wfr_pde import metrics
-from wfr_pde.flows import composition as splitting
-from wfr_pde.storage import files as storage
+from wfr_pde.flows import extrapolation
+from wfr_pde.storage import files
 
 STRANG = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())
 T_END, CELLS, STEPS = 0.5, 700, (4, 16, 64)
@@ -58,11 +58,11 @@ def runs_of(target: wfr.Target, start: wfr.Gaussian) -> list[dict[str, Any]]:
                 refused = False
             except wfr.NumericalError:
                 refused = True
-            check, splitting.RISE = splitting.RISE, (math.inf, math.inf)
+            check, extrapolation.RISE = extrapolation.RISE, (math.inf, math.inf)
             try:
                 error = metrics.l1(truth, final(target, flow, rho, m))
             finally:
-                splitting.RISE = check
+                extrapolation.RISE = check
             rows.append({"order": order, "steps": m, "error_l1": error, "refused": refused})
     return rows
 
@@ -86,7 +86,7 @@ def main() -> None:
     for low, high in itertools.pairwise(BINS):
         chosen = [row for row in rows if low <= row["error_l1"] < high]
         print(f"{low:>10g} to {high:<14g} {len(chosen):>5} {sum(row['refused'] for row in chosen):>8}")
-    path = storage.write_json({"seed": arguments.seed, "skipped": skipped, "rows": rows}, arguments.out)
+    path = files.write_json({"seed": arguments.seed, "skipped": skipped, "rows": rows}, arguments.out)
     print(f"written to {path}")
 
 

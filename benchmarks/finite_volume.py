@@ -29,7 +29,7 @@ import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.flows.transport.finite_volume.jump_rates import jump_rates
 from wfr_pde.numerics.compiled import chain_exponential as line_sweeps
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-10, 0.25)
 LINES = 8
@@ -184,7 +184,7 @@ def main() -> None:
     show("far Gaussian from e^-200: L1 error at t = 1, and seconds", tables["in_space"])
     show("one step; jumps = 2 dt / dx²", tables["per_step"])
     show("a term of a series, per cell", tables["of_terms"])
-    print(f"written to {storage.write_json(tables, arguments.out)}")
+    print(f"written to {files.write_json(tables, arguments.out)}")
 
 
 if __name__ == "__main__":

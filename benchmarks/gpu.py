@@ -41,7 +41,7 @@ import numpy as np
 
 import wfr_pde as wfr
 from wfr_pde.errors import BackendError
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 BANDWIDTH, TENSOR, VECTOR = 3.35e12, 67e12, 34e12
 LATENCY, TOGETHER, RESIDENT = 0.6e-6, 8, 50_000
@@ -135,7 +135,7 @@ def main() -> None:
             rows.append(row)
             foreseen = "-" if single else f"{row['predicted_ms']:.4g}"
             print(f"{row['flow']:>16}{row['cells']:>14}{foreseen:>14}{found:>14}")
-    print(f"written to {storage.write_json({'device': device, 'steps': rows}, arguments.out)}")
+    print(f"written to {files.write_json({'device': device, 'steps': rows}, arguments.out)}")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ if "numpy" not in sys.modules:  # where this is what runs: the processes are the
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 
+import honesty_answers as answers
 import honesty_families as families
 import numpy as np
 from honesty_rows import ROWS
@@ -95,7 +96,11 @@ def true_errors(case: families.Case, ds: Any) -> dict[str, list[float]]:
         since = float(t - case.times[0])
         log_known = case.answer.log_density(since, points)
         known, computed = np.exp(log_known), np.exp(np.asarray(ds["log_density"][k].values, dtype=float))
-        outside = 0.0 if case.walls else case.answer.outside(since, lower, upper) if frame.is_given else None
+        answer = case.answer
+        if not frame.is_given and isinstance(answer, answers.Normal):
+            answer = answer.turned(frame.rotation, frame.centre)
+        in_frame = frame.is_given or isinstance(answer, answers.Normal)
+        outside = 0.0 if case.walls else answer.outside(since, lower, upper) if in_frame else None
         if outside is None:
             outside = max(0.0, 1.0 - float(np.sum(known * volume)))
         kl = case.answer.kl(since)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+import wfr_pde as wfr
 from wfr_pde import exact
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -26,6 +27,7 @@ GAUSS = np.polynomial.legendre.leggauss(20)
 REACH = 2.0 ** np.arange(-4, 44)  # distances of edges from a feature, in its widths
 SINGULAR = tuple((0.0, 2.0 ** (-40 * k)) for k in range(4))  # features that lead to a wall at 0, down to 1e-40
 DEEP = 46.0  # nats above the lowest V where a reference ends its domain
+REFINED = 3  # times that a solve of `Elements` is refined
 NARROWER = 0.04  # of the domain, on each side, that the second run of a reference does without
 
 
@@ -181,11 +183,18 @@ class Normal(Answer):
         from scipy.special import ndtr
 
         g = self.at(t)
-        if g.ndim > 1:
-            return None
-        sd, mean = math.sqrt(g.covariance[0, 0]), float(g.mean[0])
-        beyond = float(ndtr((mean - upper[0]) / sd))
-        return 2 * beyond if self.mirrored else float(ndtr((lower[0] - mean) / sd)) + beyond
+        sd = np.sqrt(np.diag(g.covariance))
+        beyond = ndtr((g.mean - upper) / sd)
+        # along the axis where it is most, which is no more than there is
+        return float(np.max(2 * beyond if self.mirrored else ndtr((lower - g.mean) / sd) + beyond))
+
+    def turned(self, rotation: Array, centre: Array) -> Normal:
+        """The same in coordinates y = Q'(x - c)."""
+
+        def moved(g: Any) -> Any:
+            return wfr.Gaussian(rotation.T @ (g.mean - centre), rotation.T @ g.covariance @ rotation)
+
+        return Normal(lambda t: moved(self.at(t)), lambda t: moved(self.target_at(t)), self.mirrored)
 
     def doubt(self, t: float) -> tuple[float, float]:
         """The mean is rounded to the nearest number: that moves the density by a half of that, and KL with it."""
@@ -331,9 +340,9 @@ class Elements:
 
     The weak form  d/dt int pi w f = -alpha int pi w' f'  holds for kinks and jumps of V on edges as it stands, as w and
     the flux are continuous there, and its natural condition is that of a wall. With the Gauss-Lobatto rule the mass
-    matrix M is diagonal; exp(-alpha t M⁻¹K) is taken by a contour integral, banded solves. (Eigenvectors would be wrong
-    by eps |K|: 1e-4 beside a spike of 1e-4.) Edges are those given, halved until V and log mu_0 change by little over
-    each.
+    matrix M is diagonal; exp(-alpha t M⁻¹K) is taken by a contour integral, banded solves. These, like eigenvectors,
+    are wrong by eps |K|: 1e-4 beside a spike of 1e-4. Therefore each is refined by what it leaves in the equation, with
+    K applied by differences. Edges are those given, halved until V and log mu_0 change by little over each.
     """
 
     def __init__(self, V: Callable[[Array], Array], log_start: Callable[[Array], Array], edges: Array, alpha: float,
@@ -354,7 +363,8 @@ class Elements:
         self.mass, self.load = np.zeros(size), np.zeros(size)
         np.add.at(self.mass, self.index, pi * w * half[:, None])
         np.add.at(self.load, self.index, np.exp(log_start(inside)) * w * half[:, None])
-        local = np.einsum("ek,k,ki,kj,e->eij", pi, w, d, d, 1 / half)
+        self.derivative, self.conductance = d, pi * w / half[:, None]
+        local = np.einsum("ek,ki,kj->eij", self.conductance, d, d)
         self.stiffness = np.zeros((2 * p + 1, size))
         rows, columns = np.broadcast_arrays(self.index[:, :, None], self.index[:, None, :])
         np.add.at(self.stiffness, (p + rows - columns, columns), local)
@@ -386,10 +396,22 @@ class Elements:
             for z, c in zip(*contour(), strict=True):
                 matrix = (self.alpha * t) * self.stiffness + 0j
                 matrix[self.p] += z * self.mass
-                found += 2 * np.real(c * solve_banded((self.p, self.p), matrix, self.load + 0j, check_finite=False))
-            # mass is conserved; rounding, by eps |K|, goes to the constant first
+                u = np.zeros_like(self.load, dtype=complex)
+                for _ in range(1 + REFINED):
+                    left = self.load - (self.alpha * t) * self._stiff(u) - z * self.mass * u
+                    u += solve_banded((self.p, self.p), matrix, left, check_finite=False)
+                found += 2 * np.real(c * u)
+            # mass is conserved; rounding goes to the constant first
             self._states[t] = found * (self.begun / float(np.sum(self.mass * found)))
         return self._states[t]
+
+    def _stiff(self, u: Array) -> Array:
+        """K u, with a rounding error by the differences of u in an element, not by u."""
+        inside = u[self.index]
+        flux = self.conductance * ((inside - inside[:, :1]) @ self.derivative.T)
+        result = np.zeros_like(u)
+        np.add.at(result, self.index, flux @ self.derivative)
+        return result
 
     def ratio_at(self, t: float, x: Array) -> Array:
         """The same anywhere in the domain, by the polynomials."""

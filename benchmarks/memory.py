@@ -21,8 +21,8 @@ from typing import Any
 from step import show
 
 import wfr_pde as wfr
-from wfr_pde.integrate.time_loop import estimated_memory
-from wfr_pde.storage import files as storage
+from wfr_pde.integrate.memory import estimated_memory
+from wfr_pde.storage import files
 
 FLOWS = {
     "Strang, SinkhornKernel": wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()),
@@ -90,7 +90,7 @@ def main() -> None:
     rows = [measured(name, shape) for shape in shapes for name in FLOWS]
     rows += [] if arguments.quick else [measured(next(iter(FLOWS)), shape) for shape in LARGE]
     show(rows)
-    print(f"written to {storage.write_json(rows, arguments.out)}")
+    print(f"written to {files.write_json(rows, arguments.out)}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ import peer_methods  # noqa: E402
 import peer_packages  # noqa: E402
 from peer_methods import Problem, Solution, Solver, extrapolated  # noqa: E402
 
-from wfr_pde.storage import files as storage  # noqa: E402
+from wfr_pde.storage import files, provenance  # noqa: E402
 
 TARGETS, QUICK_TARGETS = (1e-3, 1e-6), (1e-3, 1e-5)
 QUICK_LIMIT = 1.0
@@ -363,7 +363,7 @@ def show_fastest(found: list[dict[str, Any]]) -> None:
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that are compared."""
-    found = dict(storage.versions())
+    found = dict(provenance.versions())
     for name in ("exponax", "jax", "py-pde", "fipy", "fplanck", "numba"):
         try:
             found[name] = version(name)
@@ -405,7 +405,7 @@ def main() -> None:
             "fastest": fastest_others(rows),
             "rows": finite(rows),
         }
-        path = storage.write_json(content, arguments.out)  # after each problem
+        path = files.write_json(content, arguments.out)  # after each problem
     show_fastest(fastest_others(rows))
     print(f"written to {path}")
 

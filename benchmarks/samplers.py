@@ -20,7 +20,7 @@ import numpy as np
 
 import wfr_pde as wfr
 from wfr_pde import samplers
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, provenance
 
 DT = 0.01
 QUADRATIC = 20_000  # pairs beyond are too many for methods that know no grid
@@ -98,7 +98,7 @@ def main() -> None:
             cells.append(f"{row['milliseconds']:.3g} ms, {row['states']:.2g}")
         print(f"{name:<24}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    storage.write_json({"dt": DT, "rows": rows, "versions": dict(storage.versions())}, arguments.out)
+    files.write_json({"dt": DT, "rows": rows, "versions": dict(provenance.versions())}, arguments.out)
     print(f"written to {arguments.out}")
 
 

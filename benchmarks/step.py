@@ -25,7 +25,7 @@ import scipy.fft
 
 import wfr_pde as wfr
 from wfr_pde.flows.heat.product import HeatKernel
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 SHAPES = [
     (4096,), (16384,),
@@ -151,7 +151,7 @@ def main() -> None:
     seconds = 0.05 if arguments.quick else SECONDS
     rows = [measured(shape, kind, seconds) for kind in kinds for shape in shapes]
     show(rows)
-    print(f"written to {storage.write_json(rows, arguments.out)}")
+    print(f"written to {files.write_json(rows, arguments.out)}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from step import fastest, problem, show
 
 import wfr_pde as wfr
 from wfr_pde.app.experiments.executors import processors
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 TRANSPORTS = {"SinkhornKernel": wfr.SinkhornKernel(), "FiniteVolume": wfr.FiniteVolume()}
 SHAPES = [(128, 128), (512, 512), (1024, 1024), (64, 64, 64), (128, 128, 128), (32, 32, 32, 32)]
@@ -80,7 +80,7 @@ def main() -> None:
                 }
             )  # fmt: skip
     show(rows)
-    print(f"written to {storage.write_json(rows, arguments.out)}")
+    print(f"written to {files.write_json(rows, arguments.out)}")
 
 
 if __name__ == "__main__":

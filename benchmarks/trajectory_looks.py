@@ -34,7 +34,7 @@ from scipy import stats
 
 import wfr_pde as wfr
 from wfr_pde import exact
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -335,7 +335,7 @@ def main() -> int:
     failures = report(rows)
     print(f"{run} runs, {time.perf_counter() - began:.0f} seconds, seed {seed}")
     if options.out is not None:
-        storage.write_json({"seed": seed, "looks": rows}, options.out)
+        files.write_json({"seed": seed, "looks": rows}, options.out)
     return int(failures > 0)
 
 

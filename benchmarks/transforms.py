@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 
 def milliseconds(function: Callable[[], Any], repeats: int) -> float:
@@ -62,7 +62,7 @@ def main() -> None:
     found = {name: milliseconds(pair, repeats) for name, pair in pairs.items()}
     for name, value in found.items():
         print(f"{name:24} {value:8.2f} ms")
-    print(f"written to {storage.write_json({'shape': list(shape), 'milliseconds': found}, arguments.out)}")
+    print(f"written to {files.write_json({'shape': list(shape), 'milliseconds': found}, arguments.out)}")
 
 
 if __name__ == "__main__":

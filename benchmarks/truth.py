@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, provenance
 
 TIMES = np.linspace(0, 2, 5)
 
@@ -73,7 +73,7 @@ def main() -> None:
             bound = float(ds["error_l1"].max())
             rows.append({"problem": name, "rtol": rtol, "cpu": cpu, "wall": wall, "bound": bound, "cells": cells})
             print(f"{name:20} {rtol:6.0e} {cpu:6.2f} s {wall:6.2f} s {bound:9.1e} {cells:>10} {ds.attrs['n_steps']:>6}")
-    path = storage.write_json({"versions": dict(storage.versions()), "rows": rows}, arguments.out)
+    path = files.write_json({"versions": dict(provenance.versions()), "rows": rows}, arguments.out)
     print(f"written to {path}")
 
 

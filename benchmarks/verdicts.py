@@ -32,7 +32,7 @@ import numpy as np
 
 from wfr_pde import samplers
 from wfr_pde.app.experiments.loading import load_experiment
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, provenance
 
 FILE = Path(__file__).parent.parent / "experiments" / "verdicts.py"
 LEVEL, CAUGHT = 0.05, 0.95  # most false alarms, fewest faults found
@@ -183,8 +183,8 @@ def main() -> int:
             show(table[-1])
     passed = verdict(table)
     print(f"{sum(row['seconds'] for row in rows):.0f} s of CPU, {time.perf_counter() - began:.0f} s")
-    content = {"table": table, "rows": rows, "passed": passed, "versions": dict(storage.versions())}
-    print(f"written to {storage.write_json(content, arguments.out)}")
+    content = {"table": table, "rows": rows, "passed": passed, "versions": dict(provenance.versions())}
+    print(f"written to {files.write_json(content, arguments.out)}")
     return 0 if passed else 1
 
 

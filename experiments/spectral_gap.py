@@ -18,7 +18,7 @@ from matplotlib.ticker import NullFormatter
 
 import wfr_pde as wfr
 from wfr_pde import plotting
-from wfr_pde.truth.spectrum.generator import decay_rate, long_time_rate
+from wfr_pde.truth.spectrum.rates import decay_rate, long_time_rate
 
 QUICK = dict(gaps=(1.0, 1e-3, 1e-6), cells=(128, 256, 512))
 CHECKS = {

@@ -30,7 +30,8 @@ from wfr_pde.samplers.birth_death import survivors
 from wfr_pde.samplers.resample import chosen
 from wfr_pde.samplers.tempered_path import tempered_path
 from wfr_pde.samplers.tempering import random_walk_move
-from wfr_pde.validation.verdicts import CONSISTENT, INCONSISTENT, NO_POWER, validate
+from wfr_pde.validation.verdict import CONSISTENT, INCONSISTENT, NO_POWER
+from wfr_pde.validation.verdicts import validate
 
 QUICK = dict(
     faults=("noise off by √2", "MALA's correction reversed"), controls=("Langevin", "UnderdampedLangevin"), trials=2,

@@ -104,10 +104,10 @@ def test_the_api_has_every_public_name(generated):
     )
 
 
-def test_the_gallery_has_every_experiment_and_the_reference_every_command(generated, extension):
+def test_the_gallery_has_every_experiment_and_the_reference_every_command(generated):
     for name, path in find_experiments(ROOT / "experiments").items():
         assert f"| `{name}` |" in generated["gallery.md"]
         assert description(path)[:20].split("|")[0] in generated["gallery.md"]
-    for command in extension.commands(cli._parser()):
-        assert f"## wfr-pde {command}\n" in generated["command_line.md"]
+    for command in cli.COMMANDS:
+        assert f"## wfr-pde {command.NAME}\n" in generated["command_line.md"]
     assert "../../results/galaxies/" in generated["gallery.md"]

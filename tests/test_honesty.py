@@ -88,6 +88,29 @@ def test_relaxation_over_a_jump_falls_to_the_target_with_its_masses():
     assert both[0] - both[1] == pytest.approx(2.0, abs=1e-5)
 
 
+def test_relaxation_over_a_narrow_pit_is_the_same_on_elements_of_any_size():
+    """Two false bounds that were drawn were the rounding of this answer, by 5e-5 on the smallest elements."""
+    place, width = -0.3682828583288823, 1.0931200490385723e-04
+
+    def V(x):
+        return x**2 / 2 - 5.0 * (np.abs(x - place) < width)
+
+    breaks, features = [place - width, place + width], [(place, width), (-0.9, 0.2), (0.0, 1.0)]
+    fine, coarse = (
+        answers.Relaxation(
+            V, families.normal(-0.9, 0.2), features, breaks, -9.6, 9.6, 1106.0, least=least * width, fine=(p, 4.0)
+        )
+        for least, p in ((1e-3, 14), (1.0, 20))
+    )
+    x = np.linspace(-4, 4, 401)[:, None]
+    for t in (1.4e-4, 2.3e-3):
+        for one in (fine, coarse):
+            assert one.doubt(t)[0] < 2e-10
+        apart = np.abs(np.exp(fine.log_density(t, x)) - np.exp(coarse.log_density(t, x)))
+        assert apart.mean() * 8 < 1e-9
+        assert abs(fine.kl(t) - coarse.kl(t)) < 1e-9
+
+
 @pytest.mark.parametrize("t", TIMES)
 def test_relaxation_of_a_gaussian(t):
     answer = answers.Relaxation(
@@ -404,3 +427,16 @@ def test_run_resumes_where_it_stopped(tmp_path, monkeypatch):
     rows = honesty.run(3, 6, 1.0, 1, "", out, resume=True)
     assert asked == [0, 1, 2, 3, 4, 5]
     assert len(rows) == 6
+
+
+def test_mass_outside_of_a_turned_box_is_that_of_the_widest_tail():
+    """Not what a sum over cells lacks: a reaction alone is exact at centres, and need not resolve a ridge."""
+    target = wfr.Gaussian([1.0, -2.0], [[1.0, 0.8], [0.8, 1.0]])
+    rotation = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
+    answer = answers.Normal(lambda t: target, lambda t: target).turned(rotation, np.array([1.0, -2.0]))
+    outside = answer.outside(0.0, np.array([-3.0, -9.0]), np.array([4.0, 9.0]))
+    tails = quad(lambda y: np.exp(-(y**2) / 3.6) / math.sqrt(3.6 * math.pi), -3.0, 4.0)[0]
+    assert outside == pytest.approx(1 - tails, rel=1e-9)
+    assert answers.Normal(lambda t: target, lambda t: target).outside(
+        0.0, np.array([-40.0, -5.0]), np.array([40.0, 40.0])
+    ) == pytest.approx(0.0013498980316300933, rel=1e-12)

@@ -24,10 +24,13 @@ from wfr_pde.integrate.estimate import estimate
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.trajectory import Trajectory
 from wfr_pde.metrics.convergence import convergence_table
-from wfr_pde.samplers.external.run_sampler import load_callable, read_samples, run_sampler
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.samplers.external.load_callable import load_callable
+from wfr_pde.samplers.external.read_samples import read_samples
+from wfr_pde.samplers.external.run_sampler import run_sampler
+from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-from wfr_pde.storage.files import open_run
+from wfr_pde.space.particles import Particles
+from wfr_pde.storage.run_directory import open_run
 from wfr_pde.targets import (
     Banana,
     CoshDoubleWell,

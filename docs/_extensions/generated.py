@@ -101,11 +101,10 @@ def _api_page(title: str, described: str, module: str, names: Iterable[str]) -> 
 def command_line() -> str:
     """The help of every command, as the parser prints it."""
     with _environment(COLUMNS="100", NO_COLOR="1"):
-        parser = cli._parser()
         lines = ["# Command line", "", "What `wfr-pde --help` and `wfr-pde COMMAND --help` print.", ""]
-        lines += _help(parser)
-        for name, sub in commands(parser).items():
-            lines += [f"## wfr-pde {name}", "", *_help(sub)]
+        for name, parser in cli.parsers().items():
+            lines += [f"## wfr-pde {name}", ""] if name else []
+            lines += _help(parser)
     return "\n".join(lines) + "\n"
 
 
@@ -122,14 +121,6 @@ def _environment(**variables: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the commands."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    raise TypeError("the parser has no commands")
 
 
 def _help(parser: argparse.ArgumentParser) -> list[str]:

@@ -8,14 +8,12 @@ from scipy.special import logsumexp
 
 import wfr_pde as wfr
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.product import (
-    Band,
-    HeatKernel,
-    _Blocks,
-    log_heat_kernel,
-    product_along,
-)
+from wfr_pde.flows.heat.band import Band
+from wfr_pde.flows.heat.blocks import Blocks
+from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
+from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.numerics.backends import get_backend
+from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.numerics.precision import DOUBLE
 
 PLAIN_RANGE, FLUSH, BLOCK_RANGE, NEGLIGIBLE = DOUBLE.span, DOUBLE.flush, DOUBLE.block_span, DOUBLE.negligible
@@ -94,7 +92,7 @@ def test_blocks_say_when_they_are_too_wide(seed, roughness, resolution, width):
     grid = wfr.Grid(0, 1, 50)
     log_matrix = log_heat_kernel(grid.axes[0], resolution * grid.axes[0].dx ** 2)
     lines = np.cumsum(roughness * np.random.default_rng(seed).standard_normal((3, 50)), axis=1)
-    values, margin = _Blocks(log_matrix, width, grid.backend).log_product(lines)
+    values, margin = Blocks(log_matrix, width, grid.backend).log_product(lines)
     if width == 1:
         assert margin >= 0
     if margin >= 0:

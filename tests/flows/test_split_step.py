@@ -5,13 +5,13 @@ import warnings
 
 import numpy as np
 import pytest
-from wfr_pde.diagnostics import target_mass_below_floor
 
 import wfr_pde as wfr
 from wfr_pde.flows.heat import spectral
 from wfr_pde.flows.transport.split_step.flow import schroedinger_potential
 from wfr_pde.flows.transport.split_step.rounding_floor import relative_floor
-from wfr_pde.space.grid import Axis
+from wfr_pde.integrate.diagnostics import target_mass_below_floor
+from wfr_pde.space.axis import Axis
 
 S, R = wfr.SplitStep(), wfr.FisherRao()
 NORMAL = wfr.Gaussian(0.0, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.integrate.time_loop import estimated_memory
+from wfr_pde.integrate.memory import estimated_memory
 
 TARGET, START = wfr.Gaussian([0, 0], 1.0), wfr.Gaussian([1, 0], 0.5)
 FLOW = wfr.Extrapolated(wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()), 4)

@@ -1,4 +1,4 @@
-"""Trajectories between save times, the continuity equation along characteristics, curl and the Helmholtz split."""
+"""Trajectories between save times."""
 
 import json
 import math
@@ -8,16 +8,12 @@ import pytest
 import xarray as xr
 
 import wfr_pde as wfr
-from wfr_pde.integrate.continuity import continuity, curl, helmholtz
-from wfr_pde.integrate.rate_of_change import RateOfChange
+from wfr_pde.integrate.continuity import continuity
 from wfr_pde.integrate.spline_errors import spline_errors
-from wfr_pde.integrate.time_interpolation import MOST_WEIGHT, _until_they_grow
 
 TARGET = wfr.Gaussian(0.5, 1.0)
 START = wfr.Gaussian(-2.0, 0.16)
 TARGET_2D = wfr.Gaussian([0.5, 0.0], [[1.0, 0.3], [0.3, 0.6]])
-START_2D = wfr.Gaussian([-1.0, 0.5], 0.25)
-J = np.array([[0.0, 1.0], [-1.0, 0.0]])
 
 
 def frames(target, start, times, rates=(1.0, 1.0), grid=None, error=None):
@@ -189,12 +185,6 @@ def test_wrong_input_is_refused(call, message):
         call(wfr.Trajectory(frames(TARGET, START, LINEAR)))
 
 
-# Save times that leave an interval unresolved
-
-CLUSTERED = np.array([*np.linspace(0, 1e-3, 7), 1])
-CLOSE = np.array([0, 0.2, 0.4, 0.4 + 1e-7, 0.6, 0.8])
-
-
 def closed_form(times, rates=(1.0, 1.0), start=None, known=None):
     """Frames of N(-2, .1) to N(0, 1) with an error of `log_density_error` stated, and the density at a time."""
     target, start = wfr.Gaussian(0.0, 1.0), start or wfr.Gaussian(-2.0, 0.1)
@@ -202,113 +192,6 @@ def closed_form(times, rates=(1.0, 1.0), start=None, known=None):
     if known is not None:
         ds["log_density_error"] = (("t", "x"), np.broadcast_to(known, ds.log_density.shape))
     return ds, target, lambda t: exact(t, target, start, rates)
-
-
-def true_l1(path, truth, t):
-    reference = np.exp(path.grid.log_density(truth(t), checked=False))
-    return float(path.grid.integrate(np.abs(path.at(t).values - reference)))
-
-
-@pytest.mark.parametrize("knows", [True, False])
-@pytest.mark.parametrize("rates", [(1.0, 1.0), (1.0, 0.0)])
-def test_clustered_save_times_are_not_extrapolated(rates, knows):
-    """Polynomials through the cluster used to agree on a spike of one cell, 2.00 off, with 3.3e-8 stated at t=.997."""
-    ds, target, truth = closed_form(CLUSTERED, rates)
-    path = wfr.Trajectory(ds, target if knows else None)
-    for t in (0.002, 0.1, 0.5, 0.9, 0.997):
-        assert true_l1(path, truth, t) <= path.error_l1(t)
-        assert path.at(t).values.max() < 1.5 * np.exp(ds.log_density.values).max()
-    assert path.error_l1(0.997) > 0.1
-    assert path.holds_within(0.5) == 0
-    assert np.isinf(path.log_prob_error(np.zeros((1, 1)), 0.5))
-    assert "save times are clustered" in path.remedy(0.5)
-    assert ("give the target" in path.remedy(0.5)) is not knows
-    assert path.remedy(1e-4) == ""
-
-
-@pytest.mark.parametrize("variance", [2e-4, 5.1e-4, 9.4e-4])
-@pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, 0.05)])
-def test_a_start_that_widens_many_times_over_before_the_second_frame(rates, variance):
-    """Hermite polynomials make a spike of one cell of it, in which nothing is left of the residual once centred."""
-    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, variance)
-    grid = wfr.Grid.covering(target, start, shape=600, graded=True)
-    for times in ([0, 0.3], [0, 0.01, 0.3], [0, 0.004, 3.0]):
-        path = wfr.Trajectory(frames(target, start, times, rates, grid=grid), target)
-        for t in np.array([1e-3, 0.03, 0.3, 0.7]) * times[-1]:
-            assert true_l1(path, lambda t: exact(t, target, start, rates), t) <= path.error_l1(t) + 1e-12
-
-
-@pytest.mark.parametrize("knows", [True, False])
-def test_two_close_frames_do_no_harm(knows):
-    ds, target, truth = closed_form(CLOSE)
-    path = wfr.Trajectory(ds, target if knows else None)
-    for k, t in enumerate(0.5 * (CLOSE[1:] + CLOSE[:-1])):
-        rule = path._frames.rule(k)
-        inside = np.linspace(CLOSE[k], CLOSE[k + 1], 9)[1:-1]
-        assert rule.lebesgue(inside) <= 1.01 * MOST_WEIGHT  # at other times than it was looked at
-        assert true_l1(path, truth, t) <= path.error_l1(t)
-
-
-@pytest.mark.parametrize("variance", [1e-2, 1e-3, 1e-4])
-@pytest.mark.parametrize("apart", [1e-7, 1e-4])
-def test_frames_that_are_far_away_are_no_evidence(variance, apart):
-    """They have next to no weight between two close ones: orders agree, however fast the start widens there."""
-    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, variance)
-    grid = wfr.Grid.covering(target, start, shape=400, tail=1e-20, max_cut=1, graded=True)
-    path = wfr.Trajectory(frames(target, start, [0.0, apart, *np.linspace(0.4, 4, 10)], grid=grid))
-    for t in apart * np.array([0.1, 0.5, 0.9]):
-        assert true_l1(path, lambda t: exact(t, target, start), t) <= path.error_l1(t)
-
-
-def test_orders_that_diverge_and_then_agree_are_no_evidence():
-    """Polynomials through log-densities that fall by thousands of nats all end in the same cell of a tail."""
-    target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 3e-4)
-    grid = wfr.Grid.covering(target, start, shape=480, tail=1e-60, max_cut=1, graded=True)
-    times = np.array([0, 0.07, 0.46, 0.58, 0.94, 1.26, 1.53, 1.8, 1.97, 2.2])
-    path = wfr.Trajectory(frames(target, start, times, (1.0, 0.05), grid=grid))
-    for k in range(3):
-        for share in (0.1, 0.5, 0.9):
-            t = times[k] + share * (times[k + 1] - times[k])
-            assert true_l1(path, lambda t: exact(t, target, start, (1.0, 0.05)), t) <= path.error_l1(t)
-    kept = _until_they_grow(np.array([0.6, 0.4, 0.6, 1e-12]))
-    np.testing.assert_array_equal(kept, [0.6, 0.4])
-    np.testing.assert_array_equal(_until_they_grow(np.array([2.0, 1.9, 1e-12])), [2.0])
-    np.testing.assert_array_equal(_until_they_grow(np.array([0.1, 0.01, 1e-3])), [0.1, 0.01, 1e-3])
-
-
-def test_two_frames_of_a_reaction_are_enough_with_the_equation():
-    """log mu is linear in e^{-beta t} up to its normaliser; without the equation nobody knows."""
-    ds, target, truth = closed_form([0.0, 3.0], (0.0, 1.0))
-    path = wfr.Trajectory(ds, target)
-    assert true_l1(path, truth, 1.0) < 1e-12
-    assert path.error_l1(1.0) < 1e-10  # rounding of derivatives and sums
-    assert wfr.Trajectory(ds).error_l1(1.0) > 0.1
-
-
-def test_near_a_target_at_rest_two_frames_tell_all_that_lies_between():
-    ds, target, truth = closed_form([6.0, 60.0], (1.0, 0.0))
-    path = wfr.Trajectory(ds, target)
-    for t in (6.5, 10.0, 40.0):
-        assert true_l1(path, truth, t) <= path.error_l1(t) < 0.02  # the distance to the target at t=6: 4e-3
-    ds, target, truth = closed_form([3.0, 30.0])
-    path = wfr.Trajectory(ds, target)
-    assert true_l1(path, truth, 5.0) <= path.error_l1(5.0) < 0.2
-
-
-def test_a_run_that_does_not_obey_the_equation_is_seen():
-    ds, target, truth = closed_form(np.linspace(0.1, 0.5, 9), (1.0, 1.0))
-    wrong = wfr.Trajectory(ds, target, transport_rate=1.1)
-    start = truth(0.1)
-    off = float(
-        wrong.grid.integrate(
-            np.abs(
-                np.exp(wrong.grid.log_density(exact(0.05, target, start, (1.1, 1.0)), checked=False))
-                - np.exp(wrong.grid.log_density(truth(0.15), checked=False))
-            )
-        )
-    )
-    assert wrong.error_l1(0.12) > off  # over one interval, from a right frame
-    assert wfr.Trajectory(ds, target).error_l1(0.12) < 1e-3 * off
 
 
 # Pointwise errors
@@ -385,174 +268,3 @@ def test_errors_between_cells_hold_at_kinks_and_where_curves_are_sharp(shift):
             true = (function(places + step) - function(places - step)) / (2 * step)
             assert (np.abs(density.score(places[:, None])[:, 0] - true) <= slope[cells] + 1e-8).all()
     assert error[10:-10].max() < 1e-3  # of the sine, 20 cells per period; more where splines go on to a wall
-
-
-# The equation on a grid
-
-
-@pytest.mark.parametrize("rates", [(1.0, 0.0), (0.5, 2.0)])
-@pytest.mark.parametrize("graded", [False, True])
-def test_rates_of_change_are_those_of_the_closed_form(graded, rates):
-    grid = wfr.Grid.covering(TARGET_2D, START_2D, shape=64, graded=graded)
-    equation = RateOfChange(grid, TARGET_2D, *rates)
-    t, step = 0.2, 1e-5
-
-    def at(time):
-        return grid.log_density(exact(time, TARGET_2D, START_2D, rates), checked=False)
-
-    expected, density = (at(t + step) - at(t - step)) / (2 * step), np.exp(at(t))
-    off = np.abs(equation(at(t), t) - expected)
-    assert float(grid.integrate(density * off)) < 1e-7 * float(grid.integrate(density * np.abs(expected)))
-    gradient = equation.gradient_size(at(t))
-    score = np.linalg.norm(exact(t, TARGET_2D, START_2D, rates).score(grid.points()), axis=-1)
-    assert gradient == pytest.approx(score, rel=1e-6, abs=1e-6)
-
-
-def test_derivatives_around_a_circle():
-    ring = wfr.Grid(0, 2 * math.pi, 48, boundary="periodic", max_cut=1)
-    equation = RateOfChange(ring, wfr.Potential("-cos(x)"), 1.0, 0.0)
-    flat = np.full(48, -math.log(2 * math.pi))
-    x = ring.points()[:, 0]
-    # g = -cos(x) + const: d_t log mu = g''; degree 8 in steps of .13: 1e-7
-    assert equation(flat, 0.0) == pytest.approx(np.cos(x), abs=1e-6)
-
-
-def field_2d(x, t, reaction=0.0):
-    """The velocity of the closed-form flow."""
-    return TARGET_2D.score(x) - exact(t, TARGET_2D, START_2D, (1.0, reaction)).score(x)
-
-
-@pytest.mark.parametrize("reaction", [0.0, 1.0])
-@pytest.mark.parametrize("swirl", [0.0, 1.0])
-def test_the_continuity_equation_gives_the_closed_form(reaction, swirl):
-    """Adding J grad log mu, J antisymmetric, leaves the density as it is: div(mu J grad log mu) = 0."""
-    rates = (1.0, reaction)
-
-    def velocity(x, t):
-        return field_2d(x, t, reaction) + swirl * exact(t, TARGET_2D, START_2D, rates).score(x) @ J.T
-
-    def growth(x, t):
-        return -reaction * (exact(t, TARGET_2D, START_2D, rates).log_density(x) - TARGET_2D.log_density(x))
-
-    grid = wfr.Grid.covering(TARGET_2D, START_2D, shape=24, max_cut=1e-3, tail=1e-4)
-    ds = continuity(velocity, START_2D, [0.0, 0.3], grid, growth=growth if reaction else None, rtol=1e-8)
-    reference = grid.log_density(exact(0.3, TARGET_2D, START_2D, rates))
-    true = float(grid.integrate(np.abs(np.exp(ds.log_density.values[1]) - np.exp(reference))))
-    assert true <= ds.error_l1.values[1]
-    assert true < 1e-7  # measured 2e-9
-    assert np.abs(ds.log_density.values[1] - reference).max() < 1e-6  # in the tails too; measured 1e-7
-    assert wfr.Trajectory(ds).at(0.1).mass == pytest.approx(1)
-
-
-def test_a_given_divergence_and_a_start_on_a_grid():
-    """v = -x: mu_t(x) = e^t mu_0(x e^t), from outside of the box; v = x stays within."""
-    grid = wfr.Grid(-7, 7, 100)
-    start = grid.density(wfr.Gaussian(0.0, 0.8))
-    ds = continuity(lambda x, t: 0.1 * x, start, [0, 1], divergence=lambda x, t: np.full(len(x), 0.1))
-    reference = grid.log_density(wfr.Gaussian(0.0, 0.8 * math.exp(0.2)))
-    assert ds.log_density.values[1] == pytest.approx(reference, abs=1e-7)  # spline of a parabola: exact
-    with pytest.raises(ValueError, match="outside the box of the start: give the start as a distribution"):
-        continuity(lambda x, t: -x, start, [0, 1])
-
-
-def test_transport_around_a_circle():
-    grid = wfr.Grid(0, 2 * math.pi, 64, boundary="periodic", max_cut=1)
-    wave = wfr.Potential(lambda x: np.cos(x))
-    ds = continuity(lambda x, t: np.full_like(x, 2.0), wave, [0, 4.0], grid)
-    reference = grid.log_density(wfr.Potential(lambda x: np.cos(x - 8.0)))
-    assert ds.log_density.values[1] == pytest.approx(reference, abs=1e-8)
-    assert ds.mass.values == pytest.approx([1, 1], abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        ((lambda x, t: x[..., 0], START, [0, 1]), {}, "must return one vector per point"),
-        ((lambda x, t: x * math.nan, START, [0, 1]), {}, r"the field is nan at x=\["),
-        ((lambda x, t: x, START, [0, 1]), {"divergence": lambda x, t: x}, "must return one number per point"),
-        ((lambda x, t: x, START, [0, 1]), {"growth": lambda x, t: 1.0}, "the growth must return one number"),
-        ((lambda x, t: x, START, [1, 0]), {}, "increasing save times"),
-        ((lambda x, t: x, START, [0, 1]), {"grid": None}, "needs a grid"),
-        ((lambda x, t: x, START_2D, [0, 1]), {}, "the start is 2-dimensional, but the grid has 1 axes"),
-        ((lambda x, t: x, START, [0, 1]), {"rtol": 0.0}, "rtol must be"),
-    ],
-)
-def test_continuity_refuses_what_does_not_fit(arguments, options, message):
-    with pytest.raises(ValueError, match=message):
-        continuity(*arguments, **({"grid": wfr.Grid(-4, 4, 20)} | options))
-
-
-def test_curl():
-    points = np.random.default_rng(0).standard_normal((5, 4, 3))
-    omega = np.array([0.3, -1.0, 2.0])
-    rotation = curl(lambda x, t: t * np.cross(omega, x) + np.cos(x), points, 2.0)
-    assert rotation.shape == (5, 4, 3, 3)
-    vector = np.stack([rotation[..., 1, 2], rotation[..., 2, 0], rotation[..., 0, 1]], axis=-1)
-    assert vector == pytest.approx(np.broadcast_to(4 * omega, vector.shape), abs=1e-11)  # rounding over the step
-    assert np.abs(curl(lambda x, t: TARGET_2D.score(x), points[..., :2], 0.0)).max() < 1e-11
-    with pytest.raises(ValueError, match="one vector per point"):
-        curl(lambda x, t: x[..., :1], points, 0.0)
-    with pytest.raises(ValueError, match="step must be"):
-        curl(lambda x, t: x, points, 0.0, step=0.0)
-
-
-def wave(x, t):
-    """A gradient: of sin x sin y."""
-    return np.stack([np.cos(x[..., 0]) * np.sin(x[..., 1]), np.sin(x[..., 0]) * np.cos(x[..., 1])], axis=-1)
-
-
-@pytest.mark.parametrize("graded", [False, True])
-def test_helmholtz_separates_a_gradient_from_what_leaves_the_density(graded):
-    mixture = wfr.GaussianMixture([[-2, 0], [2, 0]], [0.3, 0.7], 0.25)
-    narrow = wfr.Gaussian([0, 0], 0.1)
-    grid = wfr.Grid.covering(mixture, *([narrow] if graded else []), shape=72, graded=graded)
-    density = grid.density(mixture)
-    split = helmholtz(density, lambda x, t: wave(x, t) + mixture.score(x) @ J.T)
-    mass = (density.values * grid.cell_volume)[..., None]
-    size = float(split.norm)
-    # spline derivatives of order dx^5; measured 2e-5 (equal cells), 3e-5
-    assert np.sqrt(np.sum(mass * (split.gradient.values - wave(grid.points(), 0)) ** 2)) < 2e-4 * size
-    squares = float(split.gradient_norm) ** 2 + float(split.divergence_free_norm) ** 2
-    assert squares == pytest.approx(size**2, rel=1e-9)
-
-
-def test_helmholtz_of_what_leaves_a_trajectory_has_no_gradient():
-    """Of order six in the cells: 48 and 96 cells measure 2e-5 and 3e-7."""
-    grid = wfr.Grid.covering(TARGET_2D, START_2D, shape=96)
-    path = wfr.Trajectory(frames(TARGET_2D, START_2D, [0.2, 0.3, 0.4], grid=grid))
-    split = path.helmholtz(lambda x, t: path.score(x, t) @ J.T, 0.3)
-    assert float(split.gradient_norm) < 1e-5 * float(split.norm)
-    assert split.gradient.dims == ("x", "y", "axis")
-    assert float((np.exp(path.at(0.3).log_values) * split.phi).sum()) == pytest.approx(0, abs=1e-6)
-
-
-def test_helmholtz_in_one_dimension_and_around_a_circle():
-    grid = wfr.Grid.covering(TARGET, shape=80)
-    split = helmholtz(grid.density(TARGET), lambda x, t: np.sin(x))
-    assert float(split.divergence_free_norm) < 1e-8  # between walls every field is a gradient
-    ring = wfr.Grid(0, 2 * math.pi, 64, boundary="periodic", max_cut=1)
-    density = ring.density(wfr.Potential("cos(x)"))
-    split = helmholtz(density, lambda x, t: np.ones_like(x))
-    # around a circle mu w is constant, and w has the winding of v
-    reciprocal = 1 / density.values
-    expected = 2 * math.pi * reciprocal / float(ring.integrate(reciprocal))
-    assert split.divergence_free.values[:, 0] == pytest.approx(expected, abs=1e-8)
-
-
-def test_helmholtz_in_three_dimensions():
-    target = wfr.Gaussian([0.0, 0.5, 0.0], np.diag([1.0, 0.5, 0.8]))
-    grid = wfr.Grid.covering(target, shape=20, tail=1e-5, max_cut=1e-3)
-    matrix = np.array([[0, 1, 0.5], [-1, 0, 0.2], [-0.5, -0.2, 0]])
-    density = grid.density(target)
-    split = helmholtz(density, lambda x, t: x + target.score(x) @ matrix.T)
-    mass = (density.values * grid.cell_volume)[..., None]
-    error = np.sqrt(np.sum(mass * (split.gradient.values - grid.points()) ** 2))
-    assert error < 0.02  # of fields of size 2: what the walls, which cut off 1e-5, let through, and coarse cells
-
-
-def test_helmholtz_refuses_a_field_that_is_not_finite():
-    density = wfr.Grid.covering(TARGET, shape=40).density(TARGET)
-    with pytest.raises(ValueError, match="the field is nan at x"):
-        helmholtz(density, lambda x, t: np.where(x > 0, np.nan, x))
-    with pytest.raises(ValueError, match="one vector per point"):
-        helmholtz(density, lambda x, t: x[..., 0])

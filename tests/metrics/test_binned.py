@@ -8,7 +8,7 @@ from scipy import stats
 
 import wfr_pde as wfr
 from wfr_pde import metrics
-from wfr_pde.metrics.total_variation import bin_of, equal_bins, mean_deviation, mean_root
+from wfr_pde.metrics.binned import bin_of, equal_bins, mean_deviation, mean_root
 
 LINE = wfr.Grid(-9, 9, 400).density(wfr.Gaussian(0, 1))
 TWO_MODES = wfr.GaussianMixture(means=[[-2, 0], [2, 0]], weights=[0.3, 0.7], covariances=0.25)

@@ -26,7 +26,7 @@ from wfr_pde.samplers import (
     resample,
 )
 from wfr_pde.samplers.density_ratio import log_gaussian_sums
-from wfr_pde.space.density import Mixture
+from wfr_pde.space.particles import Mixture
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.4)
 END = 0.5

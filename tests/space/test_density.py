@@ -1,4 +1,4 @@
-"""Density and Particles: moments, expectations, marginals, interpolation, draws."""
+"""Density: moments, expectations, marginals, interpolation."""
 
 import math
 
@@ -86,39 +86,6 @@ def test_points_must_have_the_last_axis_of_length_d(points):
         gaussian_density(2)[1].log_prob(points)
 
 
-def test_draws_follow_the_density():
-    target = wfr.GaussianMixture([[-2, 0], [2, 1]], [0.3, 0.7], 0.3)
-    density = wfr.Grid.covering(target, shape=60).density(target)
-    draws = density.sample(200_000, rng=1)
-    mean, covariance = target.moments()
-    n = len(draws)
-    assert draws.shape == (200_000, 2)
-    # five standard errors: a false alarm in 2e6; cells drawn uniformly would add dx²/12 = 0.002 to the variance
-    assert np.abs(draws.mean(axis=0) - mean).max() < 5 * math.sqrt(covariance.max() / n)
-    assert np.abs(np.cov(draws.T) - covariance).max() < 5 * math.sqrt(3 / n) * covariance.max()
-    uniform = np.sort(np.vectorize(math.erf)((draws[draws[:, 0] > 0, 0] - 2) / math.sqrt(0.6)) / 2 + 0.5)
-    # Kolmogorov-Smirnov distance within one component, 2.5/sqrt(n): a false alarm in 1e5
-    assert np.abs(uniform - (np.arange(len(uniform)) + 0.5) / len(uniform)).max() < 2.5 / math.sqrt(len(uniform))
-    assert np.array_equal(draws, density.sample(200_000, rng=1))
-
-
-def test_draws_where_a_component_holds_almost_no_mass_or_none():
-    density = wfr.Grid(-8, 8, 100).density(wfr.GaussianMixture([-4.0, 4.0], [1, 1e-300], 0.2))
-    assert (density.sample(1000, rng=0) < 0).all()
-    assert density.sample(0, rng=0).shape == (0, 1)
-
-
-@pytest.mark.parametrize("slope", [1.0, 2.0, 4.0])  # nats per cell
-def test_draws_at_a_steep_wall(slope):
-    """The density goes on rising in the half cell at the wall; the exact law is a truncated exponential."""
-    grid = wfr.Grid(0, 1, 20, max_cut=1)
-    draws = grid.density(wfr.Potential(lambda x: 20 * slope * x)).sample(100_000, rng=0)[:, 0]
-    rate = 20 * slope
-    uniform = np.sort(np.expm1(-rate * draws) / np.expm1(-rate))
-    # Kolmogorov-Smirnov distance 2.5/sqrt(n): a false alarm in 1e5
-    assert np.abs(uniform - (np.arange(len(uniform)) + 0.5) / len(uniform)).max() < 2.5 / math.sqrt(len(uniform))
-
-
 def test_a_step_that_no_cell_resolves_is_interpolated_linearly():
     density = wfr.Grid(-2, 2, 400).density(wfr.Potential(lambda x: 1e3 * (np.abs(x) > 1)))
     points = np.linspace(-1.5, 1.5, 3001)[:, None]
@@ -140,37 +107,6 @@ def test_what_a_function_returns_is_checked():
 def test_wrong_shape_is_refused():
     with pytest.raises(ValueError, match=r"shape \(7,\), but the grid has shape \(8,\)"):
         wfr.Density(wfr.Grid(0, 1, 8), np.zeros(7))
-
-
-def test_particles():
-    positions = np.random.default_rng(0).standard_normal((500, 2))
-    log_weights = positions[:, 0] - 1e4
-    particles = wfr.Particles(positions, log_weights)
-    weights = np.exp(positions[:, 0]) / np.exp(positions[:, 0]).sum()
-    assert particles.weights == pytest.approx(weights)
-    assert particles.mass == pytest.approx(1, abs=1e-14)
-    assert particles.mean() == pytest.approx(weights @ positions)
-    assert particles.covariance() == pytest.approx(np.cov(positions.T, aweights=weights, ddof=0))
-    assert particles.effective_sample_size == pytest.approx(1 / (weights**2).sum())
-    assert particles.expectation(lambda p: p[:, 1] ** 2) == pytest.approx(weights @ positions[:, 1] ** 2)
-    assert wfr.Particles(positions).effective_sample_size == pytest.approx(500)
-    assert particles.sample(10, rng=0).shape == (10, 2)
-
-
-@pytest.mark.parametrize(
-    ("positions", "log_weights", "message"),
-    [
-        (np.zeros(5), None, r"shape \(n, d\)"),
-        (np.zeros((0, 2)), None, "n > 0"),
-        (np.array([[0.0], [np.nan]]), None, "particle 1 has the position"),
-        (np.zeros((3, 1)), np.zeros(2), "there are 3 particles"),
-        (np.zeros((2, 1)), np.array([-np.inf, -np.inf]), "at least one weight must be positive"),
-        (np.zeros((2, 1)), np.array([0.0, np.nan]), "at least one weight must be positive"),
-    ],
-)
-def test_wrong_particles(positions, log_weights, message):
-    with pytest.raises(ValueError, match=message):
-        wfr.Particles(positions, log_weights)
 
 
 # Graded cells
@@ -202,14 +138,6 @@ def test_a_density_on_scales_of_one_to_a_thousand(k):
     assert density.score(points) == pytest.approx(slope, abs=1e-9 * np.abs(slope).max())
     draws = density.sample(100_000, rng=1)[:, 0]
     assert ks(draws, np.vectorize(lambda x: 0.5 * math.erfc((mean - x) / sd / math.sqrt(2)))) < 2.5
-
-
-@pytest.mark.parametrize("slope", [20.0, 60.0])
-def test_draws_at_a_wall_with_graded_cells(slope):
-    """Cells wide at the upper wall and narrow at the lower, where the truncated exponential has its mass."""
-    grid = wfr.Grid(0, 1, 40, max_cut=1, grading=lambda x: 1 / (0.02 + x))
-    draws = grid.density(wfr.Potential(lambda x: slope * x)).sample(100_000, rng=0)[:, 0]
-    assert ks(draws, lambda x: np.expm1(-slope * x) / np.expm1(-slope)) < 2.5
 
 
 def test_interpolation_is_smooth_where_cells_grow_and_the_density_is_steep():

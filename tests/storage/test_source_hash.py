@@ -125,7 +125,7 @@ def test_every_dataset_has_it(made):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """A directory with a run of other code that was interrupted at the third save time."""
-    monkeypatch.setattr("wfr_pde.integrate.time_loop.SECONDS_PER_SEGMENT", -1.0)
+    monkeypatch.setattr("wfr_pde.integrate.frames.SECONDS_PER_SEGMENT", -1.0)
 
     def mean(state, energy):
         mean.calls += 1

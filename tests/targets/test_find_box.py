@@ -360,3 +360,22 @@ def test_a_heavy_tail_below_the_tolerance_does_no_harm():
     (lower,), (upper,) = find_box(target)
     assert -8 < lower < -7
     assert 7 < upper < 8
+
+
+def test_any_object_with_a_log_density_moments_and_draws_is_searched():
+    class Plain:
+        ndim = 2
+
+        def log_density(self, points):
+            return -((points - 3.0) ** 2).sum(axis=-1) / 2
+
+        def moments(self):
+            return None
+
+        def sample(self, n, rng):
+            raise ValueError("no sampler")
+
+    lower, upper = find_box(Plain())
+    assert (lower < -4).all()  # 3 - 7.1, with a margin
+    assert (lower > -7).all()
+    assert np.allclose(lower + upper, 6.0, atol=0.5)

@@ -9,6 +9,8 @@ import wfr_pde as wfr
 from wfr_pde import metrics, plotting
 from wfr_pde.app.cli import main as cli
 from wfr_pde.samplers import Langevin
+from wfr_pde.storage.files import read_dataset, write_dataset
+from wfr_pde.validation.baseline import equivalent_draws
 from wfr_pde.validation.comparison import compare, table
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.4)
@@ -148,16 +150,15 @@ def test_infinite_values_and_metrics_that_need_particles(truth):
     assert np.isfinite(ds["high"].isel(t=1)).all()
 
 
-def test_equivalent_draws_pool_floors_that_rise_by_chance():
-    from wfr_pde.validation.comparison import _equivalent
+def testequivalent_draws_draws_pool_floors_that_rise_by_chance():
 
-    assert _equivalent(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
-    pooled = _equivalent(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
+    assert equivalent_draws(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
+    pooled = equivalent_draws(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
     assert 16 <= pooled <= 64
-    assert _equivalent(2.0, [4, 16], [1.0, 0.5]) == 0
-    assert _equivalent(np.inf, [4, 16], [1.0, 0.5]) == 0
-    assert np.isnan(_equivalent(0.5, [4, 16], [1.0, 1.01]))
-    assert np.isnan(_equivalent(-0.1, [4, 16], [1.0, 0.5]))
+    assert equivalent_draws(2.0, [4, 16], [1.0, 0.5]) == 0
+    assert equivalent_draws(np.inf, [4, 16], [1.0, 0.5]) == 0
+    assert np.isnan(equivalent_draws(0.5, [4, 16], [1.0, 1.01]))
+    assert np.isnan(equivalent_draws(-0.1, [4, 16], [1.0, 0.5]))
 
 
 def test_figure_draws_what_is_in_the_dataset(truth):
@@ -187,7 +188,7 @@ def ula(target, positions, times, rng, step=0.05):
 
 def test_command_line(truth, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    write_dataset(truth, tmp_path / "truth.nc")
     (tmp_path / "mine.py").write_text(SAMPLER)
     run = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), TIMES, 0.1, rng=0)
     np.savez(tmp_path / "file.npz", positions=run["position"].values, times=TIMES)
@@ -197,7 +198,7 @@ def test_command_line(truth, tmp_path, capsys, monkeypatch):
     assert "ula" in printed
     assert "file" in printed
     assert "equivalent draws" in printed
-    ds = wfr.storage.read_dataset(tmp_path / "out.nc")
+    ds = read_dataset(tmp_path / "out.nc")
     assert list(ds["method"].values) == ["ula", "file"]
     assert (tmp_path / "out.png").stat().st_size > 5000
     words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "--dt", "0.1", "--n", "40", "--seeds", "2", "--json"]
@@ -240,7 +241,7 @@ def test_command_line(truth, tmp_path, capsys, monkeypatch):
 )
 def test_command_line_errors(truth, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    wfr.storage.write_dataset(truth, tmp_path / "truth.nc")
+    write_dataset(truth, tmp_path / "truth.nc")
     (tmp_path / "bad.nc").write_text("no")
     assert cli.main(["compare", *words]) == 2
     assert re.search(message, capsys.readouterr().err)

@@ -12,7 +12,8 @@ import xarray as xr
 import wfr_pde as wfr
 from wfr_pde import samplers
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
-from wfr_pde.validation.verdicts import CONSISTENT, INCONSISTENT, NO_POWER, report, validate
+from wfr_pde.validation.verdict import CONSISTENT, INCONSISTENT, NO_POWER, report
+from wfr_pde.validation.verdicts import validate
 
 TARGET, START = wfr.Gaussian(1.0, 0.5), wfr.Gaussian(0.0, 0.25)
 PI = wfr.Grid([-4.0], [6.0], 200).density(TARGET)

@@ -1,7 +1,8 @@
 """Flows: what advances a measure in time. Reaction, transport, and their splittings."""
 
 from wfr_pde.flows.base import Flow
-from wfr_pde.flows.composition import Extrapolated, Lie, Repeated, Strang
+from wfr_pde.flows.composition import Lie, Repeated, Strang
+from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
 from wfr_pde.flows.sampler_laws.mala import MALAKernel

@@ -10,7 +10,8 @@ import numpy as np
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.numerics.precision import SINGLE
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 Step = Callable[..., Any]  # step(state, t, rng=None) -> state
 Steps = Callable[..., Any]  # steps(state, t, n, rng=None, watch=nothing) -> state

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.energies import Energy
-from wfr_pde.energies.kl import relative_entropy
 from wfr_pde.flows.transport.split_step import rounding_floor as floor
 from wfr_pde.numerics.splines import derivative
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
+from wfr_pde.space.relative_entropy import relative_entropy
 
 Record = Callable[[Any, Energy], Any]
 TIE = 1e-12  # relative difference of squared distances that rounding may make

@@ -13,15 +13,17 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow
-from wfr_pde.integrate.time_loop import Run, estimated_memory, prepare
+from wfr_pde.integrate.memory import estimated_memory
+from wfr_pde.integrate.run import Run, prepare
 from wfr_pde.numerics.backends import get_backend
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
 STEPS = 2  # that are measured together: in a run they may share work
 
 if TYPE_CHECKING:
-    from wfr_pde.integrate.time_loop import Record
+    from wfr_pde.integrate.run import Record
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.flows.base import checked_rate
-from wfr_pde.integrate.continuity import Field, helmholtz
 from wfr_pde.integrate.diagnostics import mode_masses
+from wfr_pde.integrate.helmholtz_split import helmholtz
+from wfr_pde.integrate.interpolation_rules import Array
 from wfr_pde.integrate.rate_of_change import RateOfChange
-from wfr_pde.integrate.spline_errors import largest_around, spline_errors
-from wfr_pde.integrate.time_interpolation import KNOWN, MARGIN, Frames, Rule
-from wfr_pde.numerics.splines import QUINTIC, TensorSpline
+from wfr_pde.integrate.time_interpolation import TimeInterpolation
+from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
+from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
+from wfr_pde.integrate.vector_fields import Field
 from wfr_pde.space.density import Density, Rng
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
@@ -27,11 +28,6 @@ from wfr_pde.targets.turned import turned
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
-UNTOLD = 10.0  # nats below the top, down to which frames that say nothing of their pointwise errors are taken as right
-SHARPEST = 4.0  # a L1 error is taken to be spread over a quarter of the width of the density at least
-
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
@@ -39,7 +35,7 @@ class Trajectory:
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
     the target and both rates, rates of change of the frames come from the equation, and every rule is judged by its
-    residual in it (`between_frames`): a bound of the L1 error that owes nothing to the agreement of interpolations.
+    residual in it (`time_interpolation`): a bound of the L1 error that owes nothing to the agreement of interpolations.
     Without the target it is the difference of two orders, with wide margins. A rule that weights frames by more than 20
     is not used.
 
@@ -87,8 +83,9 @@ class Trajectory:
     grid: Grid = field(init=False)
     times: Array = field(init=False, repr=False)
     frame: Frame = field(init=False, repr=False)
-    _frames: Frames = field(init=False, repr=False)
-    _cache: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
+    _interpolation: TimeInterpolation = field(init=False, repr=False)
+    _points: TrajectoryPoints = field(init=False, repr=False)
+    _errors: TrajectoryErrors = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = getattr(self.ds, "data_vars", {})
@@ -115,7 +112,10 @@ class Trajectory:
         object.__setattr__(self, "frame", stored_frame(self.ds, grid.ndim))
         object.__setattr__(self, "times", times)
         values = np.asarray(frames.values, dtype=np.float64)
-        object.__setattr__(self, "_frames", Frames(grid, times, values, self._equation()))
+        interpolation = TimeInterpolation(grid, times, values, self._equation())
+        object.__setattr__(self, "_interpolation", interpolation)
+        object.__setattr__(self, "_points", TrajectoryPoints(interpolation, self.frame))
+        object.__setattr__(self, "_errors", TrajectoryErrors(self.ds, interpolation, self.reaction_rate))
 
     def _equation(self) -> RateOfChange | None:
         """The equation, where all that it needs is known."""
@@ -146,16 +146,16 @@ class Trajectory:
 
     def _at(self, t: float) -> Density:
         """The density at a time in the coordinates of the grid."""
-        time, k = self._located(self._number(t))
-        return Density(self.grid, self._log_values(float(time), int(k)))
+        return Density(self.grid, self._interpolation.log_values_at(*self._interpolation.place(_number(t))))
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
         """log mu_t(x), shape (...); -inf outside the box."""
-        return self._evaluated(x, t, lambda density, points: density.log_prob(points)) - self._log_mass(x, t)
+        values = self._points.evaluated(x, t, lambda density, points: density.log_prob(points))
+        return values - self._points.log_mass(x, t)
 
     def score(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Gradient of log mu_t at x, shape (..., d); NaN outside the box."""
-        return self.frame.outer_vectors(self._evaluated(x, t, lambda density, points: density.score(points)))
+        return self.frame.outer_vectors(self._points.evaluated(x, t, lambda density, points: density.score(points)))
 
     def velocity(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Transport velocity -alpha grad log(mu_t/pi) at x, shape (..., d).
@@ -166,11 +166,11 @@ class Trajectory:
             Without the target or the transport rate.
         """
         target, alpha = self._target("velocity"), self._rate("transport_rate", "velocity")
-        points, times = self._broadcast(x, t)
+        points, times = self._points.broadcast(x, t)
         score = np.empty(points.shape)
-        for time, where in _groups(times) if target.moving else ((0.0, slice(None)),):
+        for time, where in groups(times) if target.moving else ((0.0, slice(None)),):
             score[where] = target.at(float(time)).score(points[where])
-        return alpha * (score.reshape(self._shape(x, t)) - self.score(x, t))
+        return alpha * (score.reshape(self._points.shape(x, t)) - self.score(x, t))
 
     def growth(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Reaction rate -beta (g - E g), g = log(mu_t/pi), at x, shape (...); its mean over mu_t is zero.
@@ -182,19 +182,16 @@ class Trajectory:
         """
         target, beta = self._target("growth"), self._rate("reaction_rate", "growth")
         inner = self._inner_target
-        points, times = self._broadcast(x, t)
+        points, times = self._points.broadcast(x, t)
         log_pi, mean = np.empty(len(points)), np.empty(len(points))
-        for time, where in _groups(times):
+        for time, where in groups(times):
             now = inner.at(float(time))
             log_pi[where] = now.log_density(self.frame.inner(points[where]))
             density = self._at(float(time))
-            key = ("log_pi", float(time) if target.moving else None)
-            if key not in self._cache and not target.moving:
-                self._cache[key] = self.grid.evaluate(now.log_density)
-            on_grid = self.grid.evaluate(now.log_density) if target.moving else self._cache[key]
+            on_grid = self.grid.evaluate(now.log_density) if target.moving else self._log_target
             mean[where] = self.grid.integrate(density.values * (density.log_values - on_grid))
         g = self.log_prob(x, t).ravel() - log_pi
-        return np.where(np.isfinite(g), -beta * (g - mean), np.nan).reshape(self._shape(x, t)[:-1])
+        return np.where(np.isfinite(g), -beta * (g - mean), np.nan).reshape(self._points.shape(x, t)[:-1])
 
     def sample(self, n: int, t: float, rng: Rng = None) -> Array:
         """`n` independent draws (n, d) from mu_t."""
@@ -219,8 +216,8 @@ class Trajectory:
         return self._over_times(t, lambda density: record(density, energy))
 
     def helmholtz(self, field: Field, t: float) -> xr.Dataset:
-        """A vector field split into what moves mu_t and what does not; see `continuity.helmholtz`."""
-        return helmholtz(self.at(t), field, self._number(t))
+        """A vector field split into what moves mu_t and what does not; see `helmholtz_split.helmholtz`."""
+        return helmholtz(self.at(t), field, _number(t))
 
     # Errors
 
@@ -233,21 +230,7 @@ class Trajectory:
         2, the distance of any two densities, which is what is stated where nothing is known (see `remedy`). Without the
         target it is an estimate.
         """
-        wanted = np.asarray(t, dtype=np.float64)
-        times, index = self._located(wanted.ravel())
-        result = np.empty(len(times))
-        stored = np.zeros(len(self.times)) if self._stored_l1 is None else self._stored_l1
-        for i, (time, k) in enumerate(zip(times, index, strict=True)):
-            same = np.flatnonzero(self.times == time)
-            if len(same):
-                result[i] = stored[same[0]]
-                continue
-            rule = self._frames.rule(int(k))
-            frames = float(stored[k : k + 2].max())
-            if not rule.substituted:
-                frames = max(frames, float(np.abs(rule.weights(time)[0]) @ stored[list(rule.frames)]))
-            result[i] = min(2.0, frames + rule.error)
-        return result.reshape(wanted.shape)[()]
+        return self._errors.l1(t)
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Estimate of the error of `log_prob` at x, in nats, shape (...); NaN outside the box.
@@ -270,184 +253,32 @@ class Trajectory:
         where everything in the box is.
         """
         wanted = np.asarray(t, dtype=np.float64)
-        return np.array([self._claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
+        return np.array([self._errors.claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
         """What to ask the run for where the density at a time is not resolved, `error_l1` above 0.1; "" elsewhere."""
-        time, k = self._located(self._number(t))
-        if len(self.times) == 1 or (self.times == time).any() or self._frames.rule(int(k)).error <= 0.1:
-            return ""
-        spans = np.diff(self.times)
-        before, after = self.times[k], self.times[k + 1]
-        around = [float(spans[i]) for i in (k - 1, k + 1) if 0 <= i < len(spans)]
-        clustered = any(max(span / spans[k], spans[k] / span) > 10 for span in around)
-        cause = (
-            f"save times are clustered (this interval is {spans[k]:.3g} long, its neighbours "
-            f"{', '.join(f'{span:.3g}' for span in around)})"
-            if clustered
-            else "too much happens between the two"
-        )
-        if self._frames.equation is None and len(around) < 2:
-            cause += ", and there are few frames"
-        hint = "" if self._frames.equation is not None else ", and give the target: Trajectory(ds, target)"
-        return (
-            f"between the save times {before:.6g} and {after:.6g} the density is known to {self.error_l1(time):.2g} "
-            f"in L1 alone: {cause}; ask the run for times that grow steadily from a scale that resolves the start, "
-            f"[t_0, *(t_0 + np.geomspace(variance/transport_rate, t_n - t_0, n))], with some of them between these"
-            f"{hint}"
-        )
-
-    @cached_property
-    def _stored_l1(self) -> Array | None:
-        """Errors of the frames, where the run has them."""
-        if "error_l1" not in self.ds:
-            return None
-        stored = np.asarray(self.ds["error_l1"].values, dtype=np.float64)
-        if len(stored) != len(self.times):  # a run that kept some of its frames
-            stored = np.asarray(self.ds["error_l1"].sel(t=self.times).values, dtype=np.float64)
-        return stored
-
-    def _depth(self, log_values: Array) -> Array:
-        """Nats below the top."""
-        return np.asarray(log_values.max() - log_values)
-
-    def _frame_error(self, number: int) -> Array:
-        """Pointwise error of a frame in nats, in every cell, infinite where unknown."""
-        key = ("frame", number)
-        if key not in self._cache:
-            values = self._frames.log_values[number]
-            if "log_density_error" in self.ds:
-                stored = self.ds["log_density_error"]
-                if len(stored) != len(self.times):
-                    stored = stored.sel(t=self.times)
-                error = np.abs(np.asarray(stored[number].values, dtype=np.float64))
-                error = np.where(np.isnan(error), np.inf, error)
-            else:
-                depth = self._depth(values)
-                l1 = 0.0 if self._stored_l1 is None else float(self._stored_l1[number])
-                error = np.where(depth <= UNTOLD, SHARPEST * l1 * np.exp(np.minimum(depth, UNTOLD)), np.inf)
-            self._cache[key] = largest_around(self.grid, error, 1)
-        return self._cache[key]
-
-    def _spline_error(self, number: int) -> tuple[Array, Array]:
-        """Errors of the spline of a frame, and of its gradient, in every cell."""
-        key = ("spline", number)
-        if key not in self._cache:
-            density = self._densities[number]
-            degree = 1 if density._has_steps() else QUINTIC
-            self._cache[key] = spline_errors(self.grid, density.log_values, degree)
-        return self._cache[key]
-
-    def _claims(self, t: float) -> tuple[Array, Array, float]:
-        """Errors of log mu and of its gradient in every cell at a time, and down to how many nats they are claimed."""
-        if ("claims", t) not in self._cache:
-            for key in [key for key in self._cache if key[0] == "claims"]:
-                del self._cache[key]
-            self._cache["claims", t] = self._found_claims(t)
-        return self._cache["claims", t]
-
-    def _found_claims(self, t: float) -> tuple[Array, Array, float]:
-        time, k = self._where(t)
-        values = self._log_values(time, k)
-        depth = self._depth(values)
-        same = np.flatnonzero(self.times == time)
-        if len(same):
-            weights, frames = {int(same[0]): 1.0}, [int(same[0])]
-            nats, slopes = np.zeros(self.grid.shape), np.zeros(self.grid.shape)
-        else:
-            rule = self._frames.rule(k)
-            sizes = np.abs(rule.weights(time)[0])
-            weights = dict(zip(rule.frames, sizes.tolist(), strict=True))
-            frames = sorted({*rule.frames, k, min(k + 1, len(self.times) - 1)})
-            nats, slopes = rule.allows(self._past_depth(depth, k))
-        total = sum(weights.values())
-        own = max(1.0, total) * np.maximum.reduce([self._frame_error(number) for number in frames])
-        narrowest = min(float(axis.widths.min()) for axis in self.grid.axes)
-        slopes = slopes + 2 * own / narrowest
-        nats = nats + own
-        for number, weight in weights.items():
-            of_values, of_slopes = self._spline_error(number)
-            nats, slopes = nats + weight * of_values, slopes + weight * of_slopes
-        unknown = ~(nats <= KNOWN)
-        within = float(depth[unknown].min()) if unknown.any() else math.inf
-        return nats, slopes, within
-
-    def _past_depth(self, depth: Array, k: int) -> Array:
-        """How far down the residual counts that made the error of every cell.
-
-        Transport brings errors from where the mass was; a reaction leaves them in their place, which both neighbouring
-        frames may have far lower.
-        """
-        if self.reaction_rate != 0:
-            around = [self._depth(self._frames.log_values[i]) for i in (k, k + 1)]
-            depth = np.maximum.reduce([depth, *around])
-        return 1.1 * largest_around(self.grid, depth, 1) + MARGIN
+        return self._errors.remedy(_number(t))
 
     def _pointwise(self, x: ArrayLike, t: ArrayLike, which: int) -> Array:
         """Errors of log mu (0) or of its gradient (1) at points."""
-        points, times = self._broadcast(x, t)
+        points, times = self._points.broadcast(x, t)
         log_prob = np.ravel(self.log_prob(x, t))
         result = np.full(len(points), np.nan)
-        wrapped, inside = self._densities[0]._spline.wrap(self.frame.inner(points))
-        cells = tuple(
-            np.clip(np.searchsorted(axis.edges, wrapped[:, i], side="right") - 1, 0, axis.n - 1)
-            for i, axis in enumerate(self.grid.axes)
-        )
-        for time, where in _groups(times):
-            nats, slopes, within = self._claims(time)
-            top = float(self._log_values(*self._where(time)).max())
+        cells, inside = self._points.cells(points)
+        for time, where in groups(times):
+            nats, slopes, within = self._errors.claims(time)
+            top = float(self._interpolation.log_values_at(*self._interpolation.place(time)).max())
             errors = (nats, slopes)[which][tuple(index[where] for index in cells)]
             errors = np.where(top - log_prob[where] < within, errors, np.inf)
             result[where] = np.where(inside[where], errors, np.nan)
-        return result.reshape(self._shape(x, t)[:-1])
+        return result.reshape(self._points.shape(x, t)[:-1])
 
-    def _where(self, t: float) -> tuple[float, int]:
-        """A time within the run and the number of its interval."""
-        time, k = self._located(t)
-        return float(time), int(k)
+    # What is needed for it
 
-    # Times and points
-
-    def _number(self, t: Any) -> float:
-        if np.ndim(t) != 0:
-            raise ValueError(f"t must be a number here, got an array of shape {np.shape(t)}")
-        return float(t)
-
-    def _located(self, t: ArrayLike) -> tuple[Array, np.ndarray]:
-        """Times within the run, and the numbers of their intervals."""
-        times = np.asarray(t, dtype=np.float64)
-        first, last = self.times[0], self.times[-1]
-        slack = 1e-12 * max(abs(first), abs(last))
-        outside = ~((times >= first - slack) & (times <= last + slack))
-        if outside.any():
-            bad = times[outside].ravel()[0]
-            raise ValueError(f"t={bad:.6g} is outside the run, which has times from {first:.6g} to {last:.6g}")
-        times = np.clip(times, first, last)
-        index = np.searchsorted(self.times, times, side="right") - 1
-        return times, np.clip(index, 0, max(len(self.times) - 2, 0))
-
-    def _shape(self, x: ArrayLike, t: ArrayLike) -> tuple[int, ...]:
-        """Shape (..., d) of points and times together."""
-        points, times = np.shape(x), np.shape(t)
-        d = self.grid.ndim
-        if len(points) == 0 or points[-1] != d:
-            hint = "; write x[..., None] for a plain array of positions" if d == 1 else ""
-            raise ValueError(
-                f"points have shape {points}, but the run is {d}-dimensional: the last axis must have length {d}{hint}"
-            )
-        try:
-            return (*np.broadcast_shapes(points[:-1], times), d)
-        except ValueError:
-            raise ValueError(
-                f"times of shape {times} do not broadcast with points of shape {points}: one time, or one per point, "
-                f"shape {points[:-1]}"
-            ) from None
-
-    def _broadcast(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
-        """Points (m, d) and times (m,)."""
-        shape = self._shape(x, t)
-        points = np.broadcast_to(np.asarray(x, dtype=np.float64), shape).reshape(-1, shape[-1])
-        return points, self._located(np.broadcast_to(np.asarray(t, dtype=np.float64), shape[:-1]).ravel())[0]
+    @cached_property
+    def _log_target(self) -> Array:
+        """log pi on the grid, of a target at rest."""
+        return self.grid.evaluate(self._inner_target.log_density)
 
     def _over_times(self, t: ArrayLike, function: Callable[[Density], Array]) -> Array:
         times = np.asarray(t, dtype=np.float64)
@@ -465,83 +296,9 @@ class Trajectory:
             raise ValueError(f"{what} needs the rate, which this run does not say: Trajectory(ds, target, {name}=...)")
         return float(rate)
 
-    # Evaluation
 
-    def _log_values(self, t: float, k: int) -> Array:
-        same = np.flatnonzero(self.times == t)
-        if len(same):
-            return self._frames.log_values[same[0]]
-        return self._frames.normalised(self._frames.rule(k), t)
-
-    @cached_property
-    def _densities(self) -> list[Density]:
-        return [Density(self.grid, values) for values in self._frames.log_values]
-
-    def _rate_spline(self, number: int) -> _RateSpline:
-        key = ("rate", number)
-        if key not in self._cache:
-            self._cache[key] = _RateSpline(self.grid, self._frames.rate(number))
-        return self._cache[key]
-
-    def _evaluated(self, x: ArrayLike, t: ArrayLike, function: Callable[[Any, Array], Array]) -> Array:
-        """Σ weights(t) function(frame, x) over the frames of each interval, and over their rates of change."""
-        shape = self._shape(x, t)
-        points, times = self._broadcast(x, t)
-        points = self.frame.inner(points)
-        index = self._located(times)[1]
-        result = np.empty((len(points), *function(self._densities[0], points[:0]).shape[1:]))
-        for k in np.unique(index):
-            where = np.flatnonzero(index == k)
-            rule: Rule = self._frames.rule(int(k))
-            of_values, of_rates = rule.weights(times[where])
-            terms: list[tuple[Array, Any]] = [
-                (of_values[:, i], self._densities[frame]) for i, frame in enumerate(rule.frames)
-            ]
-            if rule.hermite:
-                terms += [(of_rates[:, i], self._rate_spline(frame)) for i, frame in enumerate(rule.frames)]
-            total = np.zeros((len(where), *result.shape[1:]))
-            outside = np.isneginf(function(self._densities[rule.frames[0]], points[where]))
-            with np.errstate(invalid="ignore"):
-                for weight, density in terms:
-                    values = function(density, points[where])
-                    weight = weight.reshape(len(where), *(1,) * (values.ndim - 1))
-                    total = total + np.where(weight == 0, 0, weight) * np.where(weight == 0, 0, values)
-            result[where] = np.where(outside, -np.inf, total)
-        return result.reshape(shape[:-1] + result.shape[1:])
-
-    def _log_mass(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Logarithm of the mass before it is normalised, at the times that go with the points."""
-        shape = self._shape(x, t)
-        times = self._located(np.asarray(t, dtype=np.float64).ravel())[0]
-        unique, back = np.unique(times, return_inverse=True)
-        intervals = self._located(unique)[1]
-        masses = np.zeros(len(unique))
-        for i, (time, k) in enumerate(zip(unique, intervals, strict=True)):
-            masses[i] = self.grid.log_integrate(self._frames.interpolated(self._frames.rule(int(k)), time))
-        return np.broadcast_to(masses[back].reshape(np.shape(t)), shape[:-1])
-
-
-class _RateSpline:
-    """The rate of change of a frame between the cells, evaluated like a `Density`."""
-
-    def __init__(self, grid: Grid, rates: Array) -> None:
-        axes = grid.axes
-        self._spline = TensorSpline(
-            [axis.centres for axis in axes], [axis.edges for axis in axes], rates, [axis.periodic for axis in axes]
-        )
-
-    def log_prob(self, points: Array) -> Array:
-        """Its values at points."""
-        return self._spline(points)
-
-    def score(self, points: Array) -> Array:
-        """Its gradient at points."""
-        return self._spline.gradient(points)
-
-
-def _groups(times: Array) -> list[tuple[float, np.ndarray]]:
-    """The different times, and the numbers of the points of each."""
-    unique, back = np.unique(times, return_inverse=True)
-    order = np.argsort(back, kind="stable")
-    parts = np.split(order, np.searchsorted(back[order], np.arange(1, len(unique))))
-    return list(zip(unique.tolist(), parts, strict=True))
+def _number(t: Any) -> float:
+    """A time, of which there may be only one here."""
+    if np.ndim(t) != 0:
+        raise ValueError(f"t must be a number here, got an array of shape {np.shape(t)}")
+    return float(t)

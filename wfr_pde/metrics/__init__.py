@@ -5,11 +5,13 @@ made first: ``metrics.MMD(scale=1)(reference, particles)``.
 """
 
 from wfr_pde.metrics.base import Metric
-from wfr_pde.metrics.kernel_means import MMD, EnergyDistance
+from wfr_pde.metrics.binned import BinnedHellinger, BinnedTotalVariation
+from wfr_pde.metrics.energy_distance import EnergyDistance
 from wfr_pde.metrics.kl_estimates import KernelKL, NeighbourKL, kl_estimate
 from wfr_pde.metrics.ksd import KSD
+from wfr_pde.metrics.mmd import MMD
 from wfr_pde.metrics.moments import ExpectationError, ModeMasses, covariance_error, effective_sample_size, mean_error
-from wfr_pde.metrics.total_variation import BinnedHellinger, BinnedTotalVariation, hellinger, l1, total_variation
+from wfr_pde.metrics.total_variation import hellinger, l1, total_variation
 from wfr_pde.metrics.wasserstein import (
     SlicedWasserstein,
     Wasserstein,

@@ -1,229 +1,38 @@
-"""Distances of kernel means: maximum mean discrepancy, energy distance."""
+"""Means of kernels and of distances between densities and particles, and double sums over cells."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from wfr_pde.metrics import one_dimensional as lines
 from wfr_pde.metrics.base import (
     NEGLIGIBLE,
     Array,
     Measure,
-    Metric,
     atoms,
     cell_masses,
-    check_density,
-    check_draws,
-    check_measures,
     check_same_cells,
-    check_straight,
-    root,
 )
 from wfr_pde.numerics.splines import TensorSpline
+from wfr_pde.space.checks import NARROWEST_SD, UNRESOLVED_MASS
 from wfr_pde.space.density import Density
-from wfr_pde.space.grid import NARROWEST_SD, UNRESOLVED_MASS, Grid
+from wfr_pde.space.grid import Grid
 
-KERNELS = ("gaussian", "laplace")
 PRODUCT = 2**22  # numbers of an intermediate product of particles and cells
 LEVELS = 6  # of the extrapolation of a lattice sum
 MOST_CELLS = 40_000  # of a graded grid, between all of which distances are summed directly
 
 
-@dataclass(frozen=True)
-class MMD(Metric):
-    """Maximum mean discrepancy, MMD² = E k(X, X') + E k(Y, Y') - 2 E k(X, Y).
-
-    X, X' are independent draws from the reference, Y, Y' from the other, and
-    k(x, y) = exp(-|x - y|²/scale²), or exp(-|x - y|/scale). Sees differences on the length `scale` best; of longer
-    ones it sees that the distributions differ, but not by how far, and shorter ones it smooths away. n independent
-    draws from the reference have `floor(reference, n)` as root mean square, about n^-½ in every dimension. Gretton et
-    al. (2012), https://jmlr.org/papers/v13/gretton12a.html.
-
-    Between particles the sums are over all pairs, weighted. By default the pairs of a particle with itself belong to
-    them (the V-statistic, which is >= 0); with `unbiased` they do not, E k(Y, Y') is Σ_{i≠j} w_i w_j k_ij/(1 - Σ w²),
-    and for independent draws MMD² is right on average (the U-statistic), so that it is negative half of the time where
-    there is no difference.
-
-    With a density the Gaussian kernel is summed over all cells, as a product of one-dimensional kernels: the error is
-    that of the quadrature, e^(-2π² (sd/dx)²) with sd that of the product of density and kernel, where the kernel's
-    own is scale/√2; cost O(n cells). The Laplace kernel has a kink at 0: sums between cells (by FFT where the cells
-    are equal, else directly) are corrected for it, which leaves O(dx^(d+3)), on graded axes O(dx^(d+1)); between equal
-    cells the mean of the kernel is interpolated by a quintic spline, O(dx^6), and on graded axes sums over particles
-    and cells err by O(dx^(d+1)), with both signs. Particles outside the box count where they are. Cost: O(n²) between
-    particles, in memory O(n).
-
-    Parameters
-    ----------
-    scale : float
-    kernel : {"gaussian", "laplace"}
-    unbiased : bool
-        Whether pairs of a particle with itself are left out; then `squared` must be true.
-    squared : bool
-        Whether MMD² is returned.
-    name : str
-
-    Raises
-    ------
-    TypeError
-        If an argument is neither a Density nor Particles.
-    ValueError
-        If a parameter, or the grid, does not fit: cells wider than scale/1.77 where the mass is, a periodic axis,
-        for the Laplace kernel two densities on different grids.
-    """
-
-    scale: float = 1.0
-    kernel: str = "gaussian"
-    unbiased: bool = False
-    squared: bool = False
-    name: str = "mmd"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is a length of the kernel, positive and finite, got {self.scale}")
-        if self.kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {KERNELS}, got {self.kernel!r}")
-        if self.unbiased and not self.squared:
-            raise ValueError("the unbiased estimate of MMD² may be negative and has no root: give squared=True, too")
-
-    @property
-    def long_name(self) -> str:
-        """For the axis of a plot."""
-        return f"MMD{'²' if self.squared else ''}, {self.kernel} kernel of scale {self.scale:g}"
-
-    def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
-        check_measures(reference, other, self.name)
-        check_straight(self.name, reference, other)
-        for measure in (reference, other):
-            if isinstance(measure, Density):
-                _check_widths(measure, self.scale)
-        if isinstance(reference, Density) and isinstance(other, Density) and reference.grid.matches(other.grid):
-            square = self._of_cells(reference.grid, cell_masses(reference) - cell_masses(other))
-        else:
-            square = self._own(reference) + self._own(other) - 2 * self._mutual(reference, other)
-        return square if self.squared else root(square, 1.0, self.name)
-
-    def floor(self, reference: Density, n: int) -> float:
-        """Root mean square over `n` independent draws from the reference, ((1 - E k(X, X'))/n)^½; squared if that is.
-
-        Zero for the unbiased estimate.
-        """
-        check_density(reference, self.name)
-        check_straight(self.name, reference)
-        check_draws(n)
-        _check_widths(reference, self.scale)
-        square = 0.0 if self.unbiased else (1 - self._own(reference)) / n
-        return square if self.squared else math.sqrt(square)
-
-    def _own(self, measure: Measure) -> float:
-        """E k(X, X')."""
-        if isinstance(measure, Density):
-            return _own_of_density(self.kernel, float(self.scale), measure)
-        points, weights = atoms(measure)
-        total = float(weights @ _sums(self.kernel, self.scale, points, points, weights))
-        diagonal = float(np.sum(weights**2))
-        if not self.unbiased:
-            return total
-        if not diagonal < 1:
-            raise ValueError("the unbiased estimate needs at least two particles of positive weight")
-        return (total - diagonal) / (1 - diagonal)
-
-    def _mutual(self, a: Measure, b: Measure) -> float:
-        """E k(X, Y)."""
-        return _mutual(self.kernel, float(self.scale), a, b)
-
-    def _of_cells(self, grid: Grid, masses: Array) -> float:
-        return _double_sum(self.kernel, float(self.scale), grid, masses)
-
-
-@dataclass(frozen=True)
-class EnergyDistance(Metric):
-    """Energy distance: D² = 2 E|X - Y| - E|X - X'| - E|Y - Y'|, X, X' from the reference, Y, Y' from the other.
-
-    Sees every difference, on all lengths, long ones best: a shift by L much longer than the distributions are wide
-    has D² = 2 L up to their widths, one much shorter about L²/width. No parameter, and scaled with the space: D² is a
-    length. n independent draws from the reference have `floor(reference, n)` as root mean square, in every dimension
-    about n^-½. Székely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
-
-    In one dimension D² = 2 ∫ (F - G)² dx, exact for mass spread evenly over the cells, an error O(dx²). In more, sums
-    over cells and particles with the errors and the cost of the Laplace kernel of `MMD`. Particles outside the box
-    count where they are.
-
-    Parameters
-    ----------
-    squared : bool
-        Whether D² is returned, in units of length.
-    name : str
-
-    Raises
-    ------
-    TypeError
-        If an argument is neither a Density nor Particles.
-    ValueError
-        If dimensions differ, an axis is periodic, two densities in more than one dimension are on different grids, or
-        a graded grid in more than one dimension has mass in more than 40000 cells.
-    """
-
-    squared: bool = False
-    name: str = "energy_distance"
-
-    @property
-    def long_name(self) -> str:
-        """For the axis of a plot."""
-        return f"{'squared ' if self.squared else ''}energy distance"
-
-    @property
-    def units(self) -> str:  # type: ignore[override]
-        """Of the result."""
-        return "length" if self.squared else "length^½"
-
-    def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
-        check_measures(reference, other, self.name)
-        check_straight(self.name, reference, other)
-        if reference.ndim == 1:
-            square = lines.energy(lines.Line.of(reference), lines.Line.of(other))
-            return square if self.squared else math.sqrt(square)
-        if isinstance(reference, Density) and isinstance(other, Density):
-            check_same_cells(reference.grid, other.grid)
-            difference = cell_masses(reference) - cell_masses(other)
-            square, size = -_double_sum("distance", 1.0, reference.grid, difference), 1.0
-        else:
-            mutual = self._mutual(reference, other)
-            square, size = 2 * mutual - self._own(reference) - self._own(other), mutual
-        return square if self.squared else root(square, size, self.name)
-
-    def floor(self, reference: Density, n: int) -> float:
-        """Root mean square over `n` independent draws from the reference, (E|X - X'|/n)^½; its square if squared."""
-        check_density(reference, self.name)
-        check_straight(self.name, reference)
-        check_draws(n)
-        square = self._own(reference) / n
-        return square if self.squared else math.sqrt(square)
-
-    def _own(self, measure: Measure) -> float:
-        """E|X - X'|."""
-        if isinstance(measure, Density):
-            return _own_of_density("distance", 1.0, measure)
-        return self._mutual(measure, measure)
-
-    def _mutual(self, a: Measure, b: Measure) -> float:
-        """E|X - Y|."""
-        return _mutual("distance", 1.0, a, b)
-
-
-def _mutual(kernel: str, scale: float, a: Measure, b: Measure) -> float:
+def mutual_mean(kernel: str, scale: float, a: Measure, b: Measure) -> float:
     """E k(X, Y)."""
     if not isinstance(a, Density):
         a, b = b, a
     points, weights = atoms(b)
     if not isinstance(a, Density):
-        return float(weights @ _sums(kernel, scale, points, *atoms(a)))
+        return float(weights @ sums_over_sources(kernel, scale, points, *atoms(a)))
     if kernel == "gaussian":
         return float(weights @ _gaussian_mean(a, points, scale))
     if isinstance(b, Density):
@@ -231,7 +40,7 @@ def _mutual(kernel: str, scale: float, a: Measure, b: Measure) -> float:
     return float(weights @ _mean(kernel, scale, a, points))
 
 
-def _check_widths(density: Density, scale: float) -> None:
+def check_widths(density: Density, scale: float) -> None:
     """Refuse kernels that the cells where the mass is do not resolve."""
     masses, widest = cell_masses(density), scale / math.sqrt(2) / NARROWEST_SD
     for k, axis in enumerate(density.grid.axes):
@@ -245,12 +54,12 @@ def _check_widths(density: Density, scale: float) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _own_of_density(kernel: str, scale: float, density: Density) -> float:
+def own_mean(kernel: str, scale: float, density: Density) -> float:
     """E k(X, X') of a density."""
-    return _double_sum(kernel, scale, density.grid, cell_masses(density))
+    return double_sum(kernel, scale, density.grid, cell_masses(density))
 
 
-def _double_sum(kernel: str, scale: float, grid: Grid, masses: Array) -> float:
+def double_sum(kernel: str, scale: float, grid: Grid, masses: Array) -> float:
     """Σ_ij m_i m_j k(x_i - x_j), corrected for the kink of k at 0; masses of any sign."""
     if kernel == "gaussian":
         smoothed = masses
@@ -270,11 +79,11 @@ def _mean_at_cells(kernel: str, scale: float, grid: Grid, masses: Array) -> Arra
 def _mean(kernel: str, scale: float, density: Density, points: Array) -> Array:
     """∫ k(x, y) mu(y) dy at points (n, d): interpolated between equal cells, elsewhere a sum over all cells."""
     if not density.grid.is_uniform:
-        return _sums(kernel, scale, points, *atoms(density))
+        return sums_over_sources(kernel, scale, points, *atoms(density))
     result = _interpolated_mean(kernel, scale, density)(points, outside=np.nan)
     beyond = np.isnan(result)
     if beyond.any():
-        result[beyond] = _sums(kernel, scale, points[beyond], *atoms(density))
+        result[beyond] = sums_over_sources(kernel, scale, points[beyond], *atoms(density))
     return result
 
 
@@ -285,7 +94,7 @@ def _interpolated_mean(kernel: str, scale: float, density: Density) -> TensorSpl
     return TensorSpline([a.centres for a in axes], [a.edges for a in axes], values, [False] * len(axes))
 
 
-def _sums(kernel: str, scale: float, at: Array, sources: Array, weights: Array) -> Array:
+def sums_over_sources(kernel: str, scale: float, at: Array, sources: Array, weights: Array) -> Array:
     """Σ_j w_j k(x_i, y_j)."""
     from wfr_pde.numerics.compiled.pair_sums import distance_sums, kernel_sums, laplace_sums  # here, as it loads numba
 
@@ -346,7 +155,7 @@ def _summed(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
         )
     points = grid.points().reshape(-1, grid.ndim)[kept]
     result = np.zeros(masses.size)
-    result[kept] = _sums(kernel, scale, points, points, masses.ravel()[kept])
+    result[kept] = sums_over_sources(kernel, scale, points, points, masses.ravel()[kept])
     return result.reshape(masses.shape)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate import diagnostics
 from wfr_pde.metrics.base import Array, Measure, Metric, check_density, check_draws, check_measures, described, wrapped
-from wfr_pde.metrics.total_variation import mean_deviation
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.metrics.binned import mean_deviation
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 
 def _floor_of_mean(reference: Density, n: int) -> float:

@@ -24,8 +24,9 @@ from wfr_pde.metrics.base import (
     check_straight,
     described,
 )
-from wfr_pde.metrics.total_variation import equal_bins, mean_deviation
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.metrics.binned import equal_bins, mean_deviation
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 MOST_PAIRS = 2**27  # of a matrix of costs: a gigabyte
 MOST_PIVOTS = 10_000_000

@@ -29,7 +29,7 @@ from wfr_pde.plotting.style import (
     new_figure,
     style,
 )
-from wfr_pde.space.density import Particles
+from wfr_pde.space.particles import Particles
 
 OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
 MARKS = 500  # particles that have a mark below the histogram

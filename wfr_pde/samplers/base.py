@@ -9,7 +9,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, checked_rate
-from wfr_pde.space.density import Mixture, Particles
+from wfr_pde.space.particles import Mixture, Particles
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -14,8 +14,9 @@ from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, scott
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.particles import Particles
 
 VARIANTS = ("log-density", "energy")
 

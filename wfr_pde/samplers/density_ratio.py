@@ -14,8 +14,9 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.samplers.base import Array
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.particles import Particles
 
 if TYPE_CHECKING:
     from wfr_pde.integrate.trajectory import Trajectory

@@ -13,7 +13,8 @@ from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from wfr_pde.flows.base import Step
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
-from wfr_pde.space.density import Particles
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
 MOST = 5000  # particles: five matrices of n² numbers, and d products of them per evaluation

@@ -13,7 +13,8 @@ from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Sampler
-from wfr_pde.space.density import Density, Mixture, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Mixture, Particles
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.mala import langevin_move
-from wfr_pde.space.density import Particles
+from wfr_pde.space.particles import Particles
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.samplers.base import Array, Sampler
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 SCHEMES = ("systematic", "stratified", "multinomial")
 

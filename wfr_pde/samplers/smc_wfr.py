@@ -16,7 +16,8 @@ from wfr_pde.samplers.density_ratio import MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.langevin import Langevin
 from wfr_pde.samplers.resample import Resample
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
-from wfr_pde.space.density import Particles
+from wfr_pde.space.particles import Particles
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from wfr_pde.flows.base import Step
 from wfr_pde.samplers.base import Array, Sampler
 from wfr_pde.samplers.resample import Resample
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
-from wfr_pde.space.density import Particles
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
 OPTIMAL = 2.38  # times standard deviations / sqrt(d) is the proposal of a Gaussian target that mixes fastest

@@ -1,28 +1,24 @@
-"""The measures that a flow moves: `Density` on a grid, `Particles` in space."""
+"""Densities: a measure on a grid, held by its logarithm, with moments, marginals and interpolation."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
-from wfr_pde.space.axis import Axis
+from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
 
 Rng = int | np.random.Generator | None
-ROUNDING = 1e-13
 STEP = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
 MATTERS = 40.0  # ...within this many nats of its maximum
-ENVELOPE = 1.25  # a density between cell centres stays below this times its highest neighbour, where resolved
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +85,7 @@ class Density:
 
     def is_finite(self) -> bool:
         """Whether every log-value is finite."""
-        return bool(self.grid.backend.xp.all(self.grid.backend.xp.isfinite(self.log_values)))
+        return self.grid.reductions.all_finite(self.log_values)
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """What is stored of the state: name -> (dimensions, NumPy array)."""
@@ -139,10 +135,9 @@ class Density:
 
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
         """Mass of the cells of the given axes, summed over the others; a NumPy array."""
-        xp = self.grid.backend.xp
         others = tuple(k for k in range(self.ndim) if k not in axes)
         mass = self.values * self.grid.cell_volume
-        return self.grid.backend.asnumpy(xp.sum(mass, axis=others) if others else mass)
+        return self.grid.backend.asnumpy(self.grid.reductions.sum_along(mass, others) if others else mass)
 
     def mean(self) -> np.ndarray:
         """Mean (d,) of the coordinates in the box, on a periodic axis too."""
@@ -187,14 +182,11 @@ class Density:
         if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
             raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
         grid = self.grid.along(keep)
-        xp = self.grid.backend.xp
         others = tuple(k for k in range(self.ndim) if k not in keep)
         if not others:
             return self
         weighted = self.log_values + self.grid.log_widths(others)
-        top = xp.max(weighted, axis=others, keepdims=True)  # per line, so that the tails stay right
-        total = xp.sum(xp.exp(weighted - top), axis=others)
-        return Density(grid, xp.log(total) + xp.reshape(top, grid.shape))
+        return Density(grid, self.grid.reductions.log_sum_along(weighted, others))
 
     def _has_steps(self) -> bool:
         """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
@@ -279,227 +271,4 @@ class Density:
         NumericalError
             If the density exceeds the bound, as it can where the cells do not resolve it.
         """
-        rng = np.random.default_rng(rng)
-        log_values = self.grid.backend.asnumpy(self.log_values)
-        bound = log_values
-        for k, axis in enumerate(self.grid.axes):
-            mode: Literal["wrap", "edge"] = "wrap" if axis.periodic else "edge"
-            padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(self.ndim)], mode=mode)
-            bound = np.maximum.reduce([np.take(padded, np.arange(s, s + axis.n), axis=k) for s in range(3)])
-        ends = [_ends(axis) for axis in self.grid.axes]
-        corners = self.log_prob(np.stack(np.meshgrid(*(places for places, *_ in ends), indexing="ij"), axis=-1))
-        for k, (_, lower, upper) in enumerate(ends):
-            corners = np.maximum(np.take(corners, lower, axis=k), np.take(corners, upper, axis=k))
-        bound = np.maximum(bound, corners)  # at a wall the density may go on rising in the half cell
-        lengths = [np.diff(axis.edges) for axis in self.grid.axes]
-        envelope = (np.exp(bound - bound.max()) * functools.reduce(np.multiply.outer, lengths)).ravel()
-        cumulative = np.cumsum(envelope)
-        log_bound = bound.ravel() + np.log(ENVELOPE)
-        draws = np.empty((0, self.ndim))
-        while len(draws) < n:
-            wanted = int(1.3 * ENVELOPE * (n - len(draws))) + 16
-            cell = np.searchsorted(cumulative, rng.random(wanted) * cumulative[-1], side="right")
-            cell = np.minimum(cell, self.grid.size - 1)
-            index = np.unravel_index(cell, self.grid.shape)
-            offset = rng.random((wanted, self.ndim))
-            points = np.stack(
-                [
-                    axis.edges[i] + lengths[k][i] * offset[:, k]
-                    for k, (axis, i) in enumerate(zip(self.grid.axes, index, strict=True))
-                ],
-                axis=-1,
-            )
-            log_ratio = self.log_prob(points) - log_bound[cell]
-            if log_ratio.max() > 0:
-                worst = points[int(log_ratio.argmax())].tolist()
-                raise NumericalError(
-                    f"the density is not resolved by the cells at {worst}, and draws would be biased: use more cells"
-                )
-            accepted = np.log(rng.random(wanted)) < log_ratio
-            draws = np.concatenate([draws, points[accepted]])
-        return draws[:n]
-
-
-def _ends(axis: Axis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ends of the cells, and the numbers (n,) of the lower and the upper one of each.
-
-    A cell below a joint ends just short of it, as the density may jump there.
-    """
-    upper = axis.edges[1:].copy()
-    below = np.array(axis.joints, dtype=int) - 1
-    upper[below] = np.nextafter(upper[below], -np.inf)
-    places = np.union1d(axis.edges, upper)
-    return places, np.searchsorted(places, axis.edges[:-1]), np.searchsorted(places, upper)
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """The law Σ_j w_j N(means_j, variance I) that particles were drawn from, and which of them from which component.
-
-    Parameters
-    ----------
-    means : array (m, d)
-    variance : float
-        Of every component along every axis.
-    log_weights : array (m,)
-        Logarithms of the w_j, which sum to one.
-    component : array of int (n,)
-        Number of the component that each particle was drawn from.
-    """
-
-    means: np.ndarray
-    variance: float
-    log_weights: np.ndarray
-    component: np.ndarray
-
-    def chosen(self, which: np.ndarray) -> Mixture:
-        """The same law, of particles number `which` alone."""
-        return Mixture(self.means, self.variance, self.log_weights, self.component[which])
-
-    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored of it."""
-        return {
-            "mixture_mean": (("component", "dim"), self.means),
-            "mixture_variance": ((), np.array(self.variance)),
-            "mixture_log_weight": (("component",), self.log_weights),
-            "mixture_component": (("particle",), self.component),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Particles:
-    """A weighted sum of point masses.
-
-    Parameters
-    ----------
-    positions : array (n, d)
-    log_weights : array (n,), optional
-        Logarithms of the weights up to a constant; stored so that the weights sum to one. Equal by default.
-    mixture : Mixture, optional
-        The law that the positions were last drawn from, where a sampler knows it. Moves set it, resampling keeps it,
-        what else changes positions or weights clears it.
-    auxiliary : array (n, k), optional
-        What else a sampler carries along per particle: velocities, replicas.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, a position is not finite, or no weight is positive.
-    """
-
-    positions: np.ndarray
-    log_weights: Any = None
-    mixture: Mixture | None = None
-    auxiliary: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        positions = np.asarray(self.positions, dtype=np.float64)
-        if positions.ndim != 2 or len(positions) == 0:
-            raise ValueError(f"positions must have shape (n, d) with n > 0, got {positions.shape}")
-        if not np.isfinite(positions).all():
-            bad = int(np.argmin(np.isfinite(positions).all(axis=1)))
-            raise ValueError(f"particle {bad} has the position {positions[bad].tolist()}: it must be finite")
-        n = len(positions)
-        log_weights = np.zeros(n) if self.log_weights is None else np.asarray(self.log_weights, dtype=np.float64)
-        if log_weights.shape != (n,):
-            raise ValueError(f"log_weights have shape {log_weights.shape}, but there are {n} particles")
-        top = log_weights.max()
-        if not np.isfinite(top) or np.isnan(log_weights).any():
-            raise ValueError(f"the largest log-weight is {top}: at least one weight must be positive, all finite")
-        log_sum = np.log(np.sum(np.exp(log_weights - top)))
-        if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
-            log_weights = (log_weights - top) - log_sum
-        if self.auxiliary is not None and (np.ndim(self.auxiliary) != 2 or len(self.auxiliary) != n):
-            raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {np.shape(self.auxiliary)}")
-        object.__setattr__(self, "positions", positions)
-        object.__setattr__(self, "log_weights", log_weights)
-
-    def __repr__(self) -> str:
-        return f"Particles(n={len(self.positions)}, d={self.ndim})"
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return self.positions.shape[1]
-
-    def threads(self) -> AbstractContextManager[object]:
-        """Context for many steps with states like this: as it is."""
-        return nullcontext()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of positions and weights, and what comes with them."""
-        return sum(array.nbytes for _, array in self.checkpoint().values())
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Weights (n,), which sum to one."""
-        return np.exp(self.log_weights)
-
-    @property
-    def mass(self) -> float:
-        """Sum of the weights."""
-        return float(np.sum(self.weights))
-
-    @property
-    def effective_sample_size(self) -> float:
-        """1 / Σ w²: the number of equally weighted particles with the same variance."""
-        return float(1 / np.sum(self.weights**2))
-
-    def is_finite(self) -> bool:
-        """Whether every position is finite (log-weights may be -inf)."""
-        return bool(np.isfinite(self.positions).all() and not np.isnan(self.log_weights).any())
-
-    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored of the state: name -> (dimensions, array)."""
-        return {
-            "position": (("particle", "dim"), self.positions),
-            "log_weight": (("particle",), self.log_weights),
-        }
-
-    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """Nothing is stored of the space."""
-        return {}
-
-    def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What a run needs to go on from here, to the same bits."""
-        result = self.variables()
-        if self.mixture is not None:
-            result |= self.mixture.variables()
-        if self.auxiliary is not None:
-            result["auxiliary"] = ("particle", "aux"), self.auxiliary
-        return result
-
-    def from_variables(self, ds: Any) -> Particles:
-        """The state with the stored values of one time."""
-        mixture = None
-        if "mixture_mean" in ds:
-            names = ("mean", "variance", "log_weight", "component")
-            mean, variance, log_weight, component = (ds[f"mixture_{name}"].values for name in names)
-            mixture = Mixture(mean, float(variance), log_weight, component)
-        auxiliary = ds["auxiliary"].values if "auxiliary" in ds else None
-        return Particles(ds["position"].values, ds["log_weight"].values, mixture, auxiliary)
-
-    def resampled(self, which: np.ndarray) -> Particles:
-        """Particles number `which`, equally weighted."""
-        mixture = None if self.mixture is None else self.mixture.chosen(which)
-        auxiliary = None if self.auxiliary is None else self.auxiliary[which]
-        return Particles(self.positions[which], None, mixture, auxiliary)
-
-    def mean(self) -> np.ndarray:
-        """Mean (d,)."""
-        return self.weights @ self.positions
-
-    def covariance(self) -> np.ndarray:
-        """Covariance matrix (d, d) of the weighted particles (no small-sample correction)."""
-        centred = self.positions - self.mean()
-        return (centred * self.weights[:, None]).T @ centred
-
-    def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
-        """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
-        return np.asarray(self.weights @ np.asarray(function(self.positions), dtype=np.float64))[()]
-
-    def sample(self, n: int, rng: Rng = None) -> np.ndarray:
-        """`n` positions (n, d) drawn with the weights as probabilities."""
-        rng = np.random.default_rng(rng)
-        return self.positions[rng.choice(len(self.positions), size=n, p=self.weights / self.weights.sum())]
+        return sample_density(self, n, rng)

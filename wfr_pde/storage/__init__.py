@@ -1,1 +1,1 @@
-"""Results on disk."""
+"""Results on disk: files written whole, locks, provenance, run directories."""

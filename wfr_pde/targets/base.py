@@ -89,9 +89,9 @@ class Target:
             return self.support
         found = self.__dict__.setdefault("_boxes", {})  # a search takes up to a second, and gives the same each time
         if tail not in found:
-            from wfr_pde.targets.box import find_box as box_search
+            from wfr_pde.targets.box.find_box import find_box  # here, as it loads SciPy
 
-            found[tail] = box_search.find_box(self, tail)
+            found[tail] = find_box(self, tail)
         return found[tail]
 
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:

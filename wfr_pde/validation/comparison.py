@@ -1,28 +1,23 @@
-"""Samples held against the truth: metrics over methods, numbers of particles, seeds and times, beside their floor."""
+"""Samples held against the truth: metrics over methods, numbers of particles, seeds and times, beside a baseline."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.validation.baseline import Metric, as_close, baselines, equivalent_draws
+from wfr_pde.validation.runs import Run, listed_runs, shortened, time_tolerance
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Metric = Callable[[Density, Particles], float]
 
-LADDER = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over the number of particles
-FEWEST = 4
-FALL = 0.2  # of the logarithm of a floor, from the first to the last rung, for it to be a distance
-SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to the times
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def compare(
@@ -76,7 +71,7 @@ def compare(
         raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
     if int(floor_draws) != floor_draws or floor_draws < 0:
         raise ValueError(f"floor_draws must be a whole number >= 0, got {floor_draws}")
-    found = _runs(runs)
+    found = listed_runs(runs)
     named = _named(metrics)
     times = _times(truth, found, t)
     references = [_reference(truth, time) for time in times]
@@ -92,12 +87,12 @@ def compare(
             counts[run.method, run.n] = seed + 1
             place = value[methods.index(run.method), sizes.index(run.n), seed]
             for i, (time, reference) in enumerate(zip(times, references, strict=True)):
-                particles = run.at(time, _tolerance(run.times))
-                place[i] = [metric(reference, particles) for metric in _as_close(named.values(), reference, run.n)]
+                particles = run.at(time, time_tolerance(run.times))
+                place[i] = [metric(reference, particles) for metric in as_close(named.values(), reference, run.n)]
         generator = np.random.default_rng(rng)
         replicates = int(floor_draws)
         floors = [
-            _floors(references, n, named.values(), replicates, generator, confidence) for n in sizes if replicates
+            baselines(references, n, named.values(), replicates, generator, confidence) for n in sizes if replicates
         ]
     return _dataset(value, floors, methods, sizes, times, named, confidence)
 
@@ -120,75 +115,6 @@ def table(ds: xr.Dataset) -> list[list[str]]:
     return rows
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run of one method."""
-
-    method: str
-    ds: Any
-
-    @property
-    def n(self) -> int:
-        """Number of particles."""
-        return int(self.ds.sizes["particle"])
-
-    @property
-    def times(self) -> Array:
-        """Times at which positions are stored."""
-        return np.asarray(self.ds[str(self.ds["position"].dims[0])].values, dtype=np.float64)
-
-    def at(self, time: float, tolerance: float) -> Particles:
-        """The particles at a time."""
-        k = int(np.argmin(np.abs(self.times - time)))
-        if abs(self.times[k] - time) > tolerance:
-            raise ValueError(
-                f"a run of {self.method} has not stored t={time:g}; it has {_shortened(self.times)}: give t= with "
-                "times that all runs have"
-            )
-        log_weights = self.ds["log_weight"].values[k] if "log_weight" in self.ds else None
-        return Particles(self.ds["position"].values[k], log_weights)
-
-
-def _runs(runs: Any) -> list[_Run]:
-    """All runs, one by one, with the names of their methods."""
-    import xarray as xr
-
-    if isinstance(runs, xr.Dataset):
-        runs = [runs]
-    pairs: list[tuple[str | None, Any]]
-    if isinstance(runs, Mapping):
-        if len({str(name) for name in runs}) < len(runs):
-            raise ValueError(f"two methods have the same name: {', '.join(map(str, runs))}")
-        pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
-    else:
-        pairs = [(None, ds) for ds in runs]
-    found = []
-    for name, ds in pairs:
-        if not isinstance(ds, xr.Dataset) or "position" not in ds:
-            raise TypeError(
-                f"a run must be a Dataset of particles with the variable `position`, as solve returns it for "
-                f"start.sample(n), got {type(ds).__name__}"
-                + (f" with {', '.join(map(str, ds.data_vars))}" if isinstance(ds, xr.Dataset) else "")
-            )
-        method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
-        seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
-        found += [_Run(method, _ordered(one, method)) for one in seeds]
-    if not found:
-        raise ValueError("no runs: give at least one Dataset of particles")
-    return found
-
-
-def _ordered(ds: Any, method: str) -> Any:
-    """A run with the dimensions (time, particle, dim), in this order."""
-    time = [name for name in ("t", "t_kept") if name in ds["position"].dims]
-    if set(ds["position"].dims) != {*time, "particle", "dim"} or len(time) != 1:
-        raise ValueError(
-            f"the positions of a run of {method} have the dimensions {', '.join(map(str, ds['position'].dims))}; they "
-            "must be t (or t_kept), particle and dim, and perhaps seed"
-        )
-    return ds.transpose(*time, "particle", "dim", ...)
-
-
 def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
     """Metrics by their names."""
     if callable(metrics):
@@ -208,11 +134,7 @@ def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
     return named
 
 
-def _tolerance(times: Array) -> float:
-    return max(SAME_TIME * float(np.ptp(times)), ROUNDING * float(np.abs(times).max()))
-
-
-def _times(truth: Any, runs: list[_Run], t: ArrayLike | None) -> Array:
+def _times(truth: Any, runs: list[Run], t: ArrayLike | None) -> Array:
     """The times to compare at."""
     if t is not None:
         asked = np.atleast_1d(np.asarray(t, dtype=np.float64))
@@ -221,16 +143,14 @@ def _times(truth: Any, runs: list[_Run], t: ArrayLike | None) -> Array:
         return asked
     times = runs[0].times
     for run in runs[1:]:
-        near = np.abs(times[:, None] - run.times).min(axis=1) <= _tolerance(run.times)
+        near = np.abs(times[:, None] - run.times).min(axis=1) <= time_tolerance(run.times)
         times = times[near]
     if not isinstance(truth, Density):
         covered = _trajectory(truth).times
-        slack = _tolerance(covered)
+        slack = time_tolerance(covered)
         times = times[(times >= covered[0] - slack) & (times <= covered[-1] + slack)]
     if not len(times):
-        raise ValueError(
-            f"the runs and the truth have no time in common: the first run has {_shortened(runs[0].times)}"
-        )
+        raise ValueError(f"the runs and the truth have no time in common: the first run has {shortened(runs[0].times)}")
     return times
 
 
@@ -248,63 +168,11 @@ def _reference(truth: Any, time: float) -> Density:
     return truth if isinstance(truth, Density) else _trajectory(truth).at(time).normalised()
 
 
-def _check_dimensions(reference: Density, runs: list[_Run]) -> None:
+def _check_dimensions(reference: Density, runs: list[Run]) -> None:
     for run in runs:
         d = int(run.ds.sizes["dim"])
         if d != reference.ndim:
             raise ValueError(f"the truth is {reference.ndim}-dimensional, but a run of {run.method} is {d}-dimensional")
-
-
-def _shortened(times: Array) -> str:
-    shown = [f"{time:g}" for time in times]
-    return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "...", *shown[-2:]])
-
-
-def _as_close(metrics: Iterable[Metric], reference: Density, n: int) -> list[Metric]:
-    """Metrics whose resolution depends on the number of particles, with that for `n`."""
-    return [m.as_close_as(reference, n) if hasattr(m, "as_close_as") else m for m in metrics]
-
-
-def _floors(
-    references: list[Density], n: int, metrics: Iterable[Metric], replicates: int, rng: Any, confidence: float
-) -> dict[int, Array]:
-    """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric)."""
-    named = list(metrics)
-    fewest = max(FEWEST, *(int(getattr(metric, "fewest", 1)) for metric in named))
-    ladder = sorted({fewest, max(fewest, n), *(max(fewest, round(share * n)) for share in LADDER)})
-    values = np.empty((len(ladder), replicates, len(references), len(named)))
-    for i, reference in enumerate(references):
-        looking = _as_close(named, reference, n)
-        draws = reference.sample(replicates * sum(ladder), rng)  # rungs of their own: they do not err alike
-        for r, own in enumerate(np.split(draws, replicates)):
-            for k, particles in enumerate(np.split(own, np.cumsum(ladder)[:-1])):
-                values[k, r, i] = [metric(reference, Particles(particles)) for metric in looking]
-    tail = (1 - confidence) / 2
-    return {
-        m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
-        for m, v in zip(ladder, values, strict=True)
-    }
-
-
-def _equivalent(mean: float, numbers: list[int], floors: list[float]) -> float:
-    """The number of draws whose floor is `mean`, by a power law between the rungs of the ladder, and above; else 0.
-
-    Floors that rise with the number by chance are pooled with their neighbours.
-    """
-    from scipy.optimize import isotonic_regression
-
-    if not (mean > 0 and all(0 < floor < math.inf for floor in floors)):
-        return math.nan  # no distance
-    x, y = isotonic_regression(np.log(floors), increasing=False).x, np.log(numbers)
-    x, first = np.unique(-x, return_index=True)
-    if len(x) < 2 or x[-1] - x[0] < FALL:
-        return math.nan  # it does not fall with the number of draws
-    x, y = -x, y[first]
-    if not mean <= math.exp(x[0]):
-        return 0.0
-    k = min(max(int(np.searchsorted(-x, -math.log(mean))), 1), len(x) - 1)
-    slope = (y[k] - y[k - 1]) / (x[k] - x[k - 1])
-    return float(np.exp(y[k - 1] + slope * (math.log(mean) - x[k - 1])))
 
 
 def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
@@ -355,7 +223,7 @@ def _dataset(
         equivalent = np.full(mean.shape, np.nan)
         for m, n, i, k in np.ndindex(*mean.shape):
             at = [float(values[0, i, k]) for values in floors[n].values()]
-            equivalent[m, n, i, k] = _equivalent(float(mean[m, n, i, k]), list(floors[n]), at)
+            equivalent[m, n, i, k] = equivalent_draws(float(mean[m, n, i, k]), list(floors[n]), at)
         variables["equivalent_draws"] = (over, equivalent, {"long_name": "equivalent number of independent draws"})
     coordinates = {
         "method": methods,

@@ -16,8 +16,9 @@ from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.trajectory import Trajectory
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets import stored_distribution
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on

@@ -1,4 +1,4 @@
-"""The law of a sampler for infinitely many particles, on two grids; and what of it a finite number cannot follow."""
+"""The law of a sampler for infinitely many particles, on two grids."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.energies import KL, Energy
-from wfr_pde.flows.base import Flow, Step
+from wfr_pde.energies import KL
+from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -21,7 +21,6 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 CELLS = {1: 384, 2: 96, 3: 36}  # per axis of the coarser grid, by dimension
 FINER = 1.5  # cells per axis of the finer grid over those of the coarser
 ATTEMPTS = (1.0, 1.5, 2.25, 3.375)  # times the cells, where fewer are refused
-NOBODY = 400.0  # nats below the maximum of a density, where it is cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,54 +127,3 @@ def start_on(grid: Grid, start: Target | Density) -> Density:
     if isinstance(start, Density):
         return Density(grid, start.log_prob(grid.points())).normalised()
     return grid.density(start)
-
-
-@dataclass(frozen=True)
-class Cut(Flow):
-    """A flow of densities that sees no place where less than one of `number` particles is expected.
-
-    After every step the least dense cells that hold a mass of 1/number together are emptied. Fronts that grow from next
-    to nothing move later then, as those of as many particles do (Brunet and Derrida 1997,
-    doi:10.1103/PhysRevE.56.2597): the difference is what a finite number may lag behind by.
-
-    Parameters
-    ----------
-    flow : Flow
-    number : float
-        Of particles.
-    """
-
-    flow: Flow
-    number: float
-
-    order = 0
-    measures = (Density,)
-
-    def check(self, energy: Energy, like: Any) -> None:
-        """As the flow."""
-        super().check(energy, like)
-        self.flow.check(energy, like)
-
-    def limits(self, energy: Energy, like: Any) -> tuple[float, float]:
-        """As the flow."""
-        return self.flow.limits(energy, like)
-
-    def make_step(self, energy: Energy, like: Density, dt: float) -> Step:
-        """A step, and the cut."""
-        inner = self.flow.make_step(energy, like, dt)
-
-        def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
-            return without_least(inner(state, t, rng), 1 / self.number)
-
-        return step
-
-
-def without_least(state: Density, mass: float) -> Density:
-    """The density without the least dense cells that hold `mass` together."""
-    grid = state.grid
-    log_values = np.array(grid.backend.asnumpy(state.log_values))
-    shares = np.exp(log_values + np.broadcast_to(grid.backend.asnumpy(grid.log_cell_volume), grid.shape)).ravel()
-    order = np.argsort(log_values, axis=None, kind="stable")
-    empty = order[np.cumsum(shares[order]) < mass]
-    log_values.ravel()[empty] = np.minimum(log_values.ravel()[empty], log_values.max() - NOBODY)
-    return Density(grid, grid.backend.asarray(log_values)).normalised()

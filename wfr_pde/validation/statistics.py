@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.diagnostics import mode_masses
-from wfr_pde.space.density import Density, Particles
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
+from wfr_pde.flows import Flow
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.samplers.external.run_sampler import dotted_name, run_sampler
-from wfr_pde.space.density import Density, Particles
-from wfr_pde.targets import stored_distribution
+from wfr_pde.samplers.external.run_sampler import run_sampler
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
-from wfr_pde.validation.mean_field import Cut, mean_field, moves_densities
-from wfr_pde.validation.statistics import Function, Observables, observables
+from wfr_pde.validation.reference import Reference, reference_of
+from wfr_pde.validation.setting import Setting, checked_setting
+from wfr_pde.validation.statistics import Function
+from wfr_pde.validation.verdict import verdict_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"
-FEWEST_SEEDS = 20
-EXPECTED = 10.0  # particles inside a region, and outside, below which it is not looked at
-MOST_TIMES = 4  # by default
-ROWS = 12  # of the report
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def validate(
@@ -58,7 +54,7 @@ def validate(
 
     - *Reference*: the law of the declared scheme for infinitely many particles, at the same dt and bandwidth, on a grid
       (what `solve` makes of a density); where the scheme has none, the truth.
-    - *Margin*: the error of the reference; what fewer particles than places cannot follow (`mean_field.Cut`); and two
+    - *Margin*: the error of the reference; what so few particles cannot follow (`FinitePopulationCutoff`); and two
       biases with their signs, of a finite number, from runs with n and 2n particles, and, where the reference is the
       truth, of the step, from dt and dt/2. A bias may fall with any power from 1/2 on: the runs are extrapolated with
       the one that is kindest to the sampler.
@@ -116,270 +112,28 @@ def validate(
     TypeError, ValueError
         If something does not fit: see the message.
     """
-    setting = _setting(sampler, truth, target, start, scheme, t, dt, n, seeds, effect, level, rng, options)
-    reference = _reference(setting, modes, statistics)
+    setting = checked_setting(
+        sampler=sampler,
+        truth=truth,
+        target=target,
+        start=start,
+        scheme=scheme,
+        t=t,
+        dt=dt,
+        n=n,
+        seeds=seeds,
+        effect=effect,
+        level=level,
+        rng=rng,
+        options=options,
+    )
+    reference = reference_of(setting, modes, statistics)
     runs = _runs(setting, reference)
     test = max_test(runs, reference.means, reference.deviations, reference.margins, level, rng)
     return _dataset(setting, reference, runs, test)
 
 
-@dataclass(frozen=True, eq=False)
-class _Setting:
-    """What is asked, checked."""
-
-    sampler: Any
-    truth: Trajectory | Density
-    target: Target
-    start: Target | Density
-    scheme: Flow | None
-    times: Array  # the first is that of the start
-    dt: float | None
-    n: int
-    seeds: int
-    effect: float
-    level: float
-    rng: int
-    options: dict[str, Any]
-
-    @property
-    def given(self) -> bool:
-        """Whether the runs were made elsewhere."""
-        return isinstance(self.sampler, list)
-
-    @property
-    def box(self) -> Any:
-        """The grid of the truth."""
-        return self.truth.grid
-
-    @property
-    def name(self) -> str:
-        """Of the sampler."""
-        if isinstance(self.sampler, Flow):
-            return repr(self.sampler)
-        if self.given:
-            attrs = self.sampler[0].attrs
-            return str(attrs.get("method", attrs.get("flow", "samples")))
-        return dotted_name(self.sampler)
-
-
-def _setting(
-    sampler: Any, truth: Any, target: Any, start: Any, scheme: Any, t: Any, dt: Any, n: Any, seeds: Any, effect: Any,
-    level: Any, rng: Any, options: Any,
-) -> _Setting:  # fmt: skip
-    """Everything that can be refused is refused here."""
-    if not isinstance(truth, Density | Trajectory):
-        if not hasattr(truth, "data_vars"):
-            raise TypeError(f"truth must be a Dataset of ground_truth, a Trajectory or a Density, got {truth!r}")
-        truth = Trajectory(truth, target)
-    if any(axis.periodic for axis in truth.grid.axes):
-        raise ValueError("samplers know no periodic axes: validate needs a truth between no-flux walls")
-    if target is None:
-        target = getattr(truth, "target", None)
-    if target is None and isinstance(truth, Trajectory):
-        target = stored_distribution(truth.ds, "energy")
-    if not isinstance(target, Target):
-        raise TypeError(f"give the target, a distribution such as Gaussian(0, 1): got target={target!r}")
-    if start is None:
-        start = _stored_start(truth)
-    _check_numbers(n, seeds, effect, level, dt)
-    if hasattr(sampler, "data_vars") or isinstance(sampler, list | tuple):
-        sampler = _given_runs(sampler)
-        n, seeds = int(sampler[0].sizes["particle"]), len(sampler)
-        if seeds < FEWEST_SEEDS:
-            raise ValueError(f"a verdict needs at least {FEWEST_SEEDS} independent runs, got {seeds}")
-    elif isinstance(sampler, type) or not (isinstance(sampler, Flow) or callable(sampler)):
-        raise TypeError(f"sampler must be a Flow such as samplers.SMCWFR(), a function, or runs, got {sampler!r}")
-    elif isinstance(sampler, Flow) and dt is None:
-        raise ValueError(f"{type(sampler).__name__} needs a step: give dt=")
-    if scheme is None and isinstance(sampler, Flow):
-        scheme = sampler
-    if scheme is not None and not isinstance(scheme, Flow):
-        raise TypeError(f"scheme must be a Flow such as samplers.SMCWFR(), got {scheme!r}")
-    if scheme is not None and dt is None:
-        raise ValueError("the law of the declared scheme needs its step: give dt=")
-    times = _times(truth, sampler, t)
-    return _Setting(
-        sampler, truth, target, start, scheme, times, None if dt is None else float(dt), int(n), int(seeds),
-        float(effect), float(level), int(rng), dict(options or {}),
-    )  # fmt: skip
-
-
-def _stored_start(truth: Trajectory | Density) -> Target | Density:
-    """What the truth starts from."""
-    if isinstance(truth, Density):
-        return truth
-    try:
-        return stored_distribution(truth.ds, "start")
-    except ValueError:
-        return truth.at(float(truth.times[0]))
-
-
-def _check_numbers(n: Any, seeds: Any, effect: Any, level: Any, dt: Any) -> None:
-    for name, value, least in (("n", n, 2), ("seeds", seeds, FEWEST_SEEDS)):
-        if int(value) != value or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
-    if not 0 < effect < math.inf:
-        raise ValueError(f"effect must be a positive number of standard deviations, got {effect}")
-    if not 0 < level < 1:
-        raise ValueError(f"level is a share between 0 and 1, such as 0.05, got {level}")
-    if dt is not None and not 0 < float(dt) < math.inf:
-        raise ValueError(f"dt must be a finite number > 0, got {dt}")
-
-
-def _given_runs(runs: Any) -> list[Any]:
-    """Runs that were made elsewhere, one Dataset per seed."""
-    listed = [runs] if hasattr(runs, "data_vars") else list(runs)
-    found = []
-    for ds in listed:
-        if not hasattr(ds, "data_vars") or "position" not in ds:
-            raise TypeError(f"a run must be a Dataset with the variable `position`, got {type(ds).__name__}")
-        found += [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
-    if len({ds.sizes["particle"] for ds in found}) > 1:
-        raise ValueError("the runs have different numbers of particles: validate those of each number by themselves")
-    return found
-
-
-def _times(truth: Trajectory | Density, sampler: Any, t: ArrayLike | None) -> Array:
-    """That of the start, and those to look at."""
-    if t is not None:
-        asked = np.unique(np.atleast_1d(np.asarray(t, dtype=np.float64)))
-        first = 0.0 if isinstance(truth, Density) else float(truth.times[0])
-        asked = asked[asked > first]
-        if not len(asked):
-            raise ValueError(f"t has no time after that of the start, {first:g}: got {t}")
-        return np.concatenate([[first], asked])
-    if isinstance(truth, Density):
-        raise ValueError("a density has no times: give t=")
-    later = truth.times[1:]
-    if isinstance(sampler, list):
-        own = np.asarray(sampler[0][str(sampler[0]["position"].dims[0])].values, dtype=np.float64)
-        later = own[(own > truth.times[0]) & (own <= truth.times[-1] * (1 + 1e-12))]
-    if not len(later):
-        raise ValueError("the truth has no time after its first: ask ground_truth for later ones, or give t=")
-    chosen = np.unique(np.linspace(len(later) - 1, 0, MOST_TIMES, endpoint=False).round().astype(int))
-    return np.concatenate([truth.times[:1], later[chosen]])
-
-
-# The reference
-
-
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """What the runs are held against, over times and statistics."""
-
-    observables: list[Observables]  # one per time
-    means: Array  # (t, k)
-    deviations: Array  # (t, k), standard deviations of a single draw
-    errors: Array  # (t, k), of the means
-    unreached: Array  # (t, k), what fewer particles than places cannot follow
-    kind: str
-    is_law: bool
-
-    @property
-    def margins(self) -> Array:
-        """Sum of what does not come from runs."""
-        return self.errors + self.unreached
-
-
-def _reference(setting: _Setting, modes: Any, statistics: Any) -> _Reference:
-    """The law of the declared scheme, or the truth."""
-    scheme = setting.scheme
-    is_law = scheme is not None and moves_densities(scheme, setting.target, setting.box.ndim)
-    if is_law:
-        assert scheme is not None
-        assert setting.dt is not None
-        flow, dt = scheme, setting.dt
-    else:
-        flow, dt = _ideal(setting), (setting.dt or float(np.diff(setting.times).min()) / 8)
-    later = setting.times[1:]
-    interacting = scheme is None or scheme.interacting
-    law = None
-    if is_law or interacting:
-        law = mean_field(flow, setting.target, setting.start, setting.times, dt, setting.box, only_coarse=not is_law)
-    if is_law:
-        assert law is not None
-        references = law.fine[1:]
-    else:
-        references = [setting.truth if isinstance(setting.truth, Density) else setting.truth.at(t) for t in later]
-    chosen = [observables(density.normalised(), setting.target, modes, statistics) for density in references]
-    means = np.array([one.means(one.reference) for one in chosen])
-    deviations = np.array([one.deviations() for one in chosen])
-    errors = np.empty_like(means)
-    for i, one in enumerate(chosen):
-        if is_law:
-            assert law is not None
-            means[i], errors[i] = law.expectations(i + 1, one.means)
-        else:
-            errors[i] = _truth_error(setting.truth, float(later[i]), one)
-    unreached = np.zeros_like(means)
-    if interacting:
-        assert law is not None
-        cut = mean_field(
-            Cut(flow, setting.n), setting.target, setting.start, setting.times, dt, setting.box, only_coarse=True,
-            cells=law.coarse[0].grid.shape[0],
-        )  # fmt: skip
-        for i, one in enumerate(chosen):
-            unreached[i] = np.abs(one.means(cut.coarse[i + 1]) - one.means(law.coarse[i + 1]))
-    kind = f"the law of {scheme!r}" if is_law else "the truth"
-    return _observable(_Reference(chosen, means, deviations, errors, unreached, kind, is_law), setting.n)
-
-
-def _ideal(setting: _Setting) -> Flow:
-    """The flow of densities that a sampler without a law on the grid stands for, if it stands for the truth."""
-    if isinstance(setting.truth, Density):
-        return FisherRao(0.0)
-    law = None if setting.scheme is None else setting.scheme.law
-    alpha, beta = setting.truth.transport_rate, setting.truth.reaction_rate
-    if alpha is None or beta is None:
-        raise ValueError(
-            "the truth does not know its rates: give Trajectory(truth, target, transport_rate, reaction_rate)"
-        )
-    wanted = {"w": beta == 0, "fr": alpha == 0, "wfr": alpha > 0 and beta > 0, "rest": False}
-    if law == "pi":
-        raise ValueError(
-            f"{setting.scheme!r} is led to pi on a path of its own, which the truth does not show: hold it against pi, "
-            "truth=grid.density(target), which it must keep"
-        )
-    if law == "own" or not wanted.get(law or "", True):
-        raise ValueError(
-            f"{setting.scheme!r} follows the law {law!r}, which is not that of the truth with transport_rate={alpha:g} "
-            f"and reaction_rate={beta:g}: give the truth of the same flow, or scheme="
-        )
-    transport, reaction = FiniteVolume(alpha), FisherRao(beta)
-    return transport if beta == 0 else reaction if alpha == 0 else Strang(reaction, transport)
-
-
-def _truth_error(truth: Trajectory | Density, t: float, chosen: Observables) -> Array:
-    """Bound of the error of expectations by that of the density, where it has mass: L1 error times the largest |f|."""
-    if isinstance(truth, Density):
-        return np.zeros(len(chosen.names))
-    density = chosen.reference
-    matters = density.grid.backend.asnumpy(density.log_values > density.grid.max(density.log_values) - 30.0)
-    centred = np.abs(chosen.values(density.grid.points()[matters]) - chosen.means(density))
-    return float(truth.error_l1(t)) * centred.max(axis=0)
-
-
-def _observable(reference: _Reference, n: int) -> _Reference:
-    """Without what no particle is expected to tell: statistics that do not vary, regions with next to nobody."""
-    last = reference.observables[0]
-    varies = np.all(reference.deviations > 1e-12 * (1 + np.abs(reference.means)), axis=0)
-    for k, name in enumerate(last.names):
-        if " < " in name or name.startswith("mode "):
-            least = np.minimum(reference.means[:, k], 1 - reference.means[:, k]).min()
-            varies[k] &= n * least >= EXPECTED
-    if not varies.any():
-        raise ValueError("no statistic varies under the reference: give others, or more particles")
-    kept = [name for name, keep in zip(last.names, varies, strict=True) if keep]
-    arrays = (reference.means, reference.deviations, reference.errors, reference.unreached)
-    means, deviations, errors, unreached = (array[:, varies] for array in arrays)
-    chosen = [one.only(kept) for one in reference.observables]
-    return _Reference(chosen, means, deviations, errors, unreached, reference.kind, reference.is_law)
-
-
-# The runs
-
-
-def _runs(setting: _Setting, reference: _Reference) -> Runs:
+def _runs(setting: Setting, reference: Reference) -> Runs:
     """All runs that are needed: as declared; with 2n particles; with dt/2."""
     if setting.given:
         values = np.array([_evaluated(ds, setting.times, reference) for ds in setting.sampler])
@@ -400,7 +154,7 @@ def _runs(setting: _Setting, reference: _Reference) -> Runs:
     return Runs(base, setting.n, wide, fine)
 
 
-def _run(setting: _Setting, seed: int, n: int, dt: float | None) -> Any:
+def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Any:
     """One run."""
     positions = setting.start.sample(n, rng=seed)
     if isinstance(setting.sampler, Flow):
@@ -410,7 +164,7 @@ def _run(setting: _Setting, seed: int, n: int, dt: float | None) -> Any:
     return run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
 
 
-def _evaluated(ds: Any, times: Array, reference: _Reference) -> Array:
+def _evaluated(ds: Any, times: Array, reference: Reference) -> Array:
     """Statistics (t, k) of a run."""
     stored = np.asarray(ds[str(ds["position"].dims[0])].values, dtype=np.float64)
     rows = []
@@ -423,16 +177,7 @@ def _evaluated(ds: Any, times: Array, reference: _Reference) -> Array:
     return np.array(rows)
 
 
-# The result
-
-
-def _verdict(test: MaxTest, reference: _Reference, effect: float) -> str:
-    if (test.score > 1).any():
-        return INCONSISTENT
-    return CONSISTENT if bool((test.resolution <= effect).all()) else NO_POWER
-
-
-def _dataset(setting: _Setting, reference: _Reference, runs: Runs, test: MaxTest) -> xr.Dataset:
+def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) -> xr.Dataset:
     """Everything under its name."""
     import xarray as xr
 
@@ -458,7 +203,7 @@ def _dataset(setting: _Setting, reference: _Reference, runs: Runs, test: MaxTest
     }
     variables["value"] = ("seed", *over), runs.base, {"long_name": "statistic of a run", "units": "of the statistic"}
     attrs: dict[str, Any] = {
-        "verdict": _verdict(test, reference, setting.effect),
+        "verdict": verdict_of(test, setting.effect),
         "sampler": setting.name,
         "reference": reference.kind,
         "n": setting.n,
@@ -475,62 +220,3 @@ def _dataset(setting: _Setting, reference: _Reference, runs: Runs, test: MaxTest
         "statistic": reference.observables[0].names,
     }
     return xr.Dataset(variables, coords=coordinates, attrs=attrs)
-
-
-def report(ds: xr.Dataset) -> str:
-    """The verdict of `validate` in words, with the statistics that say most."""
-    attrs = ds.attrs
-    total = ds["score"].size
-    step = "" if math.isnan(attrs["dt"]) else f", dt = {attrs['dt']:g}"
-    lines = [
-        f"{attrs['verdict']}: {attrs['sampler']}",
-        f"held against {attrs['reference']}; {attrs['seeds']} runs of {attrs['n']} particles{step}; {total} statistics "
-        f"at a joint level of {100 * attrs['level']:g} %",
-    ]
-    stacked = ds.stack(where=("t", "statistic"))
-    by = "resolution" if attrs["verdict"] == NO_POWER else "score"
-    order = np.argsort(-stacked[by].values, kind="stable")
-    if attrs["verdict"] == INCONSISTENT:
-        order = order[stacked["score"].values[order] > 1]
-        lines.append(f"{len(order)} deviate by more than chance and the margin allow, most:")
-    elif attrs["verdict"] == CONSISTENT:
-        lines.append(
-            f"a deviation of {attrs['effect']:g} standard deviations would have been found in each; nearest to one:"
-        )
-    else:
-        lines.append(_what_would_do(ds))
-    rows = [["t", "statistic", "reference", "mean of runs", "deviation", "interval", "margin", "resolution"]]
-    for index in order[:ROWS]:
-        one = stacked.isel(where=int(index))
-        numbers = (f"{float(one[name]):.4g}" for name in ("reference", "mean"))
-        interval = f"{float(one['low']):+.3f} to {float(one['high']):+.3f}"
-        parts = (f"{float(one[name]):.2g}" for name in ("margin", "resolution"))
-        rows.append(
-            [f"{float(one['t']):g}", str(one["statistic"].item()), *numbers, f"{float(one['deviation']):+.3f}",
-             interval, *parts]
-        )  # fmt: skip
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.append("deviation, interval, margin and resolution in standard deviations of a single draw")
-    return "\n".join(lines)
-
-
-def _what_would_do(ds: xr.Dataset) -> str:
-    """What would give enough power."""
-    effect, factor = ds.attrs["effect"], ds.attrs["power_factor"]
-    stacked = ds.stack(where=("t", "statistic"))
-    widest = stacked.isel(where=int(np.argmax(stacked["margin"].values)))
-    if math.isinf(factor):
-        cause = "unreached" if float(widest["unreached"]) >= float(widest["reference_error"]) else "reference_error"
-        where = f"{widest['statistic'].item()} at t = {float(widest['t']):g}"
-        if cause == "unreached":
-            return (
-                f"the margin exceeds {effect:g} standard deviations: {where} grows from places where less than one of "
-                f"{ds.attrs['n']} particles is expected; use more particles, a nearer start, or other times"
-            )
-        return f"the margin exceeds {effect:g} standard deviations by the error of the reference: {where}"
-    seeds = math.ceil(ds.attrs["seeds"] * factor)
-    return (
-        f"a deviation of {effect:g} standard deviations could have been missed: {seeds} runs of {ds.attrs['n']} "
-        f"particles would do, or {ds.attrs['seeds']} of {math.ceil(ds.attrs['n'] * factor)}; least resolved:"
-    )

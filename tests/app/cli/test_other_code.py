@@ -155,7 +155,7 @@ def test_figures_all_and_report_say_so(by_other_code, result, project):
 
 def test_solve_refuses_what_other_code_left(by_other_code, result, project, monkeypatch):
     words = ["solve", "--potential", "x**2", "--start", "gaussian(1, 1)", "--t", "0,0.1,0.2", "-o", "out.nc"]
-    monkeypatch.setattr("wfr_pde.integrate.time_loop.SECONDS_PER_SEGMENT", -1.0)
+    monkeypatch.setattr("wfr_pde.integrate.frames.SECONDS_PER_SEGMENT", -1.0)
     written = xr.Dataset.to_netcdf
 
     def stopped(ds, path, **options):

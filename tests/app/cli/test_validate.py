@@ -8,7 +8,7 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde import plotting
 from wfr_pde.app.cli.main import main
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 SAMPLERS = '''
 import math
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     (path / "ours.py").write_text(SAMPLERS)
     target, start = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5)
     ds = wfr.ground_truth(target, start, [0, 0.5, 1.0], rtol=1e-4, reaction_rate=0, cross_check=False)
-    storage.write_dataset(ds, path / "truth.nc")
+    files.write_dataset(ds, path / "truth.nc")
     runs = [wfr.solve(target, wfr.samplers.Langevin(), start.sample(500, rng=k), [0, 1], 0.1, rng=k) for k in range(20)]
     positions = np.array([run["position"].values for run in runs])
     np.savez(path / "runs.npz", positions=positions, times=np.array([0.0, 1.0]))
@@ -63,7 +63,7 @@ def test_a_wrong_one_returns_one_and_is_drawn_and_stored(capsys):
     assert main(["validate", "truth.nc", "ours.py:ula", *SCHEME, *words]) == 1
     content = json.loads(capsys.readouterr().out)
     assert content["attrs"]["verdict"] == "inconsistent"
-    ds = storage.read_dataset("verdict.nc")
+    ds = files.read_dataset("verdict.nc")
     assert ds["score"].sel(statistic="variance x").min() > 1
     assert ds["deviation"].sel(statistic="variance x").max() < 0
     assert plotting.verdict(ds).axes[0].get_title() == "inconsistent"

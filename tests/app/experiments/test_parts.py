@@ -8,7 +8,7 @@ import xarray as xr
 
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.runner import run_experiment
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 from wfr_pde.storage.source_hash import source_hash
 
 LONG = '''"""Sums that remember the ones before."""
@@ -76,7 +76,7 @@ def run_parts(folder):
 
 
 def without_time(path):
-    ds = storage.read_dataset(path)
+    ds = files.read_dataset(path)
     del ds.attrs["wall_time"]
     return ds
 
@@ -151,7 +151,7 @@ def test_force_starts_anew_and_keeps_the_old_data_until_the_new_are_there(folder
     assert run_parts(folder) == [0, 1, 2]
     assert run_experiment("sums").reused
     assert run_parts(folder) == []
-    assert storage.read_dataset(directory / "data.nc").identical(first.data)
+    assert files.read_dataset(directory / "data.nc").identical(first.data)
     run_experiment("sums", resume=True)  # goes on with the new ones
     assert run_parts(folder) == [2, 3]
     run_experiment("sums", force=True)
@@ -308,46 +308,3 @@ def test_force_does_without_parts_of_other_code(folder, other_code):
     assert run_parts(folder) == [0, 1, 2, 3]
     assert result.other_hashes == ()
     assert "other_source_hashes" not in result.data.attrs
-
-
-# The lock
-
-
-def test_a_lock_leaves_nothing_and_clears_what_the_killed_left(tmp_path):
-    (tmp_path / ".data.nc.1.tmp.nc").touch()
-    with storage.locked(tmp_path):
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-        with pytest.raises(BlockingIOError, match="wait until it is done"), storage.locked(tmp_path):
-            pass
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lock_can_be_waited_for(tmp_path):
-    import threading
-    import time
-
-    order = []
-
-    def second():
-        with storage.locked(tmp_path, wait=True):
-            order.append("second")
-
-    with storage.locked(tmp_path):
-        thread = threading.Thread(target=second)
-        thread.start()
-        time.sleep(0.1)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_locks_it_is_written_all_the_same(tmp_path, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-
-    def none(file, how):
-        raise OSError("No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    with storage.locked(tmp_path), storage.locked(tmp_path):
-        pass

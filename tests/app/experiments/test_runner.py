@@ -9,7 +9,7 @@ import xarray as xr
 
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.runner import redraw, run_experiment
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, locks
 
 
 def test_what_a_run_leaves(folder):
@@ -131,7 +131,7 @@ def test_done_says_whether_data_checks_and_figure_are_there(folder, edited):
 
 def test_one_process_writes_at_a_time(folder):
     result = run_experiment("parabola")
-    with storage.locked(result.directory), pytest.raises(BlockingIOError, match="being written by another process"):
+    with locks.locked(result.directory), pytest.raises(BlockingIOError, match="being written by another process"):
         run_experiment("parabola")
     run_experiment("parabola")
 
@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_no_half_file(folder, monkeypatch):
     def full(ds, path):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storage, "write_dataset", full)
+    monkeypatch.setattr(files, "write_dataset", full)
     with pytest.raises(OSError, match="No space left"):
         run_experiment("parabola")
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from wfr_pde.app.cli.main import main
 from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.app.report import film, write_report
 from wfr_pde.app.report.runs import duration, find_runs, other_files, read_run
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import run_directory
 
 EXPERIMENT = '''"""A density that spreads, <quickly> & "surely".
 
@@ -174,7 +174,7 @@ def test_a_run_with_something_wrong_is_listed(project, change, status, note):
 
 def test_runs_in_segments_are_read(project):
     directory = project / "results" / "long" / "0123456789ab"
-    run = storage.RunDirectory(directory, "0")
+    run = run_directory.RunDirectory(directory, "0")
     x = np.linspace(-3, 3, 40)
     for k in range(3):
         segment = xr.Dataset({"log_density": (("t", "x"), -(x**2)[None] - k)}, coords={"t": [float(k)], "x": x})

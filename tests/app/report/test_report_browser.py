@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from wfr_pde.app.report import write_report
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -59,14 +59,14 @@ def page(tmp_path_factory):
     for name, ds in densities().items():
         for n in (1, 2) if name == "line" else (1,):
             directory = root / "results" / name / f"run {n} # of 100%"
-            storage.write_dataset(ds, directory / "data.nc")
+            files.write_dataset(ds, directory / "data.nc")
             content = {"status": "done", "experiment": name, "description": f"A density on the {name}.", **about}
             checks = {LONG: check(1.25), "short": check(1.25000123 if name == "line" else 1e-17)}
-            storage.write_json({**content, "knobs": {"n": n, LONG: 0.1}, "checks": checks}, directory / "run.json")
+            files.write_json({**content, "knobs": {"n": n, LONG: 0.1}, "checks": checks}, directory / "run.json")
             figure = Figure(figsize=(6, 3))
             figure.subplots().plot([0, 1])
             figure.savefig(directory / "figure.png", dpi=200)
-    storage.write_json({"status": "running"}, root / "results" / "stopped" / "0" / "run.json")
+    files.write_json({"status": "running"}, root / "results" / "stopped" / "0" / "run.json")
     write_report(root / "results", root / "report.html", root)
     return root / "report.html"
 

@@ -10,7 +10,7 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
-from wfr_pde.truth.certified.budget import LONG, Run, Work
+from wfr_pde.truth.certified.budget import LONG, Budget, Run
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain
 
@@ -36,11 +36,11 @@ def long_runs(target, seconds=0.5):
 
 def test_runs_two_at_a_time_are_those_alone_to_the_bit():
     names = set()
-    runs, work = long_runs(asked_by(names)), Work(600.0)
+    runs, work = long_runs(asked_by(names)), Budget(600.0)
     together = work.run_all(runs)
     assert names == {threading.current_thread().name}
     for run, found in zip(runs, together, strict=True):
-        alone = Work(600.0).run(run.problem, run.grid, run.steps, run.order, run.wanted)
+        alone = Budget(600.0).run(run.problem, run.grid, run.steps, run.order, run.wanted)
         assert np.array_equal(found, alone)
 
 
@@ -53,12 +53,12 @@ def test_both_threads_are_used_in_the_plane(monkeypatch):
         return frames(self, *beginning)
 
     monkeypatch.setattr(Run, "frames", noting)
-    Work(600.0).run_all(long_runs(wfr.Gaussian([0, 0], 1)))
+    Budget(600.0).run_all(long_runs(wfr.Gaussian([0, 0], 1)))
     assert len(names) == 2
     names.clear()
     line = Problem(wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5), np.array([0.0, 0.5]), 1.0, 1.0, 1e-3)
     steps = np.linspace(0, 0.5, 1 + math.ceil(LONG / 64))
-    Work(600.0).run_all([Run(line, wfr.Grid(-6, 6, n), steps, 4, line.times) for n in (64, 96)])
+    Budget(600.0).run_all([Run(line, wfr.Grid(-6, 6, n), steps, 4, line.times) for n in (64, 96)])
     assert names == {threading.current_thread().name}
 
 
@@ -66,10 +66,10 @@ def test_threads_are_stopped_by_the_deadline_of_the_call():
     runs = long_runs(wfr.Gaussian([0, 0], 1))
     began = time.perf_counter()
     with pytest.raises(OutOfTimeError, match="is spent"), deadline(0.05):
-        Work(600.0, rate=1e-9).run_all(runs)
+        Budget(600.0, rate=1e-9).run_all(runs)
     assert time.perf_counter() - began < 30
     with pytest.raises(OutOfTimeError, match="would take about"):
-        Work(0.1, rate=1.0).run_all(runs)
+        Budget(0.1, rate=1.0).run_all(runs)
 
 
 def test_an_error_in_a_thread_is_raised(monkeypatch):
@@ -82,4 +82,4 @@ def test_an_error_in_a_thread_is_raised(monkeypatch):
 
     monkeypatch.setattr(RatioChain, "step", failing)
     with pytest.raises(NumericalError, match="diverges"):
-        Work(600.0).run_all(long_runs(wfr.Gaussian([0, 0], 1)))
+        Budget(600.0).run_all(long_runs(wfr.Gaussian([0, 0], 1)))

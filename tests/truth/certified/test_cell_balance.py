@@ -12,12 +12,12 @@ from wfr_pde import exact, metrics
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.attempt import Attempt
-from wfr_pde.truth.certified.budget import Work
-from wfr_pde.truth.certified.certificate import _schedule
+from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.evidence import witness
 from wfr_pde.truth.certified.evidence.cell_balance import CellBalance
 from wfr_pde.truth.certified.grids.grid_family import cells_for
 from wfr_pde.truth.certified.problem import Problem
+from wfr_pde.truth.certified.trial_run import schedule_by_trial
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1.5, 0.3)
 
@@ -79,7 +79,7 @@ def settled(target, start, times, rates=(1.0, 0.0), rtol=1e-6, box=(-9.0, 9.0), 
     ends = tuple(np.array([end]) for end in box)
     breaks = [np.asarray(target.breaks(*ends).places[0])] if hasattr(target, "breaks") else None
     cells = cells_for(problem, ends, {"max_cut": 1.0, **options}, breaks, real_walls=bool(options)).finer(finer)
-    return Attempt(problem, cells, _schedule(problem, cells, Work(600.0)), 1, 6, Work(600.0))
+    return Attempt(problem, cells, schedule_by_trial(problem, cells, Budget(600.0)), 1, 6, Budget(600.0))
 
 
 def frames_of(attempt, **changed):

@@ -11,7 +11,7 @@ from scipy.special import digamma, gammaln
 import wfr_pde as wfr
 from wfr_pde.truth.certified.evidence import cell_quadrature
 from wfr_pde.truth.certified.evidence.cell_quadrature import FEWEST_POINTS, POINTS, CellQuadrature, rules
-from wfr_pde.truth.certified.grids.grid_family import Cells, cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
 from wfr_pde.truth.certified.problem import Problem
 
 FACTOR = 1.05  # of the error over the doubt, at any place of a break in a cell
@@ -30,7 +30,7 @@ def on_cells(target, start, box, counts):
     """The quadrature on equal cells."""
     problem = Problem(target, start, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
     lower, upper = (np.atleast_1d(np.asarray(end, dtype=float)) for end in box)
-    cells = Cells(lower, upper, counts, (None,) * len(counts))
+    cells = GridFamily(lower, upper, counts, (None,) * len(counts))
     return CellQuadrature(problem, cells, cells.grid(2))
 
 

@@ -16,11 +16,12 @@ import wfr_pde as wfr
 from wfr_pde import exact, metrics
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS
-from wfr_pde.truth.certified.budget import SHORT, Work
+from wfr_pde.truth.certified.budget import SHORT, Budget
 from wfr_pde.truth.certified.evidence.second_family import Agreement
 from wfr_pde.truth.certified.grids.first_grids import first_terrain
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.time_breaks import breaks
+from wfr_pde.truth.certified.trial_run import schedule_by_trial
 
 certificate = importlib.import_module("wfr_pde.truth.certified.certificate")
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.5)
@@ -267,17 +268,17 @@ def test_memory_budget():
 def test_panels_fit_the_flow():
     problem = Problem(TARGET, wfr.Gaussian(0, 1e-4), np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
     cells = first_terrain(problem, None, "no-flux", None, 1e-6).cells
-    lengths = np.diff(certificate._schedule(problem, cells, Work(60.0)).ends)
+    lengths = np.diff(schedule_by_trial(problem, cells, Budget(60.0)).ends)
     assert lengths.max() >= 100 * lengths.min()  # a narrow start spreads at first
     with pytest.raises(OutOfTimeError, match="trial run"), deadline(0.0):
-        certificate._schedule(problem, cells, Work(60.0))
+        schedule_by_trial(problem, cells, Budget(60.0))
     with pytest.raises(OutOfTimeError, match="a trial run alone would take"):
-        certificate._schedule(problem, cells, Work(1e-6))
+        schedule_by_trial(problem, cells, Budget(1e-6))
 
 
 def test_a_run_that_would_take_too_long_is_not_begun():
     problem = Problem(TARGET, START, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
-    work, grid = Work(1.0, rate=1.0), wfr.Grid(-5, 5, 64)
+    work, grid = Budget(1.0, rate=1.0), wfr.Grid(-5, 5, 64)
     with pytest.raises(OutOfTimeError, match="would take about"):
         work.run(problem, grid, np.linspace(0, 1, 1 + math.ceil(SHORT / grid.size)), 8, problem.times)
     few = np.linspace(0, 1, 11)  # what they take says nothing
@@ -285,7 +286,7 @@ def test_a_run_that_would_take_too_long_is_not_begun():
 
 
 def test_runs_say_how_fast_they_are_and_stop_at_the_last_time_wanted():
-    problem, work = Problem(TARGET, START, np.array([0.0, 0.5]), 1.0, 1.0, 1e-6), Work(60.0, rate=1e-12)
+    problem, work = Problem(TARGET, START, np.array([0.0, 0.5]), 1.0, 1.0, 1e-6), Budget(60.0, rate=1e-12)
     grid, steps = wfr.Grid(-6, 6, 64), np.linspace(0, 1, 11)
     ratios = work.run(problem, grid, steps, 4, problem.times)
     assert ratios.shape == (2, 64)

@@ -13,6 +13,7 @@ from wfr_pde.numerics.richardson import richardson
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.quadrature import log_mass_corrected
 from wfr_pde.space.transfer import Interpolation, local_weights
+from wfr_pde.storage.files import read_dataset
 from wfr_pde.truth.certified.grids.grid_family import FEWEST_IN_SEGMENT, WIDER, cells_for
 from wfr_pde.truth.certified.grids.one_sided_scores import FromOneSide
 from wfr_pde.truth.certified.problem import Problem
@@ -82,7 +83,7 @@ def test_joints_are_stored_and_read_again(tmp_path):
     grid = grid_of(in_segments((-6, 0.37, 6), (24, 20)))
     ds = wfr.solve(wfr.KL(JUMP), wfr.FiniteVolume(), grid.density(wfr.Gaussian(0, 1)), [0, 0.1], dt=0.1)
     ds.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
-    read = wfr.Grid.from_dataset(wfr.storage.read_dataset(tmp_path / "run.nc"))
+    read = wfr.Grid.from_dataset(read_dataset(tmp_path / "run.nc"))
     assert read.axes[0].joints == (24,)
     assert read.matches(grid)
 

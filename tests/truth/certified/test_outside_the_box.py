@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate
 
 import wfr_pde as wfr
-from wfr_pde.truth.certified.attempt import missed_by_sums
+from wfr_pde.truth.certified.evidence.differences import missed_by_sums
 
 
 @pytest.mark.parametrize("rate", [0.1, 3.0, 7.0])
@@ -55,3 +55,21 @@ def test_what_both_have_outside_changes_no_kl():
     found = wfr.ground_truth(target, target, [0, 0.07], transport_rate=0, rtol=1e-6)
     assert np.all(found.kl.values == 0)
     assert np.all(found.error_kl.values < 1e-12)
+
+
+def test_kl_outside_is_that_of_the_edge_not_of_the_centre():
+    # found by drawing: at the centre of the first cell outside, and there alone, g - 1 - KL is next to zero
+    target = wfr.GaussianMixture(
+        means=[0.0, 29.58270501850074],
+        weights=[1 - 2.349643815419048e-06, 2.349643815419048e-06],
+        covariances=[0.15015554411394041, 0.2864473494566335],
+    )
+    mean, variance = -0.7560727706678825, 0.0845848734987037
+    found = wfr.ground_truth(target, wfr.Gaussian(mean, variance), [0, 93], transport_rate=0, rtol=3e-3)
+
+    def integrand(x):
+        log_mu = -((x - mean) ** 2) / (2 * variance) - 0.5 * math.log(2 * math.pi * variance)
+        return math.exp(log_mu) * (log_mu - float(target.log_density(np.array([[x]]))[0]))  # pi has mass one
+
+    known = integrate.quad(integrand, mean - 4, mean + 4, points=[mean], epsabs=1e-13, epsrel=1e-13, limit=400)[0]
+    assert abs(float(found.kl[0]) - known) <= float(found.error_kl[0]) < 1e-7

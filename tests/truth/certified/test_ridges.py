@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.truth.certified.certificate import _largest
 from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
 from wfr_pde.truth.certified.grids import first_grids as box_and_cells
-from wfr_pde.truth.certified.grids.grid_family import Cells
+from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.preparation.prepared import prepared
 from wfr_pde.truth.certified.preparation.reach import Ceilings
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain
+from wfr_pde.truth.certified.refinement import _largest
 
 ANGLE = np.pi / 4
 Q = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
@@ -64,7 +64,7 @@ def test_l1_error_is_below_the_bound(run):
 
 
 def test_kl_is_that_of_the_closed_form(run):
-    from wfr_pde.exact import gaussian_kl
+    from wfr_pde.truth.exact.gaussian import gaussian_kl
 
     for k, state in enumerate(exact()):
         assert abs(float(run["kl"][k]) - gaussian_kl(state, TARGET)) <= float(run["error_kl"][k])
@@ -172,7 +172,7 @@ def test_kl_has_the_normaliser_that_is_known():
 
 def measured(problem, box, counts, start):
     """Mass and KL of a density by the quadrature, as of a later time, and by the sums over the cells."""
-    cells = Cells(np.array(box[0]), np.array(box[1]), counts, (None, None))
+    cells = GridFamily(np.array(box[0]), np.array(box[1]), counts, (None, None))
     grid = cells.grid(2)
     state = wfr.Density(grid, grid.log_density(start, checked=False))
     return CellQuadrature(problem, cells, grid)(np.asarray(state.log_values), 0.1), problem.kl(state, 0.1)
@@ -207,7 +207,7 @@ def test_quadrature_under_ceilings_is_that_without(levels):
 def mass_of_pi(V, noise=None):
     """What the quadrature finds for pi under a ceiling of 300 nats, with noise above it, and the error of the mass."""
     problem = replace(capped_problem([np.inf, 300.0]), target=wfr.Potential(V))
-    cells = Cells(np.array([-4.0, -4.0]), np.array([4.0, 4.0]), (60, 60), (None, None))
+    cells = GridFamily(np.array([-4.0, -4.0]), np.array([4.0, 4.0]), (60, 60), (None, None))
     grid, many = cells.grid(2), wfr.Grid([-4.0, -4.0], [4.0, 4.0], 2000, max_cut=1.0)
     log_values = np.asarray(grid.evaluate(problem.seen(0.1).target.log_density))
     if noise is not None:

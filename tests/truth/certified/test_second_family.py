@@ -4,25 +4,23 @@ import math
 
 import numpy as np
 import pytest
-from wfr_pde.exact import gaussian_flow
 
 import wfr_pde as wfr
 from wfr_pde.energies import KL
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Strang
-from wfr_pde.flows.heat.product import log_heat_kernel
+from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import Interpolation
+from wfr_pde.truth.certified.evidence.kernel_runs import KernelRuns, heat_matrix, interpolated
+from wfr_pde.truth.certified.evidence.limits import limit_in_time
 from wfr_pde.truth.certified.evidence.second_family import (
-    _in_time,
-    _Solver,
     agreement,
-    heat_matrix,
-    interpolated,
     second_opinion,
 )
 from wfr_pde.truth.certified.problem import Problem
+from wfr_pde.truth.exact.gaussian import gaussian_flow
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(1.5, 0.3)
 BOX = np.array([-8.0]), np.array([9.0])
@@ -79,7 +77,7 @@ def test_gaussians_in_more_dimensions(d):
 def test_far_start_takes_sums_of_logarithms():
     problem = problem_of(start=wfr.Gaussian(-9, 0.05), times=[0, 1.0], beta=3.0, rtol=1e-2)
     lower, upper = np.array([-12.0]), np.array([7.0])
-    assert not _Solver(problem, Grid(lower, upper, 300)).on_a_line  # its mu/pi spans too many nats
+    assert not KernelRuns(problem, Grid(lower, upper, 300)).on_a_line  # its mu/pi spans too many nats
     opinion = second_opinion(problem, lower, upper)
     assert (true_errors(opinion) <= opinion.error_l1).all()
     assert opinion.error_l1.max() < 1e-2
@@ -96,7 +94,7 @@ def test_circle():
         assert opinion.grid.integrate(np.abs(exact - opinion.densities[k].values)) <= opinion.error_l1[k] < 1e-4
 
 
-def test_reaction_alone_has_no_error_in_time():
+def test_reaction_alone_has_no_errorlimit_in_time():
     opinion = second_opinion(problem_of(alpha=0.0), *BOX)
     assert (true_errors(opinion) <= opinion.error_l1).all()
     assert opinion.error_l1.max() < 1e-9
@@ -179,7 +177,7 @@ def test_error_in_time_knows_no_order(power):
     grid = Grid([-6.0], [6.0], 80)
     energy, base = KL(TARGET), grid.density(wfr.Gaussian(0.3, 0.8))
     runs = [Density(grid, base.log_values + 0.02 * m**-power * grid.axes[0].centres).normalised() for m in (1, 2, 3, 4)]
-    density, l1, kl, order = _in_time(energy, runs, (1, 2, 3, 4))
+    density, l1, kl, order = limit_in_time(energy, runs, (1, 2, 3, 4))
     assert grid.integrate(np.abs(density.values - base.values)) <= l1
     assert abs(energy.value(density) - energy.value(base)) <= kl
     assert (order > 2) == (power == 2)

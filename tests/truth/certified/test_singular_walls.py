@@ -18,7 +18,7 @@ from wfr_pde.space.quadrature import (
     midpoint_defect,
 )
 from wfr_pde.space.transfer import Interpolation, local_weights
-from wfr_pde.truth.certified.budget import Work
+from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.grids.first_grids import first_terrain
 from wfr_pde.truth.certified.grids.grid_family import cells_for
 from wfr_pde.truth.certified.grids.singular_walls import (
@@ -300,7 +300,7 @@ def test_observed_orders_at_singular_walls(a, count, order):
         grids = [cells.grid(r) for r in RATIOS[-count:]]
         errors = []
         for grid in grids:
-            log_ratio = Work(60).run(problem, grid, problem.times, 8, problem.times)[1]
+            log_ratio = Budget(60).run(problem, grid, problem.times, 8, problem.times)[1]
             own = problem.density(grid, log_ratio, 1).log_values - target.log_density(grid.points())
             error = own + gammaln(a / 2) + (a / 2 - 1) * math.log(2) - log_f(grid.axes[0].centres, 0.2)
             errors.append(Interpolation(grid, grids[-1], 14)(error) if grid is not grids[-1] else error)

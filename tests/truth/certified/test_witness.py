@@ -9,12 +9,12 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde import exact, metrics
 from wfr_pde.deadline import OutOfTimeError, deadline
-from wfr_pde.truth.certified.budget import Work
-from wfr_pde.truth.certified.certificate import _schedule
+from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.evidence import witness
-from wfr_pde.truth.certified.grids.grid_family import Cells, cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import Nodes
+from wfr_pde.truth.certified.trial_run import schedule_by_trial
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1.5, 0.3)
 TIMES = np.array([0.0, 0.1, 0.5, 1.5])
@@ -27,7 +27,7 @@ class Setting:
     """A problem whose answer is known, the grids and the times of its frames."""
 
     problem: Problem
-    cells: Cells
+    cells: GridFamily
     nodes: Nodes
 
     @property
@@ -59,7 +59,7 @@ def setting(rates=(1.0, 1.0), target=TARGET, start=START, box=(-8.5, 8.5), finer
     problem = Problem(target, start, times, *rates, rtol)
     lower, upper = (np.atleast_1d(np.asarray(end, dtype=float)) for end in box)
     cells = cells_for(problem, (lower, upper), {"max_cut": 1.0}).finer(finer)
-    schedule = _schedule(problem, cells, Work(600.0))
+    schedule = schedule_by_trial(problem, cells, Budget(600.0))
     return Setting(problem, cells, schedule.nodes(times))
 
 
@@ -171,7 +171,7 @@ def test_a_target_that_moves():
     path = wfr.GeometricPath(wfr.Gaussian(-1, 0.5), wfr.Gaussian(1, 1))
     problem = Problem(path, wfr.Gaussian(-1, 0.5), np.array([0.0, 0.5]), 1.0, 1.0, 1e-8)
     cells = cells_for(problem, (np.array([-8.0]), np.array([8.0])), {"max_cut": 1.0}).finer(2.0)
-    nodes = _schedule(problem, cells, Work(600.0)).nodes(problem.times)
+    nodes = schedule_by_trial(problem, cells, Budget(600.0)).nodes(problem.times)
     grid = cells.grid(2.0)
 
     def frames(alpha):
@@ -195,7 +195,7 @@ def test_on_a_circle():
     )
     box = np.array([0.0]), np.array([2 * math.pi])
     cells = cells_for(problem, box, {"boundary": "periodic", "max_cut": 1.0}, real_walls=True).finer(2.0)
-    nodes = _schedule(problem, cells, Work(600.0)).nodes(problem.times)
+    nodes = schedule_by_trial(problem, cells, Budget(600.0)).nodes(problem.times)
     grid = cells.grid(2.0)
     x = grid.axes[0].centres
 

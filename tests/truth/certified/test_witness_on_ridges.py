@@ -7,11 +7,11 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde import exact, metrics
-from wfr_pde.truth.certified.budget import Work
-from wfr_pde.truth.certified.certificate import _schedule
+from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.evidence import witness
 from wfr_pde.truth.certified.grids.grid_family import cells_for
 from wfr_pde.truth.certified.problem import Problem
+from wfr_pde.truth.certified.trial_run import schedule_by_trial
 
 WIDTH = 0.1  # of the ridge, a standard deviation
 TARGET = wfr.Gaussian([0.3, 0.0], np.diag([1.0, WIDTH**2]))
@@ -26,7 +26,7 @@ class Setting:
         given = Problem(TARGET, START, TIMES, 1.0, beta, 1e-3)
         self.problem = dataclasses.replace(given, given=given)  # as one that was made ready for a grid
         self.cells = cells_for(given, (np.array([-5.5, -5.0]), np.array([5.5, 5.0])), {"max_cut": 1.0}).finer(1.25)
-        self.nodes = _schedule(self.problem, self.cells, Work(600.0)).nodes(TIMES)
+        self.nodes = schedule_by_trial(self.problem, self.cells, Budget(600.0)).nodes(TIMES)
         self.grid = self.cells.grid(2.0)
         self.x, self.y = (axis.centres for axis in self.grid.axes)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.report import summary, write_page
+from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Cell, Outcome
 
+NAME = "all"
 SUMMARY = "run every experiment, in parallel, and write the report"
 EXAMPLES = """\
 Every experiment in the folder `experiments` is run as `wfr-pde run` runs it, one process per processor; then the report
@@ -25,8 +30,8 @@ examples:
   wfr-pde all --out elsewhere --report elsewhere/report.html"""
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("--quick", action="store_true", help="with the experiments' quick knobs")
     add("--dry-run", action="store_true", help="show which are done, and run nothing")
@@ -38,8 +43,25 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--experiments", default=FOLDER, metavar="DIR", help="where the experiments are (default: %(default)s)")
 
 
-def cells(args: argparse.Namespace) -> list[Cell]:
-    """A run of every experiment.
+def run(args: argparse.Namespace) -> int:
+    """Run every experiment, and print what became of them."""
+    planned = _planned(args)
+    if args.dry_run:
+        print(text_table(_dry_rows(planned)))
+        return DONE
+    outcomes, report = _run_all(args, planned)
+    if args.json:
+        print_json(_content(outcomes, report))
+    else:
+        print(f"{text_table(_rows(outcomes))}\n\n{summary(report)}")
+    for outcome in outcomes:
+        if outcome.error:
+            print(f"wfr-pde: {outcome.cell.experiment.name} failed: {outcome.error}", file=sys.stderr)
+    return exit_code_of_runs(outcomes)
+
+
+def _planned(args: argparse.Namespace) -> list[Cell]:
+    """Plan a run of every experiment.
 
     Raises
     ------
@@ -59,19 +81,18 @@ def cells(args: argparse.Namespace) -> list[Cell]:
     return [Cell(each, each.values({}, args.quick), Path(args.out)) for each in named.values()]
 
 
-def run(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcome], dict[str, Any]]:
-    """Run them, and write the report; what became of them, and what the report shows."""
-    from wfr_pde.app.cli.report import written
+def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcome], dict[str, Any]]:
+    """Run what is planned and write the report; return what became of the runs and what the report shows."""
     from wfr_pde.app.experiments.executors import Processes
     from wfr_pde.app.experiments.jobs import run_cells
 
     with Processes(args.jobs) as executor:
         outcomes = run_cells(planned, executor, force=args.force, accept_other_code=args.accept_other_code, title="all")
-    return outcomes, written(args.out, args.report, args.experiments)
+    return outcomes, write_page(args.out, args.report, args.experiments)
 
 
-def dry_rows(planned: list[Cell]) -> list[tuple[str, ...]]:
-    """The plan as rows of a table."""
+def _dry_rows(planned: list[Cell]) -> list[tuple[str, ...]]:
+    """Write the plan as rows of a table."""
     rows: list[tuple[str, ...]] = [("experiment", "", "time", "directory")]
     for cell in planned:
         content = cell.experiment.done(cell.knobs, cell.out)
@@ -80,16 +101,16 @@ def dry_rows(planned: list[Cell]) -> list[tuple[str, ...]]:
     return rows
 
 
-def rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
-    """What became of them, as rows of a table."""
+def _rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
+    """Write what became of the runs as rows of a table."""
     table: list[tuple[str, ...]] = [("experiment", "checks", "time", "directory")]
     for outcome in outcomes:
         table.append((outcome.cell.experiment.name, *outcome.row, str(outcome.cell.directory)))
     return table
 
 
-def content(outcomes: list[Outcome], report: dict[str, Any]) -> dict[str, Any]:
-    """The result in plain types, for JSON."""
+def _content(outcomes: list[Outcome], report: dict[str, Any]) -> dict[str, Any]:
+    """Return the result in plain types, for JSON."""
     return {
         "experiments": [{"experiment": outcome.cell.experiment.name, **outcome.plain()} for outcome in outcomes],
         "report": report,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.problem import parse_times
+from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.exit_codes import DONE
+
 if TYPE_CHECKING:
     import xarray as xr
 
-    from wfr_pde.targets import Target
-
+NAME = "compare"
 SUMMARY = "hold samples, or a sampler, against a stored truth"
 EXAMPLES = """\
 SAMPLES is a file of positions, a dotted path to a sampler, or several of these:
@@ -35,8 +38,8 @@ examples:
 CENTRAL = "mean_error,covariance_error,mmd,total_variation"
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("truth", metavar="TRUTH.nc", help="what `wfr-pde truth` or `solve` wrote")
     add("samples", nargs="+", metavar="SAMPLES", help="files, or dotted paths to samplers")
@@ -54,8 +57,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--figure", metavar="FILE", help="draw the metrics over time (.png, .pdf, ...)")
 
 
-def run(args: argparse.Namespace) -> xr.Dataset:
-    """The comparison, written and drawn where that is asked for.
+def run(args: argparse.Namespace) -> int:
+    """Compare, and print the metrics at the last time."""
+    from wfr_pde.validation.comparison import table
+
+    ds = _comparison(args, None if args.t is None else parse_times(args.t))
+    if args.json:
+        print_json({**ds.to_dict(data="list"), "path": args.out})
+    else:
+        print(f"at t = {float(ds['t'][-1]):.6g}:\n{text_table(table(ds))}")
+    return DONE
+
+
+def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Dataset:
+    """Compare at the chosen times, or at those that all share; write and draw it where that is asked for.
 
     Raises
     ------
@@ -64,7 +79,7 @@ def run(args: argparse.Namespace) -> xr.Dataset:
     """
     from wfr_pde import plotting
     from wfr_pde.integrate.trajectory import Trajectory
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
     from wfr_pde.validation.comparison import compare
 
     if args.out is not None and Path(args.out).suffix != ".nc":
@@ -73,43 +88,28 @@ def run(args: argparse.Namespace) -> xr.Dataset:
     metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
     path = Trajectory(truth)
     times = path.times
-    if args.times is not None:  # a sampler starts where the truth does
-        times = np.unique(np.append(args.times[args.times > times[0]], times[0]))
+    if chosen is not None:  # a sampler starts where the truth does
+        times = np.unique(np.append(chosen[chosen > times[0]], times[0]))
     if args.seeds < 1 or args.n < 1:
         raise ValueError(f"--seeds and --n must be at least 1, got {args.seeds} and {args.n}")
     names = [_short(text) for text in args.samples]
     names = [text if names.count(name) > 1 else name for name, text in zip(names, args.samples, strict=True)]
     runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
-    ds = compare(path, runs, metrics, t=args.times, floor_draws=args.floor_draws, rng=args.seed)
+    ds = compare(path, runs, metrics, t=chosen, floor_draws=args.floor_draws, rng=args.seed)
     if args.out is not None:
-        storage.write_dataset(ds, Path(args.out))
+        files.write_dataset(ds, Path(args.out))
     if args.figure is not None:
         plotting.comparison(ds).savefig(args.figure)
     return ds
 
 
 def _short(text: str) -> str:
-    """Name of a method: that of a function or class, or of a file."""
+    """Name a method after its function, class or file."""
     return text.rsplit(":", 1)[1] if ":" in text else Path(text).stem
 
 
-def read_truth(path: str) -> xr.Dataset:
-    """What `wfr-pde truth` or `solve` wrote."""
-    from wfr_pde.storage import files as storage
-
-    if not Path(path).exists():
-        raise ValueError(f"{path} does not exist: `wfr-pde truth ... -o {path}` would make it")
-    try:
-        ds = storage.read_dataset(Path(path))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no NetCDF file: the truth comes first, then the samples ({error})") from None
-    if "log_density" not in ds:
-        raise ValueError(f"{path} holds no density (no variable log_density): give what `wfr-pde truth` wrote")
-    return ds
-
-
 def _metric(name: str) -> Any:
-    """A metric by its name, with the parameters that it has by default."""
+    """Look up a metric by its name, with the parameters that it has by default."""
     from wfr_pde import metrics
 
     names = set()
@@ -128,49 +128,18 @@ def _metric(name: str) -> Any:
 
 
 def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:
-    """The runs that a file holds, or those of a sampler."""
+    """Read the runs that a file holds, or make those of a sampler."""
     import wfr_pde as wfr
-    from wfr_pde.samplers.external import run_sampler as external
 
-    if text.endswith((".npz", ".nc")):
-        return [external.read_samples(text)]
-    try:
-        found = external.load_callable(text)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    if text.endswith(SAMPLE_SUFFIXES):
+        return [wfr.read_samples(text)]
+    found = load_sampler(text)
     chosen = json_object("--options", args.options)
     target, start = problem_of(args, truth)
     seeds = range(args.seed, args.seed + args.seeds)
     if not isinstance(found, wfr.Flow) and not (isinstance(found, type) and issubclass(found, wfr.Flow)):
-        return [external.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
+        return [wfr.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
     if args.dt is None:
         raise ValueError(f"{text} needs a time step: give --dt")
     flow = found if isinstance(found, wfr.Flow) else found(**chosen)
     return [wfr.solve(target, flow, start.sample(args.n, rng=seed), times, args.dt, rng=seed) for seed in seeds]
-
-
-def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Target]:
-    """Target and start: as given, or as the truth says them."""
-    from wfr_pde.targets import parse_distribution, stored_distribution
-
-    found = []
-    for option, attribute in (("target", "energy"), ("start", "start")):
-        text = getattr(args, option)
-        try:
-            found.append(stored_distribution(truth, attribute) if text is None else parse_distribution(text))
-        except ValueError as error:
-            if text is not None:
-                raise
-            raise ValueError(f'{error}: give --{option} "gaussian(mean=-1, covariance=0.04)", or what it is') from None
-    return found[0], found[1]
-
-
-def json_object(option: str, text: str) -> dict[str, Any]:
-    """Arguments of a sampler."""
-    try:
-        chosen = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{option} must be JSON such as '{{\"rate\": 1.0}}', got {text!r}: {error}") from None
-    if not isinstance(chosen, dict):
-        raise ValueError(f"{option} must be a JSON object such as '{{\"rate\": 1.0}}', got {text!r}")
-    return chosen

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.errors import CHECK_FAILED, exit_code
+from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.exit_codes import CHECK_FAILED, DONE, exit_code
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.experiment import Experiment
 
+NAME = "figures"
 SUMMARY = "draw figures again from stored data"
 EXAMPLES = """\
 Nothing is computed: the figure of every run that is stored is drawn from its data.nc, and its checks are made again.
@@ -26,27 +28,37 @@ examples:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of the figure of a run: an error is empty, and its code 0, where it was drawn."""
+    """What became of the figure of a run: its error is empty, and its code `DONE`, where it was drawn."""
 
     name: str
     directory: Path
     note: str = ""
     error: str = ""
-    code: int = 0
+    code: int = DONE
 
     def content(self) -> dict[str, Any]:
-        """The same in plain types, for JSON."""
+        """Return the same in plain types, for JSON."""
         return {"name": self.name, "directory": str(self.directory), "note": self.note, "error": self.error}
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="experiments, or paths of their files (default: all that are stored)")
     add("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
-def run(args: argparse.Namespace) -> list[Drawn]:
+def run(args: argparse.Namespace) -> int:
+    """Draw the figures, and print which they are."""
+    drawn = _draw(args)
+    if args.json:
+        print_json([each.content() for each in drawn])
+    else:
+        print(text_table(_rows(drawn)) if drawn else f"nothing is stored in {args.out}")
+    return max((each.code for each in drawn), default=DONE)
+
+
+def _draw(args: argparse.Namespace) -> list[Drawn]:
     """Draw what is asked for; one that fails does not keep the others from it.
 
     Raises
@@ -70,7 +82,7 @@ def run(args: argparse.Namespace) -> list[Drawn]:
 
 
 def _stored(root: Path, name: str) -> list[Path]:
-    """The directories of runs that hold data."""
+    """List the directories of runs that hold data."""
     return sorted(path.parent for path in root.glob(f"{name}/*/data.nc"))
 
 
@@ -99,22 +111,17 @@ def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
 
 
 def _experiment(directory: Path) -> Experiment:
-    """The experiment that stored the data, found as it was named then."""
+    """Load the experiment that stored the data, found as it was named then."""
     from wfr_pde.app.experiments.loading import load_experiment
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
 
-    command = shlex.split(str(storage.read_attrs(directory / "data.nc").get("command", "")))
+    command = shlex.split(str(files.read_attrs(directory / "data.nc").get("command", "")))
     return load_experiment(command[2] if len(command) > 2 else directory.parent.name)
 
 
-def rows(drawn: list[Drawn]) -> list[tuple[str, ...]]:
-    """What was drawn, as rows of a table."""
+def _rows(drawn: list[Drawn]) -> list[tuple[str, ...]]:
+    """Write what was drawn as rows of a table."""
     return [
         (each.name, str(each.directory / "figure.png"), f"failed: {each.error}" if each.error else each.note)
         for each in drawn
     ]
-
-
-def content(drawn: list[Drawn]) -> list[dict[str, Any]]:
-    """What was drawn, in plain types."""
-    return [each.content() for each in drawn]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
 
+NAME = "report"
 SUMMARY = "one self-contained HTML page of all results"
 EXAMPLES = """\
 The page shows, for every run below DIR, what the experiment claims, its checks, figures, densities over time, numbers,
@@ -21,8 +24,8 @@ examples:
   wfr-pde report --json"""
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("--results", default=OUT, metavar="DIR", help="where the results are (default: %(default)s)")
     add("-o", "--out", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
@@ -34,8 +37,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the page, and say in plain types what it shows.
+def run(args: argparse.Namespace) -> int:
+    """Write the page, and print what it shows.
 
     Raises
     ------
@@ -44,11 +47,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     if not args.out.endswith((".html", ".htm")):
         raise ValueError(f"-o must name a page that ends in .html, got {args.out!r}")
-    return written(args.results, args.out, args.experiments)
+    content = write_page(args.results, args.out, args.experiments)
+    if args.json:
+        print_json(content)
+    else:
+        print(summary(content))
+    return DONE
 
 
-def written(results: str, page: str, experiments: str) -> dict[str, Any]:
-    """The same for given paths."""
+def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
+    """Write the page of the results, and say in plain types what it shows."""
     from wfr_pde.app.report import write_report
 
     report = write_report(results, page, experiments)
@@ -65,7 +73,7 @@ def written(results: str, page: str, experiments: str) -> dict[str, Any]:
 
 
 def summary(content: dict[str, Any]) -> str:
-    """What the command prints."""
+    """Describe the page on one line."""
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
     runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
     number = content["by_other_code"]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.errors import CHECK_FAILED, DONE
+from wfr_pde.app.cli.experiment import add_experiment_arguments, knob_texts, named_experiment
+from wfr_pde.app.cli.output import duration_text, print_json, text_table
+from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.experiment import Experiment
     from wfr_pde.app.experiments.jobs import Outcome
     from wfr_pde.app.experiments.sweep import Plan
 
-FEW = 4  # checks in a row of a table
+MAX_CHECKS = 4  # with more of them, a row of the table shows none
+NAME = "sweep"
 SUMMARY = "run an experiment over a grid of knobs, in parallel"
 EXAMPLES = """\
 Knobs are written as --name v1,v2,...; those with several values are swept. The values of a knob that is itself a list
@@ -35,13 +39,11 @@ examples:
   wfr-pde sweep NAME --seed 0,1,2,3 --dask tcp://10.0.0.1:8786     on the workers of a Dask cluster"""
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.usage = "wfr-pde sweep NAME --knob v1,v2,... [--knob ...] [options]"
+    add_experiment_arguments(parser)
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="an experiment of `wfr-pde list`, or the path of a file")
-    add("-h", "--help", action="store_true", help="show this message, and the knobs of NAME")
-    add("--quick", action="store_true", help="start from the experiment's quick knobs")
     add("--dry-run", action="store_true", help="show the cells and which are done, and run nothing")
     add("--force", action="store_true", help="compute every cell anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="take cells that other code of the package has computed")
@@ -51,7 +53,31 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
-def run(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str, str]) -> tuple[Plan, list[Outcome]]:
+def run(args: argparse.Namespace) -> int:
+    """Make the sweep, and print what became of its cells."""
+    experiment = named_experiment(args)
+    if experiment is None:
+        return DONE
+    grid, outcomes = _sweep(args, experiment, knob_texts(args.rest))
+    if args.dry_run:
+        content = _dry_content(grid, args)
+        if args.json:
+            print_json(content)
+            return DONE
+        seconds = content["seconds"]
+        time = "" if seconds is None else f"; about {duration_text(seconds)} for them"
+        print(f"{text_table(_dry_rows(grid, content))}\n\n{content['waiting']} cells to be run{time}")
+        return DONE
+    if args.json:
+        print_json(_content(grid, outcomes))
+    else:
+        print(f"{text_table(_rows(grid, outcomes))}\n\n{grid.directory / 'sweep.nc'}, sweep.csv")
+    for line in _complaints(grid, outcomes):
+        print(f"wfr-pde: a cell failed: {line}", file=sys.stderr)
+    return exit_code_of_runs(outcomes)
+
+
+def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str, str]) -> tuple[Plan, list[Outcome]]:
     """Make the sweep; with `--dry-run` only its plan.
 
     Raises
@@ -82,6 +108,7 @@ def run(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str, st
 
 
 def _shard(text: str | None) -> tuple[int, int]:
+    """Read I/N."""
     try:
         i, n = (1, 1) if text is None else map(int, text.split("/"))
     except ValueError:
@@ -91,14 +118,15 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[Executor]:
+    """Open what the cells are run on: processes, or a Dask cluster."""
     from wfr_pde.app.experiments.executors import Processes, dask_executor
 
     with Processes(args.jobs) if args.dask is None else dask_executor(args.dask) as executor:
         yield executor
 
 
-def dry_content(grid: Plan, args: argparse.Namespace) -> dict[str, Any]:
-    """What a sweep would do: its cells, which are done, and the time for the others by that of those."""
+def _dry_content(grid: Plan, args: argparse.Namespace) -> dict[str, Any]:
+    """Say what a sweep would do: its cells, which are done, and the time of the others, judged by those."""
     from wfr_pde.app.experiments.executors import processors
 
     cells = grid.shard(*_shard(args.shard))
@@ -125,8 +153,8 @@ def dry_content(grid: Plan, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def dry_rows(grid: Plan, content: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The cells of a dry run as rows of a table."""
+def _dry_rows(grid: Plan, content: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Write the cells of a dry run as rows of a table."""
     rows = [(*grid.axes, "", "directory")]
     for cell in content["cells"]:
         begun = f"begun, {cell['parts']} parts" if cell["parts"] else "to be run"
@@ -134,8 +162,8 @@ def dry_rows(grid: Plan, content: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def content(grid: Plan, outcomes: list[Outcome]) -> dict[str, Any]:
-    """The result in plain types, for JSON."""
+def _content(grid: Plan, outcomes: list[Outcome]) -> dict[str, Any]:
+    """Return the result in plain types, for JSON."""
     return {
         "experiment": grid.experiment.name,
         "command": grid.command,
@@ -144,10 +172,10 @@ def content(grid: Plan, outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def rows(grid: Plan, outcomes: list[Outcome]) -> list[tuple[str, ...]]:
-    """The result as rows of a table: swept knobs, values of the checks if they are few, what became of the cell."""
+def _rows(grid: Plan, outcomes: list[Outcome]) -> list[tuple[str, ...]]:
+    """Write the result as rows of a table: swept knobs, values of checks if they are few, what became of the cell."""
     checks = list(grid.experiment.checks)
-    shown = checks if len(checks) <= FEW else []
+    shown = checks if len(checks) <= MAX_CHECKS else []
     table = [(*grid.axes, *shown, "checks", "time", "directory")]
     for outcome in outcomes:
         found = outcome.content.get("checks", {})
@@ -156,18 +184,10 @@ def rows(grid: Plan, outcomes: list[Outcome]) -> list[tuple[str, ...]]:
     return table
 
 
-def complaints(grid: Plan, outcomes: list[Outcome]) -> list[str]:
-    """A line for every cell that failed."""
+def _complaints(grid: Plan, outcomes: list[Outcome]) -> list[str]:
+    """Write a line for every cell that failed."""
     return [
         f"{' '.join(f'{name}={text}' for name, text in grid.swept(outcome.cell.knobs).items())}: {outcome.error}"
         for outcome in outcomes
         if outcome.error
     ]
-
-
-def exit_code(outcomes: list[Outcome]) -> int:
-    """That of the first cell that failed; else whether all checks passed."""
-    failed = [outcome.code for outcome in outcomes if outcome.error]
-    if failed:
-        return failed[0]
-    return DONE if all(outcome.status == "pass" for outcome in outcomes) else CHECK_FAILED

@@ -7,11 +7,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.cli import compare as cli_compare
+from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.cli.problem import parse_times
+from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
+NAME = "validate"
 SUMMARY = "a verdict on a sampler: consistent with what it declares, inconsistent, or not enough power to tell"
 EXAMPLES = """\
 SAMPLES is a file of positions of at least 20 independent runs, or a dotted path: package.module:NAME or file.py:NAME of
@@ -30,8 +35,8 @@ examples:
   wfr-pde validate truth.nc samples.npz --scheme my_sampler.py:declared --dt 0.01"""
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("truth", metavar="TRUTH.nc", help="what `wfr-pde truth` wrote")
     add("samples", metavar="SAMPLES", help="a file, or a dotted path to a sampler")
@@ -52,59 +57,68 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--figure", metavar="FILE", help="draw the deviations (.png, .pdf, ...)")
 
 
-def run(args: argparse.Namespace) -> xr.Dataset:
-    """The verdict, written and drawn where that is asked for.
+def run(args: argparse.Namespace) -> int:
+    """Test the sampler, and print the verdict."""
+    from wfr_pde.validation.verdict import INCONSISTENT, report
+
+    ds = _verdict(args, None if args.t is None else parse_times(args.t))
+    if args.json:
+        print_json({**ds.to_dict(data="list"), "path": args.out})
+    else:
+        print(report(ds))
+    return CHECK_FAILED if ds.attrs["verdict"] == INCONSISTENT else DONE
+
+
+def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
+    """Reach the verdict; write and draw it where that is asked for.
 
     Raises
     ------
     ValueError
         For files and names that are not what they should be.
     """
+    import wfr_pde as wfr
     from wfr_pde import plotting
-    from wfr_pde.samplers.external import run_sampler as external
-    from wfr_pde.storage import files as storage
+    from wfr_pde.storage import files
     from wfr_pde.validation.verdicts import validate
 
     if args.out is not None and Path(args.out).suffix != ".nc":
         raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
-    truth = cli_compare.read_truth(args.truth)
-    target, start = cli_compare.problem_of(args, truth)
-    chosen = cli_compare.json_object("--options", args.options)
+    truth = read_truth(args.truth)
+    target, start = problem_of(args, truth)
+    chosen = json_object("--options", args.options)
     sampler: Any
-    if args.samples.endswith((".npz", ".nc")):
-        sampler = external.read_samples(args.samples)
+    if args.samples.endswith(SAMPLE_SUFFIXES):
+        sampler = wfr.read_samples(args.samples)
     else:
         sampler = _flow(args.samples, chosen)
-        chosen = chosen if not isinstance(sampler, external.Flow) else {}
+        chosen = chosen if not isinstance(sampler, wfr.Flow) else {}
     scheme = None
     if args.scheme is not None:
-        scheme = _flow(args.scheme, cli_compare.json_object("--scheme-options", args.scheme_options))
+        scheme = _flow(args.scheme, json_object("--scheme-options", args.scheme_options))
     ds = validate(
-        sampler, truth, target, dt=args.dt, n=args.n, seeds=args.seeds, scheme=scheme, start=start, t=args.times,
+        sampler, truth, target, dt=args.dt, n=args.n, seeds=args.seeds, scheme=scheme, start=start, t=times,
         modes=_modes(args.modes), effect=args.effect, level=args.level, rng=args.seed, options=chosen,
     )  # fmt: skip
     if args.out is not None:
-        storage.write_dataset(ds, Path(args.out))
+        files.write_dataset(ds, Path(args.out))
     if args.figure is not None:
         plotting.verdict(ds).savefig(args.figure)
     return ds
 
 
 def _flow(text: str, chosen: dict[str, Any]) -> Any:
-    """A Flow, made with the options where a class is named; or a function."""
-    from wfr_pde.samplers.external import run_sampler as external
+    """Load a Flow, made with the options where a class is named; or a function."""
+    import wfr_pde as wfr
 
-    try:
-        found = external.load_callable(text)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
-    if isinstance(found, type) and issubclass(found, external.Flow):
+    found = load_sampler(text)
+    if isinstance(found, type) and issubclass(found, wfr.Flow):
         return found(**chosen)
     return found
 
 
 def _modes(text: str | None) -> Any:
-    """Places of modes."""
+    """Read the places of modes."""
     if text is None:
         return None
     try:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde._version import __version__
 from wfr_pde.app.experiments.knobs import Knob
 from wfr_pde.app.experiments.parts import StoredParts
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -160,7 +160,7 @@ class Experiment:
         if not path.exists():
             return None
         try:
-            ds = storage.read_dataset(path)
+            ds = files.read_dataset(path)
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read ({error}): delete it or give --force") from None
         version = json.loads(ds.attrs.get("versions", "{}")).get("wfr_pde")

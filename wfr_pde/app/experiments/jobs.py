@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wfr_pde.app.exit_codes import CHECK_FAILED, exit_code
 from wfr_pde.app.experiments.executors import Processes
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.runner import run_experiment
-from wfr_pde.errors import CHECK_FAILED, exit_code
 from wfr_pde.storage.source_hash import other_hashes
 
 FEW = 4  # failed checks that are named

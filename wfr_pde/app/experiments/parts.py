@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from wfr_pde.app.experiments.calls import call_hash, call_name
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class StoredParts:
         """
         path = self.path(number)
         try:
-            attrs = storage.read_attrs(path)
+            attrs = files.read_attrs(path)
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -159,7 +159,7 @@ class RunWithParts:
             self.source_hashes.add(str(attrs[CODE]))
         else:
             self._write(number, call, function, args, kwargs)
-        part = storage.read_dataset(self.parts.path(number)).drop_encoding()
+        part = files.read_dataset(self.parts.path(number)).drop_encoding()
         for name in (OF, CALL, CODE, SECONDS):
             del part.attrs[name]
         return part
@@ -181,7 +181,7 @@ class RunWithParts:
         self.check(ds)
         seconds = round(time.perf_counter() - began, 6)
         about = {OF: self.parts.fingerprint, CALL: call, CODE: code.source_hash(), SECONDS: seconds}
-        storage.write_dataset(ds.assign_attrs(about), self.parts.path(number))
+        files.write_dataset(ds.assign_attrs(about), self.parts.path(number))
 
 
 _RUN: ContextVar[RunWithParts | None] = ContextVar("the run whose parts are stored", default=None)

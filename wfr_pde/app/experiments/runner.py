@@ -17,7 +17,7 @@ from wfr_pde.app.experiments import figure_data
 from wfr_pde.app.experiments.experiment import OUT, Check, Experiment, canonical
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.parts import RunWithParts, StoredParts
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, locks, provenance
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def run_experiment(
     parts = experiment.begun(values, out)
     if resume:
         _check_resumable(experiment, parts, force)
-    with storage.locked(directory, wait):
+    with locks.locked(directory, wait):
         if force:
             parts.drop()
         is_going_on = resume and parts.count() > 0
@@ -143,7 +143,7 @@ def run_experiment(
                 _refuse_other_parts(experiment, parts)
             _compute(experiment, values, parts)
         # figures and checks see what is on disk, so that they can be made again from it
-        data = storage.read_dataset(directory / "data.nc") if stored is None else stored
+        data = files.read_dataset(directory / "data.nc") if stored is None else stored
         return _reported(experiment, values, directory, data, reused=stored is not None)
 
 
@@ -160,8 +160,8 @@ def redraw(experiment: Experiment, directory: str | Path) -> Result:
     directory = Path(directory)
     if not (directory / "data.nc").exists():
         raise FileNotFoundError(f"{directory} holds no data.nc: the run was stopped before; run it again")
-    with storage.locked(directory):
-        data = storage.read_dataset(directory / "data.nc")
+    with locks.locked(directory):
+        data = files.read_dataset(directory / "data.nc")
         return _reported(experiment, json.loads(data.attrs["knobs"]), directory, data, reused=True)
 
 
@@ -195,10 +195,10 @@ def _reported(
     """Check the claims and draw the figure of data that are on disk."""
     checks = tuple(_check(experiment, data, name) for name in experiment.checks)
     result = Result(experiment, values, directory, data, checks, reused)
-    storage.write_json({**result.content(), "status": "not drawn"}, directory / "run.json")
+    files.write_json({**result.content(), "status": "not drawn"}, directory / "run.json")
     with DRAWING:
         _draw(experiment, data, directory)
-    storage.write_json(result.content(), directory / "run.json")
+    files.write_json(result.content(), directory / "run.json")
     return result
 
 
@@ -209,20 +209,20 @@ def _compute(experiment: Experiment, values: dict[str, Any], parts: StoredParts)
         "description": experiment.description,
         "knobs": values,
         "command": experiment.command(values),
-        "versions": dict(storage.versions()),
+        "versions": dict(provenance.versions()),
         code.NAME: code.source_hash(),
         "source": experiment.source,
     }
     path = parts.directory / "run.json"
-    storage.write_json({"status": "running", **content}, path)
+    files.write_json({"status": "running", **content}, path)
     try:
-        storage.write_dataset(_computed(experiment, values, parts), parts.directory / "data.nc")
+        files.write_dataset(_computed(experiment, values, parts), parts.directory / "data.nc")
     except BaseException as error:
         if count := parts.count():
             error.add_note(f"{count} parts of {experiment.name} are stored; the same command goes on after them")
         status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         with contextlib.suppress(OSError):  # the disk may be full
-            storage.write_json({"status": status, "error": str(error), **content}, path)
+            files.write_json({"status": status, "error": str(error), **content}, path)
         raise
     parts.drop()  # they are in data.nc
 
@@ -243,8 +243,8 @@ def _computed(experiment: Experiment, values: dict[str, Any], parts: StoredParts
         knobs=canonical(values),
         command=experiment.command(values),
         source=experiment.source,
-        versions=json.dumps(dict(storage.versions())),
-        commit=storage.commit(),
+        versions=json.dumps(dict(provenance.versions())),
+        commit=provenance.commit(),
         wall_time=round(run.seconds + time.perf_counter() - began, 6),
         **code.code_attrs(run.source_hashes),
     )
@@ -271,12 +271,10 @@ def _draw(experiment: Experiment, data: xr.Dataset, directory: Path) -> None:
     figure = experiment.figure(data)
     if not isinstance(figure, Figure):
         raise TypeError(f"figure of {experiment.name} must return a matplotlib Figure, got {type(figure).__name__}")
-    storage.write_atomically(directory / "figure.png", lambda path: figure.savefig(path, dpi=200))
+    files.write_atomically(directory / "figure.png", lambda path: figure.savefig(path, dpi=200))
     # without a date the same data make the same bytes
-    storage.write_atomically(
-        directory / "figure.pdf", lambda path: figure.savefig(path, metadata={"CreationDate": None})
-    )
-    storage.write_atomically(directory / "figure.csv", lambda path: figure_data.write_csv(figure, path))
+    files.write_atomically(directory / "figure.pdf", lambda path: figure.savefig(path, metadata={"CreationDate": None}))
+    files.write_atomically(directory / "figure.csv", lambda path: figure_data.write_csv(figure, path))
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close(figure)  # one made by pyplot would stay in memory
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.experiments.experiment import OUT, Experiment
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
 from wfr_pde.app.experiments.loading import load_experiment
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, locks, provenance
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -210,22 +210,22 @@ def combine(plan: Plan) -> xr.Dataset:
     Of cells that are not done, numbers are NaN and `done` is false. A variable that is called like a swept knob, or
     like `done`, `passed` or `wall_time`, gets the ending `_of_cell`.
     """
-    with storage.locked(plan.directory, wait=True):  # the last shard to come sees the cells of all others
+    with locks.locked(plan.directory, wait=True):  # the last shard to come sees the cells of all others
         ds = _combined(plan)
-        storage.write_dataset(ds, plan.directory / "sweep.nc")
+        files.write_dataset(ds, plan.directory / "sweep.nc")
         content = {
             "status": "done" if ds["done"].all() else "incomplete",
             "experiment": plan.experiment.name,
             "command": plan.command,
             "axes": plan.axes,
             "cells": [plan.experiment.directory(cell, plan.out).name for cell in plan.cells],
-            "versions": dict(storage.versions()),
+            "versions": dict(provenance.versions()),
             **{name: ds.attrs[name] for name in (code.NAME, code.OTHERS) if name in ds.attrs},
             "source": plan.experiment.source,
         }
-        storage.write_json(content, plan.directory / "sweep.json")
+        files.write_json(content, plan.directory / "sweep.json")
         table = ds.to_dataframe().reset_index()
-        storage.write_atomically(plan.directory / "sweep.csv", lambda path: table.to_csv(path, index=False))
+        files.write_atomically(plan.directory / "sweep.csv", lambda path: table.to_csv(path, index=False))
     return ds
 
 
@@ -248,7 +248,7 @@ def _combined(plan: Plan) -> xr.Dataset:
         "command": plan.command,
         "knobs": json.dumps(fixed, sort_keys=True),
         "source": plan.experiment.source,
-        "versions": json.dumps(dict(storage.versions())),
+        "versions": json.dumps(dict(provenance.versions())),
         **code.code_attrs(_other_hashes(plan)),
     }
     return xr.Dataset(variables, coords, attrs)

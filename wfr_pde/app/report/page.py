@@ -35,7 +35,7 @@ from wfr_pde.app.report.runs import (
     other_files,
     read_run,
 )
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files
 
 EMBEDDED = 8  # runs of an experiment whose figures and densities are part of the page
 LARGEST = 2 * 2**20  # bytes of a picture that is part of the page
@@ -109,7 +109,7 @@ def write_report(
     passed = sum(check.passed for check in checks)
     report = Report(path, len(by_name), verdicts, len(checks), passed, sum(bool(run.by_other_code) for run in runs))
     text = _page(report, by_name, other_files(root), Path(experiments))
-    storage.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return report
 
 

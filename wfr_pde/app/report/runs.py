@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.experiments.experiment import Check
 from wfr_pde.app.experiments.loading import docstring
 from wfr_pde.app.report.film import Film, films
-from wfr_pde.storage import files as storage
+from wfr_pde.storage import files, run_directory
 from wfr_pde.storage.source_hash import NAME, SHORT, by_other_code, other_hashes
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ def _data(directory: Path, notes: list[str]) -> xr.Dataset | None:
     """The data, in one file or in segments."""
     try:
         if (directory / "data.nc").exists():
-            return storage.read_dataset(directory / "data.nc")
-        return storage.open_run(directory)
+            return files.read_dataset(directory / "data.nc")
+        return run_directory.open_run(directory)
     except FileNotFoundError:
         notes.append("The data are not stored here; the command makes them again.")
     except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:

@@ -6,219 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from wfr_pde.errors import NumericalError
-from wfr_pde.numerics.backends import Backend
+from wfr_pde.flows.heat.band import Band
+from wfr_pde.flows.heat.blocks import Blocks
+from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.numerics.cellwise import Piece
-from wfr_pde.space.axis import Axis
-from wfr_pde.space.grid import Grid, joined
+from wfr_pde.space.grid import Grid
+from wfr_pde.space.reductions import joined
 
-BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
-WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
-STEP = 32  # nats by which bands are told apart
-MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
 LINES = 128  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
-NEGLIGIBLE = 40.0  # nats below a sum at which an image is lost in rounding, e^-40 = 4e-18
-
 
 Begin = Callable[[Piece], tuple[Any, Any]] | tuple[float, float]
 End = Callable[[Piece, Any, float | None], Any]
-
-
-def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
-    """Logarithm of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n), or a part.
-
-    Entry (i, j) is log g(x_i, x_j; time) + log w_j, with all mirror images x + 2kL, 2a - x + 2kL at no-flux walls
-    or all wraps x + kL, summed until they underflow relative to the nearest; for long times by the eigenfunctions
-    of the axis, where a few terms suffice.
-    """
-    to, x, length = axis.offsets[rows, None], axis.offsets[columns], axis.length
-    period = length if axis.periodic else 2 * length
-    if time > period**2 / 16:
-        log_g = _by_eigenfunctions(axis, to, x, time)
-    else:
-        distance = np.abs(to - x)
-        if axis.periodic:
-            distance = np.minimum(distance, length - distance)
-        # images relative to the nearest one: the exponents are differences of squares, without cancellation
-        relative = np.zeros_like(distance)
-        for k in range(-_wraps(time, period), _wraps(time, period) + 1):
-            shift = k * period
-            relative += np.exp(-shift * (shift + 2 * distance) / (4 * time))
-            if not axis.periodic:
-                # the image at -x_j + shift: its squared distance exceeds the nearest one's by this
-                a, b = to + x - shift, distance
-                relative += np.exp(-(a - b) * (a + b) / (4 * time))
-        log_g = -(distance**2) / (4 * time) + np.log(relative) - 0.5 * math.log(4 * math.pi * time)
-    return log_g + np.log(axis.widths[columns])
-
-
-def _wraps(time: float, period: float) -> int:
-    """Number of wraps on each side beyond which images are below rounding: k (k - 1) period² / 4t > 40."""
-    return math.ceil(0.5 + math.sqrt(0.25 + NEGLIGIBLE * 4 * time / period**2))
-
-
-def _by_eigenfunctions(axis: Axis, to: np.ndarray, x: np.ndarray, time: float) -> np.ndarray:
-    """The heat kernel by its cosines (and sines on a periodic axis)."""
-    base = (2 if axis.periodic else 1) * math.pi / axis.length
-    kernel = np.ones((len(to), len(x)))
-    for k in range(1, 64):
-        decay = math.exp(-((base * k) ** 2) * time)
-        if decay < 1e-20:
-            break
-        product = np.cos(base * k * to) * np.cos(base * k * x)
-        if axis.periodic:
-            product += np.sin(base * k * to) * np.sin(base * k * x)
-        kernel += 2 * decay * product
-    return np.log(kernel / axis.length)
-
-
-def product_along(matrix: Any, values: Any, axis: int, xp: Any) -> Any:
-    """Product of `matrix` (m, n_axis) with `values` along one axis."""
-    shape = values.shape
-    if len(shape) == 2:
-        return xp.matmul(matrix, values) if axis == 0 else xp.matmul(values, matrix.T)
-    if axis == len(shape) - 1:
-        lines = xp.reshape(values, (-1, shape[-1]))
-        return xp.reshape(xp.matmul(lines, matrix.T), (*shape[:-1], matrix.shape[0]))
-    # the axis next to last, with all later axes folded into one, is a (batched) matrix product
-    folded = xp.reshape(values, (*shape[: axis + 1], math.prod(shape[axis + 1 :])))
-    return xp.reshape(xp.matmul(matrix, folded), (*shape[:axis], matrix.shape[0], *shape[axis + 1 :]))
-
-
-class Band:
-    """The heat kernel of one axis as a matrix, of which a product takes the band that matters.
-
-    Rows go in blocks; of each, columns are left out whose entries are all below e^-flush, and in a product those below
-    what its values make negligible. Where the band is most of the matrix the product is an ordinary one.
-
-    Parameters
-    ----------
-    axis : Axis
-    time : float
-    backend : Backend
-    """
-
-    def __init__(self, axis: Axis, time: float, backend: Backend) -> None:
-        self.axis, self.n, self.xp, self.precision = axis, axis.n, backend.xp, backend.precision
-        flush = self.precision.flush
-        half_width = math.sqrt(4 * time * flush) * axis.n / axis.length
-        height = int(min(max(half_width / 2, BLOCK_ROWS[0]), BLOCK_ROWS[1]))
-        blocks: list[Any] = []  # rows, and per run of columns those and the entries
-        self._largest = []  # logarithms of the largest entries in the rows, per column
-        for start in range(0, axis.n, height):
-            rows = slice(start, min(start + height, axis.n))
-            near = _near(axis, time, rows, flush)
-            log_rows = log_heat_kernel(axis, time, rows, near)
-            largest = np.full(axis.n, -np.inf)
-            largest[near] = log_rows.max(axis=0)
-            log_rows[log_rows < -flush] = -np.inf
-            runs = _runs(largest >= -flush)
-            parts = [np.exp(log_rows[:, run.start - near.start : run.stop - near.start]) for run in runs]
-            blocks.append((rows, list(zip(runs, parts, strict=True))))
-            self._largest.append(largest)
-        self.matrix: Any = None  # the whole, where the band is most of it
-        if _share(blocks, axis.n) > WORTHWHILE:
-            matrix = np.zeros((axis.n, axis.n))
-            for rows, parts in blocks:
-                for columns, entries in parts:
-                    matrix[rows, columns] = entries
-            self.matrix = backend.asarray(matrix)
-            self._blocks = [(rows, [(slice(0, axis.n), self.matrix[rows, :])]) for rows, _ in blocks]
-        else:
-            self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
-        self._trimmed: dict[int, Any] = {}
-        self._addresses: dict[tuple[int, bool], np.ndarray] = {}
-        self._transposed: dict[int, np.ndarray] = {}  # of matrices by their identity
-
-    def fits(self, axis: Axis) -> bool:
-        """Whether it is the kernel of that axis, too."""
-        return self.axis.periodic == axis.periodic and all(
-            np.array_equal(a, b) for a, b in ((self.axis.offsets, axis.offsets), (self.axis.widths, axis.widths))
-        )
-
-    def reach(self, low: float, high: float) -> float:
-        """How small entries of the kernel may matter, in nats below one, to values between these ends."""
-        return high - low + self.precision.flush - self.precision.span
-
-    def product(self, values: Any, axis: int, reach: float = math.inf) -> Any:
-        """The product with `values` along an axis, where entries below e^-reach do not matter."""
-        blocks = self._within(reach)
-        if blocks is None:
-            return product_along(self.matrix, values, axis, self.xp)
-        result, before = self.xp.empty_like(values), (slice(None),) * axis
-        for rows, parts in blocks:
-            columns, matrix = parts[0]
-            total = product_along(matrix, values[(*before, columns, ...)], axis, self.xp)
-            for columns, matrix in parts[1:]:
-                total += product_along(matrix, values[(*before, columns, ...)], axis, self.xp)
-            result[(*before, rows, ...)] = total
-        return result
-
-    def addresses(self, reach: float, transposed: bool = False) -> np.ndarray:
-        """The blocks of a product as `passes.compiled` takes them: (blocks, 7) integers; by columns if `transposed`."""
-        key = self._rounded(reach), transposed
-        if key not in self._addresses:
-            table = []
-            whole = [(slice(0, self.n), [(slice(0, self.n), self.matrix)])]
-            kept = self._within(reach)
-            for (rows, parts), (_, stored) in zip(*((kept, self._blocks) if kept else (whole, whole)), strict=True):
-                for number, (columns, matrix) in enumerate(parts):
-                    if transposed:
-                        first, matrix = next(part for part in stored if part[0].stop >= columns.stop)
-                        matrix = self._transposed.setdefault(id(matrix), np.ascontiguousarray(matrix.T))
-                        matrix = matrix[columns.start - first.start :]
-                    place = rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start
-                    table.append((*place, matrix.ctypes.data, matrix.strides[0] // matrix.itemsize, number > 0))
-            self._addresses[key] = np.array(table)
-        return self._addresses[key]
-
-    def operations(self, reach: float = math.inf) -> int:
-        """Multiplications and additions of a product with one line."""
-        blocks = self._within(reach)
-        return 2 * round(self.n**2 * (1.0 if blocks is None else _share(blocks, self.n)))
-
-    def _rounded(self, reach: float) -> int:
-        """Bands are told apart in steps."""
-        return math.ceil(min(reach, self.precision.flush) / STEP) * STEP
-
-    def _within(self, reach: float) -> Any:
-        """The blocks with the columns that have an entry of e^-reach, or None where the whole matrix is as well."""
-        reach = self._rounded(reach)
-        if reach not in self._trimmed:
-            trimmed = []
-            for (rows, parts), largest in zip(self._blocks, self._largest, strict=True):
-                kept = []
-                for columns, matrix in parts:
-                    for run in _runs(largest[columns] >= -reach):
-                        run_columns = slice(columns.start + run.start, columns.start + run.stop)
-                        kept.append((run_columns, matrix[:, run]))
-                trimmed.append((rows, kept))
-            whole = self.matrix is not None and _share(trimmed, self.n) > WORTHWHILE
-            self._trimmed[reach] = None if whole else trimmed
-        return self._trimmed[reach]
-
-
-def _near(axis: Axis, time: float, rows: slice, flush: float) -> slice:
-    """Cells outside which the heat kernel is below e^-flush of all cells in some rows."""
-    if axis.periodic or time > axis.length**2 / 4:
-        return slice(0, axis.n)
-    x, reach = axis.offsets, math.sqrt(4 * time * (flush + MARGIN))
-    first, last = np.searchsorted(x, [x[rows.start] - reach, x[rows.stop - 1] + reach])
-    return slice(int(first), int(last))
-
-
-def _runs(wanted: np.ndarray) -> list[slice]:
-    """Where a mask is true, as slices."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False]))))
-    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _share(blocks: list[Any], n: int) -> float:
-    """Share of an (n, n) matrix that some blocks are."""
-    return sum(matrix.shape[0] * matrix.shape[1] for _, parts in blocks for _, matrix in parts) / n**2
 
 
 class HeatKernel:
@@ -244,7 +44,7 @@ class HeatKernel:
         for axis in grid.axes:
             twins = (band for band in self.bands if band.fits(axis))
             self.bands.append(next(twins, None) or Band(axis, time, grid.backend))
-        self._blocks: dict[tuple[int, int], _Blocks] = {}
+        self._blocks: dict[tuple[int, int], Blocks] = {}
         cells = max(grid.backend.chunk, LINES * max(grid.shape))
         self.rows = grid.pieces(0, cells)
         self.columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.size)
@@ -387,55 +187,9 @@ class HeatKernel:
             result[start:stop, :] = values
         return result
 
-    def blocks(self, axis: int, width: int) -> _Blocks:
+    def blocks(self, axis: int, width: int) -> Blocks:
         """The kernel of an axis cut into blocks, made where it is first needed."""
         if (axis, width) not in self._blocks:
             log_matrix = log_heat_kernel(self.grid.axes[axis], self.time)
-            self._blocks[axis, width] = _Blocks(log_matrix, width, self.grid.backend)
+            self._blocks[axis, width] = Blocks(log_matrix, width, self.grid.backend)
         return self._blocks[axis, width]
-
-
-class _Blocks:
-    """A log-kernel cut into square blocks `width` cells wide, each with its own shift."""
-
-    def __init__(self, log_matrix: np.ndarray, width: int, backend: Any) -> None:
-        self.xp, self.precision = backend.xp, backend.precision
-        self.n, self.width = log_matrix.shape[0], width
-        self.count = -(-self.n // width)
-        padded = np.full((self.count * width, self.n), -np.inf)
-        padded[: self.n] = log_matrix
-        padded = padded.reshape(self.count, width, self.n)
-        # per input block: its cells, the shifts per output block (count,), the scaled matrix (cells, rows)
-        self.columns = []
-        for start in range(0, self.n, width):
-            cells = slice(start, min(start + width, self.n))
-            shift = padded[:, :, cells].max(axis=(1, 2))
-            scaled = padded[:, :, cells] - shift[:, None, None]
-            matrix = np.exp(np.where(scaled < -self.precision.block_flush, -np.inf, scaled)).reshape(
-                -1, scaled.shape[-1]
-            )
-            self.columns.append((cells, backend.asarray(shift), backend.asarray(np.ascontiguousarray(matrix.T))))
-
-    def log_product(self, lines: Any) -> tuple[Any, float]:
-        """The product for lines (m, n), and by how many nats every sum stays clear of flushed terms."""
-        xp = self.xp
-        columns = self.columns
-        tops = [xp.max(lines[:, cells], axis=1) for cells, _, _ in columns]
-        top = tops[0][:, None] + columns[0][1][None, :]
-        for (_, shift, _), block_top in zip(columns[1:], tops[1:], strict=True):
-            top = xp.maximum(top, block_top[:, None] + shift[None, :])
-        m = lines.shape[0]
-        total: Any = 0.0
-        for (cells, shift, matrix), block_top in zip(columns, tops, strict=True):
-            values = xp.exp(lines[:, cells] - block_top[:, None])
-            exponent = block_top[:, None] + shift[None, :] - top
-            scale = xp.exp(xp.where(exponent < -self.precision.block_flush, -xp.inf, exponent))
-            part = xp.reshape(xp.matmul(values, matrix), (m, self.count, self.width))
-            total = part * scale[:, :, None] + total
-        total = xp.reshape(total, (m, -1))[:, : self.n]
-        margin = -math.inf
-        if float(xp.min(total)) > 0:
-            margin = float(xp.log(xp.min(total))) + self.precision.block_flush - self.precision.negligible
-            spread = xp.repeat(top, self.width, axis=1)[:, : self.n]
-            total = xp.log(total) + spread
-        return total, margin

@@ -26,7 +26,8 @@ import numpy as np
 
 from wfr_pde.errors import BackendError
 from wfr_pde.numerics.backends.base import Transforms
-from wfr_pde.space.grid import Axis, Grid
+from wfr_pde.space.axis import Axis
+from wfr_pde.space.grid import Grid
 
 RESOLUTION = 0.75  # time / dx² from which the sampled heat kernel is that of the plane to 1e-13
 SHARED_TRANSFORM = 2**18  # values from which threads share a transform

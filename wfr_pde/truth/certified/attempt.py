@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
-from wfr_pde.energies import KL
+from wfr_pde.integrate.spline_errors import largest_around
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-from wfr_pde.space.transfer import Interpolation
 from wfr_pde.targets.breaks import Breaks
-from wfr_pde.truth.certified.budget import Run, Work
+from wfr_pde.truth.certified.between_grids import Moves
+from wfr_pde.truth.certified.budget import Budget, Run
 from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
+from wfr_pde.truth.certified.evidence.differences import missed_by_sums, unsigned_kl
 from wfr_pde.truth.certified.evidence.error_estimates import (
     SATURATED,
     convergence_factor,
     is_asymptotic,
     single_grid_bound,
 )
-from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, around, stencils
 from wfr_pde.truth.certified.evidence.second_family import Agreement, agreement, second_opinion
 from wfr_pde.truth.certified.evidence.witness import Testimony, testify
-from wfr_pde.truth.certified.frame_blocks import blocks, cell_axes, integrals, log_equilibria, normalised, spread
+from wfr_pde.truth.certified.frame_blocks import blocks, integrals, log_equilibria, normalised, spread
 from wfr_pde.truth.certified.grids.first_grids import Terrain, breaks_of, look_at, searches_breaks
-from wfr_pde.truth.certified.grids.grid_family import WIDER, Cells
+from wfr_pde.truth.certified.grids.grid_family import WIDER, GridFamily
 from wfr_pde.truth.certified.preparation.input_checks import coordinate_rounding, potential_rounding
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import Nodes, StepSchedule, subdivided
@@ -45,7 +45,6 @@ REFINED = 2  # ratio of the numbers of steps that are compared
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 3.0}
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
-KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
 MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
@@ -54,89 +53,6 @@ LOST = 0.5  # bound of the L1 error from which on KL is not known
 BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
 SATURATION = 2.0  # L1 distance of any two densities, at most
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
-
-
-def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
-    """Share of a bound of the difference in KL that counts at least, in nats.
-
-    To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
-    may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
-    """
-    gap = np.abs(one.values - other.values) * np.abs(energy.log_ratio(one) - energy.value(one))
-    return KL_SHARE * float(one.grid.integrate(gap))
-
-
-def missed_by_sums(grid: Grid, log_values: Array, where: np.ndarray) -> Array:
-    """Mass in the cells of a tail beyond what the density at the centre says, where it falls by nats from cell to cell.
-
-    Of exp(c x) on a cell of width h the integral is sinh(u)/u times h and the value at the centre, u = c h / 2; c is
-    the steepest rise to a neighbour along every axis.
-
-    Parameters
-    ----------
-    grid : Grid
-    log_values : array of shape grid.shape
-    where : array of bool of that shape
-        The cells that count; zero elsewhere.
-    """
-    log_factor = np.zeros(grid.shape)
-    for k in range(grid.ndim):
-        lines = np.moveaxis(log_values, k, 0)
-        rise = np.zeros(lines.shape)
-        rise[1:] = np.maximum(rise[1:], lines[:-1] - lines[1:])
-        rise[:-1] = np.maximum(rise[:-1], lines[1:] - lines[:-1])
-        u = np.clip(0.5 * rise, 1e-3, 300.0)
-        log_factor += np.moveaxis(np.log(np.sinh(u) / u), 0, k)
-    log_mass = log_values + np.asarray(grid.log_cell_volume)
-    lost = np.exp(np.minimum(log_mass + log_factor, 0.0)) - np.exp(np.minimum(log_mass, 0.0))
-    return np.asarray(np.where(where, np.maximum(lost, 0.0), 0.0))
-
-
-class _Moves:
-    """Interpolation of log-ratios from every grid of the family to the finest.
-
-    Values are kept near those of the centres around: far out in tails, where neighbouring centres differ by nats
-    without a rule, polynomials that end at a wall multiply that, and would put mass where none is. Where V
-    spans so much that there are ceilings, polynomials through few cells high up say nothing: there the density is at
-    most e times what it is at the centres around.
-    """
-
-    def __init__(self, problem: Problem, grids: Sequence[Grid], nodes: int, times: Array) -> None:
-        self.problem, self.grids, self.times = problem, grids, times
-        self.matrices = [stencils(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
-
-    def __call__(self, runs: Sequence[Array], which: Any) -> list[Array]:
-        """Log-ratios at some nodes on the finest grid (n, *shape), from those of all grids."""
-        finest = runs[-1][which]
-        if self.problem.ceilings is not None:
-            finest = self._limited(finest, self.grids[-1], finest, which)
-        return [*self.some(runs[:-1], which), finest]
-
-    def some(self, runs: Sequence[Array], which: Any) -> list[Array]:
-        """Log-ratios at some nodes on the finest grid (n, *shape), from those of the coarsest grids."""
-        moved = []
-        for grid, matrices, run in zip(self.grids, self.matrices, runs, strict=False):
-            values = log_ratio = run[which]
-            for axis, matrix in zip(cell_axes(grid), matrices, strict=True):
-                values = along(matrix, values, axis)
-            values = self._near(values, grid, log_ratio)
-            moved.append(values if self.problem.ceilings is None else self._limited(values, grid, log_ratio, which))
-        return moved
-
-    def _near(self, moved: Array, grid: Grid, log_ratio: Array) -> Array:
-        """Log-ratios on the finest grid, within some nats of the range at the centres around."""
-        places = [axis.centres for axis in self.grids[-1].axes]
-        high, low = around(log_ratio, grid, places), -around(-log_ratio, grid, places)
-        more = high - low + LEAST_MORE
-        return np.clip(moved, low - more, high + more)
-
-    def _limited(self, moved: Array, grid: Grid, log_ratio: Array, which: Any) -> Array:
-        """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
-        times, finest = self.times[which], self.grids[-1]
-        log_density = log_ratio + log_equilibria(self.problem, grid, times)
-        most = around(log_density, grid, [axis.centres for axis in finest.axes])
-        log_pi = log_equilibria(self.problem, finest, times)
-        return normalised(finest, np.minimum(moved + log_pi, most + ABOVE)) - log_pi
 
 
 @dataclass(frozen=True)
@@ -166,7 +82,7 @@ class Attempt:
     """Solutions on one family of grids, with one schedule of steps, and what they say about their error."""
 
     def __init__(
-        self, problem: Problem, cells: Cells, schedule: StepSchedule, parts: int, order: int, work: Work
+        self, problem: Problem, cells: GridFamily, schedule: StepSchedule, parts: int, order: int, work: Budget
     ) -> None:
         self.problem, self.cells, self.order, self.work = problem, cells, order, work
         self.schedule, self.parts = schedule, parts
@@ -308,14 +224,22 @@ class Attempt:
             held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
             return held, missed_by_sums(wide, log_density, outside)
 
-        per_mass = np.asarray(energy.log_ratio(state)) - 1 - energy.value(state)
+        log_ratio = np.asarray(energy.log_ratio(state))
+        per_mass = log_ratio - 1 - energy.value(state)
+        # the mass of a cell is at its edge, towards the next one
+        changes = np.maximum(
+            largest_around(wide, log_ratio, 1) - log_ratio, log_ratio + largest_around(wide, -log_ratio, 1)
+        )
         of_state, none = beyond(np.asarray(state.log_values)), (np.zeros(wide.shape),) * 2
         of_target = (
             none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
         )
-        held, missed = (np.where(outside, a * per_mass + b, 0.0) for a, b in zip(of_state, of_target, strict=True))
-        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + float(np.abs(missed).sum())
-        return float(of_state[1].sum()), max(by_runs, float(np.abs(held + missed).sum()))
+        held, missed = (
+            float(np.sum(np.abs(a * per_mass + b) + a * changes, where=outside))
+            for a, b in zip(of_state, of_target, strict=True)
+        )
+        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
+        return float(of_state[1].sum()), max(by_runs, held + missed)
 
     def _of_ceilings(self, other: Array | None) -> Array:
         """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
@@ -368,8 +292,8 @@ class Attempt:
         return np.array([integrals(self.grid, np.abs(a - b)) for a, b in itertools.pairwise(densities)])
 
     @cached_property
-    def _fine(self) -> _Moves:
-        return _Moves(self.problem, self._grids, NODES, self.times)
+    def _fine(self) -> Moves:
+        return Moves(self.problem, self._grids, NODES, self.times)
 
     @cached_property
     def _grids(self) -> list[Grid]:
@@ -427,7 +351,7 @@ class Attempt:
     def _answers(self) -> Iterator[_Answer]:
         """The answers at the save times after the first."""
         runs = self._runs(range(len(RATIOS)))
-        rough = _Moves(self.problem, self._grids, FEWER_NODES, self.times) if self.problem.alpha > 0 else None
+        rough = Moves(self.problem, self._grids, FEWER_NODES, self.times) if self.problem.alpha > 0 else None
         for block in blocks(1, len(self.saved), self.grid.size):
             which, times = self.saved[block], self.problem.times[block]
             if rough is None:

@@ -29,7 +29,7 @@ TOLERANCE, FINEST, COARSEST = 1e-6, 1e-13, 1e-10  # of the transport in time: ov
 
 @dataclass(frozen=True)
 class Run:
-    """A run on one grid: what it is of, its steps, and the times that are wanted; see `Work.run`."""
+    """A run on one grid: what it is of, its steps, and the times that are wanted; see `Budget.run`."""
 
     problem: Problem
     grid: Grid
@@ -66,7 +66,7 @@ class Run:
 
 
 @dataclass
-class Work:
+class Budget:
     """What has been spent, and what may be."""
 
     seconds: float

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,22 +11,15 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
-from wfr_pde.integrate.time_loop import save_times
-from wfr_pde.space.density import Density
-from wfr_pde.space.grid import Grid
-from wfr_pde.storage import files as storage
-from wfr_pde.storage.source_hash import source_hash
-from wfr_pde.truth.certified.attempt import PARTS, RATIOS, SAFETY, Attempt
-from wfr_pde.truth.certified.budget import Work
-from wfr_pde.truth.certified.evidence.residual import Look, Substitution
-from wfr_pde.truth.certified.frame_blocks import blocks, cell_axes, log_equilibria, spread
-from wfr_pde.truth.certified.grids.first_grids import Terrain, first_terrain, terrain_in
-from wfr_pde.truth.certified.grids.grid_family import Cells
-from wfr_pde.truth.certified.preparation.input_checks import coordinate_rounding, potential_rounding
+from wfr_pde.integrate.save_times import save_times
+from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
+from wfr_pde.truth.certified.budget import Budget
+from wfr_pde.truth.certified.dataset import dataset
+from wfr_pde.truth.certified.grids.first_grids import Terrain, first_terrain
+from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
-from wfr_pde.truth.certified.ratio_chain import RatioChain
-from wfr_pde.truth.certified.step_schedule import StepSchedule, trial_schedule
-from wfr_pde.truth.certified.time_breaks import breaks
+from wfr_pde.truth.certified.refinement import ORDERS, Plan, first_order
+from wfr_pde.truth.certified.trial_run import schedule_by_trial
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,36 +28,11 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every number of steps
-ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8
-TRIAL = 0.75  # cells of the trial run, over the coarsest grid
-SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
-DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats
-TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
-PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
-LOOSEST_PANEL = 1e-3  # whatever the tolerance
-WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
-CUT_FROM = 0.1  # of the panel with the largest doubt: panels that are cut with it
-TIME_DOUBT = 3.0  # times what the witness says: highest terms of the polynomials in time, for which panels are cut
 MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
-QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
-SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
 ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 MOST_DIVERGED = 9  # refinements of the steps in all
-DIVERGING = 3  # refinements of the steps before the order is lowered
 GAINLESS = "by refining, as the last attempts gained nothing"
-NEAR, PROBES = 40.0, 100  # nats below the top, and points, where it is watched how the target moves
-WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
-LONG_NAMES = {
-    "time": "part of the steps",
-    "space": "part of the cells",
-    "witness": "part of what is left in the equation",
-    "mass": "part of the mass",
-    "between": "part of what lies between the cells, or of a contradiction",
-    "domain": "part of the box",
-    "rounding": "part of rounding",
-}
 
 
 def ground_truth(
@@ -188,7 +154,7 @@ def ground_truth(
         raise NumericalError(_contradiction(best, save_times(t)))
     if best.largest_error > rtol and strict:
         raise NumericalError(_out_of_reach(best, rtol, limit))
-    return _dataset(best, rtol, save_times(t))
+    return dataset(best, rtol, save_times(t))
 
 
 def plan(
@@ -218,8 +184,8 @@ def plan(
     with deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem, cells = terrain.problem, terrain.cells
-        order = ORDERS[_first_order(problem)]
-        attempt = Attempt(problem, cells, _schedule(problem, cells, work), 1, order, work)
+        order = ORDERS[first_order(problem)]
+        attempt = Attempt(problem, cells, schedule_by_trial(problem, cells, work), 1, order, work)
         attempt.check_memory()
         work.run(problem, cells.grid(1), attempt.steps, order, problem.times)  # tells the speed
     return {
@@ -234,12 +200,12 @@ def plan(
     }
 
 
-def _budget(seconds: Any, memory: Any) -> Work:
+def _budget(seconds: Any, memory: Any) -> Budget:
     """Time and memory that may be spent."""
     for name, value in (("seconds", seconds), ("memory", memory)):
         if value is not None and not float(value) > 0:
             raise ValueError(f"{name} must be positive, got {value}")
-    return Work(float(seconds), math.inf if memory is None else float(memory))
+    return Budget(float(seconds), math.inf if memory is None else float(memory))
 
 
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
@@ -262,185 +228,9 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     return Problem(target, start, times if target.moving else times - times[0], *rates, tolerance)
 
 
-def _schedule(problem: Problem, cells: Cells, work: Work) -> StepSchedule:
-    """The panels of time that the flow wants, by a trial run on few cells."""
-    span = float(problem.times[0]), float(problem.times[-1])
-    if problem.alpha == 0 and not problem.target.moving:
-        return StepSchedule(np.array(span))
-    grid = cells.finer(TRIAL).grid(1)
-    expected = QUICKEST * TRIAL_STEPS * grid.size
-    if expected > work.left():
-        raise OutOfTimeError(
-            f"a trial run alone would take about {expected:.2g} seconds on {' x '.join(map(str, grid.shape))} cells, "
-            f"which is what the scales of target and start need, but of seconds={work.seconds:g} only "
-            f"{max(work.left(), 0):.2g} are left: give a larger budget, or a smaller box, box="
-        )
-    start = Density(grid, grid.log_density(problem.start, "the start", checked=False))
-    rests: Array | None = None
-    if problem.target.moving:
-        rests = breaks(problem.target, _where_mass_is(problem, grid), span, problem.rtol)
-    elif problem.ceilings is not None:
-        rests = problem.ceilings.starts[1:][problem.ceilings.starts[1:] < span[1]]
-    substitution, chain = Substitution(problem, grid), RatioChain(problem, grid, TRIAL_TOLERANCE)
-
-    def advance(g: Array, t: float, dt: float) -> Array:
-        return chain.step(g, t, dt, TRIAL_ORDER)
-
-    volumes, box = _log_volumes(substitution), (cells.lower, cells.upper)
-    digits = DIGITS + coordinate_rounding(problem, *box) + potential_rounding(problem, *box)
-
-    def look(g: Array, times: Array) -> tuple[Array, Array]:
-        seen_at = times.copy()
-        if problem.ceilings is not None:  # where a ceiling falls, V is what it was before
-            seen_at[-1] = problem.before(float(times[-1]))
-        found = []
-        for block in blocks(0, len(times), grid.size):
-            log_values = g[block] + log_equilibria(problem, grid, times[block])
-            found.append(judged(substitution.look(log_values, seen_at[block]), times[block]))
-        rates, weights = zip(*found, strict=True)
-        return np.concatenate(rates), np.concatenate(weights)
-
-    def judged(seen: Look, times: Array) -> tuple[Array, Array]:
-        axes = cell_axes(grid)
-        last = spread(grid, np.exp(-problem.beta * (span[1] - times)))
-        # mu^s pi^(1 - s) is what the reaction makes of mu till the end
-        shares = (1.0, np.maximum(last, 0.5), last)
-        heights = [s * seen.log_density - (1 - s) * seen.potential + volumes for s in shares]
-        weights = [np.exp(height - height.max(axis=axes, keepdims=True)) for height in heights]
-        weights = [weight / weight.sum(axis=axes, keepdims=True) for weight in weights]
-        rate = problem.alpha * seen.transport  # of mean zero, as mass is kept
-        if problem.target.moving:
-            mean = np.sum(weights[0] * seen.potential, axis=axes, keepdims=True)
-            rate = rate - problem.beta * (seen.potential - mean)
-        return rate, np.asarray(sum(share * weight for share, weight in zip(WEIGHTS, weights, strict=True)))
-
-    return trial_schedule(
-        advance,
-        look,
-        problem.log_ratio(start, span[0]),
-        span,
-        min(PANEL_SHARE * problem.rtol, LOOSEST_PANEL),
-        rests,
-        noise=problem.alpha * digits * _amplified(substitution),
-    )
-
-
-def _log_volumes(substitution: Substitution) -> Array:
-    """Logarithms of the volumes around the places between the cells: half of those of the cells on both sides."""
-    total: Any = 0.0
-    for axis, places in zip(substitution.grid.axes, substitution.axes, strict=True):
-        halves = np.zeros(len(places.x))
-        np.add.at(halves, places.below, axis.widths / 2)
-        np.add.at(halves, places.below + 1, axis.widths / 2)
-        total = np.add.outer(total, np.log(halves))
-    return np.asarray(total)
-
-
-def _amplified(substitution: Substitution) -> Array:
-    """What errors of one of g at the centres may make of Lap g at the places between them."""
-    total: Any = 0.0
-    for places in substitution.axes:
-        rows = [np.asarray(abs(matrix).sum(axis=1)).ravel() for matrix in (places.first, places.second)]
-        total = np.add.outer(total, rows[1] + 2 * np.abs(places.leaving) * rows[0])
-    return np.asarray(total)
-
-
-def _where_mass_is(problem: Problem, grid: Grid) -> Array:
-    """Some centres of cells (n, d) where the start, or the target at some time, is not negligible."""
-    points = grid.points().reshape(-1, grid.ndim)
-    near = np.zeros(len(points), dtype=bool)
-    for distribution in (problem.start, *problem.places):
-        log_density = distribution.log_density(points)
-        near |= log_density > log_density.max() - NEAR
-    chosen = np.flatnonzero(near)
-    return points[chosen[:: max(1, len(chosen) // PROBES)]]
-
-
-@dataclass
-class _Plan:
-    """How fine steps and cells are; the attempts so far have told."""
-
-    schedule: StepSchedule
-    cells: Cells
-    box_may_grow: bool
-    number: int = 0  # of the order
-    parts: int = 1  # of every step
-    diverged: int = 0
-    time_error: float = math.inf
-    fall: tuple[float, float] | None = None  # cells along an axis, and the largest part over its share
-
-    @property
-    def order(self) -> int:
-        """Order in dt."""
-        return ORDERS[self.number]
-
-    def shorten_steps(self) -> None:
-        """Smaller steps after a divergence, and a lower order after some."""
-        self.parts, self.diverged = 2 * self.parts, self.diverged + 1
-        if self.diverged % DIVERGING == 0 and self.number + 1 < len(ORDERS):
-            self.number += 1
-
-    def refine_steps(self, attempt: Attempt) -> bool:
-        """Whether smaller steps, or a higher order, are to be tried at once."""
-        error, wanted = float(attempt.l1["time"].max()), SHARES["time"] * attempt.problem.rtol
-        if error <= wanted or error > self.time_error / 2:
-            return False
-        self.time_error = error
-        if self.number > 0 and not self.diverged and error < 2.0 ** (2 * self.order) * wanted:
-            self.number -= 1
-        else:
-            self.parts *= 2
-        return True
-
-    def refine(self, attempt: Attempt) -> None:
-        """Finer panels, cells, or a wider box, by what the parts of the error say."""
-        problem, l1 = attempt.problem, attempt.l1
-        if self.box_may_grow and l1["domain"].max() > SHARES["domain"] * problem.rtol:
-            self.cells = _widened(problem, self.cells)
-        testimony = attempt.testimony
-        witness = float(l1["witness"].max()) / (SHARES["witness"] * problem.rtol)
-        if witness > 1 and testimony is not None:
-            k = int(l1["witness"].argmax())
-            if testimony.time[k] > TIME_DOUBT * testimony.l1[k]:
-                worst_panels = testimony.by_panel >= CUT_FROM * testimony.by_panel.max()
-                if problem.given is not None:  # attempts are dear: all at once that have to be cut
-                    allowed = TIME_DOUBT * SHARES["witness"] * problem.rtol / SAFETY["witness"]
-                    worst_panels |= _largest(testimony.by_panel, allowed)
-                self.schedule = self.schedule.refined(panels=worst_panels)
-                witness = 0.0
-        excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
-        worst = max(*excess.values(), witness)
-        if worst > 1:
-            order = self._measured_order(attempt.grid.size ** (1 / attempt.grid.ndim), worst)
-            factor = min(2.0, max(1.15, 1.1 * worst ** (1 / order))) if attempt.asymptotic else 2.0
-            self.cells = self.cells.finer(factor)
-
-    def _measured_order(self, cells: float, excess: float) -> float:
-        """Power of the number of cells along an axis that the largest part fell with since the attempt before."""
-        before, self.fall = self.fall, (cells, excess)
-        if before is None or not before[0] < cells or not before[1] > excess:
-            return SPACE_ORDER
-        measured = math.log(before[1] / excess) / math.log(cells / before[0])
-        return min(SPACE_ORDER, max(measured, LEAST_ORDER))
-
-
-def _largest(values: Array, rest: float) -> np.ndarray:
-    """Mask of the fewest of some positive values without which the others have a sum of at most `rest`."""
-    order = np.argsort(values)
-    mask = np.ones(len(values), dtype=bool)
-    mask[order[np.cumsum(values[order]) <= rest]] = False
-    return mask
-
-
-def _first_order(problem: Problem) -> int:
-    """Number of the order in dt to begin with: 6 at least under ceilings, as what slides down slopes is fast."""
-    number = 2 - next(k for k, least in enumerate(ORDER_FROM) if problem.rtol >= least)
-    return number if problem.ceilings is None else min(number, 1)
-
-
-def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
+def _certified(problem: Problem, cells: GridFamily, work: Budget, box_may_grow: bool) -> tuple[Attempt, str]:
     """The first attempt whose error is within the tolerance, or else the best one and what kept from a better one."""
-    plan = _Plan(_schedule(problem, cells, work), cells, box_may_grow, _first_order(problem))
+    plan = Plan(schedule_by_trial(problem, cells, work), cells, box_may_grow, first_order(problem))
     best: Attempt | None = None
     in_vain, limit = 0, f"in {ROUNDS} attempts"
     for _ in range(ROUNDS):
@@ -491,7 +281,7 @@ def _certified(problem: Problem, cells: Cells, work: Work, box_may_grow: bool) -
     return best, limit
 
 
-def _shown(best: Attempt, limit: str, terrain: Terrain, work: Work, box_may_grow: bool) -> tuple[Attempt, str]:
+def _shown(best: Attempt, limit: str, terrain: Terrain, work: Budget, box_may_grow: bool) -> tuple[Attempt, str]:
     """The answer after a look between its cells: on more of them while V hides something there, and time is left.
 
     An answer is there: what is left of the budget does not decide over the look.
@@ -509,20 +299,6 @@ def _shown(best: Attempt, limit: str, terrain: Terrain, work: Work, box_may_grow
         if found[0].largest_error < best.largest_error or not found[0].hidden:
             best, limit = found
     return best, limit
-
-
-def _widened(problem: Problem, cells: Cells) -> Cells:
-    """The family on a wider box."""
-    margin = np.where([axis.periodic for axis in cells.grid(1).axes], 0.0, WIDEN * (cells.upper - cells.lower))
-    wider = terrain_in(problem, (cells.lower - margin, cells.upper + margin), cells.options, cells.real_walls).cells
-    density = [n / (high - low) for n, low, high in zip(cells.counts, cells.lower, cells.upper, strict=True)]
-    kept = [
-        n if grading is not None else 4 * math.ceil(rate * (high - low) / 4)
-        for n, grading, rate, low, high in zip(
-            wider.counts, wider.gradings, density, wider.lower, wider.upper, strict=True
-        )
-    ]
-    return replace(wider, counts=tuple(max(a, b) for a, b in zip(kept, cells.counts, strict=True)))
 
 
 def _contradiction(best: Attempt, times: Array) -> str:
@@ -557,61 +333,3 @@ def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
         f"{worst}, and what would help is {remedy[worst]}; rtol={1.5 * total:.1e} is reachable, and strict=False "
         "returns the best"
     )
-
-
-def _dataset(best: Attempt, rtol: float, times: Array) -> xr.Dataset:
-    """The solution in the schema of `solve`, at the save times as the user knows them."""
-    import xarray as xr
-
-    grid = best.grid
-    first = best.result[0]
-    coordinates = {name: value for name, value in first.coordinates().items() if not name.startswith("axis")}
-    cells = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
-    coordinates["t"] = (("t",), times, {"long_name": "time", "units": "1"})  # type: ignore[assignment]
-    log_density = np.stack([grid.backend.asnumpy(state.log_values) for state in best.result])
-    attrs = {"long_name": "log density, normalised", "units": "nats"}
-    variables: dict[str, Any] = {"log_density": (("t", *grid.names), log_density, attrs)}
-    kl = best.value
-    variables["kl"] = (("t",), kl, {"long_name": "KL(mu|pi)", "units": "nats"})
-    for name, values, units in (("error_l1", best.l1, "1"), ("error_kl", best.kl, "nats")):
-        words = {"error_l1": "bound of the L1 error", "error_kl": "bound of the error of KL"}[name]
-        variables[name] = (("t",), best.total(values), {"long_name": words, "units": units})
-        for part in PARTS:
-            variables[f"{name}_{part}"] = (
-                ("t",),
-                values[part],
-                {"long_name": f"{words}, {LONG_NAMES[part]}", "units": units},
-            )
-    if best.agreement is not None:
-        attrs = {"long_name": "L1 distance to the other family of schemes", "units": "1"}
-        variables["disagreement"] = (("t",), np.where(best.agreement.compared, best.agreement.distance, np.nan), attrs)
-    attrs = {"long_name": "estimate of the error of log_density, infinite where unknown", "units": "nats"}
-    variables["log_density_error"] = (("t", *grid.names), best.pointwise_error(), attrs)
-    words = "bound by the modulus of what is left in the equation"
-    variables["error_l1_residual"] = (("t",), best.residual, {"long_name": words, "units": "1"})
-    return xr.Dataset(variables | cells, coords=coordinates, attrs=_attrs(best, rtol))
-
-
-def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
-    """Provenance."""
-    problem, grid = best.problem if best.problem.given is None else best.problem.given, best.grid
-    frame = best.problem.frame
-    return ({} if frame is None else {name: json.dumps(value) for name, value in frame.attrs.items()}) | {
-        "title": "Ground truth of the WFR flow of KL",
-        "energy": repr(problem.energy),
-        "start": repr(problem.start),
-        "transport_rate": problem.alpha,
-        "reaction_rate": problem.beta,
-        "rtol": rtol,
-        "flow": repr(problem.flow(best.order)),
-        "grid": json.dumps(grid.description()),
-        "cells_per_axis": json.dumps([list(best.cells.grid(ratio).shape) for ratio in RATIOS]),
-        "n_steps": len(best.steps) - 1,
-        "evidence": json.dumps(best.evidence),
-        "backend": grid.backend.name,
-        "device": grid.backend.device,
-        "versions": json.dumps(dict(storage.versions())),
-        "commit": storage.commit(),
-        "source_hash": source_hash(),
-        "wall_time": round(best.work.seconds - best.work.left(), 6),
-    }

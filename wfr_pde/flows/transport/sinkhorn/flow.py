@@ -15,7 +15,8 @@ from wfr_pde.flows.heat.product import Begin, HeatKernel
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.density import Density
-from wfr_pde.space.grid import Grid, joined
+from wfr_pde.space.grid import Grid
+from wfr_pde.space.reductions import joined
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
 MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it

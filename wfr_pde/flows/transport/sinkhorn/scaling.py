@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.product import HeatKernel, product_along
+from wfr_pde.flows.heat.product import HeatKernel
+from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.numerics.precision import SINGLE
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid

@@ -28,7 +28,7 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import local_weights
 from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, around, matrix
-from wfr_pde.truth.certified.grids.grid_family import Cells
+from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -112,12 +112,12 @@ class CellQuadrature:
     Parameters
     ----------
     problem : Problem
-    cells : Cells
+    cells : GridFamily
     fine : Grid
         The grid of the densities, with twice the cells.
     """
 
-    def __init__(self, problem: Problem, cells: Cells, fine: Grid) -> None:
+    def __init__(self, problem: Problem, cells: GridFamily, fine: Grid) -> None:
         self.problem, self.fine, self.grid, self.real_walls = problem, fine, cells.grid(1), cells.real_walls
         n = POINTS.get(fine.ndim, FEWEST_POINTS)
         singular = {*cells.walls, *cells.start_walls}

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
-from wfr_pde.energies.kl import relative_entropy
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.relative_entropy import relative_entropy
 from wfr_pde.truth.certified.evidence.cell_balance import CellBalance
 from wfr_pde.truth.certified.evidence.residual import Look, Substitution
 from wfr_pde.truth.certified.frame_blocks import blocks, cell_axes, spread

@@ -14,7 +14,7 @@ from wfr_pde.targets import Posterior, Potential
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.truth.certified.grids.break_search import LINES, find_hyperplanes, find_kinks
-from wfr_pde.truth.certified.grids.grid_family import Cells, cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
 from wfr_pde.truth.certified.grids.hidden_features import Look, hidden_features, look
 from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls
 from wfr_pde.truth.certified.preparation.input_checks import check_input
@@ -44,7 +44,7 @@ class Terrain:
 
     Attributes
     ----------
-    cells : Cells
+    cells : GridFamily
         With breaks on edges, and resolving what was found.
     look : Look or None
         What was seen of V on them; None for a target that moves.
@@ -54,7 +54,7 @@ class Terrain:
         That is solved on the cells: the given one, or one made ready for them.
     """
 
-    cells: Cells
+    cells: GridFamily
     look: Look | None
     breaks: Breaks
     problem: Problem
@@ -144,7 +144,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
     return Terrain(cells, seen, breaks, problem)
 
 
-def _even(cells: Cells) -> Cells:
+def _even(cells: GridFamily) -> GridFamily:
     """The cells, or more of them where the density of points changes too much within one."""
     for _ in range(MORE_CELLS):
         try:
@@ -214,7 +214,7 @@ def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
     return points[best[:: max(1, len(best) // LINES)][:LINES]]
 
 
-def look_at(problem: Problem, grid: Grid, cells: Cells, breaks: Breaks) -> Look | None:
+def look_at(problem: Problem, grid: Grid, cells: GridFamily, breaks: Breaks) -> Look | None:
     """V between the centres of a grid, but for breaks and singular walls that are known; None for a moving target."""
     target = problem.target
     if target.moving:

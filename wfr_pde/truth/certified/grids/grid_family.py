@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
 from wfr_pde.numerics.richardson import EVEN
-from wfr_pde.space.axis import Axis, shared_out
+from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.mesh_density import densities_of_points
+from wfr_pde.space.panels import shared_out
 from wfr_pde.targets.base import Target
 from wfr_pde.truth.certified.grids.one_sided_scores import FromOneSide
 from wfr_pde.truth.certified.grids.singular_walls import (
@@ -90,7 +91,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Cells:
+class GridFamily:
     """A family of grids on one box: the same map of each axis, with more or fewer cells.
 
     An axis may have segments, with a map and a whole number of cells each on all of the grids.
@@ -154,7 +155,7 @@ class Cells:
             self._grids[ratio] = Grid(self.lower, self.upper, shape, grading=cells, **self.options)
         return self._grids[ratio]
 
-    def finer(self, factor: float) -> Cells:
+    def finer(self, factor: float) -> GridFamily:
         """The family with more cells."""
         counts = tuple(4 * math.ceil(n * factor / 4) for n in self.counts)
         return replace(self, counts=counts)
@@ -215,7 +216,7 @@ def cells_for(
     breaks: Sequence[ArrayLike] | None = None,
     real_walls: bool = False,
     features: Array | None = None,
-) -> Cells:
+) -> GridFamily:
     """Numbers of cells and gradings by the local scales of target and start.
 
     Parameters
@@ -283,7 +284,7 @@ def cells_for(
             segments.append(())
         counts.append(4 * max(FEWEST_CELLS // 4, math.ceil(wanted / 4)))
         gradings.append(density if worth_it else None)
-    return Cells(
+    return GridFamily(
         lower,
         upper,
         tuple(counts),

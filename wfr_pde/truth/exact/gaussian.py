@@ -1,4 +1,4 @@
-"""Closed forms that the solver can be held against.
+"""Closed forms of flows from a Gaussian to a Gaussian, exact or split; the KL divergence between two Gaussians.
 
 Notation: pi = N(b, A⁻¹) the target, mu_0 = N(m_0, C_0) the start, alpha the transport rate, beta the reaction
 rate.
@@ -22,17 +22,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import checked_rate
-from wfr_pde.numerics.special import expm1_minus, minus_log1p
-from wfr_pde.space.grid import Grid
-from wfr_pde.targets import CoshDoubleWell, Gaussian, GaussianMixture, GeometricMean, Target
+from wfr_pde.numerics.special import minus_log1p
+from wfr_pde.targets import Gaussian, Target
+from wfr_pde.truth.exact.arguments import check_choice, check_gaussians, checked_gaussian, checked_problem, checked_time
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -77,10 +75,10 @@ def gaussian_flow(
     ValueError
         If dimensions differ, or a time or rate is negative or not finite.
     """
-    alpha, beta = _checked_problem(target, start, transport_rate, reaction_rate)
+    alpha, beta = checked_problem(target, start, transport_rate, reaction_rate)
     if np.ndim(t) > 0:
         return [gaussian_flow(target, start, float(time), alpha, beta) for time in np.asarray(t)]
-    time = _checked_time(t)
+    time = checked_time(t)
     if time == 0 or alpha == beta == 0:
         return start
     a, basis = np.linalg.eigh(target.precision)
@@ -132,9 +130,9 @@ def gaussian_split(
     ValueError
         If an argument is not as above.
     """
-    alpha, beta = _checked_problem(target, start, transport_rate, reaction_rate)
-    _check_choice("scheme", scheme, SCHEMES)
-    _check_choice("transport", transport, TRANSPORTS)
+    alpha, beta = checked_problem(target, start, transport_rate, reaction_rate)
+    check_choice("scheme", scheme, SCHEMES)
+    check_choice("transport", transport, TRANSPORTS)
     if not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"dt must be finite and positive, got {dt}")
     if int(n_steps) != n_steps or n_steps < 0:
@@ -227,13 +225,13 @@ def gaussian_flow_by_ode(
     from scipy.integrate import solve_ivp
 
     at = target.at if isinstance(target, Target) else target
-    alpha, beta = _checked_problem(at(start_time), start, transport_rate, reaction_rate)
-    if _checked_time(t - start_time) == 0:
+    alpha, beta = checked_problem(at(start_time), start, transport_rate, reaction_rate)
+    if checked_time(t - start_time) == 0:
         return start
     d = start.ndim
 
     def rate_of_change(time: float, moments: Array) -> Array:
-        pi = _checked_gaussian("target", at(time))
+        pi = checked_gaussian("target", at(time))
         m, c = moments[:d], moments[d:].reshape(d, d)
         ac = pi.precision @ c
         dm = -(alpha * np.eye(d) + beta * c) @ pi.precision @ (m - pi.mean)
@@ -254,7 +252,7 @@ def gaussian_kl(p: Gaussian, q: Gaussian) -> float:
 
     ½ [tr(Q C) - d - log det(Q C) + (m - n)' Q (m - n)], with p = N(m, C), q = N(n, Q⁻¹).
     """
-    _check_gaussians(p, q, "p", "q")
+    check_gaussians(p, q, "p", "q")
     factor = np.linalg.cholesky(q.covariance)
     offset = np.linalg.solve(factor, p.mean - q.mean)
     # eigenvalues of Q C - I: each contributes l - log(1 + l), where the sums would cancel
@@ -264,210 +262,3 @@ def gaussian_kl(p: Gaussian, q: Gaussian) -> float:
         return float(0.5 * (np.sum(minus_log1p(excess, np)) + offset @ offset))
     ratio = np.linalg.solve(factor, np.linalg.cholesky(p.covariance))
     return float(0.5 * (np.sum(ratio**2) - p.ndim - 2 * np.linalg.slogdet(ratio)[1] + offset @ offset))
-
-
-def mixture_transport(target: Gaussian, start: GaussianMixture, t: float, rate: float = 1.0) -> GaussianMixture:
-    """Wasserstein flow (Ornstein-Uhlenbeck) of a mixture of Gaussians to a Gaussian: a mixture again.
-
-    The flow is linear, so that every component moves by itself: mean b + e^{-rate A t} (m - b), covariance
-    A⁻¹ + e^{-rate A t} (C - A⁻¹) e^{-rate A t}; the weights stay.
-
-    Parameters
-    ----------
-    target : Gaussian
-    start : GaussianMixture
-    t : float
-        Time >= 0.
-    rate : float
-        Transport rate alpha >= 0.
-    """
-    if not isinstance(start, GaussianMixture):
-        raise ValueError(f"start must be a GaussianMixture, got {start!r}")
-    moved = [gaussian_flow(target, component, float(t), rate, 0.0) for component in start.components]
-    return GaussianMixture([g.mean for g in moved], start.weights, [g.covariance for g in moved])
-
-
-def fisher_rao(target: Target, start: Target, t: float, rate: float = 1.0) -> Target:
-    """Fisher-Rao flow between any two distributions: log mu_t = s log mu_0 + (1 - s) log pi, s = e^{-rate t}.
-
-    Parameters
-    ----------
-    target, start : Target
-        Of one dimension.
-    t : float
-        Time >= 0.
-    rate : float
-        Reaction rate beta >= 0.
-
-    Returns
-    -------
-    Target
-        With an unnormalised log-density (put it on a grid to normalise it) and its score; a `Gaussian`
-        between Gaussians.
-    """
-    if isinstance(target, Gaussian) and isinstance(start, Gaussian):
-        return gaussian_flow(target, start, float(t), 0.0, rate)
-    exponent = checked_rate(rate, "fisher_rao") * _checked_time(t)
-    return GeometricMean(start, target, -math.expm1(-exponent))
-
-
-def fisher_rao_kl(target: Target, start: Target, t: float, rate: float, grid: Grid) -> float:
-    """KL(mu_t|pi) in nats along the Fisher-Rao flow: s K'(s) - K(s), s = e^{-rate t}, by quadrature.
-
-    K(s) = log E_pi e^{sY} with Y = log(mu_0/pi) generates the cumulants of Y under pi. The relative error is
-    that of Y however small the divergence is.
-
-    Parameters
-    ----------
-    target, start : Target
-        Of one dimension.
-    t : float
-        Time >= 0.
-    rate : float
-        Reaction rate beta >= 0.
-    grid : Grid
-        Must resolve both.
-
-    Raises
-    ------
-    ValueError
-        As `Grid.log_density`.
-    """
-    s = math.exp(-checked_rate(rate, "fisher_rao_kl") * _checked_time(t))
-    to_numpy = grid.backend.asnumpy
-    log_pi = to_numpy(grid.log_density(target, "the target"))
-    y = to_numpy(grid.log_density(start, "the start")) - log_pi
-    volume = grid.cell_volume if grid.is_uniform else to_numpy(grid.cell_volume)
-    pi = np.exp(log_pi) * volume
-    u = s * (y - np.sum(pi * y))  # a shift of Y does not change the result; with this one K is of order u²
-    if np.abs(u).max() < 1:
-        k = math.log1p(np.sum(pi * expm1_minus(u, np)))
-    else:
-        top = np.max(u + log_pi)
-        k = float(top + np.log(np.sum(np.exp(u + log_pi - top) * volume)))
-    # s K' - K = E_nu g with g = log(nu/pi) = u - K; every cell of E_pi[g e^g - e^g + 1] is >= 0
-    g = u - k
-    near = np.abs(g) < 1
-    nu = np.exp(log_pi + g) * volume
-    return float(np.sum(np.where(near, nu * expm1_minus(np.where(near, -g, 0.0), np), nu * g - nu + pi)))
-
-
-def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> Target:
-    """Wasserstein flow from pi (1 + eps tanh(kx)): mu_t = pi (1 + eps e^{-rate gap t} tanh(kx)).
-
-    tanh(kx) is an eigenfunction of the generator, so that only its amplitude falls; t = 0 is the start. One Lie step
-    W-FR of size h is ``fisher_rao(target, cosh_double_well_flow(target, eps, h, alpha), h, beta)``.
-
-    Parameters
-    ----------
-    target : CoshDoubleWell
-    eps : float
-        Amplitude at the start, in (-1, 1); the mass right of the barrier is ½ + eps/2 E|tanh(kx)|.
-    t : float
-        Time >= 0.
-    transport_rate : float
-        alpha >= 0.
-
-    Returns
-    -------
-    Target
-        With its score, normaliser, sampler and box.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not as above.
-    """
-    return _TiltedWell(target, _amplitude(target, eps, t, transport_rate))
-
-
-def cosh_double_well_kl(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> float:
-    """KL(mu_t|pi) in nats along `cosh_double_well_flow`, by quadrature, right to rounding however small it is.
-
-    E_pi[(1 + y) log(1 + y) - y], y = eps e^{-rate gap t} tanh(kx), by the trapezoidal rule in u = 2kx, which converges
-    like e^{-2 pi²/du}: pi falls like exp(-c cosh u), and the nearest singularities are pi i away.
-
-    Parameters
-    ----------
-    target, eps, t, transport_rate
-        As for `cosh_double_well_flow`.
-    """
-    amplitude = _amplitude(target, eps, t, transport_rate)
-    reach = 2 * target.k * float(target.box(1e-18)[1][0])
-    x = np.linspace(-reach, reach, 2 * math.ceil(reach / 0.25) + 1) / (2 * target.k)
-    pi = np.exp(target.log_density(x[:, None]) - target.log_normaliser)
-    y = amplitude * np.tanh(target.k * x)
-    # with l = log(1 + y) it is e^l (e^-l - 1 + l)
-    return float(np.sum(pi * (1 + y) * expm1_minus(-np.log1p(y), np)) * (x[1] - x[0]))
-
-
-@dataclass(frozen=True, eq=False)
-class _TiltedWell(Target):
-    """pi (1 + amplitude tanh(kx)) for a `CoshDoubleWell` pi: of mass one with pi, as tanh is odd."""
-
-    well: CoshDoubleWell
-    amplitude: float
-
-    ndim = 1
-
-    @property
-    def log_normaliser(self) -> float:  # type: ignore[override]
-        return self.well.log_normaliser
-
-    def log_density(self, points: ArrayLike) -> Array:
-        tilt = self.amplitude * np.tanh(self.well.k * self.as_points(points)[..., 0])
-        return self.well.log_density(points) + np.log1p(tilt)
-
-    def score(self, points: ArrayLike) -> Array:
-        tanh = np.tanh(self.well.k * self.as_points(points))
-        return self.well.score(points) + self.well.k * self.amplitude * (1 - tanh**2) / (1 + self.amplitude * tanh)
-
-    def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, 1): those of pi, each at the one of ±x that the tilt prefers."""
-        rng = np.random.default_rng(rng)
-        points = np.abs(self.well.sample(n, rng))
-        return np.where(rng.random((n, 1)) < (1 + self.amplitude * np.tanh(self.well.k * points)) / 2, points, -points)
-
-    def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """The box of pi: by symmetry the same mass is outside."""
-        return self.well.box(tail)
-
-
-def _amplitude(target: Any, eps: float, t: float, rate: float) -> float:
-    """eps e^{-rate gap t}, if everything fits."""
-    if not isinstance(target, CoshDoubleWell):
-        raise ValueError(f"target must be a CoshDoubleWell, got {target!r}")
-    if not -1 < eps < 1:
-        raise ValueError(f"eps must lie between -1 and 1, so that the density is positive, got {eps}")
-    return float(eps) * math.exp(-checked_rate(rate, "the transport") * target.gap * _checked_time(t))
-
-
-def _checked_problem(target: Any, start: Any, alpha: float, beta: float) -> tuple[float, float]:
-    """The rates, if everything fits."""
-    _check_gaussians(target, start, "target", "start")
-    return checked_rate(alpha, "the transport"), checked_rate(beta, "the reaction")
-
-
-def _checked_gaussian(name: str, distribution: Any) -> Gaussian:
-    if not isinstance(distribution, Gaussian):
-        raise ValueError(f"{name} must be a Gaussian, got {distribution!r}")
-    return distribution
-
-
-def _check_gaussians(p: Any, q: Any, p_name: str, q_name: str) -> None:
-    _checked_gaussian(p_name, p)
-    _checked_gaussian(q_name, q)
-    if p.ndim != q.ndim:
-        raise ValueError(f"{p_name} is {p.ndim}-dimensional, but {q_name} is {q.ndim}-dimensional")
-
-
-def _checked_time(t: Any) -> float:
-    time = float(t)
-    if not (math.isfinite(time) and time >= 0):
-        raise ValueError(f"the time since the start must be finite and >= 0, got {t}")
-    return time
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

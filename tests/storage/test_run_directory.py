@@ -1,8 +1,7 @@
-"""Results on disk: whole whenever the writer stops; a resumed run has the bits of an uninterrupted one."""
+"""Runs on disk: whole whenever the writer stops; a resumed run has the bits of an uninterrupted one."""
 
 import dataclasses
 import errno
-import importlib
 import json
 import math
 import os
@@ -17,11 +16,11 @@ import pytest
 import xarray as xr
 
 import wfr_pde as wfr
-from wfr_pde import _version, diagnostics
+from wfr_pde import diagnostics
 from wfr_pde.flows.base import Flow
-from wfr_pde.storage import files as storage
+from wfr_pde.integrate import frames
+from wfr_pde.storage import files, run_directory
 
-SOLVE = importlib.import_module("wfr_pde.integrate.time_loop")
 TIMES = np.linspace(0, 0.4, 5)
 TARGET = wfr.DoubleWell(1.0)
 GRID = wfr.Grid(-3.2, 3.2, 48)
@@ -95,61 +94,36 @@ def assert_same_bits(a, b):
 
 @pytest.fixture
 def every_frame_is_written(monkeypatch):
-    monkeypatch.setattr(SOLVE, "SECONDS_PER_SEGMENT", -1.0)
+    monkeypatch.setattr(frames, "SECONDS_PER_SEGMENT", -1.0)
 
 
 def leftovers(path):
     return [p.name for p in Path(path).rglob("*") if ".tmp" in p.name]
 
 
-# Files
-
-
-def test_a_file_is_whole_or_not_there(tmp_path):
-    path = tmp_path / "deep" / "file.txt"
-    storage.write_atomically(path, lambda p: p.write_text("one"))
-
-    def full(p):
-        p.write_text("tw")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        storage.write_atomically(path, full)
-    assert path.read_text() == "one"
-    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
-
-
 def test_a_full_disk_leaves_the_run_readable(tmp_path, monkeypatch, every_frame_is_written):
     whole = grid_run()
-    written = storage.write_dataset
+    written = files.write_dataset
 
     def full(ds, path):
         if Path(path).name == "seg-000003.nc":
             raise OSError(errno.ENOSPC, "No space left on device")
         return written(ds, path)
 
-    monkeypatch.setattr(storage, "write_dataset", full)
+    monkeypatch.setattr(files, "write_dataset", full)
     with pytest.raises(OSError, match="No space left"):
         grid_run(out=tmp_path / "run")
-    assert storage.open_run(tmp_path / "run").sizes["t"] == 3
+    assert run_directory.open_run(tmp_path / "run").sizes["t"] == 3
     assert not leftovers(tmp_path)
-    monkeypatch.setattr(storage, "write_dataset", written)
+    monkeypatch.setattr(files, "write_dataset", written)
     assert_same_bits(grid_run(out=tmp_path / "run"), whole)
-
-
-def test_dataset_comes_back_as_it_was(tmp_path):
-    ds = grid_run()
-    storage.write_dataset(ds, tmp_path / "a.nc")
-    assert_same_bits(storage.read_dataset(tmp_path / "a.nc"), ds)
-    with xr.open_dataset(tmp_path / "a.nc") as plain:
-        assert plain.sizes["t"] == len(TIMES)
 
 
 @pytest.mark.parametrize("keep", ["all", "last", [0.1, 0.3]])
 def test_a_graded_grid_comes_back_to_the_last_bit(keep, tmp_path, every_frame_is_written):
     ds = graded_run(keep=keep, out=tmp_path / "run")
-    storage.write_dataset(ds, tmp_path / "a.nc")
-    for found in (ds, storage.read_dataset(tmp_path / "a.nc"), wfr.open_run(tmp_path / "run")):
+    files.write_dataset(ds, tmp_path / "a.nc")
+    for found in (ds, files.read_dataset(tmp_path / "a.nc"), wfr.open_run(tmp_path / "run")):
         grid = wfr.Grid.from_dataset(found)
         assert (grid.lower, grid.upper, grid.boundary, grid.names, grid.max_cut) == (
             GRADED.lower, GRADED.upper, GRADED.boundary, GRADED.names, 1.0,
@@ -164,7 +138,7 @@ def test_a_graded_grid_comes_back_to_the_last_bit(keep, tmp_path, every_frame_is
 
 @pytest.mark.parametrize("keep", ["all", "last"])
 def test_xarray_alone_finds_the_cells_of_a_graded_grid(keep, tmp_path):
-    storage.write_dataset(graded_run(keep=keep), tmp_path / "a.nc")
+    files.write_dataset(graded_run(keep=keep), tmp_path / "a.nc")
     with xr.open_dataset(tmp_path / "a.nc") as ds:
         mass = (np.exp(ds["log_density"]) * ds["cell_width_angle"] * ds["cell_width_y"]).sum(("angle", "y"))
         assert np.abs(mass - 1).max() < 1e-10
@@ -189,21 +163,6 @@ def test_given_edges_come_back_and_other_cells_are_another_run(tmp_path):
     assert np.array_equal(wfr.Grid.from_dataset(ds).axes[0].edges, edges)
     with pytest.raises(ValueError, match="holds another run"):
         run(np.array([0, 0.5, 1, 2, 3.0, 4]))
-
-
-def test_json_takes_paths_and_is_readable(tmp_path):
-    path = storage.write_json({"where": Path("a/b"), "n": 3}, tmp_path / "a.json")
-    assert json.loads(path.read_text()) == {"where": "a/b", "n": 3}
-
-
-def test_provenance():
-    found = storage.versions()
-    assert found["wfr_pde"] == wfr.__version__
-    assert {"python", "numpy", "scipy", "xarray"} <= set(found)
-    assert isinstance(storage.commit(), str)
-
-
-# Run directories
 
 
 @pytest.mark.parametrize("run", [grid_run, graded_run, particle_run])
@@ -256,11 +215,11 @@ def test_interrupted_before_anything_was_saved(tmp_path):
 
 
 KILLED = """
-import importlib, os, signal, sys
+import os, signal, sys
 sys.path.insert(0, {here!r})
-import test_storage as t
-t.SOLVE.SECONDS_PER_SEGMENT = -1.0
-written = t.storage.write_atomically
+import test_run_directory as t
+t.frames.SECONDS_PER_SEGMENT = -1.0
+written = t.files.write_atomically
 
 def killed(path, write):
     # killed with a file half written
@@ -269,7 +228,7 @@ def killed(path, write):
         os.kill(os.getpid(), signal.SIGKILL)
     return written(path, write)
 
-t.storage.write_atomically = killed
+t.files.write_atomically = killed
 t.{run}(out={out!r})
 """
 
@@ -303,15 +262,15 @@ def test_segment_without_its_checkpoint_does_not_count(tmp_path, every_frame_is_
 
 def test_interrupted_between_a_checkpoint_and_the_next_frame(tmp_path, monkeypatch, every_frame_is_written):
     """Ctrl-C mostly arrives while a file is written: no frame may be stored twice."""
-    whole, written = grid_run(), storage.write_dataset
+    whole, written = grid_run(), files.write_dataset
 
     def interrupted(ds, path):
         written(ds, path)
         if Path(path).name == "checkpoint.nc" and ds.attrs["frame"] == 2:
-            monkeypatch.setattr(storage, "write_dataset", written)
+            monkeypatch.setattr(files, "write_dataset", written)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "write_dataset", interrupted)
+    monkeypatch.setattr(files, "write_dataset", interrupted)
     with pytest.raises(KeyboardInterrupt):
         grid_run(out=tmp_path / "run")
     assert wfr.open_run(tmp_path / "run").sizes["t"] == 3
@@ -385,25 +344,3 @@ def test_directories_that_are_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         wfr.open_run(tmp_path)
     assert os.listdir(tmp_path) == ["notes.txt"]
-
-
-def test_the_commit_is_dirty_by_changes_of_the_source_but_not_of_results(tmp_path, monkeypatch):
-    def git(*words):
-        who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-        subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True)
-
-    for name in ("wfr_pde/_version.py", "results/run.json", "README.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("1")
-    git("init")
-    git("add", "-A")
-    git("commit", "-m", "first")
-    monkeypatch.setattr(_version, "__file__", str(tmp_path / "wfr_pde" / "_version.py"))
-
-    commit = storage.commit.__wrapped__  # without what is remembered
-    clean = commit()
-    assert len(clean) == 40
-    (tmp_path / "results" / "run.json").write_text("2")
-    assert commit() == clean
-    (tmp_path / "README.md").write_text("2")
-    assert commit() == f"{clean}-dirty"

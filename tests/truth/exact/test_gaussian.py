@@ -1,4 +1,4 @@
-"""Closed forms against step-by-step maps, moment equations, quadrature and high precision."""
+"""Closed forms of Gaussians and mixtures against step-by-step maps, moment equations and high precision."""
 
 import math
 
@@ -190,93 +190,8 @@ def test_mixture_moves_to_a_mixture():
         exact.mixture_transport(TARGET, START, 0.4)
 
 
-def test_fisher_rao_of_any_pair():
-    target, start = wfr.DoubleWell(2.0), wfr.GaussianMixture([-1, 0.5], [0.5, 0.5], 0.1)
-    flow = exact.fisher_rao(target, start, 0.7, rate=1.5)
-    x = np.linspace(-2, 2, 7)[:, None]
-    s = math.exp(-0.7 * 1.5)
-    assert flow.log_density(x) == pytest.approx(s * start.log_density(x) + (1 - s) * target.log_density(x), rel=1e-14)
-    assert flow.score(x) == pytest.approx(s * start.score(x) + (1 - s) * target.score(x), rel=1e-13)
-
-
 def test_fisher_rao_of_gaussians_is_a_gaussian():
     assert difference(exact.fisher_rao(TARGET, START, 0.7, 1.5), reacted(START, 0.7 * 1.5)) < 1e-14
-
-
-@pytest.mark.parametrize("t", [0.0, 0.1, 1.0, 5.0, 20.0, 300.0])
-def test_fisher_rao_kl_of_gaussians(t):
-    """Down to KL = 1e-260: no digit is lost near equilibrium."""
-    grid = wfr.Grid([-9, -9], [9, 9], (128, 128))
-    s = exact.fisher_rao(TARGET, START, t)
-    closed = exact.gaussian_kl(s, TARGET)
-    if t > 10:  # the closed form itself only knows m and C to 1e-16
-        d = START.mean - TARGET.mean
-        gap = np.linalg.solve(START.covariance, TARGET.covariance) - np.eye(2)
-        closed = math.exp(-2 * t) * (np.trace(gap @ gap) / 4 + 0.5 * _drift(d) @ TARGET.covariance @ _drift(d))
-    assert exact.fisher_rao_kl(TARGET, START, t, 1.0, grid) == pytest.approx(closed, rel=1e-8 if t > 10 else 1e-10)
-
-
-def _drift(d):
-    return np.linalg.solve(START.covariance, d)
-
-
-def test_fisher_rao_kl_is_the_kl_of_the_state():
-    target, start = wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.04)
-    grid = wfr.Grid(-2.6, 2.6, 200)
-    energy = wfr.KL(target)
-    for t in (0.0, 0.01, 1.0, 3.0):
-        value = energy.value(energy.fisher_rao(grid.density(start), 1.5 * t))
-        assert exact.fisher_rao_kl(target, start, t, 1.5, grid) == pytest.approx(value, rel=1e-12)
-
-
-WELL = wfr.CoshDoubleWell(0.5, k=1.2)
-
-
-@pytest.mark.parametrize("well", [WELL, wfr.CoshDoubleWell(1e-5)])
-def test_flow_to_the_cosh_double_well(well):
-    """Mass one with its own normaliser; the transport moves one to the next."""
-    grid, mu = wfr.Grid.covering(well, shape=240), exact.cosh_double_well_flow(well, 0.9, 0.7, 1.3)
-    start = grid.density(exact.cosh_double_well_flow(well, 0.9, 0.0))
-    flow = wfr.Extrapolated(wfr.SinkhornKernel(1.3), 8)
-    ds = wfr.solve(well, flow, start, [0, 0.7], 0.0175, keep="last")
-    assert wfr.metrics.l1(grid.density(mu), wfr.Density.from_dataset(ds)) < 1e-8  # the steps leave 3e-9
-    assert grid.log_integrate(grid.evaluate(mu.log_density)) == pytest.approx(mu.log_normaliser, abs=1e-11)  # the box
-
-
-def test_score_and_sampler_of_the_flow_to_the_cosh_double_well():
-    mu = exact.cosh_double_well_flow(WELL, -0.8, 0.4)
-    x = np.linspace(-2, 2, 9)[:, None]
-    slope = (mu.log_density(x + 1e-5) - mu.log_density(x - 1e-5)) / 2e-5
-    assert mu.score(x)[:, 0] == pytest.approx(slope, abs=1e-8)  # differences: 1e-10 of the third derivative
-    n = 100_000
-    below = np.mean(mu.sample(n, rng=1)[:, 0] < 0)
-    expected = 0.5 + 0.4 * math.exp(-0.2) * np.mean(np.abs(np.tanh(1.2 * WELL.sample(n, rng=2))))
-    assert below == pytest.approx(expected, abs=5 * 0.5 / math.sqrt(n) * 1.5)  # five standard errors of both
-
-
-@pytest.mark.parametrize("eps", [0.95, 0.1, 1e-3])
-def test_kl_along_the_flow_to_the_cosh_double_well(eps):
-    for t in (0.0, 1.0):
-        grid = wfr.Grid.covering(WELL, shape=200, tail=1e-15)
-        value = wfr.KL(WELL).value(grid.density(exact.cosh_double_well_flow(WELL, eps, t, 0.7)))
-        # the state knows log mu - log pi to 1e-14
-        assert exact.cosh_double_well_kl(WELL, eps, t, 0.7) == pytest.approx(value, rel=1e-10)
-
-
-def test_kl_along_the_flow_to_the_cosh_double_well_however_small():
-    """½ eps² e^(-2 gap t) E tanh², to the last digit."""
-    early, late = (exact.cosh_double_well_kl(WELL, 1e-9, t) for t in (0.0, 300.0))
-    assert late == pytest.approx(early * math.exp(-300.0), rel=1e-8)  # eps² of the next term, 1e-14 in the exponent
-
-
-def test_one_lie_step_to_the_cosh_double_well():
-    grid, h = wfr.Grid.covering(WELL, shape=120), 0.2
-    moved = exact.cosh_double_well_flow(WELL, 0.9, h, 0.7)
-    expected = grid.density(exact.fisher_rao(WELL, moved, h, 1.3))
-    start = grid.density(exact.cosh_double_well_flow(WELL, 0.9, 0.0))
-    flow = wfr.Lie(wfr.Repeated(wfr.Extrapolated(wfr.SinkhornKernel(0.7), 8), 8), wfr.FisherRao(1.3))
-    ds = wfr.solve(WELL, flow, start, [0, h], h, keep="last")
-    assert wfr.metrics.l1(expected, wfr.Density.from_dataset(ds)) < 1e-9
 
 
 def test_moving_target_by_ode():
@@ -301,12 +216,6 @@ def test_bad_input():
         exact.gaussian_flow(wfr.DoubleWell(1.0), one, 1.0)
     with pytest.raises(ValueError, match="finite and >= 0, got -1"):
         exact.gaussian_flow(one, one, -1.0)
-    with pytest.raises(ValueError, match="target must be a CoshDoubleWell"):
-        exact.cosh_double_well_flow(one, 0.5, 1.0)
-    with pytest.raises(ValueError, match="eps must lie between -1 and 1, .* got 1"):
-        exact.cosh_double_well_flow(WELL, 1, 1.0)
-    with pytest.raises(ValueError, match="finite and >= 0, got -1"):
-        exact.cosh_double_well_kl(WELL, 0.5, -1.0)
     with pytest.raises(ValueError, match="rate >= 0"):
         exact.gaussian_flow(one, one, 1.0, reaction_rate=-2)
     with pytest.raises(ValueError, match="scheme must be one of 'W-FR', .* got 'FR'"):

@@ -1,0 +1,55 @@
+"""The command truth."""
+
+import json
+
+import pytest
+import xarray as xr
+
+from wfr_pde.app.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("project")
+
+
+class TestTruth:
+    PROBLEM = (
+        "truth",
+        "--potential",
+        "2*(x**2-1)**2",
+        "--start",
+        "gaussian(mean=-1, covariance=0.04)",
+        "--t",
+        "0,0.5,1",
+    )
+
+    def test_writes_a_certified_solution(self, tmp_path, capsys):
+        out = tmp_path / "well.nc"
+        assert main([*self.PROBLEM, "--rtol", "1e-5", "-o", str(out)]) == 0
+        printed = capsys.readouterr().out
+        assert "error_l1" in printed
+        assert "disagreement" in printed
+        ds = xr.open_dataset(out)
+        assert (ds.error_l1 <= 1e-5).all()
+        assert float(ds.disagreement[-1]) <= float(ds.error_l1[-1]) + 1e-6  # the other family has an error of its own
+        assert main([*self.PROBLEM, "-o", str(out)]) == 2  # exists
+
+    def test_dry_run_shows_what_it_would_take(self, capsys):
+        assert main([*self.PROBLEM, "--dry-run", "--json"]) == 0
+        content = json.loads(capsys.readouterr().out)
+        assert content["n_steps"] > 3
+        assert len(content["shapes"]) >= 4
+        assert content["seconds"] > 0
+        assert main([*self.PROBLEM, "--dry-run"]) == 0
+        assert "first attempt" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--rtol", "1e-30", "-o", "x.nc"), "rtol must be between"),
+            (("--boundary", "periodic", "-o", "x.nc"), "needs its period"),
+            ((), "truth needs a file to write"),
+            (("--lower", "-2", "-o", "x.nc"), "--lower and --upper go together"),
+        ],
+    )
+    def test_bad_input(self, options, words, capsys):
+        assert main([*self.PROBLEM, *options]) == 2
+        assert words in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""What `solve` refuses before it begins."""
+
+import math
+
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde import diagnostics
+from wfr_pde.integrate.run import prepare
+
+TARGET, START = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
+GRID = wfr.Grid(-3.2, 3.2, 96)
+FLOW = wfr.Strang(wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0))
+
+
+@pytest.fixture(scope="module")
+def start():
+    return GRID.density(START)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"problem": "gauss"}, TypeError, "must be a Target or an Energy, got str"),
+        ({"flow": "strang"}, TypeError, "flow must be a Flow such as"),
+        ({"start": START}, TypeError, r"put a distribution on a grid with grid.density\(distribution\)"),
+        ({"t": [0, 0]}, ValueError, "increasing save times"),
+        ({"t": []}, ValueError, "increasing save times"),
+        ({"t": 5.0}, ValueError, r"at least two save times.*for the state 5 later write t=\[0, 5\]"),
+        ({"keep": [math.nan]}, ValueError, "not among the save times"),
+        ({"record": "kl"}, TypeError, "record takes functions"),
+        ({"flow": wfr.Extrapolated(FLOW, 4), "t": [0, 2], "dt": 1.0}, ValueError,
+         r"dt=1 is too large .*converges only for dt <= 0\.\d+ .*smaller dt, or the flow without Extrapolated"),
+        ({"dt": 1e-25}, ValueError, "more than 1e\\+12 steps: use a larger dt"),
+        ({"keep": None}, ValueError, "got None"),
+        ({"record": [wfr.KL]}, TypeError, "is the class KL: give an object"),
+        ({"record": {1: len}}, ValueError, "a record needs a name of letters"),
+        ({"record": {"a/b": len}}, ValueError, "a record needs a name of letters"),
+        ({"record": 3}, TypeError, "record takes functions"),
+        ({"record": {"x": lambda s, e: np.ones(3)}}, ValueError, "do not fit into one Dataset"),
+        ({"record": [diagnostics.mode_masses([0, 1]), diagnostics.mode_masses([0, 1, 2], name="b")]}, ValueError,
+         "do not fit into one Dataset"),
+        ({"start": np.zeros((5, 1))}, TypeError, "FisherRao moves Density, not Particles"),
+        ({"t": [0, math.nan]}, ValueError, "finite, increasing save times"),
+        ({"t": [[0, 1]]}, ValueError, "increasing save times"),
+        ({"dt": 0}, ValueError, "dt must be a finite number > 0, got 0"),
+        ({"dt": math.nan}, ValueError, "dt must be a finite number > 0"),
+        ({"dt": 1e-4}, ValueError, r"dt=0.0001 is too small .*larger dt \(at least 0.0033.*a finer grid \(about 5.77"),
+        ({"t": [0, 0.1, 0.1001]}, ValueError, r"a step of 0.0001, but .*save times further apart \(at least 0.0033"),
+        ({"keep": "some"}, ValueError, '"all", "last" or some of the save times'),
+        ({"keep": [0.07]}, ValueError, "the time 0.07, which is not among the save times"),
+        ({"record": [lambda s, e: 0]}, ValueError, "has no name: give a mapping"),
+        ({"record": [wfr.KL(TARGET), wfr.KL(START)]}, ValueError, "two records are named 'kl'"),
+        ({"record": {"a": 3}}, TypeError, "neither a function"),
+        ({"record": {"t": len}}, ValueError, "cannot be named 't'"),
+    ],
+)  # fmt: skip
+def test_wrong_input(start, change, kind, message):
+    arguments = {"problem": TARGET, "flow": FLOW, "start": start, "t": [0, 0.1], "dt": 0.05} | change
+    with pytest.raises(kind, match=message):
+        wfr.solve(**arguments)
+
+
+def test_start_that_is_not_a_density(start):
+    with pytest.raises(ValueError, match=r"has a mass of 2.71.*, not 1: use start.normalised"):
+        wfr.solve(TARGET, FLOW, wfr.Density(GRID, start.log_values + 1), [0, 0.1], 0.05)
+    values = start.log_values.copy()
+    values[3] = -np.inf
+    with pytest.raises(ValueError, match="a density of zero has no logarithm"):
+        wfr.solve(TARGET, FLOW, wfr.Density(GRID, values), [0, 0.1], 0.05)
+
+
+def test_target_that_does_not_fit_the_grid(start):
+    with pytest.raises(ValueError, match="the target .* is 2-dimensional"):
+        wfr.solve(wfr.Banana(), FLOW, start, [0, 0.1], 0.05)
+    with pytest.raises(ValueError, match="cuts off .* of the mass of the target"):
+        wfr.solve(wfr.Gaussian(0, 4), FLOW, start, [0, 0.1], 0.05)
+
+
+def test_a_flow_is_checked_once(start):
+    calls = []
+
+    class Counting(wfr.FisherRao):
+        def check(self, energy, like):
+            calls.append(energy)
+            super().check(energy, like)
+
+    prepare(TARGET, Counting(), start, [0, 0.1], 0.1)
+    assert len(calls) == 1

@@ -1,0 +1,36 @@
+"""Commit and versions."""
+
+import subprocess
+
+import wfr_pde as wfr
+from wfr_pde import _version
+from wfr_pde.storage import provenance
+
+
+def test_provenance():
+    found = provenance.versions()
+    assert found["wfr_pde"] == wfr.__version__
+    assert {"python", "numpy", "scipy", "xarray"} <= set(found)
+    assert isinstance(provenance.commit(), str)
+
+
+def test_the_commit_is_dirty_by_changes_of_the_source_but_not_of_results(tmp_path, monkeypatch):
+    def git(*words):
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True)
+
+    for name in ("wfr_pde/_version.py", "results/run.json", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    monkeypatch.setattr(_version, "__file__", str(tmp_path / "wfr_pde" / "_version.py"))
+
+    commit = provenance.commit.__wrapped__  # without what is remembered
+    clean = commit()
+    assert len(clean) == 40
+    (tmp_path / "results" / "run.json").write_text("2")
+    assert commit() == clean
+    (tmp_path / "README.md").write_text("2")
+    assert commit() == f"{clean}-dirty"

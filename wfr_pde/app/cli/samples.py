@@ -1,0 +1,67 @@
+"""The truth, the samplers and the samples that a command line names."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from wfr_pde.targets import Target
+
+SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted path to a sampler
+
+
+def read_truth(path: str) -> xr.Dataset:
+    """Read what `wfr-pde truth` or `solve` wrote."""
+    from wfr_pde.storage import files
+
+    if not Path(path).exists():
+        raise ValueError(f"{path} does not exist: `wfr-pde truth ... -o {path}` would make it")
+    try:
+        ds = files.read_dataset(Path(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no NetCDF file: the truth comes first, then the samples ({error})") from None
+    if "log_density" not in ds:
+        raise ValueError(f"{path} holds no density (no variable log_density): give what `wfr-pde truth` wrote")
+    return ds
+
+
+def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Target]:
+    """Return target and start: as given, or as the truth says them."""
+    from wfr_pde.targets import parse_distribution, stored_distribution
+
+    found = []
+    for option, attribute in (("target", "energy"), ("start", "start")):
+        text = getattr(args, option)
+        try:
+            found.append(stored_distribution(truth, attribute) if text is None else parse_distribution(text))
+        except ValueError as error:
+            if text is not None:
+                raise
+            raise ValueError(f'{error}: give --{option} "gaussian(mean=-1, covariance=0.04)", or what it is') from None
+    return found[0], found[1]
+
+
+def load_sampler(text: str) -> Any:
+    """Import what a dotted path names; what cannot be imported is bad input, not a missing package."""
+    import wfr_pde as wfr
+
+    try:
+        return wfr.load_callable(text)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+
+
+def json_object(option: str, text: str) -> dict[str, Any]:
+    """Read the arguments of a sampler."""
+    try:
+        chosen = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{option} must be JSON such as '{{\"rate\": 1.0}}', got {text!r}: {error}") from None
+    if not isinstance(chosen, dict):
+        raise ValueError(f"{option} must be a JSON object such as '{{\"rate\": 1.0}}', got {text!r}")
+    return chosen

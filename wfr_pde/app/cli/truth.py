@@ -1,0 +1,111 @@
+"""The command `wfr-pde truth`: a flow solved to a tolerance, with a certified error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, solution_table, text_table
+from wfr_pde.app.cli.problem import add_problem_arguments, box_corners, output_file, parse_times, target_and_start
+from wfr_pde.app.exit_codes import DONE
+
+NAME = "truth"
+SUMMARY = "solve a flow to a tolerance, with a certified error"
+EXAMPLES = """\
+The flow is that of `solve`. Box, cells, scheme and steps are chosen such that the L1 error is below rtol at every save
+time; what is stored with the density is a bound of that error, error_l1, and of the error of KL. A mode that nothing
+of the start or of the potential leads to cannot be certified: give a box that holds it.
+
+examples:
+  wfr-pde truth --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
+  wfr-pde truth --target "gaussian(mean=0, covariance=2500)" --rtol 1e-8 -o scales.nc --t 0,0.001,1 \\
+      --start "mixture(means=[0,0], weights=[.5,.5], covariances=[2500,0.0025])"
+  wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_problem_arguments(parser)
+    add = parser.add_argument
+    add("--rtol", type=float, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
+    add("--seconds", type=float, default=600.0, help="time budget (default: %(default)g)")
+    add("--memory", type=float, help="memory budget in GiB (default: what is free)")
+    add(
+        "--max-cut",
+        type=float,
+        default=1e-6,
+        metavar="MASS",
+        help="mass that the box may cut off; 1 for real walls",
+    )
+    add("--best", action="store_true", help="where rtol is out of reach, write the best there is, with its error")
+    add(
+        "--cross-check",
+        action=argparse.BooleanOptionalAction,
+        help="solve again with the other family of schemes (default: in one and two dimensions)",
+    )
+    add(
+        "--turn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="principal axes u, v in place of the given ones, where these need far more cells (default: yes)",
+    )
+    add("--force", action="store_true", help="replace OUT.nc")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Certify the solution, write it, and print its errors."""
+    import wfr_pde as wfr
+    from wfr_pde.storage.files import write_dataset
+    from wfr_pde.truth.certified.certificate import plan
+
+    out, times = output_file(args), parse_times(args.t)
+    target, start = target_and_start(args)
+    rates = {"transport_rate": args.transport_rate, "reaction_rate": args.reaction_rate}
+    corners = box_corners(args, start.ndim)
+    boundary = args.boundary.split(",")
+    problem: dict[str, Any] = {
+        **rates,
+        "rtol": args.rtol,
+        "box": corners,
+        "boundary": boundary[0] if len(boundary) == 1 else boundary,
+        "max_cut": args.max_cut,
+        "seconds": args.seconds,
+        "memory": args.memory,
+        "turn": args.turn,
+    }
+    if args.dry_run:
+        return _show_plan(args, plan(target, start, times, **problem))
+    check = start.ndim <= 2 if args.cross_check is None else args.cross_check
+    ds = wfr.ground_truth(target, start, times, **problem, strict=not args.best, cross_check=check)
+    write_dataset(ds, out)
+    names = ["kl", "error_l1", "error_kl", *(["disagreement"] if check else [])]
+    if args.json:
+        values = {name: ds[name].values.tolist() for name in ("t", *names)}
+        print_json({"path": str(out), "rtol": args.rtol, "wall_time": ds.attrs["wall_time"], **values})
+    else:
+        cells = " × ".join(str(ds.sizes[name]) for name in json.loads(ds.attrs["grid"])["names"])
+        print(f"{solution_table(ds, names)}\n")
+        print(f"{out}: {cells} cells, {ds.attrs['n_steps']} steps, {duration_text(float(ds.attrs['wall_time']))}")
+    return DONE
+
+
+def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:
+    """Print cells, steps, memory and time of the first attempt."""
+    if args.json:
+        print_json(content)
+        return DONE
+    box = " × ".join(f"[{low:.4g}, {high:.4g}]" for low, high in zip(content["lower"], content["upper"], strict=True))
+    free = content["free_bytes"]
+    is_free = "" if free is None else f" ({bytes_text(free)} are free)"
+    first, budget = duration_text(content["seconds"]), duration_text(args.seconds)
+    rows = [
+        ("box", box),
+        ("cells", ", ".join(" × ".join(map(str, shape)) for shape in content["shapes"])),
+        ("graded", ", ".join(content["graded"]) or "no axis"),
+        ("steps", f"{content['n_steps']:,}, of order 8"),
+        ("memory", f"{bytes_text(content['memory_bytes'])} at most{is_free}"),
+        ("time", f"about {first} for the first attempt; the budget is {budget}"),
+    ]
+    print(text_table(rows))
+    return DONE

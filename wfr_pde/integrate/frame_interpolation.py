@@ -1,0 +1,111 @@
+"""Frames of a run as a function of time, by any rule; and the variables and windows that rules are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wfr_pde.integrate.interpolation_rules import Array, Rule, Variable
+from wfr_pde.integrate.rate_of_change import RateOfChange
+from wfr_pde.space.grid import Grid
+
+SHIFTS = (8.0, 1.0, 0.25, 1 / 16, 1 / 64)  # of log(t - t_0 + shift), in first intervals of the run
+OWN_SHIFTS = (8.0, 1.0, 0.125)  # in intervals of their own
+COUNTS = (2, 4, 6, 8)  # frames that a polynomial goes through
+MOST_WEIGHT = 20.0  # Lebesgue constant above which a rule is not used: errors of frames would grow by so much
+PROBES = (0.03, 0.1, 0.3, 0.5, 0.7, 0.9)  # of an interval, where orders are compared
+ROUNDING = 3e-14  # added to every error
+
+
+@dataclass(frozen=True, eq=False)
+class FrameInterpolation:
+    """Frames of a run, and rules applied to them.
+
+    Parameters
+    ----------
+    grid : Grid
+    times : array (n,)
+    log_values : array (n, ...)
+        Normalised log-densities.
+    equation : RateOfChange, optional
+        Where it is known.
+    """
+
+    grid: Grid
+    times: Array
+    log_values: Array
+    equation: RateOfChange | None = None
+    _rates: dict[int, Array] = field(init=False, repr=False, default_factory=dict)
+
+    def rate(self, number: int) -> Array:
+        """d_t log mu at a frame, by the equation."""
+        assert self.equation is not None
+        if number not in self._rates:
+            self._rates[number] = self.equation(self.log_values[number], float(self.times[number]))
+        return self._rates[number]
+
+    def interpolated(self, rule: Rule, t: float) -> Array:
+        """Log-values of a rule at a time, not normalised."""
+        return self.weighted_sum(rule, *rule.weights(t))
+
+    def normalised(self, rule: Rule, t: float) -> Array:
+        """Log-values of a rule at a time, of mass one on the grid."""
+        values = self.interpolated(rule, t)
+        return values - self.grid.log_integrate(values)
+
+    def weighted_sum(self, rule: Rule, weights: Array, of_rates: Array) -> Array:
+        """Weighted sum of the log-values of a rule's frames, and of their rates of change."""
+        with np.errstate(all="ignore"):
+            total = np.tensordot(weights, self.log_values[list(rule.frames)], axes=1)
+            if rule.hermite:
+                for number, weight in zip(rule.frames, of_rates, strict=True):
+                    total = total + weight * self.rate(number)
+        return np.asarray(total)
+
+    def made(self, variable: Variable, frames: tuple[int, ...], hermite: bool = False) -> Rule:
+        """A rule whose errors are not known yet."""
+        return Rule(variable, frames, self.times[list(frames)], hermite)
+
+    def judged(self, rule: Rule, error: float, nats: Array, slopes: Array) -> Rule:
+        """A rule with its errors."""
+        return dataclasses.replace(rule, error=error, nats=nats, slopes=slopes)
+
+    def linear(self, k: int) -> Rule:
+        """The rule of the geometric mean of both neighbours, which stays between them."""
+        return self.made(Variable("t", float(self.times[0])), (k, k + 1))
+
+    def variables(self, k: int) -> list[Variable]:
+        """Variables of time that tell the two frames of an interval apart."""
+        start, first = float(self.times[0]), float(self.times[1] - self.times[0])
+        own = float(self.times[k + 1] - self.times[k])
+        scales = {share * first for share in SHIFTS} | {share * own for share in OWN_SHIFTS}
+        variables = [Variable("t", start), *(Variable("log", start, scale) for scale in sorted(scales))]
+        if self.equation is not None and self.equation.reaction_rate > 0:
+            variables.append(Variable("decay", float(self.times[k]), self.equation.reaction_rate))
+        return [variable for variable in variables if variable.separates(self.times[k : k + 2])]
+
+    def window(self, variable: Variable, k: int, count: int) -> tuple[int, ...]:
+        """Numbers of the frames nearest to the middle of interval `k`."""
+        with np.errstate(all="ignore"):
+            places = variable(self.times)
+        middle = 0.5 * (places[k] + places[k + 1])
+        first, last = k, k + 1
+        while last - first + 1 < count:
+            below = middle - places[first - 1] if first > 0 else math.inf
+            above = places[last + 1] - middle if last + 1 < len(places) else math.inf
+            first, last = (first - 1, last) if below <= above else (first, last + 1)
+        return tuple(range(first, last + 1))
+
+    def is_sound(self, rule: Rule, k: int) -> bool:
+        """Whether frames are told apart, finite, and not weighted by more than `MOST_WEIGHT`."""
+        if not rule.variable.separates(rule.times):
+            return False
+        inner = self.times[k] + (self.times[k + 1] - self.times[k]) * np.array(PROBES)
+        return rule.lebesgue(inner) <= MOST_WEIGHT
+
+    def inner_times(self, k: int) -> list[float]:
+        """Times in an interval at which rules are compared."""
+        return [float(self.times[k] + share * (self.times[k + 1] - self.times[k])) for share in PROBES]

@@ -1,0 +1,20 @@
+"""Random number generators of runs: how a seed makes one, and its state as text."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+
+def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
+    """Generator of a run: from a seed, one that does not repeat the numbers of `start.sample(n, rng=seed)`."""
+    if isinstance(rng, int | np.integer):
+        return np.random.default_rng(np.random.SeedSequence(int(rng), spawn_key=(1,)))
+    return np.random.default_rng(rng)
+
+
+def rng_state(rng: np.random.Generator | None) -> str:
+    """State of a generator as JSON; "" where there is none."""
+    # some bit generators hold arrays
+    return "" if rng is None else json.dumps(rng.bit_generator.state, default=lambda array: array.tolist())

@@ -1,0 +1,285 @@
+"""One run of `solve`: its arguments, checked before anything is computed, and what follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.energies import KL, Energy
+from wfr_pde.flows.base import Flow
+from wfr_pde.integrate.memory import check_memory
+from wfr_pde.integrate.randomness import generator_of, rng_state
+from wfr_pde.integrate.save_times import kept_frames, save_times
+from wfr_pde.integrate.schema import is_reserved
+from wfr_pde.numerics.backends import get_backend
+from wfr_pde.numerics.precision import DOUBLE, Precision
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
+from wfr_pde.storage.provenance import commit, versions
+from wfr_pde.storage.source_hash import code_attrs
+from wfr_pde.targets.base import Target
+
+Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
+MAX_SUBSTEPS = 1e12  # steps between two save times; a dt that asks for more is taken for a mistake
+
+
+@dataclass
+class Run:
+    """Checked input of one run, and what follows from it."""
+
+    energy: Energy
+    flow: Flow
+    start: Any
+    times: np.ndarray
+    dt: float
+    records: dict[str, Record | Energy]
+    kept: frozenset[int]  # numbers of the frames whose state is stored
+    keep: str
+    rng: np.random.Generator | None
+    seed: str
+    n_substeps: np.ndarray = field(init=False)
+    sizes: np.ndarray = field(init=False)
+    steps_before: list[int] = field(init=False)  # that lead to each frame
+    code: dict[str, str] = field(default_factory=code_attrs, init=False)  # attributes: by which code
+    began: float = field(default_factory=time.perf_counter, init=False)
+
+    def __post_init__(self) -> None:
+        lengths = np.diff(self.times)
+        if len(lengths) and lengths.max() / self.dt > MAX_SUBSTEPS:
+            raise ValueError(
+                f"dt={self.dt:.6g} cuts the interval of {lengths.max():.6g} between save times into more than "
+                f"{MAX_SUBSTEPS:.0e} steps: use a larger dt"
+            )
+        self.n_substeps = np.maximum(np.ceil(lengths / self.dt * (1 - 1e-12)), 1).astype(int)
+        self.sizes = _merged(lengths / self.n_substeps)
+        self.steps_before = [0, *np.cumsum(self.n_substeps).tolist()]
+
+    @cached_property
+    def watches_cells(self) -> bool:
+        """Whether the state may come to a place where the cells are too wide for it: on a graded grid."""
+        if not isinstance(self.start, Density) or self.start.grid.is_uniform:
+            return False
+        try:
+            self.start.grid.check_resolved(self.start.log_values, "the start")
+        except ValueError:
+            return False  # it is rough already
+        return True
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_before[-1]
+
+    def fingerprint(self) -> str:
+        """Hash of what determines the bits of the result.
+
+        Functions are known by their values: the target's on the grid, or at the particles, at some twenty times if it
+        moves, and every record's on the start.
+        """
+        digest = hashlib.sha256()
+        what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
+        digest.update("\n".join(map(repr, what)).encode())
+        arrays = [self.times, *(array for _, array in self.start.checkpoint().values())]
+        arrays += [array for name, (_, array) in self.start.coordinates().items() if name.startswith("cell_")]
+        span, golden = self.times[-1] - self.times[0], 0.6180339887498949
+        probes = [self.times[0] + span * share for share in (0.0, 1.0, *(k * golden % 1 for k in range(1, 17)))]
+        energies = [self.energy, *(record for record in self.records.values() if isinstance(record, Energy))]
+        for energy in energies:
+            for t in probes if energy.moving else probes[:1]:
+                arrays.append(_values_of(energy.at(float(t)), self.start))
+        arrays.extend(self.record_values(0, self.start).values())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def record_values(self, frame: int, state: Any) -> dict[str, np.ndarray]:
+        """What the records say of a state at a save time."""
+        t = float(self.times[frame])
+        energy = self.energy.at(t)
+        return {
+            name: np.asarray(record.at(t).value(state) if isinstance(record, Energy) else record(state, energy))
+            for name, record in self.records.items()
+        }
+
+    def rng_state(self) -> str:
+        """State of the random number generator as JSON; empty for a flow that is not random."""
+        return rng_state(self.rng)
+
+    def attrs(self) -> dict[str, str | int | float]:
+        """Provenance: str, int and float only, mappings as JSON."""
+        is_grid = isinstance(self.start, Density)
+        backend = self.start.grid.backend if is_grid else get_backend("numpy")
+        return {
+            "title": f"{type(self.flow).__name__} flow of {type(self.energy).__name__}",
+            "energy": repr(self.energy),
+            "flow": repr(self.flow),
+            "start": repr(self.start),
+            **({"grid": json.dumps(self.start.grid.description())} if is_grid else {}),
+            "dt": self.dt,
+            "dt_used": json.dumps(sorted(set(self.sizes.tolist()), reverse=True)),
+            "n_steps": self.n_steps,
+            "seed": self.seed,
+            "backend": backend.name,
+            "device": backend.device,
+            "versions": json.dumps(dict(versions())),
+            "commit": commit(),
+            **self.code,
+            "wall_time": round(time.perf_counter() - self.began, 6),
+        }
+
+
+def _values_of(energy: Any, start: Any) -> np.ndarray:
+    """Values of a target where the start is, which tell targets apart."""
+    if isinstance(start, Density):
+        return start.grid.backend.asnumpy(energy.log_equilibrium(start.grid))
+    return np.asarray(energy.target.log_density(start.positions))
+
+
+def _merged(sizes: np.ndarray) -> np.ndarray:
+    """Step sizes with those made equal that differ by the rounding of the save times: a new dt costs."""
+    order = np.argsort(sizes, kind="stable")
+    ascending = sizes[order]
+    starts = np.flatnonzero(np.diff(ascending, prepend=-1.0) > 1e-11 * ascending)
+    first_in_time = np.minimum.reduceat(order, starts) if len(sizes) else order
+    group = np.searchsorted(starts, np.arange(len(sizes)), side="right") - 1
+    merged = np.empty_like(sizes)
+    merged[order] = sizes[first_in_time[group]]
+    return merged
+
+
+def prepare(
+    problem: Any,
+    flow: Any,
+    start: Any,
+    t: Any,
+    dt: Any,
+    record: Any = (),
+    keep: Any = "all",
+    rng: Any = None,
+    written: bool = False,
+) -> Run:
+    """Check the arguments of `solve`; everything that can be refused is refused here."""
+    if isinstance(problem, Target):
+        problem = KL(problem)
+    if not isinstance(problem, Energy):
+        raise TypeError(f"the problem must be a Target or an Energy, got {type(problem).__name__}")
+    if not isinstance(flow, Flow):
+        raise TypeError(f"flow must be a Flow such as Strang(FisherRao(), SinkhornKernel()), got {flow!r}")
+    if isinstance(start, np.ndarray):
+        start = Particles(start)
+    if not isinstance(start, Density | Particles):
+        raise TypeError(
+            f"start must be a Density, Particles or an array of positions, got {type(start).__name__}; "
+            "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
+        )
+    times = save_times(t)
+    step = float(dt)
+    if not (math.isfinite(step) and step > 0):
+        raise ValueError(f"dt must be a finite number > 0, got {dt}")
+    generator = generator_of(rng) if flow.random else None
+    seed = str(rng) if isinstance(rng, int | np.integer) else rng_state(generator)
+    flow.check(problem, start)
+    kept, keep_words = kept_frames(keep, times)
+    check_memory(flow, start, len(kept), written)
+    _check_start(problem, start, times)
+    run = Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
+    _check_limits(run)
+    return run
+
+
+def _named(record: Any) -> dict[str, Any]:
+    """Records by name."""
+    if callable(record) or isinstance(record, Energy):
+        record = [record]
+    if not isinstance(record, Iterable) or isinstance(record, str):
+        raise TypeError(
+            f"record takes functions f(state, energy), such as [KL(target), diagnostics.mean], or a mapping of them, "
+            f"got {record!r}"
+        )
+    named = dict(record) if isinstance(record, Mapping) else {}
+    for entry in () if isinstance(record, Mapping) else record:
+        name = entry.name if isinstance(entry, Energy) else getattr(entry, "__name__", "<lambda>")
+        if name == "<lambda>":
+            raise ValueError(f"the record {entry!r} has no name: give a mapping {{name: function}}")
+        if name in named:
+            raise ValueError(f"two records are named {name!r}: give a mapping {{name: function}}")
+        named[name] = entry
+    for name, entry in named.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"a record needs a name of letters, digits and _, got {name!r}")
+        if isinstance(entry, type):
+            raise TypeError(f"the record {name!r} is the class {entry.__name__}: give an object, {entry.__name__}(...)")
+        if not callable(entry) and not isinstance(entry, Energy):
+            raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {entry!r}")
+        if is_reserved(name):
+            raise ValueError(f"a record cannot be named {name!r}, which the Dataset uses itself")
+    return named
+
+
+def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
+    """Check that the start is finite with mass one, and that the target fits its space."""
+    if not start.is_finite():
+        raise ValueError(
+            "the start is not finite in every cell (a density of zero has no logarithm): give it a positive density "
+            "everywhere, for instance a mixture with a small part of the target"
+        )
+    if abs(start.mass - 1) > precision_of(start).mass:
+        raise ValueError(f"the start has a mass of {start.mass:.12g}, not 1: use start.normalised()")
+    if isinstance(start, Density):
+        for t in (times[0], times[-1]) if energy.moving else times[:1]:
+            energy.check(start.grid, float(t))
+
+
+def precision_of(state: Any) -> Precision:
+    """Floating-point precision of a state."""
+    return state.grid.backend.precision if isinstance(state, Density) else DOUBLE
+
+
+def _check_limits(run: Run) -> None:
+    """Check that the steps that save times and `dt` ask for are within the limits of the flow."""
+    if len(run.sizes) == 0:
+        return
+    ends = (run.times[0], run.times[-1]) if run.energy.moving else run.times[:1]
+    limits = [run.flow.limits(run.energy.at(float(t)), run.start) for t in ends]
+    low, high = max(low for low, _ in limits), min(high for _, high in limits)
+    smallest, largest = float(run.sizes.min()), float(run.sizes.max())
+    if low > high:
+        raise ValueError(
+            f"no dt fits {run.flow!r} on this grid: its smallest sub-step is resolved for dt >= {low:.6g}, but its "
+            f"largest converges only for dt <= {high:.6g} (rate * dt * V'' < 1): use about {math.sqrt(low / high):.2g} "
+            "times the cells per axis, a lower order, or the flow without Extrapolated"
+        )
+    if smallest < low * (1 - 1e-9):
+        factor = math.sqrt(low / smallest)
+        if isinstance(run.start, Density):
+            cells = tuple(math.ceil(n * factor) for n in run.start.grid.shape)
+            widest = max(axis.dx for axis in run.start.grid.axes)
+            remedy = f"a finer grid (about {factor:.3g} times the cells per axis, shape={cells})"
+            where = f" on cells of {'' if run.start.grid.is_uniform else 'up to '}{widest:.4g}"
+        else:
+            remedy, where = "another flow", ""
+        lengths = np.diff(run.times)
+        most = np.floor(lengths / low * (1 + 1e-9))  # steps that an interval between save times can take
+        if (most >= 1).all():
+            enough = math.ceil(1e6 * (lengths / most).max()) / 1e6 if low > 1e-3 else float((lengths / most).max())
+            larger = f"a larger dt (at least {enough:.6g} with these save times)"
+        else:
+            larger = f"save times further apart (at least {low:.6g}, and dt not below)"
+        raise ValueError(
+            f"dt={run.dt:.6g} is too small for {run.flow!r}{where}: it makes a step of {smallest:.6g}, but the "
+            f"smallest sub-step is resolved from {low:.6g} on; use {larger}, or {remedy}"
+        )
+    if largest > high * (1 + 1e-9):
+        raise ValueError(
+            f"dt={run.dt:.6g} is too large for {run.flow!r} on this target: the expansion of the error in dt, which is "
+            f"extrapolated, converges only for dt <= {high:.6g} (rate * dt * V'' < 1): use a smaller dt, or the flow "
+            "without Extrapolated, which takes any dt"
+        )

@@ -1,0 +1,44 @@
+"""Save times, and the numbers of those whose state is kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def save_times(t: ArrayLike) -> np.ndarray:
+    """Save times as an array, if they are finite, increasing, and at least two.
+
+    Raises
+    ------
+    ValueError
+    """
+    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    if times.ndim == 1 and len(times) == 1:
+        raise ValueError(
+            f"t needs at least two save times, as the first is the time of the start, got {times.tolist()}: for the "
+            f"state {times[0]:g} later write t=[0, {times[0]:g}]"
+        )
+    if times.ndim != 1 or len(times) == 0 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError(f"t must be finite, increasing save times, got {np.array2string(times, threshold=6)}")
+    return times
+
+
+def kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
+    """Numbers of the frames to keep, and `keep` in words."""
+    if isinstance(keep, str):
+        if keep not in ("all", "last"):
+            raise ValueError(f'keep must be "all", "last" or some of the save times, got {keep!r}')
+        return frozenset(range(len(times)) if keep == "all" else [len(times) - 1]), keep
+    if keep is None:
+        raise ValueError('keep must be "all", "last" or some of the save times, got None')
+    wanted = np.atleast_1d(np.asarray(keep, dtype=np.float64))
+    nearest = np.abs(times[:, None] - wanted[None, :]).argmin(axis=0)
+    missing = ~(np.abs(times[nearest] - wanted) <= 1e-9 * max(1.0, float(np.abs(times).max())))
+    if missing.any():
+        raise ValueError(f"keep has the time {wanted[missing][0]}, which is not among the save times t")
+    kept = np.unique(nearest)
+    return frozenset(kept.tolist()), "times " + json.dumps(times[kept].tolist())

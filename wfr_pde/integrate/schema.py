@@ -1,0 +1,36 @@
+"""The schema of a run's Dataset: names, dimensions, units and attributes of its variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def time_coordinate(times: np.ndarray, dim: str = "t") -> tuple[Any, np.ndarray, dict[str, str]]:
+    """Dimensions, values and attributes of the coordinate of save times."""
+    return (dim,), times, {"long_name": "time", "units": "1"}
+
+
+def state_attrs(name: str) -> dict[str, str]:
+    """long_name and units of a variable that holds states."""
+    words = {
+        "log_density": "log density, normalised",
+        "position": "particle position",
+        "log_weight": "log weight, normalised",
+    }
+    return {"long_name": words[name], "units": "nats" if name.startswith("log_") else "1"}
+
+
+def record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, np.ndarray, dict[str, str]]:
+    """Dimensions, values and attributes of a record."""
+    dims = getattr(record, "dims", None)
+    if dims is None or len(dims) != values.ndim - 1:
+        dims = tuple(f"{name}_{k}" for k in range(values.ndim - 1))
+    attrs = {"long_name": getattr(record, "long_name", name), "units": getattr(record, "units", "1")}
+    return ("t", *dims), values, attrs
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a Dataset uses a name itself, so that no record can have it."""
+    return name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_")

@@ -1,0 +1,97 @@
+"""Energy distance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from wfr_pde.metrics import one_dimensional as lines
+from wfr_pde.metrics.base import (
+    Measure,
+    Metric,
+    cell_masses,
+    check_density,
+    check_draws,
+    check_measures,
+    check_same_cells,
+    check_straight,
+    root,
+)
+from wfr_pde.metrics.kernel_means import double_sum, mutual_mean, own_mean
+from wfr_pde.space.density import Density
+
+
+@dataclass(frozen=True)
+class EnergyDistance(Metric):
+    """Energy distance: D² = 2 E|X - Y| - E|X - X'| - E|Y - Y'|, X, X' from the reference, Y, Y' from the other.
+
+    Sees every difference, on all lengths, long ones best: a shift by L much longer than the distributions are wide
+    has D² = 2 L up to their widths, one much shorter about L²/width. No parameter, and scaled with the space: D² is a
+    length. n independent draws from the reference have `floor(reference, n)` as root mean square, in every dimension
+    about n^-½. Székely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
+
+    In one dimension D² = 2 ∫ (F - G)² dx, exact for mass spread evenly over the cells, an error O(dx²). In more, sums
+    over cells and particles with the errors and the cost of the Laplace kernel of `MMD`. Particles outside the box
+    count where they are.
+
+    Parameters
+    ----------
+    squared : bool
+        Whether D² is returned, in units of length.
+    name : str
+
+    Raises
+    ------
+    TypeError
+        If an argument is neither a Density nor Particles.
+    ValueError
+        If dimensions differ, an axis is periodic, two densities in more than one dimension are on different grids, or
+        a graded grid in more than one dimension has mass in more than 40000 cells.
+    """
+
+    squared: bool = False
+    name: str = "energy_distance"
+
+    @property
+    def long_name(self) -> str:
+        """For the axis of a plot."""
+        return f"{'squared ' if self.squared else ''}energy distance"
+
+    @property
+    def units(self) -> str:  # type: ignore[override]
+        """Of the result."""
+        return "length" if self.squared else "length^½"
+
+    def __call__(self, reference: Measure, other: Measure) -> float:
+        """The distance of `other` from `reference`."""
+        check_measures(reference, other, self.name)
+        check_straight(self.name, reference, other)
+        if reference.ndim == 1:
+            square = lines.energy(lines.Line.of(reference), lines.Line.of(other))
+            return square if self.squared else math.sqrt(square)
+        if isinstance(reference, Density) and isinstance(other, Density):
+            check_same_cells(reference.grid, other.grid)
+            difference = cell_masses(reference) - cell_masses(other)
+            square, size = -double_sum("distance", 1.0, reference.grid, difference), 1.0
+        else:
+            mutual = self._mutual(reference, other)
+            square, size = 2 * mutual - self._own(reference) - self._own(other), mutual
+        return square if self.squared else root(square, size, self.name)
+
+    def floor(self, reference: Density, n: int) -> float:
+        """Root mean square over `n` independent draws from the reference, (E|X - X'|/n)^½; its square if squared."""
+        check_density(reference, self.name)
+        check_straight(self.name, reference)
+        check_draws(n)
+        square = self._own(reference) / n
+        return square if self.squared else math.sqrt(square)
+
+    def _own(self, measure: Measure) -> float:
+        """E|X - X'|."""
+        if isinstance(measure, Density):
+            return own_mean("distance", 1.0, measure)
+        return self._mutual(measure, measure)
+
+    def _mutual(self, a: Measure, b: Measure) -> float:
+        """E|X - Y|."""
+        return mutual_mean("distance", 1.0, a, b)

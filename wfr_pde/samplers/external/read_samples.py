@@ -1,0 +1,156 @@
+"""Samples from files of any method: NumPy's .npz, NetCDF, or the directory of a run."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wfr_pde.samplers.external.dataset import Array, particle_dataset
+from wfr_pde.space.particles import Particles
+from wfr_pde.storage.files import read_dataset
+from wfr_pde.storage.run_directory import open_run
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ARRAYS = ("positions", "times", "log_weights", "weights")  # of an .npz file
+NETCDF = (".nc", ".nc4", ".netcdf", ".h5", ".hdf5")
+
+
+def read_samples(path: str | Path) -> xr.Dataset:
+    """Samples of any method from a file, in the Dataset that `solve` gives.
+
+    Parameters
+    ----------
+    path : path
+        An .npz file with the arrays `positions` (n_t, n, d), or (n, d) for one time, or (n_seeds, n_t, n, d);
+        `times` (n_t,); and `log_weights` or `weights`, of the shape of `positions` less the last axis, up to a
+        constant, equal by default. Or a NetCDF file with `position` (t,
+        particle, dim), in front of it perhaps `seed`, and perhaps `log_weight`; or the directory of a run of `solve`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `position` ([seed,] t, particle, dim) and `log_weight` ([seed,] t, particle), normalised. The attribute
+        `method` is the file's own, or the name of the file where it has neither that nor `flow`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it holds something else.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    if path.is_dir():
+        return _from_netcdf(open_run(path), path)
+    if path.suffix == ".npz":
+        return _from_npz(path)
+    if path.suffix in NETCDF:
+        return _from_netcdf(read_dataset(path), path)
+    raise ValueError(f"{path} has the ending {path.suffix!r}: samples are read from .npz or NetCDF ({NETCDF[0]})")
+
+
+def _from_npz(path: Path) -> xr.Dataset:
+    """Samples from arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{path} is no .npz file of numbers: {error}; write it with numpy.savez") from error
+    has = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+    unknown = sorted(set(arrays) - set(ARRAYS))
+    if "positions" not in arrays or unknown:
+        cause = f"does not know what {unknown[0]!r} is" if "positions" in arrays else "misses the array 'positions'"
+        raise ValueError(f"{path} has {has}, and read_samples {cause}: name the arrays {', '.join(ARRAYS)}")
+    positions = arrays["positions"]
+    if positions.ndim == 2:
+        positions = positions[None]
+    if positions.ndim not in (3, 4):
+        raise ValueError(
+            f"{path} has positions of shape {positions.shape}: they must have shape (n, d), (n_t, n, d) or (n_seeds, "
+            "n_t, n, d)"
+        )
+    times = arrays.get("times")
+    if times is None:
+        count = positions.shape[-3]
+        raise ValueError(
+            f"{path} has positions {arrays['positions'].shape} at {count} time{'s' * (count > 1)}, but no array "
+            f"'times': add it, of shape ({count},)"
+        )
+    log_weights = _log_weights(arrays, path)
+    return _checked(path, np.atleast_1d(times), positions, log_weights, {"title": f"samples of {path.name}"})
+
+
+def _log_weights(arrays: dict[str, Array], path: Path) -> Array | None:
+    """The log-weights of an .npz file."""
+    if "weights" not in arrays:
+        return arrays.get("log_weights")
+    if "log_weights" in arrays:
+        raise ValueError(f"{path} has both weights and log_weights: leave one out")
+    weights = arrays["weights"]
+    if not (weights >= 0).all():
+        raise ValueError(f"{path} has the weight {weights[~(weights >= 0)][0]}: weights must be >= 0, log_weights any")
+    with np.errstate(divide="ignore"):
+        return np.log(weights)
+
+
+def _from_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
+    """Samples from a Dataset of particles."""
+    if "position" not in ds:
+        raise ValueError(
+            f"{path} misses the variable 'position' (t, particle, dim); it has {', '.join(map(str, ds.data_vars))}"
+        )
+    position = ds["position"]
+    time_dim = "t_kept" if "t_kept" in position.dims else "t"
+    dims = (*(("seed",) if "seed" in position.dims else ()), time_dim, "particle", "dim")
+    if set(position.dims) != set(dims):
+        raise ValueError(
+            f"{path} has position with the dimensions {position.dims}: they must be ([seed,] t, particle, dim)"
+        )
+    if time_dim not in ds.coords:
+        raise ValueError(f"{path} has no coordinate {time_dim!r} with the times of its {ds.sizes[time_dim]} frames")
+    log_weights = None
+    if "log_weight" in ds:
+        if set(ds["log_weight"].dims) != set(dims[:-1]):
+            raise ValueError(
+                f"{path} has log_weight with the dimensions {ds['log_weight'].dims}: they must be {dims[:-1]}"
+            )
+        log_weights = ds["log_weight"].transpose(*dims[:-1]).values
+    result = _checked(path, ds[time_dim].values, position.transpose(*dims).values, log_weights, dict(ds.attrs))
+    return result.assign_coords(seed=ds["seed"]) if "seed" in ds.coords and "seed" in dims else result
+
+
+def _checked(path: Path, times: Any, positions: Any, log_weights: Any, attrs: dict[str, Any]) -> xr.Dataset:
+    """The Dataset, with normalised weights, if every frame is one of particles."""
+    try:
+        times, positions = np.asarray(times, dtype=np.float64), np.asarray(positions, dtype=np.float64)
+        weighted = None if log_weights is None else np.asarray(log_weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} has what are no numbers: {error}") from error
+    shape = positions.shape
+    if times.shape != shape[-3:-2] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError(
+            f"{path} has times {np.array2string(times, threshold=6)} of shape {times.shape} for positions of shape "
+            f"{shape}: they must be {shape[-3]} finite, increasing times"
+        )
+    if weighted is not None and weighted.ndim == positions.ndim - 2 and shape[-3] == 1:
+        weighted = np.expand_dims(weighted, -2)  # of one time, as positions may be
+    if weighted is not None and weighted.shape != shape[:-1]:
+        raise ValueError(
+            f"{path} has weights of shape {weighted.shape} for positions of shape {shape}: one per particle"
+        )
+    normalised = np.empty(shape[:-1])
+    for index in np.ndindex(*shape[:-2]):
+        try:
+            particles = Particles(positions[index], None if weighted is None else weighted[index])
+        except ValueError as error:
+            seed = f" for seed number {index[0]}" if len(index) > 1 else ""
+            raise ValueError(f"{path} has at t={times[index[-1]]:g}{seed} what cannot be particles: {error}") from error
+        normalised[index] = particles.log_weights
+    if not {"method", "flow"} & attrs.keys():
+        attrs = {"method": path.stem} | attrs
+    return particle_dataset(times, positions, normalised, attrs)

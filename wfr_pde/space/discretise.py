@@ -1,0 +1,62 @@
+"""Discretise a distribution: its log-density at the cell centres of a grid, of mass one, and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wfr_pde.space import checks
+from wfr_pde.space.density import Density
+
+if TYPE_CHECKING:
+    from wfr_pde.space.grid import Grid
+    from wfr_pde.targets.base import Target
+
+ARRAYS_OF_A_DENSITY = 4  # at most, while a distribution is put on the grid and checked
+
+
+def discretise(grid: Grid, distribution: Target) -> Density:
+    """The normalised density of a distribution on a grid; see `log_density_on` for the errors."""
+    if not hasattr(distribution, "log_density"):
+        raise TypeError(
+            f"grid.density takes a distribution such as Gaussian(0, 1), got {type(distribution).__name__}: "
+            "a Density is on its grid already"
+        )
+    return Density(grid, log_density_on(grid, distribution, "the start"), origin=repr(distribution))
+
+
+def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = True) -> Any:
+    """Log-density of a distribution, normalised on a grid; see `Grid.log_density`."""
+    if distribution.ndim != grid.ndim:
+        raise ValueError(
+            f"{what} {distribution!r} is {distribution.ndim}-dimensional, but the grid has {grid.ndim} axes"
+        )
+    log_values = values_on(grid, distribution.log_density)
+    checks.check_finite(grid, log_values, distribution, what)
+    log_mass = grid.reductions.log_integrate(log_values)
+    if not math.isfinite(float(log_mass)):
+        raise ValueError(f"{what} {distribution!r} has a mass of e^{float(log_mass)} in the box")
+    log_values -= log_mass
+    if checked:
+        checks.check_resolved(grid, log_values, f"{what} {distribution!r}")
+        checks.check_between_cells(grid, log_values, float(log_mass), distribution, what)
+        checks.check_cut(grid, log_values, float(log_mass), distribution, what)
+    return log_values
+
+
+def values_on(grid: Grid, function: Callable[[np.ndarray], ArrayLike]) -> Any:
+    """Values of a function of points at all cell centres, slab by slab; see `Grid.evaluate`."""
+    needed, available = ARRAYS_OF_A_DENSITY * 8 * grid.size, grid.backend.available_memory()
+    if available is not None and needed > available:
+        raise MemoryError(
+            f"a density on {grid.size} cells needs about {needed / 2**30:.3g} GiB while it is checked, but "
+            f"{available / 2**30:.3g} GiB are free: use fewer cells than {grid.shape}"
+        )
+    values = np.empty(grid.shape)
+    for slab in grid.slabs():
+        values[slab] = function(grid.points(slab))
+    return grid.backend.asarray(values)

@@ -1,0 +1,187 @@
+"""Particles: a measure as a weighted sum of point masses, and the mixture that they were drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Rng = int | np.random.Generator | None
+ROUNDING = 1e-13  # of the logarithm of a sum of weights, up to which it counts as zero
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """The law Σ_j w_j N(means_j, variance I) that particles were drawn from, and which of them from which component.
+
+    Parameters
+    ----------
+    means : array (m, d)
+    variance : float
+        Of every component along every axis.
+    log_weights : array (m,)
+        Logarithms of the w_j, which sum to one.
+    component : array of int (n,)
+        Number of the component that each particle was drawn from.
+    """
+
+    means: np.ndarray
+    variance: float
+    log_weights: np.ndarray
+    component: np.ndarray
+
+    def chosen(self, which: np.ndarray) -> Mixture:
+        """The same law, of particles number `which` alone."""
+        return Mixture(self.means, self.variance, self.log_weights, self.component[which])
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of it."""
+        return {
+            "mixture_mean": (("component", "dim"), self.means),
+            "mixture_variance": ((), np.array(self.variance)),
+            "mixture_log_weight": (("component",), self.log_weights),
+            "mixture_component": (("particle",), self.component),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """A weighted sum of point masses.
+
+    Parameters
+    ----------
+    positions : array (n, d)
+    log_weights : array (n,), optional
+        Logarithms of the weights up to a constant; stored so that the weights sum to one. Equal by default.
+    mixture : Mixture, optional
+        The law that the positions were last drawn from, where a sampler knows it. Moves set it, resampling keeps it,
+        what else changes positions or weights clears it.
+    auxiliary : array (n, k), optional
+        What else a sampler carries along per particle: velocities, replicas.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a position is not finite, or no weight is positive.
+    """
+
+    positions: np.ndarray
+    log_weights: Any = None
+    mixture: Mixture | None = None
+    auxiliary: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        positions = np.asarray(self.positions, dtype=np.float64)
+        if positions.ndim != 2 or len(positions) == 0:
+            raise ValueError(f"positions must have shape (n, d) with n > 0, got {positions.shape}")
+        if not np.isfinite(positions).all():
+            bad = int(np.argmin(np.isfinite(positions).all(axis=1)))
+            raise ValueError(f"particle {bad} has the position {positions[bad].tolist()}: it must be finite")
+        n = len(positions)
+        log_weights = np.zeros(n) if self.log_weights is None else np.asarray(self.log_weights, dtype=np.float64)
+        if log_weights.shape != (n,):
+            raise ValueError(f"log_weights have shape {log_weights.shape}, but there are {n} particles")
+        top = log_weights.max()
+        if not np.isfinite(top) or np.isnan(log_weights).any():
+            raise ValueError(f"the largest log-weight is {top}: at least one weight must be positive, all finite")
+        log_sum = np.log(np.sum(np.exp(log_weights - top)))
+        if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
+            log_weights = (log_weights - top) - log_sum
+        if self.auxiliary is not None and (np.ndim(self.auxiliary) != 2 or len(self.auxiliary) != n):
+            raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {np.shape(self.auxiliary)}")
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "log_weights", log_weights)
+
+    def __repr__(self) -> str:
+        return f"Particles(n={len(self.positions)}, d={self.ndim})"
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.positions.shape[1]
+
+    def threads(self) -> AbstractContextManager[object]:
+        """Context for many steps with states like this: as it is."""
+        return nullcontext()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of positions and weights, and what comes with them."""
+        return sum(array.nbytes for _, array in self.checkpoint().values())
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights (n,), which sum to one."""
+        return np.exp(self.log_weights)
+
+    @property
+    def mass(self) -> float:
+        """Sum of the weights."""
+        return float(np.sum(self.weights))
+
+    @property
+    def effective_sample_size(self) -> float:
+        """1 / Σ w²: the number of equally weighted particles with the same variance."""
+        return float(1 / np.sum(self.weights**2))
+
+    def is_finite(self) -> bool:
+        """Whether every position is finite (log-weights may be -inf)."""
+        return bool(np.isfinite(self.positions).all() and not np.isnan(self.log_weights).any())
+
+    def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What is stored of the state: name -> (dimensions, array)."""
+        return {
+            "position": (("particle", "dim"), self.positions),
+            "log_weight": (("particle",), self.log_weights),
+        }
+
+    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Nothing is stored of the space."""
+        return {}
+
+    def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What a run needs to go on from here, to the same bits."""
+        result = self.variables()
+        if self.mixture is not None:
+            result |= self.mixture.variables()
+        if self.auxiliary is not None:
+            result["auxiliary"] = ("particle", "aux"), self.auxiliary
+        return result
+
+    def from_variables(self, ds: Any) -> Particles:
+        """The state with the stored values of one time."""
+        mixture = None
+        if "mixture_mean" in ds:
+            names = ("mean", "variance", "log_weight", "component")
+            mean, variance, log_weight, component = (ds[f"mixture_{name}"].values for name in names)
+            mixture = Mixture(mean, float(variance), log_weight, component)
+        auxiliary = ds["auxiliary"].values if "auxiliary" in ds else None
+        return Particles(ds["position"].values, ds["log_weight"].values, mixture, auxiliary)
+
+    def resampled(self, which: np.ndarray) -> Particles:
+        """Particles number `which`, equally weighted."""
+        mixture = None if self.mixture is None else self.mixture.chosen(which)
+        auxiliary = None if self.auxiliary is None else self.auxiliary[which]
+        return Particles(self.positions[which], None, mixture, auxiliary)
+
+    def mean(self) -> np.ndarray:
+        """Mean (d,)."""
+        return self.weights @ self.positions
+
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix (d, d) of the weighted particles (no small-sample correction)."""
+        centred = self.positions - self.mean()
+        return (centred * self.weights[:, None]).T @ centred
+
+    def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
+        """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
+        return np.asarray(self.weights @ np.asarray(function(self.positions), dtype=np.float64))[()]
+
+    def sample(self, n: int, rng: Rng = None) -> np.ndarray:
+        """`n` positions (n, d) drawn with the weights as probabilities."""
+        rng = np.random.default_rng(rng)
+        return self.positions[rng.choice(len(self.positions), size=n, p=self.weights / self.weights.sum())]

@@ -1,0 +1,52 @@
+"""Grids in a Dataset: what describes one there, and how it is read again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wfr_pde.space.axis import Axis
+
+if TYPE_CHECKING:
+    from wfr_pde.space.grid import Grid
+
+
+def grid_description(grid: Grid) -> dict[str, Any]:
+    """What makes a grid, but for the backend and the cells of graded axes, in plain types."""
+    more = {
+        "joints": {axis.name: list(axis.joints) for axis in grid.axes if axis.joints},
+        "roots": {axis.name: list(axis.roots) for axis in grid.axes if axis.roots != (1.0, 1.0)},
+    }
+    return {
+        "lower": list(grid.lower),
+        "upper": list(grid.upper),
+        "shape": list(grid.shape),
+        "boundary": list(grid.boundary),
+        "names": list(grid.names),
+        "max_cut": grid.max_cut,
+        "graded": {axis.name: axis.smooth for axis in grid.axes if not axis.is_uniform},
+    } | {what: values for what, values in more.items() if values}
+
+
+def stored_arguments(ds: Any) -> dict[str, Any]:
+    """The arguments of `Grid` that make the grid of a Dataset, but for the backend."""
+    description = json.loads(ds.attrs["grid"])
+    smooth, joints, roots = (description.pop(what, {}) for what in ("graded", "joints", "roots"))
+    grading = [
+        Axis(
+            name,
+            np.asarray(ds[f"cell_edge_{name}"].values, dtype=np.float64),
+            np.asarray(ds[name].values, dtype=np.float64),
+            np.asarray(ds[f"cell_width_{name}"].values, dtype=np.float64),
+            periodic=False,
+            smooth=smooth[name],
+            joints=tuple(joints.get(name, ())),
+            roots=tuple(roots.get(name, (1.0, 1.0))),
+        )
+        if name in smooth
+        else None
+        for name in description["names"]
+    ]
+    return {**description, "grading": grading}

@@ -1,0 +1,93 @@
+"""Local maxima of a log-density from many starts at once, by a trust-region method without derivatives."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+
+from wfr_pde.targets.box.types import Array, Bools, LogDensity
+
+REACH = 1e16  # nothing is looked for beyond this distance from the origin
+POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there
+WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
+
+
+@cache
+def _stencil(k: int) -> Array:
+    """Offsets that determine a quadratic in k variables: ± each axis, then the sums of two axes."""
+    eye = np.eye(k)
+    pairs = [eye[i] + eye[j] for i, j in combinations(range(k), 2)]
+    return np.vstack([eye, -eye, *pairs])
+
+
+def climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> tuple[Array, Array, Array, Bools]:
+    """Local maxima of `f` from many starts at once: places (n, d), values (n,), steps (n, k, d), settled (n,).
+
+    The rows of `steps` span the directions in which a start may move. They serve as stencil of a quadratic
+    model, as trust region and as whitening in one: a row's length becomes that at which `f` drops by about
+    half a nat, so that at a Gaussian mode stepsᵀ·steps is the covariance.
+    """
+    x, steps, values = x.copy(), steps.copy(), f(x)
+    settled = np.full(len(x), steps.shape[1] == 0)
+    for _ in range(n_rounds):
+        moving = np.flatnonzero(~settled)
+        if moving.size == 0:
+            break
+        x[moving], values[moving], steps[moving], settled[moving] = _climb_once(
+            f, x[moving], values[moving], steps[moving], tol
+        )
+    return x, values, steps, settled
+
+
+def _climb_once(f: LogDensity, x: Array, value: Array, steps: Array, tol: float) -> tuple[Array, Array, Array, Bools]:
+    """One round of `climb`: fit a quadratic, go to the best of the points it proposes, rescale the steps."""
+    k = steps.shape[1]
+    around = x[:, None, :] + _stencil(k) @ steps
+    raw = f(around)
+    defined = np.isfinite(value)
+    model = np.where(np.isfinite(raw), raw, value[:, None] - WALL)
+    change = np.where(defined[:, None], model, 0.0) - np.where(defined, value, 0.0)[:, None]
+    slope = (change[:, :k] - change[:, k : 2 * k]) / 2
+    curvature = np.empty((len(x), k, k))
+    curvature[:, range(k), range(k)] = change[:, :k] + change[:, k : 2 * k]
+    for column, (i, j) in enumerate(combinations(range(k), 2), start=2 * k):
+        curvature[:, i, j] = curvature[:, j, i] = change[:, column] - change[:, i] - change[:, j]
+    bend, rotation = np.linalg.eigh(curvature)
+    steps = np.swapaxes(rotation, 1, 2) @ steps  # from here on along the principal axes of the model
+    slope = (np.swapaxes(rotation, 1, 2) @ slope[:, :, None])[:, :, 0]
+
+    newton = slope / np.maximum(-bend, 1e-12)
+    # Where the model is convex it has no maximum: follow the slope to the edge of the trust region.
+    bounded = np.where(bend < 0, np.clip(newton, -3, 3), 3 * np.sign(slope))
+    moves = bounded[:, None, :] * np.array([0.1, 0.3, 1.0, 3.0, 10.0])[:, None]
+    moves = np.concatenate([moves, np.where(bend < 0, newton, bounded)[:, None, :]], axis=1)
+    proposed = np.concatenate([x[:, None, :], around, x[:, None, :] + moves @ steps], axis=1)
+    heights = np.concatenate([value[:, None], raw, f(proposed[:, 1 + raw.shape[1] :])], axis=1)
+    best = np.argmax(heights, axis=1)
+    rows = np.arange(len(x))
+    reached = heights[rows, best]
+
+    # Half the way, in logarithms, to the length where the drop is half a nat: the whole way would alternate
+    # for ever between two lengths at a quartic mode. Growing is bounded as the model is not known outside.
+    scale = np.clip(np.maximum(-bend, 1e-12) ** -0.25, 1 / 30, 4.0)
+    gain = np.where(defined, reached - np.where(defined, value, 0.0), np.inf)
+    settled = (gain < tol) & np.all(np.abs(np.log(scale)) < 0.25, axis=1)
+    settled |= np.max(np.abs(steps), axis=(1, 2)) < POINT
+    steps = _independent(steps * scale[:, :, None])
+    return proposed[rows, best], reached, steps, settled
+
+
+def _independent(steps: Array) -> Array:
+    """The same steps (n, k, d), but within reach, and of full rank where rounding has made them parallel."""
+    lengths = np.linalg.norm(steps, axis=2, keepdims=True)
+    steps = steps / lengths
+    lengths = np.minimum(lengths, REACH)
+    cosines = steps @ np.swapaxes(steps, 1, 2)
+    bad = np.flatnonzero(np.linalg.det(cosines) < 1e-6)
+    steps = steps * lengths
+    if bad.size:
+        _, sizes, axes = np.linalg.svd(steps[bad], full_matrices=False)
+        steps[bad] = np.maximum(sizes, 1e-10 * sizes[:, :1])[:, :, None] * axes
+    return steps

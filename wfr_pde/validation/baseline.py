@@ -1,0 +1,67 @@
+"""What metrics say of independent draws from the truth, and the number of draws that samples are worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.space.density import Density
+from wfr_pde.space.particles import Particles
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+SHARES = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over that of particles
+FEWEST = 4  # draws of a floor
+LEAST_FALL = 0.2  # of the logarithm of a floor, from the fewest to the most draws, for it to be a distance
+
+Metric = Callable[[Density, Particles], float]
+
+
+def as_close(metrics: Iterable[Metric], reference: Density, n: int) -> list[Metric]:
+    """Metrics whose resolution depends on the number of particles, with that for `n`."""
+    return [m.as_close_as(reference, n) if hasattr(m, "as_close_as") else m for m in metrics]
+
+
+def baselines(
+    references: list[Density], n: int, metrics: Iterable[Metric], replicates: int, rng: Any, confidence: float
+) -> dict[int, Array]:
+    """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric)."""
+    named = list(metrics)
+    fewest = max(FEWEST, *(int(getattr(metric, "fewest", 1)) for metric in named))
+    numbers = sorted({fewest, max(fewest, n), *(max(fewest, round(share * n)) for share in SHARES)})
+    values = np.empty((len(numbers), replicates, len(references), len(named)))
+    for i, reference in enumerate(references):
+        looking = as_close(named, reference, n)
+        draws = reference.sample(replicates * sum(numbers), rng)  # of its own for each number: they do not err alike
+        for r, own in enumerate(np.split(draws, replicates)):
+            for k, particles in enumerate(np.split(own, np.cumsum(numbers)[:-1])):
+                values[k, r, i] = [metric(reference, Particles(particles)) for metric in looking]
+    tail = (1 - confidence) / 2
+    return {
+        m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
+        for m, v in zip(numbers, values, strict=True)
+    }
+
+
+def equivalent_draws(mean: float, numbers: list[int], floors: list[float]) -> float:
+    """The number of draws whose floor is `mean`, by a power law between the numbers that are known, and above; else 0.
+
+    Floors that rise with the number by chance are pooled with their neighbours.
+    """
+    from scipy.optimize import isotonic_regression
+
+    if not (mean > 0 and all(0 < floor < math.inf for floor in floors)):
+        return math.nan  # no distance
+    x, y = isotonic_regression(np.log(floors), increasing=False).x, np.log(numbers)
+    x, first = np.unique(-x, return_index=True)
+    if len(x) < 2 or x[-1] - x[0] < LEAST_FALL:
+        return math.nan  # it does not fall with the number of draws
+    x, y = -x, y[first]
+    if not mean <= math.exp(x[0]):
+        return 0.0
+    k = min(max(int(np.searchsorted(-x, -math.log(mean))), 1), len(x) - 1)
+    slope = (y[k] - y[k - 1]) / (x[k] - x[k - 1])
+    return float(np.exp(y[k - 1] + slope * (math.log(mean) - x[k - 1])))

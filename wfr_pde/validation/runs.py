@@ -1,0 +1,95 @@
+"""Runs of samplers as Datasets of particles: one by one, with their methods and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wfr_pde.space.particles import Particles
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to the times
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one method."""
+
+    method: str
+    ds: Any
+
+    @property
+    def n(self) -> int:
+        """Number of particles."""
+        return int(self.ds.sizes["particle"])
+
+    @property
+    def times(self) -> Array:
+        """Times at which positions are stored."""
+        return np.asarray(self.ds[str(self.ds["position"].dims[0])].values, dtype=np.float64)
+
+    def at(self, time: float, tolerance: float) -> Particles:
+        """The particles at a time."""
+        k = int(np.argmin(np.abs(self.times - time)))
+        if abs(self.times[k] - time) > tolerance:
+            raise ValueError(
+                f"a run of {self.method} has not stored t={time:g}; it has {shortened(self.times)}: give t= with "
+                "times that all runs have"
+            )
+        log_weights = self.ds["log_weight"].values[k] if "log_weight" in self.ds else None
+        return Particles(self.ds["position"].values[k], log_weights)
+
+
+def listed_runs(runs: Any) -> list[Run]:
+    """All runs, one by one, with the names of their methods."""
+    import xarray as xr
+
+    if isinstance(runs, xr.Dataset):
+        runs = [runs]
+    pairs: list[tuple[str | None, Any]]
+    if isinstance(runs, Mapping):
+        if len({str(name) for name in runs}) < len(runs):
+            raise ValueError(f"two methods have the same name: {', '.join(map(str, runs))}")
+        pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
+    else:
+        pairs = [(None, ds) for ds in runs]
+    found = []
+    for name, ds in pairs:
+        if not isinstance(ds, xr.Dataset) or "position" not in ds:
+            raise TypeError(
+                f"a run must be a Dataset of particles with the variable `position`, as solve returns it for "
+                f"start.sample(n), got {type(ds).__name__}"
+                + (f" with {', '.join(map(str, ds.data_vars))}" if isinstance(ds, xr.Dataset) else "")
+            )
+        method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
+        seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
+        found += [Run(method, _ordered(one, method)) for one in seeds]
+    if not found:
+        raise ValueError("no runs: give at least one Dataset of particles")
+    return found
+
+
+def _ordered(ds: Any, method: str) -> Any:
+    """A run with the dimensions (time, particle, dim), in this order."""
+    time = [name for name in ("t", "t_kept") if name in ds["position"].dims]
+    if set(ds["position"].dims) != {*time, "particle", "dim"} or len(time) != 1:
+        raise ValueError(
+            f"the positions of a run of {method} have the dimensions {', '.join(map(str, ds['position'].dims))}; they "
+            "must be t (or t_kept), particle and dim, and perhaps seed"
+        )
+    return ds.transpose(*time, "particle", "dim", ...)
+
+
+def time_tolerance(times: Array) -> float:
+    """Return the difference up to which two times count as the same."""
+    return max(SAME_TIME * float(np.ptp(times)), ROUNDING * float(np.abs(times).max()))
+
+
+def shortened(times: Array) -> str:
+    """Return the times as text, the first and last ones if there are many."""
+    shown = [f"{time:g}" for time in times]
+    return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "...", *shown[-2:]])

@@ -1,0 +1,83 @@
+"""The verdict and the report of it in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wfr_pde.validation.max_test import MaxTest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"
+ROWS = 12  # of the report
+
+
+def verdict_of(test: MaxTest, effect: float) -> str:
+    """Return one of the three verdicts, from the scores and resolutions of a test."""
+    if (test.score > 1).any():
+        return INCONSISTENT
+    return CONSISTENT if bool((test.resolution <= effect).all()) else NO_POWER
+
+
+def report(ds: xr.Dataset) -> str:
+    """The verdict of `validate` in words, with the statistics that say most."""
+    attrs = ds.attrs
+    total = ds["score"].size
+    step = "" if math.isnan(attrs["dt"]) else f", dt = {attrs['dt']:g}"
+    lines = [
+        f"{attrs['verdict']}: {attrs['sampler']}",
+        f"held against {attrs['reference']}; {attrs['seeds']} runs of {attrs['n']} particles{step}; {total} statistics "
+        f"at a joint level of {100 * attrs['level']:g} %",
+    ]
+    stacked = ds.stack(where=("t", "statistic"))
+    by = "resolution" if attrs["verdict"] == NO_POWER else "score"
+    order = np.argsort(-stacked[by].values, kind="stable")
+    if attrs["verdict"] == INCONSISTENT:
+        order = order[stacked["score"].values[order] > 1]
+        lines.append(f"{len(order)} deviate by more than chance and the margin allow, most:")
+    elif attrs["verdict"] == CONSISTENT:
+        lines.append(
+            f"a deviation of {attrs['effect']:g} standard deviations would have been found in each; nearest to one:"
+        )
+    else:
+        lines.append(_what_would_do(ds))
+    rows = [["t", "statistic", "reference", "mean of runs", "deviation", "interval", "margin", "resolution"]]
+    for index in order[:ROWS]:
+        one = stacked.isel(where=int(index))
+        numbers = (f"{float(one[name]):.4g}" for name in ("reference", "mean"))
+        interval = f"{float(one['low']):+.3f} to {float(one['high']):+.3f}"
+        parts = (f"{float(one[name]):.2g}" for name in ("margin", "resolution"))
+        rows.append(
+            [f"{float(one['t']):g}", str(one["statistic"].item()), *numbers, f"{float(one['deviation']):+.3f}",
+             interval, *parts]
+        )  # fmt: skip
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.append("deviation, interval, margin and resolution in standard deviations of a single draw")
+    return "\n".join(lines)
+
+
+def _what_would_do(ds: xr.Dataset) -> str:
+    """What would give enough power."""
+    effect, factor = ds.attrs["effect"], ds.attrs["power_factor"]
+    stacked = ds.stack(where=("t", "statistic"))
+    widest = stacked.isel(where=int(np.argmax(stacked["margin"].values)))
+    if math.isinf(factor):
+        cause = "unreached" if float(widest["unreached"]) >= float(widest["reference_error"]) else "reference_error"
+        where = f"{widest['statistic'].item()} at t = {float(widest['t']):g}"
+        if cause == "unreached":
+            return (
+                f"the margin exceeds {effect:g} standard deviations: {where} grows from places where less than one of "
+                f"{ds.attrs['n']} particles is expected; use more particles, a nearer start, or other times"
+            )
+        return f"the margin exceeds {effect:g} standard deviations by the error of the reference: {where}"
+    seeds = math.ceil(ds.attrs["seeds"] * factor)
+    return (
+        f"a deviation of {effect:g} standard deviations could have been missed: {seeds} runs of {ds.attrs['n']} "
+        f"particles would do, or {ds.attrs['seeds']} of {math.ceil(ds.attrs['n'] * factor)}; least resolved:"
+    )
