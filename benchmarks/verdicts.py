@@ -31,7 +31,7 @@ if "numba" not in sys.modules:
 import numpy as np
 
 from wfr_pde import samplers
-from wfr_pde.app.experiments.runner import load_experiment
+from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.storage import files, provenance
 
 FILE = Path(__file__).parent.parent / "experiments" / "verdicts.py"

@@ -19,7 +19,6 @@ means over the particles of mixture density and own term, (2 pi e v)^(-d/2) and 
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -30,6 +29,7 @@ from scipy.stats import t as student
 
 import wfr_pde as wfr
 from wfr_pde import exact, plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = dict(dims=(1, 4, 8), numbers=(30, 300), steps=(1, 3, 12, 48), most_seeds=10, without=(300,), law_cells=160)
 CHECKS = {
@@ -190,7 +190,7 @@ def run(
         *((d, n, True) for d in dims for n in numbers),
         *((WITHOUT_DIM, n, False) for n in without),
     ]:
-        cells.append((yield partial(summaries, d, n, steps, seeds[n], self_term))["summary"].values)
+        cells.append(stored(summaries, d, n, steps, seeds[n], self_term)["summary"].values)
     values = np.reshape(cells[: len(dims) * len(numbers)], (len(dims), len(numbers), *cells[0].shape))
     others = np.array(cells[len(dims) * len(numbers) :])
     laws = np.array([[closed_law(name, k) for k in steps] for name in LAWS])

@@ -20,13 +20,12 @@ With 500 particles and 20 runs of each kind, the sum of the parts and the measur
   step: an event copies a particle once, where the flow multiplies by more than that in a step.
 """
 
-from functools import partial
-
 import numpy as np
 import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 from wfr_pde.problems.data import galaxies
 
 QUICK = dict(problems=("gaussian", "two modes"), n=100, seeds=10, rtol=1e-3)
@@ -99,7 +98,7 @@ def run(problems=tuple(PROBLEMS), n=500, seeds=20, rtol=1e-4, seed=0):
             if name == "four modes" and method != "SMC-WFR":
                 continue  # a step of its law, on 324 x 324 cells, takes seconds
             options = dict(start=start, dt=dt, n=n, seeds=seeds, modes=modes, rng=seed)
-            ds = yield partial(divided, flow, truth, target, **options)
+            ds = stored(divided, flow, truth, target, **options)
             found.append(ds.assign(drawn=statistic).expand_dims(case=[f"{name}, {method}"]))
     ds = xr.concat(found, "case", join="outer", coords="minimal", combine_attrs="override")
     for name, value in claimed(ds).items():

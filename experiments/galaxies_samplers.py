@@ -25,14 +25,13 @@ Units: lengths in 1000 km/s, time 1/beta, alpha = beta = 1; steps of 0.1. The po
 gradient, which the samplers need often; it is compared with `wfr.Posterior`.
 """
 
-from functools import partial
-
 import numpy as np
 import xarray as xr
 from scipy.stats import beta
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics, plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 from wfr_pde.problems.data import galaxies
 
 QUICK = dict(seeds=2, t_end=12.0)
@@ -147,7 +146,7 @@ def run(seeds=20, t_end=40.0, rtol=1e-2):
     t = np.linspace(0, t_end, round(2 * t_end) + 1)
     mass = []
     for flow in METHODS.values():
-        mass.append((yield partial(sampled, flow, seeds, t))["mass"].values)
+        mass.append(stored(sampled, flow, seeds, t)["mass"].values)
     mass = np.array(mass)
     known, error = truth(t, rtol)
     found = np.array([[first_time(t, 1 - curve) for curve in of] for of in mass])

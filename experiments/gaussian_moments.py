@@ -18,7 +18,6 @@ Monte Carlo along the tempered path, FR; SMC-WFR.
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -27,6 +26,7 @@ from scipy.stats import t as student
 
 import wfr_pde as wfr
 from wfr_pde import exact, plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = dict(targets=("N(1, 5)",), seeds=6, rtol=1e-5)
 CHECKS = {
@@ -179,10 +179,10 @@ def run(targets=tuple(TARGETS), seeds=20, rtol=1e-6):
         flows, crowds = [], []
         for flow in FLOWS:
             for is_tempered in (False, True):
-                flows.append((yield partial(followed, target, flow, is_tempered, rtol)))
+                flows.append(stored(followed, target, flow, is_tempered, rtol))
         for method in METHODS:
             for step in STEPS:
-                crowds.append((yield partial(sampled, target, method, step, seeds)))
+                crowds.append(stored(sampled, target, method, step, seeds))
         over = [(flow, tempering) for flow in FLOWS for tempering in (0, 1)]
         flows = stacked(flows, {"flow": list(FLOWS), "tempered": [0, 1]}, over)
         over = [(method, step) for method in METHODS for step in STEPS]

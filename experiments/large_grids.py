@@ -34,6 +34,7 @@ import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import metrics, plotting
+from wfr_pde.app.experiments.parts import stored
 from wfr_pde.problems.data import galaxies
 
 QUICK = dict(
@@ -233,7 +234,7 @@ def run(
     knobs = checked("3d", n_3d, dt_3d, t_end_3d, volumes_3d), checked("4d", n_4d, dt_4d, t_end_4d, volumes_4d)
     parts = []
     for problem, values in zip(problems(sd_4d), knobs, strict=True):
-        parts.append((yield partial(studied, problem, *values)))
+        parts.append(stored(studied, problem, *values))
     return xr.merge(parts)
 
 

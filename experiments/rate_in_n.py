@@ -18,7 +18,6 @@ the variance, triangles for P(X > 1); open at t = 1, filled at t = 4.
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -29,6 +28,7 @@ from scipy.stats import norm
 
 import wfr_pde as wfr
 from wfr_pde import exact, plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = dict(numbers=(50, 200, 800), seeds=12, crowds=(500, 8000), rtol=1e-3)
 CHECKS = {
@@ -199,7 +199,7 @@ def run(
     truth = wfr.Trajectory(wfr.ground_truth(TARGET, START, times, rtol=rtol), TARGET)
     values = []
     for name in METHODS:
-        values.append((yield partial(all_numbers, flow(name, truth, bandwidth), numbers, seeds, t))["value"].values)
+        values.append(stored(all_numbers, flow(name, truth, bandwidth), numbers, seeds, t)["value"].values)
     values = np.array([*values, [drawn(n, seeds) for n in numbers]])
     true = np.array([exactly(law) for law in exact.gaussian_flow(TARGET, START, np.array(TIMES))])
     errors = values - true
@@ -224,7 +224,7 @@ def run(
     }
     coordinates = {"method": [*METHODS, DRAWS], "n": list(numbers), "t": list(TIMES), "statistic": list(STATISTICS)}
     ds = xr.Dataset(variables, coordinates)
-    ds = xr.merge([ds, (yield partial(at_a_large_step, crowds, seeds, bandwidth, truth))], compat="equals")
+    ds = xr.merge([ds, stored(at_a_large_step, crowds, seeds, bandwidth, truth)], compat="equals")
     for name, (words, units) in ATTRIBUTES.items():
         ds[name].attrs = {"long_name": words, "units": units}
     for name, value in claimed(ds).items():

@@ -22,13 +22,13 @@ bands are 95 % of the mean over the seeds, and particles those of the first seed
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import metrics, plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = dict(seeds=1, share=0.25, rtol=0.0, floor_draws=3)
 CHECKS = {  # sliced W2 to pi at the end over that of independent draws; the quick run ends earlier
@@ -128,7 +128,7 @@ def solved(case, seeds, share, rtol, floor_draws) -> xr.Dataset:
 def run(seeds=6, share=1.0, rtol=0.05, floor_draws=16):
     parts, scalars = [], {}
     for key, case in CASES.items():
-        ds = yield partial(solved, case, seeds, share, rtol, floor_draws)
+        ds = stored(solved, case, seeds, share, rtol, floor_draws)
         end = ds.isel(t=-1).sel(against="pi")
         for name in METHODS:
             for metric, word in zip(METRICS, ("w", "mmd", "covariance"), strict=True):

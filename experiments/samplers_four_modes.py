@@ -34,13 +34,13 @@ the end over ellipses that hold 95 % of each component.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import xarray as xr
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics, metrics, plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = dict(seeds=4, few_seeds=1, fine_seeds=0, t_end=3.0, rtol=0.0, compared=0)
 CHECKS = {
@@ -324,12 +324,12 @@ def run(seeds=50, few_seeds=8, fine_seeds=4, t_end=10.0, rtol=1e-2, compared=4):
     t = np.linspace(0, t_end, round(4 * t_end) + 1)
     kept = [0.0, *(time for time in COMPARED if time <= t_end)]
     kept += [] if t_end in kept else [t_end]
-    truth = (yield partial(certified, t_end, rtol)) if rtol else None
+    truth = stored(certified, t_end, rtol) if rtol else None
     counts = {"seeds": seeds, "few": few_seeds, "fine": fine_seeds}
     runs = {}
     for name, (flow, dt, count) in methods(truth).items():
         if counts[count]:
-            runs[name] = yield partial(simulated, flow, dt, range(counts[count]), t, kept)
+            runs[name] = stored(simulated, flow, dt, range(counts[count]), t, kept)
     runs[DRAWS] = independent(range(seeds), t)
     ds = tabulated(runs, t, truth)
     ds = ds.merge(ratios(ds))

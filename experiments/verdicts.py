@@ -25,6 +25,7 @@ from scipy.stats import beta
 
 import wfr_pde as wfr
 from wfr_pde import plotting, samplers
+from wfr_pde.app.experiments.parts import stored
 from wfr_pde.samplers.birth_death import survivors
 from wfr_pde.samplers.resample import chosen
 from wfr_pde.samplers.tempered_path import tempered_path
@@ -370,7 +371,7 @@ def run(
         raise ValueError(f"strengths must be in (0, 1] and hold 1, which the claims are about, got {strengths}")
     found = []
     for case, with_strengths in [*((case, strengths) for case in wrong), *((case, (0.0,)) for case in right)]:
-        found.append((yield functools.partial(tried, case, with_strengths, trials)))
+        found.append(stored(tried, case, with_strengths, trials))
     caught, correct = xr.concat(found[: len(wrong)], "fault"), xr.concat(found[len(wrong) :], "sampler")
     counts = caught["count"].isel(verdict=0).values
     ends = np.array([[bounds(count, trials, 0.975) for count in of] for of in counts.tolist()])

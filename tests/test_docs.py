@@ -13,7 +13,7 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde.app.cli import main as cli
-from wfr_pde.app.experiments.runner import description, find_experiments
+from wfr_pde.app.experiments.loading import description, find_experiments
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.app.experiments.runner import find_experiments, load_experiment, run_experiment
+from wfr_pde.app.experiments.loading import find_experiments, load_experiment
+from wfr_pde.app.experiments.runner import run_experiment
 
 ROOT = Path(__file__).parent.parent
 FILES = find_experiments(ROOT / "experiments")

@@ -12,7 +12,7 @@ from typing import Any
 import wfr_pde
 from wfr_pde import diagnostics, exact, metrics, plotting, samplers
 from wfr_pde.app.cli import main as cli
-from wfr_pde.app.experiments.runner import description, find_experiments, load_experiment
+from wfr_pde.app.experiments.loading import description, find_experiments, load_experiment
 
 DOCS = Path(__file__).parent.parent
 ROOT = DOCS.parent

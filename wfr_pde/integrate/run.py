@@ -24,6 +24,7 @@ from wfr_pde.numerics.precision import DOUBLE, Precision
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.storage.provenance import commit, versions
+from wfr_pde.storage.source_hash import code_attrs
 from wfr_pde.targets.base import Target
 
 Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
@@ -47,6 +48,7 @@ class Run:
     n_substeps: np.ndarray = field(init=False)
     sizes: np.ndarray = field(init=False)
     steps_before: list[int] = field(init=False)  # that lead to each frame
+    code: dict[str, str] = field(default_factory=code_attrs, init=False)  # attributes: by which code
     began: float = field(default_factory=time.perf_counter, init=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,7 @@ class Run:
             "device": backend.device,
             "versions": json.dumps(dict(versions())),
             "commit": commit(),
+            **self.code,
             "wall_time": round(time.perf_counter() - self.began, 6),
         }
 

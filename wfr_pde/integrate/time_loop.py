@@ -42,6 +42,7 @@ def solve(
     out: str | Path | None = None,
     rng: int | np.random.Generator | None = None,
     progress: bool | None = None,
+    accept_other_code: bool = False,
 ) -> xr.Dataset:
     """Advance a measure along a flow and return what it was at the save times.
 
@@ -63,11 +64,14 @@ def solve(
         records, else they have a dimension `t_kept` of their own.
     out : path, optional
         Directory that the run is written to as it goes. If it holds the same run, unfinished, that is continued,
-        to the same bits; a finished one is read.
+        to the same bits; a finished one is read, with a warning where other code of the package computed it.
     rng : int or numpy Generator, optional
         For random flows. A seed gives numbers that are independent of those of `start.sample(n, rng=seed)`.
     progress : bool, optional
         Progress bar on stderr; by default where that is a terminal.
+    accept_other_code : bool
+        Go on with a run in `out` that other code of the package began; else it is refused. The attribute
+        `other_source_hashes` says so then.
 
     Returns
     -------
@@ -85,7 +89,9 @@ def solve(
         If the state loses finiteness or mass.
     """
     run = prepare(problem, flow, start, t, dt, record, keep, rng, written=out is not None)
-    directory = None if out is None else RunDirectory(out, run.fingerprint())
+    directory = None if out is None else RunDirectory(out, run.fingerprint(), accept_other_code)
+    if directory is not None:
+        run.code = directory.code
     segments, frame, state = _resumed(run, directory)
     done = run.steps_before[max(frame - 1, 0)]
     with run.start.threads(), _progress(progress, run.n_steps, done) as count:

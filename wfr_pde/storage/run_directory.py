@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.storage import files
+from wfr_pde.storage.source_hash import code_attrs, code_attrs_of_resumed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,29 +27,41 @@ class RunDirectory:
         Directory; made if it is not there.
     fingerprint : str
         Hash of everything that determines the result.
+    accept_other_code : bool
+        Take a run that other code of the package began.
+
+    Attributes
+    ----------
+    code : dict of str to str
+        Attributes of the result that say which code it is of.
 
     Raises
     ------
     ValueError
-        If the directory holds a run with another fingerprint, or files that are no run.
+        If the directory holds a run with another fingerprint, one that other code began, or files that are no run.
     """
 
-    def __init__(self, path: str | Path, fingerprint: str) -> None:
+    def __init__(self, path: str | Path, fingerprint: str, accept_other_code: bool = False) -> None:
         self.path = Path(path)
         self.fingerprint = fingerprint
+        self.code = code_attrs()
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"out={str(path)!r} is a file; give a directory for the run")
         if (self.path / "run.json").exists():
-            found = json.loads((self.path / "run.json").read_text()).get("fingerprint")
-            if found != fingerprint:
+            found = json.loads((self.path / "run.json").read_text())
+            if found.get("fingerprint") != fingerprint:
                 raise ValueError(
                     f"out={str(path)!r} holds another run (other problem, flow, start, times, dt, records or seed): "
                     "choose another directory, or delete that one"
                 )
+            if (self.path / "checkpoint.nc").exists():
+                self.code = code_attrs_of_resumed(found, f"out={str(path)!r}", accept_other_code)
+            if found["status"] != "done":
+                self._write_status("running", self.code)
         elif self.path.exists() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise ValueError(f"out={str(path)!r} is not empty and holds no run: choose another directory")
         else:
-            self._write_status("running", {})
+            self._write_status("running", self.code)
         for leftover in self.path.glob(".*.tmp*"):  # of a process that was killed while it wrote
             leftover.unlink()
 

@@ -44,7 +44,6 @@ def figure(ds):
 POWERS_IN_PARTS = '''"""Powers of a number."""
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +51,7 @@ import numpy as np
 import xarray as xr
 
 import wfr_pde as wfr
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = {"n": 1}
 CHECKS = {"last": (8.0, 7.5)}
@@ -59,7 +59,7 @@ CHECKS = {"last": (8.0, 7.5)}
 
 def run(n=3, base=2.0, sizes=(1, 2), mode: Literal["fine", "lost", "device", "stop"] = "fine", seed=0):
     print("computing")
-    first = yield partial(power, 1.0)
+    first = stored(power, 1.0)
     if mode == "lost" and base == 3:
         raise wfr.NumericalError("the mass is lost")
     if mode == "device":

@@ -17,17 +17,19 @@ import matplotlib.image
 import pytest
 import xarray as xr
 
-from wfr_pde.app.experiments.runner import load_experiment, run_experiment
+from wfr_pde.app.experiments.loading import load_experiment
+from wfr_pde.app.experiments.runner import run_experiment
 
 KILLS = 20
 WALK = '''"""A random walk."""
 import os
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+
+from wfr_pde.app.experiments.parts import stored
 
 QUICK = {}
 CHECKS = {"length": (12.0, 0.0)}
@@ -36,7 +38,7 @@ CHECKS = {"length": (12.0, 0.0)}
 def run(n=12, seed=0, seconds=0.1):
     parts = []
     for i in range(n):
-        parts.append((yield partial(part, i, seed, seconds, parts[-1]["x"] if parts else 0)))
+        parts.append(stored(part, i, seed, seconds, parts[-1]["x"] if parts else 0))
     return xr.concat(parts, "i").assign(length=12)
 
 

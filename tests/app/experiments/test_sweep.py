@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from wfr_pde.app.experiments import runner as ex
 from wfr_pde.app.experiments import sweep as sw
+from wfr_pde.app.experiments.runner import run_experiment
 
 POWERS = '''"""Powers of numbers."""
 import os
 import signal
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 import wfr_pde as wfr
+from wfr_pde.app.experiments.parts import stored
 
 HERE = Path(__file__).parent
 QUICK = {"n": 2}
@@ -37,7 +37,7 @@ CHECKS = {"last": (8.0, 7.5)}
 def run(n=3, base=2.0, sizes=(1, 2), mode="fine", seed=0):
     parts = []
     for k in range(n + 1):
-        parts.append((yield partial(power, k, base, seed)))
+        parts.append(stored(power, k, base, seed))
         with open(HERE / f"log-{n}-{base}", "a") as log:
             log.write(".")
         if mode == "lost" and base == 3:
@@ -157,7 +157,7 @@ def test_cells_are_runs_and_come_to_one_dataset(folder, threads):
     assert len(table) == 7
     assert json.loads((plan.directory / "sweep.json").read_text())["status"] == "done"
     # each is what a single run would leave
-    assert ex.run_experiment("powers", {"n": 2, "base": 3}).reused
+    assert run_experiment("powers", {"n": 2, "base": 3}).reused
     command = json.loads((outcomes[1].cell.directory / "run.json").read_text())["command"]
     assert command == "wfr-pde run powers --n=1 --base=3.0"
 
@@ -251,7 +251,7 @@ def test_processes_give_the_same_bits_and_survive_a_death(folder):
     assert (folder / "killed").exists()
     assert len((folder / "log-2-3.0").read_text()) == 5  # died in the second part, both of which were stored
     for outcome in outcomes:
-        single = ex.run_experiment("powers", outcome.cell.knobs, out="alone")
+        single = run_experiment("powers", outcome.cell.knobs, out="alone")
         assert bits(outcome.cell.directory / "data.nc").identical(bits(single.directory / "data.nc"))
 
 
@@ -297,7 +297,7 @@ def test_dask_with_workers_killed_on_the_way(folder):
     assert [cell["status"] for cell in content["cells"]] == ["pass"] * 6 + ["FAIL"] * 4
     assert (folder / "killed").exists()
     for cell in content["cells"]:
-        single = ex.run_experiment("powers", cell["knobs"], out="alone")
+        single = run_experiment("powers", cell["knobs"], out="alone")
         assert bits(single.directory / "data.nc").identical(bits(folder.parent / cell["directory"] / "data.nc"))
 
 

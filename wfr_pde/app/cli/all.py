@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.cli.output import print_json, text_table
 from wfr_pde.app.cli.report import summary, write_page
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
-from wfr_pde.app.experiments.runner import FOLDER, OUT
+from wfr_pde.app.experiments.experiment import OUT
+from wfr_pde.app.experiments.loading import FOLDER
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Cell, Outcome
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="with the experiments' quick knobs")
     add("--dry-run", action="store_true", help="show which are done, and run nothing")
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
+    add("--accept-other-code", action="store_true", help="go on with parts that other code of the package has stored")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
@@ -67,7 +69,7 @@ def _planned(args: argparse.Namespace) -> list[Cell]:
         If an option does not fit, a file is not an experiment, or there is none.
     """
     from wfr_pde.app.experiments.jobs import Cell
-    from wfr_pde.app.experiments.runner import find_experiments, load_experiment
+    from wfr_pde.app.experiments.loading import find_experiments, load_experiment
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
@@ -85,7 +87,7 @@ def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcom
     from wfr_pde.app.experiments.jobs import run_cells
 
     with Processes(args.jobs) as executor:
-        outcomes = run_cells(planned, executor, force=args.force, title="all")
+        outcomes = run_cells(planned, executor, force=args.force, accept_other_code=args.accept_other_code, title="all")
     return outcomes, write_page(args.out, args.report, args.experiments)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wfr_pde.app.cli.output import text_table
 
 if TYPE_CHECKING:
-    from wfr_pde.app.experiments.runner import Experiment
+    from wfr_pde.app.experiments.experiment import Experiment
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
 
 def named_experiment(args: argparse.Namespace) -> Experiment | None:
     """Load the experiment that is named; None where its help was asked for and has been printed."""
-    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.app.experiments.loading import load_experiment
 
     if args.name is None:
         if args.help:

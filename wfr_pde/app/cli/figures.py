@@ -12,7 +12,7 @@ from wfr_pde.app.cli.output import print_json, text_table
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE, exit_code
 
 if TYPE_CHECKING:
-    from wfr_pde.app.experiments.runner import Experiment
+    from wfr_pde.app.experiments.experiment import Experiment
 
 NAME = "figures"
 SUMMARY = "draw figures again from stored data"
@@ -66,7 +66,7 @@ def _draw(args: argparse.Namespace) -> list[Drawn]:
     ValueError
         If an experiment that was asked for is not there, or has no data.
     """
-    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.app.experiments.loading import load_experiment
 
     root = Path(args.out)
     if not args.names:
@@ -89,6 +89,7 @@ def _stored(root: Path, name: str) -> list[Path]:
 def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
     """Draw one figure."""
     from wfr_pde.app.experiments.runner import redraw
+    from wfr_pde.storage.source_hash import by_other_code
 
     name = directory.parent.name
     try:
@@ -101,16 +102,17 @@ def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
             return Drawn(name, directory, "", f"{type(error).__name__}: {text}", CHECK_FAILED)
         return Drawn(name, directory, "", text, code)
     is_same = result.data.attrs["source"] == experiment.source
-    note = "" if is_same else "data of an older version of the experiment; `wfr-pde run` computes them again"
+    notes = [] if is_same else ["data of an older version of the experiment; `wfr-pde run` computes them again"]
+    if result.other_hashes:
+        notes.append(by_other_code(result.other_hashes))
     if not result.passed:
-        failed = ", ".join(check.name for check in result.checks if not check.passed)
-        note = "; ".join(filter(None, [f"FAIL {failed}", note]))
-    return Drawn(name, directory, note)
+        notes.insert(0, "FAIL " + ", ".join(check.name for check in result.checks if not check.passed))
+    return Drawn(name, directory, "; ".join(notes))
 
 
 def _experiment(directory: Path) -> Experiment:
     """Load the experiment that stored the data, found as it was named then."""
-    from wfr_pde.app.experiments.runner import load_experiment
+    from wfr_pde.app.experiments.loading import load_experiment
     from wfr_pde.storage import files
 
     command = shlex.split(str(files.read_attrs(directory / "data.nc").get("command", "")))

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from wfr_pde.numerics.backends.base import backend_names, get_backend
     from wfr_pde.storage.provenance import commit, versions
+    from wfr_pde.storage.source_hash import source_hash
 
     backends: dict[str, str] = {}
     for name in backend_names():
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     content: dict[str, Any] = {
         "versions": {**versions(), **more, **optional},
         "commit": commit() or None,
+        "source_hash": source_hash(),
         "platform": platform.platform(),
         "backends": backends,
         "blas": f"{blas['name']} {blas['version']}",
@@ -83,6 +85,7 @@ def _info_text(content: dict[str, Any]) -> str:
     rows = [
         *content["versions"].items(),
         ("commit", content["commit"] or "unknown"),
+        ("source hash", content["source_hash"]),
         ("platform", content["platform"]),
         *((f"backend {name}", text) for name, text in content["backends"].items()),
         ("blas", content["blas"]),

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the experiments."""
-    from wfr_pde.app.experiments.runner import description, find_experiments
+    from wfr_pde.app.experiments.loading import description, find_experiments
 
     found = {name: (path, description(path)) for name, path in find_experiments().items()}
     if args.json:

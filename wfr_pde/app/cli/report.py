@@ -7,7 +7,8 @@ from typing import Any
 
 from wfr_pde.app.cli.output import print_json
 from wfr_pde.app.exit_codes import DONE
-from wfr_pde.app.experiments.runner import FOLDER, OUT
+from wfr_pde.app.experiments.experiment import OUT
+from wfr_pde.app.experiments.loading import FOLDER
 
 NAME = "report"
 SUMMARY = "one self-contained HTML page of all results"
@@ -67,6 +68,7 @@ def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
         **report.verdicts,
         "checks": report.checks,
         "checks_passed": report.passed,
+        "by_other_code": report.by_other_code,
     }
 
 
@@ -74,7 +76,9 @@ def summary(content: dict[str, Any]) -> str:
     """Describe the page on one line."""
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
     runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
+    number = content["by_other_code"]
+    note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
     return (
         f"{content['path']}: {content['experiments']} experiments, {runs}, "
-        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB"
+        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB{note}"
     )

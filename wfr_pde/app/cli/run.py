@@ -13,7 +13,8 @@ from wfr_pde.app.cli.output import bytes_text, duration_text, notes, print_json,
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
-    from wfr_pde.app.experiments.runner import Experiment, Result
+    from wfr_pde.app.experiments.experiment import Experiment
+    from wfr_pde.app.experiments.runner import Result
 
 NAME = "run"
 SUMMARY = "run an experiment: data, figures and checks into results/"
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="start anew, whatever is stored; old data stay until the new are complete"
     )
+    parser.add_argument(
+        "--accept-other-code",
+        action="store_true",
+        help="go on with parts that other code of the package has stored, and say so in the result",
+    )
     parser.add_argument("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
@@ -58,14 +64,21 @@ def run(args: argparse.Namespace) -> int:
         # what an experiment prints must not mix with JSON
         with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
             result = run_experiment(
-                experiment, knobs, quick=args.quick, out=args.out, force=args.force, resume=args.resume
+                experiment,
+                knobs,
+                quick=args.quick,
+                out=args.out,
+                force=args.force,
+                resume=args.resume,
+                accept_other_code=args.accept_other_code,
             )
     except KeyboardInterrupt as error:
         if not notes(error):
             error.add_note(f"no data of {experiment.name} with these knobs were stored")
         raise
     if args.json:
-        print_json({**result.content(), "directory": str(result.directory), "reused": result.reused})
+        also = {"reused": result.reused, "by_other_code": bool(result.other_hashes)}
+        print_json({**result.content(), "directory": str(result.directory), **also})
     else:
         print(_summary(result))
     return DONE if result.passed else CHECK_FAILED
@@ -115,6 +128,8 @@ def _knobs_text(experiment: Experiment, values: dict[str, Any]) -> str:
 
 def _summary(result: Result) -> str:
     """Describe a result: its knobs, files and checks."""
+    from wfr_pde.storage.source_hash import by_other_code
+
     how = "stored data, re-used (--force computes them again)" if result.reused else "computed"
     took = duration_text(float(result.data.attrs["wall_time"]))
     lines = [
@@ -123,6 +138,8 @@ def _summary(result: Result) -> str:
         f"  data    {result.directory / 'data.nc'}: {how}, {took}",
         f"  figure  {result.directory / 'figure.png'}, figure.pdf, figure.csv",
     ]
+    if result.other_hashes:
+        lines.insert(3, f"  note    {by_other_code(result.other_hashes)}: --force computes them anew")
     if result.checks:
         rows = [
             (f"  {check.name}", f"{check.value:.6g}", f"{check.expected:.6g} ± {check.tolerance:.2g}",

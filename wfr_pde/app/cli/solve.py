@@ -256,6 +256,6 @@ def _saying_what_was_saved(partial: Path) -> Iterator[None]:
             error.add_note(f"the result up to t = {t:.6g} is in {partial}; {then}")
         raise
     except ValueError as error:
-        if "holds another run" in str(error):
+        if "holds another run" in str(error) or "was begun by other code" in str(error):
             error.add_note("(on the command line: --force drops it, or give another -o)")
         raise

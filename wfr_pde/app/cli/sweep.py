@@ -14,8 +14,8 @@ from wfr_pde.app.cli.output import duration_text, print_json, text_table
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 
 if TYPE_CHECKING:
+    from wfr_pde.app.experiments.experiment import Experiment
     from wfr_pde.app.experiments.jobs import Outcome
-    from wfr_pde.app.experiments.runner import Experiment
     from wfr_pde.app.experiments.sweep import Plan
 
 MAX_CHECKS = 4  # with more of them, a row of the table shows none
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dry-run", action="store_true", help="show the cells and which are done, and run nothing")
     add("--force", action="store_true", help="compute every cell anew, whatever is stored")
+    add("--accept-other-code", action="store_true", help="take cells that other code of the package has computed")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--dask", metavar="ADDRESS", help="run on a Dask cluster: address of its scheduler, or its scheduler file")
     add("--shard", metavar="I/N", help="run only part I of N, I = 1, ..., N: every N-th cell")
@@ -103,7 +104,7 @@ def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str,
     if args.dry_run:
         return grid, []
     with _executor(args) as executor:
-        return grid, sweep(grid, executor, shard=shard, force=args.force)
+        return grid, sweep(grid, executor, shard=shard, force=args.force, accept_other_code=args.accept_other_code)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -12,7 +12,10 @@ from typing import Any
 
 from wfr_pde.app.exit_codes import CHECK_FAILED, exit_code
 from wfr_pde.app.experiments.executors import Processes
-from wfr_pde.app.experiments.runner import Experiment, load_experiment, run_experiment
+from wfr_pde.app.experiments.experiment import Experiment
+from wfr_pde.app.experiments.loading import load_experiment
+from wfr_pde.app.experiments.runner import run_experiment
+from wfr_pde.storage.source_hash import other_hashes
 
 FEW = 4  # failed checks that are named
 
@@ -62,12 +65,18 @@ class Outcome:
         return "pass" if self.content["passed"] else "FAIL"
 
     @property
+    def other_hashes(self) -> tuple[str, ...]:
+        """Source hashes of the code that computed it, where it is not the present code of the package."""
+        return other_hashes(self.content) if self.content else ()
+
+    @property
     def row(self) -> tuple[str, str]:
         """Two entries of a table: status, with the checks that failed, and time."""
         missed = [name for name, check in self.content.get("checks", {}).items() if not check["passed"]]
         how = f"FAIL {', '.join(missed[:FEW])}{', ...' if len(missed) > FEW else ''}" if missed else self.status
         seconds = self.content.get("wall_time")
-        took = "" if seconds is None else f"{float(seconds):.3g} s{' (stored)' if self.reused else ''}"
+        by = "stored, by other code" if self.other_hashes else "stored"
+        took = "" if seconds is None else f"{float(seconds):.3g} s{f' ({by})' if self.reused else ''}"
         return how, took
 
     def plain(self) -> dict[str, Any]:
@@ -77,6 +86,7 @@ class Outcome:
             "directory": str(self.cell.directory),
             "status": self.status,
             "reused": self.reused,
+            "other_source_hashes": list(self.other_hashes),
             "checks": self.content.get("checks", {}),
             "wall_time": self.content.get("wall_time"),
             "error": self.error,
@@ -88,6 +98,7 @@ def run_cells(
     executor: Executor | None = None,
     *,
     force: bool = False,
+    accept_other_code: bool = False,
     progress: bool | None = None,
     title: str = "",
 ) -> list[Outcome]:
@@ -100,6 +111,8 @@ def run_cells(
         Where cells run; by default `Processes()`. Its workers must see the same files under the same paths.
     force : bool
         Compute every cell anew.
+    accept_other_code : bool
+        Go on with parts that other code of the package has stored.
     progress : bool, optional
         Show cells done and time left; by default on a terminal only.
     title : str
@@ -116,9 +129,9 @@ def run_cells(
     with _bar(title, len(cells), len(outcomes), progress) as bar:
         if waiting and executor is None:
             with Processes() as executor:
-                _run(waiting, executor, force, outcomes, bar)
+                _run(waiting, executor, (force, accept_other_code), outcomes, bar)
         elif waiting and executor is not None:
-            _run(waiting, executor, force, outcomes, bar)
+            _run(waiting, executor, (force, accept_other_code), outcomes, bar)
     return [outcomes[i] for i in range(len(cells))]
 
 
@@ -130,12 +143,14 @@ def _bar(title: str, total: int, initial: int, progress: bool | None) -> Any:
     return tqdm(total=total, initial=initial, desc=title, unit="cell", disable=is_hidden)
 
 
-def _run(cells: dict[int, Cell], executor: Executor, force: bool, outcomes: dict[int, Outcome], bar: Any) -> None:
-    """Run cells, and add what becomes of them to `outcomes` as it comes."""
+def _run(
+    cells: dict[int, Cell], executor: Executor, how: tuple[bool, bool], outcomes: dict[int, Outcome], bar: Any
+) -> None:
+    """Run cells, and add what becomes of them to `outcomes` as it comes; `how` is (force, accept_other_code)."""
     futures = {}
     for i, cell in cells.items():
         experiment = cell.experiment
-        where = (str(experiment.path), experiment.given, experiment.source, str(cell.out.resolve()), force)
+        where = (str(experiment.path), experiment.given, experiment.source, str(cell.out.resolve()), *how)
         futures[executor.submit(run_cell, cell.knobs, *where)] = i
     try:
         for future in as_completed(futures):
@@ -154,7 +169,9 @@ def _run(cells: dict[int, Cell], executor: Executor, force: bool, outcomes: dict
         raise
 
 
-def run_cell(knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool) -> dict[str, Any]:
+def run_cell(
+    knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool, accept_other_code: bool
+) -> dict[str, Any]:
     """Run one cell where the executor wants it, and say what became of it in plain types.
 
     Raises
@@ -166,7 +183,7 @@ def run_cell(knobs: dict[str, Any], path: str, given: str, source: str, out: str
     if experiment.source != source:
         raise ValueError(f"{path} has been changed since this began: start it again")
     try:
-        result = run_experiment(experiment, knobs, out=out, force=force, wait=True)
+        result = run_experiment(experiment, knobs, out=out, force=force, wait=True, accept_other_code=accept_other_code)
     except Exception as error:
         return _failure(error)
     return {"content": result.content(), "reused": result.reused}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 OPTIONS = (
+    "accept_other_code",
     "dask",
     "dry_run",
     "force",

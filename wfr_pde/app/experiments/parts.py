@@ -1,28 +1,66 @@
 """Parts of a long experiment, each stored before the next one begins.
 
-They are files `seg-000000.nc`, `seg-000001.nc`, ... in the directory of the run, written whole or not at all. Each
-says which code, version and knobs it belongs to, so that none is taken for a part of another run.
+They are files `seg-000000.nc`, `seg-000001.nc`, ... in the directory of the run, in the order of the calls of `stored`,
+written whole or not at all. Each says which call it is of, and which code, version and knobs it belongs to, so that
+none is taken for a part of another run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
+from wfr_pde.app.experiments.calls import call_hash, call_name
 from wfr_pde.storage import files
+from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Parts = Generator[Callable[[], "xr.Dataset"], "xr.Dataset", "xr.Dataset"]
-OF, SECONDS = "segment_of", "segment_seconds"  # attributes of a file
+P = ParamSpec("P")
+# attributes of a file: the run, the call, the code of the package, and how long it took
+OF, CALL, CODE, SECONDS = "segment_of", "segment_call", "segment_source_hash", "segment_seconds"
+
+
+def stored(function: Callable[P, xr.Dataset], *args: P.args, **kwargs: P.kwargs) -> xr.Dataset:
+    """Call a function; in a run of an experiment, store what it returns, or read it where it is stored.
+
+    A run that was stopped goes on after the last part that is stored, to the same bits: in a run, what is returned is
+    always what was read from disk. Anywhere else, in a notebook or inside another part, the function is just called.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a Dataset that is determined by the arguments.
+    *args, **kwargs
+        Its arguments. Those that change when they are used, as a numpy Generator, are refused: give a seed.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    TypeError
+        In a run, if `function` is no function or returns no Dataset, or an argument is used up by the call.
+
+    Examples
+    --------
+    >>> def run(barriers=(1.0, 2.0), n=256):
+    ...     parts = [stored(solved, barrier, n) for barrier in barriers]
+    ...     return xr.concat(parts, xr.DataArray(list(barriers), dims="barrier", name="barrier"))
+    """
+    run = _RUN.get()
+    return function(*args, **kwargs) if run is None else run.part(function, args, kwargs)
 
 
 @dataclass(frozen=True)
-class Segments:
+class StoredParts:
     """The parts of one run on disk.
 
     Attributes
@@ -47,63 +85,21 @@ class Segments:
     def count(self) -> int:
         """The number of parts that are stored."""
         number = 0
-        while OF in self._attrs(number):
+        while self.attrs(number):
             number += 1
         return number
 
-    def seconds(self) -> float:
-        """The time that the stored parts took."""
-        return sum(float(self._attrs(number)[SECONDS]) for number in range(self.count()))
+    def source_hashes(self) -> set[str]:
+        """Hashes of the code of the package that computed the parts."""
+        found = (self.attrs(number) for number in range(len(self.files())))
+        return {attrs[CODE] for attrs in found if attrs}
 
     def drop(self) -> None:
         """Remove all parts."""
         for path in self.files():
             path.unlink()
 
-    def completed(self, parts: Parts, check: Callable[[xr.Dataset], None]) -> xr.Dataset:
-        """Carry a run through: compute the parts that are not stored, and return its Dataset.
-
-        Parameters
-        ----------
-        parts : generator
-            Yields functions without arguments, and is sent the Datasets that they return, as read from disk.
-        check : callable
-            Raises for a Dataset that a file does not take.
-
-        Raises
-        ------
-        TypeError
-            If what is yielded is no function, or returns no Dataset.
-        """
-        number = 0
-        part = None
-        while True:
-            try:
-                function = parts.send(part)  # type: ignore[arg-type]  # the first one is None
-            except StopIteration as end:
-                return end.value
-            if OF not in self._attrs(number):
-                self._write(number, function, check)
-            part = files.read_dataset(self.path(number)).drop_encoding()
-            del part.attrs[OF], part.attrs[SECONDS]
-            number += 1
-
-    def _write(self, number: int, function: Callable[[], xr.Dataset], check: Callable[[xr.Dataset], None]) -> None:
-        """Compute a part and store it."""
-        import xarray as xr
-
-        began = time.perf_counter()
-        ds = function() if callable(function) else function
-        if not isinstance(ds, xr.Dataset) or not callable(function):
-            raise TypeError(
-                "run must yield functions without arguments that return an xarray.Dataset, such as "
-                f"functools.partial(solved, n); part {number} is {_kind(function, ds)}"
-            )
-        check(ds)
-        seconds = round(time.perf_counter() - began, 6)
-        files.write_dataset(ds.assign_attrs({OF: self.fingerprint, SECONDS: seconds}), self.path(number))
-
-    def _attrs(self, number: int) -> dict[str, Any]:
+    def attrs(self, number: int) -> dict[str, Any]:
         """The attributes of a stored part; none if it is not there, or is one of another run.
 
         Raises
@@ -112,15 +108,87 @@ class Segments:
             If the file cannot be read.
         """
         path = self.path(number)
-        if not path.exists():
-            return {}
         try:
             attrs = files.read_attrs(path)
+        except FileNotFoundError:
+            return {}
         except OSError as error:
             raise ValueError(f"{path} cannot be read ({error}): delete it or give --force") from None
-        return attrs if attrs.get(OF) == self.fingerprint else {}
+        return attrs if attrs.get(OF) == self.fingerprint and CODE in attrs else {}
 
 
-def _kind(function: Any, result: Any) -> str:
-    name = type(function).__name__
-    return f"a {name} that returns a {type(result).__name__}" if callable(function) else f"a {name}"
+@dataclass
+class RunWithParts:
+    """A run that is going on: it counts the calls of `stored`, and computes the parts that are not on disk.
+
+    Attributes
+    ----------
+    parts : StoredParts
+    check : callable
+        Raises for a Dataset that a file does not take.
+    seconds : float
+        What the parts that were read from disk took when they were computed.
+    source_hashes : set of str
+        Of the code that computed those.
+    """
+
+    parts: StoredParts
+    check: Callable[[xr.Dataset], None]
+    seconds: float = 0.0
+    source_hashes: set[str] = field(default_factory=set)
+    number: int = 0  # of the next part
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Have `stored` store parts of this run."""
+        token = _RUN.set(self)
+        try:
+            yield
+        finally:
+            _RUN.reset(token)
+
+    def part(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> xr.Dataset:
+        """The next part: read it where this call of it is stored, else compute and store it."""
+        number, self.number = self.number, self.number + 1
+        if not callable(function):
+            raise TypeError(_wrong(number, f"a {type(function).__name__}"))
+        call = f"{call_name(function)} {call_hash(function, args, kwargs)}"
+        attrs = self.parts.attrs(number)
+        if attrs.get(CALL) == call:
+            self.seconds += float(attrs[SECONDS])
+            self.source_hashes.add(str(attrs[CODE]))
+        else:
+            self._write(number, call, function, args, kwargs)
+        part = files.read_dataset(self.parts.path(number)).drop_encoding()
+        for name in (OF, CALL, CODE, SECONDS):
+            del part.attrs[name]
+        return part
+
+    def _write(
+        self, number: int, call: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Compute a part and store it; `stored` just calls while it is computed, as the part is stored whole."""
+        import xarray as xr
+
+        began = time.perf_counter()
+        token = _RUN.set(None)
+        try:
+            ds = function(*args, **kwargs)
+        finally:
+            _RUN.reset(token)
+        if not isinstance(ds, xr.Dataset):
+            raise TypeError(_wrong(number, f"a {type(function).__name__} that returns a {type(ds).__name__}"))
+        self.check(ds)
+        seconds = round(time.perf_counter() - began, 6)
+        about = {OF: self.parts.fingerprint, CALL: call, CODE: code.source_hash(), SECONDS: seconds}
+        files.write_dataset(ds.assign_attrs(about), self.parts.path(number))
+
+
+_RUN: ContextVar[RunWithParts | None] = ContextVar("the run whose parts are stored", default=None)
+
+
+def _wrong(number: int, found: str) -> str:
+    return (
+        "stored must be given a function that returns an xarray.Dataset, and its arguments, such as "
+        f"stored(solved, n); part {number} is {found}"
+    )

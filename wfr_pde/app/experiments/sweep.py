@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wfr_pde.app.experiments.experiment import OUT, Experiment
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
-from wfr_pde.app.experiments.runner import OUT, Experiment, load_experiment
+from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.storage import files, locks, provenance
+from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -139,6 +141,7 @@ def sweep(
     *,
     shard: tuple[int, int] = (1, 1),
     force: bool = False,
+    accept_other_code: bool = False,
     progress: bool | None = None,
 ) -> list[Outcome]:
     """Run the cells that are not done, and store the combined Dataset.
@@ -152,6 +155,9 @@ def sweep(
         (i, n): only part i of n. The combined Dataset has what is done by then of all parts.
     force : bool
         Compute every cell anew.
+    accept_other_code : bool
+        Take cells, and parts of cells, that other code of the package has computed; the attribute
+        `other_source_hashes` of the combined Dataset says so then.
     progress : bool, optional
         Show cells done and time left; by default on a terminal only.
 
@@ -159,11 +165,43 @@ def sweep(
     -------
     list of Outcome
         In the order of the cells, those that failed included.
+
+    Raises
+    ------
+    ValueError
+        If other code of the package has computed cells of the plan, or parts of them, unless that is accepted.
     """
+    if not (force or accept_other_code):
+        _refuse_other_cells(plan)
     cells = [Cell(plan.experiment, knobs, plan.out) for knobs in plan.shard(*shard)]
-    outcomes = run_cells(cells, executor, force=force, progress=progress, title=plan.experiment.name)
+    outcomes = run_cells(
+        cells,
+        executor,
+        force=force,
+        accept_other_code=accept_other_code,
+        progress=progress,
+        title=plan.experiment.name,
+    )
     combine(plan)
     return outcomes
+
+
+def _refuse_other_cells(plan: Plan) -> None:
+    """Refuse a sweep of which other code of the package has stored something."""
+    found: dict[Path, set[str]] = {}
+    for cell in plan.cells:
+        content = plan.experiment.done(cell, plan.out)
+        begun = plan.experiment.begun(cell, plan.out).source_hashes()
+        others = begun if content is None else {*begun, *code.other_hashes(content)}
+        if others - {code.source_hash()}:
+            found[plan.experiment.directory(cell, plan.out)] = others
+    if found:
+        number = f"{len(found)} of the {len(plan.cells)} cells of this sweep of {plan.experiment.name}"
+        code.refuse_other_code(
+            set().union(*found.values()),
+            f"{number}, the first in {next(iter(found))}, were computed",
+            "delete those, give --force to compute all anew, or --accept-other-code, which is written into sweep.nc",
+        )
 
 
 def combine(plan: Plan) -> xr.Dataset:
@@ -182,6 +220,7 @@ def combine(plan: Plan) -> xr.Dataset:
             "axes": plan.axes,
             "cells": [plan.experiment.directory(cell, plan.out).name for cell in plan.cells],
             "versions": dict(provenance.versions()),
+            **{name: ds.attrs[name] for name in (code.NAME, code.OTHERS) if name in ds.attrs},
             "source": plan.experiment.source,
         }
         files.write_json(content, plan.directory / "sweep.json")
@@ -210,8 +249,15 @@ def _combined(plan: Plan) -> xr.Dataset:
         "knobs": json.dumps(fixed, sort_keys=True),
         "source": plan.experiment.source,
         "versions": json.dumps(dict(provenance.versions())),
+        **code.code_attrs(_other_hashes(plan)),
     }
     return xr.Dataset(variables, coords, attrs)
+
+
+def _other_hashes(plan: Plan) -> set[str]:
+    """Source hashes of the cells that other code of the package has computed."""
+    done = (plan.experiment.done(cell, plan.out) for cell in plan.cells)
+    return {one for content in done if content for one in code.other_hashes(content)}
 
 
 def _coordinate(plan: Plan, name: str) -> Any:

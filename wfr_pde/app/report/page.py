@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from wfr_pde._version import __version__
-from wfr_pde.app.experiments.runner import FOLDER, OUT, Check
+from wfr_pde.app.experiments.experiment import OUT, Check
+from wfr_pde.app.experiments.loading import FOLDER
 from wfr_pde.app.report.film import Film
 from wfr_pde.app.report.runs import (
     DONE,
@@ -63,6 +64,8 @@ class Report:
         Number of runs by status: "passed", "done", "failed", "unfinished", "unreadable".
     checks, passed : int
         Number of checks, and of those that pass.
+    by_other_code : int
+        Number of runs whose data other code of the package computed.
     """
 
     path: Path
@@ -70,6 +73,7 @@ class Report:
     verdicts: dict[str, int]
     checks: int
     passed: int
+    by_other_code: int
 
 
 def write_report(
@@ -102,7 +106,8 @@ def write_report(
     by_name = {name: tuple(of) for name, of in groupby(runs, key=lambda run: run.experiment)}
     checks = [check for run in runs for check in run.checks]
     verdicts = dict(Counter(run.status for run in runs))
-    report = Report(path, len(by_name), verdicts, len(checks), sum(check.passed for check in checks))
+    passed = sum(check.passed for check in checks)
+    report = Report(path, len(by_name), verdicts, len(checks), passed, sum(bool(run.by_other_code) for run in runs))
     text = _page(report, by_name, other_files(root), Path(experiments))
     files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return report
@@ -167,6 +172,13 @@ def _badge(status: str, words: str = "") -> str:
     return f'<span class="badge {status}">{text}</span>'
 
 
+def _mark(run: Run) -> str:
+    """A small mark of a run whose data other code of the package computed."""
+    if not run.by_other_code:
+        return ""
+    return f' <span class="mark" title="{escape(run.by_other_code)}">other code</span>'
+
+
 def _index_entry(name: str, runs: tuple[Run, ...], claim: str) -> str:
     status = _worst(runs)
     sign, said = VERDICTS[status]
@@ -186,7 +198,7 @@ def _experiment(name: str, runs: tuple[Run, ...], claim: str, more: str, here: P
     parts = [
         f'<article class="experiment" id="{_anchor(name)}" aria-labelledby="{_anchor(name)}-name">',
         f'<header><div class="title"><h2 id="{_anchor(name)}-name">{escape(name)}</h2>',
-        _badge(_worst(runs), words) + "</div>",
+        _badge(_worst(runs), words) + (_mark(runs[0]) if len(runs) == 1 else "") + "</div>",
         f'<p class="claim">{escape(claim or "What it claims is not stored.")}</p>',
         f'<details class="more"><summary>About this experiment</summary>{_prose(more)}</details>' if more else "",
         "</header>",
@@ -201,7 +213,7 @@ def _experiment(name: str, runs: tuple[Run, ...], claim: str, more: str, here: P
             opened = " open" if k == 0 else ""
             parts.append(
                 f'<details class="run"{opened}><summary>{_badge(run.status)} <span class="of">{escape(label)}</span>'
-                f"</summary>{body}</details>"
+                f"{_mark(run)}</summary>{body}</details>"
             )
     return "\n".join([*filter(None, parts), "</article>"])
 

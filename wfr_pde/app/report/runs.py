@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.experiments import runner as experiment
-from wfr_pde.app.experiments.runner import Check
+from wfr_pde.app.experiments.experiment import Check
+from wfr_pde.app.experiments.loading import docstring
 from wfr_pde.app.report.film import Film, films
 from wfr_pde.storage import files, run_directory
+from wfr_pde.storage.source_hash import NAME, SHORT, by_other_code, other_hashes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,6 +54,8 @@ class Run:
     command : str
         That redoes it; empty if it is not known.
     provenance : dict of str to str
+    by_other_code : str
+        What is to be said of data that other code of the package computed; empty if it was the present code.
     films : tuple of Film
     files : tuple of Path
         All of its files, pictures first.
@@ -68,6 +71,7 @@ class Run:
     scalars: tuple[Scalar, ...]
     command: str
     provenance: dict[str, str]
+    by_other_code: str
     films: tuple[Film, ...]
     files: tuple[Path, ...]
 
@@ -125,6 +129,7 @@ def read_run(directory: Path) -> Run:
         scalars=() if data is None else _scalars(data),
         command=str(said.get("command", "")),
         provenance=_provenance(said),
+        by_other_code=by_other_code(others) if said and (others := other_hashes(said)) else "",
         films=() if data is None else _films(data, notes),
         files=tuple(sorted(files, key=lambda path: (path.suffix.lower() not in PICTURES, path.name))),
     )
@@ -232,6 +237,9 @@ def _provenance(said: Mapping[str, Any]) -> dict[str, str]:
     rows["commit"] = commit[:12] or "not known"
     if commit.endswith("-dirty"):
         rows["commit"] += ", with changes that were not committed"
+    rows["source hash"] = str(said.get(NAME) or "not known")[:SHORT]
+    if other_hashes(said):
+        rows["source hash"] += ", not that of the present code"
     versions = _mapping(said.get("versions"))
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not known"
     seconds = said.get("wall_time")
@@ -264,5 +272,5 @@ def described(name: str, runs: Sequence[Run], folder: str | Path) -> tuple[str, 
     path = Path(folder) / f"{name}.py"
     if not path.is_file():
         return claim, ""
-    first, _, rest = experiment.docstring(path).partition("\n")
+    first, _, rest = docstring(path).partition("\n")
     return claim or first, rest.strip("\n") if claim in ("", first) else ""

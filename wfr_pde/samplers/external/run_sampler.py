@@ -20,6 +20,7 @@ from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.storage.provenance import commit, versions
+from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def run_sampler(
             "device": "cpu",
             "versions": json.dumps(dict(versions())),
             "commit": commit(),
+            "source_hash": source_hash(),
             "wall_time": round(time.perf_counter() - began, 6),
         },
     )

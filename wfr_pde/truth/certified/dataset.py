@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.storage import provenance
+from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 
 if TYPE_CHECKING:
@@ -80,5 +81,6 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "device": grid.backend.device,
         "versions": json.dumps(dict(provenance.versions())),
         "commit": provenance.commit(),
+        "source_hash": source_hash(),
         "wall_time": round(best.work.seconds - best.work.left(), 6),
     }

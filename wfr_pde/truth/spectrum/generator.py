@@ -19,6 +19,7 @@ from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import provenance
+from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.targets.base import Target
 from wfr_pde.truth.spectrum.chain import Chain, finite_volume_chain
 from wfr_pde.truth.spectrum.eigenpairs import SPARE, eigenfunctions, lanczos_vectors, lowest_modes
@@ -126,6 +127,7 @@ def spectrum(
         "device": "cpu",
         "versions": json.dumps(dict(provenance.versions())),
         "commit": provenance.commit(),
+        "source_hash": source_hash(),
         "wall_time": round(time.perf_counter() - began, 6),
     }
     return _dataset(Density(grid, log_pi), values[rising], errors[rising], functions, attrs)

@@ -1,0 +1,157 @@
+"""Finding and loading experiments, and the hash of the code in a file that its data depend on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import numbers
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wfr_pde.app.experiments.experiment import Experiment
+from wfr_pde.app.experiments.knobs import found_knobs
+
+FOLDER = "experiments"
+NOT_DATA = ("QUICK", "CHECKS")  # parts of a file that the data do not depend on
+
+
+def find_experiments(folder: str | Path = FOLDER) -> dict[str, Path]:
+    """The experiments in a folder, name -> file, sorted; files whose name starts with `_` are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {str(folder)!r} here: go to the project's root, or give the path of a file"
+        )
+    return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+
+
+def docstring(path: str | Path) -> str:
+    """The docstring of a file, which is not run."""
+    try:
+        found = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8")))
+    except (SyntaxError, ValueError) as error:
+        return f"(cannot be read: {error})"
+    return found or "(no docstring)"
+
+
+def description(path: str | Path) -> str:
+    """First line of the docstring of a file, which is not run."""
+    return docstring(path).splitlines()[0]
+
+
+def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment:
+    """The experiment of that name in `folder`, or in the file of that path.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the file is not an experiment.
+    """
+    given = str(name)
+    path = Path(name)
+    if path.suffix != ".py":
+        known = find_experiments(folder)
+        if given not in known:
+            raise ValueError(
+                f"there is no experiment {given!r} in {str(folder)!r}; known: {', '.join(known) or 'none'}"
+            )
+        path = known[given]
+    elif not path.is_file():
+        raise FileNotFoundError(f"there is no file {given!r}")
+    module, source = _executed(path)
+    missing = [part for part in ("run", "figure", "QUICK", "CHECKS") if not hasattr(module, part)]
+    if missing or not module.__doc__:
+        lacks = ", ".join(missing) or "a docstring that says what it shows"
+        raise ValueError(
+            f"{path} is not an experiment: it lacks {lacks} "
+            "(needed: a docstring, run(**knobs), figure(ds), QUICK, CHECKS)"
+        )
+    knobs = found_knobs(module.run, path)
+    experiment = Experiment(
+        path.stem, given, module.__doc__.strip().splitlines()[0], source, module.run, module.figure,
+        module.QUICK, _checked_claims(module.CHECKS, path), knobs, path.resolve(),
+        getattr(module, "costs", None),
+    )  # fmt: skip
+    if not isinstance(module.QUICK, dict):
+        raise ValueError(f"QUICK of {path} must be a dict of knobs, got {module.QUICK!r}")
+    experiment.values({}, quick=True)
+    return experiment
+
+
+def _executed(path: Path) -> tuple[types.ModuleType, str]:
+    """The module of a file, and the hash of what its data depend on."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = ast.parse(text, filename=str(path))
+    except SyntaxError as error:
+        raise ValueError(f"{path} is not valid Python: {error.msg} (line {error.lineno})") from None
+    # from the text that was read, not through the import system: its cache of bytecode may be out of date
+    name = f"wfr_pde_experiment_{path.stem}"
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses and pickle look classes up here
+    exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
+    return module, _hash_of_code(tree)
+
+
+def _hash_of_code(tree: ast.Module) -> str:
+    """Hash of the code that the data depend on, without docstring, QUICK, CHECKS, what only `figure`, `costs` use."""
+    body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
+    defined: dict[str, list[ast.stmt]] = {}
+    for node in body:
+        for name in _defined(node):
+            defined.setdefault(name, []).append(node)
+    loose = [node for node in body if not _defined(node)]  # imports, loops: they may do anything
+    needed = _reached(defined, {"run"}.union(*map(_names, loose)))
+    beside = _reached(defined, {"figure", "costs"}) - needed
+    kept = [node for node in body if not _defined(node) or not set(_defined(node)) <= beside | set(NOT_DATA)]
+    return hashlib.sha256("\n".join(map(ast.unparse, kept)).encode()).hexdigest()
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a definition or an assignment of plain names gives."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    found = [name for target in targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    names = [name.id for name in found if isinstance(name, ast.Name)]
+    return names if len(names) == len(found) else []
+
+
+def _names(node: ast.AST) -> set[str]:
+    """All names in a piece of code."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def _reached(defined: Mapping[str, list[ast.stmt]], names: set[str]) -> set[str]:
+    """The names that those need, and what these need, and so on."""
+    found: set[str] = set()
+    new = {name for name in names if name in defined}
+    while new:
+        found |= new
+        new = {name for one in new for node in defined[one] for name in _names(node) if name in defined} - found
+    return found
+
+
+def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
+    """CHECKS, if every entry is name -> (expected, tolerance)."""
+    if not isinstance(checks, dict):
+        raise ValueError(f"CHECKS of {path} must be a dict name -> (expected, tolerance), got {checks!r}")
+    for name, claim in checks.items():
+        pair = isinstance(claim, tuple) and len(claim) == 2 and all(isinstance(x, numbers.Real) for x in claim)
+        if not pair or not math.isfinite(claim[0]) or not claim[1] >= 0:
+            raise ValueError(
+                f"CHECKS[{name!r}] of {path} must be (expected, tolerance), two numbers with tolerance >= 0, "
+                f"got {claim!r}"
+            )
+    return {name: (float(expected), float(tolerance)) for name, (expected, tolerance) in checks.items()}
