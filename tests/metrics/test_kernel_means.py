@@ -12,7 +12,7 @@ import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.errors import NumericalError
 from wfr_pde.metrics.base import root
-from wfr_pde.metrics.kernel_means import lattice_constant
+from wfr_pde.metrics.kernel_means import lattice_constant, mutual_mean
 
 VARIANCE, SHIFT = 0.8, 0.7
 
@@ -137,9 +137,7 @@ def test_particles_against_a_density_by_closed_means(metric, grading):
     density, _ = pair(2, (96, 100), grading=grading)
     x = np.concatenate([density.sample(20, 1), [[12.0, 0.0]]])  # one outside the box
     radius = np.linalg.norm(x, axis=1)
-    found = metrics.kernels._mutual(
-        getattr(metric, "kernel", "distance"), getattr(metric, "scale", 1.0), density, wfr.Particles(x)
-    )
+    found = mutual_mean(getattr(metric, "kernel", "distance"), getattr(metric, "scale", 1.0), density, wfr.Particles(x))
     if isinstance(metric, metrics.EnergyDistance):
         expected = np.mean([distance(r, 1, 2) for r in radius])
     elif metric.kernel == "gaussian":
