@@ -52,3 +52,12 @@ def test_what_is_no_problem_is_refused(row, words):
     found = honesty.judged(rows.ROWS[row](), SECONDS)
     assert found["status"] == "refused"
     assert words in found["reason"]
+
+
+def test_where_a_higher_order_gains_nothing_steps_are_shortened():
+    """A path that swings, on two long steps: it was given up with a bound of four times the tolerance."""
+    case = families.draw(1788021947, 742)
+    found = honesty.judged(case, SECONDS)
+    assert found["status"] == "answered", found
+    assert max(found["bound_l1"]) <= case.rtol
+    assert max(excess[4] for excess in honesty.excesses(found)) <= 1

@@ -40,6 +40,7 @@ class Plan:
     parts: int = 1  # of every step
     diverged: int = 0
     time_error: float = math.inf
+    shortened: bool = False  # whether steps, and not the order, were refined last
     fall: tuple[float, float] | None = None  # cells along an axis, and the largest part over its share
 
     @property
@@ -56,13 +57,16 @@ class Plan:
     def refine_steps(self, attempt: Attempt) -> bool:
         """Whether smaller steps, or a higher order, are to be tried at once."""
         error, wanted = float(attempt.l1["time"].max()), SHARES["time"] * attempt.problem.rtol
-        if error <= wanted or error > self.time_error / 2:
+        has_gained = error <= self.time_error / 2
+        if error <= wanted or (self.shortened and not has_gained):
             return False
         self.time_error = error
-        if self.number > 0 and not self.diverged and error < 2.0 ** (2 * self.order) * wanted:
-            self.number -= 1
-        else:
+        can_raise = self.number > 0 and not self.diverged and error < 2.0 ** (2 * self.order) * wanted
+        self.shortened = not (can_raise and has_gained)  # a higher order may gain nothing where steps are too long
+        if self.shortened:
             self.parts *= 2
+        else:
+            self.number -= 1
         return True
 
     def refine(self, attempt: Attempt) -> None:
