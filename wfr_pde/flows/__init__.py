@@ -1,4 +1,4 @@
-"""Flows: what advances a measure in time. Reaction, transport, and their splittings."""
+"""Flows: what advances a measure by a step. Reaction, transport, their splittings, and the laws of samplers' steps."""
 
 from wfr_pde.flows.base import Flow
 from wfr_pde.flows.composition import Lie, Repeated, Strang

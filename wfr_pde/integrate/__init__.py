@@ -1,1 +1,1 @@
-"""Flows integrated over time: the time loop, what it records, and what is made of its results."""
+"""Flows integrated over time: the time loop, what it records, and trajectories between its save times."""

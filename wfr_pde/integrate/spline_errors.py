@@ -1,4 +1,4 @@
-"""How far splines through the values at cell centres are off between them."""
+"""Errors of the splines by which a trajectory is looked up between cell centres."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Numbers, below everything else: special functions, splines, array libraries, compiled loops."""
+"""Numbers, below everything else: special functions, splines, extrapolation, array libraries, all compiled loops."""

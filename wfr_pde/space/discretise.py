@@ -1,4 +1,4 @@
-"""Discretise a distribution: its log-density at the cell centres of a grid, of mass one, and checked."""
+"""Put a distribution on a grid: its log-density at the cell centres, of mass one, and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: the distributions that flows run towards, one family per file."""
+"""Targets: the distributions that flows run towards, one family per file; boxes that hold them, their breaks."""
 
 from wfr_pde.targets.banana import Banana
 from wfr_pde.targets.base import Target

@@ -1,1 +1,1 @@
-"""What is known for sure: certified solutions, closed forms, spectra."""
+"""What is known for sure: certified solutions with evidence for their error bars, closed forms, spectra."""

@@ -1,4 +1,4 @@
-"""Run a sampler that is any callable, and check what it yields."""
+"""Run a sampler of others, which may be any callable, and check what it yields."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from wfr_pde.errors import UnevenCellsError
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets import Posterior, Potential
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.break_search import LINES, find_hyperplanes, find_kinks
 from wfr_pde.targets.breaks import Breaks
-from wfr_pde.truth.certified.grids.break_search import LINES, find_hyperplanes, find_kinks
 from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
 from wfr_pde.truth.certified.grids.hidden_features import Look, hidden_features, look
 from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls

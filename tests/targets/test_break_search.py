@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wfr_pde.truth.certified.grids.break_search import find_hyperplanes, find_kinks
+from wfr_pde.targets.break_search import find_hyperplanes, find_kinks
 
 
 @pytest.mark.parametrize(
