@@ -116,7 +116,7 @@ class _Splitting(Composition):
         return lambda state, t, n, rng=None, callback=no_callback: fused(state, n, callback)
 
     def memory_use(self, template: Any) -> MemoryUse:
-        """That of all parts; two states in a step, where the transport takes the reactions along."""
+        """Sum up all parts; a step has two states at once, where the transport takes the reactions along."""
         use = super().memory_use(template)
         return use if self._transport(template) is None else replace(use, stepping=2)
 
@@ -251,7 +251,7 @@ class Repeated(Composition):
         return (self.flow,)
 
     def memory_use(self, template: Any) -> MemoryUse:
-        """That of the flow; in steps also the state before all of them."""
+        """Add the state before all sub-steps to what the flow needs."""
         use = self.flow.memory_use(template)
         return MemoryUse(use.held, max(use.states, use.stepping + (self.n > 1)))
 

@@ -140,7 +140,7 @@ class Extrapolated(Composition):
         return self.flow.preserves - {"monotone"}
 
     def memory_use(self, template: Any) -> MemoryUse:
-        """That of the flow, prepared once for every number of sub-steps or for both grids.
+        """Count the flow once for every number of sub-steps, or for both grids.
 
         In steps there are also the finest run, the combination, and the state of another run on its way.
         """

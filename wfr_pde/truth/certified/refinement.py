@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from wfr_pde.truth.certified.grids.first_grids import terrain_in
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import StepSchedule
-
-if TYPE_CHECKING:
-    pass
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain
 from wfr_pde.truth.certified.step_schedule import StepSchedule, trial_schedule
 from wfr_pde.truth.certified.time_breaks import breaks
-
-if TYPE_CHECKING:
-    pass
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

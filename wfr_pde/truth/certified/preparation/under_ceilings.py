@@ -101,7 +101,7 @@ class UnderCeilings(Flow):
         return self.flow.max_extrapolation_dt(energy, template)
 
     def memory_use(self, template: Any) -> MemoryUse:
-        """That of the flow, with steps of two ceilings."""
+        """Count the prepared steps of two ceilings."""
         use = self.flow.memory_use(template)
         return MemoryUse(PREPARED * use.held, use.states)
 
