@@ -39,6 +39,10 @@ class KL(Energy):
         default_factory=weakref.WeakKeyDictionary, init=False, repr=False
     )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles leave out what was put on grids."""
+        return KL, (self.target, self.checked)
+
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):
             raise TypeError(f"KL takes a Target such as Gaussian(0, 1), got {self.target!r}")

@@ -120,6 +120,10 @@ class Grid:
             f"backend={self.backend.name!r}, names={self.names}{graded})"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold the fields; what is computed from them is computed again."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     @classmethod
     def covering(
         cls,

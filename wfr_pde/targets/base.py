@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.records import Record
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.breaks import Breaks
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     Rng = int | np.random.Generator | None
 
 
-class Target:
+class Target(Record):
     """A distribution pi ∝ exp(-V) on R^d, known by its log-density up to a constant.
 
     A new target is one class: set `ndim`, write `log_density`; everything else is optional.

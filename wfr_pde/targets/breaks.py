@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.records import Record
 from wfr_pde.targets.arguments import Array, finite_array
 from wfr_pde.targets.enclosures import Enclosure
 from wfr_pde.targets.expressions import AXES, compile_expression, inert, numeric
@@ -28,7 +29,7 @@ BOXES_IN_SPACE = 2**14
 
 
 @dataclass(frozen=True, eq=False)
-class Breaks:
+class Breaks(Record):
     """Where V, or a derivative of V, jumps inside a box.
 
     Attributes

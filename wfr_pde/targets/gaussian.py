@@ -35,6 +35,11 @@ class Gaussian(Target):
     mean: Floats
     covariance: Floats
 
+    other_words = dict.fromkeys(("std", "sd", "sigma", "scale"), "covariance, which holds variances (sd squared)") | {
+        **dict.fromkeys(("cov", "variance", "var"), "covariance"),
+        **dict.fromkeys(("loc", "mu"), "mean"),
+    }
+
     def __post_init__(self) -> None:
         mean = np.atleast_1d(finite_array("mean", self.mean))
         if mean.ndim != 1 or len(mean) == 0:

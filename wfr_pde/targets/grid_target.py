@@ -52,7 +52,7 @@ class GridTarget(Target):
     log: bool = False
     periodic: Any = False
     _cells: list[tuple[Array, Array]] = field(init=False, repr=False)  # centres and edges of every axis
-    _spline: TensorSpline = field(init=False, repr=False)
+    _spline: TensorSpline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values, log, periodic = self.values, self.log, self.periodic

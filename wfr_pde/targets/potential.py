@@ -143,7 +143,7 @@ class Potential(Target):
         return np.array(np.broadcast_to(array, shape))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _BreaksInBox:
     """Breaks of a potential as a function of the box: those of its text, and those given."""
 

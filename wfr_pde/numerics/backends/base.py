@@ -96,6 +96,10 @@ class Backend:
     precision: Precision = field(repr=False, default=DOUBLE)
     compiled_passes: Callable[[int], Passes | None] = field(repr=False, default=lambda cells: None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles name the backend: libraries and their functions do not travel."""
+        return get_backend, (self.name,)
+
     def passes(self, cells: int) -> Passes:
         """The passes for so many cells."""
         return self.compiled_passes(cells) or Passes(self.xp)
