@@ -32,5 +32,9 @@ class FloorWarning(UserWarning):
     """A transform's rounding decides about cells that matter: log-densities there are too high."""
 
 
+class SlowFunctionWarning(UserWarning):
+    """A function that takes no arrays is called point by point."""
+
+
 class UnevenCellsError(ValueError):
     """A density of points changes too much within a cell: with more cells it may not."""

@@ -433,7 +433,7 @@ class TestPotential:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: Potential(lambda *x: 0), r"any number of coordinates \(\*args\): give ndim"),
+            (lambda: Potential(lambda *x: 0), r"any number of coordinates \(\*args\), or does not tell: give ndim"),
             (lambda: Potential(lambda: 0), "no positional parameter"),
             (lambda: Potential(3), "V must be a function of the coordinates or an expression, got 3"),
             (lambda: Potential(lambda x: x, ndim=0), "ndim must be an integer of at least 1"),

@@ -57,6 +57,11 @@ class Target(Record):
         """Whether `score` compares values of the log-density at places beside each other."""
         return type(self).score is Target.score
 
+    @property
+    def machine_epsilon(self) -> float:
+        """Distance from 1 to the next number, of the numbers in which the log-density is computed."""
+        return float(np.finfo(np.float64).eps)
+
     def sample(self, n: int, rng: Rng = None) -> Array:
         """`n` exact, independent draws, shape (n, d).
 

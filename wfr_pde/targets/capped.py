@@ -78,6 +78,11 @@ class Capped(Target):
         """Whether that of the target is."""
         return self.target.score_by_differences
 
+    @property
+    def machine_epsilon(self) -> float:
+        """Machine epsilon of the target's numbers."""
+        return self.target.machine_epsilon
+
     def sample(self, n: int, rng: Any = None) -> Array:
         """Draws of the target itself: in a box they are right up to its mass above the ceiling."""
         return self.target.sample(n, rng)

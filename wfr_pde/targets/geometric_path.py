@@ -63,6 +63,11 @@ class GeometricMean(Target):
         """-grad V at points (..., d), shape (..., d)."""
         return np.asarray(sum(weight * end.score(points) for weight, end in self._parts()))
 
+    @property
+    def machine_epsilon(self) -> float:
+        """The larger of both ends."""
+        return max(end.machine_epsilon for _, end in self._parts())
+
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Smallest box around the boxes of the two ends."""
         return _union([end.box(tail) for _, end in self._parts()])

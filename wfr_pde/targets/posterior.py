@@ -83,6 +83,11 @@ class Posterior(Target):
         return self.prior.score(points) + differentiation.gradient(self._total_log_likelihood, points)
 
     @property
+    def machine_epsilon(self) -> float:
+        """Machine epsilon of the least precise numbers that the prior or the log-likelihood has returned."""
+        return float(self.__dict__.get("_epsilon", self.prior.machine_epsilon))
+
+    @property
     def score_by_differences(self) -> bool:
         """True: that of the log-likelihood is."""
         return True
@@ -107,4 +112,6 @@ class Posterior(Target):
                 f"log_likelihood must return the log-likelihood of each datum: for parameters of shape "
                 f"({len(block)}, 1) and {len(self.data)} data it has to be of shape {shape}, got {each.shape}"
             )
-        return np.sum(each, axis=-1)
+        if each.dtype.kind == "f":
+            self.__dict__["_epsilon"] = max(self.machine_epsilon, float(np.finfo(each.dtype).eps))
+        return np.sum(each, axis=-1, dtype=np.result_type(each.dtype, np.float64))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from wfr_pde.targets.arguments import Array, box_of, call_repr, dimension
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks, breaks_of_expression, given_breaks
 from wfr_pde.targets.expressions import CompiledExpression, compile_expression
+from wfr_pde.targets.user_functions import UserFunction, checked_form
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,10 @@ class Potential(Target):
         complex steps or differences.
     support : (lower, upper), optional
         A box that surely holds the mass; else the box is searched for.
+    of : {"coordinates", "points", "point"}
+        What the functions V and gradient take: "coordinates", one array per coordinate; "points", one array of points
+        (..., d), where a gradient returns (..., d); "point", one vector (d,) at a time, as potentials of PyTorch, JAX
+        and BlackJAX do (slow).
     breaks : list of numbers, or one list per axis, optional
         Where V, or a derivative of V, jumps: coordinates c of points x = c, in more dimensions of hyperplanes
         x_k = c. Expressions know theirs, which are added. `potential.breaks(lower, upper)` are those in a box.
@@ -52,6 +56,7 @@ class Potential(Target):
     ndim: int = None  # type: ignore[assignment]
     gradient: Callable[..., Sequence[Any]] | None = None
     support: Any = None
+    of: str = field(default="coordinates", kw_only=True, repr=False)
     breaks: Any = field(default=None, repr=False)  # in an instance the function (lower, upper) -> Breaks
 
     def __post_init__(self) -> None:
@@ -59,7 +64,7 @@ class Potential(Target):
         if isinstance(self.V, str):
             ndim = compile_expression(self.V, ndim).ndim
         elif callable(self.V):
-            ndim = _count_coordinates(self.V) if ndim is None else ndim
+            ndim = checked_form(self.V, self.of, ndim)
         else:
             raise ValueError(f"V must be a function of the coordinates or an expression, got {self.V!r}")
         if self.gradient is not None and not callable(self.gradient):
@@ -73,8 +78,13 @@ class Potential(Target):
             object.__setattr__(self, "breaks", _BreaksInBox(text, ndim, given))
 
     def __repr__(self) -> str:
-        spelled = call_repr(self)
-        return spelled if self.breaks.given is None else f"{spelled[:-1]}, breaks={self.breaks.spelled()})"
+        extra = "" if self.of == "coordinates" else f", of={self.of!r}"
+        extra += "" if self.breaks.given is None else f", breaks={self.breaks.spelled()}"
+        return f"{call_repr(self)[:-1]}{extra})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold what was given, not what is compiled from it."""
+        return {name: value for name, value in super().__getstate__().items() if name not in ("_value", "_gradient")}
 
     @property
     def _compiled(self) -> CompiledExpression | None:
@@ -101,46 +111,24 @@ class Potential(Target):
 
     def _potential(self, points: Array) -> Array:
         check_deadline()  # whoever asks a slow function many times is within a budget of time so
-        function = self.V if self._compiled is None else self._compiled.value
-        values = self._call(function, "V", points)  # type: ignore[arg-type]
-        return self._shaped(values, "V", points)
+        return self._value(points)
 
-    def _gradient(self, points: Array) -> Array:
-        function = self.gradient or self._compiled.gradient  # type: ignore[union-attr]
-        parts = self._call(function, "gradient", points)
-        if not isinstance(parts, Sequence | np.ndarray) or len(parts) != self.ndim:
-            got = f"{len(parts)} parts" if isinstance(parts, Sequence | np.ndarray) else type(parts).__name__
-            raise ValueError(f"gradient must return {self.ndim} arrays, one per coordinate, but returned {got}")
-        return np.stack([self._shaped(part, f"gradient[{i}]", points) for i, part in enumerate(parts)], axis=-1)
+    @cached_property
+    def _value(self) -> UserFunction:
+        if self._compiled is not None:
+            return UserFunction(self._compiled.value, "coordinates", "V", None, self, constant=True)
+        return UserFunction(self.V, self.of, "V", None, self)  # type: ignore[arg-type]
 
-    def _call(self, function: Callable[..., Any], name: str, points: Array) -> Any:
-        try:
-            # what is not finite is reported where it matters, with its place
-            with np.errstate(all="ignore"):
-                return function(*(points[..., axis] for axis in range(self.ndim)))
-        except Exception as error:
-            error.add_note(
-                f"raised by {name} of {self!r} at coordinates of shape {points.shape[:-1]}: it gets one array per "
-                "coordinate; use numpy.where instead of if, and numpy's functions instead of math's"
-            )
-            raise
+    @cached_property
+    def _gradient(self) -> UserFunction:
+        if self.gradient is None:
+            return UserFunction(self._compiled.gradient, "coordinates", "gradient", self.ndim, self)  # type: ignore[union-attr]
+        return UserFunction(self.gradient, self.of, "gradient", self.ndim, self)
 
-    def _shaped(self, value: Any, name: str, points: Array) -> Array:
-        array, shape = np.asarray(value), points.shape[:-1]
-        if array.dtype.kind not in "biufc" or (np.iscomplexobj(array) and not np.iscomplexobj(points)):
-            raise ValueError(f"{name} must return real numbers, but returned an array of type {array.dtype}")
-        if array.shape == () and math.prod(shape) > 1 and self._compiled is None:
-            raise ValueError(
-                f"{name} returned one number for {math.prod(shape)} points: it gets one array per coordinate and must "
-                "return one value per point (no np.sum or np.mean over them); for a constant write 0 * x"
-            )
-        if array.shape not in (shape, ()):
-            raise ValueError(
-                f"{name} must return one value per point: the coordinates have shape {shape}, "
-                f"but it returned shape {array.shape}"
-            )
-        array = array if np.iscomplexobj(array) else array.astype(np.float64)
-        return np.array(np.broadcast_to(array, shape))
+    @property
+    def machine_epsilon(self) -> float:
+        """Of the numbers in which V is computed, as far as it was asked: a function may return single precision."""
+        return self._value.epsilon
 
 
 @dataclass(frozen=True)
@@ -160,18 +148,3 @@ class _BreaksInBox:
         """The breaks given, as the constructor takes them."""
         lists = [] if self.given is None else [places.tolist() for places in self.given.places]
         return lists[0] if self.ndim == 1 else lists
-
-
-def _count_coordinates(function: Callable[..., Any]) -> int:
-    """Number of positional parameters without a default."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        raise ValueError(f"the parameters of {function!r} cannot be read: give ndim") from None
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        raise ValueError(f"{function!r} takes any number of coordinates (*args): give ndim")
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    count = sum(p.kind in positional and p.default is p.empty for p in parameters)
-    if not count:
-        raise ValueError(f"{function!r} has no positional parameter to take a coordinate: write lambda x: ...")
-    return count

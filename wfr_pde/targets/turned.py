@@ -69,6 +69,11 @@ class Turned(Target):
         """Whether that of the target is."""
         return self.target.score_by_differences
 
+    @property
+    def machine_epsilon(self) -> float:
+        """Machine epsilon of the target's numbers."""
+        return self.target.machine_epsilon
+
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` draws of the target, turned, shape (n, d)."""
         return turned_points(self.target.sample(n, rng), self.rotation, self.centre)

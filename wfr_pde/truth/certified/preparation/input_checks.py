@@ -148,10 +148,18 @@ def check_coordinates(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> N
     Raises
     ------
     ValueError
-        If rounding changes a log-density by more than 0.1 nat where the mass is.
+        If rounding changes a log-density by more than 0.1 nat where the mass is, or by more than the tolerance where
+        it is computed in single precision.
     """
     for what, distribution in _distributions(problem):
         found = _roundings(distribution, *_corners(lower, upper))
+        rounded = max(found.coordinates, found.potential)
+        if found.epsilon > EPS and rounded > problem.rtol:
+            raise ValueError(
+                f"V of {what} {distribution!r} is computed in single precision (float32), which rounds it by "
+                f"{rounded:.1g} nats where the mass is: too much for rtol={problem.rtol:g}. Let it return float64 (in "
+                'JAX: jax.config.update("jax_enable_x64", True)), or ask for a larger rtol'
+            )
         if found.coordinates > LARGEST_ROUNDING:
             raise ValueError(
                 f"the coordinates eat the digits of {what} {distribution!r}: they are of the size {found.place:.3g}, "
@@ -167,6 +175,8 @@ def check_coordinates(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> N
 
 def coordinate_rounding(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> float:
     """Nats by which rounding the coordinates changes a log-density: eps sum_k max|x_k| |d_k V|, at most in the bulk.
+
+    eps is that of double precision, or of the numbers that the target computes with (`Target.machine_epsilon`).
 
     Parameters
     ----------
@@ -244,6 +254,7 @@ class _Rounding:
     potential: float
     place: float
     size: float
+    epsilon: float  # of the numbers in which it is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -485,9 +496,11 @@ def _roundings(distribution: Target, lower: Array, upper: Array) -> _Rounding:
         slopes = np.abs(_slopes(distribution, points))
         place = np.abs(points).max(axis=0)
         size = float(np.abs(values).max())
-        coordinates = EPS * float((slopes * place).sum(axis=-1).max())
+        returned = np.asarray(distribution.log_density(points[:1])).dtype
+        epsilon = max(distribution.machine_epsilon, float(np.finfo(returned).eps) if returned.kind == "f" else EPS)
+        coordinates = epsilon * float((slopes * place).sum(axis=-1).max())
         noise = _noise(distribution, points[:: max(1, len(points) // NOISE_POINTS)], place)
-        known[box] = _Rounding(coordinates, max(EPS * size, noise), float(place.max()), size)
+        known[box] = _Rounding(coordinates, max(epsilon * size, noise), float(place.max()), size, epsilon)
     found: _Rounding = known[box]
     return found
 
