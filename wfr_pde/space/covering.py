@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+BEYOND = (1e-6, 1e-3, 0.1)  # of the support: places outside of it, where a density that ends there is not finite
+
 
 def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, Array]:
     """Box outside which every one of some distributions has a mass below `tail`: lower and upper corner (d,).
+
+    Where a distribution is not finite beyond a face of its `support`, the box ends there: these are walls.
 
     Raises
     ------
@@ -29,4 +34,38 @@ def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, A
     if len(set(dimensions)) != 1:
         raise ValueError(f"the distributions have different dimensions: {dimensions}")
     boxes = [distribution.box(tail) for distribution in distributions]
-    return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
+    lower, upper = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
+    for distribution in distributions:
+        if distribution.support is not None and not distribution.moving:
+            low, high = _faces_that_are_walls(distribution)
+            lower = np.where(low, np.maximum(lower, distribution.support[0]), lower)
+            upper = np.where(high, np.minimum(upper, distribution.support[1]), upper)
+    return lower, upper
+
+
+def snapshots(distribution: Target, times: ArrayLike) -> list[Target]:
+    """A distribution at some times, if it moves and knows no box for all times; else itself alone."""
+    from wfr_pde.targets.base import Target
+
+    if not distribution.moving or distribution.support is not None or type(distribution).box is not Target.box:
+        return [distribution]
+    return [distribution.at(float(t)) for t in np.ravel(times)]
+
+
+def ends_at_walls(distribution: Target) -> bool:
+    """Whether the log-density is not finite beyond some face of the support."""
+    return distribution.support is not None and bool(np.any(_faces_that_are_walls(distribution)))
+
+
+def _faces_that_are_walls(distribution: Target) -> Array:
+    """Which faces of the support are, lower ones and upper ones (2, d), by values at places beyond their middles."""
+    lower, upper = (np.asarray(corner, dtype=np.float64) for corner in distribution.support or ())
+    d = distribution.ndim
+    walls = np.zeros((2, d), dtype=bool)
+    for k in range(d):
+        for side, (wall, outwards) in enumerate(((lower, -1.0), (upper, 1.0))):
+            points = np.tile((lower + upper) / 2, (len(BEYOND), 1))
+            points[:, k] = wall[k] + outwards * np.asarray(BEYOND) * (upper[k] - lower[k])
+            with np.errstate(all="ignore"):
+                walls[side, k] = not np.isfinite(distribution.log_density(points)).all()
+    return walls

@@ -89,10 +89,15 @@ class Target(Record):
         Raises
         ------
         ValueError
-            If the tails are too heavy for any box, as for a log-density that is not integrable.
+            If the tails are too heavy for any box, as for a log-density that is not integrable, or the target moves.
         """
         if self.support is not None:
             return self.support
+        if self.moving:
+            raise ValueError(
+                f"{self!r} moves, so its box depends on time: take those of some times, target.at(t).box(), or give "
+                "the box that holds it at all times, as support=(lower, upper) or by a method box of its class"
+            )
         found = self.__dict__.setdefault("_boxes", {})  # a search takes up to a second, and gives the same each time
         if tail not in found:
             from wfr_pde.targets.box.find_box import find_box  # here, as it loads SciPy

@@ -101,19 +101,20 @@ _HINTS = {"^": "write ** for powers", "=": "write the potential alone", "×": "w
 class CompiledExpression:
     """A potential of `ndim` coordinates: `value(x, y, …)` and the list `gradient(x, y, …)`, on arrays.
 
-    `formula` is what both are made from: a sympy expression of the symbols x, y, z, w and r, whose functions are
-    inert and called f_exp, f_min, f_where, …
+    Where it is `moving`, both take the time t after the coordinates. `formula` is what both are made from: a sympy
+    expression of the symbols x, y, z, w, r and t, whose functions are inert and called f_exp, f_min, f_where, …
     """
 
     ndim: int
     value: Callable[..., Any]
     gradient: Callable[..., list[Any]]
     formula: Any
+    moving: bool = False
 
 
 @lru_cache(maxsize=64)
 def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression:
-    """Read `text` as a potential in x, y, z, w and r (the distance from the origin).
+    """Read `text` as a potential in x, y, z, w, r (the distance from the origin) and t (the time).
 
     Parameters
     ----------
@@ -138,27 +139,30 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
         refuse_node(text, tree, "is true or false, no potential: write where(condition, a, b), or a number times it")
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     # plain symbols: without assumptions sympy makes no case distinctions
-    symbols = {name: sympy.Symbol(name) for name in (*AXES, "r")}
+    symbols = {name: sympy.Symbol(name) for name in (*AXES, "r", "t")}
     formula = sympy.sympify(_exact(_Builder(text, symbols).build(tree)))
     ndim = _dimension(text, used, ndim)
-    arguments = [symbols[name] for name in (*AXES[:ndim], "r")]
+    moving = "t" in used
+    arguments = [symbols[name] for name in (*AXES[:ndim], "t", "r")]
     value = numeric(arguments, [formula])
-    partials = numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments])
+    partials = numeric(arguments, [sympy.diff(formula, symbol) for symbol in arguments if symbol.name != "t"])
 
     def gradient(*coordinates: Any) -> list[Any]:
+        coordinates, t = (coordinates[:-1], coordinates[-1]) if moving else (coordinates, 0.0)
         r = _radius(coordinates) if "r" in used else 0.0
         with np.errstate(all="ignore"):
-            *along, by_r = partials(*coordinates, r)
+            *along, by_r = partials(*coordinates, t, r)
             if "r" not in used:
                 return along
             # x/r has no direction at the origin: zero there, as for a ring
             return [p + np.where(r > 0, by_r * x / r, 0.0) for p, x in zip(along, coordinates, strict=True)]
 
     def evaluate(*coordinates: Any) -> Any:
+        coordinates, t = (coordinates[:-1], coordinates[-1]) if moving else (coordinates, 0.0)
         with np.errstate(all="ignore"):
-            return value(*coordinates, _radius(coordinates) if "r" in used else 0.0)[0]
+            return value(*coordinates, t, _radius(coordinates) if "r" in used else 0.0)[0]
 
-    return CompiledExpression(ndim, evaluate, gradient, formula)
+    return CompiledExpression(ndim, evaluate, gradient, formula, moving)
 
 
 def constant(node: ast.expr, text: str) -> float:

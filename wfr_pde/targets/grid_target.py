@@ -31,11 +31,11 @@ class GridTarget(Target):
     values : array (n_1, ..., n_d), xarray.DataArray or Dataset
         Density (positive, unnormalised) at the cell centres; axis i is coordinate i. A DataArray brings its
         own box: its coordinates are the centres, equal steps apart or not; edges are half way between them. A
-        Dataset of `solve`, one frame of it as in ds.isel(t=-1), brings its edges and boundary too.
+        Dataset of `solve`, one frame of it as in ds.isel(t=-1), brings its edges and boundary too, as does a Density.
     lower, upper : float or array (d,)
-        Corners of the box, half a cell outside the first and last centre. Not for a DataArray or Dataset.
+        Corners of the box, half a cell outside the first and last centre. Not for a DataArray, Dataset or Density.
     log : bool
-        The values are log-densities; implied for a DataArray named "log_density".
+        The values are log-densities; implied for a DataArray named "log_density", and for a Density.
     periodic : bool or sequence of bool
         Whether the axes wrap around. Then the values are given once: not at x = 0 and at x = period.
 
@@ -59,7 +59,17 @@ class GridTarget(Target):
         edges_of: dict[str, Array] = {}
         if hasattr(values, "data_vars"):
             values, periodic, edges_of = _of_dataset(values, periodic)
-        if hasattr(values, "coords") and hasattr(values, "dims"):
+        if hasattr(values, "grid") and hasattr(values, "log_values"):
+            if self.lower is not None or self.upper is not None:
+                raise ValueError("a Density brings the box of its grid: leave out lower and upper")
+            grid = values.grid
+            log, periodic, cells = (
+                True,
+                [axis.periodic for axis in grid.axes],
+                [(a.centres, a.edges) for a in grid.axes],
+            )
+            lower, upper, values = grid.lower, grid.upper, grid.backend.asnumpy(values.log_values)
+        elif hasattr(values, "coords") and hasattr(values, "dims"):
             if self.lower is not None or self.upper is not None:
                 raise ValueError("a DataArray brings its own box in its coordinates: leave out lower and upper")
             log = log or values.name == "log_density"

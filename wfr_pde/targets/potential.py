@@ -16,19 +16,20 @@ from wfr_pde.targets.arguments import Array, box_of, call_repr, dimension
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks, breaks_of_expression, given_breaks
 from wfr_pde.targets.expressions import CompiledExpression, compile_expression
-from wfr_pde.targets.user_functions import UserFunction, checked_form
+from wfr_pde.targets.user_functions import AtTime, UserFunction, checked_form, depends_on_time
 
 
 @dataclass(frozen=True, eq=False)
 class Potential(Target):
-    """The distribution exp(-V) of any potential V(x, y, …).
+    """The distribution exp(-V) of any potential V(x, y, …), at rest or moving, V(x, y, …, t).
 
     Parameters
     ----------
     V : function or str
         A function of the d coordinates, arrays of one shape (...), that returns an array (...):
         `Potential(lambda x, y: 2 * (x**2 - 1) ** 2 + y**2)`. Or an expression in x, y, z, w and r (distance
-        from the origin), as `Potential("2*(x**2 - 1)**2 + y**2")`; text cannot run code.
+        from the origin), as `Potential("2*(x**2 - 1)**2 + y**2")`; text cannot run code. It moves if the last argument
+        is called t (and `ndim` does not count it), or t is in the expression: `Potential("(x - tanh(t))**2 / 2")`.
     ndim : int, optional
         Dimension d; else the number of positional parameters without a default, or the last coordinate used.
     gradient : function, optional
@@ -62,14 +63,17 @@ class Potential(Target):
     def __post_init__(self) -> None:
         ndim = None if self.ndim is None else dimension(self.ndim)
         if isinstance(self.V, str):
-            ndim = compile_expression(self.V, ndim).ndim
+            compiled = compile_expression(self.V, ndim)
+            ndim, moving = compiled.ndim, compiled.moving
         elif callable(self.V):
+            moving = depends_on_time(self.V, self.of, ndim)
             ndim = checked_form(self.V, self.of, ndim)
         else:
             raise ValueError(f"V must be a function of the coordinates or an expression, got {self.V!r}")
         if self.gradient is not None and not callable(self.gradient):
             raise ValueError(f"gradient must be a function of the coordinates, got {self.gradient!r}")
         object.__setattr__(self, "ndim", ndim)
+        object.__setattr__(self, "moving", moving)
         if self.support is not None:
             object.__setattr__(self, "support", box_of("support", self.support, ndim))
         if not isinstance(self.breaks, _BreaksInBox):
@@ -91,8 +95,20 @@ class Potential(Target):
         return compile_expression(self.V, self.ndim) if isinstance(self.V, str) else None
 
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., d), shape (...); NaN where V is."""
+        """-V at points (..., d), shape (...); NaN where V is. One that moves has a density at a time only, see `at`."""
         return np.asarray(-self._potential(self.as_points(points)))
+
+    def at(self, t: float) -> Potential:
+        """The potential at time `t`: itself, unless it moves."""
+        if not self.moving:
+            return self
+        t = float(t)
+        gradient: Any = None if self.gradient is None else AtTime(self.gradient, t)
+        if self._compiled is not None and gradient is None:
+            gradient = AtTime(self.V, t, "gradient", self.ndim)
+        value = AtTime(self.V, t, "value", self.ndim)
+        given = self.breaks.given
+        return Potential(value, self.ndim, gradient, self.support, of=self.of, breaks=given)
 
     def score(self, points: ArrayLike) -> Array:
         """-grad V at points (..., d), shape (..., d)."""
@@ -110,6 +126,8 @@ class Potential(Target):
         return self.gradient is None and self._compiled is None
 
     def _potential(self, points: Array) -> Array:
+        if self.moving:
+            raise ValueError(f"{self!r} moves, it has a density at a time: use potential.at(t)")
         check_deadline()  # whoever asks a slow function many times is within a budget of time so
         return self._value(points)
 
@@ -142,7 +160,9 @@ class _BreaksInBox:
     def __call__(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         low, high = box_of("the box", (lower, upper), self.ndim)
         found = Breaks.none(self.ndim) if self.given is None else self.given.inside(low, high)
-        return found if self.text is None else found | breaks_of_expression(self.text, self.ndim, low, high)
+        if self.text is None or compile_expression(self.text, self.ndim).moving:
+            return found
+        return found | breaks_of_expression(self.text, self.ndim, low, high)
 
     def spelled(self) -> list[Any]:
         """The breaks given, as the constructor takes them."""

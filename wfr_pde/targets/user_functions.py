@@ -8,13 +8,16 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.errors import SlowFunctionWarning
 from wfr_pde.targets.arguments import Array
+from wfr_pde.targets.expressions import compile_expression
 
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 TRIED = 8  # points at which a function that takes no arrays is tried with numbers
 FORMS = {
     "coordinates": "one array (...) per coordinate",
@@ -38,10 +41,11 @@ def checked_form(function: Callable[..., Any], of: Any, ndim: int | None) -> int
         if ndim is None:
             raise ValueError(f"V takes {FORMS[of]}, which does not tell the dimension d: give ndim")
         return ndim
+    moving = depends_on_time(function, of, ndim)
     if ndim is None:
-        return _count_coordinates(function)
+        return _count_coordinates(function) - moving
     least, most = _numbers_of_arguments(function)
-    if not least <= ndim <= most:
+    if not least <= ndim + moving <= most:
         takes = f"{least}" if least == most else f"{least} to {most}"
         raise ValueError(
             f"V takes {takes} argument{'s' * (takes != '1')}, but ndim={ndim}: it gets one array per coordinate, "
@@ -49,6 +53,49 @@ def checked_form(function: Callable[..., Any], of: Any, ndim: int | None) -> int
             'of="point" if it takes one vector (d,) at a time'
         )
     return ndim
+
+
+def depends_on_time(function: Callable[..., Any], of: Any, ndim: int | None) -> bool:
+    """Whether the last argument is the time: its name is t, and it is not needed as a coordinate."""
+    try:
+        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in POSITIONAL]
+    except (TypeError, ValueError):
+        return False
+    coordinates = ndim if of == "coordinates" else 1
+    return len(names) > 1 and names[-1] == "t" and (coordinates is None or len(names) == coordinates + 1)
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """A function of places and time at one time: value or gradient of a potential that moves.
+
+    Parameters
+    ----------
+    function : callable or str
+        With the time as its last argument, or an expression in t.
+    t : float
+    part : {"value", "gradient"}
+        Of an expression.
+    ndim : int or None
+        Of an expression.
+    """
+
+    function: Callable[..., Any] | str
+    t: float
+    part: str = "value"
+    ndim: int | None = None
+
+    def __call__(self, *places: Any) -> Any:
+        """The function of the places at that time."""
+        function = self.function
+        if isinstance(function, str):
+            compiled = compile_expression(function, self.ndim)
+            function = compiled.value if self.part == "value" else compiled.gradient
+        return function(*places, self.t)
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__qualname__", self.function)
+        return f"{name} at t={self.t!r}"
 
 
 class UserFunction:
@@ -201,6 +248,6 @@ def _numbers_of_arguments(function: Callable[..., Any]) -> tuple[int, float]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return 0, math.inf
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [p for p in parameters if p.kind in POSITIONAL]
     least = sum(p.default is p.empty for p in positional)
     return least, math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)

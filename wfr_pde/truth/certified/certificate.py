@@ -12,6 +12,7 @@ from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.save_times import save_times
+from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.dataset import dataset
@@ -211,7 +212,9 @@ def _budget(seconds: Any, memory: Any) -> Budget:
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
     """The problem, if it is one."""
     from wfr_pde.targets.base import Target
+    from wfr_pde.targets.grid_target import GridTarget
 
+    target, start = (GridTarget(each) if isinstance(each, Density) else each for each in (target, start))
     for name, distribution in (("target", target), ("start", start)):
         if not isinstance(distribution, Target):
             raise TypeError(f"{name} must be a distribution such as Gaussian(0, 1), got {distribution!r}")

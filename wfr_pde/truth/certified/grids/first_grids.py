@@ -9,6 +9,7 @@ import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.space.covering import covering_box, ends_at_walls, snapshots
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets import Posterior, Potential
 from wfr_pde.targets.base import Target
@@ -35,6 +36,7 @@ MOST_FEATURES = 60
 FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
 TURNED_NAMES = ("u", "v", "w", "s")  # of principal axes
 MORE_CELLS = 3  # doublings of cells within which a density of points changes too much
+SNAPSHOTS = 17  # times at which the box of a target that moves is searched for
 SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
 
 
@@ -77,6 +79,10 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
         For a box that does not fit, or cuts off mass, and axes that do not wrap: see the message.
     """
     options = {"boundary": boundary, "names": names, "max_cut": 1.0}
+    first, *places = snapshots(problem.target, np.linspace(problem.times[0], problem.times[-1], SNAPSHOTS))
+    walls = any(ends_at_walls(one) for one in (problem.target.at(float(problem.times[0])), problem.start))
+    if box is None and walls:
+        box = covering_box([first, *places, problem.start], most_cut(problem))
     real_walls = box is not None
     if box is None:
         if "periodic" in np.atleast_1d(boundary):
@@ -86,8 +92,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
             if ready[0].frame is not None and names is None:  # not those of the coordinates that they are not
                 options["names"] = TURNED_NAMES[: problem.target.ndim]
             return _terrain_of_ready(*ready, options)
-        found = Grid.covering(problem.target, problem.start, shape=8, tail=most_cut(problem))
-        box = found.lower, found.upper
+        box = covering_box([first, *places, problem.start], most_cut(problem))
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
         raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
