@@ -24,6 +24,9 @@ NOISE = 200.0  # of the rounding of the values, that a second difference has to 
 MOST, FOURTH, TIMES = 0.6, 3.0, 10.0  # quantile of fourth differences, over second ones; what a bend has to exceed
 ROUND = 60.0  # neighbouring places over which a second difference is compared with the median
 SAME = 1e-6  # of the length: kinks of different lines this close to each other are one
+SAME_KINK = 1e-7  # of the length: kinks of one line closer to each other are one
+BESIDE, ROUNDS_BESIDE = 4.0, 3  # first looks on both sides of a kink in which there may be another one, and rounds
+LOOKS_BESIDE, CANDIDATES_BESIDE = 1000, 4
 LINES = 5  # parallel to every axis
 LOOKS_ALONG = {2: 4000, 3: 2500}  # places on each of them
 CANDIDATES_ALONG = {2: 10, 3: 6}
@@ -53,6 +56,27 @@ def find_kinks(
     array
         Increasing; jumps to the last place, kinks to about 1e-9 of the length, less where noise hides the rest.
     """
+    found = _kinks(function, lower, upper, looks, candidates)
+    width = BESIDE * (upper - lower) / looks
+    beside = list(found)
+    for _ in range(ROUNDS_BESIDE):  # a second one that the first looks did not tell from the first
+        news = []
+        for place in beside:
+            gap = SAME_KINK * (upper - lower)
+            for low, high in ((place - width, place - gap), (place + gap, place + width)):
+                low, high = max(low, lower), min(high, upper)
+                if high > low:
+                    news += _kinks(function, low, high, LOOKS_BESIDE, CANDIDATES_BESIDE)
+        beside = [one for one in news if all(abs(one - other) > SAME_KINK * (upper - lower) for other in found)]
+        beside = [one for k, one in enumerate(beside) if all(abs(one - other) > gap for other in beside[:k])]
+        found += beside
+        if not beside:
+            break
+    return np.sort(np.array(found))
+
+
+def _kinks(function: Function, lower: float, upper: float, looks: int, candidates: int) -> list[float]:
+    """Kinks and jumps that stand alone among so many looks."""
     length = upper - lower
     x = lower + length * (np.arange(looks) + 0.5) / looks
     values = _finite(function(x))
@@ -70,9 +94,9 @@ def find_kinks(
         tried.append(i)
         check_deadline()
         place = _zoomed(function, float(x[i + 1]), 4 * length / looks, lower, upper)
-        if place is not None and all(abs(place - other) > 1e-7 * length for other in found):
+        if place is not None and all(abs(place - other) > SAME_KINK * length for other in found):
             found.append(place)
-    return np.sort(np.array(found))
+    return found
 
 
 def find_hyperplanes(function: Function, lower: Array, upper: Array, through: Array) -> tuple[tuple[Array, ...], bool]:
@@ -166,6 +190,8 @@ def _zoomed(function: Function, place: float, width: float, lower: float, upper:
         if not np.isfinite(values).all():
             return None
         step = float(x[1] - x[0])
+        if not step > 0:  # narrower than the last digits of the place
+            return place if zoom > ENOUGH else None
         bends = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])
         k = int(bends.argmax())
         here = _noise(values)

@@ -20,7 +20,7 @@ from wfr_pde.targets.breaks import Breaks
 from wfr_pde.truth.certified.between_grids import Moves
 from wfr_pde.truth.certified.budget import Budget, Run
 from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
-from wfr_pde.truth.certified.evidence.differences import missed_by_sums, unsigned_kl
+from wfr_pde.truth.certified.evidence.differences import beyond_margin, missed_by_sums, unsigned_kl
 from wfr_pde.truth.certified.evidence.error_estimates import (
     SATURATED,
     convergence_factor,
@@ -32,7 +32,11 @@ from wfr_pde.truth.certified.evidence.witness import Testimony, testify
 from wfr_pde.truth.certified.frame_blocks import blocks, integrals, log_equilibria, normalised, spread
 from wfr_pde.truth.certified.grids.first_grids import Terrain, breaks_of, look_at, searches_breaks
 from wfr_pde.truth.certified.grids.grid_family import WIDER, GridFamily
-from wfr_pde.truth.certified.preparation.input_checks import coordinate_rounding, potential_rounding
+from wfr_pde.truth.certified.preparation.input_checks import (
+    coordinate_rounding,
+    potential_rounding,
+    rounding_in_the_start,
+)
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import Nodes, StepSchedule, subdivided
 
@@ -203,22 +207,25 @@ class Attempt:
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            missed, kl = self._beyond(wide, everywhere, inside, np.isneginf(extended), t)
+            missed, kl = self._beyond(wide, everywhere, inside, window, t)
             found.append((l1 + missed, kl))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found) + of_ceilings)
 
     def _beyond(
-        self, wide: Grid, state: Density, narrow: Density, outside: np.ndarray, t: float
+        self, wide: Grid, state: Density, narrow: Density, window: tuple[slice, ...], t: float
     ) -> tuple[float, float]:
-        """Mass that the sum over the wider box misses outside the box, and what KL changes by with the wider box.
+        """Mass that the sum over the wider box misses outside the box, and what KL changes by outside the box.
 
         KL changes by what the two runs say, and by what their sums miss; or by the cells outside alone, without signs,
         where that is more: there the errors of the sums do not cancel what is looked for. That is to first order, of
-        ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing.
+        ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing. What is beyond the
+        wider box is told by how fast the parts outside fall there, `beyond_margin`.
         """
         energy = self.problem.energy_at(t)
+        outside = np.ones(wide.shape, dtype=bool)
+        outside[window] = False
 
         def beyond(log_density: Array) -> tuple[Array, Array]:  # in cells outside, what the sum has and what it misses
             held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
@@ -234,12 +241,12 @@ class Attempt:
         of_target = (
             none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
         )
-        held, missed = (
-            float(np.sum(np.abs(a * per_mass + b) + a * changes, where=outside))
-            for a, b in zip(of_state, of_target, strict=True)
-        )
+        parts = [np.abs(a * per_mass + b) + a * changes for a, b in zip(of_state, of_target, strict=True)]
+        held, missed = (float(np.sum(part, where=outside)) for part in parts)
         by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
-        return float(of_state[1].sum()), max(by_runs, held + missed)
+        centres = [np.atleast_1d(narrow.mean()), np.atleast_1d(Density(wide, energy.log_equilibrium(wide)).mean())]
+        further = beyond_margin(wide, window, parts[0] + parts[1], centres)
+        return float(of_state[1].sum()), max(by_runs, held + missed) + further
 
     def _of_ceilings(self, other: Array | None) -> Array:
         """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
@@ -340,8 +347,11 @@ class Attempt:
         self._store("mass", mass)
         box = self.cells.lower, self.cells.upper
         digits = coordinate_rounding(self.problem, *box) + potential_rounding(self.problem, *box)
+        since = self.problem.times - self.problem.times[0]
+        moved = -np.expm1(-self.problem.beta * since) if by_reaction else (since > 0).astype(float)
         rounding = ROUNDING + STEP_ROUNDING * len(self.steps) + digits
-        self._store("rounding", np.stack([np.full(len(mass), rounding), rounding * (1 + self.value)], axis=1))
+        rounding = rounding + moved * rounding_in_the_start(self.problem, *box)
+        self._store("rounding", np.stack([rounding, rounding * (1 + self.value)], axis=1))
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
 
     def _exact(self, log_values: Array) -> _Answer:

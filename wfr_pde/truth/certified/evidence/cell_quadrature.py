@@ -17,9 +17,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,14 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import local_weights
+from wfr_pde.truth.certified.evidence.beside_joints import (
+    Layer,
+    area_of,
+    changed_in_layer,
+    departures,
+    layers,
+    lines_through,
+)
 from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, around, matrix
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
@@ -42,6 +50,8 @@ SLAB = 2**18  # points that are evaluated at once
 CACHED = 4_000_000  # points up to which V is kept
 NEGLIGIBLE = 1e-16  # mass of mu and pi in all cells that are left out
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
+JOINT_SAFETY = 2.0  # of what hides beside joints, told by places that stand a quarter apart
+LOG_2 = math.log(2.0)
 NEAR = 1.0  # log-ratio below which m log(m/pi) - m + pi would cancel
 
 
@@ -87,6 +97,13 @@ class Measured:
     kl_doubt: float
 
 
+class Share(NamedTuple):
+    """Exponents of the start and of the target in mu_0^s pi^(1-s): s and 1 - s, each to all its digits."""
+
+    of_start: float
+    of_target: float
+
+
 @dataclass(frozen=True)
 class _Points:
     """Points of a rule along an axis.
@@ -128,6 +145,7 @@ class CellQuadrature:
         self.rules = list(zip(*(_points(axis, source, n, walls) for axis, source, walls in axes), strict=True))
         size = sum(math.prod(len(axis.places) for axis in rule) for rule in self.rules)
         self._kept: dict[tuple[str, int, int], Array] | None = {} if size <= CACHED else None
+        self._layers: dict[tuple[str, int, int], tuple[Array, Array]] = {}
 
     @cached_property
     def _start(self) -> Array:
@@ -150,11 +168,11 @@ class CellQuadrature:
         At the beginning it is the start. A normaliser that is known is the mass.
         """
         since = t - float(self.problem.times[0])
-        s = math.exp(-self.problem.beta * since)
+        share = Share(math.exp(-self.problem.beta * since), -math.expm1(-self.problem.beta * since))
         potential, log_values = self._potential(t), self._start
-        if s < 1:
-            log_values = s * log_values - (1 - s) * potential
-        found = self._measured(log_values, potential, t, share=s)
+        if share.of_target > 0:
+            log_values = share.of_start * log_values - share.of_target * potential
+        found = self._measured(log_values, potential, t, share)
         known = self.problem.start.log_normaliser
         if since == 0 and known is not None and not self.real_walls:
             found = Measured(float(known), 0.0, found.kl, found.kl_doubt)
@@ -164,8 +182,8 @@ class CellQuadrature:
         """Mass and KL of a density with log_values at the centres of the fine grid, at a time."""
         return self._measured(np.asarray(log_values), self._potential(t), t)
 
-    def _measured(self, log_values: Array, potential: Array, t: float, share: float | None = None) -> Measured:
-        """Mass and KL: with a `share` s of the exact mu_0^s e^(-(1-s) V), else of the density that is interpolated."""
+    def _measured(self, log_values: Array, potential: Array, t: float, share: Share | None = None) -> Measured:
+        """Mass and KL: with a `share` s of the exact mu_0^s e^(-(1-s) V), else of what is interpolated."""
         tops = float(self.fine.log_integrate(log_values)), float(self.fine.log_integrate(-potential))
         known = self.problem.log_normaliser
         shown = [log_values - tops[0]] if known is not None else [log_values - tops[0], -potential - tops[1]]
@@ -185,7 +203,47 @@ class CellQuadrature:
                 if share is None and number == 0:
                     rival = self._integrals(number, window, *between(number, window, v, fewer=True), tops)
                     unknown[:, *window] = rival - found
-        return _measured(sums, unknown, tops, self.slowness, known)
+        measured = _measured(sums, unknown, tops, self.slowness, known)
+        if not any(axis.joints for axis in self.grid.axes):
+            return measured
+        of_mass, of_kl = self._beside_joints(log_values - tops[0], -potential - tops[1], t, share)
+        return replace(measured, mass_doubt=measured.mass_doubt + of_mass, kl_doubt=measured.kl_doubt + of_kl)
+
+    def _beside_joints(self, log_p: Array, log_q: Array, t: float, share: Share | None) -> tuple[float, float]:
+        """Doubts of mass and KL for what is between joints and the points nearest to them.
+
+        Log m is the interpolated g less V there, so that what V does beside a joint it does, too; with a `share` it is
+        that of start and V.
+        """
+        of_mass = of_kl = 0.0
+        coarse_p, coarse_q = (
+            _of_pairs(np.logaddexp, np.asarray(one)) - self.grid.ndim * LOG_2 for one in (log_p, log_q)
+        )
+        masses = np.exp(np.minimum(np.logaddexp(coarse_p, coarse_q), LARGEST))
+        for layer in layers(self.grid):
+            lines = lines_through(self.grid, layer, masses)
+            cell = tuple(np.insert(lines, layer.axis, layer.cell, axis=1).T)
+            v, expected_v = (-part for part in self._layer("V", layer, lines, t))
+            shares = Share(0.0, 1.0) if share is None else share
+            exponents, expected = -shares.of_target * v, -shares.of_target * expected_v
+            if shares.of_start > 0:
+                start, expected_start = self._layer("start", layer, lines, t)
+                exponents, expected = exponents + shares.of_start * start, expected + shares.of_start * expected_start
+            area = area_of(self.grid, layer, lines)
+            p = np.exp(np.minimum(coarse_p[cell], LARGEST)) * area * changed_in_layer(layer, exponents, expected)
+            q = np.exp(np.minimum(coarse_q[cell], LARGEST)) * area * changed_in_layer(layer, -v, -expected_v)
+            of_mass += float(p.sum())
+            of_kl += float(np.sum(p * (1 + np.abs((coarse_p - coarse_q)[cell])) + q))
+        return JOINT_SAFETY * of_mass, JOINT_SAFETY * of_kl
+
+    def _layer(self, what: str, layer: Layer, lines: Array, t: float) -> tuple[Array, Array]:
+        """Log-density of target or start beside a joint, and the polynomial there; kept on one axis."""
+        distribution = self.problem.start if what == "start" else self.problem.target.at(t)
+        keeps = self.grid.ndim == 1 and not (what == "V" and self.problem.target.moving)
+        key = what, layer.cell, int(layer.width > 0)
+        if not keeps or key not in self._layers:
+            self._layers[key] = departures(self.grid, layer, distribution, lines)
+        return self._layers[key]
 
     def _interpolation(
         self, log_values: Array, potential: Array, t: float
@@ -318,14 +376,14 @@ class CellQuadrature:
         return values
 
 
-def _mixed(share: float, start: Array, v: Array) -> tuple[Array, Array, Array]:
+def _mixed(share: Share, start: Array, v: Array) -> tuple[Array, Array, Array]:
     """Log m of mu_0^s e^(-(1-s) V), V, and log m + V, by log mu_0 and V."""
     with np.errstate(invalid="ignore"):  # no 0 times infinity at the ends
-        if share == 1:
+        if share.of_target == 0:
             return start, v, start + v
-        if share == 0:
+        if share.of_start == 0:
             return -v, v, np.zeros_like(v)
-        return share * start - (1 - share) * v, v, share * (start + v)
+        return share.of_start * start - share.of_target * v, v, share.of_start * (start + v)
 
 
 def _measured(

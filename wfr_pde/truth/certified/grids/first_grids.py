@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,13 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
 from wfr_pde.space.covering import covering_box, ends_at_walls, snapshots
 from wfr_pde.space.grid import Grid
-from wfr_pde.targets import Posterior, Potential
+from wfr_pde.targets import Gaussian, Potential
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.break_search import LINES, find_hyperplanes, find_kinks
 from wfr_pde.targets.breaks import Breaks
-from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
-from wfr_pde.truth.certified.grids.hidden_features import Look, hidden_features, look
+from wfr_pde.targets.families import is_of_package
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, Walls, cells_for
+from wfr_pde.truth.certified.grids.hidden_features import Look, both, hidden_features, look
 from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls
 from wfr_pde.truth.certified.preparation.input_checks import check_input
 from wfr_pde.truth.certified.preparation.prepared import most_cut, prepared
@@ -38,6 +40,7 @@ TURNED_NAMES = ("u", "v", "w", "s")  # of principal axes
 MORE_CELLS = 3  # doublings of cells within which a density of points changes too much
 SNAPSHOTS = 17  # times at which the box of a target that moves is searched for
 SAME_PLACE = 1e-9  # of the box: what a kink is searched for to
+NAMED_PLACE = 1e-7  # of the box: what is found this close to a place that is named is that place
 
 
 @dataclass(frozen=True)
@@ -160,15 +163,22 @@ def _even(cells: GridFamily) -> GridFamily:
 
 
 def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
-    """Kinks and jumps of a function of one coordinate in what was found between the cells."""
+    """Kinks and jumps of functions of one coordinate in what was found between the cells."""
     d = problem.target.ndim
-    if d > 1 or not _is_function(problem.target):
+    functions = [one for one in (problem.target, problem.start) if _is_function(one) and not one.moving]
+    if d > 1 or not functions:
         return Breaks.none(d)
     found = []
     for low, high in hidden_features(seen)[0][:MOST_FEATURES].tolist():
         margin = high - low
-        found.append(find_kinks(lambda x: problem.target.log_density(x[:, None]), low - margin, high + margin))
+        for one in functions:
+            found.append(find_kinks(_along_line(one), low - margin, high + margin))
     return Breaks((np.unique(np.concatenate(found)),))
+
+
+def _along_line(distribution: Target) -> Callable[[Array], Array]:
+    """The log-density of one coordinate as a function of arrays (n,)."""
+    return lambda x: distribution.log_density(x[:, None])
 
 
 def searches_breaks(problem: Problem) -> bool:
@@ -177,8 +187,10 @@ def searches_breaks(problem: Problem) -> bool:
 
 
 def _is_function(distribution: Target) -> bool:
-    """Whether its breaks are not known, as that of a Python function."""
-    return (isinstance(distribution, Potential) and callable(distribution.V)) or isinstance(distribution, Posterior)
+    """Whether its breaks are not all known, as those of a Python function."""
+    return not is_of_package(distribution) and not (
+        isinstance(distribution, Potential) and not callable(distribution.V)
+    )
 
 
 def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
@@ -189,10 +201,10 @@ def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
     return total
 
 
-def _others(found: Breaks, known: Breaks, lengths: Array) -> Breaks:
+def _others(found: Breaks, known: Breaks, lengths: Array, same: float = SAME_PLACE) -> Breaks:
     """What was found and is not known already: a kink of both target and start is found of each a little elsewhere."""
     apart = [
-        own[np.all(np.abs(own[:, None] - other) > SAME_PLACE * length, axis=1) | np.isin(own, other)]
+        own[np.all(np.abs(own[:, None] - other) > same * length, axis=1) | np.isin(own, other)]
         for own, other, length in zip(found.places, known.places, lengths, strict=True)
     ]
     return Breaks(tuple(apart), found.elsewhere)
@@ -200,12 +212,15 @@ def _others(found: Breaks, known: Breaks, lengths: Array) -> Breaks:
 
 def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
     known = distribution.breaks(lower, upper)
-    if known or not _is_function(distribution) or len(lower) > MOST_SEARCHED:
+    if not _is_function(distribution) or len(lower) > MOST_SEARCHED:
         return known
     if len(lower) == 1:
-        found = find_kinks(lambda x: distribution.log_density(x[:, None]), float(lower[0]), float(upper[0]))
-        return Breaks((found,))
-    return Breaks(*find_hyperplanes(distribution.log_density, lower, upper, _in_the_bulk(distribution, lower, upper)))
+        places = find_kinks(_along_line(distribution), float(lower[0]), float(upper[0]))
+        found = Breaks((places,))
+    else:
+        bulk = _in_the_bulk(distribution, lower, upper)
+        found = Breaks(*find_hyperplanes(distribution.log_density, lower, upper, bulk))
+    return known | _others(found, known, upper - lower, NAMED_PLACE)
 
 
 def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
@@ -220,26 +235,38 @@ def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
 
 
 def look_at(problem: Problem, grid: Grid, cells: GridFamily, breaks: Breaks) -> Look | None:
-    """V between the centres of a grid, but for breaks and singular walls that are known; None for a moving target."""
-    target = problem.target
-    if target.moving:
-        return None
-    own = not isinstance(target, Potential | Posterior)
-    evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if own else None
+    """V, and the log-density of the start, between the centres of a grid, but for breaks and singular walls.
+
+    None where neither is looked at: the target moves, and the start is a Gaussian.
+    """
+    seen = []
+    if not problem.target.moving:
+        start = np.asarray(grid.evaluate(problem.start.log_density))
+        potential = -np.asarray(grid.evaluate(problem.target.log_density))
+        there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
+        if problem.ceilings is not None:  # a slope that is passed in no time is judged by what is left in the equation
+            there = 0.0
+        seen.append(_look_at_one(problem.target, grid, cells, cells.walls, breaks, max(WITHIN, there + ABOVE)))
+    if not isinstance(problem.start, Gaussian):  # a quadratic is what its centres suggest, to the last bit
+        walls = {**cells.walls, **cells.start_walls}
+        seen.append(_look_at_one(problem.start, grid, cells, walls, breaks, WITHIN))
+    return both(*seen) if seen else None
+
+
+def _look_at_one(
+    distribution: Target, grid: Grid, cells: GridFamily, walls: Walls, breaks: Breaks, within: float
+) -> Look:
+    evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if is_of_package(distribution) else None
     exponents = np.ones((grid.ndim, 2))
-    for (axis, side), (exponent, _) in cells.walls.items():
+    for (axis, side), (exponent, _) in walls.items():
         exponents[axis, side] = exponent
     if np.any(exponents != 1):
-        target = WithoutWalls(target, exponents, cells.lower, cells.upper)
-    elif isinstance(target, Potential) and callable(target.V) and breaks:
+        distribution = WithoutWalls(distribution, exponents, cells.lower, cells.upper)
+    elif isinstance(distribution, Potential) and callable(distribution.V) and breaks:
         given = [place.tolist() for place in breaks.places]
-        target = Potential(target.V, target.ndim, breaks=given[0] if grid.ndim == 1 else given)
-    potential = -np.asarray(grid.evaluate(target.log_density))
-    start = np.asarray(grid.evaluate(problem.start.log_density))
-    there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
-    if problem.ceilings is not None:  # a slope that is passed in no time is judged by what is left in the equation
-        there = 0.0
-    return look(target, grid, within=max(WITHIN, there + ABOVE), evaluations=evaluations)
+        named = given[0] if grid.ndim == 1 else given
+        distribution = Potential(distribution.V, distribution.ndim, of=distribution.of, breaks=named)
+    return look(distribution, grid, within=within, evaluations=evaluations)
 
 
 def _inside(seen: Look) -> Array:

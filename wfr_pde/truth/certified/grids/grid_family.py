@@ -232,7 +232,7 @@ def cells_for(
         Whether the walls of the box are part of the problem. Then those where the density of target or start is a
         power of the distance get cells in a root of the distance, see `walls`.
     features : array (m, d), optional
-        Places where the target has to be resolved, besides those where its mass and that of the start are.
+        Places where target and start have to be resolved, besides those where they have their mass.
     """
     lower, upper = (np.asarray(end, dtype=np.float64) for end in box)
     d = len(lower)
@@ -251,7 +251,7 @@ def cells_for(
         ]
     passes = problem.alpha > 0 and problem.ceilings is None  # a slope that a ceiling may cap is passed in no time
     passed = [(distributions[-1], place) for place in distributions[:-1]] if passes else []
-    shown = [] if features is None else [(place, features) for place in distributions[:-1]]
+    shown = [] if features is None else [(one, features) for one in distributions]
     densities = densities_of_points(distributions, lower, upper, periodic, passed, shown)
     if passed and not all(
         _can_be_graded(*axis) for axis in zip(lower.tolist(), upper.tolist(), densities, strict=True)

@@ -72,6 +72,20 @@ class Look:
         return self.where is not None
 
 
+def both(*looks: Look) -> Look:
+    """Some looks at the same cells as one: proved if all are, with all that was seen."""
+    worst = max(looks, key=lambda one: (one.hides, one.depth))
+    return Look(
+        "proved" if all(one.kind == "proved" for one in looks) else "looked",
+        sum(one.places for one in looks),
+        worst.depth,
+        worst.where,
+        worst.slack,
+        np.concatenate([one.lower for one in looks]),
+        np.concatenate([one.upper for one in looks]),
+    )
+
+
 def hidden_features(seen: Look) -> tuple[Array, ...]:
     """Intervals (m, 2) per axis that hold what the centres do not show, joined and sorted: finer cells belong there."""
     features = []

@@ -46,6 +46,7 @@ BULK = 14.0  # nats below the top: 2e-7 of a Gaussian in one dimension is below
 BULK_CELLS = (1024, 48, 14, 7)  # per axis, in 1 to 4 dimensions
 NOISE_POINTS, NOISE_STEPS = 256, (1, 2, 3, 5)
 LARGEST_ROUNDING = 0.1  # nats
+START_POINTS = 1000  # at which V of the target is looked at where the start is
 
 
 def check_input(problem: Problem, grid: Grid, max_cut: float) -> None:
@@ -208,6 +209,20 @@ def potential_rounding(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> 
         The largest over start and target, and the places within 14 nats of their tops.
     """
     return max(found.potential for found in _all_roundings(problem, lower, upper))
+
+
+def rounding_in_the_start(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> float:
+    """Nats by which V of the target is rounded where the start has its mass: eps max|V| there.
+
+    Parameters
+    ----------
+    problem, lower, upper
+        As of `check_box`.
+    """
+    points, _ = _bulk(problem.start, *_corners(lower, upper))
+    points = points[:: max(1, len(points) // START_POINTS)]
+    sizes = [np.abs(_values(place, points)) for place in problem.places]
+    return EPS * max(float(np.max(size[np.isfinite(size)], initial=0.0)) for size in sizes)
 
 
 def cut_mass(
