@@ -169,6 +169,14 @@ class Flow:
         """``steps(state, n, callback)``: steps of `make_steps`, each between Fisher-Rao flows over the given times."""
         raise NotImplementedError(f"{type(self).__name__} takes no reactions along")
 
+    def monitored(self) -> Flow:
+        """The flow for one run, which may watch its steps and warn; by default itself.
+
+        Whoever loops over time, such as `solve`, takes it once per run, and makes all steps of the run from it. The
+        states are those of the flow itself, to the bit.
+        """
+        return self
+
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Smallest and largest `dt` that the flow can take on a state like `template`."""
         return 0.0, math.inf

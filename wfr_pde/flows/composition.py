@@ -43,8 +43,13 @@ class Composition(Flow):
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The same composition of exchanged parts."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        parts = {name: part.map_parts(exchange) for name, part in own.items() if isinstance(part, Flow)}
-        return replace(self, **parts)  # type: ignore[type-var]
+        parts = {name: part for name, part in own.items() if isinstance(part, Flow)}
+        exchanged = {id(part): part.map_parts(exchange) for part in parts.values()}  # one that is there twice stays one
+        return replace(self, **{name: exchanged[id(part)] for name, part in parts.items()})  # type: ignore[type-var]
+
+    def monitored(self) -> Flow:
+        """The same composition of monitored parts."""
+        return self.map_parts(lambda part: part.monitored())
 
     def memory_use(self, template: Any) -> MemoryUse:
         """Held by all parts; states of the largest part, or three: before the step, before and after a part."""

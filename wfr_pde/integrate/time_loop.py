@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow
+from wfr_pde.flows.base import Flow, Steps
 from wfr_pde.integrate.frames import SegmentFrames
 from wfr_pde.integrate.run import Record, Run, precision_of, prepare
 from wfr_pde.numerics.precision import SINGLE
@@ -121,7 +121,7 @@ def _loop(
 ) -> list[xr.Dataset]:
     """Compute the frames from number `first` on, as segments, which are written to the directory as they come."""
     segments: list[xr.Dataset] = []
-    prepared: dict[float, Any] = {}
+    prepared = _PreparedSteps(run)
     frames = SegmentFrames(run)
     try:
         for frame in range(first, len(run.times)):
@@ -144,18 +144,31 @@ def _loop(
     return segments
 
 
-def _advance(run: Run, state: Any, frame: int, prepared: dict[float, Any], count: Callable[[], object]) -> Any:
+class _PreparedSteps:
+    """The steps of one run, prepared when their size is asked for; one size at a time, as they hold memory."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.flow = run, run.flow.monitored()
+        self._size = 0.0
+        self._steps: Steps | None = None
+
+    def of_size(self, h: float) -> Steps:
+        """Runs of steps of size `h`."""
+        if self._steps is None or h != self._size:
+            self._steps = None
+            self._size, self._steps = h, self.flow.make_steps(self.run.energy, self.run.start, h)
+        return self._steps
+
+
+def _advance(run: Run, state: Any, frame: int, prepared: _PreparedSteps, count: Callable[[], object]) -> Any:
     """Advance the state from the save time before `frame` to that of `frame`."""
-    h = float(run.sizes[frame - 1])
-    if h not in prepared:
-        prepared.clear()  # steps of one size at a time: they hold memory
-        prepared[h] = run.flow.make_steps(run.energy, run.start, h)
+    steps = prepared.of_size(float(run.sizes[frame - 1]))
 
     def callback() -> None:
         check_deadline()
         count()
 
-    return prepared[h](state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, callback)
+    return steps(state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, callback)
 
 
 def _check(run: Run, state: Any, frame: int) -> None:
