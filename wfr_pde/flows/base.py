@@ -161,14 +161,6 @@ class Flow:
 
         return steps
 
-    def takes_reactions(self, template: Any) -> bool:
-        """Whether exact Fisher-Rao flows before and after a step are better made together with it: `with_reactions`."""
-        return False
-
-    def with_reactions(self, energy: Energy, template: Any, dt: float, times: tuple[float, float]) -> FrozenSteps:
-        """``steps(state, n, callback)``: steps of `make_steps`, each between Fisher-Rao flows over the given times."""
-        raise NotImplementedError(f"{type(self).__name__} takes no reactions along")
-
     def monitored(self) -> Flow:
         """The flow for one run, which may watch its steps and warn; by default itself.
 

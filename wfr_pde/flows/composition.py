@@ -10,6 +10,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenSteps, MemoryUse, Step, Steps, no_callback
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.takes_reactions import TakesReactions
 
 
 def scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -125,24 +126,27 @@ class _Splitting(Composition):
         use = super().memory_use(template)
         return use if self._transport(template) is None else replace(use, stepping=2)
 
-    def _transport(self, template: Any) -> int | None:
-        """Number of the turn that is a transport, if it is the only one and takes reactions along."""
+    def _transport(self, template: Any) -> tuple[int, TakesReactions] | None:
+        """The transport and the number of its turn, if it is the only one and takes reactions along."""
         stages = [flow for flow, _, _ in self.stages(1.0)]
-        transports = [k for k, flow in enumerate(stages) if type(flow) is not FisherRao]
-        return transports[0] if len(transports) == 1 and stages[transports[0]].takes_reactions(template) else None
+        transports = [(k, flow) for k, flow in enumerate(stages) if type(flow) is not FisherRao]
+        if len(transports) != 1:
+            return None
+        number, flow = transports[0]
+        return (number, flow) if isinstance(flow, TakesReactions) and flow.takes_reactions(template) else None
 
     def _fused(self, energy: Energy, template: Any, dt: float) -> FrozenSteps | None:
         """All turns at once, if they are a transport and reactions that it takes along."""
-        stages, number = self.stages(dt), self._transport(template)
-        if energy.moving or number is None:
+        found = self._transport(template)
+        if energy.moving or found is None:
             return None
         self.check(energy, template)
+        stages, (number, transport) = self.stages(dt), found
         before, after = (
             sum(flow.rate * h for flow, h, _ in some if isinstance(flow, FisherRao))
             for some in (stages[:number], stages[number + 1 :])
         )
-        transport, h, _ = stages[number]
-        return transport.with_reactions(energy, template, h, (before, after))
+        return transport.with_reactions(energy, template, stages[number][1], (before, after))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Steps, checked_rate, no_callback
 from wfr_pde.flows.heat.product import Begin, HeatKernel
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.takes_reactions import TakesReactions
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.density import Density
@@ -24,7 +25,7 @@ MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
 
 
 @dataclass(frozen=True)
-class SinkhornKernel(Flow):
+class SinkhornKernel(Flow, TakesReactions):
     """Wasserstein gradient flow of KL(mu|pi), d_t mu = rate div(mu grad log(mu/pi)), by a Schrödinger bridge.
 
     With s = sqrt(pi) and G the heat kernel of time rate*dt, let d > 0 solve d ∘ G(d ∘ s) = s. The step is
