@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenSteps, MemoryUse, Step, Steps, no_callback
 from wfr_pde.flows.fisher_rao import FisherRao
@@ -40,6 +42,15 @@ class Composition(Flow):
         """Check that every part takes the energy and the measure."""
         for part in self.parts:
             part.check(energy, template)
+
+    @property
+    def energies(self) -> tuple[type[Energy], ...]:  # type: ignore[override]
+        """The energies that any of the parts asks for; () if no part needs one."""
+        return tuple(dict.fromkeys(kind for part in self.parts for kind in part.energies))
+
+    def reference(self, template: Any) -> np.ndarray:
+        """The values that tell the parts from others, one after another."""
+        return np.concatenate([np.ravel(part.reference(template)) for part in self.parts])
 
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The same composition of exchanged parts."""

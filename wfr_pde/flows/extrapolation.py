@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wfr_pde.energies import Energy
+from wfr_pde.energies import Energy, NoEnergy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, MemoryUse, Step
 from wfr_pde.flows.composition import Composition, Repeated
@@ -138,6 +138,15 @@ class Extrapolated(Composition):
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
         """What the flow preserves, but for monotonicity."""
         return self.flow.preserves - {"monotone"}
+
+    def check(self, energy: Energy, template: Any) -> None:
+        """Check that the flow takes the energy and the measure; in dx there must be an energy."""
+        super().check(energy, template)
+        if self.variable == "dx" and isinstance(energy, NoEnergy):
+            raise TypeError(
+                f"{self!r} combines log(mu/pi) on two grids, but there is no energy and so no pi, as the problem is "
+                "None: extrapolate in dt, or use a finer grid"
+            )
 
     def memory_use(self, template: Any) -> MemoryUse:
         """Count the flow once for every number of sub-steps, or for both grids.

@@ -54,7 +54,7 @@ class Estimate:
 
 
 def estimate(
-    problem: Target | Energy,
+    problem: Target | Energy | None,
     flow: Flow,
     start: Density | Particles | np.ndarray,
     t: ArrayLike,

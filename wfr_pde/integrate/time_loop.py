@@ -31,7 +31,7 @@ MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
 
 
 def solve(
-    problem: Target | Energy,
+    problem: Target | Energy | None,
     flow: Flow,
     start: Density | Particles | np.ndarray,
     t: ArrayLike,
@@ -48,8 +48,8 @@ def solve(
 
     Parameters
     ----------
-    problem : Target or Energy
-        What the flow goes down; a target means KL(target).
+    problem : Target or Energy or None
+        What the flow goes down; a target means KL(target), and None that the flow needs no energy (`Flow.energies`).
     flow : Flow
     start : Density, Particles, or array (n, d) of positions
         The measure at time t[0].
@@ -58,7 +58,8 @@ def solve(
     dt : float
         Largest step. Each interval between save times is cut into equal steps; what was used is in the attributes.
     record : functions, or mapping name -> function
-        Evaluated at every save time as f(state, energy) -> number or array; an Energy records its value.
+        Evaluated at every save time as f(state, energy) -> number or array; an Energy records its value. Without a
+        problem the energy is `energies.NoEnergy()`, of which nothing can be asked.
     keep : "all", "last", or times
         Which states are stored; times are a subset of `t`. With "all" they share the dimension `t` with the
         records, else they have a dimension `t_kept` of their own.
