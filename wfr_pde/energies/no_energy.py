@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies.base import Energy
 from wfr_pde.errors import NoEquilibriumError
@@ -23,23 +24,28 @@ class NoEnergy(Energy):
 
     name = "no_energy"
 
+    @override
     def value(self, state: Any) -> float:
         """Refuse: nothing is gone down."""
         self._refuse("value")
 
     @property
+    @override
     def equilibrium(self) -> Target:
         """Refuse: nothing has a minimiser."""
         self._refuse("equilibrium")
 
+    @override
     def reference(self, start: Any) -> np.ndarray:
         """No values: there is one `NoEnergy` only."""
         return np.empty(0)
 
+    @override
     def first_variation(self, state: Density) -> Any:
         """Refuse: there is no driving force."""
         self._refuse("first variation")
 
+    @override
     def reaction(self, state: Density, time: float) -> Density:
         """Refuse: there is no driving force."""
         self._refuse("Fisher-Rao flow")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
@@ -78,8 +79,9 @@ class SplitStep(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SplitStep"))
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """The three factors.
+        """Prepare the three factors.
 
         Raises
         ------
@@ -91,12 +93,14 @@ class SplitStep(Flow):
         factors = _Factors(energy, template.grid, self.rate, dt)
         return lambda state, rng: factors.advance(state)
 
+    @override
     def monitored(self) -> Flow:
-        """The same steps, watched for the floor."""
+        """Make the same steps, and watch them for the floor."""
         return self if self.rate == 0 else _MonitoredSplitStep(self.rate, monitor=RoundingFloorMonitor(self.rate))
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
-        """As every flow, and all axes must be uniform."""
+        """Check what every flow does, and that all axes are uniform."""
         super().check(energy, template)
         for axis in template.grid.axes:
             if not axis.is_uniform:
@@ -105,12 +109,14 @@ class SplitStep(Flow):
                     f"{axis.widths.min():.4g} to {axis.widths.max():.4g}): use FiniteVolume, or a uniform axis"
                 )
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
         """rate*dt*V'' < 2, where 2 asinh(rate*dt*V''/2) has its expansion; V'' as in `SinkhornKernel`."""
         return 2 * SinkhornKernel(self.rate).max_extrapolation_dt(energy, template)
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
-        """The factors and the symbol of the semigroup; work arrays of the transforms; what is planted."""
+        """Count the factors and the symbol of the semigroup, work arrays of the transforms, and what is planted."""
         return MemoryUse(8 * 8 * template.grid.size, states=3)
 
 
@@ -120,6 +126,7 @@ class _MonitoredSplitStep(SplitStep):
 
     monitor: RoundingFloorMonitor = field(kw_only=True, repr=False, compare=False)
 
+    @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """The steps of the flow, as a chain that the monitor follows."""
         self.check(energy, template)
