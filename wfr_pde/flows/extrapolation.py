@@ -226,7 +226,7 @@ class Extrapolated(Composition):
 
     @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Bound dt below by the smallest sub-step, 2 dt / order in dt, and above by where the error expansion converges."""
+        """Bound dt by the smallest sub-step, 2 dt / order in dt, and by where the error expansion converges."""
         low, high = self.flow.dt_bounds(energy, template)
         if self.variable == "dx":
             return low, high
