@@ -138,7 +138,7 @@ class _Characteristics:
         rtol: float,
         spread: float,
     ) -> _Characteristics:
-        """With differences over `spread` twentieths of the narrowest cells."""
+        """Prepare the integration, with differences over `spread` twentieths of the narrowest cells."""
         lower, length = np.array(grid.lower), np.array(grid.upper) - np.array(grid.lower)
         periodic = np.array([axis.periodic for axis in grid.axes])
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Steps, checked_rate, no_callback
 from wfr_pde.flows.heat.product import Begin, HeatKernel
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.takes_reactions import TakesReactions
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.density import Density
@@ -24,7 +26,7 @@ MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
 
 
 @dataclass(frozen=True)
-class SinkhornKernel(Flow):
+class SinkhornKernel(Flow, TakesReactions):
     """Wasserstein gradient flow of KL(mu|pi), d_t mu = rate div(mu grad log(mu/pi)), by a Schrödinger bridge.
 
     With s = sqrt(pi) and G the heat kernel of time rate*dt, let d > 0 solve d ∘ G(d ∘ s) = s. The step is
@@ -58,8 +60,9 @@ class SinkhornKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SinkhornKernel"))
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """The product with the normalised kernel.
+        """Prepare products with the normalised kernel.
 
         Raises
         ------
@@ -73,6 +76,7 @@ class SinkhornKernel(Flow):
         steps = self._between(energy, template, dt, 0.0, 0.0)
         return lambda state, rng: steps(state, 1, no_callback)
 
+    @override
     def make_steps(self, energy: Energy, template: Density, dt: float) -> Steps:
         """Between two steps, what is written is what the next one takes the exponential of."""
         if self.rate == 0 or energy.moving:
@@ -81,12 +85,14 @@ class SinkhornKernel(Flow):
         steps = self._between(energy, template, dt, 0.0, 0.0)
         return lambda state, t, n, rng=None, callback=no_callback: steps(state, n, callback)
 
+    @override
     def takes_reactions(self, template: Any) -> bool:
         """They go along with what is read and written for the product; a device has a kernel for them."""
         return self.rate > 0 and isinstance(template, Density) and template.grid.backend.kernels is None
 
+    @override
     def with_reactions(self, energy: Energy, template: Density, dt: float, times: tuple[float, float]) -> FrozenSteps:
-        """As products with the normalised kernel; errors as of `build_step`."""
+        """Prepare products with the normalised kernel; it raises what `build_step` does."""
         return self._between(energy, template, dt, *times)
 
     def _between(self, energy: Energy, template: Density, dt: float, before: float, after: float) -> FrozenSteps:
@@ -134,6 +140,7 @@ class SinkhornKernel(Flow):
 
         return steps
 
+    @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """The heat kernel must be resolved: rate*dt >= 0.75 dx² on every axis."""
         if self.rate == 0:
@@ -145,6 +152,7 @@ class SinkhornKernel(Flow):
             widest = max(_widest_cell(grid, k, densities) for k in range(grid.ndim))
         return RESOLUTION * widest**2 / self.rate, math.inf
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
         """rate*dt*V'' < 1, where asinh(rate*dt*V'') has its expansion; V'' as its mean under pi on the stiffest axis.
 
@@ -167,8 +175,9 @@ class SinkhornKernel(Flow):
             stiffest = max(stiffest, float(grid.sum(mass * slope**2)))
         return 1 / (self.rate * stiffest) if self.rate * stiffest > 0 else math.inf
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
-        """The kernels of all axes, plain and by blocks, and the scaling.
+        """Count the kernels of all axes, plain and by blocks, and the scaling.
 
         States: that before the step and what comes of it; besides the scaling, the one before it and a residual.
         """
