@@ -68,12 +68,11 @@ class KernelFisherRao(Sampler):
             raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
 
     def memory_use(self, template: Particles) -> MemoryUse:
-        """M, its factor, and the kernels and their gradient along an axis."""
+        """What a step holds: M, its factor, and the kernels and their gradient along an axis."""
         return MemoryUse(5 * 8 * len(template.positions) ** 2)
 
-    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """One step of the midpoint rule."""
-        self.check(energy, template)
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare a step of the midpoint rule."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "KernelFisherRao")
         n = len(template.positions)
         if n > MOST:

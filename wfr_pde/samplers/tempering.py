@@ -72,9 +72,8 @@ class Tempering(Sampler):
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be a positive standard deviation of the proposals, got {self.scale}")
 
-    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Weigh, resample, move."""
-        self.check(energy, template)
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare to weigh, resample and move."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "Tempering")
         resample = Resample(self.threshold, self.scheme).build_step(energy, template, dt)
         if self.rate == 0:

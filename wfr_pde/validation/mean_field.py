@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import solve
+from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
@@ -53,16 +54,19 @@ class Law:
         return fine + correction, np.abs(correction)
 
 
-def moves_densities(flow: Flow, target: Target, ndim: int) -> bool:
-    """Whether a flow of particles moves densities, too: then it has a law on a grid."""
-    if ndim > 3:
-        return False
-    density = Density(Grid([0.0] * ndim, [1.0] * ndim, 4), np.zeros((4,) * ndim))
-    try:
-        flow.check(KL(target), density)
-    except (TypeError, ValueError):
-        return False
-    return True
+def moves_densities(flow: Flow, ndim: int) -> bool:
+    """Whether a flow of particles has a law on grids of `ndim` axes: then all of its parts move densities there."""
+    laws: list[Flow | None] = []
+
+    def note(part: Flow) -> Flow:
+        laws.append(part.law_on_grid() if isinstance(part, Sampler) else part)
+        return part
+
+    flow.map_parts(note)
+    return all(
+        law is not None and Density in law.measures and KL in law.energies and ndim <= min(law.max_ndim, max(CELLS))
+        for law in laws
+    )
 
 
 def mean_field(

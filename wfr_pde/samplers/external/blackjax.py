@@ -86,9 +86,8 @@ class Blackjax(Sampler):
         native = "" if self.log_density is None else f", log_density={spelled(self.log_density)}"
         return f"Blackjax({self.name or spelled(self.build)}, rate={self.rate}{native}, law={str(self.law)!r})"
 
-    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Compile the algorithm for all particles."""
-        self.check(energy, template)
         if self.rate == 0:
             return lambda state, t, rng=None: state
         jax = import_jax()
