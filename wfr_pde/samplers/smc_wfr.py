@@ -64,12 +64,19 @@ class SMCWFR(Sampler):
     @property
     def composition(self) -> Lie:
         """The flows that the step is made of."""
+        resample, move, weigh = self._parts
+        return Lie(Lie(resample, move), weigh)
+
+    @property
+    def _parts(self) -> tuple[Resample, Langevin, FeynmanKac]:
+        """The samplers that the step is made of."""
         reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
-        return Lie(Lie(Resample(self.threshold, self.scheme), Langevin(self.rate)), reaction)
+        return Resample(self.threshold, self.scheme), Langevin(self.rate), reaction
 
     def law_on_grid(self) -> Lie:
-        """Name the law of one step: the composition of the laws of the parts."""
-        return self.composition
+        """Name the law of one step: the composition of the laws of its parts."""
+        resample, move, weigh = (part.law_on_grid() for part in self._parts)
+        return Lie(Lie(resample, move), weigh)
 
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare to resample, move and weigh."""
