@@ -395,6 +395,20 @@ def test_a_sampler_that_leaves_pi_is_seen():
     assert keeps_pi(ON_THE_LINE["Langevin"], dt=0.5) > 3
 
 
+@each(*COMPILED_FOR_EVERY_SHAPE)
+def test_independent_particles_that_are_led_to_pi_come_there(name):
+    """To a Gaussian, from another one, in a time of ten."""
+    sampler = ON_THE_LINE[name]
+    if sampler.law is not Law.PI or sampler.interacting:
+        return
+    truth, rng, found = density_statistics(FINE_GRID.density(LINE_TARGET)), np.random.default_rng(19), []
+    for _ in range(40):
+        state = wfr.Particles(LINE_START.sample(1500, rng))
+        found.append(statistics(advanced(sampler, LINE_TARGET, state, 0.25, 40, rng)))
+    assert differs(np.array(found), truth) < 1
+    assert differs(np.array(found), density_statistics(FINE_GRID.density(LINE_START))) > 3  # the comparison is sharp
+
+
 def laws():
     return [name for name, sampler in ON_THE_LINE.items() if sampler.law_on_grid() is not None]
 
@@ -506,7 +520,7 @@ def test_the_limit_is_the_declared_law(name):
     if sampler.law_on_grid() is None:
         assert sampler.order == math.inf, f"say how the limit of {name} is measured: its law_on_grid() would do"
         rng, found = np.random.default_rng(18), []
-        for _ in range(50):
+        for _ in range(200):
             after = advanced(sampler, LINE_TARGET, wfr.Particles(LINE_START.sample(1000, rng)), 0.1, 4, rng)
             found.append([after.mean()[0], after.weights @ (after.positions[:, 0] - truth[0]) ** 2])
         assert differs(np.array(found), truth) < 1

@@ -14,7 +14,7 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 
-@described("L1 distance")
+@described("L1 distance", symmetric=True, triangle=True, references=(Density,), others=(Density,))
 def l1(reference: Density, other: Density) -> float:
     """∫ |mu - nu| dx, between 0 and 2.
 
@@ -40,6 +40,10 @@ def l1(reference: Density, other: Density) -> float:
 
 @described(
     "total variation",
+    symmetric=True,
+    triangle=True,
+    splits_weights=False,  # the number of bins follows the effective sample size
+    references=(Density,),
     floor=lambda reference, n: BinnedTotalVariation().floor(reference, n),
     at_resolution_of=lambda reference, n: BinnedTotalVariation().at_resolution_of(reference, n),
 )
@@ -55,6 +59,10 @@ def total_variation(reference: Density, other: Density | Particles) -> float:
 
 @described(
     "Hellinger distance",
+    symmetric=True,
+    triangle=True,
+    splits_weights=False,
+    references=(Density,),
     floor=lambda reference, n: BinnedHellinger().floor(reference, n),
     at_resolution_of=lambda reference, n: BinnedHellinger().at_resolution_of(reference, n),
 )
@@ -71,7 +79,7 @@ def hellinger(reference: Density, other: Density | Particles) -> float:
 
 
 def matched(reference: Any, other: Any) -> tuple[Any, Any]:
-    """Both log-densities as arrays of the reference's backend."""
+    """Return both log-densities as arrays of the reference's backend."""
     for name, density in (("reference", reference), ("other", other)):
         if not isinstance(density, Density):
             raise TypeError(

@@ -34,7 +34,7 @@ GOLDEN_ROUNDS = 60  # of a fixed point that converges by more than a factor 2 ea
 
 
 def _floor_1(reference: Density, n: int) -> float:
-    """Mean of `wasserstein_1` over `n` independent draws from the reference: ∫ E|Bin(n, F(x))/n - F(x)| dx.
+    """Return the mean of `wasserstein_1` over `n` independent draws from the reference: ∫ E|Bin(n, F(x))/n - F(x)| dx.
 
     Exact but for the integral, by the trapezoidal rule over the cells' edges.
     """
@@ -44,7 +44,7 @@ def _floor_1(reference: Density, n: int) -> float:
     return float(np.trapezoid(mean_deviation(line.levels, n), line.nodes))
 
 
-@described("W₁", "length", _floor_1)
+@described("W₁", "length", symmetric=True, triangle=True, max_ndim=1, floor=_floor_1)
 def wasserstein_1(reference: Measure, other: Measure) -> float:
     """W_1 = ∫ |F - G| dx in one dimension, F and G the distribution functions.
 
@@ -68,7 +68,7 @@ def wasserstein_1(reference: Measure, other: Measure) -> float:
     return lines.wasserstein(*_on_a_line(reference, other, "wasserstein_1"), 1)
 
 
-@described("W₂", "length")
+@described("W₂", "length", symmetric=True, triangle=True, max_ndim=1)
 def wasserstein_2(reference: Measure, other: Measure) -> float:
     """W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension; arguments, errors and cost as `wasserstein_1`.
 
@@ -127,6 +127,8 @@ class SlicedWasserstein(Metric):
     seed: int = 0
     name: str = "sliced_wasserstein"
     units = "length"
+    symmetric = True
+    triangle = True
 
     def __post_init__(self) -> None:
         _check_order(self.order)
@@ -135,11 +137,11 @@ class SlicedWasserstein(Metric):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"sliced W{'₁₂'[self.order - 1]}"
 
     def directions(self, d: int) -> Array:
-        """Unit vectors (n_directions, d)."""
+        """Return unit vectors (n_directions, d)."""
         if d == 1:
             return np.ones((1, 1))
         if d == 2:
@@ -156,7 +158,7 @@ class SlicedWasserstein(Metric):
         return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         pairs = zip(self._projections(reference), self._projections(other), strict=True)
@@ -172,7 +174,7 @@ class SlicedWasserstein(Metric):
 
 @functools.lru_cache(maxsize=2)
 def _projections_of_density(metric: SlicedWasserstein, density: Density) -> list[lines.Line]:
-    """Once for all particles that are compared with it."""
+    """Project a density once for all particles that are compared with it."""
     projection = lines.Projection(density)
     return [projection.along(theta) for theta in metric.directions(density.ndim)]
 
@@ -213,6 +215,8 @@ class Wasserstein(Metric):
     atoms: int = 1000
     name: str = "wasserstein"
     units = "length"
+    symmetric = True
+    triangle = True
 
     def __post_init__(self) -> None:
         _check_order(self.order)
@@ -221,11 +225,11 @@ class Wasserstein(Metric):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"W{'₁₂'[self.order - 1]}"
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:
@@ -239,7 +243,7 @@ class Wasserstein(Metric):
         return float(_optimal_cost(x, p, y, q, self.order) ** (1 / self.order))
 
     def discretisation_error(self, density: Density) -> float:
-        """Root mean square distance to the mean of the box of cells: by how much at most a distance is off."""
+        """Return the root mean square distance to the mean of the box of cells, a bound of the error of a distance."""
         check_density(density, self.name)
         return _means_of_boxes(density, int(self.atoms))[2]
 
@@ -251,7 +255,7 @@ class Wasserstein(Metric):
 
 @functools.lru_cache(maxsize=4)
 def _means_of_boxes(density: Density, number: int) -> tuple[Array, Array, float]:
-    """Means (k, d) and masses (k,) of boxes of cells of about equal mass, and the root mean square distance to them."""
+    """Return means (k, d) and masses (k,) of boxes of about equal mass, and the root mean square distance to them."""
     labels, weights = equal_bins(density, number)
     masses, grid = cell_masses(density).ravel(), density.grid
     flat, weights = labels.ravel(), weights[:-1]
@@ -270,7 +274,7 @@ def _means_of_boxes(density: Density, number: int) -> tuple[Array, Array, float]
 
 
 def _optimal_cost(x: Array, p: Array, y: Array, q: Array, order: int) -> float:
-    """min Σ_ij P_ij |x_i - y_j|^order over couplings P of the weights p and q."""
+    """Return min Σ_ij P_ij |x_i - y_j|^order over couplings P of the weights p and q."""
     try:
         import ot
     except ImportError as error:
