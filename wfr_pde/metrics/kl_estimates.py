@@ -118,7 +118,7 @@ class KernelKL(_EstimatedKL):
     Parameters
     ----------
     variance : float
-        Of the kernel along every axis, in length².
+        Variance of the kernel along every axis, in length².
     name : str
 
     Raises

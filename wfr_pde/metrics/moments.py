@@ -25,7 +25,7 @@ def _floor_of_mean(reference: Density, n: int) -> float:
 
 @described("squared error of the mean", "length²", symmetric=True, floor=_floor_of_mean)
 def mean_error(reference: Measure, other: Measure) -> float:
-    """|m - m'|², m and m' the means: zero does not say that more than the means agree.
+    """Return |m - m'|², m and m' the means: zero does not say that more than the means agree.
 
     Squared, so that its average over independent runs is a mean squared error, which for n independent draws from the
     reference is tr(covariance)/n. Of a `Density` the mean is that of the coordinates in the box; on a periodic axis
@@ -48,7 +48,7 @@ def mean_error(reference: Measure, other: Measure) -> float:
 
 @described("squared error of the covariance", "length⁴", symmetric=True)
 def covariance_error(reference: Measure, other: Measure) -> float:
-    """|C - C'|² in the Frobenius norm, C and C' the covariance matrices; arguments and errors as `mean_error`.
+    """Return |C - C'|² in the Frobenius norm, C and C' the covariance matrices; arguments and errors as `mean_error`.
 
     C' of particles is Σ w (x - m')(x - m')ᵀ, without a correction of small samples.
     """
@@ -58,7 +58,7 @@ def covariance_error(reference: Measure, other: Measure) -> float:
 
 @described("effective sample size", vanishes=False, splits_weights=False, others=(Particles,))
 def effective_sample_size(reference: Any, other: Particles) -> float:
-    """1/Σ w² of the particles, between 1 and n; sees the weights alone: neither positions nor the reference count.
+    """Return 1/Σ w² of the particles, between 1 and n: neither positions nor the reference count.
 
     Kong (1992); it says nothing of whether the particles are where they should be.
 
@@ -76,7 +76,7 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
 class ModeMasses(Metric):
     """½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre: between 0 and 1.
 
-    Sees how the mass is divided between the modes, not what it looks like around them. `diagnostics.mode_masses` has
+    It sees how the mass is divided between the modes, not what it looks like around them. `diagnostics.mode_masses` has
     the masses themselves. Where a boundary cuts through cells, the error is up to the mass of those; particles
     outside the box count to their nearest centre, too. Cost O((n + cells) k).
 

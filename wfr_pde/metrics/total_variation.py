@@ -16,9 +16,9 @@ from wfr_pde.space.particles import Particles
 
 @described("L1 distance", symmetric=True, triangle=True, references=(Density,), others=(Density,))
 def l1(reference: Density, other: Density) -> float:
-    """∫ |mu - nu| dx, between 0 and 2.
+    """Return ∫ |mu - nu| dx, between 0 and 2.
 
-    Sees every difference of two densities, but not how far mass has to move. Where mu - nu changes sign the sum over
+    It sees every difference of two densities, but not how far mass has to move. Where mu - nu changes sign the sum over
     cells errs by O(dx²).
 
     Parameters
@@ -48,7 +48,7 @@ def l1(reference: Density, other: Density) -> float:
     at_resolution_of=lambda reference, n: BinnedTotalVariation().at_resolution_of(reference, n),
 )
 def total_variation(reference: Density, other: Density | Particles) -> float:
-    """sup |mu(B) - nu(B)| over sets B = ½ ∫ |mu - nu| dx, between 0 and 1; arguments and errors as `l1`.
+    """Return sup |mu(B) - nu(B)| over sets B = ½ ∫ |mu - nu| dx, between 0 and 1; arguments and errors as `l1`.
 
     Particles are compared by `BinnedTotalVariation()`.
     """
@@ -67,7 +67,7 @@ def total_variation(reference: Density, other: Density | Particles) -> float:
     at_resolution_of=lambda reference, n: BinnedHellinger().at_resolution_of(reference, n),
 )
 def hellinger(reference: Density, other: Density | Particles) -> float:
-    """sqrt(½ ∫ (sqrt(mu) - sqrt(nu))² dx), between 0 and 1; arguments and errors as `l1`.
+    """Return sqrt(½ ∫ (sqrt(mu) - sqrt(nu))² dx), between 0 and 1; arguments and errors as `l1`.
 
     Particles are compared by `BinnedHellinger()`.
     """

@@ -36,7 +36,7 @@ GOLDEN_ROUNDS = 60  # of a fixed point that converges by more than a factor 2 ea
 def _floor_1(reference: Density, n: int) -> float:
     """Return the mean of `wasserstein_1` over `n` independent draws from the reference: ∫ E|Bin(n, F(x))/n - F(x)| dx.
 
-    Exact but for the integral, by the trapezoidal rule over the cells' edges.
+    It is exact but for the integral, by the trapezoidal rule over the cells' edges.
     """
     check_density(reference, "wasserstein_1")
     check_draws(n)
@@ -46,9 +46,9 @@ def _floor_1(reference: Density, n: int) -> float:
 
 @described("W₁", "length", symmetric=True, triangle=True, max_ndim=1, floor=_floor_1)
 def wasserstein_1(reference: Measure, other: Measure) -> float:
-    """W_1 = ∫ |F - G| dx in one dimension, F and G the distribution functions.
+    """Return W_1 = ∫ |F - G| dx in one dimension, F and G the distribution functions.
 
-    Sees every difference, and how far mass has to move: mass m at distance L from where it belongs counts m L. The
+    It sees every difference, and how far mass has to move: mass m at distance L from where it belongs counts m L. The
     mass of a cell is spread evenly over it, an error O(dx²); what is then left is exact, for weights of any kind.
     Particles outside the box count where they are. Cost O((n + cells) log(n + cells)). `wasserstein_1.floor(reference,
     n)` is the mean over n independent draws from the reference.
@@ -70,7 +70,7 @@ def wasserstein_1(reference: Measure, other: Measure) -> float:
 
 @described("W₂", "length", symmetric=True, triangle=True, max_ndim=1)
 def wasserstein_2(reference: Measure, other: Measure) -> float:
-    """W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension; arguments, errors and cost as `wasserstein_1`.
+    """Return W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension; arguments, errors and cost as `wasserstein_1`.
 
     Mass m at distance L from where it belongs counts sqrt(m) L: it weighs far-away mass more than W_1 does. For n
     draws from the reference it decays as n^-½ up to the tails, slower for several modes with gaps between them
@@ -94,7 +94,7 @@ def _on_a_line(reference: Any, other: Any, metric: str) -> tuple[lines.Line, lin
 class SlicedWasserstein(Metric):
     """(mean over directions θ of W_p(θ·X, θ·Y)^p)^(1/p): Wasserstein distances of one-dimensional projections.
 
-    Sees every difference in the limit of many directions, and how far mass has to move; at most W_p, and between
+    It sees every difference in the limit of many directions, and how far mass has to move; at most W_p, and between
     distributions that differ by a shift alone |shift|/sqrt(d) for p = 2. Its noise for n draws, about n^-½, does not
     grow with the dimension. Rabin, Peyré, Delon and Bernot (2012), doi:10.1007/978-3-642-24785-9_37.
 
@@ -111,7 +111,7 @@ class SlicedWasserstein(Metric):
     order : {1, 2}
         The p.
     seed : int
-        Of the quasi-random directions, in three dimensions and more.
+        Seed of the quasi-random directions, in three dimensions and more.
     name : str
 
     Raises
@@ -183,7 +183,7 @@ def _projections_of_density(metric: SlicedWasserstein, density: Density) -> list
 class Wasserstein(Metric):
     """W_p = (min over couplings of E|X - Y|^p)^(1/p) in any dimension.
 
-    Sees every difference, and how far mass has to move; but n draws from the reference are at a distance n^(-1/d)
+    It sees every difference, and how far mass has to move; but n draws from the reference are at a distance n^(-1/d)
     from it in d > 2 dimensions, above which nothing is seen. In one dimension exact, as `wasserstein_1`. In more, a
     density is first replaced by the means of `atoms` boxes of cells of about equal mass: that changes the result by at
     most `discretisation_error(density)`, by the triangle inequality; between those and the particles it is exact, by

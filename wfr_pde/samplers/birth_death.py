@@ -98,7 +98,7 @@ class BirthDeath(Sampler):
         return step
 
     def _log_ratio_on_grid(self, grid: Grid) -> OnGrid:
-        """g at the cell centres, for infinitely many particles."""
+        """Return g at the cell centres, for infinitely many particles."""
         density = KernelDensity(self.bandwidth) if self.density is None else self.density
         of_density = density.on_grid(grid)
         if self.variant == "log-density":
@@ -113,7 +113,7 @@ class BirthDeath(Sampler):
         return with_own_term
 
     def _log_ratio(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles."""
+        """Return g at the particles."""
         g = (KernelDensity(self.bandwidth) if self.density is None else self.density)(state, target, t)
         if self.variant == "log-density":
             return g

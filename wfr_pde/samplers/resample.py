@@ -28,7 +28,7 @@ class Resample(Sampler):
     Parameters
     ----------
     threshold : float
-        Of the effective sample size 1 / Σ w², as a share of n: above it nothing is done. 1 resamples whenever weights
+        Effective sample size 1 / Σ w², as a share of n, above which nothing is done. 1 resamples whenever weights
         differ at all.
     scheme : {"systematic", "stratified", "multinomial"}
 

@@ -38,7 +38,7 @@ class SMCWFR(Sampler):
     self_term : bool
         Whether q_i has the kernel that particle i itself was drawn from, as in the paper.
     threshold, scheme :
-        Of `Resample`.
+        When and how particles are resampled, see `Resample`.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Tempering(Sampler):
     rate : float
         Reaction rate beta >= 0.
     threshold, scheme :
-        Of `Resample`.
+        When and how particles are resampled, see `Resample`.
     moves : int
         Number of Metropolis moves per step, >= 0.
     scale : float, optional
@@ -94,7 +94,7 @@ class Tempering(Sampler):
         return step
 
     def _scale(self, state: Particles) -> Any:
-        """Standard deviation of a proposal, one for all axes or of each."""
+        """Return the standard deviation of a proposal, one for all axes or of each."""
         if self.scale is not None or self.moves == 0:
             return self.scale
         deviations = np.sqrt(np.diag(state.covariance()))
@@ -104,7 +104,7 @@ class Tempering(Sampler):
 
 
 def random_walk_move(x: Array, target: Target, scale: Any, rng: np.random.Generator) -> Array:
-    """One random-walk Metropolis move of the points x (n, d), reversible for the target."""
+    """Make one random-walk Metropolis move of the points x (n, d), reversible for the target."""
     y = x + scale * rng.standard_normal(x.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # a proposal may go anywhere; it is refused there
         log_ratio = target.log_density(y) - target.log_density(x)
