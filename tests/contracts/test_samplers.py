@@ -19,6 +19,7 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde import exact, samplers
 from wfr_pde.flows.law import Law
+from wfr_pde.validation.mean_field import moves_densities
 
 START, TARGET = wfr.Gaussian([-1.0, 0.5], [1.5, 0.8]), wfr.Gaussian([1.0, 0.0], [[0.5, 0.2], [0.2, 0.4]])
 LINE_START, LINE_TARGET = wfr.Gaussian(-1.0, 0.6), wfr.Gaussian(0.5, 0.8)
@@ -425,6 +426,25 @@ def test_the_law_on_the_grid_is_that_of_many_particles(name):
     assert differs(np.array(found), expected) < 1
     if sampler.law != Law.REST:
         assert differs(np.array(found), density_statistics(GRID.density(LINE_START))) > 3  # the comparison is sharp
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4])
+@each()
+def test_validation_asks_for_the_law_on_the_grid(name, d):
+    """Of a sampler alone and in a composition; the axes that it says are those on which a density is taken."""
+    sampler = ON_THE_LINE[name]
+    law = sampler.law_on_grid()
+    has_law = law is not None and (isinstance(law, wfr.Lie) or d <= law.max_ndim) and d <= 3
+    assert moves_densities(sampler, d) == has_law
+    assert moves_densities(wfr.Strang(wfr.FisherRao(), sampler), d) == has_law
+    if law is not None and d < 4:
+        density = wfr.Grid([-1.0] * d, [1.0] * d, 4)
+        density = wfr.Density(density, np.zeros(density.shape)).normalised()
+        if has_law:
+            sampler.check(wfr.KL(TARGET), density)
+        else:
+            with pytest.raises(ValueError, match=f"but the grid has {d} axes"):
+                sampler.check(wfr.KL(TARGET), density)
 
 
 @pytest.mark.parametrize("name", laws())
