@@ -56,6 +56,12 @@ class Sampler(Flow):
         """The measures that it moves: Particles, and Density where it has a law on the grid."""
         return (Particles,) if self.law_on_grid() is None else (Particles, Density)
 
+    @property
+    def max_ndim(self) -> float:  # type: ignore[override]
+        """Largest number of axes of a density: that of the law on the grid."""
+        law = self.law_on_grid()
+        return super().max_ndim if law is None else law.max_ndim
+
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare steps of particles, by default from `build_step` with a moving target frozen at the midpoint.
 

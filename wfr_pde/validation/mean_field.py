@@ -12,7 +12,6 @@ import numpy as np
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import solve
-from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
@@ -55,18 +54,8 @@ class Law:
 
 
 def moves_densities(flow: Flow, ndim: int) -> bool:
-    """Whether a flow of particles has a law on grids of `ndim` axes: then all of its parts move densities there."""
-    laws: list[Flow | None] = []
-
-    def note(part: Flow) -> Flow:
-        laws.append(part.law_on_grid() if isinstance(part, Sampler) else part)
-        return part
-
-    flow.map_parts(note)
-    return all(
-        law is not None and Density in law.measures and KL in law.energies and ndim <= min(law.max_ndim, max(CELLS))
-        for law in laws
-    )
+    """Whether a flow of particles moves densities on `ndim` axes, too: then it has a law on a grid."""
+    return Density in flow.measures and KL in flow.energies and ndim <= min(flow.max_ndim, max(CELLS))
 
 
 def mean_field(
