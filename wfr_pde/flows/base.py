@@ -90,6 +90,8 @@ class Flow:
         along with any energy, as part of a composition say, and declares nothing about an equilibrium.
     measures : tuple of types
         The measures that it moves.
+    max_ndim : int or math.inf
+        Largest number of axes of a density that it moves.
     single : bool
         Whether it moves densities in single precision, too.
     """
@@ -103,6 +105,7 @@ class Flow:
     interacting: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
     measures: tuple[type, ...] = (Density, Particles)
+    max_ndim: float = math.inf
     single: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -83,6 +83,18 @@ class Composition(Flow):
 
     @property
     @override
+    def measures(self) -> tuple[type, ...]:  # type: ignore[override]
+        """The measures that every part moves."""
+        return tuple(kind for kind in Flow.measures if all(kind in part.measures for part in self.parts))
+
+    @property
+    @override
+    def max_ndim(self) -> float:  # type: ignore[override]
+        """Largest number of axes: the lowest one of the parts."""
+        return min(part.max_ndim for part in self.parts)
+
+    @property
+    @override
     def space_order(self) -> float:  # type: ignore[override]
         """Order in dx: the lowest one of the parts."""
         return min(part.space_order for part in self.parts)

@@ -137,7 +137,7 @@ def error_budget(
         raise ValueError(f"seeds must be a whole number of at least 2, got {seeds}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
-    if not isinstance(sampler, Flow) or not moves_densities(sampler, target, path.grid.ndim):
+    if not isinstance(sampler, Flow) or not moves_densities(sampler, path.grid.ndim):
         raise TypeError(f"error_budget exchanges parts of a sampler with a law on the grid, which {sampler!r} has not")
     end = float(path.times[-1] if t is None else t)
     setting = _Setting(sampler, path, target, _start(path, start), end, modes, statistics, int(seeds), int(rng))

@@ -42,7 +42,7 @@ class Reference:
 def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     """The law of the declared scheme, or the truth."""
     scheme = setting.scheme
-    is_law = scheme is not None and moves_densities(scheme, setting.target, setting.box.ndim)
+    is_law = scheme is not None and moves_densities(scheme, setting.box.ndim)
     if is_law:
         assert scheme is not None
         assert setting.dt is not None
