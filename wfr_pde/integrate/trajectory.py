@@ -18,11 +18,13 @@ from wfr_pde.integrate.rate_of_change import RateOfChange
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
 from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
+from wfr_pde.integrate.truth_protocol import StatedProblem
 from wfr_pde.integrate.vector_fields import Field
 from wfr_pde.space.density import Density, Rng
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.from_text import stored_distribution
 from wfr_pde.targets.turned import turned
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Density, score, velocity and growth of a run at any place and time between its save times.
+    """Density, score, velocity and growth of a run at any place and time between its save times: a `Truth`.
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
     the target and both rates, rates of change of the frames come from the equation, and every rule is judged by its
@@ -130,6 +132,19 @@ class Trajectory:
         if self.target is None or frame.is_given:
             return self.target
         return turned(self.target, frame.rotation, frame.centre)
+
+    @property
+    def problem(self) -> StatedProblem:
+        """What is known of the flow: the target as given, or else as the run names it; the start that it names."""
+        target = self._stored("energy") if self.target is None else self.target
+        return StatedProblem(target, self._stored("start"), self.transport_rate, self.reaction_rate)
+
+    def _stored(self, attribute: str) -> Target | None:
+        """The distribution that the run names, or None where it is no text to make one from."""
+        try:
+            return stored_distribution(self.ds, attribute)
+        except ValueError:
+            return None
 
     # The density
 

@@ -13,14 +13,15 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
+from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
+from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.samplers.base import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
 
 if TYPE_CHECKING:
-    from wfr_pde.integrate.trajectory import Trajectory
-
+    import xarray as xr
 
 OnGrid = Callable[[Density, Energy, float], Any]
 
@@ -200,48 +201,78 @@ class MixtureDensity(LogRatio):
 class Oracle(LogRatio):
     """From the true solution, g_i = log(mu_t/pi)(X_i): what is left of a sampler's error is not that of the density.
 
-    A particle outside the box of the solution takes g from the nearest place inside.
+    A particle outside the box of the solution takes g from the nearest place inside. A truth that has no density on a
+    grid is asked for its `log_prob` at the particles, wherever they are.
 
     Parameters
     ----------
-    truth : Trajectory
-        Of the same problem.
+    truth : Truth, or Dataset
+        Of the same problem; for a Dataset, `Trajectory(ds, target)` is closer between its save times.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no truth, or has no density in the coordinates of the particles.
     """
 
-    truth: Trajectory
-    _kept: dict[float, Density] = field(default_factory=dict, init=False, compare=False)
+    truth: Truth | xr.Dataset
+    _truth: Truth = field(init=False, compare=False)
+    _kept: dict[float, Density | None] = field(default_factory=dict, init=False, compare=False)
 
     is_exact = True
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_truth", as_truth(self.truth))
+        law_at(self._truth, start_time(self._truth))  # a run on turned axes is refused here
+
     def __repr__(self) -> str:
-        frames = np.ascontiguousarray(self.truth.ds["log_density"].values)
-        return f"Oracle({hashlib.sha256(frames.tobytes()).hexdigest()[:12]})"
+        times = [start_time(self._truth)] if is_stationary(self._truth) else self._truth.times
+        digest = hashlib.sha256()
+        for t in times:
+            for _, values in self._truth.at(float(t)).variables().values():
+                digest.update(np.ascontiguousarray(values).tobytes())
+        return f"Oracle({digest.hexdigest()[:12]})"
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """g at the particles."""
-        grid = self.truth.grid
-        lower, upper = (np.array([axis.edges[k] for axis in grid.axes]) for k in (0, -1))
-        inside = np.clip(state.positions, lower, upper)
-        return self._density(t).log_prob(inside) - target.log_density(inside)
+        inside = self._inside(state.positions, t)
+        return self._log_prob(inside, t) - target.log_density(inside)
 
     def on_grid(self, grid: Grid) -> OnGrid:
         """The true g at the cell centres, as for particles there."""
-        if grid.matches(self.truth.grid):
-            return lambda state, energy, t: energy.first_variation(Density(grid, self._density(t).log_values))
-        lower, upper = (np.array([axis.edges[k] for axis in self.truth.grid.axes]) for k in (0, -1))
-        centres = np.clip(grid.points(), lower, upper)
+        first = self._density(start_time(self._truth))
+        points = None if first is not None and grid.matches(first.grid) else grid.points()
 
-        def interpolated(state: Density, energy: Energy, t: float) -> Any:
+        def at_centres(state: Density, energy: Energy, t: float) -> Any:
+            density = self._density(t)
+            if density is not None and grid.matches(density.grid):
+                return energy.first_variation(Density(grid, density.log_values))
             target: Any = energy.equilibrium
-            return grid.backend.asarray(self._density(t).log_prob(centres) - target.log_density(centres))
+            centres = self._inside(grid.points() if points is None else points, t)
+            return grid.backend.asarray(self._log_prob(centres, t) - target.log_density(centres))
 
-        return interpolated
+        return at_centres
 
-    def _density(self, t: float) -> Density:
+    def _inside(self, points: Array, t: float) -> Array:
+        """The nearest places in the box of the solution, where it has one."""
+        density = self._density(t)
+        if density is None:
+            return points
+        lower, upper = (np.array([axis.edges[k] for axis in density.grid.axes]) for k in (0, -1))
+        return np.clip(points, lower, upper)
+
+    def _log_prob(self, points: Array, t: float) -> Array:
+        """log mu_t at points in the box."""
+        density = self._density(t)
+        return self._truth.log_prob(points, t) if density is None else density.log_prob(points)
+
+    def _density(self, t: float) -> Density | None:
         """The density at a time; those of the last times are kept, as every run of a comparison asks for the same."""
         if t not in self._kept:
-            density = self.truth.at(t)
-            while len(self._kept) >= max(1, KEPT_BYTES // density.nbytes):
+            law = self._truth.at(t)
+            density = law if isinstance(law, Density) else None
+            size = 1 if density is None else density.nbytes
+            while len(self._kept) >= max(1, KEPT_BYTES // size):
                 self._kept.pop(next(iter(self._kept)))
             self._kept[t] = density
         return self._kept[t]

@@ -75,7 +75,7 @@ def mean_field(
     only_coarse: bool = False,
     cells: int | None = None,
 ) -> Law:
-    """The law of a flow for infinitely many particles, at the same dt, on two grids of a box.
+    """Return the law of a flow for infinitely many particles, at the same dt, on two grids of a box.
 
     Parameters
     ----------
@@ -98,32 +98,29 @@ def mean_field(
     ValueError
         If no grid of a reasonable size holds it.
     """
+
+    def densities(n: int) -> list[Density]:
+        """At the times, on `n` cells per axis."""
+        grid = Grid(box.lower, box.upper, n, boundary=box.boundary, names=box.names, max_cut=max(box.max_cut, 1e-6))
+        ds = solve(target, flow, start_on(grid, start), times, dt, progress=False)
+        return [Density(grid, np.asarray(values, dtype=np.float64)) for values in ds["log_density"].values]
+
     counts = [2 * round(CELLS[box.ndim] * factor / 2) for factor in ATTEMPTS] if cells is None else [cells]
     for n in counts:
         try:
-            coarse = _densities(flow, target, start, times, dt, box, n)
+            coarse = densities(n)
             break
         except ValueError as error:
             refusal = error
     else:
         refusal.add_note(f"(the law of {flow!r} at dt={dt:g}, on {counts[-1]} cells per axis)")
         raise refusal
-    fine = coarse if only_coarse else _densities(flow, target, start, times, dt, box, round(FINER * n))
+    fine = coarse if only_coarse else densities(round(FINER * n))
     return Law(times, fine, coarse)
 
 
-def _densities(
-    flow: Flow, target: Target, start: Target | Density, times: Array, dt: float, box: Grid, n: int
-) -> list[Density]:
-    """The densities at the times, on `n` cells per axis."""
-    grid = Grid(box.lower, box.upper, n, boundary=box.boundary, names=box.names, max_cut=max(box.max_cut, 1e-6))
-    first = start_on(grid, start)
-    ds = solve(target, flow, first, times, dt, progress=False)
-    return [Density(grid, np.asarray(values, dtype=np.float64)) for values in ds["log_density"].values]
-
-
 def start_on(grid: Grid, start: Target | Density) -> Density:
-    """A start on a grid: by its formula, or by interpolation."""
+    """Put a start on a grid: by its formula, or by interpolation."""
     if isinstance(start, Density):
         return Density(grid, start.log_prob(grid.points())).normalised()
     return grid.density(start)

@@ -11,13 +11,12 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.time_loop import solve
-from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.integrate.truth_arguments import is_stationary
 from wfr_pde.samplers.external.run_sampler import run_sampler
-from wfr_pde.space.density import Density
-from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
 from wfr_pde.validation.reference import Reference, reference_of
+from wfr_pde.validation.runs import Run, time_tolerance
 from wfr_pde.validation.setting import Setting, checked_setting
 from wfr_pde.validation.statistics import Function
 from wfr_pde.validation.verdict import verdict_of
@@ -25,13 +24,16 @@ from wfr_pde.validation.verdict import verdict_of
 if TYPE_CHECKING:
     import xarray as xr
 
+    from wfr_pde.integrate.truth_protocol import Truth
+    from wfr_pde.space.density import Density
+
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def validate(
     sampler: Flow | Callable[..., Any] | xr.Dataset | Sequence[xr.Dataset],
-    truth: xr.Dataset | Trajectory | Density,
+    truth: Truth | xr.Dataset | Density | Target,
     target: Target | None = None,
     *,
     dt: float | None = None,
@@ -71,8 +73,9 @@ def validate(
     sampler : Flow, callable, or Datasets
         What is validated: a flow of particles; a function as `run_sampler` takes it; or runs that were made elsewhere,
         from independent draws of the start.
-    truth : Dataset, Trajectory or Density
-        Of `ground_truth`; a density stands for all times: for samplers that keep pi, started from pi.
+    truth : Dataset, Trajectory, Density, Target, or any `Truth`
+        As `ground_truth` returns it; a density or a distribution stands for all times: for samplers that keep pi,
+        started from pi. A truth of your own must give densities on a grid.
     target : Target, optional
         pi, where the truth does not say it.
     dt : float
@@ -134,9 +137,9 @@ def validate(
 
 
 def _runs(setting: Setting, reference: Reference) -> Runs:
-    """All runs that are needed: as declared; with 2n particles; with dt/2."""
+    """Make all runs that are needed: as declared; with 2n particles; with dt/2."""
     if setting.given:
-        values = np.array([_evaluated(ds, setting.times, reference) for ds in setting.sampler])
+        values = np.array([_evaluated(run, setting.times, reference) for run in setting.sampler])
         return Runs(values, setting.n)
     numbers = np.random.SeedSequence(setting.rng).generate_state(3 * setting.seeds).reshape(3, -1).tolist()
 
@@ -148,33 +151,29 @@ def _runs(setting: Setting, reference: Reference) -> Runs:
     interacting = scheme is None or scheme.interacting
     wide = simulated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
     exact = scheme is not None and math.isinf(scheme.order)
-    kept = isinstance(setting.truth, Density) and scheme is not None and "equilibrium" in scheme.preserves
+    kept = is_stationary(setting.truth) and scheme is not None and "equilibrium" in scheme.preserves
     stepped = not (reference.is_law or exact or kept or setting.dt is None)
     fine = simulated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
     return Runs(base, setting.n, wide, fine)
 
 
-def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Any:
-    """One run."""
+def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Run:
+    """Make one run."""
     positions = setting.start.sample(n, rng=seed)
     if isinstance(setting.sampler, Flow):
         assert dt is not None
-        return solve(setting.target, setting.sampler, positions, setting.times, dt, rng=seed, progress=False)
-    options = setting.options | ({} if dt is None else {"dt": dt})
-    return run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
+        ds = solve(setting.target, setting.sampler, positions, setting.times, dt, rng=seed, progress=False)
+    else:
+        options = setting.options | ({} if dt is None else {"dt": dt})
+        ds = run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
+    return Run(setting.name, ds)
 
 
-def _evaluated(ds: Any, times: Array, reference: Reference) -> Array:
-    """Statistics (t, k) of a run."""
-    stored = np.asarray(ds[str(ds["position"].dims[0])].values, dtype=np.float64)
-    rows = []
-    for time, chosen in zip(times[1:], reference.observables, strict=True):
-        k = int(np.argmin(np.abs(stored - time)))
-        if abs(stored[k] - time) > 1e-9 * max(1.0, float(np.abs(stored).max())):
-            raise ValueError(f"a run has not stored t={time:g}: give t= with times that all runs have")
-        log_weights = ds["log_weight"].values[k] if "log_weight" in ds else None
-        rows.append(chosen.means(Particles(ds["position"].values[k], log_weights)))
-    return np.array(rows)
+def _evaluated(run: Run, times: Array, reference: Reference) -> Array:
+    """Return the statistics (t, k) of a run at the times after the first."""
+    tolerance = time_tolerance(run.times)
+    pairs = zip(times[1:], reference.observables, strict=True)
+    return np.array([chosen.means(run.at(float(time), tolerance)) for time, chosen in pairs])
 
 
 def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) -> xr.Dataset:
