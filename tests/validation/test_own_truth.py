@@ -212,7 +212,8 @@ def test_a_run_on_turned_axes_is_refused_by_all():
     grid = wfr.Grid([-6, -6], [6, 6], 40)
     ds = wfr.solve(turned, wfr.FisherRao(), grid.density(wfr.Gaussian([0, 0], 1.0)), [0, 0.5], 0.1)
     root = 0.5**0.5
-    ds = ds.assign_attrs(rotation=f"[[{root}, {-root}], [{root}, {root}]]", centre="[0, 0]")
+    said = {"rotation": f"[[{root}, {-root}], [{root}, {root}]]", "centre": "[0, 0]"}
+    ds = ds.assign_attrs(said, start="gaussian(mean=[0, 0], covariance=1.0)")
     with pytest.raises(ValueError, match="turn=False"):
         wfr.validate(ULA, ds, turned, dt=0.1, n=20)
     with pytest.raises(ValueError, match="turn=False"):
