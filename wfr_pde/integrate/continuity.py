@@ -95,7 +95,7 @@ def continuity(
 
 
 def _moved_frames(times: Array, best: _Characteristics, looser: _Characteristics) -> tuple[Array, Array, Array]:
-    """Normalised log-densities, masses before that, and twice the L1 distances of two runs, at some times."""
+    """Return normalised log-densities, masses before that, and twice the L1 distances of two runs, at some times."""
     grid = best.grid
     first = best.log_values(float(times[0]), float(times[0]))
     frames, mass, error = [], [], []
@@ -145,7 +145,7 @@ class _Characteristics:
         rtol: float,
         spread: float,
     ) -> _Characteristics:
-        """With differences over `spread` twentieths of the narrowest cells."""
+        """Take differences over `spread` twentieths of the narrowest cells."""
         lower, length = np.array(grid.lower), np.array(grid.upper) - np.array(grid.lower)
         periodic = np.array([axis.periodic for axis in grid.axes])
 
@@ -164,7 +164,7 @@ class _Characteristics:
         return cls(grid, start, field, lambda x, t: plus(x, t) - minus(x, t), rtol)
 
     def log_start(self, points: Array) -> Array:
-        """log mu_0 at points (n, d), up to a constant."""
+        """Return log mu_0 at points (n, d), up to a constant."""
         if isinstance(self.start, Density):
             values = self.start.log_prob(points)
             outside = ~np.isfinite(values)
@@ -179,7 +179,7 @@ class _Characteristics:
         return self.start.log_density(np.where(periodic, lower + (points - lower) % length, points))
 
     def log_values(self, t0: float, t: float) -> Array:
-        """log mu_t at the cell centres, up to a constant."""
+        """Return log mu_t at the cell centres, up to a constant."""
         result = np.empty(self.grid.shape)
         for slab in self.grid.slabs():
             points = self.grid.points(slab)

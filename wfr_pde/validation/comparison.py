@@ -1,4 +1,4 @@
-"""Samples held against the truth: metrics over methods, numbers of particles, seeds and times, beside a baseline."""
+"""Hold samples against the truth: metrics over methods, numbers of particles, seeds and times, beside a baseline."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compare(
     confidence: float = 0.95,
     rng: int | np.random.Generator | None = 0,
 ) -> xr.Dataset:
-    """What metrics say of samples, run by run, and what they would say of independent draws from the truth.
+    """Return what metrics say of samples, run by run, and what they would say of independent draws from the truth.
 
     No finite sample is at distance zero: the floor is the mean of a metric over independent draws of as many points
     from the truth at the same time. The equivalent number of draws is that for which the floor would be as high as
@@ -48,18 +48,18 @@ def compare(
         A ground truth; a density or a distribution stands for all times, as pi does. A truth of your own may give
         particles in place of a density, for metrics that take them as reference.
     runs : Datasets, or mapping method -> Dataset or Datasets
-        Of particles, as `solve` returns them, any numbers of them; with a dimension `seed`, several runs at once. The
-        method is by default the attribute `method` or `flow` of a run.
+        Runs of particles, as `solve` returns them, with any numbers of particles; a Dataset with a dimension `seed`
+        holds several runs. The method is by default the attribute `method` or `flow` of a run.
     metrics : sequence of functions (Density, Particles) -> float
-        `wfr.metrics`, or others.
+        Those of `wfr.metrics`, or functions of your own.
     t : array, optional
         Times; by default those of all runs that the truth covers. Runs must have stored them.
     floor_draws : int
-        Replicates of the floor; 0 for none.
+        Number of sets of draws that the floor is the mean of; 0 for no floor.
     confidence : float
-        Of the intervals: Student's, over the seeds.
+        Level of the intervals, which are Student's, over the seeds.
     rng : int or numpy Generator
-        For the draws of the floor.
+        Seed or generator for the draws of the floor.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def compare(
 
 
 def table(ds: xr.Dataset) -> list[list[str]]:
-    """What `compare` found at the last time, rows of text under a heading: mean, interval, floor, equivalent draws."""
+    """Return what `compare` found at the last time as rows of text: mean, interval, floor, equivalent draws."""
     last = ds.isel(t=-1)
     percent = f"{100 * ds.attrs['confidence']:g} % interval"
     rows = [["method", "n", "metric", "mean", percent, "floor", "equivalent draws"]]
@@ -108,7 +108,7 @@ def table(ds: xr.Dataset) -> list[list[str]]:
 
 
 def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
-    """Metrics by their names."""
+    """Return the metrics by their names, if they are what `compare` takes."""
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
     named: dict[str, Metric] = {}
@@ -134,7 +134,7 @@ def _check_dimensions(law: Law, runs: list[Run]) -> None:
 
 
 def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
-    """Mean over the seeds (axis 2) and half the width of its confidence interval; NaN for one seed."""
+    """Return the mean over the seeds (axis 2), and half the width of its confidence interval; NaN for one seed."""
     from scipy.stats import t as student
 
     count = (~np.isnan(value)).sum(axis=2)
@@ -179,7 +179,7 @@ class _Compared:
                 place[i] = [metric(law, particles) for metric in as_close(self.metrics.values(), law, run.n)]
 
     def dataset(self, floors: list[dict[int, Array]]) -> xr.Dataset:
-        """Everything under its name; `floors` by the sizes, empty where none were asked for."""
+        """Return all as the Dataset of `compare`; `floors` has one entry per size, or none if none were asked for."""
         import xarray as xr
 
         mean, half = _interval(self.value, self.confidence)
@@ -204,7 +204,7 @@ class _Compared:
         return xr.Dataset(variables, coords=coordinates, attrs={"confidence": self.confidence})
 
     def _floor_variables(self, floors: list[dict[int, Array]], mean: Array) -> dict[str, Any]:
-        """The floors at the sizes of the runs, and the numbers of draws that the means (method, n, t, metric) equal."""
+        """Return the floors at the sizes of the runs, and the numbers of draws that the means amount to."""
         percent = f"{100 * self.confidence:g} %"
         words = {
             "floor": "mean for independent draws",

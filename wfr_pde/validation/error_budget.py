@@ -48,7 +48,7 @@ class LawDensity(LogRatio):
     frames: dict[float, Density] = field(default_factory=dict)
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """The exact g, and the density is noted."""
+        """Return the exact g, and note the density that it is taken of."""
 
         def noted(state: Density, energy: Energy, t: float) -> Any:
             self.frames[t] = state
@@ -57,7 +57,7 @@ class LawDensity(LogRatio):
         return noted
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles; outside the box that of the nearest place inside."""
+        """Return g at the particles; outside the box it is that of the nearest place inside."""
         density = self.frames[t]
         lower, upper = (np.array([axis.edges[k] for axis in density.grid.axes]) for k in (0, -1))
         inside = np.clip(state.positions, lower, upper)
@@ -79,7 +79,7 @@ def error_budget(
     confidence: float = 0.95,
     rng: int = 0,
 ) -> xr.Dataset:
-    """How the error of a sampler divides, over steps and numbers of particles, for expectations at one time.
+    """Divide the error of a sampler into its parts, over steps and numbers of particles, for expectations at one time.
 
     The sampler is run with one ingredient after the other exchanged, so that differences isolate its parts:
 
@@ -98,26 +98,26 @@ def error_budget(
     Parameters
     ----------
     sampler : Flow
-        Of particles, with a law on the grid: compositions of `Langevin`, `MALA` (1D), `BirthDeath`, `FeynmanKac`,
+        A sampler with a law on the grid: compositions of `Langevin`, `MALA` (1D), `BirthDeath`, `FeynmanKac`,
         `Resample`, `SMCWFR`, or others that take densities and define `exact` and `with_density`.
     truth : Dataset, Trajectory, or any `Truth`
         As `ground_truth` returns it; a truth of your own must give densities on a grid.
     target : Target, optional
-        Where the truth does not say it.
+        pi, where the truth does not state it.
     dt, n : numbers, or sequences of them
-        Steps, and numbers of particles.
+        Steps of the sampler, and numbers of particles.
     seeds : int
-        Runs of each kind, three per pair of dt and n.
+        Number of runs of each kind, of which there are three per pair of dt and n.
     t : float, optional
-        By default the last time of the truth.
+        Time of the expectations; by default the last one of the truth.
     start : Target, optional
-        By default what the truth says, or its first density.
+        Distribution that the runs start from; by default what the truth states, or its first density.
     modes, statistics :
-        Of `observables`; without regions.
+        Places of modes, and functions, as `observables` takes them; there are no regions.
     confidence : float
-        Of the intervals: Student's, over the runs.
+        Level of the intervals, which are Student's, over the runs.
     rng : int
-        The runs follow from it.
+        Seed that all runs follow from.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def error_budget(
 
 
 def _listed(values: Any, kind: type, name: str) -> list[Any]:
-    """One or several positive numbers as a list."""
+    """Return one or several positive numbers as a list."""
     array = np.atleast_1d(np.asarray(values))
     if array.ndim != 1 or not len(array) or not (array > 0).all() or (array != array.astype(kind)).any():
         raise ValueError(f"{name} must be one or several positive numbers of type {kind.__name__}, got {values}")
@@ -190,7 +190,7 @@ class _Laws:
 
 @dataclass(frozen=True, eq=False)
 class _Setting:
-    """What is asked, checked."""
+    """The arguments of `error_budget`, checked and complete."""
 
     sampler: Flow
     truth: Truth
@@ -315,7 +315,7 @@ def _dataset(
     numbers: list[int],
     confidence: float,
 ) -> xr.Dataset:
-    """Everything under its name."""
+    """Return the Dataset of `error_budget`."""
     import xarray as xr
 
     def stacked(name: str) -> Array:
@@ -349,7 +349,7 @@ def _dataset(
 
 
 def table(ds: xr.Dataset) -> list[list[str]]:
-    """A budget as rows of text under a heading: per step, number and statistic the parts, their sum, and the error."""
+    """Return a budget as rows of text: per step, number and statistic the parts, their sum, and the error."""
     parts = [str(name) for name in ds["parts"].values]
     rows = [["dt", "n", "statistic", *parts, "sum", "measured", "noise of a run"]]
     for step in ds["dt"].values:

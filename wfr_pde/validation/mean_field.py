@@ -31,7 +31,7 @@ class Law:
     ----------
     times : array (t,)
     fine, coarse : lists of Density
-        At these times.
+        Densities at these times.
     """
 
     times: Array
@@ -41,7 +41,7 @@ class Law:
     def expectations(
         self, index: int, mean: Callable[[Density], Array], order: float = math.inf
     ) -> tuple[Array, Array]:
-        """Expectations at the time number `index`, and estimates of their errors in space.
+        """Return expectations at the time number `index`, and estimates of their errors in space.
 
         Where the flow is of a finite order in dx, the two grids are extrapolated.
         """
@@ -54,7 +54,7 @@ class Law:
 
 
 def moves_densities(flow: Flow, target: Target, ndim: int) -> bool:
-    """Whether a flow of particles moves densities, too: then it has a law on a grid."""
+    """Return whether a flow of particles moves densities, too: then it has a law on a grid."""
     if ndim > 3:
         return False
     density = Density(Grid([0.0] * ndim, [1.0] * ndim, 4), np.zeros((4,) * ndim))
@@ -80,18 +80,18 @@ def mean_field(
     Parameters
     ----------
     flow : Flow
-        That moves densities.
+        A flow that moves densities.
     target : Target
     start : Target or Density
     times : array (t,)
-        The first is that of the start.
+        Save times, of which the first is that of the start.
     dt : float
     box : Grid
-        Its walls and names are taken, its cells are not.
+        Grid whose walls and names are taken; its cells are not.
     only_coarse : bool
-        The coarser grid alone, for both.
+        Whether the coarser grid serves for both.
     cells : int, optional
-        Per axis of the coarser grid; as many as are needed by default.
+        Number per axis of the coarser grid; as many as are needed by default.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def mean_field(
     """
 
     def densities(n: int) -> list[Density]:
-        """At the times, on `n` cells per axis."""
+        """Solve on `n` cells per axis, and return the densities at the times."""
         grid = Grid(box.lower, box.upper, n, boundary=box.boundary, names=box.names, max_cut=max(box.max_cut, 1e-6))
         ds = solve(target, flow, start_on(grid, start), times, dt, progress=False)
         return [Density(grid, np.asarray(values, dtype=np.float64)) for values in ds["log_density"].values]

@@ -47,7 +47,7 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     ----------
     setting : Setting
     modes, statistics :
-        Of `observables`.
+        Those of `observables`.
 
     Raises
     ------

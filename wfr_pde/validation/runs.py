@@ -18,7 +18,7 @@ SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to t
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one method."""
+    """A run of a method: particles over times, of one seed."""
 
     method: str
     ds: Any
@@ -34,7 +34,13 @@ class Run:
         return np.asarray(self.ds[str(self.ds["position"].dims[0])].values, dtype=np.float64)
 
     def at(self, time: float, tolerance: float) -> Particles:
-        """The particles at a time."""
+        """Return the particles at a time.
+
+        Raises
+        ------
+        ValueError
+            If the run has stored nothing within the tolerance of that time.
+        """
         k = int(np.argmin(np.abs(self.times - time)))
         if abs(self.times[k] - time) > tolerance:
             raise ValueError(
@@ -58,7 +64,7 @@ def listed_runs(runs: Any) -> list[Run]:
     Parameters
     ----------
     runs : Datasets, or mapping method -> Dataset or Datasets
-        Of particles; one with a dimension `seed` is several runs.
+        Datasets of particles; one with a dimension `seed` is several runs.
 
     Raises
     ------
@@ -124,7 +130,7 @@ def common_times(runs: list[Run], covered: Array) -> Array:
     ----------
     runs : list of Run
     covered : array (t,)
-        Times of the truth; empty if it stands for all.
+        Times of the truth; empty if it stands for all times.
 
     Raises
     ------

@@ -26,7 +26,7 @@ MOST_TIMES = 4  # by default
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What is asked, checked."""
+    """The arguments of `validate`, checked and complete."""
 
     sampler: Any  # a Flow, a function, or a list of Run
     truth: Truth
@@ -50,7 +50,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Name of the sampler."""
+        """Name of the sampler, for the report."""
         if isinstance(self.sampler, Flow):
             return repr(self.sampler)
         return self.sampler[0].method if self.given else dotted_name(self.sampler)

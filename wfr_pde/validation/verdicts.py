@@ -49,7 +49,7 @@ def validate(
     rng: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Whether an implementation of a sampler does what its declared scheme says: a verdict, with its error rates.
+    """Decide whether an implementation of a sampler does what its declared scheme says, with known error rates.
 
     The unit of replication is the independent run, never the particle. The null hypothesis is, for every statistic and
     time at once, |E[statistic] - reference| <= margin.
@@ -79,28 +79,28 @@ def validate(
     target : Target, optional
         pi, where the truth does not say it.
     dt : float
-        Step. A function gets it as its option `dt`, if it is given.
+        Step of the sampler. A function gets it as its option `dt`, if it is given.
     n : int
-        Particles of a run.
+        Number of particles of a run.
     seeds : int
-        Independent runs, at least 20; twice or three times as many are made where biases have to be known.
+        Number of independent runs, at least 20; twice or three times as many are made where biases have to be known.
     scheme : Flow, optional
-        What the sampler declares to be, of `wfr.samplers` and the splittings; by default the sampler itself.
+        Flow that the sampler declares to be, of `wfr.samplers` and the splittings; by default the sampler itself.
     start : Target, optional
-        By default what the truth says, or its first density.
+        Distribution that the runs start from; by default what the truth states, or its first density.
     t : array, optional
-        Times, by default at most four of the truth, the first not among them.
+        Times to test at; by default at most four of the truth, the first not among them.
     modes, statistics :
-        Of `observables`.
+        Places of modes, and functions, as `observables` takes them.
     effect : float
         A deviation worth finding, in standard deviations of a statistic under the reference. 0.2 is what Cohen (1988)
         calls small.
     level : float
-        Of false alarms.
+        Share of correct samplers that may be called inconsistent.
     rng : int
-        The runs follow from it.
+        Seed that all runs follow from.
     options : mapping, optional
-        Passed on to a function.
+        Further arguments of a function.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def _evaluated(run: Run, times: Array, reference: Reference) -> Array:
 
 
 def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) -> xr.Dataset:
-    """Everything under its name."""
+    """Return the Dataset of `validate`."""
     import xarray as xr
 
     over, scale = ("t", "statistic"), reference.deviations
