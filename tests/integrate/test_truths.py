@@ -107,3 +107,11 @@ def test_a_law_is_a_density_or_particles():
     assert problem_of(truth) == StatedProblem()
     with pytest.raises(TypeError, match=r"Complete.at\(1\) must return a Density or Particles, got Gaussian"):
         law_at(truth, 1.0)
+
+
+def test_a_law_has_mass_one():
+    class Double(Complete):
+        def at(self, t):
+            return wfr.Density(GRID, GRID.density(TARGET).log_values + np.log(2))
+
+    assert law_at(Double(), 1.0).mass == pytest.approx(1, abs=1e-12)
