@@ -13,6 +13,9 @@ from wfr_pde.flows.transport.split_step.flow import schroedinger_potential
 from wfr_pde.flows.transport.split_step.rounding_floor import relative_floor
 from wfr_pde.integrate.diagnostics import target_mass_below_floor
 from wfr_pde.space.axis import Axis
+from wfr_pde.truth.certified.preparation.reach import Ceilings
+from wfr_pde.truth.certified.preparation.under_ceilings import UnderCeilings
+from wfr_pde.validation.finite_population import FinitePopulationCutoff
 
 S, R = wfr.SplitStep(), wfr.FisherRao()
 NORMAL = wfr.Gaussian(0.0, 1.0)
@@ -386,6 +389,17 @@ def test_a_transport_that_takes_two_turns_in_a_step_is_warned_of_once(dt):
     watched = wfr.Lie(half, half).monitored()
     assert watched.first is watched.second
     assert watched.first is not wfr.Lie(half, half).monitored().first  # another run
+
+
+@pytest.mark.parametrize(
+    "around", [lambda flow: UnderCeilings(flow, Ceilings.none()), lambda flow: FinitePopulationCutoff(flow, 1e9)]
+)
+def test_a_flow_around_it_is_watched(around):
+    start = wfr.Gaussian(-5.5, 0.25)
+    grid = wfr.Grid.covering(NORMAL, start, shape=300)
+    flow = around(wfr.Strang(R, S))
+    assert len(floor_warnings(NORMAL, flow, grid.density(start), 0.1, 0.05)) == 1
+    assert flow.map_parts(lambda part: R if part == S else part).flow == wfr.Strang(R, R)
 
 
 def test_grids_of_joined_cells_have_chains_of_their_own():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,14 @@ class FinitePopulationCutoff(Flow):
             return without_least(inner(state, t, rng), 1 / self.number)
 
         return step
+
+    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
+        """Return the exchanged flow with the same number of particles."""
+        return replace(self, flow=self.flow.map_parts(exchange))
+
+    def monitored(self) -> Flow:
+        """Return the monitored flow with the same number of particles."""
+        return replace(self, flow=self.flow.monitored())
 
 
 def without_least(state: Density, mass: float) -> Density:

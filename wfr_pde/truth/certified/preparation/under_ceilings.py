@@ -107,3 +107,7 @@ class UnderCeilings(Flow):
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """Return the exchanged flow under the same ceilings."""
         return replace(self, flow=self.flow.map_parts(exchange))
+
+    def monitored(self) -> Flow:
+        """Return the monitored flow under the same ceilings."""
+        return replace(self, flow=self.flow.monitored())
