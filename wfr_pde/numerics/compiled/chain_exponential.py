@@ -106,7 +106,7 @@ class Resolvents(NamedTuple):
 
 
 @jit
-def _next_term(
+def next_term(
     here: Array, below: Array, above: Array, new: Array, f: Array, rates: tuple[Array, Array], scale: float, jump: float
 ) -> None:
     """new ← (scale + jump L) here, added to f."""
@@ -132,7 +132,7 @@ def _next_scaled_term(
 
 
 @jit
-def _series(f: Array, term: Array, spare: Array, block: Block, x: float, rate: float) -> None:
+def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate: float) -> None:
     """f ← e^(x/rate L) f by uniformisation; term and spare have a row around. Each term is x/k P the one before."""
     size, lines = len(f), block.lines
     per_jump = 1.0 / rate
@@ -156,7 +156,7 @@ def _series(f: Array, term: Array, spare: Array, block: Block, x: float, rate: f
             if block.wide:
                 _next_scaled_term(here, below, above, new, f, block.parts, scale, scaled_jump)
             else:
-                _next_term(here, below, above, new, f, block.rates, scale, scaled_jump)
+                next_term(here, below, above, new, f, block.rates, scale, scaled_jump)
             term, spare = spare, term
         if k > x:
             worst = 0.0
@@ -449,7 +449,7 @@ def _advance_block(
             _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, scale)
             _rescale(state, scale, f, block, log_rates)
         if short:
-            _series(f, term, spare, block, length * rate, rate)
+            uniformise(f, term, spare, block, length * rate, rate)
             h = 2 * longest
             waiting = max(waiting - 1, 0)
         else:
