@@ -1,6 +1,6 @@
 """How long `import wfr_pde` takes: the least of some new processes, CPU seconds, without the start of Python.
 
-    python benchmarks/import_time.py [--repeat 20]
+python benchmarks/import_time.py [--repeat 20]
 """
 
 from __future__ import annotations
