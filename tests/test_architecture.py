@@ -21,6 +21,8 @@ ONLY_IN = {  # library: where it may be named
     "cupy": ("numerics/backends/cupy.py", "numerics/cuda"),
     "matplotlib": ("plotting", "app"),
     "argparse": ("app/cli",),
+    "jinja2": ("app/report",),
+    "markupsafe": ("app/report",),
 }
 NOT_AT_IMPORT = {"xarray": ("plotting", "app")}  # libraries that only these wait for when they are imported
 
