@@ -24,7 +24,6 @@ import numpy as np
 import scipy.fft
 
 import wfr_pde as wfr
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.storage import files
 
 SHAPES = [
@@ -74,7 +73,7 @@ def transforms(state: wfr.Density) -> Callable[[], Any]:
 
 def products(state: wfr.Density, log_pi: Any, diffusion: float) -> tuple[Callable[[], Any], float]:
     """The products of a step with the bands of the kernels, and its exp, of a copy; operations of the products."""
-    kernel, grid, log_values = HeatKernel(state.grid, diffusion), state.grid, state.log_values - 0.5 * log_pi
+    kernel, grid, log_values = state.grid.heat_kernel(diffusion), state.grid, state.log_values - 0.5 * log_pi
     shift = 0.5 * float(log_values.max() + log_values.min())
     reach = kernel.bands[0].reach(float(log_values.min()), float(log_values.max()))
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.backends import numpy as numpy_backend
 from wfr_pde.numerics.backends.numpy import COMPILED_FROM
@@ -85,7 +84,7 @@ def test_compiled_products_are_the_others(shape, boundary, time, reach):
     """Of narrow bands, of wide ones whose ends wrap, and of whole matrices."""
     d = len(shape)
     grid = wfr.Grid([-1.0] * d, [1.0] * d, shape, boundary=boundary, max_cut=1.0)
-    bands = HeatKernel(grid, time * (128 / max(shape)) ** 2 if d > 1 else time / 100).bands
+    bands = grid.heat_kernel(time * (128 / max(shape)) ** 2 if d > 1 else time / 100).bands
     values = np.random.default_rng(5).uniform(-5, 5, shape)
     compiled, plain = CompiledPasses(), Passes(np)
     for first, last in ((0, shape[0]), (1, 4), (shape[0] - 3, shape[0])):
@@ -111,7 +110,7 @@ def test_compiled_products_with_a_shift_per_line_are_the_others(shape, boundary)
     grid = wfr.Grid([-1.0] * d, [1.0] * d, shape, boundary=boundary, max_cut=1.0)
     within = np.random.default_rng(7).uniform(-200, 200, shape)
     for axis, n in enumerate(shape):
-        band = HeatKernel(grid, 2 * (2 / max(shape)) ** 2).bands[axis]
+        band = grid.heat_kernel(2 * (2 / max(shape)) ** 2).bands[axis]
         other = 0 if axis > 0 else min(1, d - 1)
         values = within + (500.0 * np.indices(shape)[other] if d > 1 else 0.0)
         for first, last in ((0, shape[other]), (2, 5), (3, 4)) if d > 1 else ((0, n),):

@@ -79,7 +79,7 @@ class Passes:
         values : array
             Within 430 nats.
         shift : float
-        bands : sequence of heat_kernel.Band
+        bands : sequence of Band
             One per axis; the first is not used.
         reach : float
             As in `Band.product`.
@@ -102,7 +102,7 @@ class Passes:
             Of another axis, or everything.
         values : array
         axis : int
-        band : heat_kernel.Band
+        band : Band
         widest : float
             Nats that the values of a line may span.
 

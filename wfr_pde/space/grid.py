@@ -24,6 +24,7 @@ from wfr_pde.space.stored_grid import grid_description, stored_arguments
 
 if TYPE_CHECKING:
     from wfr_pde.space.density import Density
+    from wfr_pde.space.heat.product import HeatKernel
     from wfr_pde.targets.base import Target
 
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
@@ -299,6 +300,28 @@ class Grid:
     def passes(self) -> Passes:
         """Passes over the pieces, as they are fastest for so many cells."""
         return self.reductions.passes
+
+    # The heat kernel
+
+    def heat_kernel(self, time: float) -> HeatKernel:
+        """The heat kernel of u_t = Laplace u over a time, a product of one matrix per axis.
+
+        It is made once for all that use it at the same time, and goes with the last of them.
+        """
+        from wfr_pde.space.heat.product import HeatKernel
+        from wfr_pde.space.heat.shared import shared_kernel
+
+        return shared_kernel(self, time, HeatKernel)
+
+    def coarser(self, time: float) -> Grid | None:
+        """The grid with cells up to twice as wide on which that heat kernel can stand for the one here; None if it does
+        not pay.
+
+        Equal cells may be of any number; of others, every two are joined, as in `coarsened`.
+        """
+        from wfr_pde.space.heat.coarser import coarser_grid
+
+        return coarser_grid(self, time)
 
     # Functions on the grid
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Steps, checked_rate, no_callback
-from wfr_pde.flows.heat.product import Begin, HeatKernel
+from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Step, Steps, checked_rate, no_callback
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.product import Begin
 from wfr_pde.space.reductions import joined
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
@@ -73,6 +73,14 @@ class SinkhornKernel(Flow):
         steps = self._between(energy, template, dt, 0.0, 0.0)
         return lambda state, rng: steps(state, 1, no_callback)
 
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
+        """Keep the heat kernel from step to step where the energy moves, which plays no part in it."""
+        step = super().make_step(energy, template, dt)
+        if self.rate == 0 or not energy.moving:
+            return step
+        kernel = template.grid.heat_kernel(self.rate * dt)
+        return lambda state, t, rng=None, kept=kernel: step(state, t, rng)
+
     def make_steps(self, energy: Energy, template: Density, dt: float) -> Steps:
         """Between two steps, what is written is what the next one takes the exponential of."""
         if self.rate == 0 or energy.moving:
@@ -100,7 +108,7 @@ class SinkhornKernel(Flow):
                 f"dt={dt:.4g} leaves the heat kernel of {self!r} unresolved (needs dt >= {smallest:.4g} on cells of "
                 f"{math.sqrt(self.rate * smallest / RESOLUTION):.4g}): use a larger dt or a finer grid"
             )
-        kernel = HeatKernel(template.grid, self.rate * dt)
+        kernel = template.grid.heat_kernel(self.rate * dt)
         log_pi = energy.log_equilibrium(template.grid)
         scaling = sinkhorn_scaling(kernel, log_pi)
         scaling -= 0.5 * log_pi  # log(d / s); s d = (d / s) pi, so that there is one array to keep per step size

@@ -10,22 +10,18 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.numerics.precision import SINGLE
-from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.coarser import LEAST_CELLS
+from wfr_pde.space.heat.product import HeatKernel
 from wfr_pde.space.transfer import local_weights
 
 MAX_ROUNDS = 200
 NEAR = 10.0  # times rounding, from which a residual need not fall further
 
-COARSEST = 0.25  # smallest time / dx² on a coarser grid: its sampled Gaussian aliases like e^(-4 pi² 0.25) = 5e-5
-FACTOR = 2.0  # by which cells get wider at most
-SHARE = 0.36  # of the cells: a coarser grid with more of them costs what it saves, and one axis never has one
-PIECES = 8  # of a chunk: a grid with fewer cells has no coarser one, which would have few cells and as many calls
 DOWN_NODES = 4
-UP_NODES = 8
+UP_NODES = LEAST_CELLS
 ROWS = 32  # of a block of an interpolation
 
 SLOW = 0.25  # of the residual before: with the coarser grid's products, 5.8 per product are better
@@ -78,11 +74,11 @@ class _Level:
         self.rate = 0.0  # share of the residual that the last step left
         self.amplitude = AMPLITUDE[self.grid.backend.precision is SINGLE]
         self.coarser: _Level | None = None
-        coarse = coarser_grid(self.grid, kernel.time)
+        coarse = self.grid.coarser(kernel.time)
         if coarse is not None:
             self.down = _Interpolation(self.grid, coarse, DOWN_NODES)
             self.up = _Interpolation(coarse, self.grid, UP_NODES, even=True)
-            self.coarser = _Level(HeatKernel(coarse, kernel.time), self.down(log_pi))
+            self.coarser = _Level(coarse.heat_kernel(kernel.time), self.down(log_pi))
 
     def residual(self, log_d: Any) -> Any:
         """F = log s - log d - log G(d s)."""
@@ -252,29 +248,6 @@ class _Interpolation:
         rows, cells, matrix = block
         xp = self.backend.xp
         return (slice(None),) * k + (rows, ...), product_along(matrix, xp.take(values, cells, axis=k), k, xp)
-
-
-def coarser_grid(grid: Grid, time: float) -> Grid | None:
-    """The grid with cells up to twice as wide on which the heat kernel can stand for that on `grid`, where it pays.
-
-    Equal cells may be of any number; of others, every two are joined.
-    """
-    if grid.size * PIECES < grid.backend.chunk:
-        return None
-    axes = [_coarser_axis(axis, time) for axis in grid.axes]
-    return grid.with_axes(axes) if math.prod(axis.n for axis in axes) <= SHARE * grid.size else None
-
-
-def _coarser_axis(axis: Axis, time: float) -> Axis:
-    """The axis with wider cells, or itself where the kernel does not allow them."""
-    widest = math.sqrt(time / COARSEST)
-    if axis.is_uniform:
-        n = max(UP_NODES, math.ceil(axis.n / min(FACTOR, widest / axis.dx) - 1e-9))
-        return axis if n >= axis.n else Axis.uniform(axis.name, axis.edges[0], axis.edges[-1], n, axis.periodic)
-    if axis.n % 2 or axis.n < 2 * UP_NODES:
-        return axis
-    joined = axis.coarsened()
-    return joined if joined.dx <= widest else axis
 
 
 def _size(values: Any, grid: Grid) -> float:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.numerics.backends import Backend
 from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.space.axis import Axis
+from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
 WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
@@ -55,10 +55,13 @@ class Band:
             for rows, parts in blocks:
                 for columns, entries in parts:
                     matrix[rows, columns] = entries
-            self.matrix = backend.asarray(matrix)
+            self.matrix = backend.read_only(backend.asarray(matrix))
             self._blocks = [(rows, [(slice(0, axis.n), self.matrix[rows, :])]) for rows, _ in blocks]
         else:
-            self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
+            self._blocks = [
+                (rows, [(columns, backend.read_only(backend.asarray(matrix))) for columns, matrix in parts])
+                for rows, parts in blocks
+            ]
         self._trimmed: dict[int, Any] = {}
         self._addresses: dict[tuple[int, bool], np.ndarray] = {}
         self._transposed: dict[int, np.ndarray] = {}  # of matrices by their identity

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.band import Band
-from wfr_pde.flows.heat.blocks import Blocks
-from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.band import Band
+from wfr_pde.space.heat.blocks import Blocks
+from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.space.reductions import joined
 
 LINES = 128  # that a product takes at a time, at least
@@ -32,7 +32,7 @@ class HeatKernel:
 
     Attributes
     ----------
-    bands : list of Band
+    bands : tuple of Band
         The matrix of every axis.
     rows, columns : lists of Piece
         Where products along all axes but the first are made at a time, and where that along the first.
@@ -40,10 +40,11 @@ class HeatKernel:
 
     def __init__(self, grid: Grid, time: float) -> None:
         self.grid, self.time, self.span = grid, time, grid.backend.precision.span
-        self.bands: list[Band] = []
+        bands: list[Band] = []
         for axis in grid.axes:
-            twins = (band for band in self.bands if band.fits(axis))
-            self.bands.append(next(twins, None) or Band(axis, time, grid.backend))
+            twins = (band for band in bands if band.fits(axis))
+            bands.append(next(twins, None) or Band(axis, time, grid.backend))
+        self.bands = tuple(bands)
         self._blocks: dict[tuple[int, int], Blocks] = {}
         cells = max(grid.backend.chunk, LINES * max(grid.shape))
         self.rows = grid.pieces(0, cells)
