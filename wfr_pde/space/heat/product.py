@@ -12,7 +12,6 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.space.heat.band import Band
 from wfr_pde.space.heat.blocks import Blocks
 from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
-from wfr_pde.space.reductions import joined
 
 LINES = 128  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
@@ -48,7 +47,7 @@ class HeatKernel:
         self._blocks: dict[tuple[int, int], Blocks] = {}
         cells = max(grid.backend.chunk, LINES * max(grid.shape))
         self.rows = grid.pieces(0, cells)
-        self.columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.size)
+        self.columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.local_size)
 
     def log_product(
         self,
@@ -107,10 +106,10 @@ class HeatKernel:
         """
         passes, backend = self.grid.passes, self.grid.backend
         if callable(begin):
-            ends = self._without_shift(begin, values)
-            if ends is not None:
-                return self._down(values, *ends, 0.0, end)
-            low, high = joined(backend.map(begin, self.rows))
+            low, high = self._without_shift(begin, values)
+            if math.isfinite(high - low):
+                return self.product_along_first(values, self.bands[0].reach(low, high), 0.0, end)
+            low, high = self.grid.joined(backend.map(begin, self.rows))
         else:
             low, high = begin
         if not math.isfinite(high - low):
@@ -119,17 +118,18 @@ class HeatKernel:
                 "are not finite in some cell; check the target's formula in the box, and the start"
             )
         if not high - low <= self.span:
-            for axis in range(self.grid.ndim):
-                self._log_product_along(axis, values)
+            self.log_product_along_first(values)
+            for axis in range(1, self.grid.ndim):
+                self.log_product_along(axis, values, self.rows)
             return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
         shift, reach = 0.0 if max(-low, high) <= self.span / 2 else 0.5 * (low + high), self.bands[0].reach(low, high)
         backend.map(lambda piece: passes.across(piece, values, shift, self.bands, reach), self.rows)
-        return self._down(values, low, high, shift, end)
+        return self.product_along_first(values, reach, shift, end)
 
-    def _without_shift(self, begin: Callable[[Piece], tuple[Any, Any]], values: Any) -> tuple[float, float] | None:
+    def _without_shift(self, begin: Callable[[Piece], tuple[Any, Any]], values: Any) -> tuple[float, float]:
         """Products along all axes but the first, of values while they are in cache, and their range.
 
-        None where the values of a piece are such that they need a shift: then all have to begin again.
+        Not numbers where the values of a piece are such that they need a shift: then all have to begin again.
         """
         away: list[Piece] = []
 
@@ -142,16 +142,20 @@ class HeatKernel:
             return low, high
 
         ends = self.grid.backend.map(across, self.rows)
-        return None if away else joined(ends)
+        return self.grid.joined([(math.nan, math.nan)] if away else ends)
 
-    def _down(self, values: Any, low: float, high: float, shift: float, end: End) -> list[Any]:
-        """The product along the first axis."""
-        passes, band, reach = self.grid.passes, self.bands[0], self.bands[0].reach(low, high)
+    def product_along_first(self, values: Any, reach: float, shift: float, end: End) -> list[Any]:
+        """The product along the first axis, from those along the others, and what `end` makes of it."""
+        passes, band = self.grid.passes, self.bands[0]
         return self.grid.backend.map(
             lambda piece: end(piece, passes.down(piece, values, band, reach), shift), self.columns
         )
 
-    def _log_product_along(self, axis: int, log_values: Any) -> None:
+    def log_product_along_first(self, log_values: Any) -> None:
+        """`log_product_along` the first axis."""
+        self.log_product_along(0, log_values, self.columns)
+
+    def log_product_along(self, axis: int, log_values: Any, pieces: Sequence[Piece]) -> None:
         """The product along one axis, in place: with one shift per line where the range of the lines allows it."""
         xp = self.grid.backend.xp
 
@@ -163,7 +167,7 @@ class HeatKernel:
             flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
             log_values[piece.index] = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
 
-        self.grid.backend.map(product, self.columns if axis == 0 else self.rows)
+        self.grid.backend.map(product, pieces)
 
     def _blocked_log_product(self, axis: int, lines: Any) -> Any:
         """The product along one axis for lines (m, n) of any range.

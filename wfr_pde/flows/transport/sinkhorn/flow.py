@@ -17,7 +17,6 @@ from wfr_pde.numerics.cellwise import Piece
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.heat.product import Begin
-from wfr_pde.space.reductions import joined
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
 MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
@@ -135,7 +134,7 @@ class SinkhornKernel(Flow):
             begin: Begin = first
             for _ in range(n - 1):
                 callback()
-                begin = joined(kernel.apply(begin, values, between))
+                begin = grid.joined(kernel.apply(begin, values, between))
             callback()
             masses = kernel.apply(begin, values, last)
             return Density(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
@@ -163,16 +162,14 @@ class SinkhornKernel(Flow):
         stiffest = 0.0
         for k, axis in enumerate(grid.axes):
             # the mean of V'' is that of V'² (integrate by parts), and that is never negative
-            slope = xp.roll(log_pi, -1, axis=k) - xp.roll(log_pi, 1, axis=k)
+            below, above = grid.reductions.neighbours(log_pi, k)
             distance = np.roll(axis.centres, -1) - np.roll(axis.centres, 1)
             distance[[0, -1]] += axis.length
-            place = [-1 if i == k else 1 for i in range(grid.ndim)]
-            slope = slope / grid.backend.asarray(distance.reshape(place))
-            mass = xp.exp(log_pi) * grid.cell_volume
-            if not axis.periodic:
-                inner = tuple(slice(1, -1) if i == k else slice(None) for i in range(grid.ndim))
-                slope, mass = slope[inner], mass[inner]
-            stiffest = max(stiffest, float(grid.sum(mass * slope**2)))
+            inverse = 1 / distance
+            if not axis.periodic:  # the cells at the walls have no neighbour beyond
+                inverse[[0, -1]] = 0.0
+            slope = (above - below) * grid.along_axis(k, inverse)
+            stiffest = max(stiffest, float(grid.sum(xp.exp(log_pi) * grid.cell_volume * slope**2)))
         return 1 / (self.rate * stiffest) if self.rate * stiffest > 0 else math.inf
 
     def memory_use(self, template: Density) -> MemoryUse:
@@ -183,7 +180,7 @@ class SinkhornKernel(Flow):
         grid: Grid = template.grid
         # three kept, and as many again for a moment while one is made or cut into blocks
         held = grid.backend.precision.itemsize * (
-            3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size
+            3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.local_size
         )
         return MemoryUse(held, states=3)
 
@@ -202,7 +199,7 @@ def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:
     others = tuple(i for i in range(grid.ndim) if i != k)
     level = np.full(axis.n, -np.inf)
     for log_density in log_densities:
-        along = grid.backend.asnumpy(grid.backend.xp.max(log_density, axis=others) if others else log_density)
+        along = grid.backend.asnumpy(grid.reductions.max_along(log_density, others))
         level = np.maximum(level, along - along.max())
     between = np.minimum(np.maximum.accumulate(level), np.maximum.accumulate(level[::-1])[::-1])
     return math.sqrt(float(np.max(np.maximum(0.0, 1 + between / MATTERS) * axis.widths**2)))
