@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde.numerics.cellwise import Piece
+from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.heat.product import HeatKernel
 from wfr_pde.space.heat.shared import shared_kernel
 from wfr_pde.space.reductions import Reductions
@@ -125,7 +125,7 @@ class SlabKernel(HeatKernel):
         turned = (grid.shape[0], self.cuts[rank].stop - self.cuts[rank].start)
         step = max(1, grid.backend.chunk // grid.shape[0])
         starts = range(0, turned[1], step)
-        self.turned_pieces = [Piece.along(turned, 1, start, min(start + step, turned[1])) for start in starts]
+        self.turned_chunks = [Chunk.along(turned, 1, start, min(start + step, turned[1])) for start in starts]
 
     def turned(self, values: np.ndarray) -> np.ndarray:
         flat = values.reshape(len(values), -1)
@@ -138,14 +138,14 @@ class SlabKernel(HeatKernel):
     def product_along_first(self, values, reach, shift, end):
         turned = self.turned(values)
         product = np.empty_like(turned)
-        for piece in self.turned_pieces:
-            product[piece.index] = self.grid.passes.down(piece, turned, self.bands[0], reach)
+        for chunk in self.turned_chunks:
+            product[chunk.index] = self.grid.cellwise.product_down(chunk, turned, self.bands[0], reach)
         product = self.turned_back(product)
-        return [end(piece, product[piece.index], shift) for piece in self.rows]
+        return [end(chunk, product[chunk.index], shift) for chunk in self.rows]
 
     def log_product_along_first(self, log_values):
         turned = self.turned(log_values)
-        self.log_product_along(0, turned, self.turned_pieces)
+        self.log_product_along(0, turned, self.turned_chunks)
         log_values[...] = self.turned_back(turned)
 
 

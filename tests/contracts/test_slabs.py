@@ -13,7 +13,7 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde import diagnostics
 from wfr_pde.numerics.backends import numpy as numpy_backend
-from wfr_pde.numerics.cellwise import Passes
+from wfr_pde.numerics.cellwise import Cellwise
 from wfr_pde.space.heat.blocks import Blocks
 from wfr_pde.space.quadrature import log_mass_corrected
 
@@ -99,10 +99,10 @@ def test_every_flow_gives_what_it_gives_on_the_whole_grid(case, name):
 def test_wide_starts_take_a_shift_per_line_and_blocks(monkeypatch):
     """What the wide cases are for: each slab takes one way of some, and all products are right."""
     taken = {"lines": 0, "blocks": 0}
-    log_along, log_product = Passes.log_along, Blocks.log_product
+    log_along, log_product = Cellwise.log_along, Blocks.log_product
 
-    def by_lines(passes, *arguments):
-        done = log_along(passes, *arguments)
+    def by_lines(cellwise, *arguments):
+        done = log_along(cellwise, *arguments)
         taken["lines"] += done
         return done
 
@@ -110,11 +110,13 @@ def test_wide_starts_take_a_shift_per_line_and_blocks(monkeypatch):
         taken["blocks"] += 1
         return log_product(blocks, lines)
 
-    monkeypatch.setattr(Passes, "log_along", by_lines)
+    monkeypatch.setattr(Cellwise, "log_along", by_lines)
     monkeypatch.setattr(Blocks, "log_product", by_blocks)
     for case, ways in (("uneven", []), ("wide", ["lines", "blocks"]), ("wider", ["lines", "blocks"])):
         target, start, grid, rows = CASES[case]
-        grid = dataclasses.replace(grid, backend=dataclasses.replace(grid.backend, compiled_passes=lambda cells: None))
+        grid = dataclasses.replace(
+            grid, backend=dataclasses.replace(grid.backend, compiled_cellwise=lambda cells: None)
+        )
         taken.update(lines=0, blocks=0)
         slabs.in_slabs(two_steps(target, start, S), grid, rows)
         assert [way for way, times in taken.items() if times] == ways
@@ -239,5 +241,5 @@ def local_range(reductions, ends):
 def test_uneven_slabs_decide_by_the_size_of_the_whole():
     grid = wfr.Grid([0, 0], [1, 1], (80, 70))
     assert math.prod((20, 70)) < numpy_backend.COMPILED_FROM < grid.size
-    kinds = slabs.in_slabs(lambda grid: (type(grid.passes), grid.size, grid.local_size), grid, (20, 60))
-    assert kinds == [(type(grid.passes), 5600, 1400), (type(grid.passes), 5600, 4200)]
+    kinds = slabs.in_slabs(lambda grid: (type(grid.cellwise), grid.size, grid.local_size), grid, (20, 60))
+    assert kinds == [(type(grid.cellwise), 5600, 1400), (type(grid.cellwise), 5600, 4200)]

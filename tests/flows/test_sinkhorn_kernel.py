@@ -231,9 +231,25 @@ def test_a_start_thousands_of_nats_away_is_right_in_every_cell_by_blocks(mean, c
     assert np.abs(np.exp(ds.log_density.values[-1]) - np.exp(exact)).sum() * grid.cell_volume < 1e-9
 
 
+def test_under_a_moving_energy_the_heat_kernel_is_made_once(monkeypatch):
+    made, make = [], HeatKernel.__init__
+
+    def counted(kernel, grid, time):
+        made.append(time)
+        make(kernel, grid, time)
+
+    monkeypatch.setattr(HeatKernel, "__init__", counted)
+    path = wfr.GeometricPath(wfr.Gaussian(-1, 0.5), wfr.Gaussian(1, 0.7))
+    state = wfr.Grid(-7, 7, 90).density(wfr.Gaussian(-1, 0.5))
+    step = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()).make_step(wfr.KL(path), state, 0.1)
+    for k in range(3):
+        state = step(state, 0.1 * k)
+    assert made == [0.1]
+
+
 # The scaling on two and more grids
 
-CUT_IN_PIECES = dataclasses.replace(get_backend("numpy"), chunk=400)  # small grids have coarser ones, too
+CUT_IN_CHUNKS = dataclasses.replace(get_backend("numpy"), chunk=400)  # small grids have coarser ones, too
 CORRELATED = wfr.Gaussian([0, 1], [[1, 0.6], [0.6, 0.7]])
 POLAR = wfr.Potential(lambda x, y: np.cos(x) * (1 + y**2) + y**2 * 4)
 TWO_GRIDS = {
@@ -253,7 +269,7 @@ TWO_GRIDS = {
     "3D": (wfr.Gaussian([0, 0, 0], [0.5, 1.0, 0.7]), wfr.Grid([-5, -7, -6], [5, 7, 6], (24, 25, 26))),
     "4D": (wfr.Gaussian([0] * 4, [0.8, 1.0, 1.5, 0.9]), wfr.Grid([-4] * 4, [4] * 4, (14, 15, 15, 16), max_cut=1)),
 }  # fmt: skip
-TWO_GRIDS = {k: (target, dataclasses.replace(grid, backend=CUT_IN_PIECES)) for k, (target, grid) in TWO_GRIDS.items()}
+TWO_GRIDS = {k: (target, dataclasses.replace(grid, backend=CUT_IN_CHUNKS)) for k, (target, grid) in TWO_GRIDS.items()}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.numerics.cellwise import Piece
+from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 
@@ -92,20 +92,20 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
 
 
 def mass_in_narrow_features(grid: Grid, log_values: Any, k: int) -> float:
-    """Mass in features along axis `k` narrower than the cells resolve, piece by piece of another axis."""
+    """Mass in features along axis `k` narrower than the cells resolve, chunk by chunk of another axis."""
     xp, volume = grid.backend.xp, grid.cell_volume
     across = 0 if k > 0 or grid.ndim == 1 else 1
     layers = grid.reductions.layers_beside(log_values, k)
 
-    def masses_of(piece: Piece) -> Any:
-        values = log_values[piece.index]
-        mass = xp.exp(values) * (volume if grid.is_uniform else volume[piece.index])
-        beside = layers if grid.ndim == 1 else tuple(layer[piece.index] for layer in layers)
+    def masses_of(chunk: Chunk) -> Any:
+        values = log_values[chunk.index]
+        mass = xp.exp(values) * (volume if grid.is_uniform else volume[chunk.index])
+        beside = layers if grid.ndim == 1 else tuple(layer[chunk.index] for layer in layers)
         narrow = _is_narrow(grid, _cell_curvature(grid, values, k, beside), k)
         return xp.where(narrow, mass, xp.zeros_like(mass))
 
-    pieces = grid.reductions.pieces(across, None if grid.ndim > 1 else grid.local_size)
-    return grid.reductions.sum_of_pieces(masses_of, pieces)
+    chunks = grid.reductions.chunks(across, None if grid.ndim > 1 else grid.local_size)
+    return grid.reductions.sum_of_chunks(masses_of, chunks)
 
 
 def _is_narrow(grid: Grid, curvature: Any, k: int) -> Any:

@@ -17,8 +17,8 @@ from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
 
 Rng = int | np.random.Generator | None
-STEP = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
-MATTERS = 40.0  # ...within this many nats of its maximum
+MAX_BEND = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
+MAX_DEPTH = 40.0  # ...within this many nats of its maximum
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +196,10 @@ class Density:
         for k in range(self.ndim):
             lines = np.moveaxis(host, k, -1)
             bend = np.abs(lines[..., 2:] - 2 * lines[..., 1:-1] + lines[..., :-2])
-            matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MATTERS
+            matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MAX_DEPTH
             for joint in self.grid.axes[k].joints:  # no polynomial crosses it
                 matters[..., max(joint - 2, 0) : joint] = False
-            if (bend[matters] > STEP).any():
+            if (bend[matters] > MAX_BEND).any():
                 return True
         return False
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.backends import Backend, get_backend
-from wfr_pde.numerics.cellwise import Passes
+from wfr_pde.numerics.cellwise import Cellwise
 from wfr_pde.space import grid_arguments as arguments
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.cell_volumes import CellVolumes
@@ -317,13 +317,13 @@ class Grid:
     weighted_sum = _of_reductions(Reductions.weighted_sum)
     log_mixture = _of_reductions(Reductions.log_mixture)
     of_mass_one = _of_reductions(Reductions.of_mass_one)
-    pieces = _of_reductions(Reductions.pieces)
+    chunks = _of_reductions(Reductions.chunks)
     threads = _of_reductions(Reductions.threads)
 
     @property
-    def passes(self) -> Passes:
-        """Passes over the pieces, as they are fastest for so many cells."""
-        return self.reductions.passes
+    def cellwise(self) -> Cellwise:
+        """Operations cell by cell on the chunks, as they are fastest for so many cells."""
+        return self.reductions.cellwise
 
     # The heat kernel
 
@@ -357,7 +357,7 @@ class Grid:
 
     def slabs(self) -> list[slice]:
         """Slices of the first axis that keep the points of one slab few."""
-        return [piece.index[0] for piece in self.pieces(0, CELLS_PER_SLAB)]
+        return [chunk.index[0] for chunk in self.chunks(0, CELLS_PER_SLAB)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
         """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend.

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.numerics.backends import Backend
-from wfr_pde.numerics.cellwise import Passes, Piece
+from wfr_pde.numerics.cellwise import Cellwise, Chunk
 from wfr_pde.space.cell_volumes import CellVolumes
 
-THREADS_FROM = 8  # pieces: with fewer, threads for a cheap operation cost more than they save
-SHARED_PRODUCT = 2e7  # operations of a matrix product, a third of a millisecond: with fewer, one thread does it
+MIN_SHARED_CHUNKS = 8  # chunks: with fewer, threads for a cheap operation cost more than they save
+MIN_SHARED_OPERATIONS = 2e7  # operations of a matrix product, a third of a millisecond: with fewer, one thread does it
 
 
 @dataclass(frozen=True, eq=False)
 class Reductions:
     """What goes over all cells of a grid: every number that depends on values in more than one place is made here.
 
-    Work is done piece by piece, so that temporaries stay in cache, and threads share the pieces. Where a grid is cut
+    Work is done chunk by chunk, so that temporaries stay in cache, and threads share the chunks. Where a grid is cut
     into slabs of its first axis, one per process, arrays are local, and all results are those of the whole grid, the
     same in every process, so that all take the same way where a number decides. Such a grid overrides the four methods
     under "Processes" alone.
@@ -92,10 +92,12 @@ class Reductions:
     def range(self, values: Any) -> tuple[float, float]:
         """Smallest and largest value over all cells."""
         xp = self.backend.xp
-        return self.joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=THREADS_FROM))
+        return self.joined(
+            self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=MIN_SHARED_CHUNKS)
+        )
 
     def joined(self, ends: list[tuple[Any, Any]]) -> tuple[float, float]:
-        """Smallest and largest of the pieces of all processes as of the whole; not a number if one is."""
+        """Smallest and largest of the chunks of all processes as of the whole; not a number if one is."""
         lows, highs = ([float(end) for end in side] for side in zip(*ends, strict=True))
         if len(ends) == 1:
             return self.extended(lows[0], highs[0])
@@ -109,11 +111,11 @@ class Reductions:
         """Whether the values of all cells are finite."""
         return not self.any(not bool(self.backend.xp.all(self.backend.xp.isfinite(values))))
 
-    def sum_of_pieces(self, function: Callable[[Piece], Any], pieces: Iterable[Piece]) -> float:
-        """Sum of all entries of the arrays function(piece), one piece after another."""
+    def sum_of_chunks(self, function: Callable[[Chunk], Any], chunks: Iterable[Chunk]) -> float:
+        """Sum of all entries of the arrays function(chunk), one chunk after another."""
         total: Any = 0.0
-        for piece in pieces:
-            total = total + self.backend.xp.sum(function(piece))
+        for chunk in chunks:
+            total = total + self.backend.xp.sum(function(chunk))
         return float(self.summed(total))
 
     # Arrays over some axes, or of some cells: of the whole grid, in every process
@@ -209,80 +211,80 @@ class Reductions:
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""
         volume = self.volumes.volume
-        masses = self._each(lambda piece, values: self.passes.log_mass(piece, values, volume), log_values)
+        masses = self._each(lambda chunk, values: self.cellwise.log_mass(chunk, values, volume), log_values)
         return self._log_total(masses)
 
     def integral_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
-        """The integral of a function of arrays over space, piece by piece; as `integrate`."""
+        """The integral of a function of arrays over space, chunk by chunk; as `integrate`."""
         if self.volumes.are_equal:
             return self._sum_of(function, *arrays) * self.volumes.volume
         return self._sum_of(lambda volume, *values: volume * function(*values), self.volumes.volume, *arrays)
 
-    # Arrays that are made piece by piece, together with a reduction of them
+    # Arrays that are made chunk by chunk, together with a reduction of them
 
     def in_place(self, function: Callable[..., None], values: Any, *others: Any) -> Any:
         """`values`, changed by a function(values, others) that works in place."""
-        self._each(lambda _, *pieces: function(*pieces), values, *others, least=THREADS_FROM)
+        self._each(lambda _, *chunks: function(*chunks), values, *others, least=MIN_SHARED_CHUNKS)
         return values
 
     def weighted_sum(self, scale: float, x: Any, y: Any) -> tuple[Any, float, float]:
         """scale x + y as a new array, its smallest and its largest value."""
-        out = self.passes.empty(x)
-        ends = self._for_pieces(lambda piece: self.passes.add(piece, scale, x, y, out), THREADS_FROM)
+        out = self.cellwise.empty(x)
+        ends = self._for_chunks(lambda chunk: self.cellwise.add(chunk, scale, x, y, out), MIN_SHARED_CHUNKS)
         return out, *self.joined(ends)
 
     def log_mixture(self, x: Any, y: Any, s: float) -> Any:
         """(x - y) s + y, less the logarithm of the integral of its exponential: a new array; y itself where x = y."""
-        out, volume = self.passes.empty(x), self.volumes.volume
-        masses = self._for_pieces(lambda piece: self.passes.mix(piece, x, y, s, volume, out))
+        out, volume = self.cellwise.empty(x), self.volumes.volume
+        masses = self._for_chunks(lambda chunk: self.cellwise.blend(chunk, x, y, s, volume, out))
         return self.of_mass_one(out, masses)
 
     def of_mass_one(self, log_values: Any, masses: list[tuple[Any, Any]]) -> Any:
-        """`log_values`, less the logarithm of what `Passes.log_mass` says of their pieces: in place."""
+        """`log_values`, less the logarithm of what `Cellwise.log_mass` says of their chunks: in place."""
         log_mass = self._log_total(masses)
 
-        def shift(piece: Piece) -> None:
-            log_values[piece.index] -= log_mass
+        def shift(chunk: Chunk) -> None:
+            log_values[chunk.index] -= log_mass
 
-        self._for_pieces(shift, THREADS_FROM)
+        self._for_chunks(shift, MIN_SHARED_CHUNKS)
         return log_values
 
-    # Pieces
+    # Chunks
 
-    def pieces(self, axis: int = 0, cells: int | None = None) -> list[Piece]:
-        """Pieces of the cells in this process, slices of one axis, of about so many cells."""
+    def chunks(self, axis: int = 0, cells: int | None = None) -> list[Chunk]:
+        """Chunks of the cells in this process, slices of one axis, of about so many cells."""
         shape = self.local_shape
         n = shape[axis]
         rows = max(1, (self.backend.chunk if cells is None else cells) * n // math.prod(shape))
-        return [Piece.along(shape, axis, start, min(start + rows, n)) for start in range(0, n, rows)]
+        return [Chunk.along(shape, axis, start, min(start + rows, n)) for start in range(0, n, rows)]
 
     @cached_property
-    def passes(self) -> Passes:
-        """Passes over the pieces, as they are fastest for so many cells."""
-        return self.backend.passes(self.size)
+    def cellwise(self) -> Cellwise:
+        """Operations cell by cell on the chunks, as they are fastest for so many cells."""
+        return self.backend.cellwise(self.size)
 
     def threads(self) -> AbstractContextManager[object]:
-        """Context for many steps: threads share the pieces, or one does all where they are too small.
+        """Context for many steps: threads share the chunks, or one does all where they are too small.
 
         Threads that wait for each other cost more than they save there, and many times more if other work keeps a
         core busy. Results do not depend on the number of threads.
         """
-        return self.backend.threads(2 * max(self.shape) * self.size >= SHARED_PRODUCT)
+        return self.backend.threads(2 * max(self.shape) * self.size >= MIN_SHARED_OPERATIONS)
 
     @cached_property
-    def _chunks(self) -> list[Piece]:
-        """Pieces that stay in cache."""
-        return self.pieces()
+    def _cached_chunks(self) -> list[Chunk]:
+        """Chunks that stay in cache."""
+        return self.chunks()
 
-    def _for_pieces(self, function: Callable[[Piece], Any], least: int = 2) -> list[Any]:
-        """The values of a function for all pieces, by threads if there are at least so many."""
-        if len(self._chunks) < least:
-            return [function(piece) for piece in self._chunks]
-        return self.backend.map(function, self._chunks)
+    def _for_chunks(self, function: Callable[[Chunk], Any], least: int = 2) -> list[Any]:
+        """The values of a function for all chunks, by threads if there are at least so many."""
+        if len(self._cached_chunks) < least:
+            return [function(chunk) for chunk in self._cached_chunks]
+        return self.backend.map(function, self._cached_chunks)
 
     def _each(self, function: Callable[..., Any], *arrays: Any, least: int = 2) -> list[Any]:
-        """The values of function(piece, arrays there) for all pieces."""
-        return self._for_pieces(lambda piece: function(piece, *(array[piece.index] for array in arrays)), least)
+        """The values of function(chunk, arrays there) for all chunks."""
+        return self._for_chunks(lambda chunk: function(chunk, *(array[chunk.index] for array in arrays)), least)
 
     def _sum_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
         """Sum over all cells of a function of arrays."""
@@ -290,7 +292,7 @@ class Reductions:
         return self.summed(sum(others, first))
 
     def _log_total(self, masses: list[tuple[Any, Any]]) -> Any:
-        """Logarithm of the sum of what `Passes.log_mass` says of pieces."""
+        """Logarithm of the sum of what `Cellwise.log_mass` says of chunks."""
         top, total = functools.reduce(self._added, self.gathered(functools.reduce(self._added, masses)))
         return top + self.backend.xp.log(total)
 

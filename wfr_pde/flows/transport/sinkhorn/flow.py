@@ -13,13 +13,13 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Step, Steps, checked_rate, no_callback
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
-from wfr_pde.numerics.cellwise import Piece
+from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.heat.product import Begin
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
-MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
+NEGLIGIBLE_DEPTH = 45.0  # nats below the maximum, where a density is 3e-20 of it
 
 
 @dataclass(frozen=True)
@@ -115,21 +115,21 @@ class SinkhornKernel(Flow):
         s_before, s_after, s_between = (math.exp(-time) for time in (before, after, before + after))
 
         def steps(state: Density, n: int, callback: Callable[[], None]) -> Density:
-            grid, passes, volume = state.grid, state.grid.passes, state.grid.cell_volume
-            log_mu, values = state.log_values, passes.empty(state.log_values)
+            grid, cellwise, volume = state.grid, state.grid.cellwise, state.grid.cell_volume
+            log_mu, values = state.log_values, cellwise.empty(state.log_values)
 
-            def first(piece: Piece) -> tuple[Any, Any]:
+            def first(chunk: Chunk) -> tuple[Any, Any]:
                 if before == 0:
-                    return passes.add(piece, 1.0, log_mu, scaling, values)
-                return passes.towards(piece, log_mu, log_pi, s_before, scaling, values)
+                    return cellwise.add(chunk, 1.0, log_mu, scaling, values)
+                return cellwise.blend_add(chunk, log_mu, log_pi, s_before, scaling, values)
 
-            def between(piece: Piece, product: Any, shift: float | None) -> tuple[Any, Any]:
-                return passes.log_towards_next(piece, product, shift, log_pi, s_between, scaling, values)
+            def between(chunk: Chunk, product: Any, shift: float | None) -> tuple[Any, Any]:
+                return cellwise.log_blend_add(chunk, product, shift, log_pi, s_between, scaling, values)
 
-            def last(piece: Piece, product: Any, shift: float | None) -> Any:
+            def last(chunk: Chunk, product: Any, shift: float | None) -> Any:
                 if before == after == 0:
-                    return passes.log(piece, product, shift, 1.0, terms, values)
-                return passes.log_towards(piece, product, shift, log_pi, s_after, scaling, volume, values)
+                    return cellwise.log(chunk, product, shift, 1.0, terms, values)
+                return cellwise.log_blend(chunk, product, shift, log_pi, s_after, scaling, volume, values)
 
             begin: Begin = first
             for _ in range(n - 1):
@@ -202,4 +202,4 @@ def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:
         along = grid.backend.asnumpy(grid.reductions.max_along(log_density, others))
         level = np.maximum(level, along - along.max())
     between = np.minimum(np.maximum.accumulate(level), np.maximum.accumulate(level[::-1])[::-1])
-    return math.sqrt(float(np.max(np.maximum(0.0, 1 + between / MATTERS) * axis.widths**2)))
+    return math.sqrt(float(np.max(np.maximum(0.0, 1 + between / NEGLIGIBLE_DEPTH) * axis.widths**2)))
