@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.flows.heat import spectral
 from wfr_pde.flows.transport.split_step.flow import schroedinger_potential
 from wfr_pde.flows.transport.split_step.rounding_floor import relative_floor
 from wfr_pde.integrate.diagnostics import target_mass_below_floor
 from wfr_pde.space.axis import Axis
+from wfr_pde.space.heat import spectral
 from wfr_pde.truth.certified.preparation.reach import Ceilings
 from wfr_pde.truth.certified.preparation.under_ceilings import UnderCeilings
 from wfr_pde.validation.finite_population import FinitePopulationCutoff

@@ -12,7 +12,6 @@ import wfr_pde as wfr
 from wfr_pde import diagnostics
 from wfr_pde.energies import NoEnergy
 from wfr_pde.errors import NoEquilibriumError
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.law import Law
 
 TARGET = wfr.Gaussian(0.5, 0.3)
@@ -33,7 +32,7 @@ class Heat(wfr.Flow):
     measures = (wfr.Density,)
 
     def build_step(self, energy, template, dt):
-        kernel = HeatKernel(template.grid, self.rate * dt)
+        kernel = template.grid.heat_kernel(self.rate * dt)
         return lambda state, rng: wfr.Density(state.grid, kernel.log_product(state.log_values))
 
 

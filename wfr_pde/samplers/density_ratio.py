@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
 from wfr_pde.integrate.truth_protocol import Truth
@@ -138,7 +137,7 @@ class KernelDensity(LogRatio):
                 f"bandwidth={self.bandwidth:.4g} is not resolved by cells of {widest:.4g} (needs at least "
                 f"{math.sqrt(2 * RESOLUTION) * widest:.4g}): use a finer grid, or a wider kernel"
             )
-        kernel, volume = HeatKernel(grid, self.bandwidth**2 / 2), grid.log_cell_volume
+        kernel, volume = grid.heat_kernel(self.bandwidth**2 / 2), grid.log_cell_volume
         return lambda log_mass: kernel.log_product(log_mass - volume)
 
 

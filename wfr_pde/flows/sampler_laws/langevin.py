@@ -11,7 +11,6 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION, SinkhornKernel
 from wfr_pde.space.density import Density
@@ -86,7 +85,7 @@ class LangevinKernel(Flow):
             )
         narrow = 2 * time if time < NARROW / RESOLUTION * smallest else 4 / 3 * 2 * smallest
         sums = GaussianSums(grid, grid.points() + time * score, narrow)
-        rest = HeatKernel(grid, time - narrow / 2) if narrow < 2 * time else None
+        rest = grid.heat_kernel(time - narrow / 2) if narrow < 2 * time else None
         log_volume = grid.log_cell_volume if grid.is_uniform else backend.asnumpy(grid.log_cell_volume)
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:

@@ -11,12 +11,12 @@ from typing_extensions import override
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
-from wfr_pde.flows.heat.spectral import HeatSemigroup
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
 from wfr_pde.flows.transport.split_step.rounding_floor import MonitoredChain, RoundingFloorMonitor, relative_floor
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.spectral import HeatSemigroup
 
 # of f(x + kh) - f(x - kh) over h, k = 1 to 4: order 8
 DIFFERENCE_WEIGHTS = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
