@@ -31,7 +31,8 @@ from wfr_pde.space.quadrature import integrate_corrected, log_mass_corrected
 from wfr_pde.space.transfer import Interpolation
 from wfr_pde.storage import files
 from wfr_pde.truth.certified.budget import Budget
-from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
+from wfr_pde.truth.certified.grids.first_family import cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)

@@ -131,7 +131,7 @@ def per_step(shapes: list[tuple[int, ...]], repeats: int) -> list[dict[str, Any]
 def terms(calls, here, below, above, new, f, down, up):  # type: ignore
     """The same term of a series, some times."""
     for _ in range(calls):
-        line_sweeps._next_term(here, below, above, new, f, down, up, 0.1, 0.1)
+        line_sweeps.next_term(here, below, above, new, f, (down, up), 0.1, 0.1)
 
 
 @numba.njit(error_model="numpy", fastmath={"contract"})

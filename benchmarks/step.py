@@ -4,8 +4,8 @@
 
 A Strang step, FisherRao(dt/2), SinkhornKernel(dt), FisherRao(dt/2), on two modes in one to four dimensions, beside
 what it cannot do without: the products with its own kernels, of which only the band that matters is multiplied, one
-exp and one log of the state. (Products and the step's own exp are timed together, as one is made of the other piece by
-piece.) The same for SplitStep, whose own arithmetic is a pair of transforms, one exp and one log. All by one thread;
+exp and one log of the state. (Products and the step's own exp are timed together, as one is made of the other chunk by
+chunk.) The same for SplitStep, whose own arithmetic is a pair of transforms, one exp and one log. All by one thread;
 times are the fastest of some calls, a step is one of a run of ten; `ratio` is the step over the sum of its arithmetic,
 `single` that of a step alone; `limit` says what most of that sum is, with the rate it runs at. By default grids have
 2^12 to 2^22 cells, with --large to 2^26. Writes results/benchmarks/step.json.
@@ -24,7 +24,6 @@ import numpy as np
 import scipy.fft
 
 import wfr_pde as wfr
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.storage import files
 
 SHAPES = [
@@ -74,16 +73,16 @@ def transforms(state: wfr.Density) -> Callable[[], Any]:
 
 def products(state: wfr.Density, log_pi: Any, diffusion: float) -> tuple[Callable[[], Any], float]:
     """The products of a step with the bands of the kernels, and its exp, of a copy; operations of the products."""
-    kernel, grid, log_values = HeatKernel(state.grid, diffusion), state.grid, state.log_values - 0.5 * log_pi
+    kernel, grid, log_values = state.grid.heat_kernel(diffusion), state.grid, state.log_values - 0.5 * log_pi
     shift = 0.5 * float(log_values.max() + log_values.min())
     reach = kernel.bands[0].reach(float(log_values.min()), float(log_values.max()))
 
     def product() -> None:
         values = log_values.copy()
-        for piece in kernel.rows:
-            grid.passes.across(piece, values, shift, kernel.bands, reach)
-        for piece in kernel.columns:
-            grid.passes.down(piece, values, kernel.bands[0], reach)
+        for chunk in kernel.rows:
+            grid.cellwise.product_across(chunk, values, shift, kernel.bands, reach)
+        for chunk in kernel.columns:
+            grid.cellwise.product_down(chunk, values, kernel.bands[0], reach)
 
     return product, sum(band.operations(reach) * grid.size / band.n for band in kernel.bands)
 

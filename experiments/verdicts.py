@@ -176,7 +176,7 @@ class Immortal(samplers.Sampler):
     bandwidth: float = BANDWIDTH
     strength: float = 1.0
 
-    def make_step(self, energy, template, dt):
+    def particle_step(self, energy, template, dt):
         density = samplers.KernelDensity(self.bandwidth)
 
         def step(state, t, rng):
@@ -197,7 +197,7 @@ class StaleTempering(samplers.Sampler):
     scale: float = 0.2
     strength: float = 1.0
 
-    def make_step(self, energy, template, dt):
+    def particle_step(self, energy, template, dt):
         path = tempered_path(self.start, energy, template, self.rate, 0.0, "Tempering")
 
         def step(state, t, rng):

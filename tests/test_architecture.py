@@ -21,6 +21,20 @@ ONLY_IN = {  # library: where it may be named
     "cupy": ("numerics/backends/cupy.py", "numerics/cuda"),
     "matplotlib": ("plotting", "app"),
     "argparse": ("app/cli",),
+    "jinja2": ("app/report",),
+    "markupsafe": ("app/report",),
+}
+OVER_CELLS = ("space", "energies", "flows", "integrate")  # rooms that have arrays over the cells of a grid...
+REDUCING = {  # ...which these functions of an array namespace would make one number of, of one process alone
+    *("sum", "prod", "min", "max", "mean", "std", "var", "any", "all", "argmin", "argmax", "cumsum"),
+    *("cumulative_sum", "sort", "argsort", "unique_values", "nonzero", "count_nonzero", "roll", "flip", "diff"),
+}
+LOCAL = {  # files where they are in place
+    "space/reductions.py": "makes all others",
+    "space/heat/product.py": "ends of a piece, and lines along one axis",
+    "space/heat/blocks.py": "lines along one axis",
+    "flows/transport/finite_volume/flow.py": "lines along one axis",
+    "flows/sampler_laws/mala.py": "one axis only, which is never cut",
 }
 NOT_AT_IMPORT = {"xarray": ("plotting", "app")}  # libraries that only these wait for when they are imported
 
@@ -150,6 +164,20 @@ def private(package):
     ]
 
 
+def bare_reductions(package):
+    """Reductions of arrays over cells that do not go through `Reductions`, so that slabs would each have their own."""
+    wrong = []
+    for file in sorted(package.rglob("*.py")):
+        path = file.relative_to(package)
+        if path.parts[0] not in OVER_CELLS or path.as_posix() in LOCAL:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            is_reduction = isinstance(node, ast.Attribute) and node.attr in REDUCING
+            if is_reduction and ast.unparse(node.value).split(".")[-1] == "xp":
+                wrong.append(f"{path}:{node.lineno} xp.{node.attr}")
+    return wrong
+
+
 def test_every_folder_is_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     files = {path.stem for path in PACKAGE.glob("*.py")}
@@ -172,6 +200,11 @@ def test_heavy_libraries_stay_where_they_belong():
 
 def test_no_private_name_is_imported():
     assert private(PACKAGE) == []
+
+
+def test_reductions_over_cells_go_through_the_grid():
+    assert bare_reductions(PACKAGE) == []
+    assert all((PACKAGE / file).exists() for file in LOCAL)
 
 
 def test_no_module_is_called_like_a_function_that_its_package_exports():
@@ -220,3 +253,10 @@ def test_a_private_name_is_found(house):
     assert private(house(space__grid="from house.numerics.special import _f\n")) == [
         "space/grid.py:1 imports house.numerics.special._f"
     ]
+
+
+def test_a_bare_reduction_is_found(house):
+    assert bare_reductions(house(space__reductions="def f(xp, v):\n    return xp.sum(v)\n")) == []
+    assert bare_reductions(house(numerics__special="def f(xp, v):\n    return xp.sum(v)\n")) == []
+    wrong = bare_reductions(house(flows__heat="def f(grid, v):\n    return grid.sum(v) + grid.backend.xp.max(v)\n"))
+    assert wrong == ["flows/heat.py:2 xp.max"]

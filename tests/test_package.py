@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_importing_loads_nothing_heavy():
-    heavy = "xarray sympy matplotlib numba tqdm h5py h5netcdf cupy pyfftw scipy.interpolate scipy.optimize scipy.stats"
+    heavy = "xarray sympy matplotlib numba tqdm h5py h5netcdf cupy pyfftw jinja2 "
+    heavy += "scipy.interpolate scipy.optimize scipy.stats"
     code = f"import sys, wfr_pde; print([name for name in {heavy.split()} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

@@ -272,9 +272,10 @@ def test_stiff_steps_equal_many_small_ones(stiffness):
             other = step(wfr.FiniteVolume(), energy, other, part * dt)
         expected = other.log_values
     else:
-        term, spare, none = np.empty(202), np.empty(202), np.empty((6, 0))
+        term, spare, rates = np.empty(202), np.empty(202), (down, up)
+        block = line_sweeps.Block(rates, rates, np.empty((6, 0)), wide=False, lines=1, periodic=False)
         for _ in range(n):
-            line_sweeps._series(f, term, spare, down, up, none, False, 1, False, largest * dt / n, largest)
+            line_sweeps.uniformise(f, term, spare, block, largest * dt / n, largest)
         expected = np.log(f) + ratio.max() - line_sweeps.TOP + log_pi
     assert np.abs(result.log_values - expected).max() < 1e-11
 

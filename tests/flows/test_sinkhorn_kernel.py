@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.transport.sinkhorn import scaling
-from wfr_pde.flows.transport.sinkhorn.scaling import coarser_grid, sinkhorn_scaling
+from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.space.axis import Axis
+from wfr_pde.space.heat.product import HeatKernel
 from wfr_pde.space.transfer import local_weights
 
 CASES = {
@@ -145,7 +145,7 @@ def test_the_step_is_reversible():
 def test_scaling_solves_its_equation_and_has_no_history():
     grid = wfr.Grid(-6, 6, 256)
     log_s = 0.5 * wfr.KL(wfr.DoubleWell(20.0)).log_equilibrium(grid)  # down to e^-12,000
-    kernel = HeatKernel(grid, 0.004)
+    kernel = grid.heat_kernel(0.004)
     log_d = sinkhorn_scaling(kernel, 2 * log_s)
     residual = log_d + kernel.log_product(log_d + log_s) - log_s
     assert np.abs(residual).max() < 4 * np.finfo(float).eps * np.abs(log_s).max()
@@ -231,9 +231,25 @@ def test_a_start_thousands_of_nats_away_is_right_in_every_cell_by_blocks(mean, c
     assert np.abs(np.exp(ds.log_density.values[-1]) - np.exp(exact)).sum() * grid.cell_volume < 1e-9
 
 
+def test_under_a_moving_energy_the_heat_kernel_is_made_once(monkeypatch):
+    made, make = [], HeatKernel.__init__
+
+    def counted(kernel, grid, time):
+        made.append(time)
+        make(kernel, grid, time)
+
+    monkeypatch.setattr(HeatKernel, "__init__", counted)
+    path = wfr.GeometricPath(wfr.Gaussian(-1, 0.5), wfr.Gaussian(1, 0.7))
+    state = wfr.Grid(-7, 7, 90).density(wfr.Gaussian(-1, 0.5))
+    step = wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()).make_step(wfr.KL(path), state, 0.1)
+    for k in range(3):
+        state = step(state, 0.1 * k)
+    assert made == [0.1]
+
+
 # The scaling on two and more grids
 
-CUT_IN_PIECES = dataclasses.replace(get_backend("numpy"), chunk=400)  # small grids have coarser ones, too
+CUT_IN_CHUNKS = dataclasses.replace(get_backend("numpy"), chunk=400)  # small grids have coarser ones, too
 CORRELATED = wfr.Gaussian([0, 1], [[1, 0.6], [0.6, 0.7]])
 POLAR = wfr.Potential(lambda x, y: np.cos(x) * (1 + y**2) + y**2 * 4)
 TWO_GRIDS = {
@@ -253,7 +269,7 @@ TWO_GRIDS = {
     "3D": (wfr.Gaussian([0, 0, 0], [0.5, 1.0, 0.7]), wfr.Grid([-5, -7, -6], [5, 7, 6], (24, 25, 26))),
     "4D": (wfr.Gaussian([0] * 4, [0.8, 1.0, 1.5, 0.9]), wfr.Grid([-4] * 4, [4] * 4, (14, 15, 15, 16), max_cut=1)),
 }  # fmt: skip
-TWO_GRIDS = {k: (target, dataclasses.replace(grid, backend=CUT_IN_PIECES)) for k, (target, grid) in TWO_GRIDS.items()}
+TWO_GRIDS = {k: (target, dataclasses.replace(grid, backend=CUT_IN_CHUNKS)) for k, (target, grid) in TWO_GRIDS.items()}
 
 
 @pytest.fixture
@@ -273,7 +289,7 @@ def products(monkeypatch):
 def scaled(target, grid, factor):
     """The kernel of `factor` times dx² of the widest cell, log pi, and what rounding leaves of it."""
     log_pi = grid.log_density(target)
-    kernel = HeatKernel(grid, factor * max(axis.dx for axis in grid.axes) ** 2)
+    kernel = grid.heat_kernel(factor * max(axis.dx for axis in grid.axes) ** 2)
     return kernel, log_pi, np.finfo(float).eps * (4 + 0.5 * np.abs(log_pi).max())
 
 
@@ -290,7 +306,7 @@ def test_few_products_give_the_scaling_of_chebyshev_iteration(case, factor, most
     assert np.array_equal(log_d, sinkhorn_scaling(kernel, log_pi))  # no history
     residual = log_d + kernel.log_product(log_d + 0.5 * log_pi) - 0.5 * log_pi
     assert np.abs(residual).max() < 4 * rounding
-    monkeypatch.setattr(scaling, "coarser_grid", lambda grid, time: None)
+    monkeypatch.setattr(wfr.Grid, "coarser", lambda grid, time: None)
     products.clear()
     alone = sinkhorn_scaling(kernel, log_pi)
     assert set(products) == {log_pi.shape}
@@ -340,21 +356,6 @@ def test_a_residual_that_stays_is_an_error(monkeypatch):
     monkeypatch.setattr(scaling, "MAX_ROUNDS", 3)
     with pytest.raises(wfr.NumericalError, match="check that the target is finite"):
         sinkhorn_scaling(kernel, log_pi)
-
-
-def test_a_coarser_grid_is_there_where_it_pays():
-    grid = wfr.Grid([0, 0], [1, 2], (101, 200))
-    dx2 = 0.01**2
-    assert coarser_grid(grid, 1.1 * dx2).shape == (51, 100)  # any number of equal cells
-    assert coarser_grid(grid, 1e4 * dx2).shape == (51, 100)
-    assert coarser_grid(grid, 0.75 * dx2).shape == (58, 116)  # time = dx² / 4 there
-    assert coarser_grid(grid, 0.6 * dx2) is None  # more than a third of the cells
-    assert coarser_grid(wfr.Grid(0, 1, 10_000), 1.0) is None  # half of them
-    assert coarser_grid(wfr.Grid([0, 0], [1, 1], (50, 50)), 1.0) is None  # few cells, and as many calls
-    smooth = lambda x: 1 + x
-    for n, shape in ((100, (50, 100)), (101, None)):  # graded cells are joined in pairs
-        coarser = coarser_grid(wfr.Grid([0, 0], [1, 2], (n, 200), grading=(smooth, None)), 0.01)
-        assert shape == (coarser and coarser.shape)
 
 
 @pytest.mark.parametrize("boundary", ["no-flux", "periodic"])

@@ -1,17 +1,21 @@
 """SplitStep: spectral, of order 2, with a floor that is declared, measured, and warned of where it matters."""
 
 import itertools
+import json
 import warnings
 
 import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.flows.heat import spectral
 from wfr_pde.flows.transport.split_step.flow import schroedinger_potential
 from wfr_pde.flows.transport.split_step.rounding_floor import relative_floor
 from wfr_pde.integrate.diagnostics import target_mass_below_floor
 from wfr_pde.space.axis import Axis
+from wfr_pde.space.heat import spectral
+from wfr_pde.truth.certified.preparation.reach import Ceilings
+from wfr_pde.truth.certified.preparation.under_ceilings import UnderCeilings
+from wfr_pde.validation.finite_population import FinitePopulationCutoff
 
 S, R = wfr.SplitStep(), wfr.FisherRao()
 NORMAL = wfr.Gaussian(0.0, 1.0)
@@ -338,17 +342,71 @@ def test_every_run_has_its_own_warning_and_steps_of_other_sizes_carry_on():
         assert len(caught) == 1
 
 
+def test_what_the_first_steps_hid_is_remembered_by_steps_of_another_size():
+    """After the first steps cells are at the floor, not below: what the start was below it by is known from them."""
+    start = wfr.Gaussian(-5.5, 0.25)
+    grid = wfr.Grid.covering(NORMAL, start, shape=300)
+    with pytest.warns(wfr.FloorWarning, match=r"matters by t=0.02: .* \(by 37.1 nats at the start"):
+        wfr.solve(NORMAL, S, grid.density(start), [0, 0.0004, 0.02], 0.02)
+
+
 def test_the_watch_changes_no_bit():
     start = wfr.Gaussian(-5.5, 0.25)
     grid = wfr.Grid.covering(NORMAL, start, shape=200)
     energy, state = wfr.KL(NORMAL), grid.density(start)
-    watched, alone = S.make_step(energy, state, 0.01), S.build_step(energy, state, 0.01)
+    watched, alone = (flow.make_step(energy, state, 0.01) for flow in (S.monitored(), S))
     other = state
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         for k in range(20):
-            state, other = watched(state, 0.01 * k), alone(other, None)
+            state, other = watched(state, 0.01 * k), alone(other, 0.01 * k)
     assert np.array_equal(state.log_values, other.log_values)
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("flow", FAR_FLOWS.values(), ids=FAR_FLOWS.keys())
+def test_steps_outside_a_run_are_not_watched_and_keep_nothing(flow):
+    """What one step has seen is nothing to the next, or to a run: only `solve` knows what belongs together."""
+    start = wfr.Gaussian(-5.5, 0.25)
+    grid = wfr.Grid.covering(NORMAL, start, shape=300)
+    energy, density = wfr.KL(NORMAL), grid.density(start)
+    step = flow.make_step(energy, density, 0.1)
+    once = step(density, 0.0)  # warnings are errors in the tests
+    assert np.array_equal(step(density, 0.0).log_values, once.log_values)
+    with pytest.warns(wfr.FloorWarning) as caught:
+        ds = wfr.solve(energy, flow, density, [0, 0.1], 0.1)
+    assert len(caught) == 1
+    assert np.array_equal(ds.log_density[-1], once.log_values)
+
+
+@pytest.mark.parametrize("dt", [0.05, 0.01, 0.001])
+def test_a_transport_that_takes_two_turns_in_a_step_is_warned_of_once(dt):
+    """Both turns begin at the same time, and are one chain all the same."""
+    start = wfr.Gaussian(-5.5, 0.25)
+    grid, half = wfr.Grid.covering(NORMAL, start, shape=300), wfr.SplitStep(0.5)
+    assert len(floor_warnings(NORMAL, wfr.Strang(R, wfr.Lie(half, half)), grid.density(start), 0.1, dt)) == 1
+    assert floor_warnings(WELL, wfr.Lie(half, half), wfr.Grid(-3, 3, 128).density(WELL_START), 0.1, max(dt, 0.01)) == []
+    watched = wfr.Lie(half, half).monitored()
+    assert watched.first is watched.second
+    assert watched.first is not wfr.Lie(half, half).monitored().first  # another run
+
+
+@pytest.mark.parametrize(
+    "around", [lambda flow: UnderCeilings(flow, Ceilings.none()), lambda flow: FinitePopulationCutoff(flow, 1e9)]
+)
+def test_a_flow_around_it_is_watched(around):
+    start = wfr.Gaussian(-5.5, 0.25)
+    grid = wfr.Grid.covering(NORMAL, start, shape=300)
+    flow = around(wfr.Strang(R, S))
+    assert len(floor_warnings(NORMAL, flow, grid.density(start), 0.1, 0.05)) == 1
+    assert flow.map_parts(lambda part: R if part == S else part).flow == wfr.Strang(R, R)
+
+
+def test_grids_of_joined_cells_have_chains_of_their_own():
+    """Extrapolated in dx a step is made on two grids, and what is known of one says nothing of the other."""
+    flow = wfr.Extrapolated(wfr.Strang(wfr.FiniteVolume(0.5), wfr.SplitStep(0.5)), 4, "dx")
+    ds = wfr.solve(WELL, flow, wfr.Grid(-3, 3, 128).density(WELL_START), [0, 0.02, 0.05], 0.03)
+    assert json.loads(ds.attrs["dt_used"]) == pytest.approx([0.03, 0.02])
 
 
 # Errors

@@ -22,7 +22,7 @@ def start():
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"problem": "gauss"}, TypeError, "must be a Target or an Energy, got str"),
+        ({"problem": "gauss"}, TypeError, "must be a Target or an Energy, or None for a flow that needs none, got str"),
         ({"flow": "strang"}, TypeError, "flow must be a Flow such as"),
         ({"start": START}, TypeError, r"put a distribution on a grid with grid.density\(distribution\)"),
         ({"t": [0, 0]}, ValueError, "increasing save times"),

@@ -7,7 +7,6 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde import exact
 from wfr_pde.errors import BackendError
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.numerics.backends import Backend, get_backend
 from wfr_pde.numerics.backends.base import in_single
 from wfr_pde.numerics.precision import DOUBLE, SINGLE
@@ -144,7 +143,7 @@ def test_unknown_precisions_are_refused(name):
 @pytest.mark.parametrize("precision", [DOUBLE, SINGLE])
 def test_no_product_comes_near_the_subnormal_numbers(precision):
     grid = wfr.Grid(-10, 10, 400, backend="numpy" if precision is DOUBLE else "numpy:single")
-    band = HeatKernel(grid, 0.01).bands[0]
+    band = grid.heat_kernel(0.01).bands[0]
     smallest = min(float(m[m > 0].min()) for _, parts in band._blocks for _, m in parts)
     tiny = float(np.finfo(precision.dtype).tiny)
     assert smallest * np.exp(-precision.span / 2) > tiny

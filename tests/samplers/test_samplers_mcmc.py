@@ -324,6 +324,18 @@ def test_kernel_fisher_rao_solves_the_weak_form():
     np.testing.assert_allclose(potential_flow(x, w, force, width, regularisation), expected, rtol=1e-8, atol=1e-10)
 
 
+def test_kernel_fisher_rao_with_kernels_that_cannot_move_anything():
+    start, target = wfr.Gaussian(0.5, 1.0), wfr.Gaussian(0.0, 1.0)
+    alone = wfr.Particles([[0.3]])
+    assert advanced(KernelFisherRao(start, bandwidth=1.0), target, alone, 0.1).positions[0, 0] == 0.3
+    far = wfr.Particles([[0.0], [100.0]])
+    with pytest.raises(wfr.NumericalError, match="no kernel of bandwidth 1 reaches another of the n=2 .* longer bandw"):
+        advanced(KernelFisherRao(start, bandwidth=1.0), target, far, 0.1)
+    many = wfr.Particles(start.sample(50, rng=24))
+    with pytest.raises(wfr.NumericalError, match="singular up to rounding with regularisation=1e-18: use a larger one"):
+        advanced(KernelFisherRao(start, bandwidth=50.0, regularisation=1e-18), target, many, 0.1)
+
+
 def test_kernel_fisher_rao_is_of_order_2():
     start, target = wfr.Gaussian(-1.0, 1.5), wfr.Gaussian(1.0, 0.5)
     flow = KernelFisherRao(start, bandwidth=2.0)

@@ -1,4 +1,4 @@
-"""Reductions: sums, integrals and extremes over the cells, in one piece or many."""
+"""Reductions: sums, integrals and extremes over the cells, in one chunk or many."""
 
 import dataclasses
 import math
@@ -14,23 +14,23 @@ from wfr_pde.space.checks import mass_in_narrow_features as narrow
 from wfr_pde.space.reductions import Reductions
 
 
-def test_pieces_change_sums_by_rounding_only():
+def test_chunks_change_sums_by_rounding_only():
     values = np.random.default_rng(0).random((7, 4, 5))
     for grading in (None, lambda x: 1 + x**2):
         whole = wfr.Grid([0, 0, 0], [1, 1, 1], (7, 4, 5), grading=(grading, None, None))
         backend = dataclasses.replace(get_backend("numpy"), chunk=30)
-        pieces = wfr.Grid([0, 0, 0], [1, 1, 1], (7, 4, 5), grading=(grading, None, None), backend=backend)
-        assert len(pieces.pieces()) == 7
-        assert pieces.log_integrate(values) == pytest.approx(whole.log_integrate(values), rel=1e-15)
-        assert np.array_equal(pieces.in_place(lambda v: np.exp(v, out=v), values.copy()), np.exp(values))
-        assert pieces.range(values) == whole.range(values) == (values.min(), values.max())
-        total, low, high = pieces.weighted_sum(0.5, values, values**2)
+        cut = wfr.Grid([0, 0, 0], [1, 1, 1], (7, 4, 5), grading=(grading, None, None), backend=backend)
+        assert len(cut.chunks()) == 7
+        assert cut.log_integrate(values) == pytest.approx(whole.log_integrate(values), rel=1e-15)
+        assert np.array_equal(cut.in_place(lambda v: np.exp(v, out=v), values.copy()), np.exp(values))
+        assert cut.range(values) == whole.range(values) == (values.min(), values.max())
+        total, low, high = cut.weighted_sum(0.5, values, values**2)
         assert np.array_equal(total, 0.5 * values + values**2)
         assert (low, high) == (total.min(), total.max())
-        mixed = pieces.log_mixture(values, 3 * values**2, 0.3)
+        mixed = cut.log_mixture(values, 3 * values**2, 0.3)
         assert mixed == pytest.approx(whole.log_mixture(values, 3 * values**2, 0.3), abs=1e-14)
-        assert pieces.log_integrate(mixed) == pytest.approx(0, abs=1e-14)
-        assert narrow(pieces, values, 0) == pytest.approx(narrow(whole, values, 0), rel=1e-14)
+        assert cut.log_integrate(mixed) == pytest.approx(0, abs=1e-14)
+        assert narrow(cut, values, 0) == pytest.approx(narrow(whole, values, 0), rel=1e-14)
 
 
 @pytest.mark.parametrize("shape", [(8,), (8, 6), (5, 6, 7), (4, 5, 6, 7)])
@@ -61,9 +61,9 @@ def test_sums_over_several_axes():
     assert reductions.all_finite(values)
     values[1, 2, 3] = -np.inf
     assert not reductions.all_finite(values)
-    pieces = reductions.pieces(1, 40)
-    assert [piece.index[1] for piece in pieces] == [slice(k, k + 1) for k in range(6)]
-    assert reductions.sum_of_pieces(lambda piece: np.ones((5, 6, 7))[piece.index], pieces) == 210
+    chunks = reductions.chunks(1, 40)
+    assert [chunk.index[1] for chunk in chunks] == [slice(k, k + 1) for k in range(6)]
+    assert reductions.sum_of_chunks(lambda chunk: np.ones((5, 6, 7))[chunk.index], chunks) == 210
 
 
 def test_reductions_know_shape_and_volumes_but_no_grid():

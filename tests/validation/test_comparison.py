@@ -1,5 +1,4 @@
-import json
-import re
+"""`compare`: metrics of runs beside their floors, whatever runs, numbers, seeds and times there are."""
 
 import matplotlib
 import numpy as np
@@ -7,9 +6,7 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde import metrics, plotting
-from wfr_pde.app.cli import main as cli
 from wfr_pde.samplers import Langevin
-from wfr_pde.storage.files import read_dataset, write_dataset
 from wfr_pde.validation.baseline import equivalent_draws
 from wfr_pde.validation.comparison import compare, table
 
@@ -150,8 +147,7 @@ def test_infinite_values_and_metrics_that_need_particles(truth):
     assert np.isfinite(ds["high"].isel(t=1)).all()
 
 
-def testequivalent_draws_draws_pool_floors_that_rise_by_chance():
-
+def test_equivalent_draws_pool_floors_that_rise_by_chance():
     assert equivalent_draws(0.1, [4, 16, 64], [1.0, 0.5, 0.25]) == pytest.approx(400)
     pooled = equivalent_draws(0.5, [4, 16, 64, 256], [1.0, 0.52, 0.54, 0.25])
     assert 16 <= pooled <= 64
@@ -169,82 +165,6 @@ def test_figure_draws_what_is_in_the_dataset(truth):
     np.testing.assert_array_equal(left.lines[0].get_ydata(), ds["mean"].values[0, 0, :, 0])
     np.testing.assert_array_equal(right.lines[1].get_ydata(), ds["floor"].values[0, :, 1])
     assert matplotlib.colors.to_rgb(right.lines[0].get_color()) != matplotlib.colors.to_rgb(right.lines[1].get_color())
-
-
-SAMPLER = """
-import numpy as np
-
-def ula(target, positions, times, rng, step=0.05):
-    x = positions
-    yield times[0], x, None
-    for low, high in zip(times[:-1], times[1:]):
-        n = max(1, round((high - low) / step))
-        h = (high - low) / n
-        for _ in range(n):
-            x = x + h * target.score(x) + np.sqrt(2 * h) * rng.standard_normal(x.shape)
-        yield high, x, None
-"""
-
-
-def test_command_line(truth, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_dataset(truth, tmp_path / "truth.nc")
-    (tmp_path / "mine.py").write_text(SAMPLER)
-    run = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), TIMES, 0.1, rng=0)
-    np.savez(tmp_path / "file.npz", positions=run["position"].values, times=TIMES)
-    words = ["compare", "truth.nc", "mine.py:ula", "file.npz", "--n", "40", "--seeds", "3", "--floor-draws", "3"]
-    assert cli.main([*words, "--metrics", "mean_error,mmd", "-o", "out.nc", "--figure", "out.png"]) == 0
-    printed = capsys.readouterr().out
-    assert "ula" in printed
-    assert "file" in printed
-    assert "equivalent draws" in printed
-    ds = read_dataset(tmp_path / "out.nc")
-    assert list(ds["method"].values) == ["ula", "file"]
-    assert (tmp_path / "out.png").stat().st_size > 5000
-    words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "--dt", "0.1", "--n", "40", "--seeds", "2", "--json"]
-    assert cli.main([*words, "--floor-draws", "2", "--metrics", "mean_error", "--options", '{"rate": 1.0}']) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content["coords"]["method"]["data"] == ["Langevin"]
-    # a sampler starts at the first time of the truth, whatever the times compared; files of one name stay apart
-    (tmp_path / "sub").mkdir()
-    np.savez(tmp_path / "sub" / "file.npz", positions=run["position"].values + 1, times=TIMES)
-    words = ["compare", "truth.nc", "wfr_pde.samplers:Langevin", "file.npz", "sub/file.npz", "--dt", "0.1", "--n", "40"]
-    words += ["--seeds", "2", "--metrics", "mean_error", "--t", "1.0", "--floor-draws", "0", "--json"]
-    assert cli.main(words) == 0
-    late = json.loads(capsys.readouterr().out)
-    assert late["coords"]["method"]["data"] == ["Langevin", "file.npz", "sub/file.npz"]
-    assert late["data_vars"]["value"]["data"][1][0][0][0][0] != late["data_vars"]["value"]["data"][2][0][0][0][0]
-    start = wfr.solve(TARGET, Langevin(), START.sample(40, rng=0), [0.0, 1.0], 0.1, rng=0)
-    own = compare(truth, start, [metrics.mean_error], t=[1.0], floor_draws=0)
-    assert late["data_vars"]["value"]["data"][0][0][0][0][0] == float(own["value"].squeeze())
-    expected = wfr.solve(TARGET, Langevin(), START.sample(40, rng=1), TIMES, 0.1, rng=1)
-    of = compare(truth, expected, [metrics.mean_error], floor_draws=0)
-    assert content["data_vars"]["value"]["data"][0][0][1][2][0] == float(of["value"].values[0, 0, 0, 2, 0])
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nothing.nc", "x.npz"], "nothing.nc does not exist"),
-        (["truth.nc", "wfr_pde.samplers:Langevin"], "give --dt"),
-        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--options", "[1]"], "must be a JSON object"),
-        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--options", "{"], "--options must be JSON"),
-        (
-            ["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--metrics", "best"],
-            "--metrics knows .*mmd.* got 'best'",
-        ),
-        (["truth.nc", "x.npz", "-o", "out.txt"], "ends in .nc"),
-        (["truth.nc", "no_such.module:f"], "no_such"),
-        (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--seeds", "0"], "must be at least 1"),
-        (["bad.nc", "x.npz"], "bad.nc is no NetCDF file: the truth comes first"),
-    ],
-)
-def test_command_line_errors(truth, tmp_path, capsys, monkeypatch, words, message):
-    monkeypatch.chdir(tmp_path)
-    write_dataset(truth, tmp_path / "truth.nc")
-    (tmp_path / "bad.nc").write_text("no")
-    assert cli.main(["compare", *words]) == 2
-    assert re.search(message, capsys.readouterr().err)
 
 
 def test_binned_metrics_look_as_closely_at_any_number_of_draws(truth):

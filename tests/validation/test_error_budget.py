@@ -110,7 +110,9 @@ def test_wrong_input(truth, change, error, message):
 def test_a_part_that_stands_for_nothing_is_refused(truth):
     class Odd(samplers.Sampler):
         rate = 1.0
-        measures = (wfr.Particles, wfr.Density)
+
+        def law_on_grid(self):
+            return wfr.FisherRao(0.0)
 
         def build_step(self, energy, template, dt):
             return lambda state, rng: state

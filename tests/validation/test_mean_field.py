@@ -12,8 +12,9 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 import wfr_pde as wfr
+from wfr_pde.flows.sampler_laws.birth_death import log_survival
 from wfr_pde.samplers import SMCWFR, BirthDeath, FeynmanKac, KernelDensity, Langevin, MixtureDensity, Oracle, Resample
-from wfr_pde.samplers.birth_death import _log_survival, survivors
+from wfr_pde.samplers.birth_death import survivors
 
 TARGET = wfr.GaussianMixture([-1.5, 1.5], [0.3, 0.7], [0.5, 0.3])
 START = wfr.Gaussian(-0.6, 0.9)
@@ -123,7 +124,7 @@ def test_events_in_random_order_have_the_law_that_is_claimed(scale):
     cell = np.repeat(np.arange(cells), counts)
     copies = np.bincount(survivors(expected[cell], rng), minlength=len(cell))
     found = np.bincount(cell, copies, cells)
-    predicted = counts * np.exp(_log_survival(state, expected))
+    predicted = counts * np.exp(log_survival(state, expected))
     assert predicted.sum() == pytest.approx(len(cell), rel=1e-4)  # shares are rounded
     # offspring of different particles is all but uncorrelated: the variance of a sum is at most that of its terms
     error = np.sqrt(np.bincount(cell, copies.astype(float) ** 2, cells))
@@ -142,7 +143,7 @@ def test_survival_is_right_where_next_to_nobody_dies():
         state = wfr.Density(grid, np.array([-depth] + [0.0] * 7)).normalised()
         expected = np.array([800.0] + [0.0] * 7)
         deaths = float(state.values[0] / 8)
-        result = _log_survival(state, expected)
+        result = log_survival(state, expected)
         assert result[0] == pytest.approx(math.log(deaths / 2 + deaths**2 / 3), abs=3e-14)
         np.testing.assert_allclose(result[1:], deaths, rtol=1e-6, atol=3e-16)
 

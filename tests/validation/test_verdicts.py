@@ -212,8 +212,8 @@ TRUTH = wfr.solve(TARGET, wfr.FisherRao(), wfr.Grid([-4.0], [6.0], 100).density(
         (ValueError, "no statistic varies under", ULA, {"statistics": {"one": lambda x: 1 + 0 * x[..., 0]}}),
         (ValueError, "a verdict needs at least 20 independent runs, got 1", RUN, {"scheme": ULA}),
         (ValueError, "different numbers of particles", [RUN, OTHER], {"scheme": ULA}),
-        (TypeError, "a run must be a Dataset with the variable `position`", [TRUTH], {"scheme": ULA}),
-        (ValueError, "a run has not stored t=0.3", [RUN] * 20, {"scheme": ULA, "t": [0.3]}),
+        (TypeError, "a run must be a Dataset of particles with the variable `position`", [TRUTH], {"scheme": ULA}),
+        (ValueError, "a run of Langevin.* has not stored t=0.3", [RUN] * 20, {"scheme": ULA, "t": [0.3]}),
         (ValueError, "the modes have shape", ULA, {"modes": [[0.0, 1.0], [1.0, 1.0]]}),
     ],
 )  # fmt: skip
@@ -223,7 +223,9 @@ def test_input_that_does_not_fit(error, message, sampler, changes):
 
 
 def test_truths_that_do_not_fit():
-    with pytest.raises(TypeError, match="truth must be a Dataset of ground_truth, a Trajectory or a Density"):
+    with pytest.raises(
+        TypeError, match="truth must be a Dataset of ground_truth, a Trajectory, a Density, .* got 'truth.nc'$"
+    ):
         validate(ULA, "truth.nc", TARGET, dt=0.1)
     truth = wfr.Trajectory(TRUTH, TARGET, transport_rate=0.0, reaction_rate=1.0)
     with pytest.raises(ValueError, match="is led to pi on a path of its own"):

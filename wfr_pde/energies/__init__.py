@@ -2,5 +2,6 @@
 
 from wfr_pde.energies.base import Energy
 from wfr_pde.energies.kl import KL
+from wfr_pde.energies.no_energy import NoEnergy
 
-__all__ = ["KL", "Energy"]
+__all__ = ["KL", "Energy", "NoEnergy"]

@@ -7,6 +7,8 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import override
+
 from wfr_pde.energies.base import Energy
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -52,19 +54,23 @@ class KL(Energy):
     units = "nats"
 
     @property
+    @override
     def moving(self) -> bool:  # type: ignore[override]
         """Whether the target moves."""
         return self.target.moving
 
+    @override
     def at(self, t: float) -> KL:
         """KL to the target as it is at time `t`."""
         return KL(self.target.at(t), checked=False) if self.moving else self
 
     @property
+    @override
     def equilibrium(self) -> Target:
         """The target."""
         return self.target
 
+    @override
     def log_equilibrium(self, grid: Grid) -> Any:
         """log pi at the cell centres, normalised on the grid; computed once per grid.
 
@@ -78,6 +84,7 @@ class KL(Energy):
             self._log_pi[grid] = grid.log_density(self.target, "the target", checked=self.checked)
         return self._log_pi[grid]
 
+    @override
     def check(self, grid: Grid, t: float) -> None:
         """Refuse a target that the grid cannot hold at time `t`; see `Grid.log_density` for the errors."""
         if self.moving:
@@ -85,14 +92,17 @@ class KL(Energy):
         else:
             self.log_equilibrium(grid)
 
+    @override
     def first_variation(self, state: Density) -> Any:
         """g = log(mu/pi) at the cell centres."""
         return state.log_values - self.log_equilibrium(state.grid)
 
+    @override
     def value(self, state: Density) -> float:
         """KL(mu|pi) in nats."""
         return relative_entropy(state.grid, state.log_values, self.log_equilibrium(state.grid))
 
+    @override
     def reaction(self, state: Density, time: float) -> Density:
         """The exact flow d_t mu = -mu (g - E_mu g): mu^s pi^(1-s) / Z with s = exp(-time)."""
         grid, kernels, s = state.grid, state.grid.backend.kernels, math.exp(-time)

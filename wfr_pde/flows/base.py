@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.energies import KL, Energy
+from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.errors import refuse_old_hooks
 from wfr_pde.flows.law import Law
 from wfr_pde.numerics.precision import SINGLE
@@ -86,9 +86,12 @@ class Flow:
         Whether a particle's move or weight depends on the other particles, so that expectations have a bias that falls
         with their number.
     energies : tuple of types
-        The energies whose flow it is.
+        The energies whose flow it is; () if it needs none. Such a flow is solved with None in place of an energy, goes
+        along with any energy, as part of a composition say, and declares nothing about an equilibrium.
     measures : tuple of types
         The measures that it moves.
+    max_ndim : int or math.inf
+        Largest number of axes of a density that it moves.
     single : bool
         Whether it moves densities in single precision, too.
     """
@@ -102,6 +105,7 @@ class Flow:
     interacting: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
     measures: tuple[type, ...] = (Density, Particles)
+    max_ndim: float = math.inf
     single: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -109,6 +113,12 @@ class Flow:
         refuse_old_hooks(cls, RENAMED)
         if isinstance(vars(cls).get("law"), str):
             cls.law = Law.named(vars(cls)["law"])
+        about_energy = {"equilibrium", "monotone"} & (cls.preserves if isinstance(cls.preserves, frozenset) else set())
+        if cls.energies == () and about_energy:
+            raise TypeError(
+                f"{cls.__name__} needs no energy, as energies = (), so that it cannot promise {sorted(about_energy)}, "
+                "which are said of an energy and its minimiser: leave them out of preserves"
+            )
 
     def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
         """The step of size `dt` under an energy that does not move, for states like `template`."""
@@ -161,13 +171,13 @@ class Flow:
 
         return steps
 
-    def takes_reactions(self, template: Any) -> bool:
-        """Whether exact Fisher-Rao flows before and after a step are better made together with it: `with_reactions`."""
-        return False
+    def monitored(self) -> Flow:
+        """The flow for one run, which may watch its steps and warn; by default itself.
 
-    def with_reactions(self, energy: Energy, template: Any, dt: float, times: tuple[float, float]) -> FrozenSteps:
-        """``steps(state, n, callback)``: steps of `make_steps`, each between Fisher-Rao flows over the given times."""
-        raise NotImplementedError(f"{type(self).__name__} takes no reactions along")
+        Whoever loops over time, such as `solve`, takes it once per run, and makes all steps of the run from it. The
+        states are those of the flow itself, to the bit.
+        """
+        return self
 
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Smallest and largest `dt` that the flow can take on a state like `template`."""
@@ -181,6 +191,14 @@ class Flow:
         """What a prepared step holds, and what exists at once, for states like `template`."""
         return MemoryUse()
 
+    def reference(self, template: Any) -> np.ndarray:
+        """Values that tell this flow from others with the same repr; by default none.
+
+        A run that goes on from disk is known by its flow's repr and by these. A flow with functions among its fields
+        leaves them out of the repr, which shows their address, and returns what they are at a start like `template`.
+        """
+        return np.empty(0)
+
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``."""
         return exchange(self)
@@ -191,12 +209,20 @@ class Flow:
         Raises
         ------
         TypeError
+            Also for a flow that needs an energy, where there is none.
         ValueError
             For a density in single precision, where the flow needs double.
         """
-        if not isinstance(energy, self.energies):
-            known = ", ".join(kind.__name__ for kind in self.energies)
-            raise TypeError(f"{type(self).__name__} is a flow of {known}, not of {type(energy).__name__}")
+        known = ", ".join(kind.__name__ for kind in self.energies)
+        if isinstance(energy, NoEnergy) and self.energies:
+            raise TypeError(
+                f"{type(self).__name__} is a flow of {known}, but there is no energy, as the problem is None: give a "
+                "target or an energy in its place, such as solve(Gaussian(0, 1), flow, ...)"
+            )
+        if not isinstance(energy, self.energies or Energy):
+            raise TypeError(
+                f"{type(self).__name__} is a flow of {known or 'any Energy'}, not of {type(energy).__name__}"
+            )
         if not isinstance(template, self.measures):
             known = ", ".join(kind.__name__ for kind in self.measures)
             raise TypeError(f"{type(self).__name__} moves {known}, not {type(template).__name__}")

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+from typing_extensions import override
+
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenSteps, MemoryUse, Step, Steps, no_callback
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.takes_reactions import TakesReactions
 
 
 def scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -35,33 +39,68 @@ class Composition(Flow):
             if not isinstance(part, Flow):
                 raise TypeError(f"{type(self).__name__} composes flows such as FisherRao(), got {part!r}")
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
         """Check that every part takes the energy and the measure."""
         for part in self.parts:
             part.check(energy, template)
 
+    @property
+    @override
+    def energies(self) -> tuple[type[Energy], ...]:  # type: ignore[override]
+        """The energies that any of the parts asks for; () if no part needs one."""
+        return tuple(dict.fromkeys(kind for part in self.parts for kind in part.energies))
+
+    @override
+    def reference(self, template: Any) -> np.ndarray:
+        """The values that tell the parts from others, one after another."""
+        return np.concatenate([np.ravel(part.reference(template)) for part in self.parts])
+
+    @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """The same composition of exchanged parts."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        parts = {name: part.map_parts(exchange) for name, part in own.items() if isinstance(part, Flow)}
-        return replace(self, **parts)  # type: ignore[type-var]
+        parts = {name: part for name, part in own.items() if isinstance(part, Flow)}
+        exchanged = {id(part): part.map_parts(exchange) for part in parts.values()}  # one that is there twice stays one
+        return replace(self, **{name: exchanged[id(part)] for name, part in parts.items()})  # type: ignore[type-var]
 
+    @override
+    def monitored(self) -> Flow:
+        """The same composition of monitored parts."""
+        return self.map_parts(lambda part: part.monitored())
+
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
-        """Held by all parts; states of the largest part, or three: before the step, before and after a part."""
+        """Sum up what the parts hold; states are those of the largest part, or three: the first, and around a part."""
         uses = [part.memory_use(template) for part in self.parts]
         return MemoryUse(sum(use.held for use in uses), max(3, *(use.states for use in uses)))
 
     @property
+    @override
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
         """What every part preserves."""
         return frozenset.intersection(*(part.preserves for part in self.parts))
 
     @property
+    @override
+    def measures(self) -> tuple[type, ...]:  # type: ignore[override]
+        """The measures that every part moves."""
+        return tuple(kind for kind in Flow.measures if all(kind in part.measures for part in self.parts))
+
+    @property
+    @override
+    def max_ndim(self) -> float:  # type: ignore[override]
+        """Largest number of axes: the lowest one of the parts."""
+        return min(part.max_ndim for part in self.parts)
+
+    @property
+    @override
     def space_order(self) -> float:  # type: ignore[override]
         """Order in dx: the lowest one of the parts."""
         return min(part.space_order for part in self.parts)
 
     @property
+    @override
     def law(self) -> Law:  # type: ignore[override]
         """The limit law: WFR if the parts are W and FR, "pi" if one only leads to pi, "own" for other mixtures."""
         laws = {Law(part.law) for part in self.parts} - {Law.REST}
@@ -72,11 +111,13 @@ class Composition(Flow):
         return Law.OWN if Law.OWN in laws else Law.PI
 
     @property
+    @override
     def interacting(self) -> bool:  # type: ignore[override]
         """Whether a part couples its particles."""
         return any(part.interacting for part in self.parts)
 
     @property
+    @override
     def random(self) -> bool:  # type: ignore[override]
         """Whether a part is random."""
         return any(part.random for part in self.parts)
@@ -89,8 +130,9 @@ class _Splitting(Composition):
         """Flows, their step sizes, and when they begin."""
         raise NotImplementedError
 
+    @override
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
-        """One flow after another."""
+        """Prepare all turns, which a step makes one after another."""
         fused = self._fused(energy, template, dt)
         if fused is not None:
             return lambda state, t, rng=None: fused(state, 1, no_callback)
@@ -108,36 +150,41 @@ class _Splitting(Composition):
 
         return step
 
+    @override
     def make_steps(self, energy: Energy, template: Any, dt: float) -> Steps:
-        """The reactions at the end of a step and at the beginning of the next are one, where the transport has both."""
+        """Prepare runs of steps; the transport, if it takes them, makes the reactions between two steps as one."""
         fused = self._fused(energy, template, dt)
         if fused is None:
             return super().make_steps(energy, template, dt)
         return lambda state, t, n, rng=None, callback=no_callback: fused(state, n, callback)
 
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
         """Sum up all parts; a step has two states at once, where the transport takes the reactions along."""
         use = super().memory_use(template)
         return use if self._transport(template) is None else replace(use, stepping=2)
 
-    def _transport(self, template: Any) -> int | None:
-        """Number of the turn that is a transport, if it is the only one and takes reactions along."""
+    def _transport(self, template: Any) -> tuple[int, TakesReactions] | None:
+        """The transport and the number of its turn, if it is the only one and takes reactions along."""
         stages = [flow for flow, _, _ in self.stages(1.0)]
-        transports = [k for k, flow in enumerate(stages) if type(flow) is not FisherRao]
-        return transports[0] if len(transports) == 1 and stages[transports[0]].takes_reactions(template) else None
+        transports = [(k, flow) for k, flow in enumerate(stages) if type(flow) is not FisherRao]
+        if len(transports) != 1:
+            return None
+        number, flow = transports[0]
+        return (number, flow) if isinstance(flow, TakesReactions) and flow.takes_reactions(template) else None
 
     def _fused(self, energy: Energy, template: Any, dt: float) -> FrozenSteps | None:
-        """All turns at once, if they are a transport and reactions that it takes along."""
-        stages, number = self.stages(dt), self._transport(template)
-        if energy.moving or number is None:
+        """Prepare all turns as one, if they are a transport and reactions that it takes along."""
+        found = self._transport(template)
+        if energy.moving or found is None:
             return None
         self.check(energy, template)
+        stages, (number, transport) = self.stages(dt), found
         before, after = (
             sum(flow.rate * h for flow, h, _ in some if isinstance(flow, FisherRao))
             for some in (stages[:number], stages[number + 1 :])
         )
-        transport, h, _ = stages[number]
-        return transport.with_reactions(energy, template, h, (before, after))
+        return transport.with_reactions(energy, template, stages[number][1], (before, after))
 
 
 @dataclass(frozen=True)
@@ -158,14 +205,16 @@ class Lie(_Splitting):
     order = 1
 
     @property
+    @override
     def parts(self) -> tuple[Flow, ...]:
-        """First and second."""
         return self.first, self.second
 
+    @override
     def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
         """One step of each."""
         return [(self.first, dt, 0.0), (self.second, dt, 0.0)]
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Both parts take dt."""
         return intersection(self.first.dt_bounds(energy, template), self.second.dt_bounds(energy, template))
@@ -186,28 +235,33 @@ class Strang(_Splitting):
     inner: Flow
 
     @property
+    @override
     def order(self) -> float:  # type: ignore[override]
         """Two, or less if a part has less."""
         return min(2, self.outer.order, self.inner.order)
 
     @property
+    @override
     def self_adjoint(self) -> bool:  # type: ignore[override]
         """Palindromic: self-adjoint if both parts are."""
         return self.outer.self_adjoint and self.inner.self_adjoint
 
     @property
+    @override
     def parts(self) -> tuple[Flow, ...]:
-        """Outer and inner."""
         return self.outer, self.inner
 
+    @override
     def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
         """Half a step of the outer, one of the inner, half of the outer."""
         return [(self.outer, dt / 2, 0.0), (self.inner, dt, 0.0), (self.outer, dt / 2, dt / 2)]
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """The outer part takes dt / 2."""
         return intersection(scaled(self.outer.dt_bounds(energy, template), 2), self.inner.dt_bounds(energy, template))
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """The outer part takes dt / 2."""
         return min(
@@ -236,34 +290,40 @@ class Repeated(Composition):
         object.__setattr__(self, "n", int(self.n))
 
     @property
+    @override
     def order(self) -> float:  # type: ignore[override]
         """Order of the flow."""
         return self.flow.order
 
     @property
+    @override
     def self_adjoint(self) -> bool:  # type: ignore[override]
-        """As the flow."""
+        """Self-adjoint if the flow is."""
         return self.flow.self_adjoint
 
     @property
+    @override
     def parts(self) -> tuple[Flow, ...]:
-        """The flow."""
         return (self.flow,)
 
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
         """Add the state before all sub-steps to what the flow needs."""
         use = self.flow.memory_use(template)
         return MemoryUse(use.held, max(use.states, use.stepping + (self.n > 1)))
 
+    @override
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
-        """`n` steps of size dt / n."""
+        """Prepare `n` steps of size dt / n, which are one step of this flow."""
         sub_steps = self.flow.make_steps(energy, template, dt / self.n)
         return lambda state, t, rng=None: sub_steps(state, t, self.n, rng)
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """The flow takes dt / n."""
         return scaled(self.flow.dt_bounds(energy, template), self.n)
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """The flow takes dt / n."""
         return self.n * self.flow.max_extrapolation_dt(energy, template)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wfr_pde.energies import Energy
+from typing_extensions import override
+
+from wfr_pde.energies import Energy, NoEnergy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, MemoryUse, Step
 from wfr_pde.flows.composition import Composition, Repeated
@@ -125,20 +127,33 @@ class Extrapolated(Composition):
             )
 
     @property
+    @override
     def parts(self) -> tuple[Flow, ...]:
-        """The flow."""
         return (self.flow,)
 
     @property
+    @override
     def space_order(self) -> float:  # type: ignore[override]
         """4 if extrapolated in dx, else that of the flow."""
         return 4 if self.variable == "dx" else self.flow.space_order
 
     @property
+    @override
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
         """What the flow preserves, but for monotonicity."""
         return self.flow.preserves - {"monotone"}
 
+    @override
+    def check(self, energy: Energy, template: Any) -> None:
+        """Check that the flow takes the energy and the measure; in dx there must be an energy."""
+        super().check(energy, template)
+        if self.variable == "dx" and isinstance(energy, NoEnergy):
+            raise TypeError(
+                f"{self!r} combines log(mu/pi) on two grids, but there is no energy and so no pi, as the problem is "
+                "None: extrapolate in dt, or use a finer grid"
+            )
+
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
         """Count the flow once for every number of sub-steps, or for both grids.
 
@@ -149,8 +164,9 @@ class Extrapolated(Composition):
         more = 2 + (self.order > 4 or self.variable == "dx")
         return MemoryUse(copies * use.held, max(use.states, use.stepping + more))
 
+    @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
-        """The runs that are combined."""
+        """Prepare the runs that a step combines."""
         combined = self._combined_grids if self.variable == "dx" else self._combined_sub_steps
         extrapolate = combined(energy, template, dt)
         monotone = "monotone" in self.flow.preserves
@@ -208,8 +224,9 @@ class Extrapolated(Composition):
 
         return extrapolate
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """In dt the smallest sub-step is 2 dt / order; for the largest, dt, the error expansion must converge."""
+        """Bound dt by the smallest sub-step, 2 dt / order in dt, and by where the error expansion converges."""
         low, high = self.flow.dt_bounds(energy, template)
         if self.variable == "dx":
             return low, high

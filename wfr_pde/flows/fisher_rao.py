@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.law import Law
@@ -37,12 +39,14 @@ class FisherRao(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))
 
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
-        """The state, and what comes of it."""
+        """Count the state, and what comes of it."""
         return MemoryUse(states=2)
 
+    @override
     def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
-        """The exact map over `dt`."""
+        """Prepare the exact map over `dt`."""
         energy.log_equilibrium(template.grid)
         time = self.rate * dt
         return lambda state, rng: energy.reaction(state, time)

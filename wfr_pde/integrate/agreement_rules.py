@@ -130,7 +130,7 @@ def until_they_grow(differences: Array) -> Array:
 
 
 def _near(rule: Rule, larger: Rule) -> bool:
-    """Whether frames that a larger rule adds are near enough to those of a rule to say something of its error.
+    """Return whether frames that a larger rule adds are near enough to those of a rule to say something of its error.
 
     What is far away has next to no weight here, and changes little, however wrong both are.
     """
@@ -139,7 +139,7 @@ def _near(rule: Rule, larger: Rule) -> bool:
 
 
 def _best_of_each(found: Sequence[tuple[float, float, Rule, Rule]], variable: Variable) -> list[tuple[float, Rule]]:
-    """The best rule of every other variable, and its error."""
+    """Return the best rule of every other variable, and its error."""
     best: dict[Variable, tuple[float, Rule]] = {}
     for error, _, rule, _ in found:
         if rule.variable != variable and (rule.variable not in best or error < best[rule.variable][0]):

@@ -80,16 +80,22 @@ def continuity(
     grid = _checked_grid(start, grid)
     if not 1e-13 <= rtol <= 1e-2:
         raise ValueError(f"rtol must be between 1e-13 and 0.01, got {rtol}")
-    numbers = _Characteristics.of(field, start, grid, growth, divergence, rtol, 1.0)
-    looser = _Characteristics.of(field, start, grid, growth, divergence, LOOSER * rtol, 2.0)
-    frames, mass, error = _moved_frames(times, numbers, looser)
+    best, looser = (
+        _Characteristics.of(
+            grid, start, field=field, growth=growth, divergence=divergence, rtol=factor * rtol, spread=spread
+        )
+        for factor, spread in ((1.0, 1.0), (LOOSER, 2.0))
+    )
+    frames, mass, error = _moved_frames(times, best, looser)
     if growth is None:
         error = error + np.abs(mass - 1)
-    return _dataset(grid, times, frames, mass, error, start, field, rtol)
+    ds = _dataset(grid, times, frames, mass, error)
+    named = getattr(field, "__qualname__", repr(field))
+    return ds.assign_attrs({"start": repr(start), "field": named, "rtol": rtol})
 
 
 def _moved_frames(times: Array, best: _Characteristics, looser: _Characteristics) -> tuple[Array, Array, Array]:
-    """Normalised log-densities, masses before that, and twice the L1 distances of two runs, at some times."""
+    """Return normalised log-densities, masses before that, and twice the L1 distances of two runs, at some times."""
     grid = best.grid
     first = best.log_values(float(times[0]), float(times[0]))
     frames, mass, error = [], [], []
@@ -130,15 +136,16 @@ class _Characteristics:
     @classmethod
     def of(
         cls,
-        field: Field,
-        start: Target | Density,
         grid: Grid,
+        start: Target | Density,
+        *,
+        field: Field,
         growth: Field | None,
         divergence: Field | None,
         rtol: float,
         spread: float,
     ) -> _Characteristics:
-        """With differences over `spread` twentieths of the narrowest cells."""
+        """Prepare the integration, with differences over `spread` twentieths of the narrowest cells."""
         lower, length = np.array(grid.lower), np.array(grid.upper) - np.array(grid.lower)
         periodic = np.array([axis.periodic for axis in grid.axes])
 
@@ -157,7 +164,7 @@ class _Characteristics:
         return cls(grid, start, field, lambda x, t: plus(x, t) - minus(x, t), rtol)
 
     def log_start(self, points: Array) -> Array:
-        """log mu_0 at points (n, d), up to a constant."""
+        """Return log mu_0 at points (n, d), up to a constant."""
         if isinstance(self.start, Density):
             values = self.start.log_prob(points)
             outside = ~np.isfinite(values)
@@ -172,7 +179,7 @@ class _Characteristics:
         return self.start.log_density(np.where(periodic, lower + (points - lower) % length, points))
 
     def log_values(self, t0: float, t: float) -> Array:
-        """log mu_t at the cell centres, up to a constant."""
+        """Return log mu_t at the cell centres, up to a constant."""
         result = np.empty(self.grid.shape)
         for slab in self.grid.slabs():
             points = self.grid.points(slab)
@@ -184,21 +191,19 @@ class _Characteristics:
         if t == t0:
             return self.log_start(points)
         end, change = along_characteristics(
-            lambda x, s: checked_values(self.field, x, s),
-            self.rate,
-            points,
-            t,
-            t0,
-            self.rtol,
-            np.array([axis.length for axis in self.grid.axes]),
+            velocity=lambda x, s: checked_values(self.field, x, s),
+            rate=self.rate,
+            points=points,
+            t=t,
+            t_end=t0,
+            rtol=self.rtol,
+            lengths=np.array([axis.length for axis in self.grid.axes]),
         )
         return self.log_start(end) - change
 
 
-def _dataset(
-    grid: Grid, times: Array, frames: Array, mass: Array, error: Array, start: Any, field: Any, rtol: float
-) -> xr.Dataset:
-    """The densities in the schema of `solve`."""
+def _dataset(grid: Grid, times: Array, frames: Array, mass: Array, error: Array) -> xr.Dataset:
+    """Put the densities into the schema of `solve`."""
     import xarray as xr
 
     coordinates: dict[str, Any] = {
@@ -211,11 +216,5 @@ def _dataset(
         "error_l1": (("t",), error, {"long_name": "estimate of the L1 error", "units": "1"}),
         "mass": (("t",), mass, {"long_name": "mass before it is normalised", "units": "1"}),
     }
-    attrs = {
-        "title": "Density moved by a given velocity",
-        "start": repr(start),
-        "field": getattr(field, "__qualname__", repr(field)),
-        "grid": json.dumps(grid.description()),
-        "rtol": rtol,
-    }
+    attrs = {"title": "Density moved by a given velocity", "grid": json.dumps(grid.description())}
     return xr.Dataset(variables | cells, coords=coordinates, attrs=attrs)

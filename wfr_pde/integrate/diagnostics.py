@@ -123,9 +123,9 @@ def fisher_information(state: Density, energy: Energy) -> float:
     """∫ mu |grad g|² dx, grad g by a spline of degree 5 along every axis."""
     g, _ = _log_ratio(state, energy)
     grid = state.grid
-    host = grid.backend.asnumpy(g)
+    host = grid.reductions.whole(g)
     squares = sum(derivative(axis.centres, axis.edges, host, k, axis.periodic) ** 2 for k, axis in enumerate(grid.axes))
-    return _integral(state, state.values * grid.backend.asarray(np.asarray(squares)))
+    return _integral(state, state.values * grid.backend.asarray(np.asarray(squares)[grid.local_cells]))
 
 
 @described("variance of log(mu/pi) under mu", "nats²")

@@ -54,7 +54,7 @@ class Estimate:
 
 
 def estimate(
-    problem: Target | Energy,
+    problem: Target | Energy | None,
     flow: Flow,
     start: Density | Particles | np.ndarray,
     t: ArrayLike,
@@ -106,7 +106,7 @@ def _measured(run: Run) -> tuple[float, float]:
     """Seconds to prepare steps, and for one after the first, in a run of some."""
     h, t, rng = float(run.sizes[0]), float(run.times[0]), copy.deepcopy(run.rng)  # that of the user stays as it is
     clock = [time.perf_counter()]
-    steps, n = run.flow.make_steps(run.energy, run.start, h), min(int(run.n_substeps[0]), STEPS)
+    steps, n = run.flow.monitored().make_steps(run.energy, run.start, h), min(int(run.n_substeps[0]), STEPS)
     clock.append(time.perf_counter())
     state = steps(run.start, t, 1, rng)
     clock.append(time.perf_counter())

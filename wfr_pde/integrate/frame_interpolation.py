@@ -41,23 +41,23 @@ class FrameInterpolation:
     _rates: dict[int, Array] = field(init=False, repr=False, default_factory=dict)
 
     def rate(self, number: int) -> Array:
-        """d_t log mu at a frame, by the equation."""
+        """Return d_t log mu at a frame, by the equation."""
         assert self.equation is not None
         if number not in self._rates:
             self._rates[number] = self.equation(self.log_values[number], float(self.times[number]))
         return self._rates[number]
 
     def interpolated(self, rule: Rule, t: float) -> Array:
-        """Log-values of a rule at a time, not normalised."""
+        """Return the log-values of a rule at a time, not normalised."""
         return self.weighted_sum(rule, *rule.weights(t))
 
     def normalised(self, rule: Rule, t: float) -> Array:
-        """Log-values of a rule at a time, of mass one on the grid."""
+        """Return the log-values of a rule at a time, of mass one on the grid."""
         values = self.interpolated(rule, t)
         return values - self.grid.log_integrate(values)
 
     def weighted_sum(self, rule: Rule, weights: Array, of_rates: Array) -> Array:
-        """Weighted sum of the log-values of a rule's frames, and of their rates of change."""
+        """Return the weighted sum of the log-values of a rule's frames, and of their rates of change."""
         with np.errstate(all="ignore"):
             total = np.tensordot(weights, self.log_values[list(rule.frames)], axes=1)
             if rule.hermite:
@@ -66,19 +66,19 @@ class FrameInterpolation:
         return np.asarray(total)
 
     def made(self, variable: Variable, frames: tuple[int, ...], hermite: bool = False) -> Rule:
-        """A rule whose errors are not known yet."""
+        """Make a rule whose errors are not known yet."""
         return Rule(variable, frames, self.times[list(frames)], hermite)
 
     def judged(self, rule: Rule, error: float, nats: Array, slopes: Array) -> Rule:
-        """A rule with its errors."""
+        """Return a rule with its errors."""
         return dataclasses.replace(rule, error=error, nats=nats, slopes=slopes)
 
     def linear(self, k: int) -> Rule:
-        """The rule of the geometric mean of both neighbours, which stays between them."""
+        """Make the rule of the geometric mean of both neighbours, which stays between them."""
         return self.made(Variable("t", float(self.times[0])), (k, k + 1))
 
     def variables(self, k: int) -> list[Variable]:
-        """Variables of time that tell the two frames of an interval apart."""
+        """Return the variables of time that tell the two frames of an interval apart."""
         start, first = float(self.times[0]), float(self.times[1] - self.times[0])
         own = float(self.times[k + 1] - self.times[k])
         scales = {share * first for share in SHIFTS} | {share * own for share in OWN_SHIFTS}
@@ -88,7 +88,7 @@ class FrameInterpolation:
         return [variable for variable in variables if variable.separates(self.times[k : k + 2])]
 
     def window(self, variable: Variable, k: int, count: int) -> tuple[int, ...]:
-        """Numbers of the frames nearest to the middle of interval `k`."""
+        """Return the numbers of the frames nearest to the middle of interval `k`."""
         with np.errstate(all="ignore"):
             places = variable(self.times)
         middle = 0.5 * (places[k] + places[k + 1])
@@ -100,12 +100,12 @@ class FrameInterpolation:
         return tuple(range(first, last + 1))
 
     def is_sound(self, rule: Rule, k: int) -> bool:
-        """Whether frames are told apart, finite, and not weighted by more than `MOST_WEIGHT`."""
+        """Return whether frames are told apart, finite, and not weighted by more than `MOST_WEIGHT`."""
         if not rule.variable.separates(rule.times):
             return False
         inner = self.times[k] + (self.times[k + 1] - self.times[k]) * np.array(PROBES)
         return rule.lebesgue(inner) <= MOST_WEIGHT
 
     def inner_times(self, k: int) -> list[float]:
-        """Times in an interval at which rules are compared."""
+        """Return the times in an interval at which rules are compared."""
         return [float(self.times[k] + share * (self.times[k + 1] - self.times[k])) for share in PROBES]

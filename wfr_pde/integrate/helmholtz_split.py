@@ -88,7 +88,7 @@ def _along(matrix: Array, values: Array, axis: int) -> Array:
 
 
 def _potential(grid: Grid, matrices: list[Array], weights: Array, v: Array) -> Array:
-    """The phi that minimises Σ weights |D phi - v|², by conjugate gradients."""
+    """Return the phi that minimises Σ weights |D phi - v|², by conjugate gradients."""
     precondition = _preconditioner(grid, weights)
     size = float(np.sum(weights[..., None] * v**2))
     phi = np.zeros(grid.shape)
@@ -143,7 +143,7 @@ def _preconditioner(grid: Grid, weights: Array) -> Callable[[Array], Array]:
 
 
 def _split_dataset(density: Density, phi: Array, gradient: Array, field: Array, mass: Array, t: float) -> xr.Dataset:
-    """The two parts and their norms."""
+    """Return the two parts and their norms."""
     import xarray as xr
 
     rest = field - gradient

@@ -22,21 +22,21 @@ class Variable:
     scale: float = 0.0
 
     def __call__(self, t: Any) -> Any:
-        """Its value at a time."""
+        """Return the value of the variable at a time."""
         since = np.asarray(t, dtype=np.float64) - self.origin
         if self.kind == "log":
             return np.log(since + self.scale)
         return -np.expm1(-self.scale * since) / self.scale if self.kind == "decay" else since
 
     def slope(self, t: Any) -> Any:
-        """Its derivative at a time."""
+        """Return the derivative of the variable at a time."""
         since = np.asarray(t, dtype=np.float64) - self.origin
         if self.kind == "log":
             return 1 / (since + self.scale)
         return np.exp(-self.scale * since) if self.kind == "decay" else np.ones_like(since)
 
     def separates(self, times: Array) -> bool:
-        """Whether it tells the times apart in floating point."""
+        """Return whether the variable tells the times apart in floating point."""
         with np.errstate(all="ignore"):
             values = self(times)
         size = max(np.abs(values).max(), 1e-300)
@@ -79,11 +79,11 @@ class Rule:
         return np.asarray(self.variable(self.times))
 
     def weights(self, t: Any) -> tuple[Array, Array]:
-        """Weights (..., n) of the log-densities, and of their rates of change, for times (...)."""
+        """Return the weights (..., n) of the log-densities, and of their rates of change, for times (...)."""
         return self._weights(self.variable(t))
 
     def weights_of_rate(self, t: float) -> tuple[Array, Array]:
-        """The same for the rate of change of the interpolant, by a complex step."""
+        """Return the weights that give the rate of change of the interpolant, by a complex step."""
         step = 1e-30
         values, rates = self._weights(self.variable(t) + 1j * step)
         slope = self.variable.slope(t) / step
@@ -106,11 +106,11 @@ class Rule:
         return values, from_node * lagrange**2 / self.variable.slope(self.times)
 
     def lebesgue(self, t: Array) -> float:
-        """Largest sum of the sizes of the weights at some times."""
+        """Return the largest sum of the sizes of the weights at some times."""
         return float(np.abs(self.weights(t)[0]).sum(axis=-1).max())
 
     def allows(self, depth: Array) -> tuple[Array, Array]:
-        """Errors of log mu and of its gradient at places so many nats below the top."""
+        """Return the errors of log mu and of its gradient at places so many nats below the top."""
         index = np.searchsorted(LEVELS, np.asarray(depth))
         inside = index < len(LEVELS)
         index = np.minimum(index, len(LEVELS) - 1)
@@ -118,7 +118,10 @@ class Rule:
 
 
 def largest_down_to(depth: Array, sizes: Array) -> Array:
-    """Largest of `sizes` among the places whose depth is at most that of each of `LEVELS`; not a number is infinite."""
+    """Return the largest of `sizes` among the places whose depth is at most that of each of `LEVELS`.
+
+    What is not a number counts as infinite.
+    """
     index = np.searchsorted(LEVELS, depth.ravel())
     largest = np.zeros(len(LEVELS) + 1)
     np.maximum.at(largest, np.minimum(index, len(LEVELS)), np.where(np.isfinite(sizes), sizes, np.inf).ravel())

@@ -56,7 +56,7 @@ class RateOfChange:
         return result
 
     def log_target(self, t: float) -> Array:
-        """Log-density of pi, normalised on the grid."""
+        """Return the log-density of pi, normalised on the grid."""
         key = float(t) if self.target.moving else 0.0
         if key not in self._cache:
             values = np.asarray(self.grid.evaluate(self.target.at(key).log_density))
@@ -102,7 +102,7 @@ def derivative_matrices(axis: Axis) -> tuple[csr_array, csr_array]:
 
 
 def _difference_weights(offsets: Array) -> tuple[Array, Array]:
-    """Weights (n, m) of the first and second derivative at 0 from values at `offsets` (n, m).
+    """Return the weights (n, m) of the first and second derivative at 0 from values at `offsets` (n, m).
 
     Fornberg, Mathematics of Computation 51 (1988) 699-706, for all rows at once.
     """

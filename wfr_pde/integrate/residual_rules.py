@@ -46,7 +46,7 @@ def rule_by_residual(frames: FrameInterpolation, k: int) -> Rule | None:
 
 
 def _places(frames: FrameInterpolation, variable: Variable, k: int, count: int) -> tuple[Array, Array]:
-    """Times in an interval, denser at its ends, and what they weigh in an integral over time."""
+    """Return times in an interval, denser at its ends, and what they weigh in an integral over time."""
     angles = (np.arange(count) + 0.5) * (math.pi / 2 / count)
     low, high = (float(variable(frames.times[i])) for i in (k, k + 1))
     shares = np.sin(angles) ** 2
@@ -94,7 +94,10 @@ def _residual(frames: FrameInterpolation, rule: Rule, k: int, count: int) -> tup
 
 
 def _is_spike(frames: FrameInterpolation, density: Array, k: int) -> bool:
-    """Whether one cell holds far more mass than any does in the frames around: no residual is seen in one cell."""
+    """Return whether one cell holds far more mass than any does in the frames around.
+
+    No residual is seen in one cell.
+    """
     volume = frames.grid.cell_volume
     before = max(float((np.exp(frames.log_values[i]) * volume).max()) for i in (k, k + 1))
     return float((density * volume).max()) > SPIKE * before

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.energies import KL, Energy
+from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.memory import check_memory
 from wfr_pde.integrate.randomness import generator_of, rng_state
@@ -82,7 +82,7 @@ class Run:
         """Hash of what determines the bits of the result.
 
         Functions are known by their values: the target's on the grid, or at the particles, at some twenty times if it
-        moves, and every record's on the start.
+        moves, those of the flow as its `reference` says, and every record's on the start.
         """
         digest = hashlib.sha256()
         what = [self.energy, self.flow, self.start, self.dt, list(self.records), self.keep, self.seed]
@@ -95,6 +95,7 @@ class Run:
         for energy in energies:
             for t in probes if energy.moving else probes[:1]:
                 arrays.append(energy.at(float(t)).reference(self.start))
+        arrays.append(self.flow.reference(self.start))
         arrays.extend(self.record_values(0, self.start).values())
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -115,10 +116,10 @@ class Run:
 
     def attrs(self) -> dict[str, str | int | float]:
         """Provenance: str, int and float only, mappings as JSON."""
-        is_grid = isinstance(self.start, Density)
+        is_grid, of_energy = isinstance(self.start, Density), type(self.energy).__name__
         backend = self.start.grid.backend if is_grid else get_backend("numpy")
         return {
-            "title": f"{type(self.flow).__name__} flow of {type(self.energy).__name__}",
+            "title": f"{type(self.flow).__name__} flow" + (f" of {of_energy}" if self.flow.energies else ""),
             "energy": repr(self.energy),
             "flow": repr(self.flow),
             "start": repr(self.start),
@@ -160,10 +161,12 @@ def prepare(
     written: bool = False,
 ) -> Run:
     """Check the arguments of `solve`; everything that can be refused is refused here."""
-    if isinstance(problem, Target):
-        problem = KL(problem)
-    if not isinstance(problem, Energy):
-        raise TypeError(f"the problem must be a Target or an Energy, got {type(problem).__name__}")
+    energy = NoEnergy() if problem is None else KL(problem) if isinstance(problem, Target) else problem
+    if not isinstance(energy, Energy):
+        raise TypeError(
+            "the problem must be a Target or an Energy, or None for a flow that needs none, got "
+            f"{type(problem).__name__}"
+        )
     if not isinstance(flow, Flow):
         raise TypeError(f"flow must be a Flow such as Strang(FisherRao(), SinkhornKernel()), got {flow!r}")
     if isinstance(start, np.ndarray):
@@ -179,11 +182,11 @@ def prepare(
         raise ValueError(f"dt must be a finite number > 0, got {dt}")
     generator = generator_of(rng) if flow.random else None
     seed = str(rng) if isinstance(rng, int | np.integer) else rng_state(generator)
-    flow.check(problem, start)
+    flow.check(energy, start)
     kept, keep_words = kept_frames(keep, times)
     check_memory(flow, start, len(kept), written)
-    _check_start(problem, start, times)
-    run = Run(problem, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
+    _check_start(energy, start, times)
+    run = Run(energy, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
     _check_limits(run)
     return run
 

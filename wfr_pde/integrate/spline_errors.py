@@ -77,7 +77,7 @@ def _differences(axis: Any, lines: Array, degree: int) -> tuple[Array, Array]:
 
 
 def _spline(axis: Any, lines: Array, degree: int, which: slice) -> Any:
-    """The spline along the first axis through some of the centres."""
+    """Return the spline along the first axis through some of the centres."""
     from scipy.interpolate import BSpline
 
     return BSpline(*spline_axis(axis.centres[which], axis.edges, lines[which], 0, axis.periodic, degree))

@@ -35,7 +35,7 @@ class TimeInterpolation(FrameInterpolation):
     _rules: dict[int, Rule] = field(init=False, repr=False, default_factory=dict)
 
     def rule(self, k: int) -> Rule:
-        """How interval `k` is interpolated."""
+        """Return the rule that interval `k` is interpolated by."""
         if k not in self._rules:
             self._rules[k] = self._chosen(k)
         return self._rules[k]
@@ -51,7 +51,13 @@ class TimeInterpolation(FrameInterpolation):
         return rule_by_agreement(self, k)
 
     def located(self, t: ArrayLike) -> tuple[Array, np.ndarray]:
-        """Times within the run, and the numbers of their intervals."""
+        """Return times within the run, and the numbers of their intervals.
+
+        Raises
+        ------
+        ValueError
+            If a time is outside the run.
+        """
         times = np.asarray(t, dtype=np.float64)
         first, last = self.times[0], self.times[-1]
         slack = 1e-12 * max(abs(first), abs(last))
@@ -64,17 +70,17 @@ class TimeInterpolation(FrameInterpolation):
         return times, np.clip(index, 0, max(len(self.times) - 2, 0))
 
     def place(self, t: float) -> tuple[float, int]:
-        """A time within the run and the number of its interval."""
+        """Return a time within the run and the number of its interval."""
         time, k = self.located(t)
         return float(time), int(k)
 
     def frame_at(self, t: float) -> int | None:
-        """The number of the frame at a time, if there is one."""
+        """Return the number of the frame at a time, if there is one."""
         same = np.flatnonzero(self.times == t)
         return int(same[0]) if len(same) else None
 
     def log_values_at(self, t: float, k: int) -> Array:
-        """Normalised log-values at a time in interval `k`; those of a frame at its own."""
+        """Return normalised log-values at a time in interval `k`; those of a frame at its own."""
         same = self.frame_at(t)
         return self.normalised(self.rule(k), t) if same is None else self.log_values[same]
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow
+from wfr_pde.flows.base import Flow, Steps
 from wfr_pde.integrate.frames import SegmentFrames
 from wfr_pde.integrate.run import Record, Run, precision_of, prepare
 from wfr_pde.numerics.precision import SINGLE
@@ -31,7 +31,7 @@ MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
 
 
 def solve(
-    problem: Target | Energy,
+    problem: Target | Energy | None,
     flow: Flow,
     start: Density | Particles | np.ndarray,
     t: ArrayLike,
@@ -48,8 +48,8 @@ def solve(
 
     Parameters
     ----------
-    problem : Target or Energy
-        What the flow goes down; a target means KL(target).
+    problem : Target or Energy or None
+        What the flow goes down; a target means KL(target), and None that the flow needs no energy (`Flow.energies`).
     flow : Flow
     start : Density, Particles, or array (n, d) of positions
         The measure at time t[0].
@@ -58,7 +58,8 @@ def solve(
     dt : float
         Largest step. Each interval between save times is cut into equal steps; what was used is in the attributes.
     record : functions, or mapping name -> function
-        Evaluated at every save time as f(state, energy) -> number or array; an Energy records its value.
+        Evaluated at every save time as f(state, energy) -> number or array; an Energy records its value. Without a
+        problem the energy is `energies.NoEnergy()`, of which nothing can be asked.
     keep : "all", "last", or times
         Which states are stored; times are a subset of `t`. With "all" they share the dimension `t` with the
         records, else they have a dimension `t_kept` of their own.
@@ -121,7 +122,7 @@ def _loop(
 ) -> list[xr.Dataset]:
     """Compute the frames from number `first` on, as segments, which are written to the directory as they come."""
     segments: list[xr.Dataset] = []
-    prepared: dict[float, Any] = {}
+    prepared = _PreparedSteps(run)
     frames = SegmentFrames(run)
     try:
         for frame in range(first, len(run.times)):
@@ -144,18 +145,31 @@ def _loop(
     return segments
 
 
-def _advance(run: Run, state: Any, frame: int, prepared: dict[float, Any], count: Callable[[], object]) -> Any:
+class _PreparedSteps:
+    """The steps of one run, prepared when their size is asked for; one size at a time, as they hold memory."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.flow = run, run.flow.monitored()
+        self._size = 0.0
+        self._steps: Steps | None = None
+
+    def of_size(self, h: float) -> Steps:
+        """Runs of steps of size `h`."""
+        if self._steps is None or h != self._size:
+            self._steps = None
+            self._size, self._steps = h, self.flow.make_steps(self.run.energy, self.run.start, h)
+        return self._steps
+
+
+def _advance(run: Run, state: Any, frame: int, prepared: _PreparedSteps, count: Callable[[], object]) -> Any:
     """Advance the state from the save time before `frame` to that of `frame`."""
-    h = float(run.sizes[frame - 1])
-    if h not in prepared:
-        prepared.clear()  # steps of one size at a time: they hold memory
-        prepared[h] = run.flow.make_steps(run.energy, run.start, h)
+    steps = prepared.of_size(float(run.sizes[frame - 1]))
 
     def callback() -> None:
         check_deadline()
         count()
 
-    return prepared[h](state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, callback)
+    return steps(state, float(run.times[frame - 1]), int(run.n_substeps[frame - 1]), run.rng, callback)
 
 
 def _check(run: Run, state: Any, frame: int) -> None:

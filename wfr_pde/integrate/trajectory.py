@@ -18,11 +18,13 @@ from wfr_pde.integrate.rate_of_change import RateOfChange
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
 from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
+from wfr_pde.integrate.truth_protocol import StatedProblem
 from wfr_pde.integrate.vector_fields import Field
 from wfr_pde.space.density import Density, Rng
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.from_text import stored_distribution
 from wfr_pde.targets.turned import turned
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Density, score, velocity and growth of a run at any place and time between its save times.
+    """Density, score, velocity and growth of a run at any place and time between its save times: a `Truth`.
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
     the target and both rates, rates of change of the frames come from the equation, and every rule is judged by its
@@ -63,7 +65,7 @@ class Trajectory:
     Parameters
     ----------
     ds : xarray.Dataset
-        Of `solve`, `ground_truth` or `continuity`.
+        What `solve`, `ground_truth` or `continuity` returned.
     target : Target, optional
         pi, needed by `velocity` and `growth`; with it errors are bounds, and smaller. The run must obey the equation
         with it: of steps that are large, the residual is large.
@@ -118,7 +120,7 @@ class Trajectory:
         object.__setattr__(self, "_errors", TrajectoryErrors(self.ds, interpolation, self.reaction_rate))
 
     def _equation(self) -> RateOfChange | None:
-        """The equation, where all that it needs is known."""
+        """Return the equation, where all that it needs is known."""
         if self.target is None or self.transport_rate is None or self.reaction_rate is None:
             return None
         return RateOfChange(self.grid, self._inner_target, self.transport_rate, self.reaction_rate)
@@ -131,10 +133,23 @@ class Trajectory:
             return self.target
         return turned(self.target, frame.rotation, frame.centre)
 
+    @property
+    def problem(self) -> StatedProblem:
+        """What is known of the flow: the target as given, or else as the run names it; the start that it names."""
+        target = self._stored("energy") if self.target is None else self.target
+        return StatedProblem(target, self._stored("start"), self.transport_rate, self.reaction_rate)
+
+    def _stored(self, attribute: str) -> Target | None:
+        """Return the distribution that the run names, or None where it is no text to make one from."""
+        try:
+            return stored_distribution(self.ds, attribute)
+        except ValueError:
+            return None
+
     # The density
 
     def at(self, t: float) -> Density:
-        """The density at a time, on the grid.
+        """Return the density at a time, on the grid.
 
         Raises
         ------
@@ -145,20 +160,20 @@ class Trajectory:
         return self._at(t)
 
     def _at(self, t: float) -> Density:
-        """The density at a time in the coordinates of the grid."""
+        """Return the density at a time, in the coordinates of the grid."""
         return Density(self.grid, self._interpolation.log_values_at(*self._interpolation.place(_number(t))))
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """log mu_t(x), shape (...); -inf outside the box."""
+        """Return log mu_t(x), shape (...); -inf outside the box."""
         values = self._points.evaluated(x, t, lambda density, points: density.log_prob(points))
         return values - self._points.log_mass(x, t)
 
     def score(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Gradient of log mu_t at x, shape (..., d); NaN outside the box."""
+        """Return the gradient of log mu_t at x, shape (..., d); NaN outside the box."""
         return self.frame.outer_vectors(self._points.evaluated(x, t, lambda density, points: density.score(points)))
 
     def velocity(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Transport velocity -alpha grad log(mu_t/pi) at x, shape (..., d).
+        """Return the transport velocity -alpha grad log(mu_t/pi) at x, shape (..., d).
 
         Raises
         ------
@@ -173,7 +188,7 @@ class Trajectory:
         return alpha * (score.reshape(self._points.shape(x, t)) - self.score(x, t))
 
     def growth(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Reaction rate -beta (g - E g), g = log(mu_t/pi), at x, shape (...); its mean over mu_t is zero.
+        """Return the reaction rate -beta (g - E g), g = log(mu_t/pi), at x, shape (...); its mean over mu_t is zero.
 
         Raises
         ------
@@ -194,7 +209,7 @@ class Trajectory:
         return np.where(np.isfinite(g), -beta * (g - mean), np.nan).reshape(self._points.shape(x, t)[:-1])
 
     def sample(self, n: int, t: float, rng: Rng = None) -> Array:
-        """`n` independent draws (n, d) from mu_t."""
+        """Make `n` independent draws (n, d) from mu_t."""
         return self.frame.outer(self._at(t).sample(n, rng))
 
     def mean(self, t: ArrayLike) -> Array:
@@ -216,13 +231,13 @@ class Trajectory:
         return self._over_times(t, lambda density: record(density, energy))
 
     def helmholtz(self, field: Field, t: float) -> xr.Dataset:
-        """A vector field split into what moves mu_t and what does not; see `helmholtz_split.helmholtz`."""
+        """Split a vector field into what moves mu_t and what does not; see `helmholtz_split.helmholtz`."""
         return helmholtz(self.at(t), field, _number(t))
 
     # Errors
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """Bound of the L1 error of the density at times (...): that of the frames, and of the interpolation.
+        """Bound the L1 error of the density at times (...): that of the frames, and of the interpolation.
 
         Of the frames' own errors the larger of both neighbours counts: what other frames are off by is part of the
         residual. Without the equation it is their sum with the weights of the interpolation, where that is more; a run
@@ -233,21 +248,21 @@ class Trajectory:
         return self._errors.l1(t)
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate of the error of `log_prob` at x, in nats, shape (...); NaN outside the box.
+        """Estimate the error of `log_prob` at x, in nats, shape (...); NaN outside the box.
 
         Infinite, that is unknown, more than `holds_within(t)` nats below the top.
         """
         return self._pointwise(x, t, 0)
 
     def score_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate of the error of `score` at x, a length, shape (...); NaN outside the box.
+        """Estimate the error of `score` at x, a length, shape (...); NaN outside the box.
 
         Infinite, that is unknown, more than `holds_within(t)` nats below the top.
         """
         return self._pointwise(x, t, 1)
 
     def holds_within(self, t: ArrayLike) -> Any:
-        """Nats below the top of the density at times (...), down to which pointwise errors are claimed.
+        """Return how many nats below the top of the density, at times (...), pointwise errors are claimed.
 
         Down to there all of them are below half a nat, as far as is known. Zero where nothing is claimed, infinite
         where everything in the box is.
@@ -256,11 +271,11 @@ class Trajectory:
         return np.array([self._errors.claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
-        """What to ask the run for where the density at a time is not resolved, `error_l1` above 0.1; "" elsewhere."""
+        """Say what to ask the run for, where the density at a time is not resolved (`error_l1` above 0.1), or ""."""
         return self._errors.remedy(_number(t))
 
     def _pointwise(self, x: ArrayLike, t: ArrayLike, which: int) -> Array:
-        """Errors of log mu (0) or of its gradient (1) at points."""
+        """Estimate the errors of log mu (0) or of its gradient (1) at points."""
         points, times = self._points.broadcast(x, t)
         log_prob = np.ravel(self.log_prob(x, t))
         result = np.full(len(points), np.nan)
@@ -298,7 +313,7 @@ class Trajectory:
 
 
 def _number(t: Any) -> float:
-    """A time, of which there may be only one here."""
+    """Return a time as a float, of which there may be only one here."""
     if np.ndim(t) != 0:
         raise ValueError(f"t must be a number here, got an array of shape {np.shape(t)}")
     return float(t)

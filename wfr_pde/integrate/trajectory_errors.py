@@ -1,4 +1,4 @@
-"""What a trajectory is known to be off by: in L1, and at every place."""
+"""Errors of a trajectory, as far as they are known: in L1, and at every place."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrajectoryErrors:
     _cache: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def l1(self, t: ArrayLike) -> Any:
-        """Bound of the L1 error of the density at times (...); see `Trajectory.error_l1`."""
+        """Bound the L1 error of the density at times (...); see `Trajectory.error_l1`."""
         wanted = np.asarray(t, dtype=np.float64)
         times, index = self.interpolation.located(wanted.ravel())
         result = np.empty(len(times))
@@ -61,7 +61,7 @@ class TrajectoryErrors:
         return result.reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
-        """What to ask the run for where the density at a time is not resolved; see `Trajectory.remedy`."""
+        """Say what to ask the run for where the density at a time is not resolved; see `Trajectory.remedy`."""
         time, k = self.interpolation.place(t)
         is_frame = self.interpolation.frame_at(time) is not None
         if len(self.interpolation.times) == 1 or is_frame or self.interpolation.rule(k).error <= 0.1:
@@ -97,7 +97,7 @@ class TrajectoryErrors:
         return stored
 
     def _frame_error(self, number: int) -> Array:
-        """Pointwise error of a frame in nats, in every cell, infinite where unknown."""
+        """Return the pointwise error of a frame in nats, in every cell, infinite where unknown."""
         key = ("frame", number)
         if key not in self._cache:
             values = self.interpolation.log_values[number]
@@ -115,7 +115,7 @@ class TrajectoryErrors:
         return self._cache[key]
 
     def _spline_error(self, number: int) -> tuple[Array, Array]:
-        """Errors of the spline of a frame, and of its gradient, in every cell."""
+        """Estimate the errors of the spline of a frame, and of its gradient, in every cell."""
         key = ("spline", number)
         if key not in self._cache:
             density = self.interpolation.densities[number]
@@ -158,7 +158,7 @@ class TrajectoryErrors:
         return nats, slopes, within
 
     def _past_depth(self, depth: Array, k: int) -> Array:
-        """How far down the residual counts that made the error of every cell.
+        """Return how far down the residual counts that made the error of every cell.
 
         Transport brings errors from where the mass was; a reaction leaves them in their place, which both neighbouring
         frames may have far lower.
@@ -170,5 +170,5 @@ class TrajectoryErrors:
 
 
 def _depth(log_values: Array) -> Array:
-    """Nats below the top."""
+    """Return how many nats every cell is below the top."""
     return np.asarray(log_values.max() - log_values)

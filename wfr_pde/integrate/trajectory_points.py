@@ -24,7 +24,7 @@ class TrajectoryPoints:
     ----------
     interpolation : TimeInterpolation
     frame : Frame
-        Coordinates of the grid.
+        The coordinates of the grid.
     """
 
     interpolation: TimeInterpolation
@@ -32,7 +32,7 @@ class TrajectoryPoints:
     _rate_splines: dict[int, _RateSpline] = field(init=False, repr=False, default_factory=dict)
 
     def shape(self, x: ArrayLike, t: ArrayLike) -> tuple[int, ...]:
-        """Shape (..., d) of points and times together."""
+        """Return the shape (..., d) of points and times together."""
         points, times = np.shape(x), np.shape(t)
         d = self.interpolation.grid.ndim
         if len(points) == 0 or points[-1] != d:
@@ -49,14 +49,14 @@ class TrajectoryPoints:
             ) from None
 
     def broadcast(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
-        """Points (m, d) and times (m,)."""
+        """Return points (m, d) and times (m,)."""
         shape = self.shape(x, t)
         points = np.broadcast_to(np.asarray(x, dtype=np.float64), shape).reshape(-1, shape[-1])
         times = np.broadcast_to(np.asarray(t, dtype=np.float64), shape[:-1]).ravel()
         return points, self.interpolation.located(times)[0]
 
     def evaluated(self, x: ArrayLike, t: ArrayLike, function: Callable[[Any, Array], Array]) -> Array:
-        """Σ weights(t) function(frame, x) over the frames of each interval, and over their rates of change."""
+        """Sum weights(t) function(frame, x) over the frames of each interval, and over their rates of change."""
         shape = self.shape(x, t)
         points, times = self.broadcast(x, t)
         points = self.frame.inner(points)
@@ -82,7 +82,7 @@ class TrajectoryPoints:
         return result.reshape(shape[:-1] + result.shape[1:])
 
     def log_mass(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Logarithm of the mass before it is normalised, at the times that go with the points."""
+        """Return the logarithm of the mass before it is normalised, at the times that go with the points."""
         shape = self.shape(x, t)
         times = self.interpolation.located(np.asarray(t, dtype=np.float64).ravel())[0]
         unique, back = np.unique(times, return_inverse=True)
@@ -93,7 +93,7 @@ class TrajectoryPoints:
         return np.broadcast_to(masses[back].reshape(np.shape(t)), shape[:-1])
 
     def cells(self, points: Array) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """Indices of the cells of points (m, d), and which of the points are inside the box."""
+        """Return the indices of the cells of points (m, d), and which of the points are inside the box."""
         wrapped, inside = self.interpolation.densities[0]._spline.wrap(self.frame.inner(points))
         cells = tuple(
             np.clip(np.searchsorted(axis.edges, wrapped[:, i], side="right") - 1, 0, axis.n - 1)
@@ -117,16 +117,16 @@ class _RateSpline:
         )
 
     def log_prob(self, points: Array) -> Array:
-        """Its values at points."""
+        """Return the values at points."""
         return self._spline(points)
 
     def score(self, points: Array) -> Array:
-        """Its gradient at points."""
+        """Return the gradient at points."""
         return self._spline.gradient(points)
 
 
 def groups(times: Array) -> list[tuple[float, np.ndarray]]:
-    """The different times, and the numbers of the points of each."""
+    """Return the different times, and the numbers of the points of each."""
     unique, back = np.unique(times, return_inverse=True)
     order = np.argsort(back, kind="stable")
     parts = np.split(order, np.searchsorted(back[order], np.arange(1, len(unique))))

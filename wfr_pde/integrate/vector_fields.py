@@ -93,7 +93,7 @@ def divergence_of(field: Field, steps: Array) -> Callable[[Array, float], Array]
 
 
 def checked_scalar(function: Field, what: str) -> Callable[[Array, float], Array]:
-    """A function of points (n, d) and t with values (n,), checked wherever it is evaluated."""
+    """Return a function of points (n, d) and t with values (n,), checked wherever it is evaluated."""
 
     def checked(points: Array, t: float) -> Array:
         values = np.asarray(function(points, t), dtype=np.float64)
@@ -109,5 +109,5 @@ def checked_scalar(function: Field, what: str) -> Callable[[Array, float], Array
 
 
 def total(parts: Iterable[Array]) -> Array:
-    """The sum of some arrays."""
+    """Return the sum of some arrays."""
     return functools.reduce(np.add, parts)

@@ -25,26 +25,52 @@ NEGATIVE = 1e-12  # of its largest term, to which a sum that is >= 0 may be nega
 class Metric:
     """A function (reference, other) -> float with parameters: a frozen dataclass with `__call__`.
 
+    `tests/contracts/test_metrics.py` measures what is declared, for functions (`described`), too.
+
     Attributes
     ----------
     name : str
-        Of the variable in a Dataset.
+        Name of the variable in a Dataset.
     long_name : str
-        For the axis of a plot.
+        Label for the axis of a plot.
     units : str
         "length" is the unit of the space.
-
-    Where it is known, `floor(reference, n)` is what n independent draws from the reference have: functions, too. One
-    that looks the closer the more particles there are has `at_resolution_of(reference, n)`, the metric that looks at
-    any number of particles as it does at n; one that needs some particles says how many, `fewest`.
+    symmetric : bool
+        Whether the two measures may be exchanged, where both orders are taken.
+    triangle : bool
+        Whether the triangle inequality holds between measures of one kind.
+    vanishes : bool
+        Whether the distance of a density from itself is zero, up to the quadrature.
+    signed : bool
+        Whether it may be negative.
+    splits_weights : bool
+        Whether a particle of weight w counts as two of w/2 at the same place.
+    references, others : tuples of types
+        The kinds of measures that it takes as reference, and as the other.
+    max_ndim : int or math.inf
+        Largest number of dimensions.
+    floor : callable, where it is known
+        ``floor(reference, n)`` is the mean, or the root mean square, over n independent draws from the reference.
+    at_resolution_of : callable, where the number of particles decides how closely it looks
+        ``at_resolution_of(reference, n)`` is the metric that looks at any number of particles as it does at n.
+    fewest : int, where it needs several
+        Number of particles that it needs.
     """
 
     name: str
     units: str = "1"
+    symmetric: bool = False
+    triangle: bool = False
+    vanishes: bool = True
+    signed: bool = False
+    splits_weights: bool = True
+    references: tuple[type, ...] = (Density, Particles)
+    others: tuple[type, ...] = (Density, Particles)
+    max_ndim: float = math.inf
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return self.name
 
     @property
@@ -52,24 +78,35 @@ class Metric:
         return self.name
 
     def __call__(self, reference: Any, other: Any) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(reference, other)")
 
 
-def described(
-    long_name: str,
-    units: str = "1",
-    floor: Callable[[Density, int], float] | None = None,
-    at_resolution_of: Callable[[Density, int], Metric] | None = None,
-    fewest: int | None = None,
-) -> Callable[[F], F]:
-    """Decorator: `name`, `long_name`, `units`, and what `Metric` says of others, for a metric that is a function."""
+DECLARED = ("symmetric", "triangle", "vanishes", "signed", "splits_weights", "references", "others", "max_ndim")
+WHERE_KNOWN = ("floor", "at_resolution_of", "fewest")
+
+
+def described(long_name: str, units: str = "1", **declared: Any) -> Callable[[F], F]:
+    """Give a metric that is a function the attributes of a `Metric`: a decorator.
+
+    Parameters
+    ----------
+    long_name, units : str
+    **declared
+        Attributes of `Metric` that differ from those of the class, and `floor`, `at_resolution_of` or `fewest`.
+
+    Raises
+    ------
+    TypeError
+        If a metric has no such attribute.
+    """
+    unknown = sorted(declared.keys() - set(DECLARED) - set(WHERE_KNOWN))
+    if unknown:
+        raise TypeError(f"a metric declares {', '.join(DECLARED + WHERE_KNOWN)}, not {', '.join(unknown)}")
 
     def describe(function: F) -> F:
         attributes: dict[str, Any] = {"name": function.__name__, "long_name": long_name, "units": units}
-        for name, given in (("floor", floor), ("at_resolution_of", at_resolution_of), ("fewest", fewest)):
-            if given is not None:
-                attributes[name] = given
+        attributes |= {name: getattr(Metric, name) for name in DECLARED} | declared
         for attribute, value in attributes.items():
             setattr(function, attribute, value)
         return function
@@ -133,20 +170,20 @@ def check_same_cells(a: Grid, b: Grid) -> None:
 
 
 def differences(a: Grid, b: Grid) -> str:
-    """What differs, in words."""
+    """Say in words what differs between two grids."""
     pairs = [(name, getattr(a, name), getattr(b, name)) for name in ("shape", "boundary", "names", "lower", "upper")]
     found = [f"{name} {one} and {two}" for name, one, two in pairs if one != two]
     return ", ".join(found) or "the cells have different edges"
 
 
 def cell_masses(density: Density) -> Array:
-    """Masses of the cells, of shape `grid.shape`, summing to one; a NumPy array."""
+    """Return the masses of the cells, of shape `grid.shape`, summing to one, as a NumPy array."""
     masses = density.grid.backend.asnumpy(density.values * density.grid.cell_volume)
     return np.asarray(masses / masses.sum())
 
 
 def atoms(measure: Measure) -> tuple[Array, Array]:
-    """Points (n, d) and weights (n,): the particles of positive weight, or the cell centres where the mass is."""
+    """Return points (n, d) and weights (n,): the particles of positive weight, or the cell centres where mass is."""
     if isinstance(measure, Particles):
         weights = measure.weights
         return measure.positions[weights > 0], weights[weights > 0]
@@ -158,7 +195,7 @@ def atoms(measure: Measure) -> tuple[Array, Array]:
 
 
 def wrapped(positions: Array, grid: Grid) -> Array:
-    """Positions (n, d) with the coordinates along periodic axes moved into the box."""
+    """Move the coordinates of positions (n, d) along periodic axes into the box."""
     result = positions.copy()
     for k, axis in enumerate(grid.axes):
         if axis.periodic:
@@ -167,7 +204,7 @@ def wrapped(positions: Array, grid: Grid) -> Array:
 
 
 def root(square: float, size: float, metric: str) -> float:
-    """Square root of what is >= 0 up to rounding of terms as large as `size`.
+    """Return the square root of what is >= 0 up to rounding of terms as large as `size`.
 
     Raises
     ------

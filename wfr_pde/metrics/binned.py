@@ -22,6 +22,7 @@ from wfr_pde.metrics.base import (
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
+TIE = 1e-9  # relative to spreads and masses: what differs by less is equal up to rounding
 SURE = 12.0  # standard deviations of a binomial count that are summed over
 
 
@@ -36,12 +37,19 @@ class _Binned(Metric):
 
     bins: int | None = None
 
+    references = (Density,)
+
+    @property
+    def splits_weights(self) -> bool:  # type: ignore[override]
+        """Whether the number of bins is given; else it follows the effective sample size."""
+        return self.bins is not None
+
     def __post_init__(self) -> None:
         if self.bins is not None and (int(self.bins) != self.bins or self.bins < 2):
             raise ValueError(f"bins must be a whole number of at least 2, or None, got {self.bins}")
 
     def masses(self, reference: Density, other: Measure) -> tuple[Array, Array]:
-        """Masses of both in the bins (k + 1,), the last one outside the box."""
+        """Return the masses of both in the bins (k + 1,), the last one outside the box."""
         check_measures(reference, other, self.name)
         check_density(reference, self.name)
         n = other.effective_sample_size if isinstance(other, Particles) else math.inf
@@ -54,13 +62,13 @@ class _Binned(Metric):
         return expected, found / found.sum()
 
     def number(self, reference: Density, n: float) -> int:
-        """Number of bins for `n` effective particles: `bins`, or n^(d/(d+2)); all cells if n is infinite."""
+        """Return the number of bins for `n` effective particles: `bins`, or n^(d/(d+2)); all cells if n is infinite."""
         if self.bins is not None:
             return int(self.bins)
         return reference.grid.size if math.isinf(n) else max(2, math.ceil(n ** (reference.ndim / (reference.ndim + 2))))
 
     def at_resolution_of(self, reference: Density, n: int) -> _Binned:
-        """The metric with the bins that it has for `n` particles."""
+        """Return the metric with the bins that it has for `n` particles."""
         return replace(self, bins=self.number(reference, n))
 
     def _probabilities(self, reference: Density, n: int) -> Array:
@@ -73,9 +81,9 @@ class _Binned(Metric):
 class BinnedTotalVariation(_Binned):
     """½ Σ_B |mu(B) - nu(B)| over bins B of about equal mass of the reference mu, between 0 and 1.
 
-    Sees whether the masses of the bins agree, weighted particles or densities; not what happens inside of a bin, such
-    as in the far tails, which belong to the outer bins (it is a lower bound of the total variation, which is 1 between
-    particles and any density), nor how far mass is from where it belongs. n independent draws of mu itself have
+    It sees whether the masses of the bins agree, of weighted particles or densities; not what happens inside of a bin,
+    such as in the far tails, which belong to the outer bins (it is a lower bound of the total variation, which is 1
+    between particles and any density), nor how far mass is from where it belongs. n independent draws of mu itself have
     `floor(mu, n)` on average: what is below is not seen. More bins see more and have a higher floor, about
     sqrt(bins / (2π n)). The default n^(d/(d+2)), n the effective sample size, balances that with the size bins^(-1/d)
     of a bin, as for the L1 error of a histogram (Devroye and Györfi 1985, Nonparametric Density Estimation: The L1
@@ -102,16 +110,16 @@ class BinnedTotalVariation(_Binned):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"total variation over {self.bins if self.bins else 'equal'} bins"
 
     def __call__(self, reference: Density, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         expected, found = self.masses(reference, other)
         return 0.5 * float(np.abs(expected - found).sum())
 
     def floor(self, reference: Density, n: int) -> float:
-        """Mean over `n` independent draws from the reference: ½ Σ_B E|N_B/n - p_B|, exact for binomial N_B.
+        """Return the mean over `n` independent draws from the reference: ½ Σ_B E|N_B/n - p_B|, exact for binomial N_B.
 
         E|N - np| = 2 k (1 - p) P(N = k) with k = floor(np) + 1 (de Moivre; Diaconis and Zabell 1991,
         doi:10.1214/ss/1177011699).
@@ -123,30 +131,30 @@ class BinnedTotalVariation(_Binned):
 class BinnedHellinger(_Binned):
     """sqrt(½ Σ_B (sqrt(mu(B)) - sqrt(nu(B)))²) over bins B of about equal mass of the reference, between 0 and 1.
 
-    Bins, parameters and errors as `BinnedTotalVariation`. Weighs bins that have become empty more than that does.
+    Bins, parameters and errors are those of `BinnedTotalVariation`. It weighs bins that have become empty more.
     """
 
     name: str = "hellinger"
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"Hellinger distance over {self.bins if self.bins else 'equal'} bins"
 
     def __call__(self, reference: Density, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         expected, found = self.masses(reference, other)
         return math.sqrt(0.5 * float(np.sum((np.sqrt(expected) - np.sqrt(found)) ** 2)))
 
     def floor(self, reference: Density, n: int) -> float:
-        """Root mean square over `n` independent draws from the reference: sqrt(1 - Σ_B sqrt(p_B) E sqrt(N_B/n))."""
+        """Return the root mean square over `n` independent draws: sqrt(1 - Σ_B sqrt(p_B) E sqrt(N_B/n))."""
         p = self._probabilities(reference, n)
         return math.sqrt(max(0.0, float(p.sum() - np.sum([q * mean_root(q, n) for q in p if q > 0]))))
 
 
 @functools.lru_cache(maxsize=4)
 def equal_bins(density: Density, bins: int) -> tuple[np.ndarray, Array]:
-    """Number of the bin of every cell (shape of the grid), and the masses of the bins, a last one empty for outside."""
+    """Return the number of the bin of every cell (shape of the grid), and the masses of the bins and of the outside."""
     masses, grid = cell_masses(density), density.grid
     labels = np.zeros(grid.shape, dtype=np.int64)
     if bins >= grid.size:
@@ -168,7 +176,7 @@ Block = tuple[tuple[slice, ...], int]
 
 
 def _halves(masses: Array, centres: list[Array], block: tuple[slice, ...], wanted: int) -> list[Block] | None:
-    """Two parts of a block of cells with their numbers of bins, or None if it cannot be divided."""
+    """Halve a block of cells into two with their numbers of bins; None if it cannot be divided."""
     part = masses[block]
     total = part.sum()
     if not total > 0:
@@ -179,12 +187,17 @@ def _halves(masses: Array, centres: list[Array], block: tuple[slice, ...], wante
         mean = marginal @ x[s]
         spreads.append(marginal @ (x[s] - mean) ** 2 if len(marginal) > 1 else -1.0)
         marginals.append(marginal)
-    k = int(np.argmax(spreads))
-    if not spreads[k] > 0:
+    if not max(spreads) > 0:
         return None
+    # of equal ones, as in symmetric densities, the first: rounding must not choose
+    k = int(np.argmax(np.array(spreads) >= (1 - TIE) * max(spreads)))
     cumulative = np.cumsum(marginals[k])
-    cut = int(np.argmin(np.abs(cumulative[:-1] - (wanted // 2) / wanted))) + 1
-    first = min(max(round(wanted * float(cumulative[cut - 1])), 1), wanted - 1)
+    gaps = np.abs(cumulative[:-1] - (wanted // 2) / wanted)
+    cut = int(np.argmax(gaps <= gaps.min() + TIE)) + 1
+    share = wanted * float(cumulative[cut - 1])
+    if abs(share % 1 - 0.5) < TIE:
+        share = math.floor(share) + 0.5
+    first = min(max(round(share), 1), wanted - 1)
     start, stop = block[k].start, block[k].stop
     sides = slice(start, start + cut), slice(start + cut, stop)
     numbers = first, wanted - first
@@ -195,7 +208,7 @@ def _halves(masses: Array, centres: list[Array], block: tuple[slice, ...], wante
 
 
 def bin_of(density: Density, labels: np.ndarray, positions: Array) -> np.ndarray:
-    """Number of the bin of every position (n,); the one after the last for those outside the box."""
+    """Return the number of the bin of every position (n,); the one after the last for those outside the box."""
     points = wrapped(positions, density.grid)
     outside = np.zeros(len(points), dtype=bool)
     index = []
@@ -208,7 +221,7 @@ def bin_of(density: Density, labels: np.ndarray, positions: Array) -> np.ndarray
 
 
 def mean_deviation(p: Array, n: int) -> Array:
-    """E|N/n - p| of binomial N of n draws, exact."""
+    """Return E|N/n - p| of binomial N of n draws, exactly."""
     from scipy.special import gammaln, xlog1py, xlogy
 
     k = np.floor(n * p) + 1
@@ -219,7 +232,7 @@ def mean_deviation(p: Array, n: int) -> Array:
 
 
 def mean_root(p: float, n: int) -> float:
-    """E sqrt(N/(n p)) of binomial N of n draws, by the sum over counts within 12 standard deviations."""
+    """Return E sqrt(N/(n p)) of binomial N of n draws, by the sum over counts within 12 standard deviations."""
     from scipy.special import gammaln, xlog1py, xlogy
 
     spread = SURE * math.sqrt(n * p * (1 - p)) + SURE**2

@@ -39,7 +39,7 @@ def convergence_table(
     Parameters
     ----------
     run : function value -> Dataset or Density
-        Of a Dataset, as `solve` returns it, the last frame counts.
+        If it returns a Dataset, as `solve` does, the last frame counts.
     knob : str
         What the values are: the dimension of the result.
     values : array (n,)
@@ -78,7 +78,7 @@ def convergence_table(
 
 
 def format_table(table: xr.Dataset) -> str:
-    """The result of `convergence_table` as lines of text."""
+    """Write the result of `convergence_table` as lines of text."""
     knob = str(table["error"].dims[0])
     rows = [(knob, "error", "order", "seconds")]
     for i in range(table.sizes[knob]):
@@ -109,7 +109,7 @@ def _last_frame(result: Any) -> Density:
 
 
 def _orders(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Orders of neighbouring rows; NaN in the first row and where an error is zero."""
+    """Return the orders of neighbouring rows; NaN in the first row and where an error is zero."""
     orders = np.full(len(values), math.nan)
     for i in range(1, len(values)):
         if errors[i - 1] > 0 and errors[i] > 0:
@@ -118,7 +118,7 @@ def _orders(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def _successive_orders(values: np.ndarray, differences: np.ndarray) -> np.ndarray:
-    """Orders p from differences ~ |h_i^p - h_{i+1}^p|; NaN in the first and last row, and where no p fits."""
+    """Find orders p from differences ~ |h_i^p - h_{i+1}^p|; NaN in the first and last row, and where no p fits."""
     orders = np.full(len(values), math.nan)
     for i in range(1, len(values) - 1):
         if differences[i - 1] > 0 and differences[i] > 0:
@@ -128,7 +128,7 @@ def _successive_orders(values: np.ndarray, differences: np.ndarray) -> np.ndarra
 
 
 def _fitting_order(log_ratio: float, coarse: float, fine: float) -> float:
-    """The p with log((e^(p coarse) - 1) / (1 - e^(-p fine))) = log_ratio; the left side rises with p."""
+    """Find the p with log((e^(p coarse) - 1) / (1 - e^(-p fine))) = log_ratio; the left side rises with p."""
     if math.isclose(coarse, fine, rel_tol=1e-9):
         return log_ratio / fine
     from scipy.optimize import brentq

@@ -25,7 +25,7 @@ from wfr_pde.space.density import Density
 class EnergyDistance(Metric):
     """Energy distance: D² = 2 E|X - Y| - E|X - X'| - E|Y - Y'|, X, X' from the reference, Y, Y' from the other.
 
-    Sees every difference, on all lengths, long ones best: a shift by L much longer than the distributions are wide
+    It sees every difference, on all lengths, long ones best: a shift by L much longer than the distributions are wide
     has D² = 2 L up to their widths, one much shorter about L²/width. No parameter, and scaled with the space: D² is a
     length. n independent draws from the reference have `floor(reference, n)` as root mean square, in every dimension
     about n^-½. Székely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
@@ -52,18 +52,25 @@ class EnergyDistance(Metric):
     squared: bool = False
     name: str = "energy_distance"
 
+    symmetric = True
+
+    @property
+    def triangle(self) -> bool:  # type: ignore[override]
+        """Whether the root is taken, which is a metric."""
+        return not self.squared
+
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"{'squared ' if self.squared else ''}energy distance"
 
     @property
     def units(self) -> str:  # type: ignore[override]
-        """Of the result."""
+        """Units of the result."""
         return "length" if self.squared else "length^½"
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:
@@ -79,7 +86,7 @@ class EnergyDistance(Metric):
         return square if self.squared else root(square, size, self.name)
 
     def floor(self, reference: Density, n: int) -> float:
-        """Root mean square over `n` independent draws from the reference, (E|X - X'|/n)^½; its square if squared."""
+        """Return the root mean square over `n` independent draws, (E|X - X'|/n)^½; its square if squared."""
         check_density(reference, self.name)
         check_straight(self.name, reference)
         check_draws(n)
@@ -87,11 +94,11 @@ class EnergyDistance(Metric):
         return square if self.squared else math.sqrt(square)
 
     def _own(self, measure: Measure) -> float:
-        """E|X - X'|."""
+        """Return E|X - X'|."""
         if isinstance(measure, Density):
             return own_mean("distance", 1.0, measure)
         return self._mutual(measure, measure)
 
     def _mutual(self, a: Measure, b: Measure) -> float:
-        """E|X - Y|."""
+        """Return E|X - Y|."""
         return mutual_mean("distance", 1.0, a, b)

@@ -27,7 +27,7 @@ MOST_CELLS = 40_000  # of a graded grid, between all of which distances are summ
 
 
 def mutual_mean(kernel: str, scale: float, a: Measure, b: Measure) -> float:
-    """E k(X, Y)."""
+    """Return E k(X, Y)."""
     if not isinstance(a, Density):
         a, b = b, a
     points, weights = atoms(b)
@@ -55,12 +55,12 @@ def check_widths(density: Density, scale: float) -> None:
 
 @functools.lru_cache(maxsize=8)
 def own_mean(kernel: str, scale: float, density: Density) -> float:
-    """E k(X, X') of a density."""
+    """Return E k(X, X') of a density."""
     return double_sum(kernel, scale, density.grid, cell_masses(density))
 
 
 def double_sum(kernel: str, scale: float, grid: Grid, masses: Array) -> float:
-    """Σ_ij m_i m_j k(x_i - x_j), corrected for the kink of k at 0; masses of any sign."""
+    """Return Σ_ij m_i m_j k(x_i - x_j), corrected for the kink of k at 0; masses of any sign."""
     if kernel == "gaussian":
         smoothed = masses
         for k, axis in enumerate(grid.axes):
@@ -70,14 +70,14 @@ def double_sum(kernel: str, scale: float, grid: Grid, masses: Array) -> float:
 
 
 def _mean_at_cells(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
-    """Σ_j k(x_i - x_j) m_j at the cell centres, corrected for the kink of k at 0."""
+    """Return Σ_j k(x_i - x_j) m_j at the cell centres, corrected for the kink of k at 0."""
     sums = _convolved(kernel, scale, grid, masses) if grid.is_uniform else _summed(kernel, scale, grid, masses)
     slope = 1.0 if kernel == "distance" else -1 / scale  # of k along |x - y| at 0
     return sums + slope * _kink(grid) * masses
 
 
 def _mean(kernel: str, scale: float, density: Density, points: Array) -> Array:
-    """∫ k(x, y) mu(y) dy at points (n, d): interpolated between equal cells, elsewhere a sum over all cells."""
+    """Return ∫ k(x, y) mu(y) dy at points (n, d): interpolated between equal cells, else summed over all."""
     if not density.grid.is_uniform:
         return sums_over_sources(kernel, scale, points, *atoms(density))
     result = _interpolated_mean(kernel, scale, density)(points, outside=np.nan)
@@ -95,7 +95,7 @@ def _interpolated_mean(kernel: str, scale: float, density: Density) -> TensorSpl
 
 
 def sums_over_sources(kernel: str, scale: float, at: Array, sources: Array, weights: Array) -> Array:
-    """Σ_j w_j k(x_i, y_j)."""
+    """Return Σ_j w_j k(x_i, y_j)."""
     from wfr_pde.numerics.compiled.pair_sums import distance_sums, kernel_sums, laplace_sums  # here, as it loads numba
 
     if kernel == "gaussian":
@@ -104,12 +104,12 @@ def sums_over_sources(kernel: str, scale: float, at: Array, sources: Array, weig
 
 
 def _gaussians(x: Array, y: Array, scale: float) -> Array:
-    """exp(-(x_i - y_j)²/scale²)."""
+    """Return exp(-(x_i - y_j)²/scale²)."""
     return np.exp(-(((x[:, None] - y) / scale) ** 2))
 
 
 def _gaussian_mean(density: Density, points: Array, scale: float) -> Array:
-    """∫ exp(-|x - y|²/scale²) mu(y) dy at points (n, d), a sum over all cells that carry mass."""
+    """Return ∫ exp(-|x - y|²/scale²) mu(y) dy at points (n, d), a sum over all cells that carry mass."""
     masses, axes = cell_masses(density), density.grid.axes
     heavy = masses > NEGLIGIBLE / masses.size
     box, centres = [], []
@@ -130,7 +130,7 @@ def _gaussian_mean(density: Density, points: Array, scale: float) -> Array:
 
 
 def _convolved(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
-    """Σ_j k(x_i - x_j) m_j over equal cells, by a convolution with room for all distances."""
+    """Return Σ_j k(x_i - x_j) m_j over equal cells, by a convolution with room for all distances."""
     from scipy import fft
 
     shape = [fft.next_fast_len(2 * n - 1, real=True) for n in grid.shape]
@@ -146,7 +146,7 @@ def _convolved(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
 
 
 def _summed(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
-    """Σ_j k(x_i - x_j) m_j over cells of any kind; zero where no mass is."""
+    """Return Σ_j k(x_i - x_j) m_j over cells of any kind; zero where no mass is."""
     kept = np.flatnonzero(np.abs(masses.ravel()) > NEGLIGIBLE / masses.size)
     if len(kept) > MOST_CELLS:
         raise ValueError(
@@ -160,7 +160,7 @@ def _summed(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
 
 
 def _kink(grid: Grid) -> Array:
-    """What |x - y| has to count as between a cell and itself, so that sums over cells are ∫ ... dx (broadcasts)."""
+    """Return what |x - y| counts as between a cell and itself, so that sums over cells are integrals (broadcasts)."""
     if grid.is_uniform:
         return np.asarray(lattice_constant(tuple(float(axis.widths[0]) for axis in grid.axes)))
     side = grid.backend.asnumpy(grid.cell_volume) ** (1 / grid.ndim)
@@ -169,7 +169,7 @@ def _kink(grid: Grid) -> Array:
 
 @functools.lru_cache(maxsize=32)
 def lattice_constant(widths: tuple[float, ...]) -> float:
-    """C with ∫ |x| f(x) dx = volume (Σ_n |x_n| f(x_n) + C f(0)) + O(dx^(d+3)), x_n the lattice of these widths.
+    """Find C with ∫ |x| f(x) dx = volume (Σ_n |x_n| f(x_n) + C f(0)) + O(dx^(d+3)), x_n the lattice of these widths.
 
     (Minus the Epstein zeta function of the lattice at -½; 1/6 for widths (1,).) Taken from f = exp(-a |x|²), with the
     powers of a removed by Richardson extrapolation.

@@ -18,13 +18,15 @@ class _EstimatedKL(Metric):
     """KL(other | reference), for particles by an estimate of their log-density."""
 
     units = "nats"
+    signed = True
+    references = (Density,)
 
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
-        """Different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
+        """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         raise NotImplementedError(f"{type(self).__name__} must define log_density")
 
     def __call__(self, reference: Density, other: Measure) -> float:
-        """KL(other | reference)."""
+        """Return KL(other | reference)."""
         check_measures(reference, other, self.name)
         check_density(reference, self.name)
         if isinstance(other, Density):
@@ -72,7 +74,7 @@ class NeighbourKL(_EstimatedKL):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"KL divergence, by {self.neighbours} nearest neighbours"
 
     @property
@@ -81,7 +83,7 @@ class NeighbourKL(_EstimatedKL):
         return int(self.neighbours) + 1
 
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
-        """Different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
+        """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         from scipy.spatial import cKDTree
         from scipy.special import digamma
 
@@ -116,7 +118,7 @@ class KernelKL(_EstimatedKL):
     Parameters
     ----------
     variance : float
-        Of the kernel along every axis, in length².
+        Variance of the kernel along every axis, in length².
     name : str
 
     Raises
@@ -134,11 +136,11 @@ class KernelKL(_EstimatedKL):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"KL divergence, by a kernel of variance {self.variance:g}"
 
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
-        """Different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
+        """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         from wfr_pde.numerics.compiled.pair_sums import log_kernel_sums  # here, as it loads numba
 
         points, weights = _merged(particles)
@@ -149,14 +151,14 @@ class KernelKL(_EstimatedKL):
         return points, weights, log_sums - np.log1p(-weights) - log_norm
 
 
-@described("KL divergence, by 5 nearest neighbours", "nats", fewest=6)
+@described("KL divergence, by 5 nearest neighbours", "nats", signed=True, references=(Density,), fewest=6)
 def kl_estimate(reference: Density, other: Measure) -> float:
-    """KL(other | reference), by `NeighbourKL()`: five nearest neighbours; exact between densities."""
+    """Estimate KL(other | reference) by `NeighbourKL()`: five nearest neighbours; exact between densities."""
     return NeighbourKL()(reference, other)
 
 
 def _merged(particles: Particles) -> tuple[Array, Array]:
-    """Different positions of positive weight, and the sums of the weights there."""
+    """Return the different positions of positive weight, and the sums of the weights there."""
     weights = particles.weights
     kept = weights > 0
     points, index = np.unique(particles.positions[kept], axis=0, return_inverse=True)

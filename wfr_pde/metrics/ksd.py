@@ -67,11 +67,11 @@ class KSD(Metric):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"kernelised Stein discrepancy{', squared' if self.squared else ''}"
 
     def __call__(self, reference: Any, other: Density | Particles) -> float:
-        """The discrepancy of `other` from the target; `reference` does not count."""
+        """Return the discrepancy of `other` from the target; `reference` does not count."""
         from wfr_pde.numerics.compiled.pair_sums import stein_sums  # here, as it loads numba
 
         check_measure(other, "other", self.name)
@@ -83,7 +83,7 @@ class KSD(Metric):
         return square if self.squared else root(square, float(weights @ self._diagonal(scores)), self.name)
 
     def floor(self, reference: Density, n: int) -> float:
-        """Root mean square over `n` independent draws from the reference, (E k_0(X, X)/n)^½; its square if squared.
+        """Return the root mean square over `n` independent draws, (E k_0(X, X)/n)^½; its square if squared.
 
         The reference must be the target on a grid.
         """
@@ -109,6 +109,6 @@ class KSD(Metric):
         return scores
 
     def _diagonal(self, scores: Array) -> Array:
-        """k_0(x, x)."""
+        """Return k_0(x, x)."""
         d, c, b = scores.shape[1], self.length, self.power
         return np.sum(scores**2, axis=1) * c ** (2 * b) - 2 * b * d * c ** (2 * (b - 1))

@@ -74,6 +74,23 @@ class MMD(Metric):
     squared: bool = False
     name: str = "mmd"
 
+    symmetric = True
+
+    @property
+    def triangle(self) -> bool:  # type: ignore[override]
+        """Whether the root is taken, which is a metric."""
+        return not self.squared
+
+    @property
+    def signed(self) -> bool:  # type: ignore[override]
+        """Whether the estimate is the unbiased one."""
+        return self.unbiased
+
+    @property
+    def splits_weights(self) -> bool:  # type: ignore[override]
+        """Whether pairs of a particle with itself belong to the sums."""
+        return not self.unbiased
+
     def __post_init__(self) -> None:
         if not 0 < self.scale < math.inf:
             raise ValueError(f"scale is a length of the kernel, positive and finite, got {self.scale}")
@@ -84,11 +101,11 @@ class MMD(Metric):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"MMD{'²' if self.squared else ''}, {self.kernel} kernel of scale {self.scale:g}"
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         for measure in (reference, other):
@@ -101,9 +118,9 @@ class MMD(Metric):
         return square if self.squared else root(square, 1.0, self.name)
 
     def floor(self, reference: Density, n: int) -> float:
-        """Root mean square over `n` independent draws from the reference, ((1 - E k(X, X'))/n)^½; squared if that is.
+        """Return the root mean square over `n` independent draws, ((1 - E k(X, X'))/n)^½; its square if squared.
 
-        Zero for the unbiased estimate.
+        It is zero for the unbiased estimate.
         """
         check_density(reference, self.name)
         check_straight(self.name, reference)
@@ -113,7 +130,7 @@ class MMD(Metric):
         return square if self.squared else math.sqrt(square)
 
     def _own(self, measure: Measure) -> float:
-        """E k(X, X')."""
+        """Return E k(X, X')."""
         if isinstance(measure, Density):
             return own_mean(self.kernel, float(self.scale), measure)
         points, weights = atoms(measure)
@@ -126,7 +143,7 @@ class MMD(Metric):
         return (total - diagonal) / (1 - diagonal)
 
     def _mutual(self, a: Measure, b: Measure) -> float:
-        """E k(X, Y)."""
+        """Return E k(X, Y)."""
         return mutual_mean(self.kernel, float(self.scale), a, b)
 
     def _of_cells(self, grid: Grid, masses: Array) -> float:

@@ -17,15 +17,15 @@ from wfr_pde.space.particles import Particles
 
 
 def _floor_of_mean(reference: Density, n: int) -> float:
-    """Mean over `n` independent draws from the reference: tr(covariance)/n."""
+    """Return the mean over `n` independent draws from the reference: tr(covariance)/n."""
     check_density(reference, "mean_error")
     check_draws(n)
     return float(np.trace(reference.covariance())) / n
 
 
-@described("squared error of the mean", "length²", _floor_of_mean)
+@described("squared error of the mean", "length²", symmetric=True, floor=_floor_of_mean)
 def mean_error(reference: Measure, other: Measure) -> float:
-    """|m - m'|², m and m' the means: zero does not say that more than the means agree.
+    """Return |m - m'|², m and m' the means: zero does not say that more than the means agree.
 
     Squared, so that its average over independent runs is a mean squared error, which for n independent draws from the
     reference is tr(covariance)/n. Of a `Density` the mean is that of the coordinates in the box; on a periodic axis
@@ -46,9 +46,9 @@ def mean_error(reference: Measure, other: Measure) -> float:
     return float(np.sum((a.mean() - b.mean()) ** 2))
 
 
-@described("squared error of the covariance", "length⁴")
+@described("squared error of the covariance", "length⁴", symmetric=True)
 def covariance_error(reference: Measure, other: Measure) -> float:
-    """|C - C'|² in the Frobenius norm, C and C' the covariance matrices; arguments and errors as `mean_error`.
+    """Return |C - C'|² in the Frobenius norm, C and C' the covariance matrices; arguments and errors as `mean_error`.
 
     C' of particles is Σ w (x - m')(x - m')ᵀ, without a correction of small samples.
     """
@@ -56,9 +56,9 @@ def covariance_error(reference: Measure, other: Measure) -> float:
     return float(np.sum((a.covariance() - b.covariance()) ** 2))
 
 
-@described("effective sample size")
+@described("effective sample size", vanishes=False, splits_weights=False, others=(Particles,))
 def effective_sample_size(reference: Any, other: Particles) -> float:
-    """1/Σ w² of the particles, between 1 and n; sees the weights alone: neither positions nor the reference count.
+    """Return 1/Σ w² of the particles, between 1 and n: neither positions nor the reference count.
 
     Kong (1992); it says nothing of whether the particles are where they should be.
 
@@ -76,7 +76,7 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
 class ModeMasses(Metric):
     """½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre: between 0 and 1.
 
-    Sees how the mass is divided between the modes, not what it looks like around them. `diagnostics.mode_masses` has
+    It sees how the mass is divided between the modes, not what it looks like around them. `diagnostics.mode_masses` has
     the masses themselves. Where a boundary cuts through cells, the error is up to the mass of those; particles
     outside the box count to their nearest centre, too. Cost O((n + cells) k).
 
@@ -95,12 +95,14 @@ class ModeMasses(Metric):
     centres: ArrayLike = field(repr=False)
     name: str = "mode_masses_error"
     long_name = "total variation of the masses of the modes"
+    symmetric = True
+    triangle = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         a, b = self._of(_in_one_box(reference, other))
         return 0.5 * float(np.abs(a - b).sum())
 
@@ -108,7 +110,7 @@ class ModeMasses(Metric):
         return [np.asarray(self._masses(measure, None)) for measure in measures]  # type: ignore[attr-defined]
 
     def floor(self, reference: Density, n: int) -> float:
-        """Mean over `n` independent draws from the reference, exact as in `BinnedTotalVariation`."""
+        """Return the mean over `n` independent draws from the reference, exact as in `BinnedTotalVariation`."""
         check_density(reference, self.name)
         check_draws(n)
         return 0.5 * float(mean_deviation(np.clip(self._of((reference,))[0], 0, 1), n).sum())
@@ -122,9 +124,9 @@ class ExpectationError(Metric):
     ----------
     function : function of points (..., d) -> (...) or (..., k)
     name : str
-        Of the variable in a Dataset.
+        Name of the variable in a Dataset.
     long_name : str
-        For the axis of a plot.
+        Label for the axis of a plot.
     units : str
 
     Raises
@@ -138,14 +140,16 @@ class ExpectationError(Metric):
     long_name: str = "squared error of an expectation"
     units: str = "1"
 
+    symmetric = True
+
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The squared error of the expectation."""
+        """Return the squared error of the expectation."""
         a, b = (measure.expectation(self.function) for measure in _in_one_box(reference, other))
         return float(np.sum((a - b) ** 2))
 
 
 def _in_one_box(reference: Any, other: Any) -> tuple[Measure, Measure]:
-    """Both, checked, and particles wrapped along the periodic axes of the density among them."""
+    """Check both, and wrap particles along the periodic axes of the density among them."""
     check_measures(reference, other)
     grids = [measure.grid for measure in (reference, other) if isinstance(measure, Density)]
     if not grids or not any(axis.periodic for axis in grids[0].axes):

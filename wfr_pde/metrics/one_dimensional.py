@@ -35,30 +35,30 @@ class Line:
 
     @classmethod
     def of_atoms(cls, positions: Array, weights: Array) -> Line:
-        """Weighted atoms, in any order."""
+        """Make a line of weighted atoms, in any order."""
         order = np.argsort(positions, kind="stable")
         return cls(positions[order], _levels(weights[order]))
 
     @classmethod
     def of_bins(cls, edges: Array, masses: Array) -> Line:
-        """Mass spread evenly over bins."""
+        """Make a line of mass spread evenly over bins."""
         return cls(edges, _levels(masses))
 
     @classmethod
     def of(cls, measure: Measure) -> Line:
-        """A measure in one dimension; the mass of a cell is spread evenly over it, which errs by O(dx²)."""
+        """Make a line of a measure in one dimension, the mass of a cell spread evenly over it: an error O(dx²)."""
         if isinstance(measure, Density):
             return cls.of_bins(measure.grid.axes[0].edges, cell_masses(measure))
         return cls.of_atoms(measure.positions[:, 0], measure.weights)
 
     def cdf(self, x: Array) -> Array:
-        """F (right-continuous) at points (k,)."""
+        """Return F (right-continuous) at points (k,)."""
         if self.is_atomic:
             return self.levels[np.searchsorted(self.nodes, x, side="right")]
         return np.interp(x, self.nodes, self.levels)
 
     def quantiles(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Quantiles at the two ends of intervals of levels within which no level of F lies."""
+        """Return quantiles at the two ends of intervals of levels within which no level of F lies."""
         segment = np.searchsorted(self.levels, 0.5 * (lower + upper), side="right") - 1
         segment = np.clip(segment, 0, len(self.levels) - 2)
         if self.is_atomic:
@@ -75,7 +75,7 @@ def _levels(masses: Array) -> Array:
 
 
 def between(a: Line, b: Line) -> tuple[Array, Array, Array]:
-    """Lengths of intervals on which F_a - F_b is linear, and its limits at their two ends."""
+    """Return lengths of intervals on which F_a - F_b is linear, and its limits at their two ends."""
     breaks = np.unique(np.concatenate([a.nodes, b.nodes]))
     left, right = breaks[:-1], breaks[1:]
     ends = [line.cdf(left) if line.is_atomic else line.cdf(right) for line in (a, b)]
@@ -83,7 +83,7 @@ def between(a: Line, b: Line) -> tuple[Array, Array, Array]:
 
 
 def wasserstein(a: Line, b: Line, order: int) -> float:
-    """W_1 = ∫ |F_a - F_b| dx, or W_2 = (∫ |F_a⁻¹ - F_b⁻¹|² du)^½, exact."""
+    """Return W_1 = ∫ |F_a - F_b| dx, or W_2 = (∫ |F_a⁻¹ - F_b⁻¹|² du)^½, exact."""
     if order == 1:
         length, first, last = between(a, b)
         crossing = first * last < 0
@@ -98,7 +98,7 @@ def wasserstein(a: Line, b: Line, order: int) -> float:
 
 
 def energy(a: Line, b: Line) -> float:
-    """2 ∫ (F_a - F_b)² dx, exact."""
+    """Return 2 ∫ (F_a - F_b)² dx, exactly."""
     length, first, last = between(a, b)
     return 2 * float(length @ (first**2 + first * last + last**2)) / 3
 
@@ -122,7 +122,7 @@ class Projection:
             self.widths = np.stack([length[i] for length, i in zip(lengths, cells.T, strict=True)], axis=-1)
 
     def along(self, direction: Array) -> Line:
-        """The distribution of the coordinate along a unit vector (d,)."""
+        """Return the distribution of the coordinate along a unit vector (d,)."""
         position = self.points @ direction
         if self.widths is None:
             return Line.of_atoms(position, self.weights)

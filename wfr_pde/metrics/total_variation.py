@@ -14,11 +14,11 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 
-@described("L1 distance")
+@described("L1 distance", symmetric=True, triangle=True, references=(Density,), others=(Density,))
 def l1(reference: Density, other: Density) -> float:
-    """∫ |mu - nu| dx, between 0 and 2.
+    """Return ∫ |mu - nu| dx, between 0 and 2.
 
-    Sees every difference of two densities, but not how far mass has to move. Where mu - nu changes sign the sum over
+    It sees every difference of two densities, but not how far mass has to move. Where mu - nu changes sign the sum over
     cells errs by O(dx²).
 
     Parameters
@@ -40,11 +40,15 @@ def l1(reference: Density, other: Density) -> float:
 
 @described(
     "total variation",
+    symmetric=True,
+    triangle=True,
+    splits_weights=False,  # the number of bins follows the effective sample size
+    references=(Density,),
     floor=lambda reference, n: BinnedTotalVariation().floor(reference, n),
     at_resolution_of=lambda reference, n: BinnedTotalVariation().at_resolution_of(reference, n),
 )
 def total_variation(reference: Density, other: Density | Particles) -> float:
-    """sup |mu(B) - nu(B)| over sets B = ½ ∫ |mu - nu| dx, between 0 and 1; arguments and errors as `l1`.
+    """Return sup |mu(B) - nu(B)| over sets B = ½ ∫ |mu - nu| dx, between 0 and 1; arguments and errors as `l1`.
 
     Particles are compared by `BinnedTotalVariation()`.
     """
@@ -55,11 +59,15 @@ def total_variation(reference: Density, other: Density | Particles) -> float:
 
 @described(
     "Hellinger distance",
+    symmetric=True,
+    triangle=True,
+    splits_weights=False,
+    references=(Density,),
     floor=lambda reference, n: BinnedHellinger().floor(reference, n),
     at_resolution_of=lambda reference, n: BinnedHellinger().at_resolution_of(reference, n),
 )
 def hellinger(reference: Density, other: Density | Particles) -> float:
-    """sqrt(½ ∫ (sqrt(mu) - sqrt(nu))² dx), between 0 and 1; arguments and errors as `l1`.
+    """Return sqrt(½ ∫ (sqrt(mu) - sqrt(nu))² dx), between 0 and 1; arguments and errors as `l1`.
 
     Particles are compared by `BinnedHellinger()`.
     """
@@ -71,7 +79,7 @@ def hellinger(reference: Density, other: Density | Particles) -> float:
 
 
 def matched(reference: Any, other: Any) -> tuple[Any, Any]:
-    """Both log-densities as arrays of the reference's backend."""
+    """Return both log-densities as arrays of the reference's backend."""
     for name, density in (("reference", reference), ("other", other)):
         if not isinstance(density, Density):
             raise TypeError(

@@ -34,9 +34,9 @@ GOLDEN_ROUNDS = 60  # of a fixed point that converges by more than a factor 2 ea
 
 
 def _floor_1(reference: Density, n: int) -> float:
-    """Mean of `wasserstein_1` over `n` independent draws from the reference: ∫ E|Bin(n, F(x))/n - F(x)| dx.
+    """Return the mean of `wasserstein_1` over `n` independent draws from the reference: ∫ E|Bin(n, F(x))/n - F(x)| dx.
 
-    Exact but for the integral, by the trapezoidal rule over the cells' edges.
+    It is exact but for the integral, by the trapezoidal rule over the cells' edges.
     """
     check_density(reference, "wasserstein_1")
     check_draws(n)
@@ -44,11 +44,11 @@ def _floor_1(reference: Density, n: int) -> float:
     return float(np.trapezoid(mean_deviation(line.levels, n), line.nodes))
 
 
-@described("W₁", "length", _floor_1)
+@described("W₁", "length", symmetric=True, triangle=True, max_ndim=1, floor=_floor_1)
 def wasserstein_1(reference: Measure, other: Measure) -> float:
-    """W_1 = ∫ |F - G| dx in one dimension, F and G the distribution functions.
+    """Return W_1 = ∫ |F - G| dx in one dimension, F and G the distribution functions.
 
-    Sees every difference, and how far mass has to move: mass m at distance L from where it belongs counts m L. The
+    It sees every difference, and how far mass has to move: mass m at distance L from where it belongs counts m L. The
     mass of a cell is spread evenly over it, an error O(dx²); what is then left is exact, for weights of any kind.
     Particles outside the box count where they are. Cost O((n + cells) log(n + cells)). `wasserstein_1.floor(reference,
     n)` is the mean over n independent draws from the reference.
@@ -68,9 +68,9 @@ def wasserstein_1(reference: Measure, other: Measure) -> float:
     return lines.wasserstein(*_on_a_line(reference, other, "wasserstein_1"), 1)
 
 
-@described("W₂", "length")
+@described("W₂", "length", symmetric=True, triangle=True, max_ndim=1)
 def wasserstein_2(reference: Measure, other: Measure) -> float:
-    """W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension; arguments, errors and cost as `wasserstein_1`.
+    """Return W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension; arguments, errors and cost as `wasserstein_1`.
 
     Mass m at distance L from where it belongs counts sqrt(m) L: it weighs far-away mass more than W_1 does. For n
     draws from the reference it decays as n^-½ up to the tails, slower for several modes with gaps between them
@@ -94,7 +94,7 @@ def _on_a_line(reference: Any, other: Any, metric: str) -> tuple[lines.Line, lin
 class SlicedWasserstein(Metric):
     """(mean over directions θ of W_p(θ·X, θ·Y)^p)^(1/p): Wasserstein distances of one-dimensional projections.
 
-    Sees every difference in the limit of many directions, and how far mass has to move; at most W_p, and between
+    It sees every difference in the limit of many directions, and how far mass has to move; at most W_p, and between
     distributions that differ by a shift alone |shift|/sqrt(d) for p = 2. Its noise for n draws, about n^-½, does not
     grow with the dimension. Rabin, Peyré, Delon and Bernot (2012), doi:10.1007/978-3-642-24785-9_37.
 
@@ -111,7 +111,7 @@ class SlicedWasserstein(Metric):
     order : {1, 2}
         The p.
     seed : int
-        Of the quasi-random directions, in three dimensions and more.
+        Seed of the quasi-random directions, in three dimensions and more.
     name : str
 
     Raises
@@ -127,6 +127,8 @@ class SlicedWasserstein(Metric):
     seed: int = 0
     name: str = "sliced_wasserstein"
     units = "length"
+    symmetric = True
+    triangle = True
 
     def __post_init__(self) -> None:
         _check_order(self.order)
@@ -135,11 +137,11 @@ class SlicedWasserstein(Metric):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"sliced W{'₁₂'[self.order - 1]}"
 
     def directions(self, d: int) -> Array:
-        """Unit vectors (n_directions, d)."""
+        """Return unit vectors (n_directions, d)."""
         if d == 1:
             return np.ones((1, 1))
         if d == 2:
@@ -156,7 +158,7 @@ class SlicedWasserstein(Metric):
         return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         pairs = zip(self._projections(reference), self._projections(other), strict=True)
@@ -172,7 +174,7 @@ class SlicedWasserstein(Metric):
 
 @functools.lru_cache(maxsize=2)
 def _projections_of_density(metric: SlicedWasserstein, density: Density) -> list[lines.Line]:
-    """Once for all particles that are compared with it."""
+    """Project a density once for all particles that are compared with it."""
     projection = lines.Projection(density)
     return [projection.along(theta) for theta in metric.directions(density.ndim)]
 
@@ -181,7 +183,7 @@ def _projections_of_density(metric: SlicedWasserstein, density: Density) -> list
 class Wasserstein(Metric):
     """W_p = (min over couplings of E|X - Y|^p)^(1/p) in any dimension.
 
-    Sees every difference, and how far mass has to move; but n draws from the reference are at a distance n^(-1/d)
+    It sees every difference, and how far mass has to move; but n draws from the reference are at a distance n^(-1/d)
     from it in d > 2 dimensions, above which nothing is seen. In one dimension exact, as `wasserstein_1`. In more, a
     density is first replaced by the means of `atoms` boxes of cells of about equal mass: that changes the result by at
     most `discretisation_error(density)`, by the triangle inequality; between those and the particles it is exact, by
@@ -213,6 +215,8 @@ class Wasserstein(Metric):
     atoms: int = 1000
     name: str = "wasserstein"
     units = "length"
+    symmetric = True
+    triangle = True
 
     def __post_init__(self) -> None:
         _check_order(self.order)
@@ -221,11 +225,11 @@ class Wasserstein(Metric):
 
     @property
     def long_name(self) -> str:
-        """For the axis of a plot."""
+        """Label for the axis of a plot."""
         return f"W{'₁₂'[self.order - 1]}"
 
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """The distance of `other` from `reference`."""
+        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:
@@ -239,7 +243,7 @@ class Wasserstein(Metric):
         return float(_optimal_cost(x, p, y, q, self.order) ** (1 / self.order))
 
     def discretisation_error(self, density: Density) -> float:
-        """Root mean square distance to the mean of the box of cells: by how much at most a distance is off."""
+        """Return the root mean square distance to the mean of the box of cells, a bound of the error of a distance."""
         check_density(density, self.name)
         return _means_of_boxes(density, int(self.atoms))[2]
 
@@ -251,7 +255,7 @@ class Wasserstein(Metric):
 
 @functools.lru_cache(maxsize=4)
 def _means_of_boxes(density: Density, number: int) -> tuple[Array, Array, float]:
-    """Means (k, d) and masses (k,) of boxes of cells of about equal mass, and the root mean square distance to them."""
+    """Return means (k, d) and masses (k,) of boxes of about equal mass, and the root mean square distance to them."""
     labels, weights = equal_bins(density, number)
     masses, grid = cell_masses(density).ravel(), density.grid
     flat, weights = labels.ravel(), weights[:-1]
@@ -270,7 +274,7 @@ def _means_of_boxes(density: Density, number: int) -> tuple[Array, Array, float]
 
 
 def _optimal_cost(x: Array, p: Array, y: Array, q: Array, order: int) -> float:
-    """min Σ_ij P_ij |x_i - y_j|^order over couplings P of the weights p and q."""
+    """Return min Σ_ij P_ij |x_i - y_j|^order over couplings P of the weights p and q."""
     try:
         import ot
     except ImportError as error:

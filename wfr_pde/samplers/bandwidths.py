@@ -12,7 +12,7 @@ MOST = 1000  # particles whose distances are looked at: evenly spaced numbers of
 
 
 def median_distance(positions: Array) -> float:
-    """Median of the distances between different particles, of 1000 of them where there are more.
+    """Return the median of the distances between different particles, of 1000 of them where there are more.
 
     Raises
     ------

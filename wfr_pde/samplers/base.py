@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, checked_rate
+from wfr_pde.energies import Energy
+from wfr_pde.errors import NumericalError, refuse_old_hooks
+from wfr_pde.flows.base import Flow, MemoryUse, Step, checked_rate
+from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Mixture, Particles
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -19,24 +21,88 @@ class Sampler(Flow):
     `order` is that of the law in dt for infinitely many particles; for finitely many the law has an error of its own,
     which falls with their number. Samplers live on the whole space: they know no walls.
 
-    One that has `Density` among its `measures` takes that too, and does to it what a step does to the law of infinitely
-    many particles, at the same dt and bandwidth: ``solve(target, sampler, grid.density(start), t, dt)`` is the
-    mean-field law of the sampler. On a grid it is not random, and walls are felt.
+    A new sampler defines `build_step` for particles, or `particle_step` where a step needs the time. One that names its
+    `law_on_grid` takes a `Density`, too, and does to it what a step does to the law of infinitely many particles, at
+    the same dt and bandwidth: ``solve(target, sampler, grid.density(start), t, dt)`` is the mean-field law of the
+    sampler. On a grid it is not random, and walls are felt.
     """
 
     order: float = 1
     random = True
-    interacting = True  # as most do
-    measures: tuple[type, ...] = (Particles,)
+    interacting = True  # most samplers couple their particles
     preserves = frozenset({"mass", "positivity"})
 
     rate: float
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_old_hooks(cls, {"measures": "law_on_grid, which returns the flow of densities"})
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, type(self).__name__))
 
+    def law_on_grid(self) -> Flow | None:
+        """Name the flow of densities that a step is for infinitely many particles.
+
+        Returns
+        -------
+        Flow or None
+            None, the default, if no such flow is known. Nothing else asks whether a sampler moves densities.
+        """
+        return None
+
+    @property
+    def measures(self) -> tuple[type, ...]:  # type: ignore[override]
+        """The measures that it moves: Particles, and Density where it has a law on the grid."""
+        return (Particles,) if self.law_on_grid() is None else (Particles, Density)
+
+    @property
+    def max_ndim(self) -> float:  # type: ignore[override]
+        """Largest number of axes of a density: that of the law on the grid."""
+        law = self.law_on_grid()
+        return super().max_ndim if law is None else law.max_ndim
+
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare steps of particles, by default from `build_step` with a moving target frozen at the midpoint.
+
+        Arguments and result are those of `make_step`.
+        """
+        return super().make_step(energy, template, dt)
+
+    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
+        """Prepare steps of particles, or of the law on the grid."""
+        self.check(energy, template)
+        law = self._law_of(template)
+        return self.particle_step(energy, template, dt) if law is None else law.make_step(energy, template, dt)
+
+    def check(self, energy: Energy, template: Any) -> None:
+        """Refuse an energy or a measure that the sampler, or its law on the grid, does not know.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        super().check(energy, template)
+        law = self._law_of(template)
+        if law is not None:
+            law.check(energy, template)
+
+    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
+        """Smallest and largest dt: those of the law on a grid, none for particles."""
+        law = self._law_of(template)
+        return super().dt_bounds(energy, template) if law is None else law.dt_bounds(energy, template)
+
+    def memory_use(self, template: Any) -> MemoryUse:
+        """What a prepared step holds: on a grid what its law does."""
+        law = self._law_of(template)
+        return super().memory_use(template) if law is None else law.memory_use(template)
+
+    def _law_of(self, template: Any) -> Flow | None:
+        """The flow that moves the template, if it is a density."""
+        return self.law_on_grid() if isinstance(template, Density) else None
+
     def exact(self) -> Flow:
-        """The part of the equation that it stands for, as a flow of densities without its errors.
+        """Return the part of the equation that the sampler stands for, as a flow of densities without its errors.
 
         Raises
         ------
@@ -46,13 +112,13 @@ class Sampler(Flow):
         raise TypeError(f"{type(self).__name__} stands for no part of the equation that could be put in its place")
 
     def with_density(self, density: Any) -> Sampler:
-        """The same with another `LogRatio`, if it has one."""
+        """Return the same sampler with another `LogRatio`, if it has one."""
         return self
 
     def moved(
         self, state: Particles, positions: Array, mixture: Mixture | None = None, auxiliary: Array | None = None
     ) -> Particles:
-        """The particles at other places, with the weights they had.
+        """Return the particles at other places, with the weights they had.
 
         Raises
         ------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +11,9 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.sampler_laws.birth_death import BirthDeathLaw
 from wfr_pde.samplers.base import Array, Sampler, equally_weighted
-from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, scott
+from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, OnGrid, scott
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
@@ -33,13 +32,7 @@ class BirthDeath(Sampler):
     kernelised dynamics, whose equilibrium is not pi; it is the FR flow as the bandwidth goes to 0 too, or with the true
     g, `Oracle(truth)`.
 
-    Of a density it is the law of a step for n to infinity, exactly: with p = 1 - exp(-|Λ| dt), D = E_mu p where Λ > 0
-    and B = E_mu p where Λ < 0,
-
-        mu' = mu (e^-B [e^D - p (e^D - 1)/D])             where Λ > 0,
-        mu' = mu (e^(D - B) + p (1 - e^-B)/B)             where Λ < 0:
-
-    who dies is replaced by a draw from the population as it is at that moment, and may have been overwritten before.
+    The law of a step for n to infinity is known exactly: `BirthDeathLaw`.
 
     Parameters
     ----------
@@ -65,11 +58,9 @@ class BirthDeath(Sampler):
     variant: str = "log-density"
     density: LogRatio | None = None
 
-    measures = (Particles, Density)
-
     @property
     def law(self) -> Law:  # type: ignore[override]
-        """The FR flow if g is the true one."""
+        """The limit law: the FR flow if g is the true one, else one of its own."""
         return Law.FR if self.density is not None and self.density.is_exact else Law.OWN
 
     def __post_init__(self) -> None:
@@ -81,18 +72,19 @@ class BirthDeath(Sampler):
         KernelDensity(self.bandwidth)  # checks the bandwidth
 
     def exact(self) -> FisherRao:
-        """The FR flow."""
+        """Return the FR flow."""
         return FisherRao(self.rate)
 
     def with_density(self, density: LogRatio) -> BirthDeath:
-        """The same with another `LogRatio`."""
+        """Return the same sampler with another `LogRatio`."""
         return BirthDeath(self.rate, density=density)
 
-    def make_step(self, energy: Energy, template: Particles | Density, dt: float) -> Step:
-        """The events of one step."""
-        self.check(energy, template)
-        if isinstance(template, Density):
-            return self._law_step(energy, template, dt)
+    def law_on_grid(self) -> BirthDeathLaw:
+        """Name the law of one step: `BirthDeathLaw` with the g of infinitely many particles."""
+        return BirthDeathLaw(self.rate, self._log_ratio_on_grid)
+
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare the events of one step."""
         equally_weighted(template, "BirthDeath")
         if self.rate == 0:
             return lambda state, t, rng=None: state
@@ -105,21 +97,8 @@ class BirthDeath(Sampler):
 
         return step
 
-    def _law_step(self, energy: Energy, template: Density, dt: float) -> Step:
-        """What the events do to the law of infinitely many particles."""
-        if self.rate == 0:
-            return lambda state, t, rng=None: state
-        on_grid = self._log_ratio_on_grid(template.grid)
-
-        def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
-            g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)
-            expected = self.rate * dt * (g - state.grid.integrate(state.values * g))
-            return Density(state.grid, state.log_values + _log_survival(state, expected))
-
-        return step
-
-    def _log_ratio_on_grid(self, grid: Grid) -> Callable[[Density, Energy, float], Any]:
-        """g at the cell centres, for infinitely many particles."""
+    def _log_ratio_on_grid(self, grid: Grid) -> OnGrid:
+        """Return g at the cell centres, for infinitely many particles."""
         density = KernelDensity(self.bandwidth) if self.density is None else self.density
         of_density = density.on_grid(grid)
         if self.variant == "log-density":
@@ -134,7 +113,7 @@ class BirthDeath(Sampler):
         return with_own_term
 
     def _log_ratio(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles."""
+        """Return g at the particles."""
         g = (KernelDensity(self.bandwidth) if self.density is None else self.density)(state, target, t)
         if self.variant == "log-density":
             return g
@@ -146,27 +125,8 @@ class BirthDeath(Sampler):
         return g + kernel_sums(x, x, state.weights / smooth, width**2)
 
 
-def _log_survival(state: Density, expected: Any) -> Any:
-    """Logarithm of mu'/mu after the events of Λ dt = `expected`; see `BirthDeath`."""
-    grid, xp = state.grid, state.grid.backend.xp
-    zero = xp.zeros_like(expected)
-    chance, mass = -xp.expm1(-xp.abs(expected)), state.values
-    deaths, births = (
-        float(grid.integrate(mass * xp.where(which, chance, zero))) for which in (expected > 0, expected < 0)
-    )
-    if not deaths > 0 and not births > 0:
-        return zero
-    per_death = math.expm1(deaths) / deaths if deaths > 0 else 1.0
-    per_birth = -math.expm1(-births) / births if births > 0 else 1.0
-    # e^D - p (e^D - 1)/D with p = 1 - e^-|Λ|dt, without a difference: where all die, e^D - (e^D - 1)/D is left
-    left = sum(k * deaths**k / math.factorial(k + 1) for k in range(1, 20))
-    survives = xp.log(per_death * xp.exp(-xp.abs(expected)) + left) - births
-    multiplies = xp.log(math.exp(deaths - births) + chance * per_birth)
-    return xp.where(expected > 0, survives, multiplies)
-
-
 def survivors(expected: Array, rng: np.random.Generator) -> np.ndarray:
-    """Whose copy stands at each place (n,) after the events of Λ_i dt = `expected`, one by one in random order."""
+    """Draw the events of Λ_i dt = `expected`, one by one in random order: whose copy stands at each place (n,) then."""
     n = len(expected)
     source = np.arange(n)
     if n == 1:

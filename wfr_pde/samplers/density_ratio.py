@@ -1,4 +1,4 @@
-"""Where samplers take g = log(mu/pi) at their particles from."""
+"""Estimates of g = log(mu/pi) at particles: from a kernel, from the mixture they were drawn from, from the truth."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
+from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
+from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.samplers.base import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
 
 if TYPE_CHECKING:
-    from wfr_pde.integrate.trajectory import Trajectory
-
+    import xarray as xr
 
 OnGrid = Callable[[Density, Energy, float], Any]
 
@@ -41,18 +41,21 @@ class LogRatio:
     is_exact = False
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
-        """g (n,) at the particles of a state at time `t`; `target` is the energy's at that time."""
+        """Return g (n,) at the particles of a state at time `t`; `target` is that of the energy at that time."""
         raise NotImplementedError
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """A function (density, energy, t) -> g at the cell centres: the estimate from infinitely many particles."""
+        """Return a function (density, energy, t) -> g at the cell centres: what infinitely many particles give."""
         raise NotImplementedError
 
 
 def log_gaussian_sums(
     at: Array, sources: Array, log_weights: Array, variance: float, pairs: int, leave_out: np.ndarray | None = None
 ) -> Array:
-    """log Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), over all `pairs` at most, else by way of a grid."""
+    """Return log Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,).
+
+    The sum is over all pairs where they are `pairs` at most, else by way of a grid.
+    """
     from wfr_pde.numerics.compiled import gridded_sums as binned_sums  # here, as they load numba
     from wfr_pde.numerics.compiled import pair_sums  # here, as they load numba
 
@@ -76,7 +79,7 @@ def log_gaussian_sums(
 
 @dataclass(frozen=True)
 class KernelDensity(LogRatio):
-    """From a Gaussian kernel estimate with the particle itself, g_i = log Σ_j w_j K(X_i - X_j) - log pi(X_i).
+    """The estimate from a Gaussian kernel, with the particle itself: g_i = log Σ_j w_j K(X_i - X_j) - log pi(X_i).
 
     The estimate is that of mu convolved with K: biased by O(bandwidth²), and by the particle's own term where there are
     few others. Memory O(n); time O(n²), a sum over all pairs, up to a number of `pairs`, and beyond O(n) by way of a
@@ -105,13 +108,13 @@ class KernelDensity(LogRatio):
             raise ValueError(f"bandwidth must be a positive standard deviation, got {self.bandwidth}")
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles."""
+        """Return g at the particles."""
         width = scott(state) if self.bandwidth is None else self.bandwidth
         log_sums = log_gaussian_sums(state.positions, state.positions, state.log_weights, width**2, self.pairs)
         return log_sums - target.log_density(state.positions)
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """log (K * mu)/pi; without a bandwidth the exact g, as Scott's rule leads to zero with the number."""
+        """Return log (K * mu)/pi; without a bandwidth the exact g, as Scott's rule leads to zero with the number."""
         if self.bandwidth is None:
             return _exact
         smooth = self.smoothing(grid)
@@ -119,7 +122,7 @@ class KernelDensity(LogRatio):
         return lambda state, energy, t: smooth(state.log_values + volume) - energy.log_equilibrium(grid)
 
     def smoothing(self, grid: Grid) -> Callable[[Any], Any]:
-        """A function log m -> log Σ_j m_j K(x_i - x_j) of masses on the cells, K of integral one.
+        """Return a function log m -> log Σ_j m_j K(x_i - x_j) of masses on the cells, with K of integral one.
 
         Raises
         ------
@@ -134,7 +137,7 @@ class KernelDensity(LogRatio):
                 f"bandwidth={self.bandwidth:.4g} is not resolved by cells of {widest:.4g} (needs at least "
                 f"{math.sqrt(2 * RESOLUTION) * widest:.4g}): use a finer grid, or a wider kernel"
             )
-        kernel, volume = HeatKernel(grid, self.bandwidth**2 / 2), grid.log_cell_volume
+        kernel, volume = grid.heat_kernel(self.bandwidth**2 / 2), grid.log_cell_volume
         return lambda log_mass: kernel.log_product(log_mass - volume)
 
 
@@ -143,7 +146,7 @@ def _exact(state: Density, energy: Energy, t: float) -> Any:
 
 
 def scott(state: Particles) -> float:
-    """Bandwidth by Scott's rule (1992, doi:10.1002/9780470316849), for the geometric mean of the axes' deviations."""
+    """Return the bandwidth of Scott's rule (1992, doi:10.1002/9780470316849), of the deviations' geometric mean."""
     deviations = np.sqrt(np.diag(state.covariance()))
     if not np.all(deviations > 0):
         raise ValueError("all particles are at one place, and no bandwidth can be found: give bandwidth=")
@@ -152,7 +155,7 @@ def scott(state: Particles) -> float:
 
 @dataclass(frozen=True)
 class MixtureDensity(LogRatio):
-    """From the mixture that the particles were drawn from, g_i = log Σ_j w_j N(X_i; Y_j, v I) - log pi(X_i).
+    """The estimate from the mixture that particles were drawn from: g_i = log Σ_j w_j N(X_i; Y_j, v I) - log pi(X_i).
 
     For the Langevin step Y_j = X_j + rate dt score(X_j) and v = 2 rate dt, so that the sum is an unbiased estimate of
     the density of the particles' law. Time and memory as for `KernelDensity`.
@@ -176,7 +179,7 @@ class MixtureDensity(LogRatio):
     pairs: int = PAIRS
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles."""
+        """Return g at the particles."""
         mixture = state.mixture
         if mixture is None:
             raise ValueError(
@@ -192,56 +195,89 @@ class MixtureDensity(LogRatio):
         return log_sums - target.log_density(state.positions)
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """The exact g: the mixture of infinitely many is the law itself."""
+        """Return the exact g: the mixture of infinitely many particles is the law itself."""
         return _exact
 
 
 @dataclass(frozen=True, repr=False)
 class Oracle(LogRatio):
-    """From the true solution, g_i = log(mu_t/pi)(X_i): what is left of a sampler's error is not that of the density.
+    """The true g_i = log(mu_t/pi)(X_i): what is left of a sampler's error is not that of the density.
 
-    A particle outside the box of the solution takes g from the nearest place inside.
+    A particle outside the box of the solution takes g from the nearest place inside. A truth that has no density on a
+    grid is asked for its `log_prob` at the particles, wherever they are.
 
     Parameters
     ----------
-    truth : Trajectory
-        Of the same problem.
+    truth : Truth, or Dataset
+        The solution of the same problem; for a Dataset, `Trajectory(ds, target)` is closer between its save times.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no truth, or has no density in the coordinates of the particles.
     """
 
-    truth: Trajectory
-    _kept: dict[float, Density] = field(default_factory=dict, init=False, compare=False)
+    truth: Truth | xr.Dataset
+    _truth: Truth = field(init=False, compare=False)
+    _kept: dict[float, Density | None] = field(default_factory=dict, init=False, compare=False)
 
     is_exact = True
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_truth", as_truth(self.truth))
+        law_at(self._truth, start_time(self._truth))  # a run on turned axes is refused here
+
     def __repr__(self) -> str:
-        frames = np.ascontiguousarray(self.truth.ds["log_density"].values)
-        return f"Oracle({hashlib.sha256(frames.tobytes()).hexdigest()[:12]})"
+        times = [start_time(self._truth)] if is_stationary(self._truth) else self._truth.times
+        digest = hashlib.sha256()
+        for t in times:
+            for _, values in self._truth.at(float(t)).variables().values():
+                digest.update(np.ascontiguousarray(values).tobytes())
+        return f"Oracle({digest.hexdigest()[:12]})"
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles."""
-        grid = self.truth.grid
-        lower, upper = (np.array([axis.edges[k] for axis in grid.axes]) for k in (0, -1))
-        inside = np.clip(state.positions, lower, upper)
-        return self._density(t).log_prob(inside) - target.log_density(inside)
+        """Return g at the particles."""
+        inside = self._inside(state.positions, t)
+        return self._log_prob(inside, t) - target.log_density(inside)
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """The true g at the cell centres, as for particles there."""
-        if grid.matches(self.truth.grid):
-            return lambda state, energy, t: energy.first_variation(Density(grid, self._density(t).log_values))
-        lower, upper = (np.array([axis.edges[k] for axis in self.truth.grid.axes]) for k in (0, -1))
-        centres = np.clip(grid.points(), lower, upper)
+        """Return the true g at the cell centres, as for particles there."""
+        first = self._density(start_time(self._truth))
+        points = None if first is not None and grid.matches(first.grid) else grid.points()
 
-        def interpolated(state: Density, energy: Energy, t: float) -> Any:
+        def at_centres(state: Density, energy: Energy, t: float) -> Any:
+            density = self._density(t)
+            if density is not None and grid.matches(density.grid):
+                return energy.first_variation(Density(grid, density.log_values))
             target: Any = energy.equilibrium
-            return grid.backend.asarray(self._density(t).log_prob(centres) - target.log_density(centres))
+            centres = self._inside(grid.points() if points is None else points, t)
+            return grid.backend.asarray(self._log_prob(centres, t) - target.log_density(centres))
 
-        return interpolated
+        return at_centres
 
-    def _density(self, t: float) -> Density:
-        """The density at a time; those of the last times are kept, as every run of a comparison asks for the same."""
+    def _inside(self, points: Array, t: float) -> Array:
+        """Return the nearest places in the box of the solution, where it has one."""
+        density = self._density(t)
+        if density is None:
+            return points
+        lower, upper = (np.array([axis.edges[k] for axis in density.grid.axes]) for k in (0, -1))
+        return np.clip(points, lower, upper)
+
+    def _log_prob(self, points: Array, t: float) -> Array:
+        """Return log mu_t at points in the box."""
+        density = self._density(t)
+        return self._truth.log_prob(points, t) if density is None else density.log_prob(points)
+
+    def _density(self, t: float) -> Density | None:
+        """Return the density at a time, if there is one.
+
+        Those of the last times are kept, as every run of a comparison asks for the same.
+        """
         if t not in self._kept:
-            density = self.truth.at(t)
-            while len(self._kept) >= max(1, KEPT_BYTES // density.nbytes):
+            law = self._truth.at(t)
+            density = law if isinstance(law, Density) else None
+            size = 1 if density is None else density.nbytes
+            while len(self._kept) >= max(1, KEPT_BYTES // size):
                 self._kept.pop(next(iter(self._kept)))
             self._kept[t] = density
         return self._kept[t]

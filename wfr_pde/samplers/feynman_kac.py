@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +11,9 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.sampler_laws.reweighting import Reweighting, reaction_share
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio
-from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 
@@ -24,8 +23,8 @@ class FeynmanKac(Sampler):
 
     Together with `Langevin`, E[w f(X)] / E[w] follows the WFR flow (arXiv:2512.17878). With g of the particles as they
     are, the frozen step is the exact one of the FR flow, log w ← log w - (1 - e^(-rate dt)) g; with g of the true
-    solution at any time it is rate dt g at the middle, which in a Strang splitting is of order 2. Positions stay. Of a
-    density it is mu ← mu e^(-share g)/Z with the g of infinitely many particles, and share the factor above.
+    solution at any time it is rate dt g at the middle, which in a Strang splitting is of order 2. Positions stay. Its
+    law on a grid is `Reweighting` with the g of infinitely many particles.
 
     Parameters
     ----------
@@ -45,7 +44,6 @@ class FeynmanKac(Sampler):
 
     law = Law.FR
     random = False
-    measures = (Particles, Density)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,27 +51,22 @@ class FeynmanKac(Sampler):
             raise TypeError(f"density must be KernelDensity(), MixtureDensity() or Oracle(truth), got {self.density!r}")
 
     def exact(self) -> FisherRao:
-        """The FR flow."""
+        """Return the FR flow."""
         return FisherRao(self.rate)
 
     def with_density(self, density: LogRatio) -> FeynmanKac:
-        """The same with another `LogRatio`."""
+        """Return the same sampler with another `LogRatio`."""
         return replace(self, density=density)
 
-    def make_step(self, energy: Energy, template: Particles | Density, dt: float) -> Step:
-        """The weights over `dt`."""
-        self.check(energy, template)
+    def law_on_grid(self) -> Reweighting:
+        """Name the law of one step: `Reweighting` by the g of infinitely many particles."""
+        return Reweighting(self.rate, self.density.is_exact, self.density.on_grid)
+
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare the change of the weights over `dt`."""
         if self.rate == 0:
             return lambda state, t, rng=None: state
-        share = self.rate * dt if self.density.is_exact else -math.expm1(-self.rate * dt)
-        if isinstance(template, Density):
-            on_grid = self.density.on_grid(template.grid)
-
-            def weigh(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
-                g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)
-                return Density(state.grid, state.log_values - share * g).normalised()
-
-            return weigh
+        share = reaction_share(self.rate, dt, self.density.is_exact)
 
         def step(state: Particles, t: float, rng: np.random.Generator | None = None) -> Particles:
             target: Any = energy.at(t + dt / 2).equilibrium

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wfr_pde.energies import Energy
+from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
 from wfr_pde.samplers.base import Array, Sampler
@@ -49,6 +50,8 @@ class KernelFisherRao(Sampler):
     TypeError, ValueError
         If the start is no target or moves, a number is out of range, the target moves, dimensions differ, or there
         are more than 5000 particles.
+    NumericalError
+        From a step, if the equations are singular up to rounding.
     """
 
     start: Target
@@ -68,12 +71,11 @@ class KernelFisherRao(Sampler):
             raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
 
     def memory_use(self, template: Particles) -> MemoryUse:
-        """M, its factor, and the kernels and their gradient along an axis."""
+        """What a step holds: M, its factor, and the kernels and their gradient along an axis."""
         return MemoryUse(5 * 8 * len(template.positions) ** 2)
 
-    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """One step of the midpoint rule."""
-        self.check(energy, template)
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare a step of the midpoint rule."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "KernelFisherRao")
         n = len(template.positions)
         if n > MOST:
@@ -99,8 +101,14 @@ class KernelFisherRao(Sampler):
 
 
 def potential_flow(x: Array, weights: Array, force: Array, bandwidth: float, regularisation: float) -> Array:
-    """Velocities (n, d) grad phi(x_l), phi = Σ c_j K_j, with Σ_l w_l grad K_i · grad phi = Σ_l K_i(x_l) force_l."""
-    from scipy.linalg import cho_factor, cho_solve
+    """Velocities (n, d) grad phi(x_l), phi = Σ c_j K_j, that solve Σ_l w_l grad K_i · grad phi = Σ_l K_i(x_l) force_l.
+
+    Raises
+    ------
+    NumericalError
+        If the equations are singular up to rounding, or no kernel reaches another particle.
+    """
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
     n, d = x.shape
     y = x / bandwidth
@@ -110,14 +118,26 @@ def potential_flow(x: Array, weights: Array, force: Array, bandwidth: float, reg
     kernels = np.exp(-0.5 * squares, out=squares)
 
     def slopes(k: int) -> Array:
-        """d K_i / d x_k at x_l, [i, l], times the bandwidth."""
+        """Return d K_i / d x_k at x_l, [i, l], times the bandwidth."""
         return kernels * (y[:, k, None] - y[:, k])
 
     matrix = np.zeros((n, n))
     for k in range(d):
         scaled = slopes(k) * np.sqrt(weights)
         matrix += scaled @ scaled.T
+    if matrix.trace() == 0 and np.ptp(x, axis=0).any():
+        raise NumericalError(
+            f"no kernel of bandwidth {bandwidth:.4g} reaches another of the n={n} particles: use a longer bandwidth"
+        )
+    if matrix.trace() == 0:  # all at one place, where every kernel has its maximum: nothing pushes them
+        return np.zeros_like(x)
     matrix[np.diag_indices(n)] += regularisation * matrix.trace() / n
-    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    try:
+        factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError as error:
+        raise NumericalError(
+            f"the equations of KernelFisherRao for n={n} particles are singular up to rounding with "
+            f"regularisation={regularisation:g}: use a larger one, or a shorter bandwidth than {bandwidth:.4g}"
+        ) from error
     coefficients = cho_solve(factor, kernels @ force, check_finite=False) * bandwidth
     return np.stack([coefficients @ slopes(k) for k in range(d)], axis=-1)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import FrozenStep, MemoryUse
+from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Sampler
-from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Mixture, Particles
 
 
@@ -24,7 +22,7 @@ class Langevin(Sampler):
 
     One Euler-Maruyama step, X ← X + rate dt score(X) + sqrt(2 rate dt) N(0, I); weights stay. Order 1 in dt; its own
     equilibrium differs from pi by O(dt) (Roberts and Tweedie 1996, doi:10.2307/3318418). The particles know the
-    mixture that they were drawn from. Of a density it is `LangevinKernel`.
+    mixture that they were drawn from. Its law on a grid is `LangevinKernel`.
 
     Parameters
     ----------
@@ -36,12 +34,13 @@ class Langevin(Sampler):
 
     law = Law.W
     interacting = False
-    measures = (Particles, Density)
 
-    def build_step(self, energy: Energy, template: Particles | Density, dt: float) -> FrozenStep:
-        """One step of Euler and Maruyama."""
-        if isinstance(template, Density):
-            return LangevinKernel(self.rate).build_step(energy, template, dt)
+    def law_on_grid(self) -> LangevinKernel:
+        """Name the law of one step: `LangevinKernel`."""
+        return LangevinKernel(self.rate)
+
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
+        """Prepare the step of Euler and Maruyama."""
         target, drift, width = energy.equilibrium, self.rate * dt, math.sqrt(2 * self.rate * dt)
         if self.rate == 0:
             return lambda state, rng: state
@@ -56,21 +55,5 @@ class Langevin(Sampler):
         return step
 
     def exact(self) -> FiniteVolume:
-        """The W flow."""
+        """Return the W flow."""
         return FiniteVolume(self.rate)
-
-    def dt_bounds(self, energy: Energy, template: Particles | Density) -> tuple[float, float]:
-        """On a grid those of `LangevinKernel`."""
-        return (
-            LangevinKernel(self.rate).dt_bounds(energy, template) if isinstance(template, Density) else (0.0, math.inf)
-        )
-
-    def check(self, energy: Energy, template: Any) -> None:
-        """As every flow; on a grid as `LangevinKernel`."""
-        super().check(energy, template)
-        if isinstance(template, Density):
-            LangevinKernel(self.rate).check(energy, template)
-
-    def memory_use(self, template: Any) -> MemoryUse:
-        """On a grid that of `LangevinKernel`."""
-        return LangevinKernel(self.rate).memory_use(template) if isinstance(template, Density) else MemoryUse()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,11 @@ import numpy as np
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import FrozenStep, MemoryUse
+from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.mala import MALAKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.samplers.base import Array, Sampler
-from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 
@@ -28,7 +26,7 @@ class MALA(Sampler):
     Y))), q(x, ·) the Gaussian that Y comes from; else X stays (Besag 1994, J. R. Stat. Soc. B 56, 591; Roberts and
     Tweedie 1996, doi:10.2307/3318418). Weights stay. Order 1 in dt before equilibrium: a proposal is refused with
     probability O(dt^(3/2)), most where the drift is steep: far out, a large dt brings everything to a halt. Two
-    evaluations of density and score per particle, memory O(n). Of a density on one axis it is `MALAKernel`.
+    evaluations of density and score per particle, memory O(n). Its law on one axis is `MALAKernel`.
 
     Parameters
     ----------
@@ -46,12 +44,13 @@ class MALA(Sampler):
     law = Law.W
     interacting = False
     preserves = frozenset({"mass", "positivity", "equilibrium"})
-    measures = (Particles, Density)
 
-    def build_step(self, energy: Energy, template: Particles | Density, dt: float) -> FrozenStep:
-        """One proposal for every particle, accepted or not."""
-        if isinstance(template, Density):
-            return MALAKernel(self.rate).build_step(energy, template, dt)
+    def law_on_grid(self) -> MALAKernel:
+        """Name the law of one step: `MALAKernel`, on one axis."""
+        return MALAKernel(self.rate)
+
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
+        """Prepare one proposal for every particle, accepted or not."""
         target, time = energy.equilibrium, self.rate * dt
         if self.rate == 0:
             return lambda state, rng: state
@@ -64,22 +63,8 @@ class MALA(Sampler):
         return step
 
     def exact(self) -> FiniteVolume:
-        """The W flow."""
+        """Return the W flow."""
         return FiniteVolume(self.rate)
-
-    def dt_bounds(self, energy: Energy, template: Particles | Density) -> tuple[float, float]:
-        """On a grid those of `MALAKernel`."""
-        return MALAKernel(self.rate).dt_bounds(energy, template) if isinstance(template, Density) else (0.0, math.inf)
-
-    def check(self, energy: Energy, template: Any) -> None:
-        """As every flow; on a grid as `MALAKernel`."""
-        super().check(energy, template)
-        if isinstance(template, Density):
-            MALAKernel(self.rate).check(energy, template)
-
-    def memory_use(self, template: Any) -> MemoryUse:
-        """On a grid that of `MALAKernel`."""
-        return MALAKernel(self.rate).memory_use(template) if isinstance(template, Density) else MemoryUse()
 
 
 def langevin_move(
@@ -89,7 +74,7 @@ def langevin_move(
     time: Any,
     rng: np.random.Generator,
 ) -> Array:
-    """One Metropolis-adjusted Langevin move of size `time` of the points x (n, d), reversible for exp(log_density).
+    """Move the points x (n, d) by a Metropolis-adjusted Langevin step of size `time`, reversible for exp(log_density).
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ class ParallelTempering(Sampler):
         object.__setattr__(self, "temperatures", ladder)
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """One move of every replica, and swaps."""
+        """Prepare one move of every replica, and swaps."""
         target, time = energy.equilibrium, self.rate * dt
         temperatures = np.array(self.temperatures)
         attempted = -math.expm1(-self.swap_rate * time)
@@ -91,7 +91,7 @@ class ParallelTempering(Sampler):
         return step
 
     def _replicas(self, state: Particles) -> Array:
-        """All replicas (K, n, d)."""
+        """Return all replicas (K, n, d)."""
         (n, d), hotter = state.positions.shape, len(self.temperatures) - 1
         if state.auxiliary is None:
             return np.repeat(state.positions[None], hotter + 1, axis=0)
@@ -105,7 +105,7 @@ class ParallelTempering(Sampler):
 
 
 def swapped(replicas: Array, target: Any, beta: Array, attempted: float, rng: np.random.Generator) -> Array:
-    """Replicas (K, n, d) after attempts to swap neighbours, those of even pairs and then those of odd ones."""
+    """Attempt to swap neighbours among the replicas (K, n, d), those of even pairs and then those of odd ones."""
     replicas = replicas.copy()
     log_pi = target.log_density(replicas)
     for first in (0, 1):

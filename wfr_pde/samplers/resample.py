@@ -10,8 +10,8 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.sampler_laws.rest import Rest
 from wfr_pde.samplers.base import Array, Sampler
-from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 SCHEMES = ("systematic", "stratified", "multinomial")
@@ -21,14 +21,14 @@ SCHEMES = ("systematic", "stratified", "multinomial")
 class Resample(Sampler):
     """Draw as many particles from the weighted ones, equally weighted, when the effective sample size is small.
 
-    Unbiased: particle i is drawn n w_i times on average. Systematic and stratified resampling draw one uniform number
-    for all n strata, or one for each; multinomial ones are independent draws (Douc, Cappé and Moulines 2005,
-    arXiv:cs/0507025). It takes no time: dt is ignored. A density stays as it is.
+    The draw is unbiased: particle i is drawn n w_i times on average. Systematic and stratified resampling draw one
+    uniform number for all n strata, or one for each; multinomial ones are independent draws (Douc, Cappé and Moulines
+    2005, arXiv:cs/0507025). It takes no time: dt is ignored. Its law on a grid is `Rest`.
 
     Parameters
     ----------
     threshold : float
-        Of the effective sample size 1 / Σ w², as a share of n: above it nothing is done. 1 resamples whenever weights
+        Effective sample size 1 / Σ w², as a share of n, above which nothing is done. 1 resamples whenever weights
         differ at all.
     scheme : {"systematic", "stratified", "multinomial"}
 
@@ -44,7 +44,6 @@ class Resample(Sampler):
     order = math.inf
     law = Law.REST
     preserves = frozenset({"mass", "positivity", "equilibrium"})
-    measures = (Particles, Density)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -53,13 +52,15 @@ class Resample(Sampler):
             raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}")
 
     def exact(self) -> Resample:
-        """Itself: of a density it is nothing."""
+        """Return the resampling itself, whose law on a grid is to do nothing."""
         return self
 
-    def build_step(self, energy: Energy, template: Particles | Density, dt: float) -> FrozenStep:
-        """Resampling, if the weights are uneven enough."""
-        if isinstance(template, Density):
-            return lambda state, rng: state
+    def law_on_grid(self) -> Rest:
+        """Name the law of resampling infinitely many particles: nothing happens."""
+        return Rest()
+
+    def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
+        """Prepare the resampling, which happens if the weights are uneven enough."""
 
         def step(state: Particles, rng: np.random.Generator | None) -> Particles:
             n = len(state.positions)
@@ -71,7 +72,7 @@ class Resample(Sampler):
 
 
 def chosen(weights: Array, rng: np.random.Generator, scheme: str = "systematic") -> np.ndarray:
-    """Numbers (n,) of the particles drawn, in ascending order."""
+    """Draw n particles by their weights: their numbers (n,), in ascending order."""
     n = len(weights)
     cumulative = np.cumsum(weights)
     if scheme == "multinomial":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, MemoryUse, Step, checked_rate
+from wfr_pde.flows.base import Flow, Step, checked_rate
 from wfr_pde.flows.composition import Lie
 from wfr_pde.flows.law import Law
 from wfr_pde.samplers.base import Sampler
@@ -17,7 +17,6 @@ from wfr_pde.samplers.density_ratio import MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.langevin import Langevin
 from wfr_pde.samplers.resample import Resample
-from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
 
@@ -27,8 +26,8 @@ class SMCWFR(Sampler):
 
     Y_i = X_i + rate dt score(X_i), X_i ← Y_i + sqrt(2 rate dt) N(0, I), q_i = 1/n Σ_j N(X_i; Y_j, 2 rate dt I),
     W_i ∝ (pi(X_i) / q_i)^(1 - e^(-reaction_rate dt)) (Crucinio and Pathiraja 2025, arXiv:2506.05905). The Lie splitting
-    W-FR, of order 1 in dt; a sum over all pairs, in time O(n²) and memory O(n). Of a density it is
-    the step for n to infinity.
+    W-FR, of order 1 in dt; a sum over all pairs, in time O(n²) and memory O(n). Its law on a grid
+    is that for n to infinity.
 
     Parameters
     ----------
@@ -39,7 +38,7 @@ class SMCWFR(Sampler):
     self_term : bool
         Whether q_i has the kernel that particle i itself was drawn from, as in the paper.
     threshold, scheme :
-        Of `Resample`.
+        When and how particles are resampled, see `Resample`.
 
     Raises
     ------
@@ -54,7 +53,6 @@ class SMCWFR(Sampler):
     scheme: str = "systematic"
 
     law = Law.WFR
-    measures = (Particles, Density)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,13 +63,23 @@ class SMCWFR(Sampler):
 
     @property
     def composition(self) -> Lie:
-        """The flows that it is made of."""
-        reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
-        return Lie(Lie(Resample(self.threshold, self.scheme), Langevin(self.rate)), reaction)
+        """The flows that the step is made of."""
+        resample, move, weigh = self._parts
+        return Lie(Lie(resample, move), weigh)
 
-    def make_step(self, energy: Energy, template: Particles | Density, dt: float) -> Step:
-        """Resample, move, weigh."""
-        self.check(energy, template)
+    @property
+    def _parts(self) -> tuple[Resample, Langevin, FeynmanKac]:
+        """The samplers that the step is made of."""
+        reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
+        return Resample(self.threshold, self.scheme), Langevin(self.rate), reaction
+
+    def law_on_grid(self) -> Lie:
+        """Name the law of one step: the composition of the laws of its parts."""
+        resample, move, weigh = (part.law_on_grid() for part in self._parts)
+        return Lie(Lie(resample, move), weigh)
+
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare to resample, move and weigh."""
         step = self.composition.make_step(energy, template, dt)
 
         def advance(state: Any, t: float, rng: np.random.Generator | None = None) -> Any:
@@ -80,18 +88,5 @@ class SMCWFR(Sampler):
         return advance
 
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        """The composition of exchanged parts."""
+        """Return the composition of exchanged parts."""
         return self.composition.map_parts(exchange)
-
-    def dt_bounds(self, energy: Energy, template: Particles | Density) -> tuple[float, float]:
-        """On a grid those of `LangevinKernel`."""
-        return self.composition.dt_bounds(energy, template)
-
-    def check(self, energy: Energy, template: Any) -> None:
-        """As every flow, and as its parts."""
-        super().check(energy, template)
-        self.composition.check(energy, template)
-
-    def memory_use(self, template: Any) -> MemoryUse:
-        """What its parts hold."""
-        return MemoryUse(self.composition.memory_use(template).held)

@@ -47,7 +47,7 @@ class SVGD(Sampler):
         checked_bandwidth(self.bandwidth)
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """One Euler step."""
+        """Prepare an Euler step."""
         target, time = energy.equilibrium, self.rate * dt
         equally_weighted(template, "SVGD")
         if self.rate == 0:

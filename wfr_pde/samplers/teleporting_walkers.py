@@ -61,7 +61,7 @@ class TeleportingWalkers(Sampler):
             raise ValueError(f"bandwidth must be a positive standard deviation of the clones, got {self.bandwidth}")
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """The attempts of one step."""
+        """Prepare the attempts of one step."""
         target, time = energy.equilibrium, self.rate * dt
         equally_weighted(template, "TeleportingWalkers")
         if self.rate == 0:
@@ -77,7 +77,7 @@ class TeleportingWalkers(Sampler):
         return step
 
     def _teleported(self, positions: Array, target: Any, attempts: int, rng: np.random.Generator) -> Array:
-        """The walkers (n, d) after so many attempts."""
+        """Return the walkers (n, d) after so many attempts."""
         from wfr_pde.numerics.compiled.pair_sums import log_kernel_sums  # here, as they load numba
         from wfr_pde.numerics.compiled.teleportation import teleport
 

@@ -22,7 +22,7 @@ class TemperedPath:
     start_time: float
 
     def left(self, t: float) -> float:
-        """1 - lambda at time t.
+        """Return 1 - lambda at time t.
 
         Raises
         ------
@@ -34,11 +34,11 @@ class TemperedPath:
         return math.exp(-self.rate * max(t - self.start_time, 0.0))
 
     def at(self, t: float) -> GeometricMean:
-        """The distribution at time t."""
+        """Return the distribution at time t."""
         return GeometricMean(self.start, self.target, 1 - self.left(t))
 
     def log_ratio(self, points: Array) -> Array:
-        """log(pi/mu_0), up to a constant, at points (n, d)."""
+        """Return log(pi/mu_0), up to a constant, at points (n, d)."""
         return self.target.log_density(points) - self.start.log_density(points)
 
 
@@ -58,7 +58,7 @@ def checked_start(start: Target, name: str) -> None:
 def tempered_path(
     start: Target, energy: Energy, template: Particles, rate: float, start_time: float, name: str
 ) -> TemperedPath:
-    """The path to the target of an energy.
+    """Return the path to the target of an energy.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Tempering(Sampler):
     rate : float
         Reaction rate beta >= 0.
     threshold, scheme :
-        Of `Resample`.
+        When and how particles are resampled, see `Resample`.
     moves : int
         Number of Metropolis moves per step, >= 0.
     scale : float, optional
@@ -72,9 +72,8 @@ class Tempering(Sampler):
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be a positive standard deviation of the proposals, got {self.scale}")
 
-    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Weigh, resample, move."""
-        self.check(energy, template)
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+        """Prepare to weigh, resample and move."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "Tempering")
         resample = Resample(self.threshold, self.scheme).build_step(energy, template, dt)
         if self.rate == 0:
@@ -95,7 +94,7 @@ class Tempering(Sampler):
         return step
 
     def _scale(self, state: Particles) -> Any:
-        """Standard deviation of a proposal, one for all axes or of each."""
+        """Return the standard deviation of a proposal, one for all axes or of each."""
         if self.scale is not None or self.moves == 0:
             return self.scale
         deviations = np.sqrt(np.diag(state.covariance()))
@@ -105,7 +104,7 @@ class Tempering(Sampler):
 
 
 def random_walk_move(x: Array, target: Target, scale: Any, rng: np.random.Generator) -> Array:
-    """One random-walk Metropolis move of the points x (n, d), reversible for the target."""
+    """Make one random-walk Metropolis move of the points x (n, d), reversible for the target."""
     y = x + scale * rng.standard_normal(x.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # a proposal may go anywhere; it is refused there
         log_ratio = target.log_density(y) - target.log_density(x)

@@ -53,7 +53,7 @@ class UnderdampedLangevin(Sampler):
             raise ValueError(f"friction must be positive and finite, got {self.friction}")
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """One step of BAOAB."""
+        """Prepare a step of BAOAB."""
         target, h = energy.equilibrium, self.rate * dt
         damping, noise = math.exp(-self.friction * h), math.sqrt(-math.expm1(-2 * self.friction * h))
         if self.rate == 0:

@@ -17,7 +17,7 @@ from wfr_pde.space.panels import checked_density, panels_of
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EQUAL = 1e-12  # relative difference up to which given cells count as equal
-UNEVEN = 0.4  # most log-ratio of the width of a cell, by the density at its centre, to its length
+MAX_WIDTH_ERROR = 0.4  # most log-ratio of the width of a cell, by the density at its centre, to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ class Axis:
         if not ((edges[:-1] < centres) & (centres < edges[1:])).all():
             raise ValueError(f"the density of points of axis {name} varies too much for cells of double precision")
         uneven = np.abs(np.log(widths / np.diff(edges)))
-        if uneven.max() > UNEVEN:
+        if uneven.max() > MAX_WIDTH_ERROR:
             raise UnevenCellsError(
                 f"the density of points of axis {name} jumps, or changes many times over, within a cell of {n} near "
                 f"{centres[int(uneven.argmax())]:.6g}: make it smoother, use more cells, or give the edges to "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.numerics.cellwise import Piece
+from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 
@@ -29,14 +29,14 @@ def check_finite(grid: Grid, log_values: Any, distribution: Target, what: str) -
     if math.isfinite(float(grid.reductions.sum(log_values))):
         return
     host = grid.backend.asnumpy(log_values)
-    bad = ~np.isfinite(host)
-    if not bad.any():  # only the sum overflowed
+    found = grid.reductions.first_where(~np.isfinite(host), host)
+    if found is None:  # only the sum overflowed
         return
-    index = np.unravel_index(int(np.argmax(bad)), grid.shape)
+    count, index, value = found
     place = [float(axis.centres[i]) for axis, i in zip(grid.axes, index, strict=True)]
     raise ValueError(
-        f"{what} {distribution!r} has log-density {host[index]} at {dict(zip(grid.names, place, strict=True))} "
-        f"(and is not finite in {int(bad.sum())} of {grid.size} cells): every cell needs a positive, finite "
+        f"{what} {distribution!r} has log-density {value} at {dict(zip(grid.names, place, strict=True))} "
+        f"(and is not finite in {count} of {grid.size} cells): every cell needs a positive, finite "
         "density; choose a box inside the region where it is defined, or correct the formula"
     )
 
@@ -50,7 +50,7 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
     Parameters
     ----------
     grid : Grid
-    log_values : array of shape grid.shape
+    log_values : array over the grid
         Of a density of mass one.
     what : str
         What it is, for messages.
@@ -66,18 +66,11 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
             continue
         curvature = _cell_curvature(grid, log_values, k)
         mass = xp.exp(log_values) * volume
-        if not axis.periodic:  # the cells at the walls have no neighbour beyond
-            inner = tuple(slice(1, -1) if i == k else slice(None) for i in range(grid.ndim))
-            curvature, mass = curvature[inner], mass[inner]
-        for below in axis.joints:  # nor have those at joints
-            joint = below if axis.periodic else below - 1
-            beside = tuple(slice(max(joint - 1, 0), joint + 1) if i == k else slice(None) for i in range(grid.ndim))
-            curvature[beside] = 0.0
-        narrow = curvature * NARROWEST_SD**2 > 1 + 1e-6
+        narrow = _is_narrow(grid, curvature, k)
         narrow_mass = xp.where(narrow, mass, xp.zeros_like(mass))
         unresolved = float(total(narrow_mass))
-        ends = tuple(slice(None, None, axis.n - 1) if i == k else slice(None) for i in range(grid.ndim))
-        if axis.periodic and float(total(narrow_mass[ends])) > 0.5 * unresolved:
+        ends = grid.along_axis(k, np.isin(np.arange(axis.n), (0, axis.n - 1)).astype(float))
+        if axis.periodic and float(total(narrow_mass * ends)) > 0.5 * unresolved:
             raise ValueError(
                 f"{what} is not periodic along {axis.name}: its log-density jumps where the "
                 f"axis wraps, from {axis.edges[0]:.4g} to {axis.edges[-1]:.4g}; shift the box so that its mass "
@@ -87,9 +80,8 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
         cells = math.sqrt(float(total(weighted)) / unresolved)  # over the standard deviation there
         others = tuple(i for i in range(grid.ndim) if i != k)
         along = grid.backend.asnumpy(grid.reductions.sum_along(narrow_mass, others))
-        widths = axis.widths if axis.periodic else axis.widths[1:-1]
-        width = float(np.sum(along * widths)) / unresolved
-        spread = math.sqrt(max(0.0, float(np.sum(along * (widths - width) ** 2)) / unresolved))
+        width = float(np.sum(along * axis.widths)) / unresolved
+        spread = math.sqrt(max(0.0, float(np.sum(along * (axis.widths - width) ** 2)) / unresolved))
         sd, needed = width / cells, math.ceil(axis.n * cells * NARROWEST_SD * (1 + 2 * spread / width))
         remedy = "or a smaller box" if axis.is_uniform else "or a grading with more of them there"
         raise ValueError(
@@ -100,47 +92,54 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
 
 
 def mass_in_narrow_features(grid: Grid, log_values: Any, k: int) -> float:
-    """Mass in features along axis `k` narrower than the cells resolve, piece by piece of another axis."""
+    """Mass in features along axis `k` narrower than the cells resolve, chunk by chunk of another axis."""
     xp, volume = grid.backend.xp, grid.cell_volume
     across = 0 if k > 0 or grid.ndim == 1 else 1
+    layers = grid.reductions.layers_beside(log_values, k)
 
-    def masses_of(piece: Piece) -> Any:
-        values = log_values[piece.index]
-        mass = xp.exp(values) * (volume if grid.is_uniform else volume[piece.index])
-        narrow = _cell_curvature(grid, values, k) * NARROWEST_SD**2 > 1 + 1e-6
-        masses = xp.where(narrow, mass, xp.zeros_like(mass))
-        if not grid.axes[k].periodic:  # the cells at the walls have no neighbour beyond
-            masses = masses[tuple(slice(1, -1) if i == k else slice(None) for i in range(grid.ndim))]
-        for below in grid.axes[k].joints:  # nor have those at joints
-            joint = below if grid.axes[k].periodic else below - 1
-            masses[tuple(slice(max(joint - 1, 0), joint + 1) if i == k else slice(None) for i in range(grid.ndim))] = 0
-        return masses
+    def masses_of(chunk: Chunk) -> Any:
+        values = log_values[chunk.index]
+        mass = xp.exp(values) * (volume if grid.is_uniform else volume[chunk.index])
+        beside = layers if grid.ndim == 1 else tuple(layer[chunk.index] for layer in layers)
+        narrow = _is_narrow(grid, _cell_curvature(grid, values, k, beside), k)
+        return xp.where(narrow, mass, xp.zeros_like(mass))
 
-    pieces = grid.reductions.pieces(across, None if grid.ndim > 1 else grid.size)
-    return grid.reductions.sum_of_pieces(masses_of, pieces)
+    chunks = grid.reductions.chunks(across, None if grid.ndim > 1 else grid.local_size)
+    return grid.reductions.sum_of_chunks(masses_of, chunks)
 
 
-def _cell_curvature(grid: Grid, log_values: Any, k: int) -> Any:
-    """Minus the second derivative of the log-density along axis `k`, times the cell width squared."""
-    xp, axis = grid.backend.xp, grid.axes[k]
-    above, below = xp.roll(log_values, -1, axis=k), xp.roll(log_values, 1, axis=k)
+def _is_narrow(grid: Grid, curvature: Any, k: int) -> Any:
+    """Where a curvature along axis `k` is that of a feature too narrow; not at walls and joints: no cells beyond."""
+    axis, inside = grid.axes[k], np.ones(grid.axes[k].n)
+    if not axis.periodic:
+        inside[[0, -1]] = 0.0
+    for joint in axis.joints:
+        inside[max(joint - 1, 0) : joint + 1] = 0.0
+    return curvature * NARROWEST_SD**2 * grid.along_axis(k, inside) > 1 + 1e-6
+
+
+def _cell_curvature(grid: Grid, log_values: Any, k: int, layers: Any = None) -> Any:
+    """Minus the second derivative of the log-density along axis `k`, times the cell width squared.
+
+    Of a part of the cells with the layers beside it, as in `Reductions.neighbours`.
+    """
+    axis = grid.axes[k]
+    below, above = grid.reductions.neighbours(log_values, k, layers)
     if axis.is_uniform:
         return 2 * log_values - above - below
     wrap = (axis.edges[-1] - axis.centres[-1]) + (axis.centres[0] - axis.edges[0])
     faces = np.append(np.diff(axis.centres), wrap)
     upper, lower = faces, np.roll(faces, 1)
     scale = 2 * axis.widths**2 / (upper + lower)
-    place = [-1 if i == k else 1 for i in range(grid.ndim)]
-    weights = [grid.backend.asarray((scale / distance).reshape(place)) for distance in (upper, lower)]
+    weights = [grid.along_axis(k, scale / distance) for distance in (upper, lower)]
     return weights[0] * (log_values - above) + weights[1] * (log_values - below)
 
 
 def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distribution: Target, what: str) -> None:
     """Refuse a log-density that varies between the cell centres, by values at probes drawn by mass beside them."""
     host = grid.backend.asnumpy(log_values)
-    mass = np.cumsum(np.exp(host + grid.backend.asnumpy(grid.log_widths(range(grid.ndim)))).ravel())
-    quantiles = (np.arange(PROBES) + 0.5) / PROBES * mass[-1]
-    cells = np.unravel_index(np.minimum(np.searchsorted(mass, quantiles), grid.size - 1), grid.shape)
+    masses = np.exp(host + grid.backend.asnumpy(grid.log_widths(range(grid.ndim))))
+    cells = grid.reductions.cells_by_mass(masses, (np.arange(PROBES) + 0.5) / PROBES)
     centres = np.stack([axis.centres[i] for axis, i in zip(grid.axes, cells, strict=True)], axis=-1)
     for k, axis in enumerate(grid.axes):
         inner = np.full(PROBES, True) if axis.periodic else (cells[k] >= 2) & (cells[k] < axis.n - 3)
@@ -155,7 +154,7 @@ def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distributi
         for shift, weight in zip(STENCIL, _aside_weights(axis, cells[k][inner]), strict=True):
             index = [c[inner] for c in cells]
             index[k] = (index[k] + shift) % axis.n
-            expected += weight * host[tuple(index)]
+            expected += weight * grid.reductions.values_at(host, index)
         off = ~(np.abs(there - expected) <= MAX_MISMATCH)
         if off.mean() > 0.2:
             worst = int(np.argmax(np.abs(there - expected)))

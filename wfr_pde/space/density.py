@@ -17,8 +17,8 @@ from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
 
 Rng = int | np.random.Generator | None
-STEP = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
-MATTERS = 40.0  # ...within this many nats of its maximum
+MAX_BEND = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
+MAX_DEPTH = 40.0  # ...within this many nats of its maximum
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Density:
     Parameters
     ----------
     grid : Grid
-    log_values : array of shape grid.shape
+    log_values : array of shape grid.local_shape
         log mu at the cell centres, an array of the grid's backend.
     origin : str
         What it was made from, in words, for provenance.
@@ -46,10 +46,12 @@ class Density:
     def __post_init__(self) -> None:
         if getattr(self.log_values, "shape", None) is None:
             raise TypeError(
-                f"log_values must be an array of shape {self.grid.shape}, got {type(self.log_values).__name__}"
+                f"log_values must be an array of shape {self.grid.local_shape}, got {type(self.log_values).__name__}"
             )
-        if self.log_values.shape != self.grid.shape:
-            raise ValueError(f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.shape}")
+        if self.log_values.shape != self.grid.local_shape:
+            raise ValueError(
+                f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.local_shape}"
+            )
         object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values))
 
     def __repr__(self) -> str:
@@ -67,7 +69,7 @@ class Density:
     @property
     def nbytes(self) -> int:
         """Bytes of the log-values."""
-        return self.grid.backend.precision.itemsize * self.grid.size
+        return self.grid.backend.precision.itemsize * self.grid.local_size
 
     @property
     def values(self) -> Any:
@@ -136,8 +138,7 @@ class Density:
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
         """Mass of the cells of the given axes, summed over the others; a NumPy array."""
         others = tuple(k for k in range(self.ndim) if k not in axes)
-        mass = self.values * self.grid.cell_volume
-        return self.grid.backend.asnumpy(self.grid.reductions.sum_along(mass, others) if others else mass)
+        return self.grid.backend.asnumpy(self.grid.reductions.sum_along(self.values * self.grid.cell_volume, others))
 
     def mean(self) -> np.ndarray:
         """Mean (d,) of the coordinates in the box, on a periodic axis too."""
@@ -166,7 +167,7 @@ class Density:
                     f"points of shape {points.shape} it returned shape {f.shape}"
                 )
             total = total + np.tensordot(mass[slab], f, axes=self.ndim)
-        return np.asarray(total)[()]
+        return np.asarray(self.grid.reductions.summed(total))[()]
 
     def marginal(self, axes: int | str | tuple[int | str, ...]) -> Density:
         """Density of some of the coordinates, by axis number or name, on the grid of those axes.
@@ -190,15 +191,15 @@ class Density:
 
     def _has_steps(self) -> bool:
         """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
-        host = self.grid.backend.asnumpy(self.log_values)
+        host = self.grid.reductions.whole(self.log_values)
         top = host.max()
         for k in range(self.ndim):
             lines = np.moveaxis(host, k, -1)
             bend = np.abs(lines[..., 2:] - 2 * lines[..., 1:-1] + lines[..., :-2])
-            matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MATTERS
+            matters = np.maximum(np.maximum(lines[..., 2:], lines[..., :-2]), lines[..., 1:-1]) > top - MAX_DEPTH
             for joint in self.grid.axes[k].joints:  # no polynomial crosses it
                 matters[..., max(joint - 2, 0) : joint] = False
-            if (bend[matters] > STEP).any():
+            if (bend[matters] > MAX_BEND).any():
                 return True
         return False
 
@@ -208,7 +209,7 @@ class Density:
         return TensorSpline(
             [axis.centres for axis in axes],
             [axis.edges for axis in axes],
-            self.grid.backend.asnumpy(self.log_values),
+            self.grid.reductions.whole(self.log_values),
             [axis.periodic for axis in axes],
             degree=1 if self._has_steps() else QUINTIC,
             joints=[axis.joints for axis in axes],

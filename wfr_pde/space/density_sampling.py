@@ -54,7 +54,7 @@ def sample_density(density: Density, n: int, rng: int | np.random.Generator | No
 def _log_bound(density: Density) -> Array:
     """The largest log-density at the centres of every cell and its neighbours, and at its corners."""
     grid = density.grid
-    bound = grid.backend.asnumpy(density.log_values)
+    bound = grid.reductions.whole(density.log_values)
     for k, axis in enumerate(grid.axes):
         mode: Literal["wrap", "edge"] = "wrap" if axis.periodic else "edge"
         padded = np.pad(bound, [(1, 1) if i == k else (0, 0) for i in range(grid.ndim)], mode=mode)

@@ -50,13 +50,14 @@ def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = 
 
 def values_on(grid: Grid, function: Callable[[np.ndarray], ArrayLike]) -> Any:
     """Values of a function of points at all cell centres, slab by slab; see `Grid.evaluate`."""
-    needed, available = ARRAYS_OF_A_DENSITY * 8 * grid.size, grid.backend.available_memory()
-    if available is not None and needed > available:
+    needed, available = ARRAYS_OF_A_DENSITY * 8 * grid.local_size, grid.backend.available_memory()
+    known = math.inf if available is None else available
+    if grid.reductions.any(needed > known):
         raise MemoryError(
             f"a density on {grid.size} cells needs about {needed / 2**30:.3g} GiB while it is checked, but "
-            f"{available / 2**30:.3g} GiB are free: use fewer cells than {grid.shape}"
+            f"{known / 2**30:.3g} GiB are free: use fewer cells than {grid.shape}"
         )
-    values = np.empty(grid.shape)
+    values = np.empty(grid.local_shape)
     for slab in grid.slabs():
         values[slab] = function(grid.points(slab))
     return grid.backend.asarray(values)

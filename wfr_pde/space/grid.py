@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.backends import Backend, get_backend
-from wfr_pde.numerics.cellwise import Passes
+from wfr_pde.numerics.cellwise import Cellwise
 from wfr_pde.space import grid_arguments as arguments
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.cell_volumes import CellVolumes
@@ -24,6 +24,7 @@ from wfr_pde.space.stored_grid import grid_description, stored_arguments
 
 if TYPE_CHECKING:
     from wfr_pde.space.density import Density
+    from wfr_pde.space.heat.product import HeatKernel
     from wfr_pde.targets.base import Target
 
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
@@ -47,7 +48,8 @@ def _of_reductions(method: Callable[Concatenate[Reductions, P], R]) -> Callable[
 class Grid:
     """A box [lower, upper] in d dimensions cut into cells; values live at the cell centres.
 
-    Arrays over the grid have shape `shape`, index order ``ij``: ``values[i, j]`` sits at ``(x_i, y_j)``.
+    Arrays over the grid have shape `local_shape`, which is `shape`, index order ``ij``: ``values[i, j]`` sits at
+    ``(x_i, y_j)``.
 
     Parameters
     ----------
@@ -188,6 +190,24 @@ class Grid:
         """Number of cells."""
         return math.prod(self.shape)
 
+    # Two names for two things that are the same in one process: `shape` and `size` count the cells of the whole grid,
+    # and decide; `local_shape` is that of arrays. A grid over several processes holds a slab of the first axis in each.
+
+    @property
+    def local_cells(self) -> tuple[slice, ...]:
+        """Numbers of the cells along every axis that this process has arrays of: of all cells."""
+        return tuple(slice(0, n) for n in self.shape)
+
+    @property
+    def local_shape(self) -> tuple[int, ...]:
+        """Shape of the arrays over the grid in this process."""
+        return self.volumes.local_shape
+
+    @property
+    def local_size(self) -> int:
+        """Number of cells that this process has arrays of."""
+        return math.prod(self.local_shape)
+
     @classmethod
     def from_edges(cls, *edges: ArrayLike, **options: Any) -> Grid:
         """Grid with the given cell edges, one array (n + 1,) per axis.
@@ -244,7 +264,7 @@ class Grid:
     @cached_property
     def volumes(self) -> CellVolumes:
         """Volumes of the cells."""
-        return CellVolumes(self.axes, self.backend)
+        return CellVolumes(self.axes, self.backend, self.local_cells)
 
     @property
     def is_uniform(self) -> bool:
@@ -253,7 +273,7 @@ class Grid:
 
     @property
     def cell_volume(self) -> Any:
-        """Volume of the cells: a number where all are equal, else an array of shape `shape`."""
+        """Volume of the cells: a number where all are equal, else an array."""
         return self.volumes.volume
 
     @property
@@ -264,6 +284,10 @@ class Grid:
     def log_widths(self, axes: Iterable[int]) -> Any:
         """Sum of the logarithms of the cell widths along some axes, of a shape that broadcasts over the grid."""
         return self.volumes.log_widths(axes)
+
+    def along_axis(self, k: int, values: np.ndarray) -> Any:
+        """Values (n,) of the cells of an axis as an array that broadcasts over those on the grid."""
+        return self.volumes.along_axis(k, values)
 
     @classmethod
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
@@ -289,6 +313,7 @@ class Grid:
     max = _of_reductions(Reductions.max)
     min = _of_reductions(Reductions.min)
     range = _of_reductions(Reductions.range)
+    joined = _of_reductions(Reductions.joined)
     integrate = _of_reductions(Reductions.integrate)
     log_integrate = _of_reductions(Reductions.log_integrate)
     integral_of = _of_reductions(Reductions.integral_of)
@@ -296,25 +321,47 @@ class Grid:
     weighted_sum = _of_reductions(Reductions.weighted_sum)
     log_mixture = _of_reductions(Reductions.log_mixture)
     of_mass_one = _of_reductions(Reductions.of_mass_one)
-    pieces = _of_reductions(Reductions.pieces)
+    chunks = _of_reductions(Reductions.chunks)
     threads = _of_reductions(Reductions.threads)
 
     @property
-    def passes(self) -> Passes:
-        """Passes over the pieces, as they are fastest for so many cells."""
-        return self.reductions.passes
+    def cellwise(self) -> Cellwise:
+        """Operations cell by cell on the chunks, as they are fastest for so many cells."""
+        return self.reductions.cellwise
+
+    # The heat kernel
+
+    def heat_kernel(self, time: float) -> HeatKernel:
+        """The heat kernel of u_t = Laplace u over a time, a product of one matrix per axis.
+
+        It is made once for all that use it at the same time, and goes with the last of them.
+        """
+        from wfr_pde.space.heat.product import HeatKernel
+        from wfr_pde.space.heat.shared import shared_kernel
+
+        return shared_kernel(self, time, HeatKernel)
+
+    def coarser(self, time: float) -> Grid | None:
+        """The grid with cells up to twice as wide on which that heat kernel can stand for the one here; None if it does
+        not pay.
+
+        Equal cells may be of any number; of others, every two are joined, as in `coarsened`.
+        """
+        from wfr_pde.space.heat.coarser import coarser_grid
+
+        return coarser_grid(self, time)
 
     # Functions on the grid
 
     def points(self, slab: slice = slice(None)) -> np.ndarray:
-        """Cell centres, shape (n_1, ..., n_d, d), or those of a slab of the first axis; a NumPy array."""
-        centres = [axis.centres for axis in self.axes]
+        """Cell centres, shape (*local_shape, d), or those of a slab of the first axis; a NumPy array."""
+        centres = [axis.centres[cells] for axis, cells in zip(self.axes, self.local_cells, strict=True)]
         centres[0] = centres[0][slab]
         return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
 
     def slabs(self) -> list[slice]:
         """Slices of the first axis that keep the points of one slab few."""
-        return [piece.index[0] for piece in self.pieces(0, CELLS_PER_SLAB)]
+        return [chunk.index[0] for chunk in self.chunks(0, CELLS_PER_SLAB)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
         """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend.
@@ -329,7 +376,7 @@ class Grid:
         return values_on(self, function)
 
     def log_density(self, distribution: Target, what: str = "the distribution", checked: bool = True) -> Any:
-        """Log-density of `distribution` normalised on the grid, checked: an array of shape `shape`.
+        """Log-density of `distribution` normalised on the grid, checked: an array of shape `local_shape`.
 
         Parameters
         ----------

@@ -94,12 +94,12 @@ def axis_weights(
 
 
 def corrected_log_volume(grid: Grid, order: int = ORDER, ends: Ends | None = None) -> Any:
-    """Logarithm of the cell volumes times the `axis_weights` along every axis, of shape grid.shape."""
-    total = grid.log_cell_volume + grid.backend.asarray(np.zeros(grid.shape))
+    """Logarithm of the cell volumes times the `axis_weights` along every axis, an array."""
+    total = grid.log_cell_volume + grid.backend.asarray(np.zeros(grid.local_shape))
     ends = {} if ends is None else ends
     for k, axis in enumerate(grid.axes):
         factors = np.log(axis_weights(axis, order, (ends.get((k, 0)), ends.get((k, 1)))))
-        total = total + grid.backend.asarray(factors.reshape([-1 if i == k else 1 for i in range(grid.ndim)]))
+        total = total + grid.along_axis(k, factors)
     return total
 
 
@@ -109,7 +109,7 @@ def integrate_corrected(grid: Grid, values: Any, order: int = ORDER, ends: Ends 
     Parameters
     ----------
     grid : Grid
-    values : array of shape grid.shape
+    values : array over the grid
     order : int
     ends : mapping (axis, 0 or 1) -> (a, p), optional
         Walls at which values are singular, see `axis_weights`.
@@ -126,5 +126,5 @@ def log_mass_corrected(grid: Grid, log_values: Any, order: int = ORDER, ends: En
     """
     xp = grid.backend.xp
     total = log_values + corrected_log_volume(grid, order, ends)
-    top = float(xp.max(total))
+    top = float(grid.max(total))
     return top + math.log(float(grid.sum(xp.exp(total - top))))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,26 +13,29 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.numerics.backends import Backend
-from wfr_pde.numerics.cellwise import Passes, Piece
+from wfr_pde.numerics.cellwise import Cellwise, Chunk
 from wfr_pde.space.cell_volumes import CellVolumes
 
-THREADS_FROM = 8  # pieces: with fewer, threads for a cheap operation cost more than they save
-SHARED_PRODUCT = 2e7  # operations of a matrix product, a third of a millisecond: with fewer, one thread does it
+MIN_SHARED_CHUNKS = 8  # chunks: with fewer, threads for a cheap operation cost more than they save
+MIN_SHARED_OPERATIONS = 2e7  # operations of a matrix product, a third of a millisecond: with fewer, one thread does it
 
 
 @dataclass(frozen=True, eq=False)
 class Reductions:
     """What goes over all cells of a grid: every number that depends on values in more than one place is made here.
 
-    Work is done piece by piece, so that temporaries stay in cache, and threads share the pieces.
+    Work is done chunk by chunk, so that temporaries stay in cache, and threads share the chunks. Where a grid is cut
+    into slabs of its first axis, one per process, arrays are local, and all results are those of the whole grid, the
+    same in every process, so that all take the same way where a number decides. Such a grid overrides the four methods
+    under "Processes" alone.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the arrays over the grid.
+        Number of cells per axis, of the whole grid.
     backend : Backend
     volumes : CellVolumes
-        Of the cells of the grid.
+        Of the cells in this process.
     """
 
     shape: tuple[int, ...]
@@ -40,49 +44,158 @@ class Reductions:
 
     @cached_property
     def size(self) -> int:
-        """Number of cells."""
+        """Number of cells of the whole grid."""
         return math.prod(self.shape)
+
+    @property
+    def local_shape(self) -> tuple[int, ...]:
+        """Shape of the arrays in this process."""
+        return self.volumes.local_shape
+
+    # Processes: here there is one
+
+    def summed(self, part: Any) -> Any:
+        """A number or an array, summed over the processes."""
+        return part
+
+    def extended(self, low: Any, high: Any) -> tuple[Any, Any]:
+        """The smallest and the largest over the processes; not a number if one is."""
+        return low, high
+
+    def gathered(self, part: Any) -> list[Any]:
+        """What the processes have, in the order of their cells."""
+        return [part]
+
+    def layers_beside(self, values: Any, axis: int) -> tuple[Any, Any]:
+        """The layers, one cell thick, before the first cells of this process along an axis and after the last.
+
+        Beyond an end of the axis comes the layer at the other end.
+        """
+        return values[_along(axis, slice(-1, None))], values[_along(axis, slice(0, 1))]
 
     # Sums and extremes
 
     def sum(self, values: Any) -> Any:
         """Sum over all cells."""
-        return self.backend.xp.sum(values)
+        return self.summed(self.backend.xp.sum(values))
 
     def max(self, values: Any) -> Any:
         """Largest value over all cells."""
-        return self.backend.xp.max(values)
+        largest = self.backend.xp.max(values)
+        return self.extended(largest, largest)[1]
 
     def min(self, values: Any) -> Any:
         """Smallest value over all cells."""
-        return self.backend.xp.min(values)
+        smallest = self.backend.xp.min(values)
+        return self.extended(smallest, smallest)[0]
 
     def range(self, values: Any) -> tuple[float, float]:
         """Smallest and largest value over all cells."""
         xp = self.backend.xp
-        return joined(self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=THREADS_FROM))
+        return self.joined(
+            self._each(lambda _, values: (xp.min(values), xp.max(values)), values, least=MIN_SHARED_CHUNKS)
+        )
+
+    def joined(self, ends: list[tuple[Any, Any]]) -> tuple[float, float]:
+        """Smallest and largest of the chunks of all processes as of the whole; not a number if one is."""
+        lows, highs = ([float(end) for end in side] for side in zip(*ends, strict=True))
+        if len(ends) == 1:
+            return self.extended(lows[0], highs[0])
+        return self.extended(float(np.min(lows)), float(np.max(highs)))
+
+    def any(self, holds: bool) -> bool:
+        """Whether something holds in some process."""
+        return bool(self.extended(0.0, float(holds))[1])
 
     def all_finite(self, values: Any) -> bool:
         """Whether the values of all cells are finite."""
-        return bool(self.backend.xp.all(self.backend.xp.isfinite(values)))
+        return not self.any(not bool(self.backend.xp.all(self.backend.xp.isfinite(values))))
+
+    def sum_of_chunks(self, function: Callable[[Chunk], Any], chunks: Iterable[Chunk]) -> float:
+        """Sum of all entries of the arrays function(chunk), one chunk after another."""
+        total: Any = 0.0
+        for chunk in chunks:
+            total = total + self.backend.xp.sum(function(chunk))
+        return float(self.summed(total))
+
+    # Arrays over some axes, or of some cells: of the whole grid, in every process
 
     def sum_along(self, values: Any, axes: tuple[int, ...]) -> Any:
         """Sum along some axes, an array over the others."""
-        return self.backend.xp.sum(values, axis=axes)
+        if 0 in axes:
+            return self.summed(self.backend.xp.sum(values, axis=axes))
+        return self._whole(self.backend.xp.sum(values, axis=axes) if axes else values)
+
+    def max_along(self, values: Any, axes: tuple[int, ...]) -> Any:
+        """Largest value along some axes, an array over the others."""
+        xp = self.backend.xp
+        largest = xp.max(values, axis=axes) if axes else values
+        return functools.reduce(xp.maximum, self.gathered(largest)) if 0 in axes else self._whole(largest)
 
     def log_sum_along(self, log_values: Any, axes: tuple[int, ...]) -> Any:
         """Logarithm of the sum of exp(log_values) along some axes, an array over the others."""
         xp = self.backend.xp
         top = xp.max(log_values, axis=axes, keepdims=True)  # per line, so that the tails stay right
+        if 0 in axes:
+            top = functools.reduce(xp.maximum, self.gathered(top))
         total = xp.sum(xp.exp(log_values - top), axis=axes)
-        return xp.log(total) + xp.reshape(top, total.shape)
+        if 0 in axes:
+            total = self.summed(total)
+        log_sum = xp.log(total) + xp.reshape(top, total.shape)
+        return log_sum if 0 in axes else self._whole(log_sum)
 
-    def sum_of_pieces(self, function: Callable[[Piece], Any], pieces: Iterable[Piece]) -> float:
-        """Sum of all entries of the arrays function(piece), one piece after another."""
-        total: Any = 0.0
-        for piece in pieces:
-            total = total + self.backend.xp.sum(function(piece))
-        return float(total)
+    def whole(self, values: Any) -> np.ndarray:
+        """The values of all cells; a NumPy array."""
+        return self.backend.asnumpy(self._whole(values))
+
+    def values_at(self, values: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
+        """The values of some cells, given by their numbers along the axes of the whole grid; NumPy arrays."""
+        cells = self.volumes.local_cells[0]
+        here = (index[0] >= cells.start) & (index[0] < cells.stop)
+        found = np.zeros(len(index[0]))
+        found[here] = values[(index[0][here] - cells.start, *(numbers[here] for numbers in index[1:]))]
+        return np.asarray(self.summed(found))
+
+    def cells_by_mass(self, masses: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Numbers along the axes of the cells up to which masses add up to shares (in rising order) of all."""
+        first, cumulative = self.volumes.local_cells[0].start, np.cumsum(masses.ravel())
+        totals = self.gathered((first, float(cumulative[-1])))
+        wanted = shares * sum(total for _, total in totals)
+        below = sum(total for start, total in totals if start < first)
+        is_first, is_last = first == totals[0][0], first == totals[-1][0]
+        here = wanted[((wanted > below) | is_first) & ((wanted <= below + cumulative[-1]) | is_last)]
+        numbers = np.minimum(np.searchsorted(cumulative, here - below), masses.size - 1)
+        numbers += first * math.prod(self.shape[1:])
+        return np.unravel_index(np.concatenate(self.gathered(numbers)), self.shape)
+
+    def first_where(self, holds: np.ndarray, values: np.ndarray) -> tuple[int, tuple[int, ...], float] | None:
+        """In how many cells a condition holds, the numbers of the first along the axes, and its value; or None."""
+        found = None
+        if holds.any():
+            place = np.unravel_index(int(np.argmax(holds)), holds.shape)
+            index = (int(place[0]) + self.volumes.local_cells[0].start, *map(int, place[1:]))
+            found = int(holds.sum()), index, float(values[place])
+        cells = [one for one in self.gathered(found) if one is not None]
+        return (sum(count for count, _, _ in cells), *cells[0][1:]) if cells else None
+
+    def neighbours(self, values: Any, axis: int, layers: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
+        """What the cells below and above have along an axis; beyond an end of it, what the cells at the other end have.
+
+        Of a part of the cells, cut across another axis, with the `layers_beside` the whole cut in the same way.
+        """
+        before, after = self.layers_beside(values, axis) if layers is None else layers
+        below, above = self.backend.xp.empty_like(values), self.backend.xp.empty_like(values)
+        below[_along(axis, slice(0, 1))], above[_along(axis, slice(-1, None))] = before, after
+        below[_along(axis, slice(1, None))] = values[_along(axis, slice(None, -1))]
+        above[_along(axis, slice(None, -1))] = values[_along(axis, slice(1, None))]
+        return below, above
+
+    def _whole(self, values: Any) -> Any:
+        """The values of all processes, one after another along the first axis."""
+        parts = self.gathered(values)
+        if len(parts) == 1:
+            return parts[0]
+        return self.backend.asarray(np.concatenate([self.backend.asnumpy(part) for part in parts]))
 
     # Integrals
 
@@ -98,99 +211,97 @@ class Reductions:
     def log_integrate(self, log_values: Any) -> Any:
         """Log ∫ exp(log_values) dx, without overflow."""
         volume = self.volumes.volume
-        masses = self._each(lambda piece, values: self.passes.log_mass(piece, values, volume), log_values)
+        masses = self._each(lambda chunk, values: self.cellwise.log_mass(chunk, values, volume), log_values)
         return self._log_total(masses)
 
     def integral_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
-        """The integral of a function of arrays over space, piece by piece; as `integrate`."""
+        """The integral of a function of arrays over space, chunk by chunk; as `integrate`."""
         if self.volumes.are_equal:
             return self._sum_of(function, *arrays) * self.volumes.volume
         return self._sum_of(lambda volume, *values: volume * function(*values), self.volumes.volume, *arrays)
 
-    # Arrays that are made piece by piece, together with a reduction of them
+    # Arrays that are made chunk by chunk, together with a reduction of them
 
     def in_place(self, function: Callable[..., None], values: Any, *others: Any) -> Any:
         """`values`, changed by a function(values, others) that works in place."""
-        self._each(lambda _, *pieces: function(*pieces), values, *others, least=THREADS_FROM)
+        self._each(lambda _, *chunks: function(*chunks), values, *others, least=MIN_SHARED_CHUNKS)
         return values
 
     def weighted_sum(self, scale: float, x: Any, y: Any) -> tuple[Any, float, float]:
         """scale x + y as a new array, its smallest and its largest value."""
-        out = self.passes.empty(x)
-        ends = self._for_pieces(lambda piece: self.passes.add(piece, scale, x, y, out), THREADS_FROM)
-        return out, *joined(ends)
+        out = self.cellwise.empty(x)
+        ends = self._for_chunks(lambda chunk: self.cellwise.add(chunk, scale, x, y, out), MIN_SHARED_CHUNKS)
+        return out, *self.joined(ends)
 
     def log_mixture(self, x: Any, y: Any, s: float) -> Any:
         """(x - y) s + y, less the logarithm of the integral of its exponential: a new array; y itself where x = y."""
-        out, volume = self.passes.empty(x), self.volumes.volume
-        masses = self._for_pieces(lambda piece: self.passes.mix(piece, x, y, s, volume, out))
+        out, volume = self.cellwise.empty(x), self.volumes.volume
+        masses = self._for_chunks(lambda chunk: self.cellwise.blend(chunk, x, y, s, volume, out))
         return self.of_mass_one(out, masses)
 
     def of_mass_one(self, log_values: Any, masses: list[tuple[Any, Any]]) -> Any:
-        """`log_values`, less the logarithm of what `Passes.log_mass` says of their pieces: in place."""
+        """`log_values`, less the logarithm of what `Cellwise.log_mass` says of their chunks: in place."""
         log_mass = self._log_total(masses)
 
-        def shift(piece: Piece) -> None:
-            log_values[piece.index] -= log_mass
+        def shift(chunk: Chunk) -> None:
+            log_values[chunk.index] -= log_mass
 
-        self._for_pieces(shift, THREADS_FROM)
+        self._for_chunks(shift, MIN_SHARED_CHUNKS)
         return log_values
 
-    # Pieces
+    # Chunks
 
-    def pieces(self, axis: int = 0, cells: int | None = None) -> list[Piece]:
-        """Pieces of the grid, slices of one axis, of about so many cells."""
-        n = self.shape[axis]
-        rows = max(1, (self.backend.chunk if cells is None else cells) * n // self.size)
-        return [Piece.along(self.shape, axis, start, min(start + rows, n)) for start in range(0, n, rows)]
+    def chunks(self, axis: int = 0, cells: int | None = None) -> list[Chunk]:
+        """Chunks of the cells in this process, slices of one axis, of about so many cells."""
+        shape = self.local_shape
+        n = shape[axis]
+        rows = max(1, (self.backend.chunk if cells is None else cells) * n // math.prod(shape))
+        return [Chunk.along(shape, axis, start, min(start + rows, n)) for start in range(0, n, rows)]
 
     @cached_property
-    def passes(self) -> Passes:
-        """Passes over the pieces, as they are fastest for so many cells."""
-        return self.backend.passes(self.size)
+    def cellwise(self) -> Cellwise:
+        """Operations cell by cell on the chunks, as they are fastest for so many cells."""
+        return self.backend.cellwise(self.size)
 
     def threads(self) -> AbstractContextManager[object]:
-        """Context for many steps: threads share the pieces, or one does all where they are too small.
+        """Context for many steps: threads share the chunks, or one does all where they are too small.
 
         Threads that wait for each other cost more than they save there, and many times more if other work keeps a
         core busy. Results do not depend on the number of threads.
         """
-        return self.backend.threads(2 * max(self.shape) * self.size >= SHARED_PRODUCT)
+        return self.backend.threads(2 * max(self.shape) * self.size >= MIN_SHARED_OPERATIONS)
 
     @cached_property
-    def _chunks(self) -> list[Piece]:
-        """Pieces that stay in cache."""
-        return self.pieces()
+    def _cached_chunks(self) -> list[Chunk]:
+        """Chunks that stay in cache."""
+        return self.chunks()
 
-    def _for_pieces(self, function: Callable[[Piece], Any], least: int = 2) -> list[Any]:
-        """The values of a function for all pieces, by threads if there are at least so many."""
-        if len(self._chunks) < least:
-            return [function(piece) for piece in self._chunks]
-        return self.backend.map(function, self._chunks)
+    def _for_chunks(self, function: Callable[[Chunk], Any], least: int = 2) -> list[Any]:
+        """The values of a function for all chunks, by threads if there are at least so many."""
+        if len(self._cached_chunks) < least:
+            return [function(chunk) for chunk in self._cached_chunks]
+        return self.backend.map(function, self._cached_chunks)
 
     def _each(self, function: Callable[..., Any], *arrays: Any, least: int = 2) -> list[Any]:
-        """The values of function(piece, arrays there) for all pieces."""
-        return self._for_pieces(lambda piece: function(piece, *(array[piece.index] for array in arrays)), least)
+        """The values of function(chunk, arrays there) for all chunks."""
+        return self._for_chunks(lambda chunk: function(chunk, *(array[chunk.index] for array in arrays)), least)
 
     def _sum_of(self, function: Callable[..., Any], *arrays: Any) -> Any:
         """Sum over all cells of a function of arrays."""
         first, *others = self._each(lambda _, *values: self.backend.xp.sum(function(*values)), *arrays)
-        return sum(others, first)
+        return self.summed(sum(others, first))
 
     def _log_total(self, masses: list[tuple[Any, Any]]) -> Any:
-        """Logarithm of the sum of what `Passes.log_mass` says of pieces."""
-        xp = self.backend.xp
-        (top, total), *others = masses
-        for other_top, mass in others:
-            highest = xp.maximum(top, other_top)
-            total = total * xp.exp(top - highest) + mass * xp.exp(other_top - highest)
-            top = highest
-        return top + xp.log(total)
+        """Logarithm of the sum of what `Cellwise.log_mass` says of chunks."""
+        top, total = functools.reduce(self._added, self.gathered(functools.reduce(self._added, masses)))
+        return top + self.backend.xp.log(total)
+
+    def _added(self, one: tuple[Any, Any], other: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The largest value of both, and the sum of exp(value - that), from those of two sets of values."""
+        xp, highest = self.backend.xp, self.backend.xp.maximum(one[0], other[0])
+        return highest, one[1] * xp.exp(one[0] - highest) + other[1] * xp.exp(other[0] - highest)
 
 
-def joined(ends: list[tuple[Any, Any]]) -> tuple[float, float]:
-    """Smallest and largest of pieces as of the whole; not a number if one is."""
-    lows, highs = ([float(end) for end in side] for side in zip(*ends, strict=True))
-    if len(ends) == 1:
-        return lows[0], highs[0]
-    return float(np.min(lows)), float(np.max(highs))
+def _along(axis: int, cells: slice) -> tuple[Any, ...]:
+    """An index of some cells along one axis, and all along the others."""
+    return (slice(None),) * axis + (cells, ...)

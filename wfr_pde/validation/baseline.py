@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
@@ -17,39 +19,67 @@ SHARES = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken
 FEWEST = 4  # draws of a floor
 LEAST_FALL = 0.2  # of the logarithm of a floor, from the fewest to the most draws, for it to be a distance
 
-Metric = Callable[[Density, Particles], float]
+Law = Density | Particles
+Metric = Callable[[Any, Particles], float]
 
 
-def as_close(metrics: Iterable[Metric], reference: Density, n: int) -> list[Metric]:
-    """Metrics whose resolution depends on the number of particles, with that for `n`."""
-    return [m.at_resolution_of(reference, n) if hasattr(m, "at_resolution_of") else m for m in metrics]
+def as_close(metrics: Iterable[Metric], law: Law, n: int) -> list[Metric]:
+    """Return the metrics, those whose resolution depends on the number of particles with that for `n`."""
+    return [m.at_resolution_of(law, n) if hasattr(m, "at_resolution_of") else m for m in metrics]
 
 
-def baselines(
-    references: list[Density], n: int, metrics: Iterable[Metric], replicates: int, rng: Any, confidence: float
-) -> dict[int, Array]:
-    """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric)."""
-    named = list(metrics)
-    fewest = max(FEWEST, *(int(getattr(metric, "fewest", 1)) for metric in named))
-    numbers = sorted({fewest, max(fewest, n), *(max(fewest, round(share * n)) for share in SHARES)})
-    values = np.empty((len(numbers), replicates, len(references), len(named)))
-    for i, reference in enumerate(references):
-        looking = as_close(named, reference, n)
-        draws = reference.sample(replicates * sum(numbers), rng)  # of its own for each number: they do not err alike
-        for r, own in enumerate(np.split(draws, replicates)):
-            for k, particles in enumerate(np.split(own, np.cumsum(numbers)[:-1])):
-                values[k, r, i] = [metric(reference, Particles(particles)) for metric in looking]
-    tail = (1 - confidence) / 2
-    return {
-        m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
-        for m, v in zip(numbers, values, strict=True)
-    }
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Independent draws from the truth, held against it as runs are.
+
+    Parameters
+    ----------
+    truth : Truth
+        The draws are its own.
+    times : array (t,)
+    laws : list of Density or Particles
+        The truth at these times.
+    metrics : list of functions (law, Particles) -> float
+    replicates : int
+        Sets of draws.
+    confidence : float
+        Share of the sets between `low` and `high`.
+    """
+
+    truth: Truth
+    times: Array
+    laws: list[Law]
+    metrics: list[Metric]
+    replicates: int
+    confidence: float
+
+    def floors(self, n: int, rng: np.random.Generator) -> dict[int, Array]:
+        """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric).
+
+        Metrics look as closely as they do at `n` particles, whatever the number of draws.
+        """
+        fewest = max(FEWEST, *(int(getattr(metric, "fewest", 1)) for metric in self.metrics))
+        numbers = sorted({fewest, max(fewest, n), *(max(fewest, round(share * n)) for share in SHARES)})
+        values = np.empty((len(numbers), self.replicates, len(self.laws), len(self.metrics)))
+        for i, (time, law) in enumerate(zip(self.times, self.laws, strict=True)):
+            looking = as_close(self.metrics, law, n)
+            # draws of its own for each number: they do not err alike
+            draws = self.truth.sample(self.replicates * sum(numbers), float(time), rng)
+            for r, own in enumerate(np.split(draws, self.replicates)):
+                for k, particles in enumerate(np.split(own, np.cumsum(numbers)[:-1])):
+                    values[k, r, i] = [metric(law, Particles(particles)) for metric in looking]
+        tail = (1 - self.confidence) / 2
+        return {
+            m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
+            for m, v in zip(numbers, values, strict=True)
+        }
 
 
 def equivalent_draws(mean: float, numbers: list[int], floors: list[float]) -> float:
-    """The number of draws whose floor is `mean`, by a power law between the numbers that are known, and above; else 0.
+    """Return the number of draws whose floor is `mean`; zero for less than the fewest.
 
-    Floors that rise with the number by chance are pooled with their neighbours.
+    It is a power law between the numbers that are known, and above. Floors that rise with the number by chance are
+    pooled with their neighbours.
     """
     from scipy.optimize import isotonic_regression
 

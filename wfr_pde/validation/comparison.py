@@ -1,27 +1,31 @@
-"""Samples held against the truth: metrics over methods, numbers of particles, seeds and times, beside a baseline."""
+"""Hold samples against the truth: metrics over methods, numbers of particles, seeds and times, beside a baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.space.density import Density
-from wfr_pde.validation.baseline import Metric, as_close, baselines, equivalent_draws
-from wfr_pde.validation.runs import Run, listed_runs, shortened, time_tolerance
+from wfr_pde.integrate.truth_arguments import as_truth, law_at
+from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
+from wfr_pde.validation.runs import Run, asked_times, common_times, listed_runs, time_tolerance
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from wfr_pde.integrate.truth_protocol import Truth
+    from wfr_pde.space.density import Density
+    from wfr_pde.targets.base import Target
 
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def compare(
-    truth: xr.Dataset | Trajectory | Density,
+    truth: Truth | xr.Dataset | Density | Target,
     runs: Mapping[str, xr.Dataset | Sequence[xr.Dataset]] | Iterable[xr.Dataset],
     metrics: Sequence[Metric],
     *,
@@ -30,7 +34,7 @@ def compare(
     confidence: float = 0.95,
     rng: int | np.random.Generator | None = 0,
 ) -> xr.Dataset:
-    """What metrics say of samples, run by run, and what they would say of independent draws from the truth.
+    """Return what metrics say of samples, run by run, and what they would say of independent draws from the truth.
 
     No finite sample is at distance zero: the floor is the mean of a metric over independent draws of as many points
     from the truth at the same time. The equivalent number of draws is that for which the floor would be as high as
@@ -40,21 +44,22 @@ def compare(
 
     Parameters
     ----------
-    truth : Dataset, Trajectory or Density
-        A ground truth; a density stands for all times, as pi does.
+    truth : Dataset, Trajectory, Density, Target, or any `Truth`
+        A ground truth; a density or a distribution stands for all times, as pi does. A truth of your own may give
+        particles in place of a density, for metrics that take them as reference.
     runs : Datasets, or mapping method -> Dataset or Datasets
-        Of particles, as `solve` returns them, any numbers of them; with a dimension `seed`, several runs at once. The
-        method is by default the attribute `method` or `flow` of a run.
+        Runs of particles, as `solve` returns them, with any numbers of particles; a Dataset with a dimension `seed`
+        holds several runs. The method is by default the attribute `method` or `flow` of a run.
     metrics : sequence of functions (Density, Particles) -> float
-        `wfr.metrics`, or others.
+        Those of `wfr.metrics`, or functions of your own.
     t : array, optional
         Times; by default those of all runs that the truth covers. Runs must have stored them.
     floor_draws : int
-        Replicates of the floor; 0 for none.
+        Number of sets of draws that the floor is the mean of; 0 for no floor.
     confidence : float
-        Of the intervals: Student's, over the seeds.
+        Level of the intervals, which are Student's, over the seeds.
     rng : int or numpy Generator
-        For the draws of the floor.
+        Seed or generator for the draws of the floor.
 
     Returns
     -------
@@ -71,34 +76,21 @@ def compare(
         raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
     if int(floor_draws) != floor_draws or floor_draws < 0:
         raise ValueError(f"floor_draws must be a whole number >= 0, got {floor_draws}")
-    found = listed_runs(runs)
-    named = _named(metrics)
-    times = _times(truth, found, t)
-    references = [_reference(truth, time) for time in times]
-    _check_dimensions(references[0], found)
-    methods = list(dict.fromkeys(run.method for run in found))
-    sizes = sorted({run.n for run in found})
-    counts: dict[tuple[str, int], int] = {}
-    most = max(sum(other.method == run.method and other.n == run.n for other in found) for run in found)
-    value = np.full((len(methods), len(sizes), most, len(times), len(named)), np.nan)
-    with references[0].grid.threads():
-        for run in found:
-            seed = counts.get((run.method, run.n), 0)
-            counts[run.method, run.n] = seed + 1
-            place = value[methods.index(run.method), sizes.index(run.n), seed]
-            for i, (time, reference) in enumerate(zip(times, references, strict=True)):
-                particles = run.at(time, time_tolerance(run.times))
-                place[i] = [metric(reference, particles) for metric in as_close(named.values(), reference, run.n)]
+    known, found, named = as_truth(truth), listed_runs(runs), _named(metrics)
+    times = common_times(found, known.times) if t is None else asked_times(t)
+    laws = [law_at(known, float(time)) for time in times]
+    _check_dimensions(laws[0], found)
+    compared = _Compared.of(found, times, named, confidence)
+    baseline = Baseline(known, times, laws, list(named.values()), int(floor_draws), confidence)
+    with laws[0].threads():
+        compared.fill(found, laws)
         generator = np.random.default_rng(rng)
-        replicates = int(floor_draws)
-        floors = [
-            baselines(references, n, named.values(), replicates, generator, confidence) for n in sizes if replicates
-        ]
-    return _dataset(value, floors, methods, sizes, times, named, confidence)
+        floors = [baseline.floors(n, generator) for n in compared.sizes if floor_draws]
+    return compared.dataset(floors)
 
 
 def table(ds: xr.Dataset) -> list[list[str]]:
-    """What `compare` found at the last time, rows of text under a heading: mean, interval, floor, equivalent draws."""
+    """Return what `compare` found at the last time as rows of text: mean, interval, floor, equivalent draws."""
     last = ds.isel(t=-1)
     percent = f"{100 * ds.attrs['confidence']:g} % interval"
     rows = [["method", "n", "metric", "mean", percent, "floor", "equivalent draws"]]
@@ -116,7 +108,7 @@ def table(ds: xr.Dataset) -> list[list[str]]:
 
 
 def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
-    """Metrics by their names."""
+    """Return the metrics by their names, if they are what `compare` takes."""
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
     named: dict[str, Metric] = {}
@@ -134,49 +126,15 @@ def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
     return named
 
 
-def _times(truth: Any, runs: list[Run], t: ArrayLike | None) -> Array:
-    """The times to compare at."""
-    if t is not None:
-        asked = np.atleast_1d(np.asarray(t, dtype=np.float64))
-        if asked.ndim != 1 or not len(asked):
-            raise ValueError(f"t must be one time or more, got an array of shape {asked.shape}")
-        return asked
-    times = runs[0].times
-    for run in runs[1:]:
-        near = np.abs(times[:, None] - run.times).min(axis=1) <= time_tolerance(run.times)
-        times = times[near]
-    if not isinstance(truth, Density):
-        covered = _trajectory(truth).times
-        slack = time_tolerance(covered)
-        times = times[(times >= covered[0] - slack) & (times <= covered[-1] + slack)]
-    if not len(times):
-        raise ValueError(f"the runs and the truth have no time in common: the first run has {shortened(runs[0].times)}")
-    return times
-
-
-def _trajectory(truth: Any) -> Trajectory:
-    if not isinstance(truth, Trajectory) and not hasattr(truth, "data_vars"):
-        raise TypeError(
-            f"truth must be a Dataset of ground_truth, a Trajectory or a Density, got {type(truth).__name__}; for a "
-            "target, grid.density(target)"
-        )
-    return truth if isinstance(truth, Trajectory) else Trajectory(truth)
-
-
-def _reference(truth: Any, time: float) -> Density:
-    """The true density at a time, normalised."""
-    return truth if isinstance(truth, Density) else _trajectory(truth).at(time).normalised()
-
-
-def _check_dimensions(reference: Density, runs: list[Run]) -> None:
+def _check_dimensions(law: Law, runs: list[Run]) -> None:
     for run in runs:
         d = int(run.ds.sizes["dim"])
-        if d != reference.ndim:
-            raise ValueError(f"the truth is {reference.ndim}-dimensional, but a run of {run.method} is {d}-dimensional")
+        if d != law.ndim:
+            raise ValueError(f"the truth is {law.ndim}-dimensional, but a run of {run.method} is {d}-dimensional")
 
 
 def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
-    """Mean over the seeds (axis 2) and half the width of its confidence interval; NaN for one seed."""
+    """Return the mean over the seeds (axis 2), and half the width of its confidence interval; NaN for one seed."""
     from scipy.stats import t as student
 
     count = (~np.isnan(value)).sum(axis=2)
@@ -189,48 +147,79 @@ def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
     return mean, np.where((count > 1) & np.isfinite(mean), half, np.nan)
 
 
-def _dataset(
-    value: Array,
-    floors: list[dict[int, Array]],
-    methods: list[str],
-    sizes: list[int],
-    times: Array,
-    metrics: dict[str, Metric],
-    confidence: float,
-) -> xr.Dataset:
-    """Everything under its name."""
-    import xarray as xr
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """What metrics say of every run, and what goes with it."""
 
-    mean, half = _interval(value, confidence)
-    over, run = ("method", "n", "t", "metric"), ("method", "n", "seed", "t", "metric")
-    percent = f"{100 * confidence:g} %"
-    variables: dict[str, Any] = {
-        "value": (run, value, {"long_name": "metric"}),
-        "mean": (over, mean, {"long_name": "mean over the seeds"}),
-        "low": (over, mean - half, {"long_name": f"lower end of the {percent} confidence interval of the mean"}),
-        "high": (over, mean + half, {"long_name": f"upper end of the {percent} confidence interval of the mean"}),
-    }
-    if floors:
-        own = np.stack([of[n] if n in of else next(iter(of.values())) for of, n in zip(floors, sizes, strict=True)], 1)
-        for k, (name, words) in enumerate(
-            (
-                ("floor", "mean for independent draws"),
-                ("floor_low", f"lower end of {percent} of independent draws"),
-                ("floor_high", f"upper end of {percent} of independent draws"),
-            )
-        ):
-            variables[name] = (("n", "t", "metric"), own[k], {"long_name": words})
+    value: Array  # (method, n, seed, t, metric)
+    methods: list[str]
+    sizes: list[int]
+    times: Array
+    metrics: dict[str, Metric]
+    confidence: float
+
+    @classmethod
+    def of(cls, runs: list[Run], times: Array, metrics: dict[str, Metric], confidence: float) -> _Compared:
+        """Make the table, without values where there is no run."""
+        methods = list(dict.fromkeys(run.method for run in runs))
+        sizes = sorted({run.n for run in runs})
+        most = max(sum(other.method == run.method and other.n == run.n for other in runs) for run in runs)
+        value = np.full((len(methods), len(sizes), most, len(times), len(metrics)), np.nan)
+        return cls(value, methods, sizes, times, metrics, confidence)
+
+    def fill(self, runs: list[Run], laws: list[Law]) -> None:
+        """Hold all runs against the laws at the times."""
+        counts: dict[tuple[str, int], int] = {}
+        for run in runs:
+            seed = counts.get((run.method, run.n), 0)
+            counts[run.method, run.n] = seed + 1
+            place = self.value[self.methods.index(run.method), self.sizes.index(run.n), seed]
+            for i, (time, law) in enumerate(zip(self.times, laws, strict=True)):
+                particles = run.at(time, time_tolerance(run.times))
+                place[i] = [metric(law, particles) for metric in as_close(self.metrics.values(), law, run.n)]
+
+    def dataset(self, floors: list[dict[int, Array]]) -> xr.Dataset:
+        """Return all as the Dataset of `compare`; `floors` has one entry per size, or none if none were asked for."""
+        import xarray as xr
+
+        mean, half = _interval(self.value, self.confidence)
+        over, run = ("method", "n", "t", "metric"), ("method", "n", "seed", "t", "metric")
+        percent = f"{100 * self.confidence:g} %"
+        variables: dict[str, Any] = {
+            "value": (run, self.value, {"long_name": "metric"}),
+            "mean": (over, mean, {"long_name": "mean over the seeds"}),
+            "low": (over, mean - half, {"long_name": f"lower end of the {percent} confidence interval of the mean"}),
+            "high": (over, mean + half, {"long_name": f"upper end of the {percent} confidence interval of the mean"}),
+        }
+        if floors:
+            variables |= self._floor_variables(floors, mean)
+        coordinates = {
+            "method": self.methods,
+            "n": ("n", self.sizes, {"long_name": "number of particles", "units": "1"}),
+            "t": ("t", self.times, {"long_name": "time", "units": "1"}),
+            "metric": list(self.metrics),
+            "metric_long_name": ("metric", [str(getattr(m, "long_name", name)) for name, m in self.metrics.items()]),
+            "metric_units": ("metric", [str(getattr(m, "units", "1")) for m in self.metrics.values()]),
+        }
+        return xr.Dataset(variables, coords=coordinates, attrs={"confidence": self.confidence})
+
+    def _floor_variables(self, floors: list[dict[int, Array]], mean: Array) -> dict[str, Any]:
+        """Return the floors at the sizes of the runs, and the numbers of draws that the means amount to."""
+        percent = f"{100 * self.confidence:g} %"
+        words = {
+            "floor": "mean for independent draws",
+            "floor_low": f"lower end of {percent} of independent draws",
+            "floor_high": f"upper end of {percent} of independent draws",
+        }
+        own = [of[n] if n in of else next(iter(of.values())) for of, n in zip(floors, self.sizes, strict=True)]
+        variables: dict[str, Any] = {
+            name: (("n", "t", "metric"), values, {"long_name": text})
+            for (name, text), values in zip(words.items(), np.stack(own, 1), strict=True)
+        }
         equivalent = np.full(mean.shape, np.nan)
         for m, n, i, k in np.ndindex(*mean.shape):
             at = [float(values[0, i, k]) for values in floors[n].values()]
             equivalent[m, n, i, k] = equivalent_draws(float(mean[m, n, i, k]), list(floors[n]), at)
+        over = ("method", "n", "t", "metric")
         variables["equivalent_draws"] = (over, equivalent, {"long_name": "equivalent number of independent draws"})
-    coordinates = {
-        "method": methods,
-        "n": ("n", sizes, {"long_name": "number of particles", "units": "1"}),
-        "t": ("t", times, {"long_name": "time", "units": "1"}),
-        "metric": list(metrics),
-        "metric_long_name": ("metric", [str(getattr(m, "long_name", name)) for name, m in metrics.items()]),
-        "metric_units": ("metric", [str(getattr(m, "units", "1")) for m in metrics.values()]),
-    }
-    return xr.Dataset(variables, coords=coordinates, attrs={"confidence": confidence})
+        return variables

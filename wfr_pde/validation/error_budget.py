@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,19 +14,20 @@ from numpy.typing import ArrayLike
 from wfr_pde.energies import Energy
 from wfr_pde.flows import FiniteVolume, Flow, Repeated
 from wfr_pde.integrate.time_loop import solve
-from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
-from wfr_pde.targets import stored_distribution
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on
 from wfr_pde.validation.statistics import Function, Observables, observables
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from wfr_pde.integrate.truth_protocol import Truth
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -46,7 +48,7 @@ class LawDensity(LogRatio):
     frames: dict[float, Density] = field(default_factory=dict)
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """The exact g, and the density is noted."""
+        """Return the exact g, and note the density that it is taken of."""
 
         def noted(state: Density, energy: Energy, t: float) -> Any:
             self.frames[t] = state
@@ -55,7 +57,7 @@ class LawDensity(LogRatio):
         return noted
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
-        """g at the particles; outside the box that of the nearest place inside."""
+        """Return g at the particles; outside the box it is that of the nearest place inside."""
         density = self.frames[t]
         lower, upper = (np.array([axis.edges[k] for axis in density.grid.axes]) for k in (0, -1))
         inside = np.clip(state.positions, lower, upper)
@@ -64,7 +66,7 @@ class LawDensity(LogRatio):
 
 def error_budget(
     sampler: Flow,
-    truth: xr.Dataset | Trajectory,
+    truth: Truth | xr.Dataset | Density | Target,
     target: Target | None = None,
     *,
     dt: float | Sequence[float],
@@ -77,7 +79,7 @@ def error_budget(
     confidence: float = 0.95,
     rng: int = 0,
 ) -> xr.Dataset:
-    """How the error of a sampler divides, over steps and numbers of particles, for expectations at one time.
+    """Divide the error of a sampler into its parts, over steps and numbers of particles, for expectations at one time.
 
     The sampler is run with one ingredient after the other exchanged, so that differences isolate its parts:
 
@@ -96,26 +98,26 @@ def error_budget(
     Parameters
     ----------
     sampler : Flow
-        Of particles, with a law on the grid: compositions of `Langevin`, `MALA` (1D), `BirthDeath`, `FeynmanKac`,
+        A sampler with a law on the grid: compositions of `Langevin`, `MALA` (1D), `BirthDeath`, `FeynmanKac`,
         `Resample`, `SMCWFR`, or others that take densities and define `exact` and `with_density`.
-    truth : Dataset or Trajectory
-        Of `ground_truth`.
+    truth : Dataset, Trajectory, or any `Truth`
+        As `ground_truth` returns it; a truth of your own must give densities on a grid.
     target : Target, optional
-        Where the truth does not say it.
+        pi, where the truth does not state it.
     dt, n : numbers, or sequences of them
-        Steps, and numbers of particles.
+        Steps of the sampler, and numbers of particles.
     seeds : int
-        Runs of each kind, three per pair of dt and n.
+        Number of runs of each kind, of which there are three per pair of dt and n.
     t : float, optional
-        By default the last time of the truth.
+        Time of the expectations; by default the last one of the truth.
     start : Target, optional
-        By default what the truth says, or its first density.
+        Distribution that the runs start from; by default what the truth states, or its first density.
     modes, statistics :
-        Of `observables`; without regions.
+        Places of modes, and functions, as `observables` takes them; there are no regions.
     confidence : float
-        Of the intervals: Student's, over the runs.
+        Level of the intervals, which are Student's, over the runs.
     rng : int
-        The runs follow from it.
+        Seed that all runs follow from.
 
     Returns
     -------
@@ -129,18 +131,33 @@ def error_budget(
     TypeError, ValueError
         If the sampler has no law on the grid, or something else does not fit.
     """
-    path = truth if isinstance(truth, Trajectory) else Trajectory(truth, target)
-    if target is None:
-        target = path.target or stored_distribution(path.ds, "energy")
+    truth = as_truth(truth, target)
+    target = problem_of(truth).target if target is None else target
+    if not isinstance(target, Target):
+        raise TypeError(
+            f"give the target, a distribution such as Gaussian(0, 1), which the truth does not state: got "
+            f"target={target!r}"
+        )
     steps, numbers = _listed(dt, float, "dt"), _listed(n, int, "n")
     if int(seeds) != seeds or seeds < 2:
         raise ValueError(f"seeds must be a whole number of at least 2, got {seeds}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
-    if not isinstance(sampler, Flow) or not moves_densities(sampler, target, path.grid.ndim):
+    if t is None and is_stationary(truth):
+        raise ValueError("a density has no times: give t=")
+    setting = _Setting(
+        sampler=sampler,
+        truth=truth,
+        target=target,
+        start=start_of(truth, "error_budget") if start is None else start,
+        end=float(truth.times[-1] if t is None else t),
+        modes=modes,
+        statistics=statistics,
+        seeds=int(seeds),
+        rng=int(rng),
+    )
+    if not isinstance(sampler, Flow) or not moves_densities(sampler, setting.final.ndim):
         raise TypeError(f"error_budget exchanges parts of a sampler with a law on the grid, which {sampler!r} has not")
-    end = float(path.times[-1] if t is None else t)
-    setting = _Setting(sampler, path, target, _start(path, start), end, modes, statistics, int(seeds), int(rng))
     laws, budgets = [], []
     for step in steps:
         laws.append(setting.laws(step))
@@ -150,21 +167,11 @@ def error_budget(
 
 
 def _listed(values: Any, kind: type, name: str) -> list[Any]:
-    """One or several positive numbers as a list."""
+    """Return one or several positive numbers as a list."""
     array = np.atleast_1d(np.asarray(values))
     if array.ndim != 1 or not len(array) or not (array > 0).all() or (array != array.astype(kind)).any():
         raise ValueError(f"{name} must be one or several positive numbers of type {kind.__name__}, got {values}")
     return [kind(value) for value in array]
-
-
-def _start(path: Trajectory, start: Any) -> Target | Density:
-    """What the runs start from."""
-    if start is not None:
-        return start
-    try:
-        return stored_distribution(path.ds, "start")
-    except ValueError:
-        return path.at(float(path.times[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,10 +190,10 @@ class _Laws:
 
 @dataclass(frozen=True, eq=False)
 class _Setting:
-    """What is asked, checked."""
+    """The arguments of `error_budget`, checked and complete."""
 
     sampler: Flow
-    path: Trajectory
+    truth: Truth
     target: Target
     start: Target | Density
     end: float
@@ -197,25 +204,30 @@ class _Setting:
 
     @property
     def times(self) -> Array:
-        """Start and end."""
-        return np.array([float(self.path.times[0]), self.end])
+        """Start and end (2,)."""
+        return np.array([start_time(self.truth), self.end])
+
+    @cached_property
+    def final(self) -> Density:
+        """The true density at the end, whose box is that of all laws."""
+        return density_at(self.truth, self.end, "error_budget")
 
     def law(self, flow: Flow, dt: float) -> Law:
-        """On two grids."""
-        return mean_field(flow, self.target, self.start, self.times, dt, self.path.grid)
+        """Compute the law of a flow on two grids."""
+        return mean_field(flow, self.target, self.start, self.times, dt, self.final.grid)
 
     def laws(self, dt: float) -> _Laws:
-        """All that is computed on grids for one step."""
+        """Compute all that grids are needed for, at one step."""
         density = LawDensity()
         ideal = self.law(self.sampler.map_parts(lambda part: _with_density(part, density)), dt)
-        split = self.law(self.sampler.map_parts(lambda part: _exact(part, self.path.grid.ndim)), dt)
+        split = self.law(self.sampler.map_parts(lambda part: _exact(part, self.final.ndim)), dt)
         own = self.law(self.sampler, dt)
-        fine, coarse = (start_on(one[-1].grid, self.path.at(self.end)) for one in (ideal.fine, ideal.coarse))
+        fine, coarse = (start_on(one[-1].grid, self.final) for one in (ideal.fine, ideal.coarse))
         chosen = observables(fine, self.target, self.modes, self.statistics)
         if self.statistics is None:
             chosen = chosen.only([name for name in chosen.names if " < " not in name])
         truth, on_coarse = chosen.means(fine), chosen.means(coarse)
-        bound = float(self.path.error_l1(self.end)) * chosen.deviations()
+        bound = float(self.truth.error_l1(self.end)) * chosen.deviations()
         return _Laws(
             dt=dt,
             chosen=chosen,
@@ -228,7 +240,7 @@ class _Setting:
         )
 
     def runs(self, flow: Flow, laws: _Laws, n: int, seeds: list[int]) -> Array:
-        """Expectations (seed, k) of runs."""
+        """Make runs, and return their expectations (seed, k)."""
         found = []
         for seed in seeds:
             positions = self.start.sample(n, rng=seed)
@@ -261,7 +273,7 @@ class _Budget:
 
     @classmethod
     def of(cls, setting: _Setting, laws: _Laws, n: int, confidence: float) -> _Budget:
-        """From runs with own and exact g, and independent ones."""
+        """Find the parts from runs with own and exact g, and from independent ones."""
         from scipy.stats import t as student
 
         quantile = float(student.ppf((1 + confidence) / 2, setting.seeds - 1))
@@ -303,7 +315,7 @@ def _dataset(
     numbers: list[int],
     confidence: float,
 ) -> xr.Dataset:
-    """Everything under its name."""
+    """Return the Dataset of `error_budget`."""
     import xarray as xr
 
     def stacked(name: str) -> Array:
@@ -337,7 +349,7 @@ def _dataset(
 
 
 def table(ds: xr.Dataset) -> list[list[str]]:
-    """A budget as rows of text under a heading: per step, number and statistic the parts, their sum, and the error."""
+    """Return a budget as rows of text: per step, number and statistic the parts, their sum, and the error."""
     parts = [str(name) for name in ds["parts"].values]
     rows = [["dt", "n", "statistic", *parts, "sum", "measured", "noise of a run"]]
     for step in ds["dt"].values:

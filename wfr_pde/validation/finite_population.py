@@ -1,8 +1,9 @@
-"""What a finite number of particles cannot follow of a law: a flow that empties cells with less than one of them."""
+"""A flow that empties cells with less than one particle: what a finite number cannot follow of a law."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class FinitePopulationCutoff(Flow):
     ----------
     flow : Flow
     number : float
-        Of particles.
+        Number of particles.
     """
 
     flow: Flow
@@ -36,16 +37,16 @@ class FinitePopulationCutoff(Flow):
     measures = (Density,)
 
     def check(self, energy: Energy, template: Any) -> None:
-        """As the flow."""
+        """Refuse what the flow refuses."""
         super().check(energy, template)
         self.flow.check(energy, template)
 
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """As the flow."""
+        """Return the bounds of the flow."""
         return self.flow.dt_bounds(energy, template)
 
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
-        """A step, and then emptied cells."""
+        """Return a step of the flow that empties cells at its end."""
         inner = self.flow.make_step(energy, template, dt)
 
         def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
@@ -53,9 +54,17 @@ class FinitePopulationCutoff(Flow):
 
         return step
 
+    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
+        """Return the exchanged flow with the same number of particles."""
+        return replace(self, flow=self.flow.map_parts(exchange))
+
+    def monitored(self) -> Flow:
+        """Return the monitored flow with the same number of particles."""
+        return replace(self, flow=self.flow.monitored())
+
 
 def without_least(state: Density, mass: float) -> Density:
-    """The density without the least dense cells that hold `mass` together."""
+    """Return the density without the least dense cells that hold `mass` together."""
     grid = state.grid
     log_values = np.array(grid.backend.asnumpy(state.log_values))
     shares = np.exp(log_values + np.broadcast_to(grid.backend.asnumpy(grid.log_cell_volume), grid.shape)).ravel()

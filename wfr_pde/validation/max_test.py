@@ -69,7 +69,7 @@ class MaxTest:
     critical: float
 
     def power_factor(self, effect: float) -> float:
-        """How many times as many runs, or particles, would find a deviation of `effect` everywhere."""
+        """Return by what factor more runs, or particles, would find a deviation of `effect` everywhere."""
         room = effect - (self.resolution - self.spread)
         if not (room > 0).all():
             return math.inf
@@ -148,7 +148,7 @@ def _kindest(deviations: Array, errors: Array, margin: Array) -> tuple[Array, Ar
 
 
 def _weights(runs: Runs) -> tuple[Array, Array]:
-    """Weights of the sets of runs, and the factors (a, b), for all pairs of powers."""
+    """Return the weights of the sets of runs, and the factors (a, b), for all pairs of powers."""
     able = [1 / (1 - 2**-power) for power in POWERS]
     number = able if runs.wide is not None else [0.0]
     step = able if runs.fine is not None else [0.0]

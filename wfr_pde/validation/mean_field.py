@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.energies import KL
+from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.space.density import Density
@@ -31,7 +31,7 @@ class Law:
     ----------
     times : array (t,)
     fine, coarse : lists of Density
-        At these times.
+        Densities at these times.
     """
 
     times: Array
@@ -41,7 +41,7 @@ class Law:
     def expectations(
         self, index: int, mean: Callable[[Density], Array], order: float = math.inf
     ) -> tuple[Array, Array]:
-        """Expectations at the time number `index`, and estimates of their errors in space.
+        """Return expectations at the time number `index`, and estimates of their errors in space.
 
         Where the flow is of a finite order in dx, the two grids are extrapolated.
         """
@@ -53,16 +53,10 @@ class Law:
         return fine + correction, np.abs(correction)
 
 
-def moves_densities(flow: Flow, target: Target, ndim: int) -> bool:
-    """Whether a flow of particles moves densities, too: then it has a law on a grid."""
-    if ndim > 3:
-        return False
-    density = Density(Grid([0.0] * ndim, [1.0] * ndim, 4), np.zeros((4,) * ndim))
-    try:
-        flow.check(KL(target), density)
-    except (TypeError, ValueError):
-        return False
-    return True
+def moves_densities(flow: Flow, ndim: int) -> bool:
+    """Return whether a flow of particles moves densities on `ndim` axes, too: then it has a law on a grid."""
+    takes_kl = issubclass(KL, flow.energies or Energy)
+    return takes_kl and Density in flow.measures and ndim <= min(flow.max_ndim, max(CELLS))
 
 
 def mean_field(
@@ -75,55 +69,52 @@ def mean_field(
     only_coarse: bool = False,
     cells: int | None = None,
 ) -> Law:
-    """The law of a flow for infinitely many particles, at the same dt, on two grids of a box.
+    """Return the law of a flow for infinitely many particles, at the same dt, on two grids of a box.
 
     Parameters
     ----------
     flow : Flow
-        That moves densities.
+        A flow that moves densities.
     target : Target
     start : Target or Density
     times : array (t,)
-        The first is that of the start.
+        Save times, of which the first is that of the start.
     dt : float
     box : Grid
-        Its walls and names are taken, its cells are not.
+        Grid whose walls and names are taken; its cells are not.
     only_coarse : bool
-        The coarser grid alone, for both.
+        Whether the coarser grid serves for both.
     cells : int, optional
-        Per axis of the coarser grid; as many as are needed by default.
+        Number per axis of the coarser grid; as many as are needed by default.
 
     Raises
     ------
     ValueError
         If no grid of a reasonable size holds it.
     """
+
+    def densities(n: int) -> list[Density]:
+        """Solve on `n` cells per axis, and return the densities at the times."""
+        grid = Grid(box.lower, box.upper, n, boundary=box.boundary, names=box.names, max_cut=max(box.max_cut, 1e-6))
+        ds = solve(target, flow, start_on(grid, start), times, dt, progress=False)
+        return [Density(grid, np.asarray(values, dtype=np.float64)) for values in ds["log_density"].values]
+
     counts = [2 * round(CELLS[box.ndim] * factor / 2) for factor in ATTEMPTS] if cells is None else [cells]
     for n in counts:
         try:
-            coarse = _densities(flow, target, start, times, dt, box, n)
+            coarse = densities(n)
             break
         except ValueError as error:
             refusal = error
     else:
         refusal.add_note(f"(the law of {flow!r} at dt={dt:g}, on {counts[-1]} cells per axis)")
         raise refusal
-    fine = coarse if only_coarse else _densities(flow, target, start, times, dt, box, round(FINER * n))
+    fine = coarse if only_coarse else densities(round(FINER * n))
     return Law(times, fine, coarse)
 
 
-def _densities(
-    flow: Flow, target: Target, start: Target | Density, times: Array, dt: float, box: Grid, n: int
-) -> list[Density]:
-    """The densities at the times, on `n` cells per axis."""
-    grid = Grid(box.lower, box.upper, n, boundary=box.boundary, names=box.names, max_cut=max(box.max_cut, 1e-6))
-    first = start_on(grid, start)
-    ds = solve(target, flow, first, times, dt, progress=False)
-    return [Density(grid, np.asarray(values, dtype=np.float64)) for values in ds["log_density"].values]
-
-
 def start_on(grid: Grid, start: Target | Density) -> Density:
-    """A start on a grid: by its formula, or by interpolation."""
+    """Put a start on a grid: by its formula, or by interpolation."""
     if isinstance(start, Density):
         return Density(grid, start.log_prob(grid.points())).normalised()
     return grid.density(start)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.law import Law
-from wfr_pde.integrate.trajectory import Trajectory
-from wfr_pde.space.density import Density
+from wfr_pde.integrate.truth_arguments import density_at, is_stationary, problem_of
+from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.validation.finite_population import FinitePopulationCutoff
+from wfr_pde.validation.mean_field import Law as LawOnGrids
 from wfr_pde.validation.mean_field import mean_field, moves_densities
 from wfr_pde.validation.setting import Setting
 from wfr_pde.validation.statistics import Observables, observables
@@ -40,63 +41,88 @@ class Reference:
 
 
 def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
-    """The law of the declared scheme, or the truth."""
+    """Return the law of the declared scheme, where it has one on a grid, or else the truth.
+
+    Parameters
+    ----------
+    setting : Setting
+    modes, statistics :
+        Those of `observables`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the truth is of another flow, does not know its rates or has no density on a grid; or if no statistic varies.
+    """
     scheme = setting.scheme
-    is_law = scheme is not None and moves_densities(scheme, setting.target, setting.box.ndim)
-    if is_law:
-        assert scheme is not None
-        assert setting.dt is not None
-        flow, dt = scheme, setting.dt
-    else:
-        flow, dt = _ideal(setting), (setting.dt or float(np.diff(setting.times).min()) / 8)
-    later = setting.times[1:]
+    is_law = scheme is not None and moves_densities(scheme, setting.box.ndim)
     interacting = scheme is None or scheme.interacting
+    flow, dt = _flow_and_step(setting, is_law)
     law = None
     if is_law or interacting:
-        law = mean_field(flow, setting.target, setting.start, setting.times, dt, setting.box, only_coarse=not is_law)
-    if is_law:
-        assert law is not None
-        references = law.fine[1:]
+        law = mean_field(flow, **_problem(setting), dt=dt, only_coarse=not is_law)
+    if is_law and law is not None:
+        densities = [density.normalised() for density in law.fine[1:]]
     else:
-        references = [setting.truth if isinstance(setting.truth, Density) else setting.truth.at(t) for t in later]
-    chosen = [observables(density.normalised(), setting.target, modes, statistics) for density in references]
+        densities = [density_at(setting.truth, float(t), "validate") for t in setting.times[1:]]
+    chosen = [observables(density, setting.target, modes, statistics) for density in densities]
     means = np.array([one.means(one.reference) for one in chosen])
-    deviations = np.array([one.deviations() for one in chosen])
     errors = np.empty_like(means)
     for i, one in enumerate(chosen):
-        if is_law:
-            assert law is not None
+        if is_law and law is not None:
             means[i], errors[i] = law.expectations(i + 1, one.means)
         else:
-            errors[i] = _truth_error(setting.truth, float(later[i]), one)
-    unreached = np.zeros_like(means)
-    if interacting:
-        assert law is not None
-        cutoff = mean_field(
-            FinitePopulationCutoff(flow, setting.n),
-            setting.target,
-            setting.start,
-            setting.times,
-            dt,
-            setting.box,
-            only_coarse=True,
-            cells=law.coarse[0].grid.shape[0],
-        )
-        for i, one in enumerate(chosen):
-            unreached[i] = np.abs(one.means(cutoff.coarse[i + 1]) - one.means(law.coarse[i + 1]))
-    kind = f"the law of {scheme!r}" if is_law else "the truth"
-    return _observable(Reference(chosen, means, deviations, errors, unreached, kind, is_law), setting.n)
+            errors[i] = _truth_error(setting.truth, float(setting.times[i + 1]), one)
+    found = Reference(
+        observables=chosen,
+        means=means,
+        deviations=np.array([one.deviations() for one in chosen]),
+        errors=errors,
+        unreached=_unreached(setting, law, flow, dt, chosen)
+        if interacting and law is not None
+        else np.zeros_like(means),
+        kind=f"the law of {scheme!r}" if is_law else "the truth",
+        is_law=is_law,
+    )
+    return _observable(found, setting.n)
+
+
+def _problem(setting: Setting) -> dict[str, Any]:
+    """Return what `mean_field` has to know beside the flow and its step."""
+    return {"target": setting.target, "start": setting.start, "times": setting.times, "box": setting.box}
+
+
+def _flow_and_step(setting: Setting, is_law: bool) -> tuple[Flow, float]:
+    """Return the flow of densities that the runs are held against, and its step."""
+    if is_law and setting.scheme is not None and setting.dt is not None:
+        return setting.scheme, setting.dt
+    return _ideal(setting), setting.dt or float(np.diff(setting.times).min()) / 8
+
+
+def _unreached(setting: Setting, law: LawOnGrids, flow: Flow, dt: float, chosen: list[Observables]) -> Array:
+    """Return how far expectations (t, k) move when places without a single particle are emptied, after every step."""
+    cutoff = mean_field(
+        FinitePopulationCutoff(flow, setting.n),
+        **_problem(setting),
+        dt=dt,
+        only_coarse=True,
+        cells=law.coarse[0].grid.shape[0],
+    )
+    gaps = [one.means(cutoff.coarse[i + 1]) - one.means(law.coarse[i + 1]) for i, one in enumerate(chosen)]
+    return np.abs(gaps)
 
 
 def _ideal(setting: Setting) -> Flow:
-    """The flow of densities that a sampler without a law on the grid stands for, if it stands for the truth."""
-    if isinstance(setting.truth, Density):
+    """Return the flow of densities that a sampler without a law on the grid stands for, if it is that of the truth."""
+    if is_stationary(setting.truth):
         return FisherRao(0.0)
     law = None if setting.scheme is None else Law(setting.scheme.law)
-    alpha, beta = setting.truth.transport_rate, setting.truth.reaction_rate
+    stated = problem_of(setting.truth)
+    alpha, beta = stated.transport_rate, stated.reaction_rate
     if alpha is None or beta is None:
         raise ValueError(
-            "the truth does not know its rates: give Trajectory(truth, target, transport_rate, reaction_rate)"
+            "the truth does not know its rates: give Trajectory(truth, target, transport_rate, reaction_rate), or to a "
+            "truth of your own, the attribute problem = StatedProblem(target, start, transport_rate, reaction_rate)"
         )
     fits = {Law.W: beta == 0, Law.FR: alpha == 0, Law.WFR: alpha > 0 and beta > 0}
     if law is Law.PI:
@@ -113,18 +139,19 @@ def _ideal(setting: Setting) -> Flow:
     return transport if beta == 0 else reaction if alpha == 0 else Strang(reaction, transport)
 
 
-def _truth_error(truth: Trajectory | Density, t: float, chosen: Observables) -> Array:
-    """Bound of the error of expectations by that of the density, where it has mass: L1 error times the largest |f|."""
-    if isinstance(truth, Density):
+def _truth_error(truth: Truth, t: float, chosen: Observables) -> Array:
+    """Bound the error of expectations by that of the density, where it has mass: L1 error times the largest |f|."""
+    error = float(truth.error_l1(t))
+    if error == 0:
         return np.zeros(len(chosen.names))
     density = chosen.reference
     matters = density.grid.backend.asnumpy(density.log_values > density.grid.max(density.log_values) - 30.0)
     centred = np.abs(chosen.values(density.grid.points()[matters]) - chosen.means(density))
-    return float(truth.error_l1(t)) * centred.max(axis=0)
+    return error * centred.max(axis=0)
 
 
 def _observable(reference: Reference, n: int) -> Reference:
-    """Without what no particle is expected to tell: statistics that do not vary, regions with next to nobody."""
+    """Return a reference without what no particle tells: statistics that do not vary, regions with next to nobody."""
     last = reference.observables[0]
     varies = np.all(reference.deviations > 1e-12 * (1 + np.abs(reference.means)), axis=0)
     for k, name in enumerate(last.names):
@@ -134,7 +161,8 @@ def _observable(reference: Reference, n: int) -> Reference:
     if not varies.any():
         raise ValueError("no statistic varies under the reference: give others, or more particles")
     kept = [name for name, keep in zip(last.names, varies, strict=True) if keep]
-    arrays = (reference.means, reference.deviations, reference.errors, reference.unreached)
-    means, deviations, errors, unreached = (array[:, varies] for array in arrays)
-    chosen = [one.only(kept) for one in reference.observables]
-    return Reference(chosen, means, deviations, errors, unreached, reference.kind, reference.is_law)
+    return replace(
+        reference,
+        observables=[one.only(kept) for one in reference.observables],
+        **{name: getattr(reference, name)[:, varies] for name in ("means", "deviations", "errors", "unreached")},
+    )

@@ -1,4 +1,4 @@
-"""Runs of samplers as Datasets of particles: one by one, with their methods and times."""
+"""Runs of samplers as Datasets of particles: one by one, with their methods, and the times to look at them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wfr_pde.space.particles import Particles
 
@@ -17,7 +18,7 @@ SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to t
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one method."""
+    """A run of a method: particles over times, of one seed."""
 
     method: str
     ds: Any
@@ -33,7 +34,13 @@ class Run:
         return np.asarray(self.ds[str(self.ds["position"].dims[0])].values, dtype=np.float64)
 
     def at(self, time: float, tolerance: float) -> Particles:
-        """The particles at a time."""
+        """Return the particles at a time.
+
+        Raises
+        ------
+        ValueError
+            If the run has stored nothing within the tolerance of that time.
+        """
         k = int(np.argmin(np.abs(self.times - time)))
         if abs(self.times[k] - time) > tolerance:
             raise ValueError(
@@ -44,8 +51,26 @@ class Run:
         return Particles(self.ds["position"].values[k], log_weights)
 
 
+def are_runs(given: Any) -> bool:
+    """Whether something is runs, a Dataset or a list of them, and no sampler that makes some."""
+    import xarray as xr
+
+    return isinstance(given, xr.Dataset | list | tuple)
+
+
 def listed_runs(runs: Any) -> list[Run]:
-    """All runs, one by one, with the names of their methods."""
+    """Return all runs, one by one, with the names of their methods.
+
+    Parameters
+    ----------
+    runs : Datasets, or mapping method -> Dataset or Datasets
+        Datasets of particles; one with a dimension `seed` is several runs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what are no runs of particles, or no runs at all.
+    """
     import xarray as xr
 
     if isinstance(runs, xr.Dataset):
@@ -74,7 +99,7 @@ def listed_runs(runs: Any) -> list[Run]:
 
 
 def _ordered(ds: Any, method: str) -> Any:
-    """A run with the dimensions (time, particle, dim), in this order."""
+    """Return a run with the dimensions (time, particle, dim), in this order."""
     time = [name for name in ("t", "t_kept") if name in ds["position"].dims]
     if set(ds["position"].dims) != {*time, "particle", "dim"} or len(time) != 1:
         raise ValueError(
@@ -82,6 +107,46 @@ def _ordered(ds: Any, method: str) -> Any:
             "must be t (or t_kept), particle and dim, and perhaps seed"
         )
     return ds.transpose(*time, "particle", "dim", ...)
+
+
+def asked_times(t: ArrayLike) -> Array:
+    """Return the times (t,) that are asked for.
+
+    Raises
+    ------
+    ValueError
+        If they are no list of numbers.
+    """
+    asked = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    if asked.ndim != 1 or not len(asked):
+        raise ValueError(f"t must be one time or more, got an array of shape {asked.shape}")
+    return asked
+
+
+def common_times(runs: list[Run], covered: Array) -> Array:
+    """Return the times that all runs have stored, between the first and the last of those that a truth covers.
+
+    Parameters
+    ----------
+    runs : list of Run
+    covered : array (t,)
+        Times of the truth; empty if it stands for all times.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    times = runs[0].times
+    for run in runs[1:]:
+        near = np.abs(times[:, None] - run.times).min(axis=1) <= time_tolerance(run.times)
+        times = times[near]
+    if len(covered):
+        slack = time_tolerance(covered)
+        times = times[(times >= covered[0] - slack) & (times <= covered[-1] + slack)]
+    if not len(times):
+        raise ValueError(f"the runs and the truth have no time in common: the first run has {shortened(runs[0].times)}")
+    return times
 
 
 def time_tolerance(times: Array) -> float:

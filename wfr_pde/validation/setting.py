@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
-from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
+from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
-from wfr_pde.targets import stored_distribution
+from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
+from wfr_pde.validation.runs import are_runs, asked_times, common_times, listed_runs, time_tolerance
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -24,10 +26,11 @@ MOST_TIMES = 4  # by default
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What is asked, checked."""
+    """The arguments of `validate`, checked and complete."""
 
-    sampler: Any
-    truth: Trajectory | Density
+    sampler: Any  # a Flow, a function, or a list of Run
+    truth: Truth
+    box: Grid  # of the truth at the first time
     target: Target
     start: Target | Density
     scheme: Flow | None
@@ -46,19 +49,11 @@ class Setting:
         return isinstance(self.sampler, list)
 
     @property
-    def box(self) -> Any:
-        """The grid of the truth."""
-        return self.truth.grid
-
-    @property
     def name(self) -> str:
-        """Name of the sampler."""
+        """Name of the sampler, for the report."""
         if isinstance(self.sampler, Flow):
             return repr(self.sampler)
-        if self.given:
-            attrs = self.sampler[0].attrs
-            return str(attrs.get("method", attrs.get("flow", "samples")))
-        return dotted_name(self.sampler)
+        return self.sampler[0].method if self.given else dotted_name(self.sampler)
 
 
 def checked_setting(
@@ -78,24 +73,25 @@ def checked_setting(
     options: Any,
 ) -> Setting:
     """Check the arguments of `validate` and complete them from the truth; all that can be refused is refused here."""
-    if not isinstance(truth, Density | Trajectory):
-        if not hasattr(truth, "data_vars"):
-            raise TypeError(f"truth must be a Dataset of ground_truth, a Trajectory or a Density, got {truth!r}")
-        truth = Trajectory(truth, target)
-    if any(axis.periodic for axis in truth.grid.axes):
+    truth = as_truth(truth, target)
+    box = density_at(truth, start_time(truth), "validate").grid
+    if any(axis.periodic for axis in box.axes):
         raise ValueError("samplers know no periodic axes: validate needs a truth between no-flux walls")
-    if target is None:
-        target = getattr(truth, "target", None)
-    if target is None and isinstance(truth, Trajectory):
-        target = stored_distribution(truth.ds, "energy")
+    target = problem_of(truth).target if target is None else target
     if not isinstance(target, Target):
-        raise TypeError(f"give the target, a distribution such as Gaussian(0, 1): got target={target!r}")
-    if start is None:
-        start = _stored_start(truth)
+        raise TypeError(
+            f"give the target, a distribution such as Gaussian(0, 1), which the truth does not state: got "
+            f"target={target!r}"
+        )
+    start = start_of(truth, "validate") if start is None else start
     _check_numbers(n, seeds, effect, level, dt)
-    if hasattr(sampler, "data_vars") or isinstance(sampler, list | tuple):
-        sampler = _given_runs(sampler)
-        n, seeds = int(sampler[0].sizes["particle"]), len(sampler)
+    if are_runs(sampler):
+        sampler = listed_runs(sampler)
+        if len({run.n for run in sampler}) > 1:
+            raise ValueError(
+                "the runs have different numbers of particles: validate those of each number by themselves"
+            )
+        n, seeds = sampler[0].n, len(sampler)
         if seeds < FEWEST_SEEDS:
             raise ValueError(f"a verdict needs at least {FEWEST_SEEDS} independent runs, got {seeds}")
     elif isinstance(sampler, type) or not (isinstance(sampler, Flow) or callable(sampler)):
@@ -111,6 +107,7 @@ def checked_setting(
     return Setting(
         sampler=sampler,
         truth=truth,
+        box=box,
         target=target,
         start=start,
         scheme=scheme,
@@ -125,16 +122,6 @@ def checked_setting(
     )
 
 
-def _stored_start(truth: Trajectory | Density) -> Target | Density:
-    """What the truth starts from."""
-    if isinstance(truth, Density):
-        return truth
-    try:
-        return stored_distribution(truth.ds, "start")
-    except ValueError:
-        return truth.at(float(truth.times[0]))
-
-
 def _check_numbers(n: Any, seeds: Any, effect: Any, level: Any, dt: Any) -> None:
     for name, value, least in (("n", n, 2), ("seeds", seeds, FEWEST_SEEDS)):
         if int(value) != value or value < least:
@@ -147,35 +134,23 @@ def _check_numbers(n: Any, seeds: Any, effect: Any, level: Any, dt: Any) -> None
         raise ValueError(f"dt must be a finite number > 0, got {dt}")
 
 
-def _given_runs(runs: Any) -> list[Any]:
-    """Runs that were made elsewhere, one Dataset per seed."""
-    listed = [runs] if hasattr(runs, "data_vars") else list(runs)
-    found = []
-    for ds in listed:
-        if not hasattr(ds, "data_vars") or "position" not in ds:
-            raise TypeError(f"a run must be a Dataset with the variable `position`, got {type(ds).__name__}")
-        found += [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
-    if len({ds.sizes["particle"] for ds in found}) > 1:
-        raise ValueError("the runs have different numbers of particles: validate those of each number by themselves")
-    return found
-
-
-def _times(truth: Trajectory | Density, sampler: Any, t: ArrayLike | None) -> Array:
-    """Start time followed by the times to test."""
+def _times(truth: Truth, sampler: Any, t: ArrayLike | None) -> Array:
+    """Return the start time followed by the times to test."""
+    first = start_time(truth)
     if t is not None:
-        asked = np.unique(np.atleast_1d(np.asarray(t, dtype=np.float64)))
-        first = 0.0 if isinstance(truth, Density) else float(truth.times[0])
+        asked = np.unique(asked_times(t))
         asked = asked[asked > first]
         if not len(asked):
             raise ValueError(f"t has no time after that of the start, {first:g}: got {t}")
         return np.concatenate([[first], asked])
-    if isinstance(truth, Density):
-        raise ValueError("a density has no times: give t=")
-    later = truth.times[1:]
     if isinstance(sampler, list):
-        own = np.asarray(sampler[0][str(sampler[0]["position"].dims[0])].values, dtype=np.float64)
-        later = own[(own > truth.times[0]) & (own <= truth.times[-1] * (1 + 1e-12))]
+        stored = common_times(sampler, truth.times)
+        later = stored[stored > first + time_tolerance(stored)]
+    elif is_stationary(truth):
+        raise ValueError("a density has no times: give t=")
+    else:
+        later = truth.times[1:]
     if not len(later):
         raise ValueError("the truth has no time after its first: ask ground_truth for later ones, or give t=")
     chosen = np.unique(np.linspace(len(later) - 1, 0, MOST_TIMES, endpoint=False).round().astype(int))
-    return np.concatenate([truth.times[:1], later[chosen]])
+    return np.concatenate([[first], later[chosen]])

@@ -32,7 +32,7 @@ class Observables:
     ----------
     functions : mapping name -> function of points (..., d) -> (...)
     reference : Density
-        Means and standard deviations are those under it.
+        Density that means and standard deviations are taken under.
     """
 
     functions: Mapping[str, Function]
@@ -44,21 +44,21 @@ class Observables:
         return list(self.functions)
 
     def values(self, points: Array) -> Array:
-        """All functions at points (..., d): (..., k)."""
+        """Evaluate all functions at points (..., d); the result has shape (..., k)."""
         return np.stack([np.asarray(f(points), dtype=np.float64) for f in self.functions.values()], axis=-1)
 
     def means(self, measure: Density | Particles) -> Array:
-        """Expectations (k,)."""
+        """Return the expectations (k,) under a measure."""
         return np.asarray(measure.expectation(self.values))
 
     def deviations(self) -> Array:
-        """Standard deviations (k,) of the functions under the reference."""
+        """Return the standard deviations (k,) of the functions under the reference."""
         centre = self.means(self.reference)
         square = np.asarray(self.reference.expectation(lambda points: (self.values(points) - centre) ** 2))
         return np.sqrt(square)
 
     def only(self, which: list[str]) -> Observables:
-        """Some of them."""
+        """Keep the functions with some of the names."""
         return Observables({name: self.functions[name] for name in which}, self.reference)
 
 
@@ -68,7 +68,7 @@ def observables(
     modes: ArrayLike | None = None,
     statistics: Mapping[str, Function] | None = None,
 ) -> Observables:
-    """What a sampler of a density is judged by.
+    """Return the statistics that a sampler of a density is judged by.
 
     - *moments*: every coordinate, and the products of two about the mean of the reference: "mean x", "variance x",
       "covariance x y";
@@ -104,7 +104,7 @@ def observables(
 
 
 def _moments(reference: Density) -> dict[str, Function]:
-    """First and second moments."""
+    """Return first and second moments about the mean of the reference."""
     names, centre = reference.grid.names, reference.mean()
     functions: dict[str, Function] = {}
     for k, name in enumerate(names):
@@ -117,7 +117,7 @@ def _moments(reference: Density) -> dict[str, Function]:
 
 
 def _regions(reference: Density) -> dict[str, Function]:
-    """Half-spaces that end at cell edges (every third, which a grid of two thirds of the cells has, too)."""
+    """Return half-spaces that end at cell edges (every third, which a grid of two thirds of the cells has, too)."""
     functions: dict[str, Function] = {}
     for k, axis in enumerate(reference.grid.axes):
         marginal = reference.marginal(k)
@@ -129,7 +129,7 @@ def _regions(reference: Density) -> dict[str, Function]:
 
 
 def _modes(centres: Array, ndim: int) -> dict[str, Function]:
-    """The cells of Voronoi around the modes; points between two count half."""
+    """Return the Voronoi cells of the modes; points between two count half."""
     if centres.shape[1] != ndim:
         raise ValueError(f"the modes have shape {centres.shape}, but the space has {ndim} dimensions: give (k, {ndim})")
     mode_masses(centres)  # checks them

@@ -25,7 +25,7 @@ def verdict_of(test: MaxTest, effect: float) -> str:
 
 
 def report(ds: xr.Dataset) -> str:
-    """The verdict of `validate` in words, with the statistics that say most."""
+    """Return the verdict of `validate` in words, with the statistics that say most."""
     attrs = ds.attrs
     total = ds["score"].size
     step = "" if math.isnan(attrs["dt"]) else f", dt = {attrs['dt']:g}"
@@ -63,7 +63,7 @@ def report(ds: xr.Dataset) -> str:
 
 
 def _what_would_do(ds: xr.Dataset) -> str:
-    """What would give enough power."""
+    """Say what would give enough power."""
     effect, factor = ds.attrs["effect"], ds.attrs["power_factor"]
     stacked = ds.stack(where=("t", "statistic"))
     widest = stacked.isel(where=int(np.argmax(stacked["margin"].values)))

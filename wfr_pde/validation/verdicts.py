@@ -11,13 +11,12 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.time_loop import solve
-from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.integrate.truth_arguments import is_stationary
 from wfr_pde.samplers.external.run_sampler import run_sampler
-from wfr_pde.space.density import Density
-from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
 from wfr_pde.validation.reference import Reference, reference_of
+from wfr_pde.validation.runs import Run, time_tolerance
 from wfr_pde.validation.setting import Setting, checked_setting
 from wfr_pde.validation.statistics import Function
 from wfr_pde.validation.verdict import verdict_of
@@ -25,13 +24,16 @@ from wfr_pde.validation.verdict import verdict_of
 if TYPE_CHECKING:
     import xarray as xr
 
+    from wfr_pde.integrate.truth_protocol import Truth
+    from wfr_pde.space.density import Density
+
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def validate(
     sampler: Flow | Callable[..., Any] | xr.Dataset | Sequence[xr.Dataset],
-    truth: xr.Dataset | Trajectory | Density,
+    truth: Truth | xr.Dataset | Density | Target,
     target: Target | None = None,
     *,
     dt: float | None = None,
@@ -47,7 +49,7 @@ def validate(
     rng: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Whether an implementation of a sampler does what its declared scheme says: a verdict, with its error rates.
+    """Decide whether an implementation of a sampler does what its declared scheme says, with known error rates.
 
     The unit of replication is the independent run, never the particle. The null hypothesis is, for every statistic and
     time at once, |E[statistic] - reference| <= margin.
@@ -71,33 +73,34 @@ def validate(
     sampler : Flow, callable, or Datasets
         What is validated: a flow of particles; a function as `run_sampler` takes it; or runs that were made elsewhere,
         from independent draws of the start.
-    truth : Dataset, Trajectory or Density
-        Of `ground_truth`; a density stands for all times: for samplers that keep pi, started from pi.
+    truth : Dataset, Trajectory, Density, Target, or any `Truth`
+        As `ground_truth` returns it; a density or a distribution stands for all times: for samplers that keep pi,
+        started from pi. A truth of your own must give densities on a grid.
     target : Target, optional
         pi, where the truth does not say it.
     dt : float
-        Step. A function gets it as its option `dt`, if it is given.
+        Step of the sampler. A function gets it as its option `dt`, if it is given.
     n : int
-        Particles of a run.
+        Number of particles of a run.
     seeds : int
-        Independent runs, at least 20; twice or three times as many are made where biases have to be known.
+        Number of independent runs, at least 20; twice or three times as many are made where biases have to be known.
     scheme : Flow, optional
-        What the sampler declares to be, of `wfr.samplers` and the splittings; by default the sampler itself.
+        Flow that the sampler declares to be, of `wfr.samplers` and the splittings; by default the sampler itself.
     start : Target, optional
-        By default what the truth says, or its first density.
+        Distribution that the runs start from; by default what the truth states, or its first density.
     t : array, optional
-        Times, by default at most four of the truth, the first not among them.
+        Times to test at; by default at most four of the truth, the first not among them.
     modes, statistics :
-        Of `observables`.
+        Places of modes, and functions, as `observables` takes them.
     effect : float
         A deviation worth finding, in standard deviations of a statistic under the reference. 0.2 is what Cohen (1988)
         calls small.
     level : float
-        Of false alarms.
+        Share of correct samplers that may be called inconsistent.
     rng : int
-        The runs follow from it.
+        Seed that all runs follow from.
     options : mapping, optional
-        Passed on to a function.
+        Further arguments of a function.
 
     Returns
     -------
@@ -134,9 +137,9 @@ def validate(
 
 
 def _runs(setting: Setting, reference: Reference) -> Runs:
-    """All runs that are needed: as declared; with 2n particles; with dt/2."""
+    """Make all runs that are needed: as declared; with 2n particles; with dt/2."""
     if setting.given:
-        values = np.array([_evaluated(ds, setting.times, reference) for ds in setting.sampler])
+        values = np.array([_evaluated(run, setting.times, reference) for run in setting.sampler])
         return Runs(values, setting.n)
     numbers = np.random.SeedSequence(setting.rng).generate_state(3 * setting.seeds).reshape(3, -1).tolist()
 
@@ -148,37 +151,33 @@ def _runs(setting: Setting, reference: Reference) -> Runs:
     interacting = scheme is None or scheme.interacting
     wide = simulated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
     exact = scheme is not None and math.isinf(scheme.order)
-    kept = isinstance(setting.truth, Density) and scheme is not None and "equilibrium" in scheme.preserves
+    kept = is_stationary(setting.truth) and scheme is not None and "equilibrium" in scheme.preserves
     stepped = not (reference.is_law or exact or kept or setting.dt is None)
     fine = simulated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
     return Runs(base, setting.n, wide, fine)
 
 
-def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Any:
-    """One run."""
+def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Run:
+    """Make one run."""
     positions = setting.start.sample(n, rng=seed)
     if isinstance(setting.sampler, Flow):
         assert dt is not None
-        return solve(setting.target, setting.sampler, positions, setting.times, dt, rng=seed, progress=False)
-    options = setting.options | ({} if dt is None else {"dt": dt})
-    return run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
+        ds = solve(setting.target, setting.sampler, positions, setting.times, dt, rng=seed, progress=False)
+    else:
+        options = setting.options | ({} if dt is None else {"dt": dt})
+        ds = run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
+    return Run(setting.name, ds)
 
 
-def _evaluated(ds: Any, times: Array, reference: Reference) -> Array:
-    """Statistics (t, k) of a run."""
-    stored = np.asarray(ds[str(ds["position"].dims[0])].values, dtype=np.float64)
-    rows = []
-    for time, chosen in zip(times[1:], reference.observables, strict=True):
-        k = int(np.argmin(np.abs(stored - time)))
-        if abs(stored[k] - time) > 1e-9 * max(1.0, float(np.abs(stored).max())):
-            raise ValueError(f"a run has not stored t={time:g}: give t= with times that all runs have")
-        log_weights = ds["log_weight"].values[k] if "log_weight" in ds else None
-        rows.append(chosen.means(Particles(ds["position"].values[k], log_weights)))
-    return np.array(rows)
+def _evaluated(run: Run, times: Array, reference: Reference) -> Array:
+    """Return the statistics (t, k) of a run at the times after the first."""
+    tolerance = time_tolerance(run.times)
+    pairs = zip(times[1:], reference.observables, strict=True)
+    return np.array([chosen.means(run.at(float(time), tolerance)) for time, chosen in pairs])
 
 
 def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) -> xr.Dataset:
-    """Everything under its name."""
+    """Return the Dataset of `validate`."""
     import xarray as xr
 
     over, scale = ("t", "statistic"), reference.deviations

@@ -2,10 +2,17 @@
 
 import base64
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import zipfile
 import zlib
+from collections import Counter
 from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,7 +24,9 @@ from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.app.report import film, write_report
 from wfr_pde.app.report.runs import duration, find_runs, other_files, read_run
 from wfr_pde.storage import run_directory
+from wfr_pde.storage.files import read_dataset, write_dataset
 
+ROOT = Path(__file__).parents[3]
 EXPERIMENT = '''"""A density that spreads, <quickly> & "surely".
 
 Its second paragraph, of `code`:
@@ -216,13 +225,69 @@ def test_the_page_says_what_was_found(project):
     assert "<b>3</b> of <b>4</b> checks pass" in text
     assert "<b>1</b> run failed" in text
     assert text.count('<article class="experiment"') == 2
-    assert "A density that spreads, &lt;quickly&gt; &amp; &quot;surely&quot;." in text
+    assert "A density that spreads, &lt;quickly&gt; &amp; &#34;surely&#34;." in text
     assert (
         "<p>Its second paragraph, of <code>code</code>:</p><ul><li>one point;</li><li>and one more.</li></ul>" in text
     )
     assert "<pre>    a formula = 1</pre>" in text
-    assert '<img alt="Figure: A density that spreads, &lt;quickly&gt; &amp; &quot;surely&quot;."' in text
+    assert '<img alt="Figure: A density that spreads, &lt;quickly&gt; &amp; &#34;surely&#34;."' in text
     assert "variance at the end" in text
+
+
+class Page(HTMLParser):
+    """A page taken apart: its elements, and its text outside of scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words, self.raw = [], [], False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.raw = tag in ("script", "style")
+
+    def handle_endtag(self, tag):
+        self.raw = False
+
+    def handle_data(self, data):
+        self.words += [] if self.raw else [data]
+
+
+ODD = """<img src=x onerror=alert(1)></script></title>"'&amp;{{ 7 * 7 }}{% if %}<!--"""
+
+
+def test_texts_of_users_are_no_html(project):
+    """Whatever stands in names, units, claims, knobs, errors and films is shown as it is, and makes no element."""
+    found = directories(project)
+    before = Page(page(project))
+    ds = read_dataset(found["good"] / "data.nc")
+    ds["far_off"].attrs = {"long_name": ODD, "units": ODD}
+    ds["x"].attrs["long_name"] = ODD
+    ds["log_density"] = ds["log_density"].expand_dims(flow=[ODD])
+    write_dataset(ds, found["good"] / "data.nc")
+    content = json.loads((found["good"] / "run.json").read_text())
+    checks = {ODD if name == "far_off" else name: check for name, check in content["checks"].items()}
+    knobs = {"n": ODD, ODD: [ODD], "seed": ODD, "label": "a_b"}
+    edit_json(found["good"], description=ODD, command=ODD, device=ODD, checks=checks, knobs=knobs)
+    edit_json(found["bad"], status="failed", error=ODD)
+    (project / "experiments" / "good.py").write_text(f"'''{ODD}\n\n{ODD} `{ODD}`\n\n- {ODD}\n\n    {ODD}\n'''")
+    (project / "results" / ODD.replace("/", "")).write_text("")
+    text = page(project)
+    after = Page(text)
+    words = "".join(after.words)
+    # index, claim, paragraph and its code, point, indented text; error; check; words and units of a scalar; four in
+    # the knobs, two in the provenance; command (the file's name has no slash)
+    assert words.count(ODD) == 17
+    assert "49" not in words
+    assert not [given for _, given in after.elements if "onerror" in given or given.get("src") == "x"]
+    kinds = [Counter(tag for tag, _ in some.elements) for some in (before, after)]
+    for tag in ("img", "script", "style", "title", "body", "table", "canvas"):
+        assert kinds[0][tag] == kinds[1][tag], tag
+    films = re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
+    (content,) = (json.loads(film) for film in films if "onerror" in film)
+    assert content["axes"][0]["label"].startswith(ODD)
+    assert content["series"] == [ODD]
 
 
 def test_how_much_of_the_tolerance_is_used(project):
@@ -231,7 +296,7 @@ def test_how_much_of_the_tolerance_is_used(project):
     edit_json(directories(project)["good"], checks={**checks, "little": {**checks["half"], "tolerance": 1e3}})
     shutil.rmtree(project / "results" / "bad")
     found = re.findall(r'width:(\d+)%"></i></span>(.*?)</td>', page(project))
-    assert [(int(width), words) for width, words in found] == [
+    assert [(int(width), unescape(words)) for width, words in found] == [
         (0, "exact"), (100, "–"), (50, "50 %"), (100, "300 %"), (100, "–"), (0, "< 1 %"),
     ]  # fmt: skip
 
@@ -304,6 +369,23 @@ def test_a_file_that_claims_something_else_now_is_not_quoted(project):
     text = page(project)
     assert "shrinks" not in text
     assert text.count("About this experiment") == 1
+
+
+def test_a_wheel_holds_what_the_page_is_made_of(project):
+    """The report of an installed wheel, away from the sources, is that of the sources."""
+    directories(project)
+    expected = page(project)
+    options = ["build", "--target", "wheel", "--directory", str(project / "dist")]
+    subprocess.run([sys.executable, "-m", "hatchling", *options], cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = (project / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(project / "site")
+    code = "import wfr_pde; print(wfr_pde.__file__); from wfr_pde.app.report import write_report; write_report()"
+    environment = {**os.environ, "PYTHONPATH": str(project / "site")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(str(project / "site"))
+    assert (project / "report.html").read_text(encoding="utf-8") == expected
 
 
 # The command

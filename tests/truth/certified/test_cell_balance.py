@@ -15,7 +15,7 @@ from wfr_pde.truth.certified.attempt import Attempt
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.evidence import witness
 from wfr_pde.truth.certified.evidence.cell_balance import CellBalance
-from wfr_pde.truth.certified.grids.grid_family import cells_for
+from wfr_pde.truth.certified.grids.first_family import cells_for
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.trial_run import schedule_by_trial
 

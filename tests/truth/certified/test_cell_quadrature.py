@@ -11,7 +11,8 @@ from scipy.special import digamma, gammaln
 import wfr_pde as wfr
 from wfr_pde.truth.certified.evidence import cell_quadrature
 from wfr_pde.truth.certified.evidence.cell_quadrature import FEWEST_POINTS, POINTS, CellQuadrature, rules
-from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
+from wfr_pde.truth.certified.grids.first_family import cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 
 FACTOR = 1.05  # of the error over the doubt, at any place of a break in a cell

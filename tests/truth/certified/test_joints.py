@@ -14,7 +14,8 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.space.quadrature import log_mass_corrected
 from wfr_pde.space.transfer import Interpolation, local_weights
 from wfr_pde.storage.files import read_dataset
-from wfr_pde.truth.certified.grids.grid_family import FEWEST_IN_SEGMENT, WIDER, cells_for
+from wfr_pde.truth.certified.grids.first_family import cells_for
+from wfr_pde.truth.certified.grids.grid_family import FEWEST_IN_SEGMENT, WIDER
 from wfr_pde.truth.certified.grids.one_sided_scores import FromOneSide
 from wfr_pde.truth.certified.problem import Problem
 

@@ -8,10 +8,10 @@ import pytest
 import wfr_pde as wfr
 from wfr_pde.energies import KL
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Strang
-from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.space.transfer import Interpolation
 from wfr_pde.truth.certified.evidence.kernel_runs import KernelRuns, heat_matrix, interpolated
 from wfr_pde.truth.certified.evidence.limits import limit_in_time

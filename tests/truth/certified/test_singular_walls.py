@@ -19,8 +19,8 @@ from wfr_pde.space.quadrature import (
 )
 from wfr_pde.space.transfer import Interpolation, local_weights
 from wfr_pde.truth.certified.budget import Budget
+from wfr_pde.truth.certified.grids.first_family import cells_for
 from wfr_pde.truth.certified.grids.first_grids import first_terrain
-from wfr_pde.truth.certified.grids.grid_family import cells_for
 from wfr_pde.truth.certified.grids.singular_walls import (
     WithoutWalls,
     error_powers,

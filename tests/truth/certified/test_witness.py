@@ -11,7 +11,8 @@ from wfr_pde import exact, metrics
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.evidence import witness
-from wfr_pde.truth.certified.grids.grid_family import GridFamily, cells_for
+from wfr_pde.truth.certified.grids.first_family import cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import Nodes
 from wfr_pde.truth.certified.trial_run import schedule_by_trial

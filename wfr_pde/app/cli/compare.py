@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("truth", metavar="TRUTH.nc", help="what `wfr-pde truth` or `solve` wrote")
     add("samples", nargs="+", metavar="SAMPLES", help="files, or dotted paths to samplers")
-    add("--metrics", default=CENTRAL, metavar="NAMES", help="of wfr_pde.metrics (default: %(default)s)")
+    add(
+        "--metrics",
+        default=CENTRAL,
+        metavar="NAMES",
+        help="names of wfr_pde.metrics, with commas between (default: %(default)s)",
+    )
     add("--t", metavar="TIMES", help="start:stop:number, or 0,0.5,2 (default: those that truth and samples share)")
     add("--n", type=int, default=500, help="particles of a sampler (default: %(default)s)")
     add("--seeds", type=int, default=10, help="runs of a sampler (default: %(default)s)")
@@ -78,7 +83,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
         For files and names that are not what they should be.
     """
     from wfr_pde import plotting
-    from wfr_pde.integrate.trajectory import Trajectory
+    from wfr_pde.integrate.truth_arguments import as_truth
     from wfr_pde.storage import files
     from wfr_pde.validation.comparison import compare
 
@@ -86,7 +91,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
         raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
     truth = read_truth(args.truth)
     metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
-    path = Trajectory(truth)
+    path = as_truth(truth)
     times = path.times
     if chosen is not None:  # a sampler starts where the truth does
         times = np.unique(np.append(chosen[chosen > times[0]], times[0]))

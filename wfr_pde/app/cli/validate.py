@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--t", metavar="TIMES", help="start:stop:number, or 0.5,2 (default: at most four of the truth)")
     add("--modes", metavar="JSON", help="places of the modes, such as [[-2,0],[2,0]] (default: those of a mixture)")
     add("--effect", type=float, default=0.2, help="deviation worth finding, in standard deviations (%(default)s)")
-    add("--level", type=float, default=0.05, help="of false alarms (default: %(default)s)")
+    add("--level", type=float, default=0.05, help="share of correct samplers that may fail (default: %(default)s)")
     add("--options", default="{}", metavar="JSON", help="arguments of the sampler")
     add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
     add("--start", metavar="SPEC", help="the start, where the truth does not say it")

@@ -31,7 +31,7 @@ class GaussianSums:
     places : array (*grid.shape, d)
         The y_j.
     variance : float
-        Of the Gaussians along every axis.
+        Variance of the Gaussians along every axis.
 
     Raises
     ------
@@ -70,7 +70,7 @@ class GaussianSums:
         self._high = np.maximum.reduceat(self._places, self._offsets[:-1], axis=1)
 
     def log_density(self, log_mass: Array) -> Array:
-        """The logarithm of the sums for log m_j = `log_mass`, both of shape `grid.shape`."""
+        """Return the logarithm of the sums for log m_j = `log_mass`, both of shape `grid.shape`."""
         ordered = np.ascontiguousarray(log_mass.ravel()[self._order])
         top = np.maximum.reduceat(ordered, self._offsets[:-1])
         first = np.repeat(top, np.diff(self._offsets)) == ordered
@@ -87,6 +87,6 @@ class GaussianSums:
 
 
 def _folded(places: Array, lower: float, length: float, periodic: bool) -> Array:
-    """Places moved into the box: wrapped, or mirrored at the walls."""
+    """Move places into the box: wrapped, or mirrored at the walls."""
     inside = (places - lower) % (length if periodic else 2 * length)
     return lower + (inside if periodic else np.minimum(inside, 2 * length - inside))

@@ -11,7 +11,6 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION, SinkhornKernel
 from wfr_pde.space.density import Density
@@ -49,12 +48,13 @@ class LangevinKernel(Flow):
     order = 1
     preserves = frozenset({"mass", "positivity"})
     measures = (Density,)
+    max_ndim = 3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "LangevinKernel"))
 
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """Move the cells, and sum the Gaussians about them.
+        """Prepare to move the cells and sum the Gaussians about them.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class LangevinKernel(Flow):
             )
         narrow = 2 * time if time < NARROW / RESOLUTION * smallest else 4 / 3 * 2 * smallest
         sums = GaussianSums(grid, grid.points() + time * score, narrow)
-        rest = HeatKernel(grid, time - narrow / 2) if narrow < 2 * time else None
+        rest = grid.heat_kernel(time - narrow / 2) if narrow < 2 * time else None
         log_volume = grid.log_cell_volume if grid.is_uniform else backend.asnumpy(grid.log_cell_volume)
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
@@ -95,7 +95,7 @@ class LangevinKernel(Flow):
         return step
 
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
-        """The Gaussian must be resolved: rate*dt >= 0.75 dx² on every axis, with dx as the drift leaves it."""
+        """Smallest dt that resolves the Gaussian: rate*dt >= 0.75 dx² on every axis, with dx as the drift leaves it."""
         if self.rate == 0:
             return 0.0, math.inf
         smallest = self._unstretched(energy, template)
@@ -109,22 +109,27 @@ class LangevinKernel(Flow):
         return (max(smallest, low) if low < math.inf else smallest) / self.rate, math.inf
 
     def _unstretched(self, energy: Energy, template: Density) -> float:
-        """Smallest rate*dt for cells that stay where they are."""
+        """Return the smallest rate*dt for cells that stay where they are."""
         return self.rate * SinkhornKernel(self.rate).dt_bounds(energy, template)[0]
 
     def check(self, energy: Energy, template: Any) -> None:
-        """As every flow, in at most three dimensions."""
+        """Refuse what every flow does, and densities of more than three dimensions.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
         super().check(energy, template)
-        if template.ndim > 3:
+        if template.ndim > self.max_ndim:
             raise ValueError(f"LangevinKernel works in one to three dimensions, but the grid has {template.ndim} axes")
 
     def memory_use(self, template: Density) -> MemoryUse:
-        """Places of the moved cells, twice, and the heat kernels."""
+        """What a step holds: the places of the moved cells, twice, and the heat kernels."""
         return MemoryUse(8 * (8 * template.grid.size + sum(n * n for n in template.grid.shape)))
 
 
 def finite_score(energy: Energy, grid: Grid) -> np.ndarray:
-    """Score of the target at the cell centres, (*shape, d).
+    """Return the score of the target at the cell centres, (*shape, d).
 
     Raises
     ------
@@ -145,7 +150,7 @@ def finite_score(energy: Energy, grid: Grid) -> np.ndarray:
 
 
 def _slopes(energy: Energy, grid: Grid, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Change of the score per length from cell to neighbouring cell, along that axis and squared; and mass of pi there.
+    """Return the change of the score per length between neighbouring cells, along the axis and squared, and pi's mass.
 
     A step of size h makes the distance of the two |e + h slope| = sqrt(1 + 2 h along + h² square) times as large.
     """
@@ -165,12 +170,12 @@ def _slopes(energy: Energy, grid: Grid, score: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _stretch(energy: Energy, grid: Grid, score: np.ndarray, time: float) -> float:
-    """By how much the drift tears neighbouring cells apart, >= 1; not counting cells with a thousandth of pi's mass."""
+    """Return how many times as far apart the drift moves neighbouring cells, >= 1, but for `TORN` of the mass of pi."""
     along, square, mass = _slopes(energy, grid, score)
     return math.sqrt(max(1.0, _exceeded(1 + 2 * time * along + time**2 * square, mass)))
 
 
 def _exceeded(values: np.ndarray, mass: np.ndarray) -> float:
-    """The largest value, not counting a mass of `TORN`."""
+    """Return the value that only cells of mass `TORN` together exceed."""
     order = np.argsort(values)[::-1]
     return float(values[order][np.searchsorted(np.cumsum(mass[order]), TORN)])

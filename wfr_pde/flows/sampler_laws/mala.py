@@ -41,12 +41,13 @@ class MALAKernel(Flow):
     space_order = 2
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
+    max_ndim = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "MALAKernel"))
 
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """The matrix of transitions, and its product in the log-domain.
+        """Prepare the matrix of transitions, and its product in the log-domain.
 
         Raises
         ------
@@ -75,25 +76,30 @@ class MALAKernel(Flow):
         return step
 
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
-        """The proposals must be resolved: rate*dt >= 0.75 dx²."""
+        """Smallest dt that resolves the proposals: rate*dt >= 0.75 dx²."""
         return SinkhornKernel(self.rate).dt_bounds(energy, template)
 
     def check(self, energy: Energy, template: Any) -> None:
-        """As every flow, in one dimension, with walls."""
+        """Refuse what every flow does, and densities on several axes or on a periodic one.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
         super().check(energy, template)
-        if template.ndim > 1 or template.grid.axes[0].periodic:
+        if template.ndim > self.max_ndim or template.grid.axes[0].periodic:
             raise ValueError(
                 f"MALAKernel works in one dimension between no-flux walls, but the grid has {template.ndim} axes "
                 f"({', '.join(template.grid.boundary)}): hold MALA against the W flow there, with a small dt"
             )
 
     def memory_use(self, template: Density) -> MemoryUse:
-        """The matrix, and a few more for a moment."""
+        """What a step holds: the matrix, and a few more for a moment."""
         return MemoryUse(8 * 4 * template.grid.size**2)
 
 
 def _log_transitions(energy: Energy, template: Density, time: float) -> np.ndarray:
-    """Logarithm of the densities of transitions to cell i from cell j, times the width of j; with those who stay."""
+    """Return the logarithms of the densities of transitions to cell i from cell j, times the width of j."""
     grid = template.grid
     axis, log_pi = grid.axes[0], grid.backend.asnumpy(energy.log_equilibrium(grid))
     means = axis.centres + time * finite_score(energy, grid)[:, 0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.errors import BackendError
-from wfr_pde.numerics.cellwise import Passes
+from wfr_pde.numerics.cellwise import Cellwise
 from wfr_pde.numerics.precision import DOUBLE, SINGLE, Precision
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ class Backend:
     threads : callable
         ``threads(many)``: a context in which `map` has one or many threads, and matrix products have one each.
     map : callable
-        ``map(function, pieces)``: the results for all pieces, in order; in `threads`, by several of them.
-    compiled_passes : callable
-        Compiled `Passes` for a number of cells, or None where those of the array API are as well.
+        ``map(function, chunks)``: the results for all chunks, in order; in `threads`, by several of them.
+    compiled_cellwise : callable
+        Compiled `Cellwise` for a number of cells, or None where those of the array API are as well.
     read_only : callable
         The same array such that nobody can change it, where the library can do that.
     chunk : int
-        Values that are treated at a time where work is cut into pieces: what stays in cache, or fills a device.
+        Values that are treated at a time where work is cut into chunks: what stays in cache, or fills a device.
     transforms : Transforms or None
         Spectral transforms on the device; None where arrays go through the host's.
     precision : Precision
@@ -87,22 +87,22 @@ class Backend:
     one_thread: Callable[[], AbstractContextManager[object]] = field(repr=False, default=nullcontext)
     threads: Callable[[bool], AbstractContextManager[object]] = field(repr=False, default=lambda many: nullcontext())
     map: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] = field(
-        repr=False, default=lambda function, pieces: [function(piece) for piece in pieces]
+        repr=False, default=lambda function, chunks: [function(chunk) for chunk in chunks]
     )
     read_only: Callable[[Any], Any] = field(repr=False, default=lambda array: array)
     chunk: int = field(repr=False, default=2**15)
     transforms: Transforms | None = field(repr=False, default=None)
     kernels: Kernels | None = field(repr=False, default=None)
     precision: Precision = field(repr=False, default=DOUBLE)
-    compiled_passes: Callable[[int], Passes | None] = field(repr=False, default=lambda cells: None)
+    compiled_cellwise: Callable[[int], Cellwise | None] = field(repr=False, default=lambda cells: None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles name the backend: libraries and their functions do not travel."""
         return get_backend, (self.name,)
 
-    def passes(self, cells: int) -> Passes:
-        """The passes for so many cells."""
-        return self.compiled_passes(cells) or Passes(self.xp)
+    def cellwise(self, cells: int) -> Cellwise:
+        """The operations cell by cell for so many cells."""
+        return self.compiled_cellwise(cells) or Cellwise(self.xp)
 
 
 def backend_names() -> list[str]:
@@ -149,7 +149,7 @@ def in_single(backend: Backend) -> Backend:
         name=f"{backend.name}:{SINGLE.name}",
         asarray=asarray,
         asnumpy=asnumpy,
-        compiled_passes=lambda cells: None,
+        compiled_cellwise=lambda cells: None,
         kernels=None,
         precision=SINGLE,
     )

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.numerics.backends.base import Backend
-from wfr_pde.numerics.cellwise import Passes
+from wfr_pde.numerics.cellwise import Cellwise
 
-CHUNK = 2**16  # cells of a piece: half a MiB per array, so that a few are in the second cache
+CHUNK = 2**16  # cells of a chunk: half a MiB per array, so that a few are in the second cache
 COMPILED_FROM = 2**12  # cells
 
 # glibc gives memory back to the system with every array that is freed, to have it cleared for the next one, until it
@@ -44,7 +44,7 @@ _pool: contextvars.ContextVar[tuple[ThreadPoolExecutor, int] | None] = contextva
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    importlib.import_module("scipy.linalg.cython_blas")  # BLAS of the compiled passes: to be looked after, too
+    importlib.import_module("scipy.linalg.cython_blas")  # BLAS of the compiled operations: to be looked after, too
     return ThreadpoolController()
 
 
@@ -67,23 +67,23 @@ def threads(many: bool) -> Iterator[None]:
         yield
 
 
-def shared(function: Callable[[Any], Any], pieces: Sequence[Any]) -> list[Any]:
-    """The results for all pieces, in order; threads take the next one as they get free."""
+def shared(function: Callable[[Any], Any], chunks: Sequence[Any]) -> list[Any]:
+    """The results for all chunks, in order; threads take the next one as they get free."""
     available = _pool.get()
-    if available is None or len(pieces) == 1:
-        return [function(piece) for piece in pieces]
+    if available is None or len(chunks) == 1:
+        return [function(chunk) for chunk in chunks]
     pool, helpers = available
-    waiting, results = collections.deque(enumerate(pieces)), [None] * len(pieces)
+    waiting, results = collections.deque(enumerate(chunks)), [None] * len(chunks)
 
     def work() -> None:
         while waiting:
             try:
-                number, piece = waiting.popleft()
+                number, chunk = waiting.popleft()
             except IndexError:  # another thread was faster
                 return
-            results[number] = function(piece)
+            results[number] = function(chunk)
 
-    others = [pool.submit(work) for _ in range(min(helpers, len(pieces) - 1))]
+    others = [pool.submit(work) for _ in range(min(helpers, len(chunks) - 1))]
     work()
     for other in others:
         other.result()
@@ -97,13 +97,13 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def compiled_passes(cells: int) -> Passes | None:
-    """Compiled passes, where there are cells enough for what it takes to load them."""
+def compiled_cellwise(cells: int) -> Cellwise | None:
+    """Compiled cellwise, where there are cells enough for what it takes to load them."""
     if cells < COMPILED_FROM:
         return None
-    from wfr_pde.numerics.compiled.cellwise import CompiledPasses  # here, as it loads numba
+    from wfr_pde.numerics.compiled.cellwise import CompiledCellwise  # here, as it loads numba
 
-    return CompiledPasses()
+    return CompiledCellwise()
 
 
 def backend() -> Backend:
@@ -118,7 +118,7 @@ def backend() -> Backend:
         one_thread=one_thread,
         threads=threads,
         map=shared,
-        compiled_passes=compiled_passes,
+        compiled_cellwise=compiled_cellwise,
         chunk=CHUNK,
         read_only=read_only,
     )

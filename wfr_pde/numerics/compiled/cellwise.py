@@ -1,6 +1,6 @@
-"""Passes over arrays as compiled loops: fused, so that memory is read once, and free of Python's lock, for threads.
+"""Operations cell by cell as compiled loops, fused, so that memory is read once, and without Python's lock.
 
-Arrays are flat; a piece is `rows` runs of `width` values, `stride` apart, from `start` on. The exponential and the
+Arrays are flat; a chunk is `rows` runs of `width` values, `stride` apart, from `start` on. The exponential and the
 logarithm are written out, as compilers vectorise only what they see: both are within one unit in the last place
 (`tests/numerics/test_cellwise.py`), by the reductions and the series of Muller, Elementary Functions (2016), chapters 4
 and 11.
@@ -20,10 +20,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
-from wfr_pde.numerics.cellwise import Passes, Piece
+from wfr_pde.numerics.cellwise import Cellwise, Chunk
 
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
-PIECE = (types.int64,) * 4
+CHUNK = (types.int64,) * 4
 BLOCKS = types.Array(types.int64, 2, "C", readonly=True)
 DGEMM = get_cython_function_address("scipy.linalg.cython_blas", "dgemm")
 
@@ -185,7 +185,7 @@ def _sum(values):  # type: ignore
     return values[0]
 
 
-@jit(types.UniTuple(types.float64, 2), types.float64, READ, READ, WRITTEN, *PIECE)
+@jit(types.UniTuple(types.float64, 2), types.float64, READ, READ, WRITTEN, *CHUNK)
 def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
     """out = scale x + y, and its smallest and largest value."""
     _widest()
@@ -201,8 +201,8 @@ def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
     return _ends(low, high)
 
 
-@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, READ, WRITTEN, *PIECE)
-def _towards(x, y, s, z, out, start, rows, stride, width):  # type: ignore
+@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, READ, WRITTEN, *CHUNK)
+def _blend_add(x, y, s, z, out, start, rows, stride, width):  # type: ignore
     """out = (x - y) s + y + z, and its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
@@ -217,7 +217,7 @@ def _towards(x, y, s, z, out, start, rows, stride, width):  # type: ignore
     return _ends(low, high)
 
 
-@jit(types.void, READ, types.float64, WRITTEN, *PIECE)
+@jit(types.void, READ, types.float64, WRITTEN, *CHUNK)
 def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
     """out = exp(x - shift), without gaps."""
     _widest()
@@ -228,7 +228,7 @@ def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
             result[i] = _exp(values[i] - shift)
 
 
-@jit(types.void, READ, *(types.float64,) * 3, READ, types.float64, READ, WRITTEN, *PIECE)
+@jit(types.void, READ, *(types.float64,) * 3, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width):  # type: ignore
     """out = sign (log product + shift) + a x + b y; the product is without gaps."""
     _widest()
@@ -254,8 +254,8 @@ def _log_mass(values, top, total):  # type: ignore
     return top, total + _sum(values)
 
 
-@jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *PIECE)
-def _log_towards(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
+@jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *CHUNK)
+def _log_blend(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
     """out = (log product + shift + z + y - y) s + y, and the masses of `_mix`; the product is without gaps."""
     _widest()
     top, total, filled = -np.inf, 0.0, 0
@@ -275,8 +275,8 @@ def _log_towards(product, shift, y, s, z, out, start, rows, stride, width):  # t
     return _log_mass(scratch[:filled], top, total)
 
 
-@jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *PIECE)
-def _log_towards_next(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
+@jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *CHUNK)
+def _log_blend_add(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
     """out = (log product + shift + z + y - y) s + y + z, and its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
@@ -291,8 +291,8 @@ def _log_towards_next(product, shift, y, s, z, out, start, rows, stride, width):
     return _ends(low, high)
 
 
-@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *PIECE)
-def _mix(x, y, s, out, start, rows, stride, width):  # type: ignore
+@jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *CHUNK)
+def _blend(x, y, s, out, start, rows, stride, width):  # type: ignore
     """out = (x - y) s + y, its largest value, and the sum of exp(out - that); the same to the last bit where x = y."""
     _widest()
     top, total, filled = -np.inf, 0.0, 0
@@ -406,59 +406,59 @@ def _flat(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1)
 
 
-class CompiledPasses(Passes):
-    """The same passes, compiled, where they can be."""
+class CompiledCellwise(Cellwise):
+    """The same cellwise, compiled, where they can be."""
 
     def __init__(self) -> None:
         super().__init__(np)
 
     def empty(self, like: np.ndarray) -> np.ndarray:
-        """An array to write to, in the order that pieces are in."""
+        """An array to write to, in the order that chunks are in."""
         return np.empty(like.shape)
 
-    def add(self, piece: Piece, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
+    def add(self, chunk: Chunk, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
         """In one pass."""
-        return _add(scale, _flat(x), _flat(y), _flat(out), *piece.numbers)
+        return _add(scale, _flat(x), _flat(y), _flat(out), *chunk.numbers)
 
-    def exp(self, piece: Piece, x: Any, shift: float) -> Any:
+    def exp(self, chunk: Chunk, x: Any, shift: float) -> Any:
         """In one pass."""
-        out = np.empty(x[piece.index].shape)
-        _exp_of(_flat(x), shift, _flat(out), *piece.numbers)
+        out = np.empty(x[chunk.index].shape)
+        _exp_of(_flat(x), shift, _flat(out), *chunk.numbers)
         return out
 
-    def towards(self, piece: Piece, x: Any, y: Any, s: float, z: Any, out: Any) -> tuple[Any, Any]:
+    def blend_add(self, chunk: Chunk, x: Any, y: Any, s: float, z: Any, out: Any) -> tuple[Any, Any]:
         """In one pass."""
-        return _towards(_flat(x), _flat(y), s, _flat(z), _flat(out), *piece.numbers)
+        return _blend_add(_flat(x), _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
 
-    def across(self, piece: Piece, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
+    def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
         """By BLAS, without anything between the products."""
-        shape, product = values.shape, _flat(self.exp(piece, values, shift))
+        shape, product = values.shape, _flat(self.exp(chunk, values, shift))
         if len(shape) == 1:
-            values[piece.index] = product
+            values[chunk.index] = product
         inner = math.prod(shape[1:])
         for axis in range(1, len(shape)):
             step, inner = inner, inner // shape[axis]
             last = axis == len(shape) - 1
-            target, start = (_flat(values), piece.start) if last else (np.empty(product.shape), 0)
+            target, start = (_flat(values), chunk.start) if last else (np.empty(product.shape), 0)
             lines = product.size // step, inner
             blocks = bands[axis].addresses(reach, transposed=last)
             _product(DGEMM, blocks, *lines, product, 0, step, inner, target, start, step, inner)
             product = target
 
-    def down(self, piece: Piece, values: Any, band: Any, reach: float) -> Any:
+    def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
         """By BLAS, from where they are."""
-        result = np.empty(values[piece.index].shape)
+        result = np.empty(values[chunk.index].shape)
         row, width = values.size // values.shape[0], result.size // values.shape[0]
-        places = _flat(values), piece.start, values.size, row, _flat(result), 0, result.size, width
+        places = _flat(values), chunk.start, values.size, row, _flat(result), 0, result.size, width
         _product(DGEMM, band.addresses(reach, transposed=row == 1), 1, width, *places)
         return result
 
-    def log_along(self, piece: Piece, values: Any, axis: int, band: Any, widest: float) -> bool:
+    def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
         """Each of its parts in one pass."""
         shape, flat = values.shape, _flat(values)
         n, row = shape[axis], math.prod(shape[axis + 1 :])
-        outer, inner = (1, piece.rows * piece.width // n) if axis == 0 else (piece.width // (n * row), row)
-        places = piece.start, outer, n * row, n, row, inner
+        outer, inner = (1, chunk.rows * chunk.width // n) if axis == 0 else (chunk.width // (n * row), row)
+        places = chunk.start, outer, n * row, n, row, inner
         middle, product, result = np.empty(outer * inner), np.empty(outer * n * inner), np.empty(outer * n * inner)
         span = _middles(flat, *places, middle)
         if not span <= widest:
@@ -471,7 +471,7 @@ class CompiledPasses(Passes):
 
     def log(
         self,
-        piece: Piece,
+        chunk: Chunk,
         product: Any,
         shift: float | None,
         sign: float,
@@ -480,31 +480,31 @@ class CompiledPasses(Passes):
     ) -> None:
         """In one pass, if there are a logarithm to be taken and two terms."""
         if len(terms) != 2 or shift is None:
-            super().log(piece, product, shift, sign, terms, out)
+            super().log(chunk, product, shift, sign, terms, out)
             return
         (a, x), (b, y) = terms
-        _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *piece.numbers)
+        _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *chunk.numbers)
 
-    def log_towards_next(
-        self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
+    def log_blend_add(
+        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
         """In one pass, if there is a logarithm to be taken."""
         if shift is None:
-            return super().log_towards_next(piece, product, shift, y, s, z, out)
-        return _log_towards_next(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *piece.numbers)
+            return super().log_blend_add(chunk, product, shift, y, s, z, out)
+        return _log_blend_add(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
 
-    def log_towards(
-        self, piece: Piece, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
+    def log_blend(
+        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
         """In one pass, if there is a logarithm to be taken, and all cells are equal."""
         if shift is None or not isinstance(volume, float):
-            return super().log_towards(piece, product, shift, y, s, z, volume, out)
-        top, total = _log_towards(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *piece.numbers)
+            return super().log_blend(chunk, product, shift, y, s, z, volume, out)
+        top, total = _log_blend(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
         return np.float64(top), np.float64(total * volume)
 
-    def mix(self, piece: Piece, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
+    def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
         """In one pass, where all cells are equal."""
         if not isinstance(volume, float):
-            return super().mix(piece, x, y, s, volume, out)
-        top, total = _mix(_flat(x), _flat(y), s, _flat(out), *piece.numbers)
+            return super().blend(chunk, x, y, s, volume, out)
+        top, total = _blend(_flat(x), _flat(y), s, _flat(out), *chunk.numbers)
         return np.float64(top), np.float64(total * volume)

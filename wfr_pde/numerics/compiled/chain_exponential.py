@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -84,62 +84,57 @@ def resolvents(k: int = POLES) -> Array:
     return np.array(numbers).T.copy()
 
 
+class Block(NamedTuple):
+    """Lines that are done together: flat arrays of n rows, with one cell of each of `lines` lines in a row."""
+
+    rates: tuple[Array, Array]  # of jumps down and up
+    scaled: tuple[Array, Array]  # the same in units of the scales of the cells
+    parts: Array  # of the scaled rates, see `_rescale`
+    wide: bool  # whether every cell has a scale of its own
+    lines: int
+    periodic: bool
+
+
+class Resolvents(NamedTuple):
+    """The poles, and memory for the resolvents of a block; see `_solve`."""
+
+    poles: Array
+    rhs: Array
+    y: Array
+    g: Array
+    s: Array
+
+
 @jit
-def _next_term(
-    here: Array,
-    below: Array,
-    above: Array,
-    new: Array,
-    f: Array,
-    down: Array,
-    up: Array,
-    scale: float,
-    scaled_jump: float,
+def next_term(
+    here: Array, below: Array, above: Array, new: Array, f: Array, rates: tuple[Array, Array], scale: float, jump: float
 ) -> None:
-    """new ← scale P here, added to f."""
+    """new ← (scale + jump L) here, added to f."""
+    down, up = rates
     for q in range(len(f)):
         jumps = down[q] * (below[q] - here[q]) + up[q] * (above[q] - here[q])
-        value = scale * here[q] + scaled_jump * jumps
+        value = scale * here[q] + jump * jumps
         new[q] = value
         f[q] += value
 
 
 @jit
 def _next_scaled_term(
-    here: Array,
-    below: Array,
-    above: Array,
-    new: Array,
-    f: Array,
-    parts: Array,
-    scale: float,
-    scaled_jump: float,
+    here: Array, below: Array, above: Array, new: Array, f: Array, parts: Array, scale: float, jump: float
 ) -> None:
     """The same where every cell has a scale of its own; see `_rescale` for the parts of the jump rates."""
     for q in range(len(f)):
         jumps = parts[0, q] * (parts[2, q] * below[q] - parts[4, q] * here[q])
         jumps += parts[1, q] * (parts[3, q] * above[q] - parts[5, q] * here[q])
-        value = scale * here[q] + scaled_jump * jumps
+        value = scale * here[q] + jump * jumps
         new[q] = value
         f[q] += value
 
 
 @jit
-def _series(
-    f: Array,
-    term: Array,
-    spare: Array,
-    down: Array,
-    up: Array,
-    parts: Array,
-    wide: bool,
-    lines: int,
-    periodic: bool,
-    x: float,
-    rate: float,
-) -> None:
-    """f ← e^(x/rate L) f by uniformisation; flat arrays of n rows of `lines`, term and spare with a row around."""
-    size = len(f)
+def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate: float) -> None:
+    """f ← e^(x/rate L) f by uniformisation; term and spare have a row around. Each term is x/k P the one before."""
+    size, lines = len(f), block.lines
     per_jump = 1.0 / rate
     for q in range(lines):  # rows beyond walls are multiplied by rates of zero
         term[q] = spare[q] = term[size + lines + q] = spare[size + lines + q] = 0.0
@@ -150,7 +145,7 @@ def _series(
     while not done:
         for _ in range(TERMS_PER_CHECK):
             k += 1
-            if periodic:
+            if block.periodic:
                 for q in range(lines):
                     term[q] = term[size + q]
                     term[size + lines + q] = term[lines + q]
@@ -158,10 +153,10 @@ def _series(
             scaled_jump = scale * per_jump
             here, below, above = term[lines : lines + size], term[:size], term[2 * lines :]
             new = spare[lines : lines + size]
-            if wide:
-                _next_scaled_term(here, below, above, new, f, parts, scale, scaled_jump)
+            if block.wide:
+                _next_scaled_term(here, below, above, new, f, block.parts, scale, scaled_jump)
             else:
-                _next_term(here, below, above, new, f, down, up, scale, scaled_jump)
+                next_term(here, below, above, new, f, block.rates, scale, scaled_jump)
             term, spare = spare, term
         if k > x:
             worst = 0.0
@@ -174,18 +169,7 @@ def _series(
 
 
 @jit
-def _solve(
-    rhs: Array,
-    rates: tuple[Array, Array],
-    scaled: tuple[Array, Array],
-    lines: int,
-    periodic: bool,
-    h: float,
-    poles: Array,
-    y: Array,
-    g: Array,
-    s: Array,
-) -> None:
+def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
     """y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
 
     With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
@@ -193,9 +177,10 @@ def _solve(
     y, g (n, lines, 2, PAIRS), on a ring (n, lines, 6, PAIRS) and (n, lines, 4, PAIRS): real and imaginary parts of y,
     z, and k = 1 - z. Scales of the cells do not change the elimination, only what is carried from cell to cell.
     """
-    n = len(rhs) // lines
-    down, up = rates
-    scaled_down, scaled_up = scaled
+    poles, rhs, y, g, s = resolvents
+    lines, periodic, n = block.lines, block.periodic, len(rhs) // block.lines
+    down, up = block.rates
+    scaled_down, scaled_up = block.scaled
     chain = n - 1 if periodic else n
     for i in range(chain):
         first, last = i == 0, i == chain - 1
@@ -243,22 +228,15 @@ def _solve(
                     y[i, m, 2 * c, j] += gr * yr - gi * yi
                     y[i, m, 2 * c + 1, j] += gr * yi + gi * yr
     if periodic:
-        _close_ring(rhs, rates, scaled, lines, h, poles, y)
+        _close_ring(block, h, resolvents)
 
 
 @jit
-def _close_ring(
-    rhs: Array,
-    rates: tuple[Array, Array],
-    scaled: tuple[Array, Array],
-    lines: int,
-    h: float,
-    poles: Array,
-    y: Array,
-) -> None:
+def _close_ring(block: Block, h: float, resolvents: Resolvents) -> None:
     """The last cell of a ring, and its part in the others."""
-    n = len(rhs) // lines
-    end = n - 1
+    poles, rhs, y, _, _ = resolvents
+    rates, scaled, lines = block.rates, block.scaled, block.lines
+    end = len(rhs) // lines - 1
     for m in range(lines):
         q = end * lines + m
         hd, hu, r = h * rates[0][q], h * rates[1][q], rhs[q]
@@ -281,38 +259,24 @@ def _close_ring(
 
 
 @jit
-def _rational(
-    f: Array,
-    out: Array,
-    rhs: Array,
-    rates: tuple[Array, Array],
-    scaled: tuple[Array, Array],
-    parts: Array,
-    wide: bool,
-    lines: int,
-    periodic: bool,
-    h: float,
-    poles: Array,
-    y: Array,
-    g: Array,
-    s: Array,
-) -> None:
+def _rational(f: Array, out: Array, block: Block, h: float, resolvents: Resolvents) -> None:
     """out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
-    n = len(f) // lines
-    down, up = scaled
+    poles, rhs, y, _, s = resolvents
+    parts, lines, n = block.parts, block.lines, len(f) // block.lines
+    down, up = block.rates
     for i in range(n):
         below, above = (i - 1) % n, (i + 1) % n  # beyond walls the rates are zero
         for m in range(lines):
             q = i * lines + m
             f_below, f_above = f[below * lines + m], f[above * lines + m]
-            if wide:
+            if block.wide:
                 jumps = parts[0, q] * (parts[2, q] * f_below - parts[4, q] * f[q])
                 rhs[q] = h * (jumps + parts[1, q] * (parts[3, q] * f_above - parts[5, q] * f[q]))
             else:
                 rhs[q] = h * (down[q] * (f_below - f[q]) + up[q] * (f_above - f[q]))
     s[:] = 0.0
     y[0] = 0.0  # read, times zero, before it is set: it must not hold an overflow of the step before
-    _solve(rhs, rates, scaled, lines, periodic, h, poles, y, g, s)
+    _solve(block, h, resolvents)
     for i in range(n):
         for m in range(lines):
             change = 0.0
@@ -330,14 +294,20 @@ def _largest_exit_rate(down: Array, up: Array) -> float:
 
 
 @jit
+def _taken_apart(logarithm: float) -> tuple[float, int]:
+    """m and k with m 2^k = e^logarithm, 1 <= m < 2, to rounding of m."""
+    k = np.floor(logarithm / (LN2_HIGH + LN2_LOW))
+    return np.exp((logarithm - k * LN2_HIGH) - k * LN2_LOW), int(k)
+
+
+@jit
 def _split(log_f: Array, f: Array, exponent: Integers) -> None:
     """f 2^exponent ← e^log_f."""
     for q in range(len(log_f)):
         if log_f[q] == -np.inf:
             f[q], exponent[q] = 0.0, NOWHERE
-            continue
-        k = np.floor(log_f[q] / (LN2_HIGH + LN2_LOW))
-        f[q], exponent[q] = np.exp((log_f[q] - k * LN2_HIGH) - k * LN2_LOW), int(k)
+        else:
+            f[q], exponent[q] = _taken_apart(log_f[q])
 
 
 @jit
@@ -376,8 +346,8 @@ def _times_power(rate: float, log_rate: float, higher: int) -> float:
     if higher <= 0 or log_rate == -np.inf:
         return rate
     if rate < SMALL:
-        k = int(np.floor(log_rate / (LN2_HIGH + LN2_LOW)))
-        return math.ldexp(np.exp((log_rate - k * LN2_HIGH) - k * LN2_LOW), max(k + higher, -1100))
+        mantissa, k = _taken_apart(log_rate)
+        return math.ldexp(mantissa, max(k + higher, -1100))
     # in two parts, as 2^higher alone may overflow
     first = min(higher, 2000) // 2
     return math.ldexp(math.ldexp(rate, first), min(higher, 2000) - first)
@@ -385,14 +355,7 @@ def _times_power(rate: float, log_rate: float, higher: int) -> float:
 
 @jit
 def _rescale(
-    state: tuple[Array, Integers],
-    scale: Integers,
-    f: Array,
-    rates: tuple[Array, Array],
-    log_rates: tuple[Array, Array],
-    scaled: tuple[Array, Array],
-    parts: Array,
-    lines: int,
+    state: tuple[Array, Integers], scale: Integers, f: Array, block: Block, log_rates: tuple[Array, Array]
 ) -> None:
     """f, and the jump rates, in units of 2^scale.
 
@@ -400,6 +363,7 @@ def _rescale(
     rate times f_other less the rate times f: powers of two p, q <= 1, so that nothing is rounded before the
     difference. So a constant stays as it is, and mass, whatever the scales.
     """
+    rates, scaled, parts, _, lines, _ = block
     n = len(f) // lines
     for q in range(len(f)):
         f[q] = math.ldexp(state[0][q], max(state[1][q] - scale[q], -1100))
@@ -465,14 +429,16 @@ def _advance_block(
     term, spare = np.empty(size + 2 * lines), np.empty(size + 2 * lines)
     y = np.zeros((n, lines, 6 if periodic else 2, PAIRS))
     g, s = np.empty((n, lines, 4 if periodic else 2, PAIRS)), np.zeros((lines, 2, PAIRS))
-    whole, half, rhs = np.empty(size), np.empty(size), np.empty(size)
-    rates, scaled, exits = (down, up), (down, up), down + up
+    resolvents = Resolvents(poles, np.empty(size), y, g, s)
+    whole, half = np.empty(size), np.empty(size)
+    scaled, exits = (down, up), down + up
     held = size if wide else 0
     parts, powers = np.empty((6, held)), np.empty((2, held), np.int64)
     state, scale = (np.empty(held), np.empty(held, np.int64)), np.empty(held, np.int64)
     if wide:
         scaled, powers = (np.empty(size), np.empty(size)), _powers(log_rates, rate)
         _split(f, state[0], state[1])
+    block = Block((down, up), scaled, parts, wide, lines, periodic)
     done, h = 0.0, time  # what is smooth may take the whole time at once
     waiting, patience = 0, 1  # series until the second way is tried again: more, the more often it failed
     for _ in range(MOST_PARTS):
@@ -481,15 +447,15 @@ def _advance_block(
         length = min(left, longest) if short else min(h, left)
         if wide:
             _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, scale)
-            _rescale(state, scale, f, rates, log_rates, scaled, parts, lines)
+            _rescale(state, scale, f, block, log_rates)
         if short:
-            _series(f, term, spare, scaled[0], scaled[1], parts, wide, lines, periodic, length * rate, rate)
+            uniformise(f, term, spare, block, length * rate, rate)
             h = 2 * longest
             waiting = max(waiting - 1, 0)
         else:
-            _rational(f, whole, rhs, rates, scaled, parts, wide, lines, periodic, length, poles, y, g, s)
-            _rational(f, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
-            _rational(half, half, rhs, rates, scaled, parts, wide, lines, periodic, length / 2, poles, y, g, s)
+            _rational(f, whole, block, length, resolvents)
+            _rational(f, half, block, length / 2, resolvents)
+            _rational(half, half, block, length / 2, resolvents)
             error = _disagreement(half, whole)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > EXACT else LEAP
             most, least = LEAP if error <= EXACT else GROWTH, CUT if error <= HOPELESS else PLUNGE

@@ -55,7 +55,8 @@ class Blackjax(Sampler):
         What the flow is called in provenance, and known by when a run goes on from disk: by default the dotted name of
         `build`. A lambda has none; its run cannot go on in another process.
     law : str
-        Of `Flow`: "pi" for a Markov kernel that leaves pi as it is, "w" for a Langevin algorithm.
+        What the kernel is in the limit, see `Flow`: "pi" for a Markov kernel that leaves pi as it is, "w" for a
+        Langevin algorithm.
 
     Raises
     ------
@@ -86,9 +87,8 @@ class Blackjax(Sampler):
         native = "" if self.log_density is None else f", log_density={spelled(self.log_density)}"
         return f"Blackjax({self.name or spelled(self.build)}, rate={self.rate}{native}, law={str(self.law)!r})"
 
-    def make_step(self, energy: Energy, template: Particles, dt: float) -> Step:
+    def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Compile the algorithm for all particles."""
-        self.check(energy, template)
         if self.rate == 0:
             return lambda state, t, rng=None: state
         jax = import_jax()
@@ -108,7 +108,7 @@ class Blackjax(Sampler):
 
 @functools.lru_cache(maxsize=16)  # compiling takes a second, which every seed of a study would wait for
 def _compiled(flow: Blackjax, target: ByIdentity, dt: float) -> Callable[..., Any]:
-    """A step of all particles, positions(key, positions, time)."""
+    """Compile a step of all particles, positions(key, positions, time)."""
     jax = import_jax()
     native = flow.log_density
     log_density_at = log_density_in_jax(target.it.at) if native is None else lambda x, t: native(x)
@@ -125,7 +125,7 @@ def _compiled(flow: Blackjax, target: ByIdentity, dt: float) -> Callable[..., An
 
 
 def _check_native(log_density: LogDensity, target: Target, points: Array) -> None:
-    """A log-density in JAX must be that of a target at rest, up to a constant.
+    """Refuse a log-density in JAX that is not that of a target at rest, up to a constant.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def _check_native(log_density: LogDensity, target: Target, points: Array) -> Non
 
 
 def _positions(states: Any) -> Any:
-    """Positions of all states of an algorithm."""
+    """Return the positions of all states of an algorithm."""
     if not hasattr(states, "position"):
         raise TypeError(
             f"the algorithm's state {type(states).__name__} has no position: Blackjax runs Markov chain "

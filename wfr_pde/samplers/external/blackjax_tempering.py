@@ -40,7 +40,7 @@ def tempered_smc(
     dt: float = math.inf,
     target_ess: float | None = None,
 ) -> Iterator[tuple[float, Array, Array | None]]:
-    """BlackJAX's tempered sequential Monte Carlo, for `run_sampler`: from mu_0 to pi along the Fisher-Rao flow.
+    """Run BlackJAX's tempered sequential Monte Carlo, for `run_sampler`: from mu_0 to pi along the Fisher-Rao flow.
 
     pi_lambda ∝ mu_0^(1 - lambda) pi^lambda at lambda = 1 - e^(-rate (t - t_0)), with likelihood pi/mu_0. A step
     resamples (systematically, always), moves the particles by a kernel that leaves the pi_lambda at its beginning as it
@@ -139,7 +139,7 @@ def _check_tempering(
 def _tempering(
     target: ByIdentity, prior: ByIdentity, build: ByIdentity, step_size: float, moves: int
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A compiled step of tempering, and the function that says how far it may go."""
+    """Compile a step of tempering, and the function that says how far it may go."""
     jax = import_jax()
     tempered, resampling, ess, solver = (
         importlib.import_module(f"blackjax.smc.{name}") for name in ("tempered", "resampling", "ess", "solver")

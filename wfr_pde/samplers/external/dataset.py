@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def particle_dataset(times: Array, positions: Array, log_weights: Array, attrs: dict[str, Any]) -> xr.Dataset:
-    """Particles (..., t, particle, dim) in the schema of `solve`; in front there may be the dimension `seed`."""
+    """Put particles (..., t, particle, dim) in the schema of `solve`; in front there may be the dimension `seed`."""
     import xarray as xr
 
     dims = ("seed", "t", "particle", "dim")[-positions.ndim :]

@@ -19,7 +19,7 @@ BLOCK = 4096  # numbers that cross between JAX and NumPy at once
 
 
 def log_density_in_jax(target_at: Callable[[float], Any]) -> Callable[[Any, Any], Any]:
-    """A function of (point (d,), time) in JAX that calls the targets' own `log_density` and `score`.
+    """Return a function of (point (d,), time) in JAX that calls the targets' own `log_density` and `score`.
 
     It may be mapped over points, which are then handed over together, and differentiated once in the point.
     """
@@ -108,13 +108,13 @@ def check_algorithm(algorithm: Any, build: Build) -> None:
 
 
 def spelled(function: Any) -> str:
-    """A function's dotted name; of a lambda or an inner one, which have none that is unique, with its address."""
+    """Spell a function by its dotted name; a lambda or an inner one, whose name is not unique, with its address."""
     name = getattr(function, "__qualname__", "<")
     return repr(function) if "<" in name else f"{function.__module__}.{name}"
 
 
 def import_jax() -> Any:
-    """The package jax, if blackjax is there too."""
+    """Import the package jax, if blackjax is there too."""
     try:
         importlib.import_module("blackjax")
         return importlib.import_module("jax")
@@ -123,12 +123,12 @@ def import_jax() -> Any:
 
 
 def in_float64(jax: Any) -> AbstractContextManager[object]:
-    """Context in which JAX computes in float64."""
+    """Return a context in which JAX computes in float64."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
     return importlib.import_module("jax.experimental").enable_x64()
 
 
 def jax_key(jax: Any, rng: np.random.Generator) -> Any:
-    """A key of JAX, drawn from a numpy Generator."""
+    """Draw a key of JAX from a numpy Generator."""
     return jax.random.key(int(rng.integers(2**63)), impl="threefry2x32")

@@ -16,7 +16,9 @@ from wfr_pde.flows.base import Flow
 
 
 def load_callable(where: str) -> Any:
-    """The callable, or Flow, that a text names: "package.module:name", "package.module.name" or "path/to/file.py:name".
+    """Load the callable, or Flow, that a text names.
+
+    The text is "package.module:name", "package.module.name" or "path/to/file.py:name".
 
     The current directory, or that of the file, is put first on the module path, as Python does for what it runs.
 
@@ -45,7 +47,7 @@ def load_callable(where: str) -> Any:
 
 
 def _dotted(text: str) -> Any:
-    """What "package.module.name" names, with as many parts as there are modules."""
+    """Load what "package.module.name" names, with as many parts as there are modules."""
     parts = text.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise ValueError(f"{text!r} names no callable: write package.module:name, or path/to/file.py:name")
@@ -60,7 +62,7 @@ def _dotted(text: str) -> Any:
 
 
 def _module(name: str, text: str) -> ModuleType:
-    """A module by its name."""
+    """Import a module by its name."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"{text!r} names no module: write package.module:name, or path/to/file.py:name")
     _put_first(Path.cwd())
@@ -79,7 +81,7 @@ def _module(name: str, text: str) -> ModuleType:
 
 
 def _file_module(path: Path) -> ModuleType:
-    """A file as a module, under its own name where that is free."""
+    """Import a file as a module, under its own name where that is free."""
     path = path.expanduser().resolve()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}")

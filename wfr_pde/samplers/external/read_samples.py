@@ -21,7 +21,7 @@ NETCDF = (".nc", ".nc4", ".netcdf", ".h5", ".hdf5")
 
 
 def read_samples(path: str | Path) -> xr.Dataset:
-    """Samples of any method from a file, in the Dataset that `solve` gives.
+    """Read samples of any method from a file, in the Dataset that `solve` gives.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def read_samples(path: str | Path) -> xr.Dataset:
 
 
 def _from_npz(path: Path) -> xr.Dataset:
-    """Samples from arrays."""
+    """Read samples from arrays."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -86,7 +86,7 @@ def _from_npz(path: Path) -> xr.Dataset:
 
 
 def _log_weights(arrays: dict[str, Array], path: Path) -> Array | None:
-    """The log-weights of an .npz file."""
+    """Read the log-weights of an .npz file."""
     if "weights" not in arrays:
         return arrays.get("log_weights")
     if "log_weights" in arrays:
@@ -99,7 +99,7 @@ def _log_weights(arrays: dict[str, Array], path: Path) -> Array | None:
 
 
 def _from_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
-    """Samples from a Dataset of particles."""
+    """Take samples from a Dataset of particles."""
     if "position" not in ds:
         raise ValueError(
             f"{path} misses the variable 'position' (t, particle, dim); it has {', '.join(map(str, ds.data_vars))}"
@@ -125,7 +125,7 @@ def _from_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
 
 
 def _checked(path: Path, times: Any, positions: Any, log_weights: Any, attrs: dict[str, Any]) -> xr.Dataset:
-    """The Dataset, with normalised weights, if every frame is one of particles."""
+    """Return the Dataset with normalised weights, if every frame is one of particles."""
     try:
         times, positions = np.asarray(times, dtype=np.float64), np.asarray(positions, dtype=np.float64)
         weighted = None if log_weights is None else np.asarray(log_weights, dtype=np.float64)

@@ -110,7 +110,7 @@ def run_sampler(
 
 
 def _checked_sampler(sampler: Any) -> str:
-    """Its dotted name, if it can be called."""
+    """Return the dotted name of a sampler, if it can be called."""
     if isinstance(sampler, Flow):
         raise TypeError(f"{sampler!r} is a Flow: run it with solve(target, flow, start.sample(n, rng), t, dt, rng=rng)")
     if not callable(sampler):
@@ -119,7 +119,7 @@ def _checked_sampler(sampler: Any) -> str:
 
 
 def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.random.Generator) -> Array:
-    """Positions (n, d) at the first time."""
+    """Return the positions (n, d) at the first time."""
     if isinstance(start, np.ndarray):
         start = Particles(start)
     if not isinstance(start, Target | Density | Particles):
@@ -145,7 +145,7 @@ def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.ra
 def _results(
     sampler: Callable[..., Any], name: str, frames: _Frames, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Iterator[Any]:
-    """What the sampler yields; its exceptions get a note of when they came."""
+    """Yield what the sampler yields; its exceptions get a note of when they came."""
     try:
         results = sampler(*arguments, **options)
         iterator = iter(results) if hasattr(results, "__iter__") else None
@@ -191,7 +191,7 @@ class _Frames:
         self.log_weights: Array = np.empty((0, len(start)))
 
     def progress(self) -> str:
-        """How far the sampler has come, in words."""
+        """Say how far the sampler has come."""
         return f"after t={self.times[self.count - 1]:g}" if self.count else "before it yielded anything"
 
     def append(self, result: Any) -> None:
@@ -218,7 +218,7 @@ class _Frames:
         return time
 
     def _check_expected(self, time: float) -> None:
-        """The time must be the next one asked for."""
+        """Refuse a time that is not the next one asked for."""
         if self.count == len(self.times):
             raise ValueError(
                 f"{self.name} yielded t={time:.12g} after the last save time {self.times[-1]:.12g}: it must stop there"
@@ -231,7 +231,7 @@ class _Frames:
             )
 
     def _particles(self, time: float, positions: Any, log_weights: Any) -> Particles:
-        """The particles of one time, checked by themselves and against those before."""
+        """Return the particles of one time, checked by themselves and against those before."""
         where = f"{self.name} yielded at t={time:g}"
         d = self.start.shape[1]
         try:
@@ -271,7 +271,7 @@ class _Frames:
 
 
 def _in_words(result: Any) -> str:
-    """What something is, shortly."""
+    """Say shortly what something is."""
     if isinstance(result, np.ndarray):
         return f"an array of shape {result.shape}"
     if isinstance(result, tuple | list):

@@ -94,7 +94,7 @@ class _TiltedWell(Target):
         return np.where(rng.random((n, 1)) < (1 + self.amplitude * np.tanh(self.well.k * points)) / 2, points, -points)
 
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """The box of pi: by symmetry the same mass is outside."""
+        """Return the box of pi: by symmetry the same mass is outside."""
         return self.well.box(tail)
 
 

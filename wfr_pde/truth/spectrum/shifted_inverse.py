@@ -14,6 +14,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Solver = Callable[[Array], Array]
 
 DIRECT = 40_000  # cells up to which a matrix of three or more dimensions is factorised
+COARSEST = 4000  # cells up to which multigrid factorises: more would cost more than the iterations that they save
 SOLVED = 1e-11  # residual of conjugate gradients, relative
 MAX_ITERATIONS = 500
 
@@ -43,7 +44,7 @@ def _multigrid(matrix: Any, root: Array, shape: tuple[int, ...]) -> Solver:
     The correction is enlarged, as aggregates are too stiff: Braess (1995), Computing 55, 379. `root` is kept by
     every level: it is what decays slowest.
     """
-    if matrix.shape[0] <= DIRECT:
+    if matrix.shape[0] <= COARSEST:
         return _factorised(matrix)
     join = aggregates(root, shape)
     joined_shape = tuple((n + 1) // 2 for n in shape)

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Steps, checked_rate, no_callback
-from wfr_pde.flows.heat.product import Begin, HeatKernel
+from wfr_pde.flows.base import Flow, FrozenStep, FrozenSteps, MemoryUse, Step, Steps, checked_rate, no_callback
 from wfr_pde.flows.law import Law
+from wfr_pde.flows.takes_reactions import TakesReactions
 from wfr_pde.flows.transport.sinkhorn.scaling import sinkhorn_scaling
-from wfr_pde.numerics.cellwise import Piece
+from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-from wfr_pde.space.reductions import joined
+from wfr_pde.space.heat.product import Begin
 
 RESOLUTION = 0.75  # smallest rate * dt / dx²: the sampled Gaussian aliases like e^(-4 pi² 0.75) = 1e-13
-MATTERS = 45.0  # nats below the maximum, where a density is 3e-20 of it
+NEGLIGIBLE_DEPTH = 45.0  # nats below the maximum, where a density is 3e-20 of it
 
 
 @dataclass(frozen=True)
-class SinkhornKernel(Flow):
+class SinkhornKernel(Flow, TakesReactions):
     """Wasserstein gradient flow of KL(mu|pi), d_t mu = rate div(mu grad log(mu/pi)), by a Schrödinger bridge.
 
     With s = sqrt(pi) and G the heat kernel of time rate*dt, let d > 0 solve d ∘ G(d ∘ s) = s. The step is
@@ -58,8 +59,9 @@ class SinkhornKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SinkhornKernel"))
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """The product with the normalised kernel.
+        """Prepare products with the normalised kernel.
 
         Raises
         ------
@@ -73,6 +75,16 @@ class SinkhornKernel(Flow):
         steps = self._between(energy, template, dt, 0.0, 0.0)
         return lambda state, rng: steps(state, 1, no_callback)
 
+    @override
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
+        """Keep the heat kernel from step to step where the energy moves, which plays no part in it."""
+        step = super().make_step(energy, template, dt)
+        if self.rate == 0 or not energy.moving:
+            return step
+        kernel = template.grid.heat_kernel(self.rate * dt)
+        return lambda state, t, rng=None, kept=kernel: step(state, t, rng)
+
+    @override
     def make_steps(self, energy: Energy, template: Density, dt: float) -> Steps:
         """Between two steps, what is written is what the next one takes the exponential of."""
         if self.rate == 0 or energy.moving:
@@ -81,12 +93,14 @@ class SinkhornKernel(Flow):
         steps = self._between(energy, template, dt, 0.0, 0.0)
         return lambda state, t, n, rng=None, callback=no_callback: steps(state, n, callback)
 
+    @override
     def takes_reactions(self, template: Any) -> bool:
         """They go along with what is read and written for the product; a device has a kernel for them."""
         return self.rate > 0 and isinstance(template, Density) and template.grid.backend.kernels is None
 
+    @override
     def with_reactions(self, energy: Energy, template: Density, dt: float, times: tuple[float, float]) -> FrozenSteps:
-        """As products with the normalised kernel; errors as of `build_step`."""
+        """Prepare products with the normalised kernel; it raises what `build_step` does."""
         return self._between(energy, template, dt, *times)
 
     def _between(self, energy: Energy, template: Density, dt: float, before: float, after: float) -> FrozenSteps:
@@ -100,7 +114,7 @@ class SinkhornKernel(Flow):
                 f"dt={dt:.4g} leaves the heat kernel of {self!r} unresolved (needs dt >= {smallest:.4g} on cells of "
                 f"{math.sqrt(self.rate * smallest / RESOLUTION):.4g}): use a larger dt or a finer grid"
             )
-        kernel = HeatKernel(template.grid, self.rate * dt)
+        kernel = template.grid.heat_kernel(self.rate * dt)
         log_pi = energy.log_equilibrium(template.grid)
         scaling = sinkhorn_scaling(kernel, log_pi)
         scaling -= 0.5 * log_pi  # log(d / s); s d = (d / s) pi, so that there is one array to keep per step size
@@ -108,32 +122,33 @@ class SinkhornKernel(Flow):
         s_before, s_after, s_between = (math.exp(-time) for time in (before, after, before + after))
 
         def steps(state: Density, n: int, callback: Callable[[], None]) -> Density:
-            grid, passes, volume = state.grid, state.grid.passes, state.grid.cell_volume
-            log_mu, values = state.log_values, passes.empty(state.log_values)
+            grid, cellwise, volume = state.grid, state.grid.cellwise, state.grid.cell_volume
+            log_mu, values = state.log_values, cellwise.empty(state.log_values)
 
-            def first(piece: Piece) -> tuple[Any, Any]:
+            def first(chunk: Chunk) -> tuple[Any, Any]:
                 if before == 0:
-                    return passes.add(piece, 1.0, log_mu, scaling, values)
-                return passes.towards(piece, log_mu, log_pi, s_before, scaling, values)
+                    return cellwise.add(chunk, 1.0, log_mu, scaling, values)
+                return cellwise.blend_add(chunk, log_mu, log_pi, s_before, scaling, values)
 
-            def between(piece: Piece, product: Any, shift: float | None) -> tuple[Any, Any]:
-                return passes.log_towards_next(piece, product, shift, log_pi, s_between, scaling, values)
+            def between(chunk: Chunk, product: Any, shift: float | None) -> tuple[Any, Any]:
+                return cellwise.log_blend_add(chunk, product, shift, log_pi, s_between, scaling, values)
 
-            def last(piece: Piece, product: Any, shift: float | None) -> Any:
+            def last(chunk: Chunk, product: Any, shift: float | None) -> Any:
                 if before == after == 0:
-                    return passes.log(piece, product, shift, 1.0, terms, values)
-                return passes.log_towards(piece, product, shift, log_pi, s_after, scaling, volume, values)
+                    return cellwise.log(chunk, product, shift, 1.0, terms, values)
+                return cellwise.log_blend(chunk, product, shift, log_pi, s_after, scaling, volume, values)
 
             begin: Begin = first
             for _ in range(n - 1):
                 callback()
-                begin = joined(kernel.apply(begin, values, between))
+                begin = grid.joined(kernel.apply(begin, values, between))
             callback()
             masses = kernel.apply(begin, values, last)
             return Density(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
 
         return steps
 
+    @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """The heat kernel must be resolved: rate*dt >= 0.75 dx² on every axis."""
         if self.rate == 0:
@@ -145,6 +160,7 @@ class SinkhornKernel(Flow):
             widest = max(_widest_cell(grid, k, densities) for k in range(grid.ndim))
         return RESOLUTION * widest**2 / self.rate, math.inf
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
         """rate*dt*V'' < 1, where asinh(rate*dt*V'') has its expansion; V'' as its mean under pi on the stiffest axis.
 
@@ -155,27 +171,26 @@ class SinkhornKernel(Flow):
         stiffest = 0.0
         for k, axis in enumerate(grid.axes):
             # the mean of V'' is that of V'² (integrate by parts), and that is never negative
-            slope = xp.roll(log_pi, -1, axis=k) - xp.roll(log_pi, 1, axis=k)
+            below, above = grid.reductions.neighbours(log_pi, k)
             distance = np.roll(axis.centres, -1) - np.roll(axis.centres, 1)
             distance[[0, -1]] += axis.length
-            place = [-1 if i == k else 1 for i in range(grid.ndim)]
-            slope = slope / grid.backend.asarray(distance.reshape(place))
-            mass = xp.exp(log_pi) * grid.cell_volume
-            if not axis.periodic:
-                inner = tuple(slice(1, -1) if i == k else slice(None) for i in range(grid.ndim))
-                slope, mass = slope[inner], mass[inner]
-            stiffest = max(stiffest, float(grid.sum(mass * slope**2)))
+            inverse = 1 / distance
+            if not axis.periodic:  # the cells at the walls have no neighbour beyond
+                inverse[[0, -1]] = 0.0
+            slope = (above - below) * grid.along_axis(k, inverse)
+            stiffest = max(stiffest, float(grid.sum(xp.exp(log_pi) * grid.cell_volume * slope**2)))
         return 1 / (self.rate * stiffest) if self.rate * stiffest > 0 else math.inf
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
-        """The kernels of all axes, plain and by blocks, and the scaling.
+        """Count the kernels of all axes, plain and by blocks, and the scaling.
 
         States: that before the step and what comes of it; besides the scaling, the one before it and a residual.
         """
         grid: Grid = template.grid
         # three kept, and as many again for a moment while one is made or cut into blocks
         held = grid.backend.precision.itemsize * (
-            3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.size
+            3 * sum(n * n for n in grid.shape) + 6 * max(grid.shape) ** 2 + grid.local_size
         )
         return MemoryUse(held, states=3)
 
@@ -194,7 +209,7 @@ def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:
     others = tuple(i for i in range(grid.ndim) if i != k)
     level = np.full(axis.n, -np.inf)
     for log_density in log_densities:
-        along = grid.backend.asnumpy(grid.backend.xp.max(log_density, axis=others) if others else log_density)
+        along = grid.backend.asnumpy(grid.reductions.max_along(log_density, others))
         level = np.maximum(level, along - along.max())
     between = np.minimum(np.maximum.accumulate(level), np.maximum.accumulate(level[::-1])[::-1])
-    return math.sqrt(float(np.max(np.maximum(0.0, 1 + between / MATTERS) * axis.widths**2)))
+    return math.sqrt(float(np.max(np.maximum(0.0, 1 + between / NEGLIGIBLE_DEPTH) * axis.widths**2)))

@@ -10,29 +10,25 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.numerics.precision import SINGLE
-from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.coarser import LEAST_CELLS
+from wfr_pde.space.heat.product import HeatKernel
 from wfr_pde.space.transfer import local_weights
 
 MAX_ROUNDS = 200
-NEAR = 10.0  # times rounding, from which a residual need not fall further
+MAX_OF_ROUNDING = 10.0  # times rounding, from which a residual need not fall further
 
-COARSEST = 0.25  # smallest time / dx² on a coarser grid: its sampled Gaussian aliases like e^(-4 pi² 0.25) = 5e-5
-FACTOR = 2.0  # by which cells get wider at most
-SHARE = 0.36  # of the cells: a coarser grid with more of them costs what it saves, and one axis never has one
-PIECES = 8  # of a chunk: a grid with fewer cells has no coarser one, which would have few cells and as many calls
 DOWN_NODES = 4
-UP_NODES = 8
+UP_NODES = LEAST_CELLS
 ROWS = 32  # of a block of an interpolation
 
-SLOW = 0.25  # of the residual before: with the coarser grid's products, 5.8 per product are better
-NESTED = 1e-3  # residual to which the equation is solved on coarser grids, for the start
-LINEAR_STEPS = 3  # of Chebyshev iteration, for a correction on a grid that has no coarser one
-INNER = 0.02  # share of an error that a correction on a coarser grid may leave behind
-AMPLITUDE = 1e-4, 1e-2  # nats of a correction on the coarser grid, double and single: near linear, above rounding
+MAX_COARSE_RATE = 0.25  # of the residual before: with the coarser grid's products, 5.8 per product are better
+NESTED_RESIDUAL = 1e-3  # residual to which the equation is solved on coarser grids, for the start
+CHEBYSHEV_STEPS = 3  # of Chebyshev iteration, for a correction on a grid that has no coarser one
+MAX_CORRECTION_ERROR = 0.02  # share of an error that a correction on a coarser grid may leave behind
+CORRECTION_SIZE = 1e-4, 1e-2  # nats of a correction on the coarser grid, double and single: near linear, above rounding
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
@@ -61,7 +57,7 @@ def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
     largest = 0.5 * float(xp.maximum(xp.abs(grid.min(log_pi)), xp.abs(grid.max(log_pi))))
     rounding = grid.backend.precision.eps * (4 + largest)
     log_d, residual = _Level(kernel, log_pi).solve(rounding)
-    if not residual <= NEAR * rounding:
+    if not residual <= MAX_OF_ROUNDING * rounding:
         raise NumericalError(
             f"the Sinkhorn normalisation of the heat kernel stopped at a residual of {residual:.3g} after {MAX_ROUNDS} "
             f"rounds (rounding: {rounding:.3g}); check that the target is finite and smooth on the grid"
@@ -76,13 +72,13 @@ class _Level:
         self.kernel, self.log_pi = kernel, log_pi
         self.grid, self.xp = kernel.grid, kernel.grid.backend.xp
         self.rate = 0.0  # share of the residual that the last step left
-        self.amplitude = AMPLITUDE[self.grid.backend.precision is SINGLE]
+        self.amplitude = CORRECTION_SIZE[self.grid.backend.precision is SINGLE]
         self.coarser: _Level | None = None
-        coarse = coarser_grid(self.grid, kernel.time)
+        coarse = self.grid.coarser(kernel.time)
         if coarse is not None:
             self.down = _Interpolation(self.grid, coarse, DOWN_NODES)
             self.up = _Interpolation(coarse, self.grid, UP_NODES, even=True)
-            self.coarser = _Level(HeatKernel(coarse, kernel.time), self.down(log_pi))
+            self.coarser = _Level(coarse.heat_kernel(kernel.time), self.down(log_pi))
 
     def residual(self, log_d: Any) -> Any:
         """F = log s - log d - log G(d s)."""
@@ -98,16 +94,16 @@ class _Level:
             last, error = error, _size(residual, self.grid)
             stalled = stalled + 1 if error >= best else 0
             best = min(best, error)
-            if error <= rounding or (stalled >= 3 and best <= NEAR * rounding):
+            if error <= rounding or (stalled >= 3 and best <= MAX_OF_ROUNDING * rounding):
                 # half of the residual takes off what is constant of it: what would add up, from step to step
                 return self.grid.weighted_sum(0.5, residual, log_d)[0], best
             if self.coarser is not None:
                 self.rate = error / last
-                slow = 0 if self.rate <= SLOW else slow + 1
+                slow = 0 if self.rate <= MAX_COARSE_RATE else slow + 1
                 if slow < 2 and error <= last:
                     self.correct(log_d, residual)
                     del residual  # it would stay during the next product
-                    if error <= NEAR * rounding:  # and below now
+                    if error <= MAX_OF_ROUNDING * rounding:  # and below now
                         break
                     continue
                 self.coarser = None
@@ -128,7 +124,7 @@ class _Level:
 
     def nest(self) -> None:
         """Solve roughly, and linearise there."""
-        self.log_d, _ = self.solve(NESTED / NEAR)
+        self.log_d, _ = self.solve(NESTED_RESIDUAL / MAX_OF_ROUNDING)
         self.value = self.residual(self.log_d)
 
     def correct(self, log_d: Any, residual: Any) -> None:
@@ -145,9 +141,9 @@ class _Level:
             self.up.add(correction, log_d)
 
     def solve_linear(self, right_side: Any) -> Any:
-        """(1 + P)⁻¹ right_side up to a share of about `INNER`, with P by differences of the residual."""
+        """(1 + P)⁻¹ right_side up to a share of about `MAX_CORRECTION_ERROR`, with P by differences of the residual."""
         chebyshev, solution, residual = _Chebyshev(), self.xp.zeros_like(right_side), 1.0 * right_side
-        steps = LINEAR_STEPS if self.coarser is None else 2 if self.rate**2 <= INNER else 3
+        steps = CHEBYSHEV_STEPS if self.coarser is None else 2 if self.rate**2 <= MAX_CORRECTION_ERROR else 3
         for remaining in reversed(range(steps)):
             if self.coarser is not None:
                 self.correct(solution, residual)
@@ -252,29 +248,6 @@ class _Interpolation:
         rows, cells, matrix = block
         xp = self.backend.xp
         return (slice(None),) * k + (rows, ...), product_along(matrix, xp.take(values, cells, axis=k), k, xp)
-
-
-def coarser_grid(grid: Grid, time: float) -> Grid | None:
-    """The grid with cells up to twice as wide on which the heat kernel can stand for that on `grid`, where it pays.
-
-    Equal cells may be of any number; of others, every two are joined.
-    """
-    if grid.size * PIECES < grid.backend.chunk:
-        return None
-    axes = [_coarser_axis(axis, time) for axis in grid.axes]
-    return grid.with_axes(axes) if math.prod(axis.n for axis in axes) <= SHARE * grid.size else None
-
-
-def _coarser_axis(axis: Axis, time: float) -> Axis:
-    """The axis with wider cells, or itself where the kernel does not allow them."""
-    widest = math.sqrt(time / COARSEST)
-    if axis.is_uniform:
-        n = max(UP_NODES, math.ceil(axis.n / min(FACTOR, widest / axis.dx) - 1e-9))
-        return axis if n >= axis.n else Axis.uniform(axis.name, axis.edges[0], axis.edges[-1], n, axis.periodic)
-    if axis.n % 2 or axis.n < 2 * UP_NODES:
-        return axis
-    joined = axis.coarsened()
-    return joined if joined.dx <= widest else axis
 
 
 def _size(values: Any, grid: Grid) -> float:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
-from wfr_pde.flows.heat.spectral import HeatSemigroup
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
-from wfr_pde.flows.transport.split_step.rounding_floor import RoundingFloorMonitor, relative_floor
+from wfr_pde.flows.transport.split_step.rounding_floor import MonitoredChain, RoundingFloorMonitor, relative_floor
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.spectral import HeatSemigroup
 
 # of f(x + kh) - f(x - kh) over h, k = 1 to 4: order 8
 DIFFERENCE_WEIGHTS = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
@@ -36,12 +37,13 @@ class SplitStep(Flow):
     1989, The Fokker-Planck Equation, section 5.4, for the Schroedinger form.) For comparison, and for long periodic
     axes; where in doubt, use `SinkhornKernel`.
 
-    **The floor.** The transforms err by (4 + log2(cells) / 2) eps max|u| in every cell (`floor.relative_floor`). A cell
-    of u that ends at or below that holds noise, perhaps negative, and gets that value. So the log-density is wrong, too
-    high, wherever mu/s is some 33 nats below its maximum: at far modes, for far starts, and, since u = mu/s is largest
-    in the tails of a mu wider than s, for wide starts everywhere. A reaction amplifies it. The run is watched (see
-    `floor.RoundingFloorMonitor`), and a `FloorWarning` given once where it matters; the record
-    `diagnostics.target_mass_below_floor` shows for any run what would be below.
+    **The floor.** The transforms err by `rounding_floor.relative_floor`, (4 + log2(cells) / 2) eps, times max|u| in
+    every cell. A cell of u that ends at or below that holds noise, perhaps negative, and gets that value. So the
+    log-density is wrong, too high, wherever mu/s is some 33 nats below its maximum: at far modes, for far starts, and,
+    since u = mu/s is largest in the tails of a mu wider than s, for wide starts everywhere. A reaction amplifies it.
+    `solve` watches the run (see `rounding_floor.RoundingFloorMonitor`) and gives a `FloorWarning` once where it
+    matters; steps made outside a run are not watched. The record `diagnostics.target_mass_below_floor` shows for any
+    run what would be below.
 
     **Small steps.** From rate*dt >= 0.75 dx² on the heat kernel on the cells is positive. There is no lower limit, but
     below that u rings about what the cells do not resolve, often its edge at a wall where mu/s is large though mu is
@@ -63,7 +65,7 @@ class SplitStep(Flow):
     Warns
     -----
     FloorWarning
-        Once per run, where the floor matters.
+        From `solve`, once per run, where the floor matters.
     """
 
     rate: float = 1.0
@@ -77,22 +79,9 @@ class SplitStep(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "SplitStep"))
 
-    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
-        """The three factors, computed here, once, and a watch on the floor."""
-        self.check(energy, template)
-        if self.rate == 0:
-            return lambda state, t, rng=None: state
-        callback = RoundingFloorMonitor(energy, template, self.rate, dt)
-        still = None if energy.moving else _Factors(energy, template.grid, self.rate, dt)
-
-        def step(state: Density, t: float, rng: Any = None) -> Density:
-            factors = still or _Factors(energy.at(t + dt / 2), template.grid, self.rate, dt)
-            return factors.advance(state, t, callback)
-
-        return step
-
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """The same step, not watched.
+        """Prepare the three factors.
 
         Raises
         ------
@@ -104,8 +93,14 @@ class SplitStep(Flow):
         factors = _Factors(energy, template.grid, self.rate, dt)
         return lambda state, rng: factors.advance(state)
 
+    @override
+    def monitored(self) -> Flow:
+        """Make the same steps, and watch them for the floor."""
+        return self if self.rate == 0 else _MonitoredSplitStep(self.rate, monitor=RoundingFloorMonitor(self.rate))
+
+    @override
     def check(self, energy: Energy, template: Any) -> None:
-        """As every flow, and all axes must be uniform."""
+        """Check what every flow does, and that all axes are uniform."""
         super().check(energy, template)
         for axis in template.grid.axes:
             if not axis.is_uniform:
@@ -114,13 +109,35 @@ class SplitStep(Flow):
                     f"{axis.widths.min():.4g} to {axis.widths.max():.4g}): use FiniteVolume, or a uniform axis"
                 )
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
         """rate*dt*V'' < 2, where 2 asinh(rate*dt*V''/2) has its expansion; V'' as in `SinkhornKernel`."""
         return 2 * SinkhornKernel(self.rate).max_extrapolation_dt(energy, template)
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
-        """The factors and the symbol of the semigroup; work arrays of the transforms; what is planted."""
+        """Count the factors and the symbol of the semigroup, work arrays of the transforms, and what is planted."""
         return MemoryUse(8 * 8 * template.grid.size, states=3)
+
+
+@dataclass(frozen=True)
+class _MonitoredSplitStep(SplitStep):
+    """The steps of a `SplitStep` in one run, followed by the monitor of that run."""
+
+    monitor: RoundingFloorMonitor = field(kw_only=True, repr=False, compare=False)
+
+    @override
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
+        """The steps of the flow, as a chain that the monitor follows."""
+        self.check(energy, template)
+        chain = self.monitor.chain(template.grid, dt)
+        still = None if energy.moving else _Factors(energy, template.grid, self.rate, dt)
+
+        def step(state: Density, t: float, rng: Any = None) -> Density:
+            factors = still or _Factors(energy.at(t + dt / 2), template.grid, self.rate, dt)
+            return factors.advance(state, t, chain)
+
+        return step
 
 
 class _Factors:
@@ -137,10 +154,10 @@ class _Factors:
         semigroup = HeatSemigroup(grid, rate * dt)
         self.rings, self.heat = not semigroup.positive, semigroup
 
-    def advance(self, state: Density, t: float = 0.0, callback: RoundingFloorMonitor | None = None) -> Density:
-        """The state after a step from time `t`, seen by the watch."""
+    def advance(self, state: Density, t: float = 0.0, chain: MonitoredChain | None = None) -> Density:
+        """The state after a step from time `t`, which is part of a chain if it is watched."""
         grid, xp = self.grid, self.grid.backend.xp
-        planted = None if callback is None else callback.enter(t)
+        planted = None if chain is None else chain.planted
         log_u = state.log_values + self.before
         top = float(grid.max(log_u))
         log_u -= top
@@ -154,12 +171,12 @@ class _Factors:
         log_mass = float(grid.log_integrate(log_values))
         log_values -= log_mass
         result = Density(grid, log_values)
-        if callback is not None and callback.awake:
+        if chain is not None and not chain.monitor.warned:
             noise = math.exp(min(self.log_planted - log_mass, 0.0))
             if self.rings:  # what is negative beyond rounding, and as much that is too high elsewhere
                 negative = xp.where(signed < -floor, -signed, xp.zeros_like(signed))
                 noise += 2 * float(grid.integrate(negative * xp.exp(self.after - log_mass)))
-            callback.leave(t, self.energy, (state, result), u > floor, None if carried is None else carried / u, noise)
+            chain.follow(t, self.energy, (state, result), u > floor, None if carried is None else carried / u, noise)
         return result
 
 

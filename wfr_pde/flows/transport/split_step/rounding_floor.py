@@ -63,19 +63,8 @@ class _History:
     time: float  # integral of the share over time
 
 
-class _Run:
-    """What the prepared steps of one run have in common."""
-
-    def __init__(self) -> None:
-        self.number, self.warned = 0, False
-        self.latest: _History | None = None
-
-
-_RUNS: weakref.WeakKeyDictionary[Energy, weakref.WeakKeyDictionary[Density, _Run]] = weakref.WeakKeyDictionary()
-
-
 class RoundingFloorMonitor:
-    """Follows what a transport step plants, and warns once per run where it matters.
+    """Follows what the transport steps of one run plant, and warns once where it matters.
 
     The floor matters if
 
@@ -95,35 +84,49 @@ class RoundingFloorMonitor:
     The first step of a run may be long. A cell that it lifts over the floor is taken to have followed the law of
     diffusion, log u = a - b / (t + c), so that T hardly depends on dt.
 
-    It sees states and changes none: no bit of a result depends on it. Steps are told apart by the time that they are
-    called with; if that does not increase, a new run has begun. Runs are known by energy and start.
+    It sees states and changes none: no bit of a result depends on it. A run has one monitor, and every step prepared
+    for the run follows a chain of its own: an extrapolation advances the same state by several.
+
+    Parameters
+    ----------
+    rate : float
+        Transport rate of the steps.
+
+    Attributes
+    ----------
+    warned : bool
+        Whether the run has been warned of. From then on nothing is followed.
     """
 
-    def __init__(self, energy: Energy, template: Density, rate: float, dt: float) -> None:
-        self.rate, self.dt = rate, dt
-        self.run = _RUNS.setdefault(energy, weakref.WeakKeyDictionary()).setdefault(template, _Run())
-        self.number, self.history = self.run.number, self.run.latest
-        self.own = False  # whether the history is this step's, or inherited from one of another dt
+    def __init__(self, rate: float) -> None:
+        self.rate, self.warned = rate, False
+        self._latest: weakref.WeakKeyDictionary[Grid, _History] = weakref.WeakKeyDictionary()
+
+    def chain(self, grid: Grid, dt: float) -> MonitoredChain:
+        """Begin a chain of steps of size `dt` on a grid, which goes on from the latest known there."""
+        return MonitoredChain(self, dt, self._latest.get(grid))
+
+    def note(self, grid: Grid, history: _History) -> None:
+        """Keep what a chain knows, for chains of other steps that go on from there."""
+        self._latest[grid] = history
+
+
+class MonitoredChain:
+    """Consecutive steps of one size, of which a `RoundingFloorMonitor` follows what they plant."""
+
+    def __init__(self, monitor: RoundingFloorMonitor, dt: float, history: _History | None) -> None:
+        self.monitor, self.dt, self.history = monitor, dt, history
         self._weights: tuple[Energy, Any, float] | None = None
 
-    def enter(self, t: float) -> Any:
-        """Before a step from time `t`: the planted share of the cells, or None."""
-        known = self.history
-        if known is not None and t < known.t - (0.5 * self.dt if self.own else 1e-9 * self.dt):
-            if self.number == self.run.number:
-                self.run.number, self.run.warned, self.run.latest = self.number + 1, False, None
-            self.number, self.history = self.run.number, None
-        return None if self.history is None or self.run.warned else self.history.planted
-
     @property
-    def awake(self) -> bool:
-        """Whether the run has not been warned of yet."""
-        return not self.run.warned
+    def planted(self) -> Any:
+        """The planted share of the cells before the next step, or None."""
+        return None if self.history is None or self.monitor.warned else self.history.planted
 
-    def leave(
+    def follow(
         self, t: float, energy: Energy, states: tuple[Density, Density], above: Any, carried: Any, noise: float
     ) -> None:
-        """After a step from time `t`: note what it planted, and warn if that matters.
+        """Note what a step from time `t` planted, and warn if that matters.
 
         Parameters
         ----------
@@ -156,7 +159,7 @@ class RoundingFloorMonitor:
             time = known.time + self.dt * (known.share + share) / 2
         seen = share + grown > FORGOTTEN
         self.history = _History(t + self.dt, planted if seen else None, share, largest, nats, time)
-        self.own, self.run.latest = True, self.history
+        self.monitor.note(grid, self.history)
         if max(nats, 1.0) * time > HIDDEN * crossing or max(grown, noise) > PLANTED:
             self._warn(max(grown, noise))
 
@@ -164,11 +167,11 @@ class RoundingFloorMonitor:
         """pi at the cell centres, and the time in which diffusion crosses it; kept while it stands still."""
         if self._weights is None or self._weights[0] is not energy:
             pi = Density(grid, energy.log_equilibrium(grid))
-            self._weights = (energy, pi.values, float(np.max(np.diag(pi.covariance()))) / self.rate)
+            self._weights = (energy, pi.values, float(np.max(np.diag(pi.covariance()))) / self.monitor.rate)
         return self._weights[1:]
 
     def _warn(self, grown: float) -> None:
-        self.run.warned, history = True, self.history
+        self.monitor.warned, history = True, self.history
         assert history is not None
         warnings.warn(
             f"the floor of SplitStep matters by t={history.t:.4g}: cells with {history.largest:.2g} of the target's "

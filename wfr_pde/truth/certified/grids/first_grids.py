@@ -17,7 +17,8 @@ from wfr_pde.targets.base import Target
 from wfr_pde.targets.break_search import LINES, find_hyperplanes, find_kinks
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.families import is_of_package
-from wfr_pde.truth.certified.grids.grid_family import GridFamily, Walls, cells_for
+from wfr_pde.truth.certified.grids.first_family import cells_for
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, Walls
 from wfr_pde.truth.certified.grids.hidden_features import Look, both, hidden_features, look
 from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls
 from wfr_pde.truth.certified.preparation.input_checks import check_input

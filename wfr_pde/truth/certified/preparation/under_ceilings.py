@@ -37,22 +37,22 @@ class UnderCeilings(Flow):
 
     @property
     def order(self) -> float:  # type: ignore[override]
-        """Of the flow."""
+        """Order of the flow in dt."""
         return self.flow.order
 
     @property
     def space_order(self) -> float:  # type: ignore[override]
-        """Of the flow."""
+        """Order of the flow in dx."""
         return self.flow.space_order
 
     @property
     def self_adjoint(self) -> bool:  # type: ignore[override]
-        """As the flow."""
+        """Whether the flow is self-adjoint."""
         return self.flow.self_adjoint
 
     @property
     def law(self) -> Law | str:  # type: ignore[override]
-        """Of the flow."""
+        """Law that the flow follows."""
         return self.flow.law
 
     @property
@@ -61,13 +61,12 @@ class UnderCeilings(Flow):
         return self.flow.preserves - {"equilibrium", "monotone"}
 
     def check(self, energy: Energy, template: Any) -> None:
-        """As the flow.
+        """Refuse what the flow refuses, and targets that move.
 
         Raises
         ------
-        TypeError
-        ValueError
-            If the target moves.
+        TypeError, ValueError
+            If the flow takes no such energy or measure, or the target moves.
         """
         super().check(energy, template)
         self.flow.check(energy, template)
@@ -75,7 +74,7 @@ class UnderCeilings(Flow):
             raise ValueError("a target that moves has no ceilings: give Ceilings.none(), or the flow itself")
 
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
-        """Steps that are prepared once for every ceiling."""
+        """Return a step that prepares one of the flow for every ceiling that it meets."""
         self.check(energy, template)
         assert isinstance(energy, KL)  # as `check` says
         prepared: dict[float, Step] = {}
@@ -93,11 +92,11 @@ class UnderCeilings(Flow):
         return step
 
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Those of the flow without a cap."""
+        """Return the bounds of the flow without a cap."""
         return self.flow.dt_bounds(energy, template)
 
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
-        """That of the flow without a cap."""
+        """Return the largest dt of the flow without a cap."""
         return self.flow.max_extrapolation_dt(energy, template)
 
     def memory_use(self, template: Any) -> MemoryUse:
@@ -106,5 +105,9 @@ class UnderCeilings(Flow):
         return MemoryUse(PREPARED * use.held, use.states)
 
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        """The exchanged flow under the same ceilings."""
+        """Return the exchanged flow under the same ceilings."""
         return replace(self, flow=self.flow.map_parts(exchange))
+
+    def monitored(self) -> Flow:
+        """Return the monitored flow under the same ceilings."""
+        return replace(self, flow=self.flow.monitored())

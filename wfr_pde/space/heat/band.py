@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
 from wfr_pde.numerics.backends import Backend
 from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.space.axis import Axis
+from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
-WORTHWHILE = 0.7  # share of a matrix that its band may be for being worth the smaller products
-STEP = 32  # nats by which bands are told apart
-MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
+MAX_BAND_SHARE = 0.7  # share of a matrix that its band may be for being worth the smaller products
+REACH_STEP = 32  # nats by which bands are told apart
+EXPONENT_MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
 
 
 class Band:
@@ -50,15 +50,18 @@ class Band:
             blocks.append((rows, list(zip(runs, parts, strict=True))))
             self._largest.append(largest)
         self.matrix: Any = None  # the whole, where the band is most of it
-        if _share(blocks, axis.n) > WORTHWHILE:
+        if _share(blocks, axis.n) > MAX_BAND_SHARE:
             matrix = np.zeros((axis.n, axis.n))
             for rows, parts in blocks:
                 for columns, entries in parts:
                     matrix[rows, columns] = entries
-            self.matrix = backend.asarray(matrix)
+            self.matrix = backend.read_only(backend.asarray(matrix))
             self._blocks = [(rows, [(slice(0, axis.n), self.matrix[rows, :])]) for rows, _ in blocks]
         else:
-            self._blocks = [(rows, [(columns, backend.asarray(m)) for columns, m in parts]) for rows, parts in blocks]
+            self._blocks = [
+                (rows, [(columns, backend.read_only(backend.asarray(matrix))) for columns, matrix in parts])
+                for rows, parts in blocks
+            ]
         self._trimmed: dict[int, Any] = {}
         self._addresses: dict[tuple[int, bool], np.ndarray] = {}
         self._transposed: dict[int, np.ndarray] = {}  # of matrices by their identity
@@ -112,7 +115,7 @@ class Band:
 
     def _rounded(self, reach: float) -> int:
         """Bands are told apart in steps."""
-        return math.ceil(min(reach, self.precision.flush) / STEP) * STEP
+        return math.ceil(min(reach, self.precision.flush) / REACH_STEP) * REACH_STEP
 
     def _within(self, reach: float) -> Any:
         """The blocks with the columns that have an entry of e^-reach, or None where the whole matrix is as well."""
@@ -126,7 +129,7 @@ class Band:
                         run_columns = slice(columns.start + run.start, columns.start + run.stop)
                         kept.append((run_columns, matrix[:, run]))
                 trimmed.append((rows, kept))
-            whole = self.matrix is not None and _share(trimmed, self.n) > WORTHWHILE
+            whole = self.matrix is not None and _share(trimmed, self.n) > MAX_BAND_SHARE
             self._trimmed[reach] = None if whole else trimmed
         return self._trimmed[reach]
 
@@ -135,7 +138,7 @@ def _near(axis: Axis, time: float, rows: slice, flush: float) -> slice:
     """Cells outside which the heat kernel is below e^-flush of all cells in some rows."""
     if axis.periodic or time > axis.length**2 / 4:
         return slice(0, axis.n)
-    x, reach = axis.offsets, math.sqrt(4 * time * (flush + MARGIN))
+    x, reach = axis.offsets, math.sqrt(4 * time * (flush + EXPONENT_MARGIN))
     first, last = np.searchsorted(x, [x[rows.start] - reach, x[rows.stop - 1] + reach])
     return slice(int(first), int(last))
 

@@ -7,18 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.band import Band
-from wfr_pde.flows.heat.blocks import Blocks
-from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
-from wfr_pde.numerics.cellwise import Piece
+from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.grid import Grid
-from wfr_pde.space.reductions import joined
+from wfr_pde.space.heat.band import Band
+from wfr_pde.space.heat.blocks import Blocks
+from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
 LINES = 128  # that a product takes at a time, at least
 WIDEST_BLOCK = 16  # cells
 
-Begin = Callable[[Piece], tuple[Any, Any]] | tuple[float, float]
-End = Callable[[Piece, Any, float | None], Any]
+Begin = Callable[[Chunk], tuple[Any, Any]] | tuple[float, float]
+End = Callable[[Chunk, Any, float | None], Any]
 
 
 class HeatKernel:
@@ -32,22 +31,23 @@ class HeatKernel:
 
     Attributes
     ----------
-    bands : list of Band
+    bands : tuple of Band
         The matrix of every axis.
-    rows, columns : lists of Piece
+    rows, columns : lists of Chunk
         Where products along all axes but the first are made at a time, and where that along the first.
     """
 
     def __init__(self, grid: Grid, time: float) -> None:
         self.grid, self.time, self.span = grid, time, grid.backend.precision.span
-        self.bands: list[Band] = []
+        bands: list[Band] = []
         for axis in grid.axes:
-            twins = (band for band in self.bands if band.fits(axis))
-            self.bands.append(next(twins, None) or Band(axis, time, grid.backend))
+            twins = (band for band in bands if band.fits(axis))
+            bands.append(next(twins, None) or Band(axis, time, grid.backend))
+        self.bands = tuple(bands)
         self._blocks: dict[tuple[int, int], Blocks] = {}
         cells = max(grid.backend.chunk, LINES * max(grid.shape))
-        self.rows = grid.pieces(0, cells)
-        self.columns = grid.pieces(1, cells) if grid.ndim > 1 else grid.pieces(0, grid.size)
+        self.rows = grid.chunks(0, cells)
+        self.columns = grid.chunks(1, cells) if grid.ndim > 1 else grid.chunks(0, grid.local_size)
 
     def log_product(
         self,
@@ -70,33 +70,33 @@ class HeatKernel:
         terms : pairs (a, x), (b, y), optional
             Factors and arrays.
         """
-        passes, result = self.grid.passes, self.grid.passes.empty(log_values)
+        cellwise, result = self.grid.cellwise, self.grid.cellwise.empty(log_values)
 
-        def begin(piece: Piece) -> tuple[Any, Any]:
+        def begin(chunk: Chunk) -> tuple[Any, Any]:
             if plus is not None:
-                return passes.add(piece, scale, log_values, plus, result)
-            part = scale * log_values[piece.index]
-            result[piece.index] = part
+                return cellwise.add(chunk, scale, log_values, plus, result)
+            part = scale * log_values[chunk.index]
+            result[chunk.index] = part
             return self.grid.backend.xp.min(part), self.grid.backend.xp.max(part)
 
-        def end(piece: Piece, product: Any, shift: float | None) -> None:
-            passes.log(piece, product, shift, sign, terms, result)
+        def end(chunk: Chunk, product: Any, shift: float | None) -> None:
+            cellwise.log(chunk, product, shift, sign, terms, result)
 
         self.apply(begin, result, end)
         return result
 
     def apply(self, begin: Begin, values: Any, end: End) -> list[Any]:
-        """log(G exp(values)), from what puts the values there to what takes the result, both piece by piece.
+        """log(G exp(values)), from what puts the values there to what takes the result, both chunk by chunk.
 
         Parameters
         ----------
         begin : callable, or pair of numbers
-            ``begin(piece)`` writes the values of a piece, and returns the smallest and the largest; maybe twice.
+            ``begin(chunk)`` writes the values of a chunk, and returns the smallest and the largest; maybe twice.
             Where the values are there already: their smallest and largest.
         values : array
             Where it writes to; this is where the product is made.
         end : callable
-            ``end(piece, product, shift)`` gets log(product) + shift of a piece, or with a shift of None the logarithm
+            ``end(chunk, product, shift)`` gets log(product) + shift of a chunk, or with a shift of None the logarithm
             as it is; it may write to `values`.
 
         Returns
@@ -104,12 +104,12 @@ class HeatKernel:
         list
             What `end` returned.
         """
-        passes, backend = self.grid.passes, self.grid.backend
+        cellwise, backend = self.grid.cellwise, self.grid.backend
         if callable(begin):
-            ends = self._without_shift(begin, values)
-            if ends is not None:
-                return self._down(values, *ends, 0.0, end)
-            low, high = joined(backend.map(begin, self.rows))
+            low, high = self._without_shift(begin, values)
+            if math.isfinite(high - low):
+                return self.product_along_first(values, self.bands[0].reach(low, high), 0.0, end)
+            low, high = self.grid.joined(backend.map(begin, self.rows))
         else:
             low, high = begin
         if not math.isfinite(high - low):
@@ -118,51 +118,56 @@ class HeatKernel:
                 "are not finite in some cell; check the target's formula in the box, and the start"
             )
         if not high - low <= self.span:
-            for axis in range(self.grid.ndim):
-                self._log_product_along(axis, values)
-            return backend.map(lambda piece: end(piece, values[piece.index], None), self.rows)
+            self.log_product_along_first(values)
+            for axis in range(1, self.grid.ndim):
+                self.log_product_along(axis, values, self.rows)
+            return backend.map(lambda chunk: end(chunk, values[chunk.index], None), self.rows)
         shift, reach = 0.0 if max(-low, high) <= self.span / 2 else 0.5 * (low + high), self.bands[0].reach(low, high)
-        backend.map(lambda piece: passes.across(piece, values, shift, self.bands, reach), self.rows)
-        return self._down(values, low, high, shift, end)
+        backend.map(lambda chunk: cellwise.product_across(chunk, values, shift, self.bands, reach), self.rows)
+        return self.product_along_first(values, reach, shift, end)
 
-    def _without_shift(self, begin: Callable[[Piece], tuple[Any, Any]], values: Any) -> tuple[float, float] | None:
+    def _without_shift(self, begin: Callable[[Chunk], tuple[Any, Any]], values: Any) -> tuple[float, float]:
         """Products along all axes but the first, of values while they are in cache, and their range.
 
-        None where the values of a piece are such that they need a shift: then all have to begin again.
+        Not numbers where the values of a chunk are such that they need a shift: then all have to begin again.
         """
-        away: list[Piece] = []
+        away: list[Chunk] = []
 
-        def across(piece: Piece) -> tuple[float, float]:
-            low, high = (0.0, 0.0) if away else map(float, begin(piece))
+        def across(chunk: Chunk) -> tuple[float, float]:
+            low, high = (0.0, 0.0) if away else map(float, begin(chunk))
             if not (high - low <= self.span and max(-low, high) <= self.span / 2):
-                away.append(piece)
+                away.append(chunk)
             if not away:
-                self.grid.passes.across(piece, values, 0.0, self.bands, self.bands[0].reach(low, high))
+                self.grid.cellwise.product_across(chunk, values, 0.0, self.bands, self.bands[0].reach(low, high))
             return low, high
 
         ends = self.grid.backend.map(across, self.rows)
-        return None if away else joined(ends)
+        return self.grid.joined([(math.nan, math.nan)] if away else ends)
 
-    def _down(self, values: Any, low: float, high: float, shift: float, end: End) -> list[Any]:
-        """The product along the first axis."""
-        passes, band, reach = self.grid.passes, self.bands[0], self.bands[0].reach(low, high)
+    def product_along_first(self, values: Any, reach: float, shift: float, end: End) -> list[Any]:
+        """The product along the first axis, from those along the others, and what `end` makes of it."""
+        cellwise, band = self.grid.cellwise, self.bands[0]
         return self.grid.backend.map(
-            lambda piece: end(piece, passes.down(piece, values, band, reach), shift), self.columns
+            lambda chunk: end(chunk, cellwise.product_down(chunk, values, band, reach), shift), self.columns
         )
 
-    def _log_product_along(self, axis: int, log_values: Any) -> None:
+    def log_product_along_first(self, log_values: Any) -> None:
+        """`log_product_along` the first axis."""
+        self.log_product_along(0, log_values, self.columns)
+
+    def log_product_along(self, axis: int, log_values: Any, chunks: Sequence[Chunk]) -> None:
         """The product along one axis, in place: with one shift per line where the range of the lines allows it."""
         xp = self.grid.backend.xp
 
-        def product(piece: Piece) -> None:
-            if self.grid.passes.log_along(piece, log_values, axis, self.bands[axis], self.span):
+        def product(chunk: Chunk) -> None:
+            if self.grid.cellwise.log_along(chunk, log_values, axis, self.bands[axis], self.span):
                 return
-            part = log_values[piece.index]
+            part = log_values[chunk.index]
             lines = xp.moveaxis(part, axis, -1)
             flat = self._blocked_log_product(axis, xp.reshape(lines, (-1, lines.shape[-1])))
-            log_values[piece.index] = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
+            log_values[chunk.index] = xp.moveaxis(xp.reshape(flat, lines.shape), -1, axis)
 
-        self.grid.backend.map(product, self.columns if axis == 0 else self.rows)
+        self.grid.backend.map(product, chunks)
 
     def _blocked_log_product(self, axis: int, lines: Any) -> Any:
         """The product along one axis for lines (m, n) of any range.

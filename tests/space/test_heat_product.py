@@ -1,5 +1,9 @@
 """The heat kernel: rows, images, eigenfunctions, and products over any range."""
 
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,13 +12,12 @@ from scipy.special import logsumexp
 
 import wfr_pde as wfr
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.heat.band import Band
-from wfr_pde.flows.heat.blocks import Blocks
-from wfr_pde.flows.heat.kernel_of_axis import log_heat_kernel
-from wfr_pde.flows.heat.product import HeatKernel
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.matrix_products import product_along
 from wfr_pde.numerics.precision import DOUBLE
+from wfr_pde.space.heat.band import Band
+from wfr_pde.space.heat.blocks import Blocks
+from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
 PLAIN_RANGE, FLUSH, BLOCK_RANGE, NEGLIGIBLE = DOUBLE.span, DOUBLE.flush, DOUBLE.block_span, DOUBLE.negligible
 TIMES = [1e-4, 1e-2, 0.3, 0.562, 0.563, 2.24, 2.26, 10.0, 1e5]
@@ -67,7 +70,7 @@ def test_mirror_images_are_relatively_right_at_the_far_corner(time):
 @pytest.mark.parametrize("curvature", [0.05, 0.23, 0.5, 3.0])  # nats per cell²: ranges up to 1e5 nats
 def test_products_over_any_range_are_right_in_every_cell(curvature):
     grid = wfr.Grid(-1, 1, 256)
-    kernel = HeatKernel(grid, 0.8 * grid.axes[0].dx ** 2)
+    kernel = grid.heat_kernel(0.8 * grid.axes[0].dx ** 2)
     rng = np.random.default_rng(1)
     cells = np.arange(256)
     for centre in (0, 100, 255):
@@ -79,7 +82,7 @@ def test_products_over_any_range_are_right_in_every_cell(curvature):
 
 def test_plain_and_blocked_products_agree_at_the_switch():
     grid = wfr.Grid(-1, 1, 128)
-    kernel = HeatKernel(grid, 2 * grid.axes[0].dx ** 2)
+    kernel = grid.heat_kernel(2 * grid.axes[0].dx ** 2)
     for scale in (0.999, 1.001):
         line = -PLAIN_RANGE * scale * np.linspace(0, 1, 128) ** 2
         exact = exact_log_product(log_heat_kernel(grid.axes[0], kernel.time), line[None, :])[0]
@@ -115,7 +118,7 @@ def test_products_along_an_axis(shape):
 def test_product_in_every_dimension_is_the_tensor_product(shape, reach):
     d = len(shape)
     grid = wfr.Grid([-1] * d, [1] * d, shape, names="xyzw"[:d])
-    kernel = HeatKernel(grid, 1.0 * max(axis.dx for axis in grid.axes) ** 2)
+    kernel = grid.heat_kernel(1.0 * max(axis.dx for axis in grid.axes) ** 2)
     rng = np.random.default_rng(2)
     log_values = rng.standard_normal(shape) - reach * (grid.points() ** 2).sum(axis=-1) / d
     expected = log_values
@@ -155,7 +158,7 @@ def test_bands_take_what_matters_for_the_range_of_values(boundary, n, resolution
 def test_no_product_meets_a_subnormal_number(resolution):
     """Subnormal numbers slow a product several times: entries and values are far enough above 2.2e-308."""
     grid = wfr.Grid([-1, -1], [1, 1], (384, 512))
-    kernel = HeatKernel(grid, resolution * max(axis.dx for axis in grid.axes) ** 2)
+    kernel = grid.heat_kernel(resolution * max(axis.dx for axis in grid.axes) ** 2)
     parts = [matrix for band in kernel.bands for _, parts in band._blocks for _, matrix in parts]
     smallest = min(matrix[matrix > 0].min() for matrix in parts)
     assert smallest * np.exp(-PLAIN_RANGE / 2) > np.finfo(float).tiny
@@ -172,4 +175,48 @@ def test_what_is_not_finite_is_refused(shape, bad):
     values.flat[-3] = bad
     for plus in (None, np.zeros(shape)):
         with pytest.raises(NumericalError, match="not finite in some cell"):
-            HeatKernel(grid, 0.01).log_product(values, plus)
+            grid.heat_kernel(0.01).log_product(values, plus)
+
+
+def test_a_kernel_is_made_once_for_all_that_use_it_and_goes_with_the_last():
+    grid = wfr.Grid([0, 0], [1, 1], (40, 30))
+    kernel = grid.heat_kernel(0.01)
+    assert grid.heat_kernel(0.01) is kernel
+    assert grid.heat_kernel(0.02) is not kernel
+    assert wfr.Grid([0, 0], [1, 1], (40, 30)).heat_kernel(0.01) is not kernel
+    for _, parts in kernel.bands[0]._blocks:
+        for _, matrix in parts:
+            with pytest.raises(ValueError, match="read-only"):
+                matrix[0, 0] = 1.0
+    references = weakref.ref(kernel), weakref.ref(grid)
+    del kernel, parts, matrix
+    assert references[0]() is None
+    del grid
+    assert references[1]() is None
+
+
+def test_threads_that_ask_at_once_get_the_same_kernel():
+    grid, barrier = wfr.Grid(0, 1, 400), threading.Barrier(4)
+
+    def ask(_):
+        barrier.wait(10)
+        return grid.heat_kernel(0.01)
+
+    with ThreadPoolExecutor(4) as pool:
+        kernels = list(pool.map(ask, range(4)))
+    assert all(kernel is kernels[0] for kernel in kernels)
+
+
+def test_a_coarser_grid_is_there_where_it_pays():
+    grid = wfr.Grid([0, 0], [1, 2], (101, 200))
+    dx2 = 0.01**2
+    assert grid.coarser(1.1 * dx2).shape == (51, 100)  # any number of equal cells
+    assert grid.coarser(1e4 * dx2).shape == (51, 100)
+    assert grid.coarser(0.75 * dx2).shape == (58, 116)  # time = dx² / 4 there
+    assert grid.coarser(0.6 * dx2) is None  # more than a third of the cells
+    assert wfr.Grid(0, 1, 10_000).coarser(1.0) is None  # half of them
+    assert wfr.Grid([0, 0], [1, 1], (50, 50)).coarser(1.0) is None  # few cells, and as many calls
+    smooth = lambda x: 1 + x
+    for n, shape in ((100, (50, 100)), (101, None)):  # graded cells are joined in pairs
+        coarser = wfr.Grid([0, 0], [1, 2], (n, 200), grading=(smooth, None)).coarser(0.01)
+        assert shape == (coarser and coarser.shape)

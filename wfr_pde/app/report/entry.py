@@ -1,0 +1,66 @@
+"""An experiment as the page shows it: its runs, and what follows from them together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wfr_pde.app.report.runs import DONE, FAILED, PASSED, UNFINISHED, UNREADABLE, Run
+from wfr_pde.app.report.words import Block, knob
+
+WORST_FIRST = (FAILED, UNREADABLE, UNFINISHED, PASSED, DONE)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """An experiment on the page.
+
+    Attributes
+    ----------
+    name : str
+    runs : tuple of Run
+        The newest first.
+    claim : str
+        Empty if it is not stored.
+    more : tuple of Block
+        What its file says below the claim.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    claim: str
+    more: tuple[Block, ...]
+
+    @property
+    def anchor(self) -> str:
+        """Where links to it lead."""
+        return "experiment-" + re.sub(r"[^\w-]", "-", self.name)
+
+    @property
+    def alt(self) -> str:
+        """What its pictures show, in words."""
+        return self.claim or f"Results of {self.name}"
+
+    @property
+    def status(self) -> str:
+        """The worst status of its runs."""
+        return min((run.status for run in self.runs), key=WORST_FIRST.index)
+
+    @property
+    def words(self) -> str:
+        """How many of its checks pass; empty if there are none, or runs without an end."""
+        checks = [check for run in self.runs for check in run.checks]
+        if not checks or self.status not in (PASSED, FAILED):
+            return ""
+        return f"{sum(check.passed for check in checks)} of {len(checks)} checks pass"
+
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """Names of the knobs that are not the same in all runs."""
+        names = dict.fromkeys(name for run in self.runs for name in run.knobs)
+        return tuple(name for name in names if len({knob(run.knobs.get(name)) for run in self.runs}) > 1)
+
+    def label(self, run: Run) -> str:
+        """What tells a run from the others."""
+        words = ", ".join(f"{name} = {knob(run.knobs[name])}" for name in self.differing if name in run.knobs)
+        return words or run.directory.name
