@@ -346,11 +346,12 @@ class Attempt:
         self._store("space", found)
         self._store("mass", mass)
         box = self.cells.lower, self.cells.upper
-        digits = coordinate_rounding(self.problem, *box) + potential_rounding(self.problem, *box)
         since = self.problem.times - self.problem.times[0]
         moved = -np.expm1(-self.problem.beta * since) if by_reaction else (since > 0).astype(float)
-        rounding = ROUNDING + STEP_ROUNDING * len(self.steps) + digits
-        rounding = rounding + moved * rounding_in_the_start(self.problem, *box)
+        of_potential = np.maximum(
+            potential_rounding(self.problem, *box), moved * rounding_in_the_start(self.problem, *box)
+        )
+        rounding = ROUNDING + STEP_ROUNDING * len(self.steps) + coordinate_rounding(self.problem, *box) + of_potential
         self._store("rounding", np.stack([rounding, rounding * (1 + self.value)], axis=1))
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
 
