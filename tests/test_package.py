@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 def test_importing_loads_nothing_heavy():
     heavy = "xarray sympy matplotlib numba tqdm h5py h5netcdf cupy pyfftw jinja2 filelock "
     heavy += "scipy.interpolate scipy.optimize scipy.stats "
-    heavy += "importlib.metadata importlib.resources concurrent.futures subprocess logging asyncio "
+    heavy += "importlib.metadata importlib.resources concurrent.futures subprocess logging asyncio zipfile "
+    heavy += "wfr_pde.targets.enclosures "
     heavy += "wfr_pde.truth.certified wfr_pde.truth.spectrum wfr_pde.validation"
     code = "import sys, numpy; before = set(sys.modules); import wfr_pde; new = set(sys.modules) - before; "
     code += f"print([name for name in {heavy.split()} if name in new])"
