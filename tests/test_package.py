@@ -14,11 +14,24 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_importing_loads_nothing_heavy():
-    heavy = "xarray sympy matplotlib numba tqdm h5py h5netcdf cupy pyfftw jinja2 "
-    heavy += "scipy.interpolate scipy.optimize scipy.stats"
-    code = f"import sys, wfr_pde; print([name for name in {heavy.split()} if name in sys.modules])"
+    heavy = "xarray sympy matplotlib numba tqdm h5py h5netcdf cupy pyfftw jinja2 filelock "
+    heavy += "scipy.interpolate scipy.optimize scipy.stats "
+    heavy += "importlib.metadata importlib.resources concurrent.futures subprocess logging asyncio zipfile "
+    heavy += "wfr_pde.targets.enclosures "
+    heavy += "wfr_pde.truth.certified wfr_pde.truth.spectrum wfr_pde.validation"
+    code = "import sys, numpy; before = set(sys.modules); import wfr_pde; new = set(sys.modules) - before; "
+    code += f"print([name for name in {heavy.split()} if name in new])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_names_imported_at_first_use_are_there():
+    code = "import wfr_pde; print({'spectrum', 'validate'} <= set(dir(wfr_pde)), 'spectrum' in vars(wfr_pde)); "
+    code += "from wfr_pde import spectrum; print(spectrum.__name__, vars(wfr_pde)['spectrum'] is spectrum)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["True", "False", "spectrum", "True"]
+    with pytest.raises(AttributeError, match="'wfr_pde' has no attribute 'ground_thruth'"):
+        wfr.ground_thruth  # noqa: B018
 
 
 def test_public_names_exist_and_are_documented():

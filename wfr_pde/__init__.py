@@ -1,6 +1,8 @@
 """wfr_pde: ground-truth densities of Wasserstein-Fisher-Rao gradient flows on a grid."""
 
+import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from wfr_pde import metrics, samplers
 from wfr_pde._version import __version__
@@ -47,11 +49,13 @@ from wfr_pde.targets import (
     Target,
 )
 from wfr_pde.truth import exact
-from wfr_pde.truth.certified.certificate import ground_truth
-from wfr_pde.truth.spectrum.generator import spectrum
-from wfr_pde.validation.comparison import compare
-from wfr_pde.validation.error_budget import error_budget
-from wfr_pde.validation.verdicts import validate
+
+if TYPE_CHECKING:
+    from wfr_pde.truth.certified.certificate import ground_truth
+    from wfr_pde.truth.spectrum.generator import spectrum
+    from wfr_pde.validation.comparison import compare
+    from wfr_pde.validation.error_budget import error_budget
+    from wfr_pde.validation.verdicts import validate
 
 __all__ = [
     "KL",
@@ -108,3 +112,25 @@ __all__ = [
 
 # namespaces that live in a room can be imported by the names they are known by: `import wfr_pde.exact`
 sys.modules |= {f"{__name__}.{name}": module for name, module in (("exact", exact), ("diagnostics", diagnostics))}
+
+_AT_FIRST_USE = {  # public name: the module it is in
+    "ground_truth": "wfr_pde.truth.certified.certificate",
+    "spectrum": "wfr_pde.truth.spectrum.generator",
+    "compare": "wfr_pde.validation.comparison",
+    "error_budget": "wfr_pde.validation.error_budget",
+    "validate": "wfr_pde.validation.verdicts",
+}
+
+if not TYPE_CHECKING:  # else a type checker would take any name
+
+    def __getattr__(name: str) -> Any:
+        """A public name whose module is imported when it is first used, as it is slow to import."""
+        if name not in _AT_FIRST_USE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_AT_FIRST_USE[name]), name)
+        globals()[name] = value  # the next time it is found without this function
+        return value
+
+    def __dir__() -> list[str]:
+        """Names of the module, also those that are not imported yet."""
+        return sorted({*globals(), *__all__})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +18,8 @@ def commit() -> str:
 
     It ends in -dirty if a file has been changed since; results, which runs write, do not count.
     """
+    import subprocess  # here, as it is slow to import
+
     here = str(Path(_version.__file__).parent)
 
     def git(*words: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +38,8 @@ def commit() -> str:
 @functools.cache
 def versions() -> Mapping[str, str]:
     """Versions of what the numbers depend on; read once, as looking them up is slow."""
+    from importlib.metadata import version  # here, as it is slow to import
+
     packages = ("numpy", "scipy", "xarray", "h5netcdf")
     found = {name: version(name) for name in packages}
     return MappingProxyType({"wfr_pde": __version__, "python": platform.python_version(), **found})

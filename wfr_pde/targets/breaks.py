@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.numerics.records import Record
 from wfr_pde.targets.arguments import Array, finite_array
-from wfr_pde.targets.enclosures import Enclosure
 from wfr_pde.targets.expressions import AXES, compile_expression, inert, numeric
+
+if TYPE_CHECKING:
+    from wfr_pde.targets.enclosures import Enclosure
 
 FIRST_BOXES = 64
 MOST_BOXES = 2**14  # of one round; with more, not all roots are looked for
@@ -105,6 +107,8 @@ def _breaks(text: str, ndim: int, lower: tuple[float, ...], upper: tuple[float, 
     """
     import sympy
 
+    from wfr_pde.targets.enclosures import Enclosure  # here, as only expressions need it
+
     compiled = compile_expression(text, ndim)
     found, elsewhere = Breaks.none(ndim), False
     symbols = {sympy.Symbol(name): k for k, name in enumerate(AXES)} | {sympy.Symbol("r"): 0 if ndim == 1 else None}
@@ -181,6 +185,8 @@ def _roots(u: Any, lower: float, upper: float, touching: bool) -> tuple[Array, b
     is left in the end is looked at place by place.
     """
     import sympy
+
+    from wfr_pde.targets.enclosures import Enclosure  # here, as only expressions need it
 
     function = numeric([sympy.Symbol("x"), sympy.Symbol("r")], [u])
 

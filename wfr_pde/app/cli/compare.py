@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.app.cli.output import print_json, text_table
-from wfr_pde.app.cli.problem import parse_times
+from wfr_pde.app.cli.problem import netcdf_path, parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.exit_codes import DONE
 
@@ -87,8 +87,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     from wfr_pde.storage import files
     from wfr_pde.validation.comparison import compare
 
-    if args.out is not None and Path(args.out).suffix != ".nc":
-        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
+    out = None if args.out is None else netcdf_path(args.out)
     truth = read_truth(args.truth)
     metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
     path = as_truth(truth)
@@ -101,8 +100,8 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     names = [text if names.count(name) > 1 else name for name, text in zip(names, args.samples, strict=True)]
     runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
     ds = compare(path, runs, metrics, t=chosen, floor_draws=args.floor_draws, rng=args.seed)
-    if args.out is not None:
-        files.write_dataset(ds, Path(args.out))
+    if out is not None:
+        files.write_dataset(ds, out)
     if args.figure is not None:
         plotting.comparison(ds).savefig(args.figure)
     return ds

@@ -32,6 +32,13 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--upper", metavar="A,B,...", help="upper corner of the box")
     add("--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis")
+    add(
+        "--max-cut",
+        type=float,
+        default=1e-6,
+        metavar="MASS",
+        help="mass that the box may cut off; 1 for real walls",
+    )
     add("-o", "--out", metavar="OUT.nc", help="the file to write; needed but for --dry-run")
     add("--dry-run", action="store_true", help="show cells, steps, memory and time, and solve nothing")
 
@@ -53,14 +60,19 @@ def output_file(args: argparse.Namespace) -> Path:
     """Return the file to write, checked before anything is computed."""
     if args.out is None and not args.dry_run:
         raise ValueError(f"{args.command.NAME} needs a file to write, such as -o out.nc (or --dry-run)")
-    out = Path(args.out or "out.nc")
-    if out.suffix != ".nc":
-        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
+    out = netcdf_path(args.out or "out.nc")
     if out.is_dir():
         raise ValueError(f"-o {args.out} is a directory; give the name of a file that ends in .nc")
     if out.exists() and not (args.force or args.dry_run):
         raise ValueError(f"{args.out} exists: choose another name, or give --force to replace it")
     return out
+
+
+def netcdf_path(text: str) -> Path:
+    """Return the file that `-o` names, a NetCDF one."""
+    if Path(text).suffix != ".nc":
+        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {text!r}")
+    return Path(text)
 
 
 def parse_times(text: str) -> np.ndarray:

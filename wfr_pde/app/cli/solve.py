@@ -72,13 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="grade the cells by the local scales of target and start: worth it where those differ tenfold and more",
     )
-    add(
-        "--max-cut",
-        type=float,
-        default=1e-6,
-        metavar="MASS",
-        help="mass that the box may cut off; 1 for real walls",
-    )
     add("--dt", type=float, help="largest time step (default: the smallest that the cells resolve)")
     add("--order", type=int, default=6, choices=(2, 4, 6, 8), help="order in time (default: %(default)s)")
     add(

@@ -31,13 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rtol", type=float, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
     add("--seconds", type=float, default=600.0, help="time budget (default: %(default)g)")
     add("--memory", type=float, help="memory budget in GiB (default: what is free)")
-    add(
-        "--max-cut",
-        type=float,
-        default=1e-6,
-        metavar="MASS",
-        help="mass that the box may cut off; 1 for real walls",
-    )
     add("--best", action="store_true", help="where rtol is out of reach, write the best there is, with its error")
     add(
         "--cross-check",

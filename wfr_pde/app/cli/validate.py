@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json
-from wfr_pde.app.cli.problem import parse_times
+from wfr_pde.app.cli.problem import netcdf_path, parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
@@ -82,8 +81,7 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     from wfr_pde.storage import files
     from wfr_pde.validation.verdicts import validate
 
-    if args.out is not None and Path(args.out).suffix != ".nc":
-        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {args.out!r}")
+    out = None if args.out is None else netcdf_path(args.out)
     truth = read_truth(args.truth)
     target, start = problem_of(args, truth)
     chosen = json_object("--options", args.options)
@@ -100,8 +98,8 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
         sampler, truth, target, dt=args.dt, n=args.n, seeds=args.seeds, scheme=scheme, start=start, t=times,
         modes=_modes(args.modes), effect=args.effect, level=args.level, rng=args.seed, options=chosen,
     )  # fmt: skip
-    if args.out is not None:
-        files.write_dataset(ds, Path(args.out))
+    if out is not None:
+        files.write_dataset(ds, out)
     if args.figure is not None:
         plotting.verdict(ds).savefig(args.figure)
     return ds

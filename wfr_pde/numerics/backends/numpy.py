@@ -8,14 +8,16 @@ import contextvars
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.numerics.backends.base import Backend
 from wfr_pde.numerics.cellwise import Cellwise
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 CHUNK = 2**16  # cells of a chunk: half a MiB per array, so that a few are in the second cache
 COMPILED_FROM = 2**12  # cells
@@ -56,6 +58,8 @@ def one_thread() -> AbstractContextManager[object]:
 @contextlib.contextmanager
 def threads(many: bool) -> Iterator[None]:
     """A context in which BLAS has one thread, and `shared` has those that BLAS had before, or one."""
+    from concurrent.futures import ThreadPoolExecutor  # here, as it is slow to import
+
     number = max((library.num_threads for library in _blas().select(user_api="blas").lib_controllers), default=1)
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_thread())

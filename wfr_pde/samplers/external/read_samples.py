@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +55,8 @@ def read_samples(path: str | Path) -> xr.Dataset:
 
 def _from_npz(path: Path) -> xr.Dataset:
     """Read samples from arrays."""
+    import zipfile  # here, as it is slow to import
+
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

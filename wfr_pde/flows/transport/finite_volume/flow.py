@@ -6,7 +6,6 @@ import functools
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -247,6 +246,8 @@ class LineSweep:
                 check_deadline()
                 self.check_end(sweeps.advance(*arguments, first, end, block), time)
             return
+        from concurrent.futures import ThreadPoolExecutor  # here, as it is slow to import
+
         with ThreadPoolExecutor(workers) as pool:
             jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
             try:
