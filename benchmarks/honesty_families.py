@@ -362,6 +362,92 @@ def pairs(d: Draw) -> Case:
     return Case("any pair, FR", kind, target, start, d.times(unit), 0.0, beta, rtol, answer, control=control)
 
 
+class Own(wfr.Target):
+    """A target as a user writes it: one dimension, and a log-density."""
+
+    ndim = 1
+
+    def __init__(self, V: Callable[[Array], Array]) -> None:
+        self.V = V
+
+    def log_density(self, points: Any) -> Array:
+        return -self.V(np.asarray(points)[..., 0])
+
+
+def hidden(d: Draw) -> Case:
+    """FR with what hides between cells in the start or in the target: a spike, two breaks, a steep layer."""
+    kind, who = d.choice("spike", "two breaks", "layer"), d.choice("start", "target")
+    place, width, h, g = d.uniform(-1.5, 1.5), d.log(1e-6, 1e-2), d.uniform(-2, 2), d.uniform(-2, 2)
+    rise = d.log(1e-3, 3.0) / width
+    at, form = shown(place), d.choice("text", "function", "class", "named")
+    breaks, text = [], ""
+
+    def V(x: Array) -> Array:  # noqa: N802
+        if kind == "spike":
+            return x**2 / 2 - np.log1p(rise * np.exp(-((x - place) ** 2) / (2 * width**2)))
+        if kind == "layer":
+            return x**2 / 2 + h * np.tanh((x - place) / width)
+        return x**2 / 2 + h * (x > place) + g * (x > place + width)
+
+    features = [(place, width), (0.0, 1.0)]
+    if kind == "spike":
+        text = f"x**2/2 - log1p({rise!r}*exp(-(x - {at})**2/(2*{width!r}**2)))"
+    elif kind == "layer":
+        text = f"x**2/2 + {shown(h)}*tanh((x - {at})/{width!r})"
+    else:
+        breaks = [place, place + width]
+        text = f"x**2/2 + where(x > {at}, {shown(h)}, 0) + where(x > {shown(place + width)}, {shown(g)}, 0)"
+    written_by = {
+        "text": lambda: wfr.Potential(text),
+        "function": lambda: wfr.Potential(V),
+        "class": lambda: Own(V),
+        "named": lambda: potential(V, [place + d.log(1e-3, 10.0) * width]),  # a break, but not the right one
+    }
+    mean, sd = d.uniform(-2, 2), d.log(0.1, 1.5)
+    other = wfr.Gaussian(mean, sd**2)
+    strange: wfr.Target = written_by[form]()
+    edges = graded([*features, (mean, sd)], breaks)
+    _, beta, unit = d.rates("FR", 1.0)
+    logs = (lambda x: -V(x)), normal(mean, sd)
+    log_start, log_pi = logs if who == "start" else logs[::-1]
+    target, start = (other, strange) if who == "start" else (strange, other)
+    return Case("hidden, FR", f"{kind} {width:.1e} of the {who}, {form}", target, start, d.times(unit), 0.0, beta,
+                d.rtol(1e-8, 1e-1), fisher_rao(log_start, log_pi, beta, edges))  # fmt: skip
+
+
+def tails(d: Draw) -> Case:
+    """FR from a start whose tails V of the target outgrows, so that KL is far out, beyond where the mass is."""
+    kind = d.choice("exponential", "logistic", "Student")
+    eps, c, power = d.log(1e-6, 1e-1), d.uniform(1.02, 2.5), d.uniform(1.2, 2.5)
+    length, nu = d.log(1.0, 100.0), 2 * power + d.uniform(0.6, 4.0)
+    if kind == "Student":
+        start = wfr.Potential(f"{(nu + 1) / 2!r}*log1p(x**2/{nu!r})")
+        target = wfr.Potential(f"(1 + (x/{length!r})**2)**{power!r}")
+        features = [(0.0, 1.0), (0.0, length)]
+
+        def log_start(x: Array) -> Array:
+            return -(nu + 1) / 2 * np.log1p(x**2 / nu)
+
+        def log_pi(x: Array) -> Array:
+            return -((1 + (x / length) ** 2) ** power)
+
+    else:
+        text = f"{c!r}*abs(x)" if kind == "exponential" else f"2*logcosh({c / 2!r}*x)"
+        start, target = wfr.Potential(text), wfr.Potential(f"x**2/2 + {eps!r}*cosh(x)")
+        features = [(0.0, 1 / c), (0.0, 1.0)]
+
+        def log_start(x: Array) -> Array:
+            u = np.abs(c * x) / 2
+            return -2 * u if kind == "exponential" else -2 * (u + np.log1p(np.exp(-2 * u)))
+
+        def log_pi(x: Array) -> Array:
+            return -(x**2) / 2 - eps * np.cosh(np.minimum(np.abs(x), 709.0))
+
+    _, beta, unit = d.rates("FR", 1.0)
+    answer = fisher_rao(log_start, log_pi, beta, graded(features, [0.0] if kind == "exponential" else []))
+    return Case("tails, FR", kind, target, start, d.times(unit, 1e-6, 3.0), 0.0, beta, d.rtol(1e-8, 1e-1), answer)
+
+
 def takeovers(d: Draw) -> Case:
     """Two modes, WFR from inside one; the other one takes over."""
     sds = (d.uniform(0.4, 1.0), d.uniform(0.4, 1.0))
@@ -807,7 +893,7 @@ def moving(d: Draw) -> Case:
                 Normal(at_time, path.at), control=True)  # fmt: skip
 
 
-FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their shares: 85 % 1D, 13 % 2D, 2 % 3D
+FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their shares: 86 % 1D, 12 % 2D, 2 % 3D
     "gaussians": (gaussians, 0.11),
     "mixtures": (mixtures, 0.05),
     "pairs": (pairs, 0.07),
@@ -829,6 +915,8 @@ FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their share
     "plane_mixtures": (plane_mixtures, 0.03),
     "products": (products, 0.05),
     "space_gaussians": (space_gaussians, 0.02),
+    "hidden": (hidden, 0.06),
+    "tails": (tails, 0.03),
 }
 
 
