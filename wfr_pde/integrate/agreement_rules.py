@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from wfr_pde.integrate.frame_interpolation import COUNTS, PROBES, ROUNDING, FrameInterpolation
-from wfr_pde.integrate.interpolation_rules import LEVELS, Array, Rule, Variable, largest_down_to
+from wfr_pde.integrate.interpolation_rules import LEVELS, Rule, Variable, largest_down_to
 from wfr_pde.integrate.rate_of_change import derivative_matrices, gradient_size
+from wfr_pde.numerics.typing import Array
 
 CONVERGED, DOUBTFUL = 10.0, 150.0  # times the difference of two orders: E = d (10 + 150 ratio)
 FALLS = (1.0, 0.1)  # an error is at least the difference of the orders before, and a tenth of the one before that

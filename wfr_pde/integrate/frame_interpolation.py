@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wfr_pde.integrate.interpolation_rules import Array, Rule, Variable
+from wfr_pde.integrate.interpolation_rules import Rule, Variable
 from wfr_pde.integrate.rate_of_change import RateOfChange
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 
 SHIFTS = (8.0, 1.0, 0.25, 1 / 16, 1 / 64)  # of log(t - t_0 + shift), in first intervals of the run

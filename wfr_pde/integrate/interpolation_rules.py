@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 LEVELS = np.concatenate([[0.25], 0.25 * 1.08 ** np.arange(1, 150)])  # nats below the top, up to 24,000
 

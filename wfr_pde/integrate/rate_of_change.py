@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
@@ -15,7 +16,6 @@ from wfr_pde.targets.base import Target
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 STENCIL = 9  # centres that a derivative goes through: order 8 for the first, 7 (inside 8) for the second
 

@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from wfr_pde.integrate.frame_interpolation import COUNTS, PROBES, ROUNDING, FrameInterpolation
-from wfr_pde.integrate.interpolation_rules import LEVELS, Array, Rule, Variable, largest_down_to
+from wfr_pde.integrate.interpolation_rules import LEVELS, Rule, Variable, largest_down_to
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.relative_entropy import relative_entropy
 
 HERMITE_COUNTS = (2, 3, 4)  # frames of polynomials that go through rates of change too

@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from wfr_pde.numerics.splines import QUINTIC, spline_axis
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two

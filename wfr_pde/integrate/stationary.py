@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_protocol import StatedProblem
-from wfr_pde.space.density import Density, Rng
+from wfr_pde.numerics.typing import Array, Rng
+from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CELLS = {1: 1024, 2: 256, 3: 64}  # per axis of the grid that a distribution is put on, by dimension
 TAIL = 1e-12  # mass of a distribution outside the box of that grid

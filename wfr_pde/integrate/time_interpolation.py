@@ -23,8 +23,9 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.agreement_rules import rule_by_agreement
 from wfr_pde.integrate.frame_interpolation import FrameInterpolation
-from wfr_pde.integrate.interpolation_rules import LEVELS, Array, Rule, Variable
+from wfr_pde.integrate.interpolation_rules import LEVELS, Rule, Variable
 from wfr_pde.integrate.residual_rules import rule_by_residual
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 
 

@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.diagnostics import mode_masses
 from wfr_pde.integrate.helmholtz_split import helmholtz
-from wfr_pde.integrate.interpolation_rules import Array
 from wfr_pde.integrate.rate_of_change import RateOfChange
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
 from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
 from wfr_pde.integrate.truth_protocol import StatedProblem
 from wfr_pde.integrate.vector_fields import Field
-from wfr_pde.space.density import Density, Rng
+from wfr_pde.numerics.typing import Array, Rng
+from wfr_pde.space.density import Density
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.integrate.interpolation_rules import Array
 from wfr_pde.integrate.spline_errors import largest_around, spline_errors
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.numerics.splines import QUINTIC
+from wfr_pde.numerics.typing import Array
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.integrate.interpolation_rules import Array, Rule
+from wfr_pde.integrate.interpolation_rules import Rule
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.numerics.splines import TensorSpline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.frame import Frame
 from wfr_pde.space.grid import Grid
 

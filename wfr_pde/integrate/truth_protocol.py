@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.space.density import Density, Rng
+from wfr_pde.numerics.typing import Array, Rng
+from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Truth(Protocol):

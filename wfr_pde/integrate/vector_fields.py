@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
+
 Field = Callable[[Array, float], ArrayLike]
 
 SHIFTS = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Measure = Density | Particles
 F = TypeVar("F", bound=Callable[..., float])
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wfr_pde.metrics.base import (
-    Array,
     Measure,
     Metric,
     cell_masses,
@@ -19,6 +18,7 @@ from wfr_pde.metrics.base import (
     check_same_cells,
     wrapped,
 )
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 

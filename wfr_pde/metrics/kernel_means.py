@@ -8,15 +8,9 @@ import math
 
 import numpy as np
 
-from wfr_pde.metrics.base import (
-    NEGLIGIBLE,
-    Array,
-    Measure,
-    atoms,
-    cell_masses,
-    check_same_cells,
-)
+from wfr_pde.metrics.base import NEGLIGIBLE, Measure, atoms, cell_masses, check_same_cells
 from wfr_pde.numerics.splines import TensorSpline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.checks import NARROWEST_SD, UNRESOLVED_MASS
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wfr_pde.metrics.base import Array, Measure, Metric, check_density, check_measures, check_straight, described
+from wfr_pde.metrics.base import Measure, Metric, check_density, check_measures, check_straight, described
 from wfr_pde.metrics.total_variation import matched
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.space.relative_entropy import relative_entropy

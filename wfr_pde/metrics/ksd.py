@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.metrics.base import Array, Metric, atoms, check_density, check_draws, check_measure, root
+from wfr_pde.metrics.base import Metric, atoms, check_density, check_draws, check_measure, root
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets import Target

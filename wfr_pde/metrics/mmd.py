@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from wfr_pde.metrics.base import (
-    Array,
     Measure,
     Metric,
     atoms,
@@ -20,6 +19,7 @@ from wfr_pde.metrics.base import (
     root,
 )
 from wfr_pde.metrics.kernel_means import check_widths, double_sum, mutual_mean, own_mean, sums_over_sources
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 

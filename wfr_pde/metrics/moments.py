@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate import diagnostics
-from wfr_pde.metrics.base import Array, Measure, Metric, check_density, check_draws, check_measures, described, wrapped
+from wfr_pde.metrics.base import Measure, Metric, check_density, check_draws, check_measures, described, wrapped
 from wfr_pde.metrics.binned import mean_deviation
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.metrics.base import Array, Measure, cell_masses
+from wfr_pde.metrics.base import Measure, cell_masses
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 
 FINEST = 2**16  # bins of a line onto which a density is projected

@@ -13,7 +13,6 @@ import numpy as np
 from wfr_pde.errors import BackendError, NumericalError
 from wfr_pde.metrics import one_dimensional as lines
 from wfr_pde.metrics.base import (
-    Array,
     Measure,
     Metric,
     atoms,
@@ -25,6 +24,7 @@ from wfr_pde.metrics.base import (
     described,
 )
 from wfr_pde.metrics.binned import equal_bins, mean_deviation
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 EVEN = (2.0, 4.0, 6.0, 8.0)  # of a flux and a quadrature that are unchanged if the direction along an axis is turned
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 QUINTIC = 5
 _WRAPPED_CELLS = 12  # a quintic spline forgets its end conditions by a factor 0.43 per cell; 12 cells: 4e-5 of dx^6

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from wfr_pde.samplers.base import Array
+from wfr_pde.numerics.typing import Array
 
 MOST = 1000  # particles whose distances are looked at: evenly spaced numbers of them where there are more
 

@@ -9,10 +9,9 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError, refuse_old_hooks
 from wfr_pde.flows.base import Flow, MemoryUse, Step, checked_rate
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Mixture, Particles
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Sampler(Flow):

@@ -12,7 +12,8 @@ from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.birth_death import BirthDeathLaw
-from wfr_pde.samplers.base import Array, Sampler, equally_weighted
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, OnGrid, scott
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

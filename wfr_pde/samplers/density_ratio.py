@@ -14,7 +14,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
 from wfr_pde.integrate.truth_protocol import Truth
-from wfr_pde.samplers.base import Array
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles

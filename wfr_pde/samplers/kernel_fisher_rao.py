@@ -9,8 +9,9 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import MemoryUse, Step
+from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
-from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target

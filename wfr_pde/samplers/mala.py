@@ -14,7 +14,8 @@ from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.mala import MALAKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
-from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
 

@@ -11,7 +11,8 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.rest import Rest
-from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
 SCHEMES = ("systematic", "stratified", "multinomial")

@@ -11,7 +11,8 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
-from wfr_pde.samplers.base import Array, Sampler, equally_weighted
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.space.particles import Particles
 
 

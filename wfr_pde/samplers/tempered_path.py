@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from wfr_pde.energies import Energy
-from wfr_pde.samplers.base import Array
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.geometric_path import GeometricMean

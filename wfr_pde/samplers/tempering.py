@@ -11,7 +11,8 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.law import Law
-from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.resample import Resample
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
 from wfr_pde.space.particles import Particles

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.panels import checked_density, panels_of
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EQUAL = 1e-12  # relative difference up to which given cells count as equal
 MAX_WIDTH_ERROR = 0.4  # most log-ratio of the width of a cell, by the density at its centre, to its length

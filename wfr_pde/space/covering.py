@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.typing import Array
+
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 BEYOND = (1e-6, 1e-3, 0.1)  # of the support: places outside of it, where a density that ends there is not finite
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
+from wfr_pde.numerics.typing import Rng
 from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
 
-Rng = int | np.random.Generator | None
 MAX_BEND = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
 MAX_DEPTH = 40.0  # ...within this many nats of its maximum
 

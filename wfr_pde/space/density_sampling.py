@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 
 if TYPE_CHECKING:
     from wfr_pde.space.density import Density
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ENVELOPE = 1.25  # a density between cell centres stays below this times its highest neighbour, where resolved
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.turned import checked_frame, original_points, turned_points, turned_vectors
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)

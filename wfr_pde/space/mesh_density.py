@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.typing import Array
 
 if TYPE_CHECKING:
     from wfr_pde.space.grid import Grid
     from wfr_pde.targets.base import Target
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Density = Callable[[Array], Array]
 
 DRAWS = 100  # places per distribution where the local scale is looked at

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 FIRST_PANELS = 256  # what is narrower than a 4000th of the box, and stands alone, may be missed
 MOST_PANELS = 2**17  # a density of points that is noisy is not followed further

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-Rng = int | np.random.Generator | None
+from wfr_pde.numerics.typing import Rng
+
 ROUNDING = 1e-13  # of the logarithm of a sum of weights, up to which it counts as zero
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ORDER = 8  # polynomials in the number of the cell of a lower degree are integrated exactly
 NODES_PER_ORDER = 1.25  # cells whose weights change: with as many as the order, weights become negative from 8 on

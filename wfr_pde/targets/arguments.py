@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
+
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
 
 _BLOCK = 2**16  # elements of a temporary array, so that a few of them stay in cache

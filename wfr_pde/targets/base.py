@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.records import Record
+from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.breaks import Breaks
 
 if TYPE_CHECKING:
-    Array = np.ndarray[Any, np.dtype[np.float64]]
     Box = tuple[Array, Array]
-    Rng = int | np.random.Generator | None
 
 
 class Target(Record):

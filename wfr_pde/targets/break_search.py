@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Function = Callable[[Array], Array]
 
 FIRST_LOOKS = 20_000  # places on the line

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.numerics.records import Record
-from wfr_pde.targets.arguments import Array, finite_array
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets.arguments import finite_array
 from wfr_pde.targets.expressions import AXES, compile_expression, inert, numeric
 
 if TYPE_CHECKING:

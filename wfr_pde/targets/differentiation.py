@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
+
 Function = Callable[[Any], Array]  # points (..., d) -> values (...)
 
 _COMPLEX_STEP = 1e-30  # its square is lost beside any coordinate, so the derivative is exact to rounding

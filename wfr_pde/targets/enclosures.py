@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.targets.arguments import Array
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.expressions import AXES, compile_expression, logcosh
 
 Ends: TypeAlias = tuple[Any, Any]  # lower and upper ends, numbers or arrays (m,)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.targets.arguments import Array, box_of, fingerprint
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets.arguments import box_of, fingerprint
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.targets.arguments import Array, Floats, blockwise, call_repr, covariance_matrix, finite_array
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix, finite_array
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import Gaussian
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import differentiation
-from wfr_pde.targets.arguments import Array, Floats, blockwise, box_of, call_repr, finite_array
+from wfr_pde.targets.arguments import Floats, blockwise, box_of, call_repr, finite_array
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 

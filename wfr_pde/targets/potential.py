@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import differentiation
-from wfr_pde.targets.arguments import Array, box_of, call_repr, dimension
+from wfr_pde.targets.arguments import box_of, call_repr, dimension
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks, breaks_of_expression, given_breaks
 from wfr_pde.targets.expressions import CompiledExpression, compile_expression

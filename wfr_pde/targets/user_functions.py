@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import SlowFunctionWarning
-from wfr_pde.targets.arguments import Array
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.expressions import compile_expression
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SHARES = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over that of particles
 FEWEST = 4  # draws of a floor

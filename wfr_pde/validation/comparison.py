@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
+from wfr_pde.numerics.typing import Array
 from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
 from wfr_pde.validation.runs import Run, asked_times, common_times, listed_runs, time_tolerance
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from wfr_pde.integrate.truth_protocol import Truth
     from wfr_pde.space.density import Density
     from wfr_pde.targets.base import Target
-
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def compare(

@@ -15,6 +15,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows import FiniteVolume, Flow, Repeated
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
+from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
 from wfr_pde.space.density import Density
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from wfr_pde.integrate.truth_protocol import Truth
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 PARTS = ("splitting", "time step", "bandwidth", "finite number", "Monte Carlo")
 SUBSTEPS = 4  # of the exact transport per step, in more than one dimension, where its axes take turns

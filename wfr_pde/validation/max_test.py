@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 SIGNS = 4000  # random signs of the runs
 POWERS = (0.5, 0.75, 1.0, 1.5, 2.0, math.inf)  # with which a bias may fall

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.time_loop import solve
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CELLS = {1: 384, 2: 96, 3: 36}  # per axis of the coarser grid, by dimension
 FINER = 1.5  # cells per axis of the finer grid over those of the coarser

@@ -11,13 +11,12 @@ from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.law import Law
 from wfr_pde.integrate.truth_arguments import density_at, is_stationary, problem_of
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.typing import Array
 from wfr_pde.validation.finite_population import FinitePopulationCutoff
 from wfr_pde.validation.mean_field import Law as LawOnGrids
 from wfr_pde.validation.mean_field import mean_field, moves_densities
 from wfr_pde.validation.setting import Setting
 from wfr_pde.validation.statistics import Observables, observables
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EXPECTED = 10.0  # particles inside a region, and outside, below which it is not looked at
 

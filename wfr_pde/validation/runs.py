@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.particles import Particles
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to the times
 

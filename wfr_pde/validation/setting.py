@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.runs import are_runs, asked_times, common_times, listed_runs, time_tolerance
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FEWEST_SEEDS = 20
 MOST_TIMES = 4  # by default

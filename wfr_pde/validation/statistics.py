@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.diagnostics import mode_masses
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Function = Callable[[Array], ArrayLike]
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of every coordinate; regions end there

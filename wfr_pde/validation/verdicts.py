@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import is_stationary
+from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from wfr_pde.integrate.truth_protocol import Truth
     from wfr_pde.space.density import Density
-
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def validate(

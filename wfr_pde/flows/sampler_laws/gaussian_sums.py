@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.numerics.compiled.gaussian_tiles import tiles, tiles_in_parallel
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 PARALLEL_FROM, PARTS = 256, 64  # tiles, for which threads are worth their start, and shares of them
 TILES = {1: (1, 1, 8), 2: (1, 4, 4), 3: (4, 4, 4)}  # cells per tile, by the number of axes

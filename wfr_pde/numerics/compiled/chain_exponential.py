@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 POLES = 8  # order 15

@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 NODES_PER_DEVIATION = 4.0
 REACH = 9.0  # standard deviations to which the kernel is followed

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 AT_ONCE = 64  # coordinates that are summed for together, as vector instructions want them
 NEWTON_ROUNDS = 60

@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 BLOCK = 1024  # sources at a time: the buffers fit into the first cache
 NEGLIGIBLE = -50.0  # logarithm of a term beside the largest so far, below which a block is passed over

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
+from wfr_pde.numerics.typing import Array
 
 PARALLEL_FROM = 1_000_000  # pairs
 

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 LOST = 1e-3  # of the largest value of a sum since it was last computed afresh: below, differences have lost digits
 

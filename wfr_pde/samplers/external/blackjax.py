@@ -12,7 +12,8 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.law import Law
-from wfr_pde.samplers.base import Array, Sampler
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.external.jax_bridge import (
     Build,
     ByIdentity,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.jax_bridge import (
-    Array,
     Build,
     ByIdentity,
     LogDensity,

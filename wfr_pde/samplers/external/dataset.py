@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from wfr_pde.integrate.schema import state_attrs, time_coordinate
+from wfr_pde.numerics.typing import Array
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def particle_dataset(times: Array, positions: Array, log_weights: Array, attrs: dict[str, Any]) -> xr.Dataset:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import BackendError
+from wfr_pde.numerics.typing import Array
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 LogDensity = Callable[[Any], Any]  # of a point (d,), in JAX
 Build = Callable[[LogDensity, float], Any]
 BLOCK = 4096  # numbers that cross between JAX and NumPy at once

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.samplers.external.dataset import Array, particle_dataset
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.space.particles import Particles
 from wfr_pde.storage.files import read_dataset
 from wfr_pde.storage.run_directory import open_run

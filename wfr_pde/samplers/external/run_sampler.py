@@ -15,7 +15,8 @@ from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
-from wfr_pde.samplers.external.dataset import Array, particle_dataset
+from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles

@@ -7,7 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from wfr_pde.targets.box.types import Array, Bools, LogDensity
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets.box.types import Bools, LogDensity
 
 REACH = 1e16  # nothing is looked for beyond this distance from the origin
 POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there

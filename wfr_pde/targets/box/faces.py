@@ -6,11 +6,12 @@ from typing import NoReturn
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.modes import Bulk, Modes, margin
 from wfr_pde.targets.box.refusals import coordinates, refuse_heavy, remedy
 from wfr_pde.targets.box.slices import Slices, axes_of_faces, climb_slices, first_slices, log_tails, next_slices
 from wfr_pde.targets.box.starting_points import quasi_random
-from wfr_pde.targets.box.types import Array, LogDensity
+from wfr_pde.targets.box.types import LogDensity
 
 FACE_ROUNDS = 24  # of following ridges that are found in the faces: |x| in 4D, with its kinks, has taken 16
 HEAVY_INDEX = 3.5  # tails P(|x| > r) ~ r^-index are refused below this index...

@@ -16,12 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.climbing import REACH
 from wfr_pde.targets.box.faces import find_faces
 from wfr_pde.targets.box.modes import Modes, find_bulk, find_modes
 from wfr_pde.targets.box.refusals import coordinates, raw_value, remedy
 from wfr_pde.targets.box.starting_points import first_points, points_inside, points_outside, scattered_offsets
-from wfr_pde.targets.box.types import Array, Box, LogDensity, Searchable
+from wfr_pde.targets.box.types import Box, LogDensity, Searchable
 
 HUGE = 1e200  # log-densities beyond this would overflow in the quadratic models
 WIDE_TAIL = 1e-9  # modes are sought around a box of this tail, or a smaller one

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, ndtri
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.climbing import POINT, climb
 from wfr_pde.targets.box.refusals import RUNAWAY, refuse_heavy, refuse_rising
 from wfr_pde.targets.box.starting_points import FEW, peaks, quasi_random
-from wfr_pde.targets.box.types import Array, Bools, Box, Ints, LogDensity
+from wfr_pde.targets.box.types import Bools, Box, Ints, LogDensity
 
 MAX_MODES = 48
 

@@ -6,7 +6,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from wfr_pde.targets.box.types import Array, Searchable
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets.box.types import Searchable
 
 RUNAWAY = 1e12  # a density whose mode or bulk lies further out than this has none
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.climbing import climb
 from wfr_pde.targets.box.modes import Bulk, Modes, log_sphere
-from wfr_pde.targets.box.types import Array, Bools, Ints, LogDensity
+from wfr_pde.targets.box.types import Bools, Ints, LogDensity
 
 N_RIDGES = 3  # ridges that are followed from slice to slice
 SLICES = np.concatenate([[0.0], 0.5 * 4.0 ** np.arange(16)])  # first slices, in widths of the outermost mode

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
-from wfr_pde.targets.box.types import Array, Box, Ints, LogDensity, Searchable
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets.box.types import Box, Ints, LogDensity, Searchable
 
 N_ANYWHERE = (4096, 8192, 16384, 16384)  # points of the scans, in 1, 2, 3, 4 dimensions
 N_INSIDE = (1024, 8192, 16384, 16384)

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
+
 Ints = np.ndarray[Any, np.dtype[np.intp]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Box = tuple[Array, Array]

@@ -14,6 +14,7 @@ import numpy as np
 from wfr_pde import metrics
 from wfr_pde.integrate.spline_errors import largest_around
 from wfr_pde.numerics.richardson import richardson
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.breaks import Breaks
@@ -39,8 +40,6 @@ from wfr_pde.truth.certified.preparation.input_checks import (
 )
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import Nodes, StepSchedule, subdivided
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four give order 8 in dx, all five order 10
 COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import Interpolation
 from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, around, stencils
 from wfr_pde.truth.certified.frame_blocks import cell_axes, log_equilibria, normalised
 from wfr_pde.truth.certified.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Moves:

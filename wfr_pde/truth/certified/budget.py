@@ -10,17 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.deadline import OutOfTimeError, check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SHORT = 1e5  # cells times steps of a run that is begun in any case: what it takes says nothing
 LONG = 1e5  # cells times steps of runs of which two at a time are worth their threads

@@ -12,6 +12,7 @@ from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.save_times import save_times
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from wfr_pde.targets.base import Target
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
 ROUNDS = 32

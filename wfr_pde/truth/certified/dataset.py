@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.storage import provenance
 from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
@@ -14,8 +15,6 @@ from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 if TYPE_CHECKING:
     import xarray as xr
 
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LONG_NAMES = {
     "time": "part of the steps",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
+
 if TYPE_CHECKING:
     from wfr_pde.space.grid import Grid
     from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 BLOCK = 2**16  # numbers of a block, but for a frame that has more
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wfr_pde.energies import KL
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Flow, Strang
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.capped import Capped
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from wfr_pde.space.frame import Frame
     from wfr_pde.targets.base import Target
     from wfr_pde.truth.certified.preparation.reach import Ceilings
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 SHIFT = 1e-9  # of the whole time, by which ceilings hold earlier: times that are equal but for rounding have the same

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -12,11 +11,10 @@ from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.extrapolation import richardson_weights
 from wfr_pde.flows.transport.finite_volume.flow import LineSweep
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.time_breaks import at_times
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FLUX = "scharfetter-gummel"
 MOST_HALVINGS = 12  # of the time of a sweep

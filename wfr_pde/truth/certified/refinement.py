@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.certified.attempt import SAFETY, Attempt
 from wfr_pde.truth.certified.grids.first_grids import terrain_in
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.step_schedule import StepSchedule
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every number of steps
 ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8

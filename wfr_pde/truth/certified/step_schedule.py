@@ -12,8 +12,7 @@ import numpy as np
 
 from wfr_pde.deadline import OutOfTimeError, check_deadline
 from wfr_pde.errors import NumericalError
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from wfr_pde.numerics.typing import Array
 
 NODES = 8  # of a panel, its ends among them: polynomials of degree 7
 FIRST = 2.0**-4  # first panel tried, over the whole time

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DEGREE = 8  # in time, on a panel
 LOOKS = 1024  # times at which the whole is looked at

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import OutOfTimeError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.budget import Budget
@@ -18,8 +19,6 @@ from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain
 from wfr_pde.truth.certified.step_schedule import StepSchedule, trial_schedule
 from wfr_pde.truth.certified.time_breaks import breaks
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 TRIAL = 0.75  # cells of the trial run, over the coarsest grid
 DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats

@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.numerics.special import expm1_minus
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import CoshDoubleWell, Target
 from wfr_pde.truth.exact.arguments import checked_time
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> Target:

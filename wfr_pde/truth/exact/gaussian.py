@@ -29,10 +29,9 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.special import minus_log1p
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import Gaussian, Target
 from wfr_pde.truth.exact.arguments import check_choice, check_gaussians, checked_gaussian, checked_problem, checked_time
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SCHEMES = ("W-FR", "FR-W", "W-FR-W", "FR-W-FR")
 TRANSPORTS = ("exact", "sinkhorn")

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.flows.transport.finite_volume.jump_rates import jump_rates
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.spectrum.chain import Chain, generator_matrix
 from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, inverse_of_shifted
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Solver = Callable[[Array], Array]
 Modes = tuple[Array, Array]  # eigenvalues and vectors
 

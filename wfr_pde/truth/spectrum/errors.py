@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.spectrum.chain import Chain, aggregates
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 MIXED = 0.1  # difference of the errors of two modes over their gap from which they count as mixed
 ROUNDING = 1e-12  # relative, of an eigenvalue of order one

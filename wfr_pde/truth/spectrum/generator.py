@@ -16,6 +16,7 @@ import numpy as np
 
 from wfr_pde.energies import KL
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import provenance
@@ -35,8 +36,6 @@ from wfr_pde.truth.spectrum.shifted_inverse import DIRECT
 if TYPE_CHECKING:
     import xarray as xr
 
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ORDERS = (2, 4, 6)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.spectrum.chain import Chain, aggregates
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Solver = Callable[[Array], Array]
 
 DIRECT = 40_000  # cells up to which a matrix of three or more dimensions is factorised

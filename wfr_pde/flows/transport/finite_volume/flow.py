@@ -18,10 +18,9 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CELLS_FOR_THREADS = 2**15  # fewer are done by one thread
 PARTS = 16  # of a sweep per thread: between them a deadline is looked at

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def scharfetter_gummel(rise: Array) -> Array:

@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LAYER = 0.04  # of a cell: how far from a joint the nearest points of all rules may be
 DISTANCES = LAYER * np.concatenate([[0.0], np.geomspace(1e-12, 1.0, 49)])  # of the cell; the first is beside the joint

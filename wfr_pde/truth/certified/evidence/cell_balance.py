@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import local_weights
@@ -37,8 +38,6 @@ from wfr_pde.truth.certified.evidence.residual import (
 )
 from wfr_pde.truth.certified.frame_blocks import at_each
 from wfr_pde.truth.certified.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 POINTS = 5  # of Gauss's rule in a cell
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow

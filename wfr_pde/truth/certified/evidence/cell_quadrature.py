@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import local_weights
@@ -39,7 +40,6 @@ from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, 
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Window = tuple[slice, ...]
 
 POINTS = {1: 8, 2: 6, 3: 4}  # of the first rule in a cell along every axis, by the number of dimensions

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.energies import KL
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 NOTHING = 1e-20  # of a sum of masses: where less than that is left at the end of a margin, nothing is said of its fall

@@ -15,13 +15,13 @@ from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import FisherRao, Flow, SinkhornKernel, Strang
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.transfer import Interpolation, local_weights
 from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Interval = tuple[float, float]
 
 LIMITING_NODES, LIMITING_SHARE = 4, 0.25  # cells around, and share of their range beyond it, that limit it

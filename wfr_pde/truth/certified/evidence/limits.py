@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from wfr_pde.truth.certified.evidence.differences import first_order_kl
 from wfr_pde.truth.certified.evidence.kernel_runs import NODES, KernelRuns, interpolated
 from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Interval = tuple[float, float]
 
 ROUNDING, STEP_ROUNDING = 1e-11, 1e-15  # of a run, and per step

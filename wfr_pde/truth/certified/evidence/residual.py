@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import KL
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 from wfr_pde.truth.certified.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DENSE = 40  # columns up to which a matrix with few entries is kept in full: beyond, products would share threads
 STENCIL = 10  # cell centres that a local polynomial goes through

@@ -11,6 +11,7 @@ import numpy as np
 
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.mesh_density import densities_of_points
@@ -18,7 +19,6 @@ from wfr_pde.truth.certified.evidence.kernel_runs import FEWER_NODES, NODES, REF
 from wfr_pde.truth.certified.evidence.limits import ROUNDING, STEP_ROUNDING, limit_in_space, limit_in_time
 from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Interval = tuple[float, float]
 
 COARSER = (1.0, 1.2, 1.35, 1.55)  # times fewer cells of the grids that are compared

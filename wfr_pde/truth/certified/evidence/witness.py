@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.relative_entropy import relative_entropy
@@ -42,8 +43,6 @@ from wfr_pde.truth.certified.frame_blocks import blocks, cell_axes, spread
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain
 from wfr_pde.truth.certified.step_schedule import Nodes
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no path at all
 NOTHING = -80.0  # logarithm of what is added up from zero

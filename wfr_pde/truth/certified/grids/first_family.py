@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.mesh_density import densities_of_points
 from wfr_pde.space.panels import shared_out
@@ -27,8 +28,6 @@ from wfr_pde.truth.certified.grids.singular_walls import (
     wall_exponents,
 )
 from wfr_pde.truth.certified.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
 CELLS_PER_SCALE = 2.0  # with the ratio one

@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.covering import covering_box, ends_at_walls, snapshots
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets import Gaussian, Potential
@@ -24,8 +25,6 @@ from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls
 from wfr_pde.truth.certified.preparation.input_checks import check_input
 from wfr_pde.truth.certified.preparation.prepared import most_cut, prepared
 from wfr_pde.truth.certified.problem import Problem
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 # nats above the lowest V, and above V where the start has its mass, up to which V is looked at
 WITHIN, ABOVE = 40.0, 10.0

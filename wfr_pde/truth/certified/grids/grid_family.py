@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.numerics.richardson import EVEN
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.panels import shared_out
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a, power p of the map
 
 FEWEST_IN_SEGMENT = 16

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.richardson import EVEN
+from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.base import Target
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DECADES = 10.0 ** -np.arange(2, 15)  # distances from the wall, over the length of the axis
 DEEPEST = 1e7  # units in the last place of the wall that a distance has at least

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 
 if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 FIRST_PANELS = 8  # per axis
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # of a panel

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.typing import Array, Mask
 from wfr_pde.space.mesh_density import densities_of_points
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import Gaussian
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from wfr_pde.space.grid import Grid
     from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 EPS = float(np.finfo(np.float64).eps)
 SEAM_CUT = 1e-6  # mass that may be at the seam of an axis that wraps, of what does not wrap itself

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.frame import Frame, given_axes
 from wfr_pde.truth.certified.preparation.box_mass import log_integral
 from wfr_pde.truth.certified.preparation.principal_axes import in_frame, principal_axes
@@ -16,7 +17,6 @@ from wfr_pde.truth.certified.preparation.reach import Ceilings, reach, spread
 if TYPE_CHECKING:
     from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 TAIL, SHARE = 1e-8, 1e-3  # mass that the first box may cut off on a line, and of the tolerance
 LOOSER = 1e-4  # of the tolerance, that it may in more dimensions, where cells are dear

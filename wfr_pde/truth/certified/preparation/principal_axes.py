@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.frame import Frame, given_axes
 from wfr_pde.space.mesh_density import densities_of_points
 from wfr_pde.targets.turned import turned, turned_points
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
     from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 GAIN = 1.5  # times fewer cells for which axes are turned
 CORRELATED = math.sqrt(1 - GAIN**-2)  # the correlation from which on two principal axes can gain that much

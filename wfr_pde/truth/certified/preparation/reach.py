@@ -13,6 +13,7 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.base import Step
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.mesh_density import densities_of_points
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
     from wfr_pde.truth.certified.problem import Problem
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
 LOOKS = 4097  # places where the density of points of an axis is summed
