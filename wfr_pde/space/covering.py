@@ -1,4 +1,4 @@
-"""A box that holds the mass of several distributions."""
+"""The box of a grid: one that holds the mass of several distributions, and ends at their walls."""
 
 from __future__ import annotations
 

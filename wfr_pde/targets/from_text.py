@@ -1,4 +1,4 @@
-"""Distributions named on a command line: `gaussian(mean=-1, covariance=0.04)`."""
+"""Targets from text: a family by its name and arguments, as in `gaussian(mean=-1, covariance=0.04)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of functions with kinks and jumps, taken by differences that do not reach across them."""
+"""Scores for the local scales that cells follow, by differences that do not reach across kinks and jumps of V."""
 
 from __future__ import annotations
 
