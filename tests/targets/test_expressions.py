@@ -213,7 +213,7 @@ def test_only_text_is_read(value):
     ("text", "message"),
     [
         ("x**2 + foo(x)", r"column 8: 'foo' is not a known function; known: exp, log,"),
-        ("x**2 + q", r"column 8: 'q' is unknown; known: x, y, z, w, r, pi, e"),
+        ("x**2 + q", r"column 8: 'q' is unknown; known: x, y, z, w, r, t, pi, e"),
         ("x ^ 2", r"column 3: '\^' write \*\* for powers"),
         ("x + y.real", r"column 5: 'y.real' is not allowed"),
         ("2*x**5000", r"column 6: '5000' is too large a power: at most 1000"),
