@@ -12,6 +12,8 @@ from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.breaks import Breaks
 
+BOX_PROBES = 64  # places by which it is seen whether a log-density is still that of the box that was found
+
 if TYPE_CHECKING:
     Box = tuple[Array, Array]
 
@@ -98,11 +100,18 @@ class Target(Record):
                 "the box that holds it at all times, as support=(lower, upper) or by a method box of its class"
             )
         found = self.__dict__.setdefault("_boxes", {})  # a search takes up to a second, and gives the same each time
-        if tail not in found:
+        if tail not in found or not np.array_equal(found[tail][1], self._probed(found[tail][0]), equal_nan=True):
             from wfr_pde.targets.box.find_box import find_box  # here, as it loads SciPy
 
-            found[tail] = find_box(self, tail)
-        return found[tail]
+            box = find_box(self, tail)
+            found[tail] = box, self._probed(box)
+        return found[tail][0]
+
+    def _probed(self, box: Box) -> Array:
+        """The log-density at some places of a box: what it is has changed if they have, as that of a closure may."""
+        shares = np.random.default_rng(0).random((BOX_PROBES, self.ndim))
+        with np.errstate(all="ignore"):
+            return np.asarray(self.log_density(box[0] + shares * (box[1] - box[0])), dtype=np.float64)
 
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """Where the log-density, or a derivative of it, jumps inside the box with corners (d,); nowhere by default.

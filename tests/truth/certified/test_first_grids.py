@@ -117,10 +117,12 @@ def test_loose_tolerances_begin_with_fewer_cells_in_space():
     assert np.all(loose.upper < tight.upper)
 
 
-def test_targets_that_move_are_not_looked_at():
+def test_targets_that_move_are_looked_at_at_three_times():
     path = wfr.GeometricPath(wfr.Gaussian(-1, 0.5), wfr.Gaussian(1, 1))
     found = terrain(path, wfr.Gaussian(-1, 0.5))
-    assert found.look is None
+    alone = terrain(path.at(0), wfr.Gaussian(-1, 0.5))
+    assert not found.look.hides
+    assert found.look.places > 2 * alone.look.places
     assert not found.hides
 
 

@@ -154,3 +154,52 @@ def test_a_reaction_over_a_tiny_time_keeps_its_digits(sd):
         exact = 0.5 * (ratio - 1 - math.log(ratio) + mean**2 / sd**2)
         assert abs(kl - exact) <= error
         assert error < 1e-6 * exact
+
+
+@pytest.mark.parametrize(
+    ("potential", "mean"),
+    [
+        ("x**2/2 + x*Heaviside(t - 0.51371)", -(1 - math.exp(0.51371 - 1))),
+        (f"x**2/2 + {0.2 / (3e-3 * math.sqrt(math.pi))!r}*x*exp(-((t - 0.51371)/3e-3)**2)", None),
+    ],
+    ids=["jump", "kick"],
+)
+def test_a_reaction_follows_a_target_that_jumps_or_is_kicked(potential, mean):
+    if mean is None:  # of N(0, 1) under reaction to N(b(t), 1): dm/dt = b - m
+        mean = -quad(
+            lambda t: math.exp(t - 1) * 0.2 / (3e-3 * math.sqrt(math.pi)) * math.exp(-(((t - 0.51371) / 3e-3) ** 2)),
+            0.48, 0.55, epsabs=1e-13,
+        )[0]  # fmt: skip
+    target = wfr.Potential(potential, ndim=1)
+    truth = wfr.ground_truth(target, wfr.Gaussian(0, 1), [0, 1], rtol=1e-4, **REACTION)
+    b = -1.0 if "Heaviside" in potential else 0.0
+    assert abs(truth.kl.values[1] - (mean - b) ** 2 / 2) <= truth.error_kl.values[1] + 1e-9
+
+
+def test_a_spike_far_below_the_top_of_the_start_is_seen_where_the_target_has_its_mass():
+    start = wfr.Potential("x**2/(2*0.04) - log1p(exp(200)*exp(-(x - 5.0137)**2/(2*1e-10)))")
+    truth = wfr.ground_truth(wfr.Gaussian(5, 1), start, [0, 3], rtol=1e-5, **REACTION)
+    assert abs(truth.kl.values[1] - 4.1398106373) <= truth.error_kl.values[1] + 1e-10  # by mpmath, and by panels
+
+
+def test_a_spike_of_a_target_that_moves_is_seen():
+    target = wfr.Potential(f"{SPIKED} + 1e-9*t*x")
+    truth = wfr.ground_truth(target, wfr.Gaussian(0.5, 0.25), [0, 1], rtol=1e-4, **REACTION)
+    rest = wfr.ground_truth(wfr.Potential(SPIKED), wfr.Gaussian(0.5, 0.25), [0, 1], rtol=1e-4, **REACTION)
+    assert truth.kl.values[0] > 1.1  # 0.443 without the spike
+    np.testing.assert_allclose(truth.kl.values, rest.kl.values, rtol=1e-6)
+
+
+def test_a_log_density_that_has_changed_gets_a_new_box():
+    weight = [0.0]
+
+    def potential(x):
+        with np.errstate(divide="ignore"):
+            return -np.logaddexp(-(x**2) / 2, np.log(weight[0]) - (x - 15) ** 2 / 2)
+
+    target, start = wfr.Potential(potential), wfr.Gaussian(0.5, 0.5)
+    alone = wfr.ground_truth(target, start, [0, 1], rtol=1e-4, **REACTION)
+    weight[0] = 1.0
+    pair = wfr.ground_truth(target, start, [0, 1], rtol=1e-4, **REACTION)
+    assert abs(pair.kl.values[0] - 0.914720771) <= pair.error_kl.values[0] + 1e-9  # by mpmath
+    assert pair.kl.values[0] > alone.kl.values[0] + 0.5

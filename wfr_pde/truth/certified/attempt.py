@@ -90,7 +90,7 @@ class Attempt:
         self.problem, self.cells, self.order, self.work = problem, cells, order, work
         self.schedule, self.parts = schedule, parts
         self.nodes: Nodes = schedule.nodes(problem.times)
-        self.times = self.nodes.times if problem.alpha > 0 else problem.times  # of the frames on every grid
+        self.times = problem.times if problem.exact_in_time else self.nodes.times  # of the frames on every grid
         self.steps = subdivided(self.times, 1 if problem.exact_in_time else parts)
         self.saved = np.searchsorted(self.times, problem.times)
         self.grid = cells.grid(RATIOS[-1])
@@ -471,9 +471,6 @@ class Attempt:
         # under ceilings the first look was at more cells than those of the first attempt
         if self.cells is not terrain.cells or terrain.hides or self.problem.ceilings is not None:
             seen = look_at(self.problem, self.cells.grid(1), self.cells, breaks)
-        if seen is None:
-            self.evidence["V between the cells"] = {"kind": "not looked at, as the target moves"}
-            return
         self.evidence["V between the cells"] = {
             "kind": seen.kind if seen.kind == "proved" else f"looked at {seen.places} places",
             "departs by nats": float(seen.depth),
@@ -500,7 +497,7 @@ class Attempt:
         opinion = second_opinion(self.problem, self.cells.lower, self.cells.upper, self.cells.options, seconds)
         breaks = Breaks.none(self.grid.ndim)
         seen = None if opinion.grid is None else look_at(self.problem, opinion.grid, self.cells, breaks)
-        if opinion.grid is None or (seen is not None and seen.hides):
+        if opinion.grid is None or seen is None or seen.hides:
             words = opinion.words if opinion.grid is None else "none: V does more than its cells show"
             self.evidence["second family"] = {"kind": words}
             return

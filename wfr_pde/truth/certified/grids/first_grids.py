@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,8 +52,8 @@ class Terrain:
     ----------
     cells : GridFamily
         With breaks on edges, and resolving what was found.
-    look : Look or None
-        What was seen of V on them; None for a target that moves.
+    look : Look
+        What was seen of V, and of the start, on them.
     breaks : Breaks
         That are on edges, or not.
     problem : Problem
@@ -60,14 +61,14 @@ class Terrain:
     """
 
     cells: GridFamily
-    look: Look | None
+    look: Look
     breaks: Breaks
     problem: Problem
 
     @property
     def hides(self) -> bool:
         """Whether V does something that the cells do not show."""
-        return self.look is not None and self.look.hides
+        return self.look.hides
 
 
 def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float, turn: bool = True) -> Terrain:
@@ -144,7 +145,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
         cells = cells_for(problem, box, options, breaks.places, real_walls, features)
         cells = _even(replace(cells, real_walls=real_walls))
         seen = look_at(problem, cells.grid(1), cells, breaks)
-        if seen is None or not seen.hides:
+        if not seen.hides:
             break
         breaks = breaks | _breaks_in_features(problem, seen)
         found = _inside(seen)
@@ -234,23 +235,30 @@ def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
     return points[best[:: max(1, len(best) // LINES)][:LINES]]
 
 
-def look_at(problem: Problem, grid: Grid, cells: GridFamily, breaks: Breaks) -> Look | None:
+def look_at(problem: Problem, grid: Grid, cells: GridFamily, breaks: Breaks) -> Look:
     """V, and the log-density of the start, between the centres of a grid, but for breaks and singular walls.
 
-    None where neither is looked at: the target moves, and the start is a Gaussian.
+    V of a target that moves is looked at at three times. Each is looked at where the other has its mass, too.
     """
-    seen = []
-    if not problem.target.moving:
-        start = np.asarray(grid.evaluate(problem.start.log_density))
-        potential = -np.asarray(grid.evaluate(problem.target.log_density))
-        there = float(potential[start > start.max() - BULK].max()) - float(potential.min())
+    start = np.asarray(grid.evaluate(problem.start.log_density))
+    seen, passed = [], WITHIN
+    for place in problem.places:
+        potential = -np.asarray(grid.evaluate(place.log_density))
+        there = _passed(potential, start)
         if problem.ceilings is not None:  # a slope that is passed in no time is judged by what is left in the equation
             there = 0.0
-        seen.append(_look_at_one(problem.target, grid, cells, cells.walls, breaks, max(WITHIN, there + ABOVE)))
+        seen.append(_look_at_one(place, grid, cells, cells.walls, breaks, max(WITHIN, there + ABOVE)))
+        passed = max(passed, _passed(-start, -potential) + ABOVE)  # where the target has its mass
     if not isinstance(problem.start, Gaussian):  # a quadratic is what its centres suggest, to the last bit
         walls = {**cells.walls, **cells.start_walls}
-        seen.append(_look_at_one(problem.start, grid, cells, walls, breaks, WITHIN))
-    return both(*seen) if seen else None
+        seen.append(_look_at_one(problem.start, grid, cells, walls, breaks, passed))
+    return both(*seen)
+
+
+def _passed(potential: Array, log_density: Array) -> float:
+    """Nats by which V rises above its least where a density is within its bulk."""
+    there = potential[log_density > log_density.max() - BULK]
+    return float(there[np.isfinite(there)].max(initial=-math.inf)) - float(potential[np.isfinite(potential)].min())
 
 
 def _look_at_one(
