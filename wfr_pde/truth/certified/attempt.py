@@ -90,7 +90,8 @@ class Attempt:
         self.problem, self.cells, self.order, self.work = problem, cells, order, work
         self.schedule, self.parts = schedule, parts
         self.nodes: Nodes = schedule.nodes(problem.times)
-        self.times = problem.times if problem.exact_in_time else self.nodes.times  # of the frames on every grid
+        alone = problem.alpha == 0 and not problem.target.moving  # a reaction to a target at rest needs no other frames
+        self.times = problem.times if alone else self.nodes.times  # of the frames on every grid
         self.steps = subdivided(self.times, 1 if problem.exact_in_time else parts)
         self.saved = np.searchsorted(self.times, problem.times)
         self.grid = cells.grid(RATIOS[-1])
