@@ -203,3 +203,14 @@ def test_a_log_density_that_has_changed_gets_a_new_box():
     pair = wfr.ground_truth(target, start, [0, 1], rtol=1e-4, **REACTION)
     assert abs(pair.kl.values[0] - 0.914720771) <= pair.error_kl.values[0] + 1e-9  # by mpmath
     assert pair.kl.values[0] > alone.kl.values[0] + 0.5
+
+
+@pytest.mark.parametrize(
+    ("bound", "right"), [(1.0, math.inf), (0.2, 0.354998738 + 0.011317063)], ids=["no end", "an end"]
+)
+def test_kl_that_comes_back_beyond_the_box_is_looked_for(bound, right):
+    text = "1e-30*cosh(1.5*x)" if math.isinf(right) else "1e-28*exp(1.5*x)/(1 + exp(1.5*x - 150))"
+    target, start = wfr.Potential(f"x**2/2 + {text}"), wfr.Potential("0.9*abs(x)")
+    truth = wfr.ground_truth(target, start, [0, 1], rtol=1e-4, strict=False, **REACTION)
+    error = truth.error_kl.values[0]
+    assert error > 1e6 if math.isinf(right) else abs(truth.kl.values[0] - right) <= error < bound

@@ -21,7 +21,7 @@ from wfr_pde.targets.breaks import Breaks
 from wfr_pde.truth.certified.between_grids import Moves
 from wfr_pde.truth.certified.budget import Budget, Run
 from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
-from wfr_pde.truth.certified.evidence.differences import beyond_margin, missed_by_sums, unsigned_kl
+from wfr_pde.truth.certified.evidence.differences import missed_by_sums, unsigned_kl
 from wfr_pde.truth.certified.evidence.error_estimates import (
     SATURATED,
     convergence_factor,
@@ -29,6 +29,7 @@ from wfr_pde.truth.certified.evidence.error_estimates import (
     single_grid_bound,
 )
 from wfr_pde.truth.certified.evidence.second_family import Agreement, agreement, second_opinion
+from wfr_pde.truth.certified.evidence.tails import beyond_margin, kl_far_out
 from wfr_pde.truth.certified.evidence.witness import Testimony, testify
 from wfr_pde.truth.certified.frame_blocks import blocks, integrals, log_equilibria, normalised, spread
 from wfr_pde.truth.certified.grids.first_grids import Terrain, breaks_of, look_at, searches_breaks
@@ -246,6 +247,7 @@ class Attempt:
         by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
         centres = [np.atleast_1d(narrow.mean()), np.atleast_1d(Density(wide, energy.log_equilibrium(wide)).mean())]
         further = beyond_margin(wide, window, parts[0] + parts[1], centres)
+        further = max(further, kl_far_out(self.problem, wide, state, t))
         return float(of_state[1].sum()), max(by_runs, held + missed) + further
 
     def _of_ceilings(self, other: Array | None) -> Array:
