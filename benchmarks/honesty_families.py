@@ -920,10 +920,17 @@ FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their share
 }
 
 
+LATE, EVERY = ("hidden", "tails"), 11
+
+
 def point(seed: int, k: int) -> tuple[str, Array]:
-    """The family of draw k of a seed, and its point of the unit cube (48,)."""
+    """The family of draw k of a seed, and its point of the unit cube (48,).
+
+    Every eleventh draw is of the families that came last, so that the others of a seed stay what they were.
+    """
     rng = np.random.default_rng([seed, k])
-    names, shares = list(FAMILIES), np.cumsum([share for _, share in FAMILIES.values()])
+    names = [name for name in FAMILIES if (name in LATE) == (k % EVERY == EVERY - 1)]
+    shares = np.cumsum([FAMILIES[name][1] for name in names])
     family = names[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
     return family, rng.random(LENGTH)
 
