@@ -146,7 +146,7 @@ class Potential(Target):
 
     @property
     def machine_epsilon(self) -> float:
-        """Of the numbers in which V is computed, as far as it was asked: a function may return single precision."""
+        """Machine epsilon of the least precise numbers that V has returned; a function may use single precision."""
         return self._value.epsilon
 
 

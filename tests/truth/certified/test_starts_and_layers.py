@@ -214,3 +214,10 @@ def test_kl_that_comes_back_beyond_the_box_is_looked_for(bound, right):
     truth = wfr.ground_truth(target, start, [0, 1], rtol=1e-4, strict=False, **REACTION)
     error = truth.error_kl.values[0]
     assert error > 1e6 if math.isinf(right) else abs(truth.kl.values[0] - right) <= error < bound
+
+
+def test_kl_that_comes_back_between_the_box_and_the_origin_is_looked_for():
+    u = "(200 - x)"  # it comes back at x = 100, below a box around 200
+    target = wfr.Potential(f"{u}**2/2 + 1e-28*exp(1.5*{u})/(1 + exp(1.5*{u} - 150))")
+    truth = wfr.ground_truth(target, wfr.Potential(f"0.9*abs({u})"), [0, 1], rtol=1e-4, strict=False, **REACTION)
+    assert abs(truth.kl.values[0] - 0.366315801) <= truth.error_kl.values[0] < 0.2

@@ -108,7 +108,7 @@ def _far_from_line(axis: Axis, log_m: Function, log_q: Function, kl: float) -> f
     """Integral of |m (log(m/q) - 1 - KL) + q| on the line beyond an axis, at places ever further apart, in nats.
 
     It sees what comes back beyond a gap, which no fall at the end of the axis tells. Places at which a logarithm is
-    not finite, or that cannot be evaluated, have nothing.
+    not finite have nothing.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ def _far_from_line(axis: Axis, log_m: Function, log_q: Function, kl: float) -> f
     kl : float
         Of the two.
     """
-    total = 0.0
+    total, distances = 0.0, axis.length * FAR
     for end, sign in ((axis.edges[0], -1.0), (axis.edges[-1], 1.0)):
-        x = float(end) + sign * axis.length * FAR
+        x = float(end) + sign * distances
         with np.errstate(all="ignore"):
             m, q = log_m(x), log_q(x)
             found = np.exp(np.minimum(m + np.log(np.abs(m - q - 1 - kl)), LARGEST)) + np.exp(np.minimum(q, LARGEST))
-        total += float(np.trapezoid(np.where(np.isfinite(found), found, 0.0), np.abs(x)))
+        total += float(np.trapezoid(np.where(np.isfinite(found), found, 0.0), distances))
     return total
