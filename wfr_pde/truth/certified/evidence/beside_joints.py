@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.gauss_rules import lagrange
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
@@ -29,16 +30,7 @@ MOST_LINES = 4096  # lines through a joint, of those with most mass
 NODE_PLACES = LAYER + (1 - LAYER) * 0.5 * (1 - np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES))
 
 
-def _lagrange(nodes: Array, at: Array) -> Array:
-    """Weights (len(at), len(nodes)) of the values at nodes in the polynomial at some places."""
-    weights = np.ones((len(at), len(nodes)))
-    for j, node in enumerate(nodes):
-        for other in np.delete(nodes, j):
-            weights[:, j] *= (at - other) / (node - other)
-    return weights
-
-
-TO_DISTANCES = _lagrange(NODE_PLACES, DISTANCES)
+TO_DISTANCES = lagrange(NODE_PLACES, DISTANCES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.gauss_rules import gauss, lobatto
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
@@ -37,6 +38,7 @@ from wfr_pde.truth.certified.evidence.beside_joints import (
     lines_through,
 )
 from wfr_pde.truth.certified.evidence.residual import ABOVE, LEAST_MORE, along, around, matrix
+from wfr_pde.truth.certified.grids.between_points import Bumps, bumps
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
 
@@ -53,21 +55,6 @@ LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 JOINT_SAFETY = 2.0  # of what hides beside joints, told by places that stand a quarter apart
 LOG_2 = math.log(2.0)
 NEAR = 1.0  # log-ratio below which m log(m/pi) - m + pi would cancel
-
-
-@cache
-def gauss(n: int) -> tuple[Array, Array]:
-    """Nodes and weights (n,) of Gauss's rule on [0, 1], exact for polynomials of degree 2n - 1."""
-    nodes, weights = np.polynomial.legendre.leggauss(n)
-    return (1 + nodes) / 2, weights / 2
-
-
-@cache
-def lobatto(n: int) -> tuple[Array, Array]:
-    """Nodes and weights (n,) of Lobatto's rule on [0, 1], which has both ends; exact up to degree 2n - 3."""
-    legendre = np.polynomial.legendre.Legendre.basis(n - 1)
-    nodes = np.concatenate([[-1.0], np.sort(legendre.deriv().roots().real), [1.0]])
-    return (1 + nodes) / 2, 1 / (n * (n - 1) * legendre(nodes) ** 2)
 
 
 def rules(n: int) -> tuple[tuple[Array, Array], ...]:
@@ -204,10 +191,34 @@ class CellQuadrature:
                     rival = self._integrals(number, window, *between(number, window, v, fewer=True), tops)
                     unknown[:, *window] = rival - found
         measured = _measured(sums, unknown, tops, self.slowness, known)
-        if not any(axis.joints for axis in self.grid.axes):
-            return measured
-        of_mass, of_kl = self._beside_joints(log_values - tops[0], -potential - tops[1], t, share)
+        both = log_values - tops[0], -potential - tops[1]
+        doubts = [self._of_bumps(*both, share)]
+        if any(axis.joints for axis in self.grid.axes):
+            doubts.append(self._beside_joints(*both, t, share))
+        of_mass, of_kl = (sum(parts) for parts in zip(*doubts, strict=True))
         return replace(measured, mass_doubt=measured.mass_doubt + of_mass, kl_doubt=measured.kl_doubt + of_kl)
+
+    def _of_bumps(self, log_p: Array, log_q: Array, share: Share | None) -> tuple[float, float]:
+        """Doubts of mass and KL for what target and start do between the points; a power of a bump does less."""
+        if not (self._bumps.of_target.any() or self._bumps.of_start.any()):
+            return 0.0, 0.0
+        coarse_p, coarse_q = self._means(log_p), self._means(log_q)
+        volume = np.asarray(self.grid.cell_volume)
+        p, q = (np.exp(np.minimum(one, LARGEST)) * volume for one in (coarse_p, coarse_q))
+        of_target, of_start = self._bumps.of_target, self._bumps.of_start
+        changed = of_target if share is None else 0.0
+        if share is not None:
+            changed = (of_target if share.of_target > 0 else 0.0) + (of_start if share.of_start > 0 else 0.0)
+        of_kl = p * (changed * (1 + np.abs(coarse_p - coarse_q)) + of_target) + q * of_target
+        return float(np.sum(p * changed)), float(np.sum(np.where(np.isfinite(of_kl), of_kl, 0.0)))
+
+    def _means(self, log_density: Array) -> Array:
+        """Logarithm of the mean of a density on the fine grid over every cell."""
+        return _of_pairs(np.logaddexp, np.asarray(log_density)) - self.grid.ndim * LOG_2
+
+    @cached_property
+    def _bumps(self) -> Bumps:
+        return bumps(self.problem, self.grid)
 
     def _beside_joints(self, log_p: Array, log_q: Array, t: float, share: Share | None) -> tuple[float, float]:
         """Doubts of mass and KL for what is between joints and the points nearest to them.
@@ -216,9 +227,7 @@ class CellQuadrature:
         that of start and V.
         """
         of_mass = of_kl = 0.0
-        coarse_p, coarse_q = (
-            _of_pairs(np.logaddexp, np.asarray(one)) - self.grid.ndim * LOG_2 for one in (log_p, log_q)
-        )
+        coarse_p, coarse_q = self._means(log_p), self._means(log_q)
         masses = np.exp(np.minimum(np.logaddexp(coarse_p, coarse_q), LARGEST))
         for layer in layers(self.grid):
             lines = lines_through(self.grid, layer, masses)

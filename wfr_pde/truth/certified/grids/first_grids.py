@@ -19,6 +19,7 @@ from wfr_pde.targets.base import Target
 from wfr_pde.targets.break_search import LINES, find_hyperplanes, find_kinks
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.families import is_of_package
+from wfr_pde.truth.certified.grids.between_points import bumps
 from wfr_pde.truth.certified.grids.first_family import cells_for
 from wfr_pde.truth.certified.grids.grid_family import GridFamily, Walls
 from wfr_pde.truth.certified.grids.hidden_features import Look, both, hidden_features, look
@@ -145,10 +146,13 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
         cells = cells_for(problem, box, options, breaks.places, real_walls, features)
         cells = _even(replace(cells, real_walls=real_walls))
         seen = look_at(problem, cells.grid(1), cells, breaks)
-        if not seen.hides:
-            break
-        breaks = breaks | _breaks_in_features(problem, seen)
-        found = _inside(seen)
+        if seen.hides:
+            breaks = breaks | _breaks_in_features(problem, seen)
+            found = _inside(seen)
+        else:
+            found = _in_spans(bumps(problem, cells.grid(1)).spans)[:, None]
+            if not len(found):
+                break
         features = found if features is None else np.concatenate([features, found])
     return Terrain(cells, seen, breaks, problem)
 
@@ -277,11 +281,15 @@ def _look_at_one(
     return look(distribution, grid, within=within, evaluations=evaluations)
 
 
+def _in_spans(spans: Array) -> Array:
+    """Places in some intervals."""
+    return np.concatenate([np.empty(0), *(np.linspace(low, high, INSIDE) for low, high in spans[:MOST_FEATURES])])
+
+
 def _inside(seen: Look) -> Array:
     """Places in what was found, (m, d)."""
     if len(seen.lower[0]) == 1:
-        spans = hidden_features(seen)[0][:MOST_FEATURES]
-        points = [np.linspace(low, high, INSIDE) for low, high in spans]
-        return np.concatenate([*points, np.atleast_1d(seen.where)])[:, None]  # type: ignore[arg-type]
+        spans = hidden_features(seen)[0]
+        return np.concatenate([_in_spans(spans), np.atleast_1d(seen.where)])[:, None]  # type: ignore[arg-type]
     middles = 0.5 * (seen.lower + seen.upper)[:MOST_FEATURES]
     return np.concatenate([middles, np.asarray(seen.where)[None]])

@@ -444,7 +444,7 @@ def _look_at(suggested: _Suggested, target: Target, seen: _Seen, cells: Array, e
     d = suggested.ndim
     per_cell = int(np.clip(evaluations // len(cells), 1, MOST_PER_CELL.get(d, 2**8)))
     evaluate = _evaluation(suggested, target)
-    unit = _low_discrepancy(per_cell, d)
+    unit = low_discrepancy(per_cell, d)
     width = suggested.upper - suggested.lower
     rows = max(1, POINTS_AT_ONCE // per_cell)
     largest, places = np.empty(len(cells)), np.empty((len(cells), d))
@@ -482,7 +482,7 @@ def _look_closer(
 ) -> None:
     """Departures about some places, from twice the spacing down."""
     d = suggested.ndim
-    share = 2 * _low_discrepancy(CLOSER_POINTS, d) - 1
+    share = 2 * low_discrepancy(CLOSER_POINTS, d) - 1
     for _ in range(CLOSER_ROUNDS):
         points = centres[:, None] + 2 * share * spacing[:, None]
         points = np.clip(points, suggested.lower[cells][:, None], suggested.upper[cells][:, None])
@@ -505,7 +505,7 @@ def _mark(seen: _Seen, suggested: _Suggested, cells: Array, points: Array, depar
         seen.departs_in(np.maximum(lower, bottom), np.minimum(upper, top))
 
 
-def _low_discrepancy(n: int, d: int) -> Array:
+def low_discrepancy(n: int, d: int) -> Array:
     """Places in the unit cube, shape (n, d): equal steps in 1D, else multiples of powers of 1/g, g^(d+1) = g + 1."""
     if d == 1:
         return ((np.arange(n) + 0.5) / n)[:, None]

@@ -1,0 +1,214 @@
+"""What a log-density does between the points of quadrature in a cell: bumps that pass as smooth, and their mass.
+
+`hidden_features` lets half a nat pass, as smooth potentials depart by that from what few centres suggest. So narrow
+bumps of less are looked for here. In every cell the polynomials through the points of two rules of Gauss are held
+against the log-density at many more places. What is smooth departs from the better one by no more than the two differ;
+a bump between the points departs by its height, and both polynomials know nothing of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.gauss_rules import gauss, lagrange
+from wfr_pde.numerics.typing import Array, Mask
+from wfr_pde.space.axis import Axis
+from wfr_pde.space.grid import Grid
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.enclosures import EPS
+from wfr_pde.targets.families import is_of_package
+from wfr_pde.truth.certified.grids.hidden_features import GOLDEN, low_discrepancy
+from wfr_pde.truth.certified.grids.narrow_spans import spans_of_bounds, spans_of_places
+from wfr_pde.truth.certified.problem import Problem
+
+POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
+FEWEST, MOST = {1: 2**14, 2: 2**17}, {1: 2**19, 2: 2**20}  # places in all cells together
+PER_TOLERANCE = 40.0  # places over 1/rtol, between those two
+PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}
+AT_ONCE = 2**18
+ROUNDING = 64 * EPS  # of the largest V in a cell
+NATS = 40.0  # that a departure counts at most
+PADDING = 2  # places beyond either end of a cell
+BESIDE_WALL = 2  # cells beside a wall where log-densities are infinite
+MATTERS = 40.0  # nats above the lowest V, and below the top of the start, of cells that count
+
+
+@dataclass(frozen=True, eq=False)
+class Departures:
+    """What a log-density does between the points of quadrature; made by `departures_between`.
+
+    Attributes
+    ----------
+    shares : array of the shape of the grid
+        By how much the mass of every cell changes there, as a share of it.
+    spans : array (m, 2)
+        On one axis, intervals that hold bumps which are narrower than the points stand apart, and change mass or
+        resistance of a cell by more than the tolerance.
+    places : int
+        Number of places that were looked at.
+    """
+
+    shares: Array
+    spans: Array
+    places: int
+
+
+@dataclass(frozen=True, eq=False)
+class Bumps:
+    """What target and start of a problem do between the points of quadrature; made by `bumps`.
+
+    Attributes
+    ----------
+    of_target, of_start : arrays of the shape of the grid
+        Shares by which the mass of every cell changes.
+    spans : array (m, 2)
+        On one axis, intervals that want finer cells.
+    """
+
+    of_target: Array
+    of_start: Array
+    spans: Array
+
+
+def bumps(problem: Problem, grid: Grid) -> Bumps:
+    """What target and start do between the points of quadrature in the cells that matter.
+
+    Formulas of this package have known scales, and are not looked at. A target that moves is looked at at three times.
+    """
+    users = [one for one in (*problem.places, problem.start) if not is_of_package(one)]
+    shares, spans = {True: np.zeros(grid.shape), False: np.zeros(grid.shape)}, [np.empty((0, 2))]
+    if grid.ndim not in POINTS or not users:
+        return Bumps(shares[False], shares[True], spans[0])
+    counted = np.zeros(grid.shape, dtype=bool)
+    for one in (*problem.places, problem.start):
+        heights = np.nan_to_num(np.asarray(grid.evaluate(one.log_density)), nan=-np.inf, posinf=-np.inf)
+        counted |= heights > heights.max() - MATTERS
+    for one in users:
+        found = departures_between(one, grid, problem.rtol, counted)
+        of_start = one is problem.start
+        shares[of_start] = np.maximum(shares[of_start], found.shares)
+        spans.append(found.spans)
+    return Bumps(shares[False], shares[True], np.concatenate(spans))
+
+
+def departures_between(distribution: Target, grid: Grid, rtol: float, counted: Mask) -> Departures:
+    """Departures of a log-density from the polynomials through the points of quadrature, cell by cell.
+
+    The cells nearest to singular walls are left out.
+
+    Parameters
+    ----------
+    distribution : Target
+        That does not move.
+    grid : Grid
+        Of one or two axes; with more nothing is looked at.
+    rtol : float
+        What is narrower than about a fortieth of that, over the length of the box, is not looked for, at least at 2^14
+        places on an axis, 2^17 in the plane, at most at 2^19 and 2^20.
+    counted : array of bool of the shape of the grid
+        Cells that count.
+    """
+    cells = np.argwhere(counted & _off_singular_walls(grid))
+    if grid.ndim not in POINTS or not len(cells):
+        return Departures(np.zeros(grid.shape), np.empty((0, 2)), 0)
+    total = min(max(PER_TOLERANCE / rtol, FEWEST[grid.ndim]), MOST[grid.ndim])
+    each = int(np.clip(total // len(cells), *PER_CELL[grid.ndim]))
+    if grid.ndim == 1:
+        return _on_the_line(distribution, grid, rtol, cells[:, 0], each)
+    return _in_the_plane(distribution, grid, cells, each)
+
+
+def _off_singular_walls(grid: Grid) -> Mask:
+    """Cells that are not beside a wall where log-densities are infinite."""
+    inside = np.ones(grid.shape, dtype=bool)
+    for k, axis in enumerate(grid.axes):
+        along = np.ones(axis.n, dtype=bool)
+        along[: BESIDE_WALL if axis.roots[0] != 1 else 0] = False
+        along[axis.n - (BESIDE_WALL if axis.roots[1] != 1 else 0) :] = False
+        inside &= along.reshape([-1 if i == k else 1 for i in range(grid.ndim)])
+    return inside
+
+
+def _potential(distribution: Target, points: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return -np.asarray(distribution.log_density(points), dtype=np.float64)
+
+
+def _apart(v: Array, better: Array, worse: Array) -> tuple[Array, Array]:
+    """Departures (n, m) of V from the better polynomial beyond what smooth functions have, and the shares (n,) of mass.
+
+    Cells in which a point of a rule is not finite have none: there the rules differ.
+    """
+    with np.errstate(all="ignore"):
+        size = np.where(np.isfinite(v), np.abs(v), 0.0).max(axis=1, keepdims=True)
+        smooth = np.abs(better - worse).max(axis=1, keepdims=True)
+        departures = np.abs(v - better) - smooth - ROUNDING * size
+        known = np.isfinite(better).all(axis=1, keepdims=True)
+        departures = np.where(known & (departures > 0), np.minimum(departures, NATS), 0.0)
+        lowest = np.fmin(v, better).min(axis=1, keepdims=True)
+        found, expected = np.exp(np.maximum(lowest - v, -700.0)), np.exp(np.maximum(lowest - better, -700.0))
+        mass = np.maximum(found, expected).mean(axis=1)
+        shares = np.where(departures > 0, np.abs(found - expected), 0.0).mean(axis=1) / mass
+    return departures, np.nan_to_num(shares)
+
+
+def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Array, each: int) -> Departures:
+    axis, shares = grid.axes[0], np.zeros(grid.shape)
+    fractions = (np.arange(-PADDING, each + PADDING) + 0.5) / each
+    inside = slice(PADDING, PADDING + each)
+    rules = [gauss(POINTS[1] + 1)[0], gauss(POINTS[1])[0]]
+    to_places = [lagrange(nodes, fractions[inside]).T for nodes in rules]
+    spans = [np.empty((0, 2))]
+    rows = max(1, AT_ONCE // each)
+    for first in range(0, len(cells), rows):
+        check_deadline()
+        some = cells[first : first + rows]
+        low, width = axis.edges[some][:, None], axis.widths[some][:, None]
+        at_nodes = [_potential(distribution, (low + width * nodes)[..., None]) for nodes in rules]
+        x = np.clip(low + width * fractions, axis.edges[0], axis.edges[-1])
+        v = _potential(distribution, x[..., None])
+        with np.errstate(all="ignore"):
+            better, worse = (values @ weights for values, weights in zip(at_nodes, to_places, strict=True))
+        departures, shares[some] = _apart(v[:, inside], better, worse)
+        beyond = departures.mean(axis=1) > rtol
+        spans.append(spans_of_places(x[beyond], _beside_own(axis, some[beyond], v[beyond])))
+    spans.append(spans_of_bounds(distribution, axis, cells, rtol))
+    return Departures(shares, np.concatenate(spans), len(cells) * each)
+
+
+def _beside_own(axis: Axis, cells: Array, v: Array) -> Array:
+    """The values with the padding undefined where it lies beyond a wall or a joint."""
+    ends = {0, axis.n, *axis.joints}
+    v = v.copy()
+    v[np.isin(cells, list(ends)), :PADDING] = np.nan
+    v[np.isin(cells + 1, list(ends)), -PADDING:] = np.nan
+    return v
+
+
+def _in_the_plane(distribution: Target, grid: Grid, cells: Array, each: int) -> Departures:
+    shares, unit = np.zeros(grid.shape), low_discrepancy(each, 2)
+    rules = [gauss(POINTS[2] + 1)[0], gauss(POINTS[2])[0]]
+    rows = max(1, AT_ONCE // each)
+    for first in range(0, len(cells), rows):
+        check_deadline()
+        some = cells[first : first + rows]
+        low = np.stack([axis.edges[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
+        width = np.stack([axis.widths[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
+        fractions = (unit + GOLDEN * (first + np.arange(len(some))[:, None, None] + 1) * np.sqrt([1.0, 2.0])) % 1.0
+        v = _potential(distribution, low[:, None] + fractions * width[:, None])
+        better, worse = (_interpolated(distribution, low, width, nodes, fractions) for nodes in rules)
+        shares[tuple(some.T)] = _apart(v, better, worse)[1]
+    return Departures(shares, np.empty((0, 2)), len(cells) * each)
+
+
+def _interpolated(distribution: Target, low: Array, width: Array, nodes: Array, fractions: Array) -> Array:
+    """V at fractions (n, m, 2) of some cells by the polynomial through the nodes in each."""
+    n = len(nodes)
+    places = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    values = _potential(distribution, low[:, None] + places * width[:, None]).reshape(-1, n, n)
+    across, along = (lagrange(nodes, fractions[..., k]) for k in range(2))
+    with np.errstate(all="ignore"):
+        return np.asarray(((across @ values) * along).sum(axis=-1))

@@ -1,0 +1,123 @@
+"""Intervals on a line that hold what is narrower than the places of a scan show of the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.gauss_rules import lagrange
+from wfr_pde.numerics.typing import Array
+from wfr_pde.space.axis import Axis
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.enclosures import EPS, Enclosure, enclosure
+from wfr_pde.targets.potential import Potential
+
+OUTLIER = 100.0  # times the median of a cell, from which on a difference belongs to something narrow
+NOISE = 256 * EPS  # of the largest V
+FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells together, and in each
+MOST_BOXES = 2**16  # all rounds together
+STEEPER = 32.0  # times the change of the slope that the places around show: bounds that are wider are halved
+HALVINGS = 40
+LEAST_EFFECT = 0.01  # of the tolerance, as a change of mass: what could do less is not followed
+DEEP = 3  # halvings after which a box is one of something narrow
+PART = 0.01  # of the largest departure: what belongs to it
+
+
+def spans_of_places(x: Array, v: Array) -> Array:
+    """Intervals (k, 2), at most one in each of n cells, around places where V is not as smooth as in the rest of it.
+
+    `x` (n, m) are places in equal steps, and `v` V there. Differences of order four of something that is narrow, or has
+    a kink, are far larger than their median in the cell.
+    """
+    if not len(x):
+        return np.empty((0, 2))
+    with np.errstate(all="ignore"):
+        rough = np.abs(v[:, :-4] - 4 * v[:, 1:-3] + 6 * v[:, 2:-2] - 4 * v[:, 3:-1] + v[:, 4:])
+        size = np.where(np.isfinite(v), np.abs(v), 0.0).max(axis=1, keepdims=True)
+        typical = np.nanmedian(np.where(np.isfinite(rough), rough, np.nan), axis=1, keepdims=True)
+        narrow = rough > OUTLIER * typical + NOISE * size
+    some = narrow.any(axis=1)
+    if not some.any():
+        return np.empty((0, 2))
+    middle = x[some][:, 2:-2]
+    step = (x[some, -3] - x[some, 2]) / (x.shape[1] - 5)
+    low, high = np.where(narrow[some], middle, np.inf).min(axis=1), np.where(narrow[some], middle, -np.inf).max(axis=1)
+    return np.stack([low - step, high + step], axis=-1)
+
+
+def spans_of_bounds(distribution: Target, axis: Axis, cells: Array, rtol: float) -> Array:
+    """Intervals (k, 2) where an expression does what only bounds of its slope on whole boxes show.
+
+    Boxes are halved while the bounds allow for a slope that changes far more than V at the ends and the middles of the
+    boxes around says. Bounds of smooth functions shrink with the box, and need no halving; what is narrow is followed
+    until the middles show it. Nothing is said of other distributions.
+    """
+    if not (isinstance(distribution, Potential) and isinstance(distribution.V, str)):
+        return np.empty((0, 2))
+    bounded = enclosure(distribution.V, 1)
+    each = max(FEWEST_BOXES, FIRST_BOXES // len(cells))
+    edges = axis.edges[cells][:, None] + axis.widths[cells][:, None] * (np.arange(each + 1) / each)
+    low, high = edges[:, :-1].ravel(), edges[:, 1:].ravel()
+    cell = np.repeat(np.arange(len(cells)), each)
+    depth, done, followed = 0, 0, [(low[:0], high[:0], cell[:0])]
+    while len(low) and depth < HALVINGS and done + len(low) <= MOST_BOXES:
+        check_deadline()
+        done += len(low)
+        change, shown = _changes(bounded, low, high)
+        if depth == 0:
+            shown = _largest_around(shown.reshape(-1, each)).ravel()
+        widths = high - low
+        can_do = np.minimum(change * widths, 1.0) * widths
+        halved = (change > STEEPER * shown) & (can_do > LEAST_EFFECT * rtol * axis.length)
+        if depth >= DEEP:
+            followed.append((low[~halved], high[~halved], cell[~halved]))
+        middle = 0.5 * (low + high)[halved]
+        low, high = np.concatenate([low[halved], middle]), np.concatenate([middle, high[halved]])
+        cell, depth = np.tile(cell[halved], 2), depth + 1
+    low, high, cell = (np.concatenate(parts) for parts in zip(*followed, (low, high, cell), strict=True))
+    return _that_depart(bounded, edges, low, high, cell, rtol) if depth > DEEP else np.empty((0, 2))
+
+
+def _values(bounded: Enclosure, x: Array) -> Array:
+    """V at places (m,), by bounds on boxes of no width."""
+    low, high = bounded(x[:, None], x[:, None])
+    return 0.5 * low + 0.5 * high
+
+
+def _changes(bounded: Enclosure, low: Array, high: Array) -> tuple[Array, Array]:
+    """By how much the slope changes in every box at most, and by how much three places of it say."""
+    bounds = bounded.bounds(low[:, None], high[:, None])
+    with np.errstate(all="ignore"):
+        change = np.nan_to_num(bounds.slope_high[:, 0] - bounds.slope_low[:, 0], nan=np.inf)
+        a, b, c = (_values(bounded, x) for x in (low, 0.5 * (low + high), high))
+        shown = np.nan_to_num(4 * np.abs(a - 2 * b + c) / (high - low))
+    return change, shown
+
+
+def _largest_around(values: Array) -> Array:
+    """Largest of every value (n, m) and those on both sides of it in its row."""
+    wide = np.pad(values, ((0, 0), (1, 1)), mode="edge")
+    return np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
+
+
+def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell: Array, rtol: float) -> Array:
+    """Intervals around boxes in which V departs from the cubic through four of the places `edges` (n, m) of their cell,
+    at most one in each cell, where that is more than the tolerance over the width of the cell.
+    """
+    if not len(low):
+        return np.empty((0, 2))
+    middle, own = 0.5 * (low + high), edges[cell]
+    step = (own[:, -1] - own[:, 0]) / (own.shape[1] - 1)
+    place = (middle - own[:, 0]) / step
+    first = np.clip(np.floor(place).astype(int) - 1, 0, own.shape[1] - 4)
+    at = np.take_along_axis(own, first[:, None] + np.arange(4), axis=1)
+    known = _values(bounded, at.ravel()).reshape(-1, 4)
+    with np.errstate(all="ignore"):
+        smooth = (known * lagrange(np.arange(4.0), place - first)).sum(axis=1)
+        departs = np.nan_to_num(np.abs(_values(bounded, middle) - smooth), posinf=1.0)
+    sums = np.bincount(cell, np.minimum(departs, 1.0) * (high - low), len(edges))
+    spans = []
+    for k in np.flatnonzero(sums > rtol * (edges[:, -1] - edges[:, 0])):
+        here = (cell == k) & (departs > PART * departs[cell == k].max())
+        spans.append([low[here].min(), high[here].max()])
+    return np.array(spans).reshape(-1, 2)
