@@ -1,5 +1,7 @@
 """Boxes found from log-densities alone: they hold the mass, they are not much too wide, or the error says why."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
+import wfr_pde as wfr
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.box.find_box import find_box
 
@@ -379,3 +382,21 @@ def test_any_object_with_a_log_density_moments_and_draws_is_searched():
     assert (lower < -4).all()  # 3 - 7.1, with a margin
     assert (lower > -7).all()
     assert np.allclose(lower + upper, 6.0, atol=0.5)
+
+
+STEPS = [
+    "x**2/2 + y**2/2 + 2*Heaviside(x)",
+    "x**2/2 + y**2/2 + 2*Heaviside(x - 0.3) - 1.5*Heaviside(y - 1)",
+    "x**2/2 + y**2/2 + z**2/2 + 2*Heaviside(x)",
+    "x**2/2 + y**2/2 + 5*where(x**2 + y**2 < 1, 0, 1)",
+]
+
+
+@pytest.mark.parametrize("text", STEPS)
+def test_jumps_within_the_mass_do_not_make_the_search_fail(text):
+    target = wfr.Potential(text)
+    lower, upper = find_box(target, 1e-9)
+    nearest = np.minimum(-lower, upper).min()
+    # the density lies between that of a Gaussian and e^-5 of it
+    assert 2 * target.ndim * ndtr(-nearest) * math.exp(5) < 1e-6
+    assert np.all(upper - lower < 2 * 7.5)

@@ -73,3 +73,24 @@ def test_kl_outside_is_that_of_the_edge_not_of_the_centre():
 
     known = integrate.quad(integrand, mean - 4, mean + 4, points=[mean], epsabs=1e-13, epsrel=1e-13, limit=400)[0]
     assert abs(float(found.kl[0]) - known) <= float(found.error_kl[0]) < 1e-7
+
+
+COMES_BACK = [
+    ("x**2/2 + 1e-30*cosh(1.5*x)", "0.9*abs(x)"),
+    ("(x**2 + y**2)/2 + 1e-30*cosh(1.5*x)", "0.9*abs(x) + y**2/2"),
+]
+
+
+@pytest.mark.parametrize(("target", "start"), COMES_BACK, ids=["line", "plane"])
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_kl_that_comes_back_beyond_the_box_is_not_stated(target, start, rate):
+    """At the start it is infinite: e^(0.6 x) far out; later it is finite, and with transport not known there."""
+    found = wfr.ground_truth(wfr.Potential(target), wfr.Potential(start), [0, 0.5], transport_rate=rate, rtol=1e-3)
+    assert found.error_kl[0] > 1e9
+    assert (found.error_kl[1] > 1e9) == (rate > 0)
+
+
+def test_kl_that_falls_beyond_the_box_is_stated():
+    start = wfr.Potential("0.9*sqrt(1 + x**2)")
+    found = wfr.ground_truth(wfr.Potential("x**2/2"), start, [0, 0.5], rtol=1e-3)
+    assert np.all(found.error_kl.values < 1e-3)

@@ -12,6 +12,7 @@ from wfr_pde.targets.box.types import Bools, LogDensity
 
 REACH = 1e16  # nothing is looked for beyond this distance from the origin
 POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there
+ONE_SIDED = 0.4  # of the second difference: slopes at a maximum that are larger belong to a jump
 WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
 
 
@@ -72,12 +73,24 @@ def _climb_once(f: LogDensity, x: Array, value: Array, steps: Array, tol: float)
 
     # Half the way, in logarithms, to the length where the drop is half a nat: the whole way would alternate
     # for ever between two lengths at a quartic mode. Growing is bounded as the model is not known outside.
-    scale = np.clip(np.maximum(-bend, 1e-12) ** -0.25, 1 / 30, 4.0)
     gain = np.where(defined, reached - np.where(defined, value, 0.0), np.inf)
+    bend = _bend_inside(bend, slope, gain < tol)
+    scale = np.clip(np.maximum(-bend, 1e-12) ** -0.25, 1 / 30, 4.0)
     settled = (gain < tol) & np.all(np.abs(np.log(scale)) < 0.25, axis=1)
     settled |= np.max(np.abs(steps), axis=(1, 2)) < POINT
     steps = _independent(steps * scale[:, :, None])
     return proposed[rows, best], reached, steps, settled
+
+
+def _bend_inside(bend: Array, slope: Array, at_top: Bools) -> Array:
+    """Second differences along principal axes, but by the lesser drop alone at a maximum beside a jump.
+
+    There the drop on the other side is as large for steps of any length, and steps would become ever shorter. At walls
+    they should, where the density may be infinite.
+    """
+    one_sided = at_top[:, None] & (bend > -WALL) & (np.abs(slope) > ONE_SIDED * -bend)
+    one_sided &= np.abs(slope) <= -0.5 * bend
+    return np.where(one_sided, bend + 2 * np.abs(slope), bend)
 
 
 def _independent(steps: Array) -> Array:

@@ -29,7 +29,7 @@ from wfr_pde.truth.certified.evidence.error_estimates import (
     single_grid_bound,
 )
 from wfr_pde.truth.certified.evidence.second_family import Agreement, agreement, second_opinion
-from wfr_pde.truth.certified.evidence.tails import beyond_margin, kl_far_out
+from wfr_pde.truth.certified.evidence.tails import FarOut, beyond_margin
 from wfr_pde.truth.certified.evidence.witness import Testimony, testify
 from wfr_pde.truth.certified.frame_blocks import blocks, integrals, log_equilibria, normalised, spread
 from wfr_pde.truth.certified.grids.first_grids import Terrain, breaks_of, look_at, searches_breaks
@@ -202,27 +202,27 @@ class Attempt:
             self._store("domain", of_ceilings)
             return
         log_ratio = found_all[0]
-        found, changed = [], []
+        found, changed, far_out = [], [], FarOut(self.problem, wide)
         for t, narrow, other in zip(self.problem.times.tolist(), self._run(BASE)[self.saved], log_ratio, strict=True):
             inside, everywhere = self.problem.density(grid, narrow, t), self.problem.density(wide, other, t)
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            missed, kl = self._beyond(wide, everywhere, inside, window, t)
+            missed, kl = self._beyond(wide, everywhere, inside, window, t, far_out)
             found.append((l1 + missed, kl))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found) + of_ceilings)
 
     def _beyond(
-        self, wide: Grid, state: Density, narrow: Density, window: tuple[slice, ...], t: float
+        self, wide: Grid, state: Density, narrow: Density, window: tuple[slice, ...], t: float, far_out: FarOut
     ) -> tuple[float, float]:
         """Mass that the sum over the wider box misses outside the box, and what KL changes by outside the box.
 
         KL changes by what the two runs say, and by what their sums miss; or by the cells outside alone, without signs,
         where that is more: there the errors of the sums do not cancel what is looked for. That is to first order, of
         ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing. What is beyond the
-        wider box is told by how fast the parts outside fall there, `beyond_margin`.
+        wider box is told by how fast the parts outside fall there, `beyond_margin`, and by a look at places far out.
         """
         energy = self.problem.energy_at(t)
         outside = np.ones(wide.shape, dtype=bool)
@@ -247,7 +247,7 @@ class Attempt:
         by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
         centres = [np.atleast_1d(narrow.mean()), np.atleast_1d(Density(wide, energy.log_equilibrium(wide)).mean())]
         further = beyond_margin(wide, window, parts[0] + parts[1], centres)
-        further = max(further, kl_far_out(self.problem, wide, state, t))
+        further = max(further, far_out.kl(state, t))
         return float(of_state[1].sum()), max(by_runs, held + missed) + further
 
     def _of_ceilings(self, other: Array | None) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,9 +13,8 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.problem import Problem
 
-Function = Callable[[Array], Array]
-
 FAR = np.concatenate([[0.0], np.geomspace(1e-2, 2.0**30, 600)])  # lengths of an axis beyond it
+LINES, RAYS = 100, 100  # through a side of the box along its axis, about, and from the centre
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 NOTHING = 1e-20  # of a sum of masses: where less than that is left at the end of a margin, nothing is said of its fall
 
@@ -71,58 +70,112 @@ def _beyond_end(axis: Axis, cells: Array, sign: float, values: Array, centres: S
     return at_end * (end - centre) / (power - 1) if power > 1 else math.inf
 
 
-def kl_far_out(problem: Problem, wide: Grid, state: Density, t: float) -> float:
-    """What KL has beyond a wider box on the line, where mu is known there: at the start, and under reaction alone.
+class FarOut:
+    """Places far beyond a wider box, on lines that leave it, and what KL has there as far as that is known.
+
+    They are on lines along every axis, through cells of the sides of the box, and on rays from its centre. The density
+    is known at the start, and under reaction alone to a target at rest. With transport, or with a target that moves,
+    KL of what is out there gains nothing after the start: of that, what comes back beyond a gap is counted at later
+    times, and what falls is told by the fall at the end of the box.
 
     Parameters
     ----------
     problem : Problem
     wide : Grid
-    state : Density
-        Of that grid, at time `t`.
-    t : float
-
-    Returns
-    -------
-    float
-        In nats; 0 where nothing is known.
     """
-    known = t == problem.times[0] or (problem.alpha == 0 and not problem.target.moving)
-    if wide.ndim > 1 or not known:
-        return 0.0
-    since = problem.beta * (t - float(problem.times[0]))
-    target, energy, centre = problem.target.at(t), problem.energy_at(t), int(np.argmax(state.log_values))
 
-    def q(x: Array) -> Array:
-        return np.asarray(target.log_density(x[:, None]))
-
-    def m(x: Array) -> Array:
-        return np.asarray(math.exp(-since) * problem.start.log_density(x[:, None]) - math.expm1(-since) * q(x))
-
-    there, log_q = wide.axes[0].centres[[centre]], np.asarray(energy.log_equilibrium(wide))
-    of_m, of_q = float(state.log_values[centre] - m(there)[0]), float(log_q[centre] - q(there)[0])
-    return _far_from_line(wide.axes[0], lambda x: m(x) + of_m, lambda x: q(x) + of_q, energy.value(state))
-
-
-def _far_from_line(axis: Axis, log_m: Function, log_q: Function, kl: float) -> float:
-    """Integral of |m (log(m/q) - 1 - KL) + q| on the line beyond an axis, at places ever further apart, in nats.
-
-    It sees what comes back beyond a gap, which no fall at the end of the axis tells. Places at which a logarithm is
-    not finite have nothing.
-
-    Parameters
-    ----------
-    axis : Axis
-    log_m, log_q : functions of an array (n,) -> array (n,)
-        Normalised log-densities.
-    kl : float
-        Of the two.
-    """
-    total, distances = 0.0, axis.length * FAR
-    for end, sign in ((axis.edges[0], -1.0), (axis.edges[-1], 1.0)):
-        x = float(end) + sign * distances
+    def __init__(self, problem: Problem, wide: Grid) -> None:
+        self.problem, self.wide = problem, wide
+        self.origin = float(problem.times[0])
+        self.points, self.weights, self.shape = _far_places(wide)
+        target = problem.target.at(self.origin)
         with np.errstate(all="ignore"):
-            m, q = log_m(x), log_q(x)
-            found = np.exp(np.minimum(m + np.log(np.abs(m - q - 1 - kl)), LARGEST)) + np.exp(np.minimum(q, LARGEST))
-        total += float(np.trapezoid(np.where(np.isfinite(found), found, 0.0), distances))
-    return total
+            self.log_start = np.asarray(problem.start.log_density(self.points))
+            self.log_target = np.asarray(target.log_density(self.points))
+        self._returns = 0.0
+
+    def kl(self, state: Density, t: float) -> float:
+        """What KL has beyond the wider box, in nats, of the density at a time; the start is to be asked for first."""
+        first = t == self.origin
+        if not first and (self.problem.alpha > 0 or self.problem.target.moving):
+            return self._returns
+        target, energy = self.problem.target.at(t), self.problem.energy_at(t)
+        since = self.problem.beta * (t - self.origin)
+        with np.errstate(invalid="ignore"):  # no 0 times infinity
+            log_m = math.exp(-since) * self.log_start - math.expm1(-since) * self.log_target
+        top = np.unravel_index(int(np.argmax(state.log_values)), self.wide.shape)
+        place = np.array([[axis.centres[i] for axis, i in zip(self.wide.axes, top, strict=True)]])
+        start, pi = (float(one.log_density(place)[0]) for one in (self.problem.start, target))
+        of_m = float(np.asarray(state.log_values)[top]) - (math.exp(-since) * start - math.expm1(-since) * pi)
+        of_q = float(np.asarray(energy.log_equilibrium(self.wide))[top]) - pi
+        m, q = log_m + of_m, self.log_target + of_q
+        with np.errstate(all="ignore"):
+            log_found = m + np.log(np.abs(m - q - 1 - energy.value(state)))
+            found = np.exp(np.minimum(log_found, LARGEST)) + np.exp(np.minimum(q, LARGEST))
+        found = np.where(np.isfinite(found), found, 0.0)
+        if first:
+            fallen = np.minimum.accumulate(found.reshape(self.shape), axis=1).ravel()
+            self._returns = float(np.sum((found - fallen) * self.weights))
+        return float(np.sum(found * self.weights))
+
+
+def _far_places(grid: Grid) -> tuple[Array, Array, tuple[int, int]]:
+    """Places (m, d) beyond a grid, weights (m,) with which values there add up to integrals, and (lines, places on each).
+
+    Distances along every line grow geometrically, and values are taken to be linear between them.
+    """
+    has_rays = grid.ndim > 1 and not any(axis.periodic for axis in grid.axes)
+    lines = [_along_axes(grid), *([_rays(grid)] if has_rays else [])]
+    points, weights = (np.concatenate(parts) for parts in zip(*lines, strict=True))
+    return points.reshape(-1, grid.ndim), weights.ravel(), weights.shape
+
+
+def _along_axes(grid: Grid) -> tuple[Array, Array]:
+    """Places (lines, distances, d) beyond every side, along its axis, and their weights."""
+    places, weights = [], []
+    for k, axis in enumerate(grid.axes):
+        if axis.periodic:
+            continue
+        others = [other for i, other in enumerate(grid.axes) if i != k]
+        through, areas = _some_cells(others)
+        distances = axis.length * FAR
+        for end, sign in ((axis.edges[0], -1.0), (axis.edges[-1], 1.0)):
+            points = np.empty((len(through), len(FAR), grid.ndim))
+            points[..., k] = float(end) + sign * distances
+            points[..., [i for i in range(grid.ndim) if i != k]] = through[:, None]
+            places.append(points)
+            weights.append(areas[:, None] * _trapezoid(distances))
+    return np.concatenate(places), np.concatenate(weights)
+
+
+def _some_cells(axes: Sequence[Axis]) -> tuple[Array, Array]:
+    """Centres (n, d - 1) of some cells of the other axes, and the areas (n,) that they stand for."""
+    if not axes:
+        return np.empty((1, 0)), np.ones(1)
+    per_axis = max(2, int(LINES ** (1 / len(axes))))
+    centres, widths = [], []
+    for axis in axes:
+        ends = np.unique(np.linspace(0, axis.n, min(per_axis, axis.n) + 1).astype(int))
+        centres.append(axis.centres[(ends[:-1] + ends[1:]) // 2])
+        widths.append(np.diff(axis.edges[ends]))
+    points = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    return points, np.prod(np.meshgrid(*widths, indexing="ij"), axis=0).ravel()
+
+
+def _rays(grid: Grid) -> tuple[Array, Array]:
+    """Places (rays, distances, d) on rays from the centre of a grid, from where they leave it, and their weights."""
+    d = grid.ndim
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    half = 0.5 * (upper - lower)
+    directions = np.random.default_rng(0).standard_normal((RAYS, d))
+    directions /= np.abs(directions).max(axis=1, keepdims=True)  # on the unit cube, whose sides are those of the box
+    distances = 1 + FAR  # half axes
+    points = 0.5 * (lower + upper) + directions[:, None] * distances[:, None] * half
+    cone = np.prod(2 * half) * d / RAYS  # volume of all of the box over the rays, as d r^(d-1) dr
+    return points, np.broadcast_to(cone * distances ** (d - 1) * _trapezoid(distances), points.shape[:2])
+
+
+def _trapezoid(x: Array) -> Array:
+    """Weights (n,) of the trapezoidal rule at increasing places."""
+    steps = np.diff(x)
+    return 0.5 * (np.concatenate([[0.0], steps]) + np.concatenate([steps, [0.0]]))
