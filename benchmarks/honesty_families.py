@@ -415,6 +415,48 @@ def hidden(d: Draw) -> Case:
                 d.rtol(1e-8, 1e-1), fisher_rao(log_start, log_pi, beta, edges))  # fmt: skip
 
 
+def bumps(d: Draw) -> Case:
+    """FR with a bump of less than half a nat, narrower than the points of quadrature, in the start or in the target."""
+    kind, who, form = (
+        d.choice("bell", "packet", "sech", "triangle"),
+        d.choice("start", "target"),
+        d.choice("text", "function", "class"),
+    )
+    # of functions what is between the places that are looked at is not claimed
+    place, width = d.uniform(-1.5, 1.5), d.log(1e-6 if form == "text" and kind != "triangle" else 3e-4, 3e-2)
+    height, at = d.log(1e-3, 0.5) * d.choice(-1.0, 1.0), shown(place)
+    u = f"((x - {at})/{width!r})"
+    texts = {
+        "bell": f"exp(-{u}**2)",
+        "packet": f"exp(-{u}**2)*cos(4*{u})",
+        "sech": f"exp(-logcosh({u}))",
+        "triangle": f"max(0, 1 - abs({u}))",
+    }
+
+    def shape(u: Array) -> Array:
+        if kind == "triangle":
+            return np.maximum(0.0, 1 - np.abs(u))
+        if kind == "sech":
+            return 1 / np.cosh(np.minimum(np.abs(u), 700.0))
+        return np.exp(-(u**2)) * (np.cos(4 * u) if kind == "packet" else 1.0)
+
+    def V(x: Array) -> Array:  # noqa: N802
+        return x**2 / 2 + height * shape((x - place) / width)
+
+    text = f"x**2/2 + {height!r}*{texts[kind]}"
+    written_by = {"text": lambda: wfr.Potential(text), "function": lambda: wfr.Potential(V), "class": lambda: Own(V)}
+    mean, sd = d.uniform(-1, 1), d.log(0.3, 1.5)
+    strange, other = written_by[form](), wfr.Gaussian(mean, sd**2)
+    breaks = [place - width, place, place + width] if kind == "triangle" else []
+    edges = graded([(place, width), (place, 10 * width), (0.0, 1.0), (mean, sd)], breaks)
+    _, beta, unit = d.rates("FR", 1.0)
+    logs = (lambda x: -V(x)), normal(mean, sd)
+    log_start, log_pi = logs if who == "start" else logs[::-1]
+    target, start = (other, strange) if who == "start" else (strange, other)
+    return Case("bumps, FR", f"{kind} {height:.1e} x {width:.1e} of the {who}, {form}", target, start, d.times(unit),
+                0.0, beta, d.rtol(1e-8, 1e-1), fisher_rao(log_start, log_pi, beta, edges))  # fmt: skip
+
+
 def tails(d: Draw) -> Case:
     """FR from a start whose tails V of the target outgrows, so that KL is far out, beyond where the mass is."""
     kind = d.choice("exponential", "logistic", "Student")
@@ -917,19 +959,23 @@ FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their share
     "space_gaussians": (space_gaussians, 0.02),
     "hidden": (hidden, 0.06),
     "tails": (tails, 0.03),
+    "bumps": (bumps, 0.05),
 }
 
 
-LATE, EVERY = ("hidden", "tails"), 11
+LATE = {11: ("hidden", "tails"), 13: ("bumps",)}  # families that came last, by which draws are theirs
+EVERY = 11 * 13
 
 
 def point(seed: int, k: int) -> tuple[str, Array]:
     """The family of draw k of a seed, and its point of the unit cube (48,).
 
-    Every eleventh draw is of the families that came last, so that the others of a seed stay what they were.
+    Every eleventh draw, and every thirteenth of the others, is of the families that came last, so that the others of a
+    seed stay what they were.
     """
     rng = np.random.default_rng([seed, k])
-    names = [name for name in FAMILIES if (name in LATE) == (k % EVERY == EVERY - 1)]
+    late = [names for every, names in LATE.items() if k % every == every - 1]
+    names = late[0] if late else [name for name in FAMILIES if all(name not in one for one in LATE.values())]
     shares = np.cumsum([FAMILIES[name][1] for name in names])
     family = names[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
     return family, rng.random(LENGTH)

@@ -40,7 +40,14 @@ def function(height, width):
 
 @pytest.mark.parametrize(
     ("height", "width", "rtol"),
-    [(0.4, 1e-4, 1e-3), (0.4, 1e-4, 1e-6), (-0.3, 1e-5, 1e-6), (0.4, 1e-3, 1e-8), (0.01, 1e-4, 1e-8), (0.4, 1e-2, 1e-8)],
+    [
+        (0.4, 1e-4, 1e-3),
+        (0.4, 1e-4, 1e-6),
+        (-0.3, 1e-5, 1e-6),
+        (0.4, 1e-3, 1e-8),
+        (0.01, 1e-4, 1e-8),
+        (0.4, 1e-2, 1e-8),
+    ],
 )
 @pytest.mark.parametrize("kind", ["text", "function"])
 def test_a_bump_of_the_target_is_resolved_where_it_matters(kind, height, width, rtol):

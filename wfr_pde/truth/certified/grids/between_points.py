@@ -18,19 +18,21 @@ from wfr_pde.numerics.typing import Array, Mask
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
-from wfr_pde.targets.enclosures import EPS
+from wfr_pde.targets.enclosures import EPS, enclosure
 from wfr_pde.targets.families import is_of_package
+from wfr_pde.targets.potential import Potential
 from wfr_pde.truth.certified.grids.hidden_features import GOLDEN, low_discrepancy
-from wfr_pde.truth.certified.grids.narrow_spans import spans_of_bounds, spans_of_places
+from wfr_pde.truth.certified.grids.narrow_spans import departures_by_bounds, spans_of_places
 from wfr_pde.truth.certified.problem import Problem
 
 POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
-FEWEST, MOST = {1: 2**14, 2: 2**17}, {1: 2**19, 2: 2**20}  # places in all cells together
-PER_TOLERANCE = 40.0  # places over 1/rtol, between those two
+PLACES = {1: 2**18, 2: 2**19}  # in all cells together
+FEWER_PLACES = 2**15  # on a line on which bounds of slopes tell the rest
 PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}
 AT_ONCE = 2**18
 ROUNDING = 64 * EPS  # of the largest V in a cell
 NATS = 40.0  # that a departure counts at most
+STEEP = 3.0  # by which a density may be above its mean over a cell where a bump is
 PADDING = 2  # places beyond either end of a cell
 BESIDE_WALL = 2  # cells beside a wall where log-densities are infinite
 MATTERS = 40.0  # nats above the lowest V, and below the top of the start, of cells that count
@@ -106,16 +108,16 @@ def departures_between(distribution: Target, grid: Grid, rtol: float, counted: M
     grid : Grid
         Of one or two axes; with more nothing is looked at.
     rtol : float
-        What is narrower than about a fortieth of that, over the length of the box, is not looked for, at least at 2^14
-        places on an axis, 2^17 in the plane, at most at 2^19 and 2^20.
+        What changes a cell by more gets a span.
     counted : array of bool of the shape of the grid
         Cells that count.
     """
     cells = np.argwhere(counted & _off_singular_walls(grid))
     if grid.ndim not in POINTS or not len(cells):
         return Departures(np.zeros(grid.shape), np.empty((0, 2)), 0)
-    total = min(max(PER_TOLERANCE / rtol, FEWEST[grid.ndim]), MOST[grid.ndim])
-    each = int(np.clip(total // len(cells), *PER_CELL[grid.ndim]))
+    text = isinstance(distribution, Potential) and isinstance(distribution.V, str)
+    places = FEWER_PLACES if grid.ndim == 1 and text else PLACES[grid.ndim]
+    each = int(np.clip(places // len(cells), *PER_CELL[grid.ndim]))
     if grid.ndim == 1:
         return _on_the_line(distribution, grid, rtol, cells[:, 0], each)
     return _in_the_plane(distribution, grid, cells, each)
@@ -175,7 +177,10 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Array, ea
         departures, shares[some] = _apart(v[:, inside], better, worse)
         beyond = departures.mean(axis=1) > rtol
         spans.append(spans_of_places(x[beyond], _beside_own(axis, some[beyond], v[beyond])))
-    spans.append(spans_of_bounds(distribution, axis, cells, rtol))
+    if isinstance(distribution, Potential) and isinstance(distribution.V, str):
+        number, nats, more = departures_by_bounds(enclosure(distribution.V, 1), axis, cells)
+        shares[cells[number]] = np.maximum(shares[cells[number]], STEEP * nats)
+        spans.append(more[nats > rtol])
     return Departures(shares, np.concatenate(spans), len(cells) * each)
 
 

@@ -8,9 +8,7 @@ from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import lagrange
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
-from wfr_pde.targets.base import Target
-from wfr_pde.targets.enclosures import EPS, Enclosure, enclosure
-from wfr_pde.targets.potential import Potential
+from wfr_pde.targets.enclosures import EPS, Enclosure
 
 OUTLIER = 100.0  # times the median of a cell, from which on a difference belongs to something narrow
 NOISE = 256 * EPS  # of the largest V
@@ -18,7 +16,7 @@ FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells t
 MOST_BOXES = 2**16  # all rounds together
 STEEPER = 32.0  # times the change of the slope that the places around show: bounds that are wider are halved
 HALVINGS = 40
-LEAST_EFFECT = 0.01  # of the tolerance, as a change of mass: what could do less is not followed
+LEAST_EFFECT = 1e-13  # nats times share of the box: what could do less is not followed
 DEEP = 3  # halvings after which a box is one of something narrow
 PART = 0.01  # of the largest departure: what belongs to it
 
@@ -45,16 +43,22 @@ def spans_of_places(x: Array, v: Array) -> Array:
     return np.stack([low - step, high + step], axis=-1)
 
 
-def spans_of_bounds(distribution: Target, axis: Axis, cells: Array, rtol: float) -> Array:
-    """Intervals (k, 2) where an expression does what only bounds of its slope on whole boxes show.
+def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Array) -> tuple[Array, Array, Array]:
+    """Where an expression does what only bounds of its slope on whole boxes show, in some of the cells of an axis.
 
     Boxes are halved while the bounds allow for a slope that changes far more than V at the ends and the middles of the
     boxes around says. Bounds of smooth functions shrink with the box, and need no halving; what is narrow is followed
-    until the middles show it. Nothing is said of other distributions.
+    until the middles show it.
+
+    Returns
+    -------
+    number : array (k,)
+        Places in `cells` of those where something is.
+    nats : array (k,)
+        Mean of what V departs by there, over the cell.
+    spans : array (k, 2)
+        Intervals in them that hold it.
     """
-    if not (isinstance(distribution, Potential) and isinstance(distribution.V, str)):
-        return np.empty((0, 2))
-    bounded = enclosure(distribution.V, 1)
     each = max(FEWEST_BOXES, FIRST_BOXES // len(cells))
     edges = axis.edges[cells][:, None] + axis.widths[cells][:, None] * (np.arange(each + 1) / each)
     low, high = edges[:, :-1].ravel(), edges[:, 1:].ravel()
@@ -68,14 +72,14 @@ def spans_of_bounds(distribution: Target, axis: Axis, cells: Array, rtol: float)
             shown = _largest_around(shown.reshape(-1, each)).ravel()
         widths = high - low
         can_do = np.minimum(change * widths, 1.0) * widths
-        halved = (change > STEEPER * shown) & (can_do > LEAST_EFFECT * rtol * axis.length)
+        halved = (change > STEEPER * shown) & (can_do > LEAST_EFFECT * axis.length)
         if depth >= DEEP:
             followed.append((low[~halved], high[~halved], cell[~halved]))
         middle = 0.5 * (low + high)[halved]
         low, high = np.concatenate([low[halved], middle]), np.concatenate([middle, high[halved]])
         cell, depth = np.tile(cell[halved], 2), depth + 1
     low, high, cell = (np.concatenate(parts) for parts in zip(*followed, (low, high, cell), strict=True))
-    return _that_depart(bounded, edges, low, high, cell, rtol) if depth > DEEP else np.empty((0, 2))
+    return _that_depart(bounded, edges, low, high, cell)
 
 
 def _values(bounded: Enclosure, x: Array) -> Array:
@@ -100,12 +104,10 @@ def _largest_around(values: Array) -> Array:
     return np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
 
 
-def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell: Array, rtol: float) -> Array:
-    """Intervals around boxes in which V departs from the cubic through four of the places `edges` (n, m) of their cell,
-    at most one in each cell, where that is more than the tolerance over the width of the cell.
-    """
+def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell: Array) -> tuple[Array, Array, Array]:
+    """Cells with boxes in which V departs from the cubic through four of the places `edges` (n, m) of the cell."""
     if not len(low):
-        return np.empty((0, 2))
+        return np.empty(0, dtype=int), np.empty(0), np.empty((0, 2))
     middle, own = 0.5 * (low + high), edges[cell]
     step = (own[:, -1] - own[:, 0]) / (own.shape[1] - 1)
     place = (middle - own[:, 0]) / step
@@ -114,10 +116,13 @@ def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell
     known = _values(bounded, at.ravel()).reshape(-1, 4)
     with np.errstate(all="ignore"):
         smooth = (known * lagrange(np.arange(4.0), place - first)).sum(axis=1)
-        departs = np.nan_to_num(np.abs(_values(bounded, middle) - smooth), posinf=1.0)
-    sums = np.bincount(cell, np.minimum(departs, 1.0) * (high - low), len(edges))
+        values = _values(bounded, middle)
+        departs = np.abs(values - smooth) - NOISE * np.abs(values)
+        departs = np.minimum(np.maximum(np.nan_to_num(departs, posinf=1.0), 0.0), 1.0)
+    nats = np.bincount(cell, departs * (high - low), len(edges)) / (edges[:, -1] - edges[:, 0])
+    numbers = np.flatnonzero(nats)
     spans = []
-    for k in np.flatnonzero(sums > rtol * (edges[:, -1] - edges[:, 0])):
+    for k in numbers:
         here = (cell == k) & (departs > PART * departs[cell == k].max())
         spans.append([low[here].min(), high[here].max()])
-    return np.array(spans).reshape(-1, 2)
+    return numbers, nats[numbers], np.array(spans).reshape(-1, 2)
