@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
-from wfr_pde.numerics.gauss_rules import lagrange
+from wfr_pde.numerics.gauss_rules import gauss, lagrange
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.targets.enclosures import EPS, Enclosure
@@ -14,7 +14,7 @@ OUTLIER = 100.0  # times the median of a cell, from which on a difference belong
 NOISE = 256 * EPS  # of the largest V
 FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells together, and in each
 MOST_BOXES = 2**16  # all rounds together
-STEEPER = 32.0  # times the change of the slope that the places around show: bounds that are wider are halved
+STEEPER = 32.0, 4.0  # times the change of slope that places show: boxes with wider bounds are halved, at first and then
 HALVINGS = 40
 LEAST_EFFECT = 1e-13  # nats times share of the box: what could do less is not followed
 DEEP = 3  # halvings after which a box is one of something narrow
@@ -72,7 +72,7 @@ def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Array) -> tuple[
             shown = _largest_around(shown.reshape(-1, each)).ravel()
         widths = high - low
         can_do = np.minimum(change * widths, 1.0) * widths
-        halved = (change > STEEPER * shown) & (can_do > LEAST_EFFECT * axis.length)
+        halved = (change > STEEPER[min(depth, 1)] * shown) & (can_do > LEAST_EFFECT * axis.length)
         if depth >= DEEP:
             followed.append((low[~halved], high[~halved], cell[~halved]))
         middle = 0.5 * (low + high)[halved]
@@ -108,17 +108,19 @@ def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell
     """Cells with boxes in which V departs from the cubic through four of the places `edges` (n, m) of the cell."""
     if not len(low):
         return np.empty(0, dtype=int), np.empty(0), np.empty((0, 2))
-    middle, own = 0.5 * (low + high), edges[cell]
+    own = edges[cell]
     step = (own[:, -1] - own[:, 0]) / (own.shape[1] - 1)
-    place = (middle - own[:, 0]) / step
-    first = np.clip(np.floor(place).astype(int) - 1, 0, own.shape[1] - 4)
+    first = np.clip(np.floor((0.5 * (low + high) - own[:, 0]) / step).astype(int) - 1, 0, own.shape[1] - 4)
     at = np.take_along_axis(own, first[:, None] + np.arange(4), axis=1)
     known = _values(bounded, at.ravel()).reshape(-1, 4)
+    departs = np.zeros(len(low))
     with np.errstate(all="ignore"):
-        smooth = (known * lagrange(np.arange(4.0), place - first)).sum(axis=1)
-        values = _values(bounded, middle)
-        departs = np.abs(values - smooth) - NOISE * np.abs(values)
-        departs = np.minimum(np.maximum(np.nan_to_num(departs, posinf=1.0), 0.0), 1.0)
+        for share, weight in zip(*gauss(3), strict=True):
+            x = low + share * (high - low)
+            smooth = (known * lagrange(np.arange(4.0), (x - own[:, 0]) / step - first)).sum(axis=1)
+            values = _values(bounded, x)
+            apart = np.nan_to_num(np.abs(values - smooth) - NOISE * np.abs(values), posinf=1.0)
+            departs += weight * np.clip(apart, 0.0, 1.0)
     nats = np.bincount(cell, departs * (high - low), len(edges)) / (edges[:, -1] - edges[:, 0])
     numbers = np.flatnonzero(nats)
     spans = []
