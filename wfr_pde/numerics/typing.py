@@ -7,5 +7,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Ints: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Rng: TypeAlias = int | np.random.Generator | None  # a seed, a generator, or a fresh one

@@ -120,9 +120,10 @@ class FarOut:
 
 
 def _far_places(grid: Grid) -> tuple[Array, Array, tuple[int, int]]:
-    """Places (m, d) beyond a grid, weights (m,) with which values there add up to integrals, and (lines, places on each).
+    """Places (m, d) beyond a grid, weights (m,) with which values there add up to integrals, and the shape of these.
 
-    Distances along every line grow geometrically, and values are taken to be linear between them.
+    That is the number of lines and of places on each. Distances along every line grow geometrically, and values are
+    taken to be linear between them.
     """
     has_rays = grid.ndim > 1 and not any(axis.periodic for axis in grid.axes)
     lines = [_along_axes(grid), *([_rays(grid)] if has_rays else [])]

@@ -14,7 +14,7 @@ import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import gauss, lagrange
-from wfr_pde.numerics.typing import Array, Mask
+from wfr_pde.numerics.typing import Array, Ints, Mask
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
@@ -157,7 +157,7 @@ def _apart(v: Array, better: Array, worse: Array) -> tuple[Array, Array]:
     return departures, np.nan_to_num(shares)
 
 
-def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Array, each: int) -> Departures:
+def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, each: int) -> Departures:
     axis, shares = grid.axes[0], np.zeros(grid.shape)
     fractions = (np.arange(-PADDING, each + PADDING) + 0.5) / each
     inside = slice(PADDING, PADDING + each)
@@ -184,7 +184,7 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Array, ea
     return Departures(shares, np.concatenate(spans), len(cells) * each)
 
 
-def _beside_own(axis: Axis, cells: Array, v: Array) -> Array:
+def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
     """The values with the padding undefined where it lies beyond a wall or a joint."""
     ends = {0, axis.n, *axis.joints}
     v = v.copy()
@@ -193,7 +193,7 @@ def _beside_own(axis: Axis, cells: Array, v: Array) -> Array:
     return v
 
 
-def _in_the_plane(distribution: Target, grid: Grid, cells: Array, each: int) -> Departures:
+def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int) -> Departures:
     shares, unit = np.zeros(grid.shape), low_discrepancy(each, 2)
     rules = [gauss(POINTS[2] + 1)[0], gauss(POINTS[2])[0]]
     rows = max(1, AT_ONCE // each)

@@ -6,7 +6,7 @@ import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import gauss, lagrange
-from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.typing import Array, Ints
 from wfr_pde.space.axis import Axis
 from wfr_pde.targets.enclosures import EPS, Enclosure
 
@@ -43,7 +43,7 @@ def spans_of_places(x: Array, v: Array) -> Array:
     return np.stack([low - step, high + step], axis=-1)
 
 
-def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Array) -> tuple[Array, Array, Array]:
+def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Ints) -> tuple[Ints, Array, Array]:
     """Where an expression does what only bounds of its slope on whole boxes show, in some of the cells of an axis.
 
     Boxes are halved while the bounds allow for a slope that changes far more than V at the ends and the middles of the
@@ -104,7 +104,7 @@ def _largest_around(values: Array) -> Array:
     return np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
 
 
-def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell: Array) -> tuple[Array, Array, Array]:
+def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell: Ints) -> tuple[Ints, Array, Array]:
     """Cells with boxes in which V departs from the cubic through four of the places `edges` (n, m) of the cell."""
     if not len(low):
         return np.empty(0, dtype=int), np.empty(0), np.empty((0, 2))
