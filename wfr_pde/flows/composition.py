@@ -283,6 +283,7 @@ class Repeated(Composition):
     flow: Flow
     n: int
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if int(self.n) != self.n or self.n < 1:

@@ -19,8 +19,9 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
+from typing_extensions import override
 
-from wfr_pde.numerics.cellwise import Cellwise, Chunk
+from wfr_pde.numerics.cellwise import Cellwise, Chunk, Terms
 
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
 CHUNK = (types.int64,) * 4
@@ -412,24 +413,25 @@ class CompiledCellwise(Cellwise):
     def __init__(self) -> None:
         super().__init__(np)
 
+    @override
     def empty(self, like: np.ndarray) -> np.ndarray:
-        """An array to write to, in the order that chunks are in."""
         return np.empty(like.shape)
 
+    @override
     def add(self, chunk: Chunk, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
-        """In one pass."""
         return _add(scale, _flat(x), _flat(y), _flat(out), *chunk.numbers)
 
+    @override
     def exp(self, chunk: Chunk, x: Any, shift: float) -> Any:
-        """In one pass."""
         out = np.empty(x[chunk.index].shape)
         _exp_of(_flat(x), shift, _flat(out), *chunk.numbers)
         return out
 
+    @override
     def blend_add(self, chunk: Chunk, x: Any, y: Any, s: float, z: Any, out: Any) -> tuple[Any, Any]:
-        """In one pass."""
         return _blend_add(_flat(x), _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
 
+    @override
     def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
         """By BLAS, without anything between the products."""
         shape, product = values.shape, _flat(self.exp(chunk, values, shift))
@@ -445,6 +447,7 @@ class CompiledCellwise(Cellwise):
             _product(DGEMM, blocks, *lines, product, 0, step, inner, target, start, step, inner)
             product = target
 
+    @override
     def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
         """By BLAS, from where they are."""
         result = np.empty(values[chunk.index].shape)
@@ -453,6 +456,7 @@ class CompiledCellwise(Cellwise):
         _product(DGEMM, band.addresses(reach, transposed=row == 1), 1, width, *places)
         return result
 
+    @override
     def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
         """Each of its parts in one pass."""
         shape, flat = values.shape, _flat(values)
@@ -469,15 +473,8 @@ class CompiledCellwise(Cellwise):
         _log_lines(result, *places, middle, flat)
         return True
 
-    def log(
-        self,
-        chunk: Chunk,
-        product: Any,
-        shift: float | None,
-        sign: float,
-        terms: Sequence[tuple[float, Any]],
-        out: Any,
-    ) -> None:
+    @override
+    def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
         """In one pass, if there are a logarithm to be taken and two terms."""
         if len(terms) != 2 or shift is None:
             super().log(chunk, product, shift, sign, terms, out)
@@ -485,23 +482,26 @@ class CompiledCellwise(Cellwise):
         (a, x), (b, y) = terms
         _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *chunk.numbers)
 
+    @override
     def log_blend_add(
-        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
+        self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
         """In one pass, if there is a logarithm to be taken."""
         if shift is None:
-            return super().log_blend_add(chunk, product, shift, y, s, z, out)
+            return super().log_blend_add(chunk, product, shift, y=y, s=s, z=z, out=out)
         return _log_blend_add(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
 
+    @override
     def log_blend(
-        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
+        self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
         """In one pass, if there is a logarithm to be taken, and all cells are equal."""
         if shift is None or not isinstance(volume, float):
-            return super().log_blend(chunk, product, shift, y, s, z, volume, out)
+            return super().log_blend(chunk, product, shift, y=y, s=s, z=z, volume=volume, out=out)
         top, total = _log_blend(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
         return np.float64(top), np.float64(total * volume)
 
+    @override
     def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
         """In one pass, where all cells are equal."""
         if not isinstance(volume, float):
