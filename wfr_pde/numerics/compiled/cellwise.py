@@ -24,9 +24,9 @@ from typing_extensions import override
 from wfr_pde.numerics.cellwise import Cellwise, Chunk, Terms
 
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
-CHUNK = (types.int64,) * 4
-BLOCKS = types.Array(types.int64, 2, "C", readonly=True)
-DGEMM = get_cython_function_address("scipy.linalg.cython_blas", "dgemm")
+CHUNK = (types.int64,) * 4  # `Chunk.numbers`
+BLOCKS = types.Array(types.int64, 2, "C", readonly=True)  # a row per block of a band, see `_product`
+DGEMM = get_cython_function_address("scipy.linalg.cython_blas", "dgemm")  # of the BLAS that SciPy brings along
 
 
 def jit(result: Any, *arguments: Any) -> Any:
@@ -35,14 +35,15 @@ def jit(result: Any, *arguments: Any) -> Any:
 
 
 inlined = numba.njit(inline="always", error_model="numpy", fastmath={"contract"})
-LINES, SMALL = 256, 4096  # that a product takes at a time of a block with so few entries
+LINES, SMALL = 256, 4096  # lines at a time that BLAS gets where a block has so few entries: it has fast code for these
 BLOCK = 1024  # values, that stay in the first cache between two loops
 LOG2_E = 1 / math.log(2)
 LN2_HIGH = round(math.log(2) * 2**33) / 2**33  # a short number: its products with integers are exact
 LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))
 TO_INTEGER = 1.5 * 2.0**52  # added to a small number, it rounds that to an integer, in the last bits
 SMALLEST = -700.0  # exponents below are taken for this one: e^-700 is lost in any sum with 1, and not subnormal
-LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # integers
+LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # 64-bit integers
+# for |r| up to log(2)/2, and z up to 0.03; the first terms that are left out are 4e-18 and 3e-20
 EXP_SERIES = tuple(1 / math.factorial(k) for k in range(14))
 ATANH_SERIES = tuple(2 / (2 * k + 1) for k in range(12))
 untyped: Any = intrinsic  # with the context as first argument, which calls do not have
@@ -124,16 +125,16 @@ def _exp(x):  # type: ignore
     series = series * r + EXP_SERIES[4]
     series = series * r + EXP_SERIES[3]
     series = series * r + EXP_SERIES[2]
-    return (series * (r * r) + r + 1.0) * _float((_bits(shifted) << 52) + 0x3FF0000000000000)
+    return (series * (r * r) + r + 1.0) * _float((_bits(shifted) << 52) + 0x3FF0000000000000)  # the bits of 1.0
 
 
 @inlined
 def _log(x):  # type: ignore
     """log x for a positive normal x, as k log 2 + log(1 + f) with 1 + f between sqrt(1/2) and sqrt(2)."""
     bits = _bits(x)
-    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52
+    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # the bits of sqrt(1/2)
     f = _float(bits - (exponent << 52)) - 1.0
-    k = _float(exponent + 0x4338000000000000) - TO_INTEGER
+    k = _float(exponent + 0x4338000000000000) - TO_INTEGER  # the bits of that
     s = f / (2.0 + f)
     z = s * s
     series = ATANH_SERIES[11]
