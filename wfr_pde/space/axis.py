@@ -131,7 +131,7 @@ class Axis:
         how: tuple[Hashable, ...] = (),
         periodic: bool = False,
     ) -> Axis:
-        """As `graded`; the density may be `made_of` another one, and `how` tells apart what is made of it."""
+        """Make cells as `graded` does; a density may be `made_of` another, and `how` tells apart what is made of it."""
         made_of = density if made_of is None else made_of
         density = checked_density(name, density)
         panels = panels_of(density, lower, upper, made_of, how)

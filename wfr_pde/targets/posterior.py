@@ -95,7 +95,7 @@ class Posterior(Target):
     @property
     @override
     def score_by_differences(self) -> bool:
-        """True: that of the log-likelihood is."""
+        """True: the score of the log-likelihood is by differences."""
         return True
 
     @override

@@ -84,7 +84,7 @@ class Turned(DerivedTarget):
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Elsewhere than on planes along the new axes, if the target has any near the box."""
+        """Breaks elsewhere than on planes along the new axes, if the target has any near the box."""
         centre = turned_points(np.zeros(self.ndim), self.rotation, self.centre)  # the way back turns about Q'(0 - c)
         outer = turned_box((lower, upper), self.rotation.T, centre)
         return Breaks(Breaks.none(self.ndim).places, elsewhere=bool(self.target.breaks(*outer)))

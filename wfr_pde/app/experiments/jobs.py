@@ -80,7 +80,7 @@ class Outcome:
         return how, took
 
     def plain(self) -> dict[str, Any]:
-        """The same in plain types, for JSON."""
+        """The outcome in plain types, for JSON."""
         return {
             "knobs": self.cell.knobs,
             "directory": str(self.cell.directory),

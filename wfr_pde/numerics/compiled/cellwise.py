@@ -409,7 +409,7 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 
 class CompiledCellwise(Cellwise):
-    """The same cellwise, compiled, where they can be."""
+    """Operations of `Cellwise`, compiled where they can be."""
 
     def __init__(self) -> None:
         super().__init__(np)
@@ -434,7 +434,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
-        """By BLAS, without anything between the products."""
+        """Multiply by BLAS, without anything between the products."""
         shape, product = values.shape, _flat(self.exp(chunk, values, shift))
         if len(shape) == 1:
             values[chunk.index] = product
@@ -450,7 +450,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
-        """By BLAS, from where they are."""
+        """Multiply by BLAS, from where the values are."""
         result = np.empty(values[chunk.index].shape)
         row, width = values.size // values.shape[0], result.size // values.shape[0]
         places = _flat(values), chunk.start, values.size, row, _flat(result), 0, result.size, width
@@ -459,7 +459,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
-        """Each of its parts in one pass."""
+        """Do each of the parts in one pass."""
         shape, flat = values.shape, _flat(values)
         n, row = shape[axis], math.prod(shape[axis + 1 :])
         outer, inner = (1, chunk.rows * chunk.width // n) if axis == 0 else (chunk.width // (n * row), row)
@@ -476,7 +476,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
-        """In one pass, if there are a logarithm to be taken and two terms."""
+        """Take one pass, if there are a logarithm to be taken and two terms."""
         if len(terms) != 2 or shift is None:
             super().log(chunk, product, shift, sign, terms, out)
             return
@@ -487,7 +487,7 @@ class CompiledCellwise(Cellwise):
     def log_blend_add(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
-        """In one pass, if there is a logarithm to be taken."""
+        """Take one pass, if there is a logarithm to be taken."""
         if shift is None:
             return super().log_blend_add(chunk, product, shift, y=y, s=s, z=z, out=out)
         return _log_blend_add(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
@@ -496,7 +496,7 @@ class CompiledCellwise(Cellwise):
     def log_blend(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
-        """In one pass, if there is a logarithm to be taken, and all cells are equal."""
+        """Take one pass, if there is a logarithm to be taken, and all cells are equal."""
         if shift is None or not isinstance(volume, float):
             return super().log_blend(chunk, product, shift, y=y, s=s, z=z, volume=volume, out=out)
         top, total = _log_blend(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
@@ -504,7 +504,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
-        """In one pass, where all cells are equal."""
+        """Take one pass, where all cells are equal."""
         if not isinstance(volume, float):
             return super().blend(chunk, x, y, s, volume, out)
         top, total = _blend(_flat(x), _flat(y), s, _flat(out), *chunk.numbers)

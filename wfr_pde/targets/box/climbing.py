@@ -81,7 +81,7 @@ def _climb_once(f: LogDensity, x: Array, value: Array, steps: Array, tol: float)
 
 
 def _independent(steps: Array) -> Array:
-    """The same steps (n, k, d), but within reach, and of full rank where rounding has made them parallel."""
+    """Cut steps (n, k, d) to the reach, and make them of full rank where rounding has made them parallel."""
     lengths = np.linalg.norm(steps, axis=2, keepdims=True)
     steps = steps / lengths
     lengths = np.minimum(lengths, REACH)

@@ -199,7 +199,7 @@ class LineSweep:
         )
 
     def _along_one_line(self, log_ratio: Array, time: float) -> Array:
-        """The same in one dimension, by one call."""
+        """Sweep over the only axis, by one call."""
         check_deadline()
         result = np.array(log_ratio)
         self.check_end(self.on_one_line(self.sweeps.advance_logarithms, result, time), time)

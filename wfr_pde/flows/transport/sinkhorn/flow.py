@@ -95,7 +95,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def takes_reactions(self, template: Any) -> bool:
-        """They go along with what is read and written for the product; a device has a kernel for them."""
+        """Say that reactions go along with what is read and written for the product; a device has a kernel for them."""
         return self.rate > 0 and isinstance(template, Density) and template.grid.backend.kernels is None
 
     @override
