@@ -1,6 +1,7 @@
 """The rooms of the package: imports point down and without circles, and heavy libraries stay where they belong."""
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,23 @@ LOCAL = {  # files where they are in place
     "flows/transport/finite_volume/flow.py": "lines along one axis",
     "flows/sampler_laws/mala.py": "one axis only, which is never cut",
 }
+MOST_BY_POSITION = 6  # values that a function takes without their names
+COMPILED = re.compile("jit|untyped")  # decorators of functions that numba compiles
+BY_POSITION = [  # functions that still take more
+    "space/axis.py:towards_wall",
+    "truth/certified/attempt.py:_answer",
+    "truth/certified/grids/first_family.py:_cells_along",
+    "truth/certified/preparation/input_checks.py:_check_seam",
+    "truth/certified/step_schedule.py:trial_schedule",
+]
+LINES_ALIKE = 6  # equal lines of code that two files do not share...
+ALIKE = [  # ...but for these
+    {"wfr_pde/integrate/estimate.py", "wfr_pde/integrate/time_loop.py"},  # public, of the same arguments
+    {"wfr_pde/numerics/compiled/chain_exponential.py", "wfr_pde/numerics/compiled/chain_steps.py"},  # numba: one by one
+]
+NOT_CODE = re.compile(
+    r'"""(?:.|\n)*?"""|^[ \t]*(?:from [^\n(]+ import \((?:.|\n)*?\)|(?:from|import) .*|[#@].*)$', re.M
+)
 NOT_AT_IMPORT = {"xarray": ("plotting", "app")}  # libraries that only these wait for when they are imported
 
 
@@ -56,30 +74,35 @@ class Import:
 
 def imports(package):
     """All imports of the files of a package."""
+    files = sorted(package.rglob("*.py"))
+    return [found for file in files for found in imports_of(file.relative_to(package), file.read_text())]
+
+
+@functools.cache
+def imports_of(path, text):
+    """The imports of one file."""
+    tree = ast.parse(text)
+    typed = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for node in ast.walk(branch)
+    }
+    local = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.Lambda)
+        for node in ast.walk(function)
+    }
     found = []
-    for file in sorted(package.rglob("*.py")):
-        path = file.relative_to(package)
-        tree = ast.parse(file.read_text())
-        typed = {
-            id(node)
-            for branch in ast.walk(tree)
-            if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
-            for node in ast.walk(branch)
-        }
-        local = {
-            id(node)
-            for function in ast.walk(tree)
-            if isinstance(function, ast.FunctionDef | ast.Lambda)
-            for node in ast.walk(function)
-        }
-        for node in ast.walk(tree):
-            where = path, getattr(node, "lineno", 0)
-            when = id(node) not in local and id(node) not in typed, id(node) in typed
-            if isinstance(node, ast.Import):
-                found += [Import(*where, alias.name, "", *when) for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{path}:{node.lineno}: relative import"
-                found += [Import(*where, node.module, alias.name, *when) for alias in node.names]
+    for node in ast.walk(tree):
+        where = path, getattr(node, "lineno", 0)
+        when = id(node) not in local and id(node) not in typed, id(node) in typed
+        if isinstance(node, ast.Import):
+            found += [Import(*where, alias.name, "", *when) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            found += [Import(*where, node.module, alias.name, *when) for alias in node.names]
     return found
 
 
@@ -178,12 +201,46 @@ def bare_reductions(package):
     return wrong
 
 
+def long_parameter_lists(package):
+    """Functions of more values by position than can be told apart; those that numba compiles take no others."""
+    wrong = []
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            names = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+            is_long = len(names) - (names[:1] in (["self"], ["cls"])) > MOST_BY_POSITION
+            if is_long and not any(COMPILED.search(ast.unparse(decorator)) for decorator in node.decorator_list):
+                wrong.append(f"{file.relative_to(package).as_posix()}:{node.name}")
+    return wrong
+
+
+def repeated_lines(*folders):
+    """Sets of files that share equal lines of code, one after another; imports, decorators and texts do not count."""
+    places = {}
+    for file in (file for folder in folders for file in folder.rglob("*.py")):
+        where = file.relative_to(folders[0].parent).as_posix()
+        folded = (" ".join(line.split()) for line in NOT_CODE.sub("", file.read_text()).split("\n"))
+        lines = [line for line in folded if re.search(r"\w", line)]
+        for k in range(len(lines) - LINES_ALIKE + 1):
+            places.setdefault(tuple(lines[k : k + LINES_ALIKE]), set()).add(where)
+    return [files for files in places.values() if len(files) > 1]
+
+
 def test_every_folder_is_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     files = {path.stem for path in PACKAGE.glob("*.py")}
     assert folders == set(ROOMS)
     assert len(folders) <= 17
     assert files == FOUNDATION | ENTRANCES
+
+
+def test_every_room_has_a_sentence_and_a_page_of_the_design():
+    docs = PACKAGE.parent / "docs"
+    listed = re.findall(r"^- \[`(\w+)`\]\(design/\1\.md\): \w", (docs / "design.md").read_text("utf-8"), re.MULTILINE)
+    assert listed == ROOMS
+    for room in ROOMS:
+        assert (docs / "design" / f"{room}.md").read_text("utf-8").startswith(f"# `{room}`\n")
 
 
 def test_imports_point_down():
@@ -205,6 +262,16 @@ def test_no_private_name_is_imported():
 def test_reductions_over_cells_go_through_the_grid():
     assert bare_reductions(PACKAGE) == []
     assert all((PACKAGE / file).exists() for file in LOCAL)
+
+
+def test_what_is_told_apart_by_position_is_short():
+    assert sorted(long_parameter_lists(PACKAGE)) == sorted(BY_POSITION)
+
+
+def test_no_two_files_have_the_same_lines():
+    found = repeated_lines(PACKAGE, PACKAGE.parent / "tests")
+    assert [sorted(files) for files in found if files not in ALIKE] == []
+    assert all(files in found for files in ALIKE)
 
 
 def test_no_module_is_called_like_a_function_that_its_package_exports():
@@ -260,3 +327,17 @@ def test_a_bare_reduction_is_found(house):
     assert bare_reductions(house(numerics__special="def f(xp, v):\n    return xp.sum(v)\n")) == []
     wrong = bare_reductions(house(flows__heat="def f(grid, v):\n    return grid.sum(v) + grid.backend.xp.max(v)\n"))
     assert wrong == ["flows/heat.py:2 xp.max"]
+
+
+def test_a_long_list_of_parameters_is_found(house):
+    seven = "a, b, c, d, e, f, g"
+    assert long_parameter_lists(house(space__grid=f"def f(*, {seven}): ...\n\n@jit\ndef g({seven}): ...\n")) == []
+    assert long_parameter_lists(house(space__grid=f"class A:\n    def f(self, {seven}): ...\n")) == ["space/grid.py:f"]
+
+
+def test_repeated_lines_are_found(house):
+    lines = [f"x{k} = {k}" for k in range(6)]
+    text = "def f():" + "".join(f"\n    {line}" for line in lines)
+    package = house(numerics__special="\n".join(lines[:3] + ["import house", "# aside"] + lines[3:]), space__grid=text)
+    assert repeated_lines(package) == [{"house/numerics/special.py", "house/space/grid.py"}]
+    assert repeated_lines(house(space__grid="\n".join(lines[:5]))) == []

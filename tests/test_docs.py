@@ -18,7 +18,7 @@ from wfr_pde.app.experiments.loading import description, find_experiments
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted([*DOCS.glob("*.md"), *(DOCS / "design").glob("*.md")])
 PRINTING = sorted(path.stem for path in EXAMPLES.glob("*.txt"))
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -88,8 +88,9 @@ def test_links_lead_to_files(page, generated):
 
 
 def test_every_page_is_in_the_table_of_contents():
-    entries = re.findall(r"^([\w/]+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {page.stem for page in PAGES} - {"index"} <= set(entries)
+    tables = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("index.md", "design.md"))
+    entries = re.findall(r"^([\w/]+)$", tables, re.MULTILINE)
+    assert {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES} - {"index"} <= set(entries)
 
 
 def test_the_api_has_every_public_name(generated):

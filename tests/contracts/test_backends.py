@@ -7,6 +7,7 @@ array API standard does not promise.
 import dataclasses
 
 import array_api_strict
+import backend_cases
 import numpy as np
 import pytest
 import scipy.fft
@@ -49,25 +50,15 @@ WITH_TRANSFORMS = dataclasses.replace(
 R, S = wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0)
 SPLIT_STEP = wfr.Strang(R, wfr.SplitStep(1.0))
 CASES = {
-    "1D": (wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.1), dict(lower=-3, upper=3, shape=100), 0.05),
+    "1D": backend_cases.CASES["1D"],
     "2D": (
         wfr.DoubleWell(2.0, stiffness=(4.0,), coupling=0.5),
         wfr.Gaussian([-1, 0], 0.1),
         dict(lower=[-3, -3], upper=[3, 3.5], shape=(70, 66)),
         0.05,
     ),
-    "3D periodic": (
-        wfr.Potential("cos(x) + cos(y) * sin(z)"),
-        wfr.Potential("3*cos(x - 1) + cos(y) + sin(z)"),
-        dict(lower=[0, 0, 0], upper=[2 * np.pi] * 3, shape=(16, 18, 20), boundary="periodic"),
-        0.5,
-    ),
-    "by blocks": (
-        wfr.Gaussian([0, 0], [[1, 0.3], [0.3, 0.5]]),
-        wfr.Gaussian([-5, 2], 0.01),
-        dict(lower=[-8, -6], upper=[6, 6], shape=(180, 160)),
-        0.05,
-    ),
+    "3D periodic": backend_cases.CASES["3D periodic"],
+    "by blocks": backend_cases.CASES["far"],
 }
 FLOWS = [
     wfr.Lie(S, R),

@@ -3,12 +3,11 @@
 import dataclasses
 import math
 import re
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
+import slabs
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics
@@ -16,9 +15,6 @@ from wfr_pde.numerics.backends import numpy as numpy_backend
 from wfr_pde.numerics.cellwise import Cellwise
 from wfr_pde.space.heat.blocks import Blocks
 from wfr_pde.space.quadrature import log_mass_corrected
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import slabs
 
 S, R = wfr.SinkhornKernel(0.7), wfr.FisherRao(1.3)
 FLOWS = {

@@ -387,7 +387,9 @@ def gaussian_error(target, start, grid, flow, n_steps, factor=1.0):
         exact = wfr.exact.gaussian_flow(target, start, n_steps * dt)
     else:
         rate = float(isinstance(flow, wfr.Strang))
-        exact = wfr.exact.gaussian_split(target, start, dt, n_steps, "FR-W-FR", 1.0, rate, transport="sinkhorn")
+        exact = wfr.exact.gaussian_split(
+            target, start, dt, n_steps, "FR-W-FR", reaction_rate=rate, transport="sinkhorn"
+        )
     return wfr.metrics.l1(grid.density(exact), wfr.Density.from_dataset(ds))
 
 

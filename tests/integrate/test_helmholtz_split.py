@@ -1,33 +1,17 @@
 """The Helmholtz split: what moves a density, and what leaves it as it is."""
 
-import json
 import math
 
 import numpy as np
 import pytest
-import xarray as xr
+from gaussian_frames import TARGET, frames
 
 import wfr_pde as wfr
 from wfr_pde.integrate.helmholtz_split import helmholtz
 
-TARGET = wfr.Gaussian(0.5, 1.0)
 TARGET_2D = wfr.Gaussian([0.5, 0.0], [[1.0, 0.3], [0.3, 0.6]])
 START_2D = wfr.Gaussian([-1.0, 0.5], 0.25)
 J = np.array([[0.0, 1.0], [-1.0, 0.0]])
-
-
-def frames(target, start, times, rates=(1.0, 1.0), grid=None, error=None):
-    """The Dataset of a closed-form flow, exact but for rounding."""
-    grid = grid or wfr.Grid.covering(target, start, shape=200)
-    states = wfr.exact.gaussian_flow(target, start, np.asarray(times), *rates)
-    densities = [wfr.Density(grid, grid.log_density(state, checked=False)) for state in states]
-    coordinates = densities[0].coordinates()
-    variables = {name: coordinates.pop(name) for name in list(coordinates) if name.startswith("cell_")}
-    variables["log_density"] = (("t", *grid.names), np.stack([density.log_values for density in densities]))
-    if error is not None:
-        variables["error_l1"] = (("t",), error)
-    attrs = {"grid": json.dumps(grid.description()), "transport_rate": rates[0], "reaction_rate": rates[1]}
-    return xr.Dataset(variables, coords=coordinates | {"t": np.asarray(times)}, attrs=attrs)
 
 
 def wave(x, t):

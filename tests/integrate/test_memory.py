@@ -5,19 +5,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from double_well_run import FLOW, START, TARGET
 
 import wfr_pde as wfr
 from wfr_pde.integrate.memory import estimated_memory
 from wfr_pde.numerics.backends import get_backend
-
-TARGET, START = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
-GRID = wfr.Grid(-3.2, 3.2, 96)
-FLOW = wfr.Strang(wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0))
-
-
-@pytest.fixture(scope="module")
-def start():
-    return GRID.density(START)
 
 
 def test_more_memory_than_there_is_is_refused_before_allocating():

@@ -4,19 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from double_well_run import FLOW, GRID, START, TARGET
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics
 from wfr_pde.integrate.run import prepare
-
-TARGET, START = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
-GRID = wfr.Grid(-3.2, 3.2, 96)
-FLOW = wfr.Strang(wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0))
-
-
-@pytest.fixture(scope="module")
-def start():
-    return GRID.density(START)
 
 
 @pytest.mark.parametrize(

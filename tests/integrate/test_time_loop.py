@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import xarray as xr
+from double_well_run import FLOW, GRID, START, TARGET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,15 +16,6 @@ import wfr_pde as wfr
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.storage import files
-
-TARGET, START = wfr.DoubleWell(1.0), wfr.Gaussian(-1, 0.1)
-GRID = wfr.Grid(-3.2, 3.2, 96)
-FLOW = wfr.Strang(wfr.FisherRao(1.0), wfr.SinkhornKernel(1.0))
-
-
-@pytest.fixture(scope="module")
-def start():
-    return GRID.density(START)
 
 
 @dataclass(frozen=True)

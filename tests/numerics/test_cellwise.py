@@ -67,9 +67,11 @@ def test_compiled_operations_are_the_others(shape):
                 exponentials = cellwise.exp(chunk, x, 3.0)
                 cellwise.log(chunk, np.array(exponentials), -2.0, -1.0, [(0.5, x), (2.0, y)], logs)
                 top, mass = cellwise.blend(chunk, x, y, 0.7, 0.25, mixed)
-                masses = cellwise.log_blend(chunk, np.array(exponentials), -2.0, y, 0.7, x, 0.25, further)
+                masses = cellwise.log_blend(
+                    chunk, np.array(exponentials), -2.0, y=y, s=0.7, z=x, volume=0.25, out=further
+                )
                 other_ends = cellwise.blend_add(chunk, x, y, 0.7, x, towards)
-                last_ends = cellwise.log_blend_add(chunk, np.array(exponentials), -2.0, y, 0.7, x, following)
+                last_ends = cellwise.log_blend_add(chunk, np.array(exponentials), -2.0, y=y, s=0.7, z=x, out=following)
                 arrays = sums, logs, mixed, further, towards, following
                 results.append((*arrays, *ends, exponentials, top, mass, *masses, *other_ends, *last_ends))
             for found, expected in zip(*results, strict=True):
@@ -167,7 +169,7 @@ def test_equal_densities_stay_to_the_last_bit():
     CompiledCellwise().blend_add(all_of(x), x, x.copy(), 0.3, zeros, out)
     assert np.array_equal(out, x)
     CompiledCellwise().blend_add(all_of(x), zeros, zeros, 0.3, x, out)
-    CompiledCellwise().log_blend(all_of(x), ones, 0.0, x.copy(), 0.3, zeros, 1.0, sums)
+    CompiledCellwise().log_blend(all_of(x), ones, 0.0, y=x.copy(), s=0.3, z=zeros, volume=1.0, out=sums)
     assert np.array_equal(out, x)
     assert np.array_equal(sums, x)
 

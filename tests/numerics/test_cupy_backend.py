@@ -14,6 +14,7 @@ import sys
 import types
 from pathlib import Path
 
+import backend_cases
 import numpy as np
 import pytest
 import scipy.fft
@@ -198,8 +199,8 @@ def both_sweeps(on_cpu, log_f, rates, wide, periodic, time, tolerance=1e-12):
     ours = f.copy()
     poles, m = line_sweeps.resolvents(), f.shape[1]
     good = line_sweeps.advance(f, *rates, wide, periodic, time, tolerance, poles, 0, m, 1)
-    kernels = cuda.Kernels(np, on_cpu)
-    agreed = kernels.sweep(ours, tuple(rates), wide, periodic, time, tolerance, poles, line_sweeps.constants())
+    how = {"tolerance": tolerance, "poles": poles, "constants": line_sweeps.constants()}
+    agreed = cuda.Kernels(np, on_cpu).sweep(ours, tuple(rates), wide, periodic, time, **how)
     assert good
     assert agreed
     return (f, ours) if wide else (np.log(f) + shift, np.log(ours) + shift)
@@ -256,11 +257,12 @@ def test_a_constant_stays(on_cpu, wide, periodic):
     constant = np.full((64, 3), 0.0 if wide else 3.25)
     time = 1e4 / float((rates[0] + rates[1]).max())
     changed = constant.copy()
-    arguments = wide, periodic, time, 1e-12, line_sweeps.resolvents(), line_sweeps.constants()
-    assert cuda.Kernels(np, on_cpu).sweep(changed, tuple(rates), *arguments)
+    poles = line_sweeps.resolvents()
+    how = {"tolerance": 1e-12, "poles": poles, "constants": line_sweeps.constants()}
+    assert cuda.Kernels(np, on_cpu).sweep(changed, tuple(rates), wide, periodic, time, **how)
     assert np.abs(changed - constant).max() < 1e-13  # the series of e^-x x^k/k! does not sum to one to the last bit
     expected = constant.copy()
-    line_sweeps.advance(expected, *rates, *arguments[:-1], 0, 3, 1)
+    line_sweeps.advance(expected, *rates, wide, periodic, time, 1e-12, poles, 0, 3, 1)
     assert np.abs(changed - expected).max() < 1e-14
 
 
@@ -278,15 +280,15 @@ def test_lines_do_not_depend_on_how_many_share_a_launch(on_cpu, monkeypatch):
 def test_a_sweep_that_does_not_end_says_so(on_cpu):
     log_f, rates = of_chain(16, 1.0, 2, False, np.random.default_rng(0))
     constants = {**line_sweeps.constants(), "MOST_PARTS": 2}
-    arguments = False, False, 1e5, 1e-12, line_sweeps.resolvents(), constants
-    assert not cuda.Kernels(np, on_cpu).sweep(np.exp(log_f), tuple(rates), *arguments)
+    how = {"tolerance": 1e-12, "poles": line_sweeps.resolvents(), "constants": constants}
+    assert not cuda.Kernels(np, on_cpu).sweep(np.exp(log_f), tuple(rates), False, False, 1e5, **how)
 
 
 def test_arrays_must_be_contiguous(on_cpu):
     log_f, rates = of_chain(16, 1.0, 4, False, np.random.default_rng(0))
-    arguments = False, False, 0.1, 1e-12, line_sweeps.resolvents(), line_sweeps.constants()
+    how = {"tolerance": 1e-12, "poles": line_sweeps.resolvents(), "constants": line_sweeps.constants()}
     with pytest.raises(ValueError, match="contiguous"):
-        cuda.Kernels(np, on_cpu).sweep(np.exp(log_f)[:, ::2], tuple(rates), *arguments)
+        cuda.Kernels(np, on_cpu).sweep(np.exp(log_f)[:, ::2], tuple(rates), False, False, 0.1, **how)
 
 
 @pytest.mark.parametrize("graded", [False, True])
@@ -399,7 +401,7 @@ FLOWS = {
     "MALAKernel": wfr.Strang(R, wfr.MALAKernel(1.0)),
 }
 CASES = {
-    "1D": (wfr.DoubleWell(2.0), wfr.Gaussian(-1, 0.1), dict(lower=-3, upper=3, shape=100), 0.05),
+    "1D": backend_cases.CASES["1D"],
     "2D": (
         wfr.DoubleWell(2.0, stiffness=(4.0,), coupling=0.5),
         wfr.Gaussian([-1, 0], 0.1),
@@ -412,18 +414,8 @@ CASES = {
         dict(lower=[-3, -3], upper=[3, 3.5], shape=(140, 90), grading=[lambda x: 1 / (3 + x**2), None]),
         0.05,
     ),
-    "3D periodic": (
-        wfr.Potential("cos(x) + cos(y) * sin(z)"),
-        wfr.Potential("3*cos(x - 1) + cos(y) + sin(z)"),
-        dict(lower=[0, 0, 0], upper=[2 * np.pi] * 3, shape=(16, 18, 20), boundary="periodic"),
-        0.5,
-    ),
-    "far": (
-        wfr.Gaussian([0, 0], [[1, 0.3], [0.3, 0.5]]),
-        wfr.Gaussian([-5, 2], 0.01),
-        dict(lower=[-8, -6], upper=[6, 6], shape=(180, 160)),
-        0.05,
-    ),
+    "3D periodic": backend_cases.CASES["3D periodic"],
+    "far": backend_cases.CASES["far"],
 }
 NOT_THERE = {  # one dimension only; equal cells only; all below the floor; a drift too strong for the cells
     *(("MALAKernel", case) for case in CASES if case != "1D"),
@@ -576,8 +568,8 @@ def test_sweeps_on_a_device(wide, depth, periodic):
     f = log_f.copy() if wide else np.exp(log_f - shift)
     ours = put(f.copy())
     line_sweeps.advance(f, *rates, wide, periodic, time, 1e-12, poles, 0, 5, 1)
-    constants = line_sweeps.constants()
-    assert kernels.sweep(ours, tuple(map(put, rates)), wide, periodic, time, 1e-12, put(poles), constants)
+    how = {"tolerance": 1e-12, "poles": put(poles), "constants": line_sweeps.constants()}
+    assert kernels.sweep(ours, tuple(map(put, rates)), wide, periodic, time, **how)
     found = backend.asnumpy(ours)
     difference = np.abs(found - f) if wide else np.abs(np.log(found / f))
     assert difference.max() < 1e-12 + 4 * np.finfo(float).eps * (np.abs(f).max() if wide else 1.0)

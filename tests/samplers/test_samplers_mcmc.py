@@ -159,7 +159,8 @@ def test_sums_of_kernels_stay_right_while_walkers_teleport():
     for _ in range(2000):
         parents = rng.integers(n, size=5)
         clones = x[parents] + h * rng.standard_normal((5, 2))
-        done += teleport(x, log_pi, crowds, peaks, parents, clones, -0.5 * np.sum(clones**2, 1), rng.random((5, 2)), h)
+        attempts = {"parents": parents, "clones": clones, "log_pi_clones": -0.5 * np.sum(clones**2, 1)}
+        done += teleport(x, log_pi, crowds, peaks, **attempts, uniforms=rng.random((5, 2)), bandwidth=h)
     assert 2000 <= done <= 10_000
     np.testing.assert_allclose(crowds, crowds_of(x), rtol=1e-10)
     np.testing.assert_array_equal(log_pi, -0.5 * np.sum(x**2, axis=1))

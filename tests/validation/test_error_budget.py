@@ -25,7 +25,7 @@ def test_splitting_and_step_are_those_of_closed_forms(truth):
     """W-FR of Gaussians, and one with ULA in place of W, step by step."""
     ds = error_budget(samplers.SMCWFR(), truth, dt=DT, n=30, seeds=2).isel(dt=0, n=0)
     moments = exact.gaussian_flow(TARGET, START, END, 1, 1)
-    split = exact.gaussian_split(TARGET, START, DT, round(END / DT), "W-FR", 1, 1)
+    split = exact.gaussian_split(TARGET, START, DT, round(END / DT), "W-FR")
     mean, variance, s = 0.0, 0.5, np.exp(-DT)
     for _ in range(round(END / DT)):
         mean, variance = mean + DT * (1 - mean), (1 - DT) ** 2 * variance + 2 * DT

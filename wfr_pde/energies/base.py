@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.errors import NoEquilibriumError, refuse_old_hooks
 from wfr_pde.space.density import Density
@@ -31,6 +32,7 @@ class Energy:
     name: str
     moving: bool = False
 
+    @override
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_old_hooks(cls, RENAMED)

@@ -41,6 +41,7 @@ class KL(Energy):
         default_factory=weakref.WeakKeyDictionary, init=False, repr=False
     )
 
+    @override
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles leave out what was put on grids."""
         return KL, (self.target, self.checked)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.errors import refuse_old_hooks
@@ -108,6 +109,7 @@ class Flow:
     max_ndim: float = math.inf
     single: bool = False
 
+    @override
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_old_hooks(cls, RENAMED)

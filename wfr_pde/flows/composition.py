@@ -58,7 +58,7 @@ class Composition(Flow):
 
     @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        """The same composition of exchanged parts."""
+        """Compose the exchanged parts."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         parts = {name: part for name, part in own.items() if isinstance(part, Flow)}
         exchanged = {id(part): part.map_parts(exchange) for part in parts.values()}  # one that is there twice stays one
@@ -66,7 +66,7 @@ class Composition(Flow):
 
     @override
     def monitored(self) -> Flow:
-        """The same composition of monitored parts."""
+        """Compose the monitored parts."""
         return self.map_parts(lambda part: part.monitored())
 
     @override
@@ -283,6 +283,7 @@ class Repeated(Composition):
     flow: Flow
     n: int
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if int(self.n) != self.n or self.n < 1:

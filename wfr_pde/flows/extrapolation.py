@@ -101,6 +101,7 @@ class Extrapolated(Composition):
     order: int = 4
     variable: str = "dt"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         known = {"dt": (4, 6, 8), "dx": (4,)}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wfr_pde.integrate.run import Record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """The cost of a run.
 
@@ -79,7 +79,7 @@ def estimate(
     ValueError, TypeError, MemoryError
         Whatever `solve` refuses.
     """
-    run = prepare(problem, flow, start, t, dt, record, keep, rng, written=written)
+    run = prepare(problem, flow, start, t, dt, record=record, keep=keep, rng=rng, written=written)
     preparation = step = seconds = 0.0
     with run.start.threads():
         if run.n_steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,7 @@ class Rule:
     frames: tuple[int, ...]
     times: Array
     hermite: bool = False
+    _: KW_ONLY
     substituted: bool = False
     error: float = 2.0
     nats: Array = field(default_factory=lambda: np.full(len(LEVELS), np.inf))

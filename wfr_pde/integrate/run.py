@@ -31,7 +31,7 @@ Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
 MAX_SUBSTEPS = 1e12  # steps between two save times; a dt that asks for more is taken for a mistake
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Run:
     """Checked input of one run, and what follows from it."""
 
@@ -155,6 +155,7 @@ def prepare(
     start: Any,
     t: Any,
     dt: Any,
+    *,
     record: Any = (),
     keep: Any = "all",
     rng: Any = None,
@@ -186,7 +187,18 @@ def prepare(
     kept, keep_words = kept_frames(keep, times)
     check_memory(flow, start, len(kept), written)
     _check_start(energy, start, times)
-    run = Run(energy, flow, start, times, step, _named(record), kept, keep_words, generator, seed)
+    run = Run(
+        energy=energy,
+        flow=flow,
+        start=start,
+        times=times,
+        dt=step,
+        records=_named(record),
+        kept=kept,
+        keep=keep_words,
+        rng=generator,
+        seed=seed,
+    )
     _check_limits(run)
     return run
 

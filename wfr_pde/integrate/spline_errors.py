@@ -79,4 +79,4 @@ def _spline(axis: Any, lines: Array, degree: int, which: slice) -> Any:
     """Return the spline along the first axis through some of the centres."""
     from scipy.interpolate import BSpline
 
-    return BSpline(*spline_axis(axis.centres[which], axis.edges, lines[which], 0, axis.periodic, degree))
+    return BSpline(*spline_axis(axis.centres[which], axis.edges, lines[which], 0, axis.periodic, degree=degree))

@@ -89,7 +89,7 @@ def solve(
     NumericalError
         If the state loses finiteness or mass.
     """
-    run = prepare(problem, flow, start, t, dt, record, keep, rng, written=out is not None)
+    run = prepare(problem, flow, start, t, dt, record=record, keep=keep, rng=rng, written=out is not None)
     directory = None if out is None else RunDirectory(out, run.fingerprint(), accept_other_code)
     if directory is not None:
         run.code = directory.code

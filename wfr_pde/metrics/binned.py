@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.metrics.base import (
     Measure,
@@ -40,6 +41,7 @@ class _Binned(Metric):
     references = (Density,)
 
     @property
+    @override
     def splits_weights(self) -> bool:  # type: ignore[override]
         """Whether the number of bins is given; else it follows the effective sample size."""
         return self.bins is not None
@@ -109,10 +111,12 @@ class BinnedTotalVariation(_Binned):
     name: str = "total_variation"
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"total variation over {self.bins if self.bins else 'equal'} bins"
 
+    @override
     def __call__(self, reference: Density, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         expected, found = self.masses(reference, other)
@@ -137,10 +141,12 @@ class BinnedHellinger(_Binned):
     name: str = "hellinger"
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"Hellinger distance over {self.bins if self.bins else 'equal'} bins"
 
+    @override
     def __call__(self, reference: Density, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         expected, found = self.masses(reference, other)

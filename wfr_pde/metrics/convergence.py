@@ -74,7 +74,15 @@ def convergence_table(
         previous = result
     orders = _orders(array, errors) if known is not None else _successive_orders(array, errors)
     against = "the next row" if known is None else "the reference"
-    return _dataset(knob, array, errors, orders, seconds, getattr(metric, "__name__", "error"), against)
+    return _dataset(
+        knob,
+        array,
+        errors=errors,
+        orders=orders,
+        seconds=seconds,
+        metric=getattr(metric, "__name__", "error"),
+        against=against,
+    )
 
 
 def format_table(table: xr.Dataset) -> str:
@@ -146,6 +154,7 @@ def _fitting_order(log_ratio: float, coarse: float, fine: float) -> float:
 def _dataset(
     knob: str,
     values: np.ndarray,
+    *,
     errors: np.ndarray,
     orders: np.ndarray,
     seconds: np.ndarray,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from wfr_pde.metrics import one_dimensional as lines
 from wfr_pde.metrics.base import (
     Measure,
@@ -55,20 +57,24 @@ class EnergyDistance(Metric):
     symmetric = True
 
     @property
+    @override
     def triangle(self) -> bool:  # type: ignore[override]
         """Whether the root is taken, which is a metric."""
         return not self.squared
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"{'squared ' if self.squared else ''}energy distance"
 
     @property
+    @override
     def units(self) -> str:  # type: ignore[override]
         """Units of the result."""
         return "length" if self.squared else "length^½"
 
+    @override
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)

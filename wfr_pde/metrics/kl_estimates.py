@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_measures, check_straight, described
 from wfr_pde.metrics.total_variation import matched
@@ -26,6 +27,7 @@ class _EstimatedKL(Metric):
         """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         raise NotImplementedError(f"{type(self).__name__} must define log_density")
 
+    @override
     def __call__(self, reference: Density, other: Measure) -> float:
         """Return KL(other | reference)."""
         check_measures(reference, other, self.name)
@@ -74,6 +76,7 @@ class NeighbourKL(_EstimatedKL):
             raise ValueError(f"neighbours must be a whole number of at least 1, got {self.neighbours}")
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"KL divergence, by {self.neighbours} nearest neighbours"
@@ -83,8 +86,8 @@ class NeighbourKL(_EstimatedKL):
         """Number of particles that it needs."""
         return int(self.neighbours) + 1
 
+    @override
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
-        """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         from scipy.spatial import cKDTree
         from scipy.special import digamma
 
@@ -136,12 +139,13 @@ class KernelKL(_EstimatedKL):
             raise ValueError(f"variance is that of the kernel, positive and finite, got {self.variance}")
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"KL divergence, by a kernel of variance {self.variance:g}"
 
+    @override
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
-        """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
         from wfr_pde.numerics.compiled.pair_sums import log_kernel_sums  # here, as it loads numba
 
         points, weights = _merged(particles)

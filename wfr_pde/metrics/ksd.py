@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.metrics.base import Metric, atoms, check_density, check_draws, check_measure, root
 from wfr_pde.numerics.typing import Array
@@ -67,10 +68,12 @@ class KSD(Metric):
             raise ValueError(f"power must be between -1 and 0, got {self.power}")
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"kernelised Stein discrepancy{', squared' if self.squared else ''}"
 
+    @override
     def __call__(self, reference: Any, other: Density | Particles) -> float:
         """Return the discrepancy of `other` from the target; `reference` does not count."""
         from wfr_pde.numerics.compiled.pair_sums import stein_sums  # here, as it loads numba

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.metrics.base import (
     Measure,
@@ -77,16 +78,19 @@ class MMD(Metric):
     symmetric = True
 
     @property
+    @override
     def triangle(self) -> bool:  # type: ignore[override]
         """Whether the root is taken, which is a metric."""
         return not self.squared
 
     @property
+    @override
     def signed(self) -> bool:  # type: ignore[override]
         """Whether the estimate is the unbiased one."""
         return self.unbiased
 
     @property
+    @override
     def splits_weights(self) -> bool:  # type: ignore[override]
         """Whether pairs of a particle with itself belong to the sums."""
         return not self.unbiased
@@ -100,10 +104,12 @@ class MMD(Metric):
             raise ValueError("the unbiased estimate of MMD² may be negative and has no root: give squared=True, too")
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"MMD{'²' if self.squared else ''}, {self.kernel} kernel of scale {self.scale:g}"
 
+    @override
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.integrate import diagnostics
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_draws, check_measures, described, wrapped
@@ -102,6 +103,7 @@ class ModeMasses(Metric):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
 
+    @override
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         a, b = self._of(_in_one_box(reference, other))
@@ -143,6 +145,7 @@ class ExpectationError(Metric):
 
     symmetric = True
 
+    @override
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the squared error of the expectation."""
         a, b = (measure.expectation(self.function) for measure in _in_one_box(reference, other))

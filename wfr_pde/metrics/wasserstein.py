@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.errors import BackendError, NumericalError
 from wfr_pde.metrics import one_dimensional as lines
@@ -136,6 +137,7 @@ class SlicedWasserstein(Metric):
             raise ValueError(f"n_directions must be a whole number of at least 1, got {self.n_directions}")
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"sliced W{'₁₂'[self.order - 1]}"
@@ -157,6 +159,7 @@ class SlicedWasserstein(Metric):
         normals = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
         return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
+    @override
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
@@ -224,10 +227,12 @@ class Wasserstein(Metric):
             raise ValueError(f"atoms must be a whole number of at least 2, got {self.atoms}")
 
     @property
+    @override
     def long_name(self) -> str:
         """Label for the axis of a plot."""
         return f"W{'₁₂'[self.order - 1]}"
 
+    @override
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+Terms = Sequence[tuple[float, Any]]  # of a sum: factors and arrays
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -121,15 +123,7 @@ class Cellwise:
         values[chunk.index] = xp.log(product) + middle
         return True
 
-    def log(
-        self,
-        chunk: Chunk,
-        product: Any,
-        shift: float | None,
-        sign: float,
-        terms: Sequence[tuple[float, Any]],
-        out: Any,
-    ) -> None:
+    def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
         """out = sign (log product + shift) + a x + b y, with terms (a, x), (b, y), and the product of a chunk only.
 
         With a shift of None it is the logarithm already. It may be overwritten.
@@ -142,7 +136,7 @@ class Cellwise:
         out[chunk.index] = result
 
     def log_blend_add(
-        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
+        self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
         """`log_blend`, and `blend_add` after it: out = (log product + shift + z + y - y) s + y + z, and its range."""
         result = self._log(product, shift)
@@ -154,7 +148,7 @@ class Cellwise:
         return self.xp.min(result), self.xp.max(result)
 
     def log_blend(
-        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
+        self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
         """out = (log product + shift + z + y - y) s + y, with the product as in `log`, and masses as in `blend`."""
         result = self._log(product, shift)

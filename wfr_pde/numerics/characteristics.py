@@ -16,6 +16,7 @@ def along_characteristics(
     points: Array,
     t: float,
     t_end: float,
+    *,
     rtol: float,
     lengths: Array,
 ) -> tuple[Array, Array]:

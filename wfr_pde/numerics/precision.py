@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Precision:
 
     name: str
     dtype: Any
+    _: KW_ONLY
     span: float
     flush: float
     block_span: float
@@ -50,5 +51,9 @@ class Precision:
         return np.dtype(self.dtype).itemsize
 
 
-DOUBLE = Precision("double", np.float64, 430.0, 480.0, 200.0, 500.0, 40.0, 1e-9)
-SINGLE = Precision("single", np.float32, 40.0, 60.0, 25.0, 60.0, 18.0, 1e-4)
+DOUBLE = Precision(
+    "double", np.float64, span=430.0, flush=480.0, block_span=200.0, block_flush=500.0, negligible=40.0, mass=1e-9
+)
+SINGLE = Precision(
+    "single", np.float32, span=40.0, flush=60.0, block_span=25.0, block_flush=60.0, negligible=18.0, mass=1e-4
+)

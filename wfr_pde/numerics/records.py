@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 HASHED = 64  # entries of an array that its hash reads: equality reads all
 
@@ -37,6 +38,7 @@ class Record:
             _refuse_unknown(cls, named)
         return super().__new__(cls)
 
+    @override
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
@@ -45,6 +47,7 @@ class Record:
             return NotImplemented
         return all(same(getattr(self, name), getattr(other, name)) for name in names)
 
+    @override
     def __hash__(self) -> int:
         names = _compared(type(self))
         if not names:
@@ -54,6 +57,7 @@ class Record:
             object.__setattr__(self, "_hash", hash((type(self).__qualname__, *contents)))
         return int(self.__dict__["_hash"])
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold no hash: that of a text differs from process to process."""
         return {name: value for name, value in self.__dict__.items() if name != "_hash"}

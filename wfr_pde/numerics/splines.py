@@ -20,6 +20,7 @@ def spline_axis(
     values: Array,
     axis: int,
     periodic: bool,
+    *,
     degree: int = QUINTIC,
     joints: Sequence[int] = (),
 ) -> tuple[Array, Array, int]:
@@ -100,7 +101,7 @@ class TensorSpline:
         knots, degrees = [], []
         joints = [()] * len(centres) if joints is None else joints
         for axis, (centre, edge, wraps, own) in enumerate(zip(centres, edges, periodic, joints, strict=True)):
-            t, coefficients, used = spline_axis(centre, edge, coefficients, axis, wraps, degree, own)
+            t, coefficients, used = spline_axis(centre, edge, coefficients, axis, wraps, degree=degree, joints=own)
             knots.append(t)
             degrees.append(used)
         self.lower = np.array([edge[0] for edge in edges])

@@ -174,7 +174,7 @@ def _contours(log_density: xr.DataArray, target: Goal) -> tuple[Figure, Draw]:
 
 
 def _laid_out(figure: Figure, draw: Draw) -> tuple[Figure, Draw]:
-    """The same, with axes that stay where the first frame has them."""
+    """Let the axes stay where the first frame has them."""
     draw(0)
     FigureCanvasAgg(figure).draw()
     figure.set_layout_engine("none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError, refuse_old_hooks
@@ -33,6 +34,7 @@ class Sampler(Flow):
 
     rate: float
 
+    @override
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_old_hooks(cls, {"measures": "law_on_grid, which returns the flow of densities"})
@@ -51,11 +53,13 @@ class Sampler(Flow):
         return None
 
     @property
+    @override
     def measures(self) -> tuple[type, ...]:  # type: ignore[override]
         """The measures that it moves: Particles, and Density where it has a law on the grid."""
         return (Particles,) if self.law_on_grid() is None else (Particles, Density)
 
     @property
+    @override
     def max_ndim(self) -> float:  # type: ignore[override]
         """Largest number of axes of a density: that of the law on the grid."""
         law = self.law_on_grid()
@@ -68,12 +72,14 @@ class Sampler(Flow):
         """
         return super().make_step(energy, template, dt)
 
+    @override
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
         """Prepare steps of particles, or of the law on the grid."""
         self.check(energy, template)
         law = self._law_of(template)
         return self.particle_step(energy, template, dt) if law is None else law.make_step(energy, template, dt)
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
         """Refuse an energy or a measure that the sampler, or its law on the grid, does not know.
 
@@ -86,11 +92,13 @@ class Sampler(Flow):
         if law is not None:
             law.check(energy, template)
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Smallest and largest dt: those of the law on a grid, none for particles."""
         law = self._law_of(template)
         return super().dt_bounds(energy, template) if law is None else law.dt_bounds(energy, template)
 
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
         """What a prepared step holds: on a grid what its law does."""
         law = self._law_of(template)

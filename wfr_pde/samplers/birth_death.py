@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
@@ -60,10 +61,12 @@ class BirthDeath(Sampler):
     density: LogRatio | None = None
 
     @property
+    @override
     def law(self) -> Law:  # type: ignore[override]
         """The limit law: the FR flow if g is the true one, else one of its own."""
         return Law.FR if self.density is not None and self.density.is_exact else Law.OWN
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.variant not in VARIANTS:
@@ -72,20 +75,22 @@ class BirthDeath(Sampler):
             raise ValueError(f"density={self.density!r} leaves nothing for bandwidth= and variant= to say: drop them")
         KernelDensity(self.bandwidth)  # checks the bandwidth
 
+    @override
     def exact(self) -> FisherRao:
         """Return the FR flow."""
         return FisherRao(self.rate)
 
+    @override
     def with_density(self, density: LogRatio) -> BirthDeath:
-        """Return the same sampler with another `LogRatio`."""
         return BirthDeath(self.rate, density=density)
 
+    @override
     def law_on_grid(self) -> BirthDeathLaw:
         """Name the law of one step: `BirthDeathLaw` with the g of infinitely many particles."""
         return BirthDeathLaw(self.rate, self._log_ratio_on_grid)
 
+    @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Prepare the events of one step."""
         equally_weighted(template, "BirthDeath")
         if self.rate == 0:
             return lambda state, t, rng=None: state

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
@@ -107,12 +108,14 @@ class KernelDensity(LogRatio):
         if self.bandwidth is not None and not 0 < self.bandwidth < math.inf:
             raise ValueError(f"bandwidth must be a positive standard deviation, got {self.bandwidth}")
 
+    @override
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles."""
         width = scott(state) if self.bandwidth is None else self.bandwidth
         log_sums = log_gaussian_sums(state.positions, state.positions, state.log_weights, width**2, self.pairs)
         return log_sums - target.log_density(state.positions)
 
+    @override
     def on_grid(self, grid: Grid) -> OnGrid:
         """Return log (K * mu)/pi; without a bandwidth the exact g, as Scott's rule leads to zero with the number."""
         if self.bandwidth is None:
@@ -178,6 +181,7 @@ class MixtureDensity(LogRatio):
     self_term: bool = True
     pairs: int = PAIRS
 
+    @override
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles."""
         mixture = state.mixture
@@ -194,6 +198,7 @@ class MixtureDensity(LogRatio):
         )
         return log_sums - target.log_density(state.positions)
 
+    @override
     def on_grid(self, grid: Grid) -> OnGrid:
         """Return the exact g: the mixture of infinitely many particles is the law itself."""
         return _exact
@@ -227,6 +232,7 @@ class Oracle(LogRatio):
         object.__setattr__(self, "_truth", as_truth(self.truth))
         law_at(self._truth, start_time(self._truth))  # a run on turned axes is refused here
 
+    @override
     def __repr__(self) -> str:
         times = [start_time(self._truth)] if is_stationary(self._truth) else self._truth.times
         digest = hashlib.sha256()
@@ -235,11 +241,13 @@ class Oracle(LogRatio):
                 digest.update(np.ascontiguousarray(values).tobytes())
         return f"Oracle({digest.hexdigest()[:12]})"
 
+    @override
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles."""
         inside = self._inside(state.positions, t)
         return self._log_prob(inside, t) - target.log_density(inside)
 
+    @override
     def on_grid(self, grid: Grid) -> OnGrid:
         """Return the true g at the cell centres, as for particles there."""
         first = self._density(start_time(self._truth))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
@@ -45,23 +46,27 @@ class FeynmanKac(Sampler):
     law = Law.FR
     random = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.density, LogRatio):
             raise TypeError(f"density must be KernelDensity(), MixtureDensity() or Oracle(truth), got {self.density!r}")
 
+    @override
     def exact(self) -> FisherRao:
         """Return the FR flow."""
         return FisherRao(self.rate)
 
+    @override
     def with_density(self, density: LogRatio) -> FeynmanKac:
-        """Return the same sampler with another `LogRatio`."""
         return replace(self, density=density)
 
+    @override
     def law_on_grid(self) -> Reweighting:
         """Name the law of one step: `Reweighting` by the g of infinitely many particles."""
         return Reweighting(self.rate, self.density.is_exact, self.density.on_grid)
 
+    @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare the change of the weights over `dt`."""
         if self.rate == 0:

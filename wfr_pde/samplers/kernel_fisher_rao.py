@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
@@ -64,6 +65,7 @@ class KernelFisherRao(Sampler):
     order = 2
     random = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_start(self.start, "KernelFisherRao")
@@ -71,10 +73,12 @@ class KernelFisherRao(Sampler):
         if not 0 < self.regularisation < np.inf:
             raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
 
+    @override
     def memory_use(self, template: Particles) -> MemoryUse:
         """What a step holds: M, its factor, and the kernels and their gradient along an axis."""
         return MemoryUse(5 * 8 * len(template.positions) ** 2)
 
+    @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare a step of the midpoint rule."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "KernelFisherRao")

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
@@ -35,10 +36,12 @@ class Langevin(Sampler):
     law = Law.W
     interacting = False
 
+    @override
     def law_on_grid(self) -> LangevinKernel:
         """Name the law of one step: `LangevinKernel`."""
         return LangevinKernel(self.rate)
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare the step of Euler and Maruyama."""
         target, drift, width = energy.equilibrium, self.rate * dt, math.sqrt(2 * self.rate * dt)
@@ -54,6 +57,7 @@ class Langevin(Sampler):
 
         return step
 
+    @override
     def exact(self) -> FiniteVolume:
         """Return the W flow."""
         return FiniteVolume(self.rate)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
@@ -46,10 +47,12 @@ class MALA(Sampler):
     interacting = False
     preserves = frozenset({"mass", "positivity", "equilibrium"})
 
+    @override
     def law_on_grid(self) -> MALAKernel:
         """Name the law of one step: `MALAKernel`, on one axis."""
         return MALAKernel(self.rate)
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare one proposal for every particle, accepted or not."""
         target, time = energy.equilibrium, self.rate * dt
@@ -63,6 +66,7 @@ class MALA(Sampler):
 
         return step
 
+    @override
     def exact(self) -> FiniteVolume:
         """Return the W flow."""
         return FiniteVolume(self.rate)

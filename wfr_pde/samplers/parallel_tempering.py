@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
@@ -56,6 +57,7 @@ class ParallelTempering(Sampler):
     law = Law.PI
     interacting = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         ladder = tuple(map(float, self.temperatures))
@@ -65,6 +67,7 @@ class ParallelTempering(Sampler):
             raise ValueError(f"swap_rate must be finite and >= 0, attempts per unit of time, got {self.swap_rate}")
         object.__setattr__(self, "temperatures", ladder)
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare one move of every replica, and swaps."""
         target, time = energy.equilibrium, self.rate * dt

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
@@ -46,20 +47,24 @@ class Resample(Sampler):
     law = Law.REST
     preserves = frozenset({"mass", "positivity", "equilibrium"})
 
+    @override
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], a share of the particles, got {self.threshold}")
         if self.scheme not in SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}")
 
+    @override
     def exact(self) -> Resample:
         """Return the resampling itself, whose law on a grid is to do nothing."""
         return self
 
+    @override
     def law_on_grid(self) -> Rest:
         """Name the law of resampling infinitely many particles: nothing happens."""
         return Rest()
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare the resampling, which happens if the weights are uneven enough."""
 

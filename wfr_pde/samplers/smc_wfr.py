@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step, checked_rate
@@ -54,6 +55,7 @@ class SMCWFR(Sampler):
 
     law = Law.WFR
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "reaction_rate", checked_rate(self.reaction_rate, "the reaction of SMCWFR"))
@@ -73,11 +75,13 @@ class SMCWFR(Sampler):
         reaction = FeynmanKac(self.reaction_rate, MixtureDensity(self.self_term))
         return Resample(self.threshold, self.scheme), Langevin(self.rate), reaction
 
+    @override
     def law_on_grid(self) -> Lie:
         """Name the law of one step: the composition of the laws of its parts."""
         resample, move, weigh = (part.law_on_grid() for part in self._parts)
         return Lie(Lie(resample, move), weigh)
 
+    @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare to resample, move and weigh."""
         step = self.composition.make_step(energy, template, dt)
@@ -87,6 +91,7 @@ class SMCWFR(Sampler):
 
         return advance
 
+    @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """Return the composition of exchanged parts."""
         return self.composition.map_parts(exchange)

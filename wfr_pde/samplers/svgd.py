@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
@@ -42,10 +43,12 @@ class SVGD(Sampler):
 
     random = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_bandwidth(self.bandwidth)
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare an Euler step."""
         target, time = energy.equilibrium, self.rate * dt

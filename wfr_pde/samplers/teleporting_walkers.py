@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
@@ -56,11 +57,13 @@ class TeleportingWalkers(Sampler):
     law = Law.PI
     preserves = frozenset({"mass", "positivity", "equilibrium"})
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.bandwidth < math.inf:
             raise ValueError(f"bandwidth must be a positive standard deviation of the clones, got {self.bandwidth}")
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare the attempts of one step."""
         target, time = energy.equilibrium, self.rate * dt
@@ -102,6 +105,13 @@ class TeleportingWalkers(Sampler):
                 clones = x[parents[done:]] + self.bandwidth * noise[done:]
                 with np.errstate(over="ignore", invalid="ignore"):  # a clone may be anywhere; it is refused there
                     log_pi_clones = np.asarray(target.log_density(clones))
-                done += teleport(*walkers, parents[done:], clones, log_pi_clones, uniforms[done:], self.bandwidth)
+                done += teleport(
+                    *walkers,
+                    parents=parents[done:],
+                    clones=clones,
+                    log_pi_clones=log_pi_clones,
+                    uniforms=uniforms[done:],
+                    bandwidth=self.bandwidth,
+                )
             attempts -= m
         return x

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
@@ -55,6 +56,7 @@ class Tempering(Sampler):
 
     start: Target
     rate: float = 1.0
+    _: KW_ONLY
     threshold: float = 0.5
     moves: int = 1
     scale: float | None = None
@@ -64,6 +66,7 @@ class Tempering(Sampler):
     order = math.inf
     law = Law.FR
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_start(self.start, "Tempering")
@@ -73,6 +76,7 @@ class Tempering(Sampler):
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be a positive standard deviation of the proposals, got {self.scale}")
 
+    @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare to weigh, resample and move."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "Tempering")

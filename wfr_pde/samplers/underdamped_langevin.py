@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
@@ -47,11 +48,13 @@ class UnderdampedLangevin(Sampler):
     law = Law.PI
     interacting = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.friction < math.inf:
             raise ValueError(f"friction must be positive and finite, got {self.friction}")
 
+    @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare a step of BAOAB."""
         target, h = energy.equilibrium, self.rate * dt

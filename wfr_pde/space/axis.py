@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -116,7 +116,7 @@ class Axis:
         ValueError
             If the density is not positive and finite, or changes too much within a cell.
         """
-        return cls._graded(name, lower, upper, n, density, density, (), periodic)
+        return cls._graded(name, lower, upper, n, density, periodic=periodic)
 
     @classmethod
     def _graded(
@@ -126,11 +126,13 @@ class Axis:
         upper: float,
         n: int,
         density: Callable[[Array], Any],
-        made_of: Callable[[Array], Any],
-        how: tuple[Hashable, ...],
+        *,
+        made_of: Callable[[Array], Any] | None = None,
+        how: tuple[Hashable, ...] = (),
         periodic: bool = False,
     ) -> Axis:
-        """As `graded`; the density is `made_of` another one, `how` tells apart what is made of it."""
+        """Make cells as `graded` does; a density may be `made_of` another, and `how` tells apart what is made of it."""
+        made_of = density if made_of is None else made_of
         density = checked_density(name, density)
         panels = panels_of(density, lower, upper, made_of, how)
         positions = panels.inverse(panels.total * np.arange(1, 2 * n) / (2 * n))
@@ -193,7 +195,7 @@ class Axis:
             return np.asarray(density(wall + side * distance)) * (distance + reach) ** (1 - 1 / power)
 
         how = (wall, side, power, reach)
-        root = cls._graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root, density, how)
+        root = cls._graded(name, 0.0, (upper - lower) ** (1 / power), n, in_root, made_of=density, how=how)
         edges, centres = (wall + side * at**power for at in (root.edges, root.centres))
         widths = power * root.centres ** (power - 1) * root.widths
         if upper_wall:
@@ -231,7 +233,7 @@ class Axis:
         joints = sorted({*begin[1:]} | {j + s for part, s in zip(segments, begin, strict=True) for j in part.joints})
         smooth = all(part.smooth for part in segments)
         roots = segments[0].roots[0], segments[-1].roots[1]
-        return cls(segments[0].name, edges, centres, widths, periodic, smooth, tuple(joints), roots)
+        return cls(segments[0].name, edges, centres, widths, periodic, smooth=smooth, joints=tuple(joints), roots=roots)
 
     @cached_property
     def segments(self) -> tuple[slice, ...]:
@@ -260,7 +262,7 @@ class Axis:
 
     def renamed(self, name: str, periodic: bool) -> Axis:
         """The same cells with another name and boundary."""
-        return Axis(name, self.edges, self.centres, self.widths, periodic, self.smooth, self.joints, self.roots)
+        return replace(self, name=name, periodic=periodic)
 
     def coarsened(self) -> Axis:
         """The axis with every two cells joined.

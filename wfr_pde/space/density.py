@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
 from wfr_pde.numerics.typing import Rng
@@ -54,6 +55,7 @@ class Density:
             )
         object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values))
 
+    @override
     def __repr__(self) -> str:
         return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
 

@@ -6,12 +6,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.backends import Backend, get_backend
 from wfr_pde.numerics.cellwise import Cellwise
@@ -81,6 +82,7 @@ class Grid:
     upper: Any
     shape: Any
     boundary: Any = "no-flux"
+    _: KW_ONLY
     backend: Any = "numpy"
     names: Any = None
     max_cut: float = 1e-6
@@ -111,6 +113,7 @@ class Grid:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
+    @override
     def __repr__(self) -> str:
         graded = "".join(
             f", {axis.name} graded from {axis.widths.min():.3g} to {axis.dx:.3g}"
@@ -122,6 +125,7 @@ class Grid:
             f"backend={self.backend.name!r}, names={self.names}{graded})"
         )
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the fields; what is computed from them is computed again."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

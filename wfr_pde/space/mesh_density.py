@@ -24,11 +24,11 @@ MOST_PASSED = 500  # points that these places ask for, at most: refinement sees 
 NARROWEST = 1e-10  # of the box, that a scale on a line has: beside a singular wall they have no end
 SPREAD = 0.2  # growth of the scale with the distance from a place: what is narrow diffuses through all scales above
 SLOPE = 1 / 3  # a slope counts as the curvature of a Gaussian this many standard deviations out
-PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13
+PROBE_CELLS, CELLS_BETWEEN = 2**15, 2**13  # of a grid that is probed, 181² in the plane; 90² for what is between
 GRADED_CELLS = 2**12  # along an axis at most, where they are graded by what a first look showed
-PROBE_ROUNDS, ROUNDS_BETWEEN = 4, 2
+PROBE_ROUNDS, ROUNDS_BETWEEN = 4, 2  # each is graded by what the one before showed: narrower in every round
 DOUBLINGS = 4  # of the cells along an axis, with which a density of points is tried
-GOLDEN = 0.6180339887498949
+GOLDEN = 0.6180339887498949  # the golden ratio less one: its multiples mod 1 are even shares, however many
 STEP = 1e-6  # of the difference quotient of the score, over the local length
 
 

@@ -15,8 +15,8 @@ FIRST_PANELS = 256  # what is narrower than a 4000th of the box, and stands alon
 MOST_PANELS = 2**17  # a density of points that is noisy is not followed further
 SMALLEST_PANEL = 1e-14  # of the length: a jump of the density of points is not pinned down further
 PANEL_ERROR = 1e-15  # of the number of points, or tenfold of those in the panel: the last two Legendre coefficients
-EPS = float(np.finfo(np.float64).eps)
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+EPS = float(np.finfo(np.float64).eps)  # rounding of the coordinates, which a steep density multiplies
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)  # of a panel: exact for its Legendre series, degree 15
 # values at the nodes -> Legendre coefficients
 TO_LEGENDRE = (np.arange(16) + 0.5)[:, None] * np.polynomial.legendre.legvander(NODES, 15).T * WEIGHTS
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Rng
 
@@ -97,6 +98,7 @@ class Particles:
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "log_weights", log_weights)
 
+    @override
     def __repr__(self) -> str:
         return f"Particles(n={len(self.positions)}, d={self.ndim})"
 

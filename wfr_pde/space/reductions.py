@@ -169,7 +169,7 @@ class Reductions:
         return np.unravel_index(np.concatenate(self.gathered(numbers)), self.shape)
 
     def first_where(self, holds: np.ndarray, values: np.ndarray) -> tuple[int, tuple[int, ...], float] | None:
-        """In how many cells a condition holds, the numbers of the first along the axes, and its value; or None."""
+        """Count the cells where a condition holds, with the place of the first, and its value; None if nowhere."""
         found = None
         if holds.any():
             place = np.unravel_index(int(np.argmax(holds)), holds.shape)

@@ -30,7 +30,7 @@ def source_hash() -> str:
 
 
 def hash_of_sources(package: Path) -> str:
-    """The same for a package in a folder."""
+    """Hash the sources of a package in a folder."""
     found = {
         path.relative_to(package).as_posix(): path
         for path in package.rglob("*")
@@ -60,7 +60,7 @@ def code_attrs(others: Iterable[str] = ()) -> dict[str, str]:
 
 
 def code_attrs_of_resumed(stored: Mapping[str, Any], what: str, accept: bool) -> dict[str, str]:
-    """The same for a run that is taken up again, by what run.json says of it.
+    """Attributes of a run that is taken up again, by what run.json says of it.
 
     A run that is done is taken, with a warning if other code computed it.
 

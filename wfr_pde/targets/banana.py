@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr, positive, tail_mass
@@ -41,30 +42,32 @@ class Banana(Target):
 
     __repr__ = call_repr
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., 2), shape (...)."""
         points = self.as_points(points)
         x, y = points[..., 0], points[..., 1]
         return np.asarray(-self.variance * (y - x**2) ** 2 / 2 - (1 - x) ** 2 / (2 * self.variance))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """-grad V at points (..., 2), shape (..., 2)."""
         points = self.as_points(points)
         x, y = points[..., 0], points[..., 1]
         pull = self.variance * (y - x**2)
         return np.stack([2 * x * pull + (1 - x) / self.variance, -pull], axis=-1)
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, 2)."""
         normal = np.random.default_rng(rng).standard_normal((n, 2))
         x = 1 + np.sqrt(self.variance) * normal[:, 0]
         return np.stack([x, x**2 + normal[:, 1] / np.sqrt(self.variance)], axis=-1)
 
+    @override
     def moments(self) -> tuple[Array, Array]:
         """Mean (2,) and covariance (2, 2), from the moments of a Gaussian up to the fourth."""
         s2 = self.variance
         return np.array([1.0, 1 + s2]), np.array([[s2, 2 * s2], [2 * s2, 1 / s2 + 4 * s2 + 2 * s2**2]])
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box of quantiles, half of `tail` for x and half for y - x²: the mass outside is at most `tail`."""
         q, s = gaussian_quantile(tail_mass(tail) / 2), np.sqrt(self.variance)

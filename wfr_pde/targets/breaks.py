@@ -60,7 +60,7 @@ class Breaks(Record):
         return Breaks(tuple(np.union1d(a, b) for a, b in pairs), self.elsewhere or other.elsewhere)
 
     def inside(self, lower: Array, upper: Array) -> Breaks:
-        """Those strictly inside a box, whose corners have shape (d,)."""
+        """Breaks strictly inside a box, whose corners have shape (d,)."""
         each = zip(self.places, lower, upper, strict=True)
         return Breaks(tuple(p[(p > low) & (p < high)] for p, low, high in each), self.elsewhere)
 

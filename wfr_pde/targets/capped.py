@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr, finite, positive
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
+from wfr_pde.targets.derived import DerivedTarget
 
 FAR = 1e6  # spans above the ceiling, beyond which V is the ceiling plus the span to double precision (1/2 FAR^-2)
 
 
 @dataclass(frozen=True, eq=False)
-class Capped(Target):
+class Capped(DerivedTarget):
     """A target whose V is itself up to a ceiling c and never exceeds c + w: for walls that nothing climbs.
 
     Above the ceiling V = c + w phi((V - c)/w) with phi(z) = z/(1 + z e^{-1/z}): increasing from 0 to 1 with slope
@@ -57,6 +59,7 @@ class Capped(Target):
 
     __repr__ = call_repr
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """-V, capped, at points (..., d), shape (...); NaN where V is."""
         return self.cap(self.target.log_density(points))
@@ -67,6 +70,7 @@ class Capped(Target):
         blended = -self.ceiling - self.span * _blend(excess)
         return np.asarray(np.where(excess > 0, blended, log_density))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """The score of the target times phi', shape (..., d); zero where V is infinite."""
         score = self.target.score(points)
@@ -74,28 +78,22 @@ class Capped(Target):
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(slope > 0, slope * score, np.where(np.isnan(slope), np.nan, 0.0)))
 
-    @property
-    def score_by_differences(self) -> bool:
-        """Whether that of the target is."""
-        return self.target.score_by_differences
-
-    @property
-    def machine_epsilon(self) -> float:
-        """Machine epsilon of the target's numbers."""
-        return self.target.machine_epsilon
-
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """Draws of the target itself: in a box they are right up to its mass above the ceiling."""
         return self.target.sample(n, rng)
 
+    @override
     def at(self, t: float) -> Target:
         """The target at time `t`, capped at the same ceiling."""
         return Capped(self.target.at(t), self.ceiling, self.span) if self.moving else self
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box of the target itself."""
         return self.target.box(tail)
 
+    @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """Breaks of the target itself: the cap is smooth."""
         return self.target.breaks(lower, upper)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr, positive, tail_mass
@@ -80,22 +81,26 @@ class CoshDoubleWell(Target):
         return float(kve(0, self._c) + kve(1, self._c))
 
     @cached_property
+    @override
     def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V) = log((K_0(c) + K_1(c)) / (2k)), from cosh² = (1 + cosh(2kx))/2."""
         return math.log(self._bessel) - self._c - math.log(2 * self.k)
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """-V at points (..., 1), shape (...); -inf where cosh overflows, from |kx| = 355 on."""
         with np.errstate(over="ignore"):
             size = np.minimum(np.abs(self.k * self.as_points(points)[..., 0]), FARTHEST)
             return np.asarray(2 * (size + np.log1p(np.exp(-2 * size)) - np.log(2)) - self._c * np.cosh(2 * size))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """-V' at points (..., 1), shape (..., 1)."""
         with np.errstate(over="ignore"):
             u = self.k * self.as_points(points)
             return np.asarray(2 * self.k * (np.tanh(u) - self._c * np.sinh(2 * u)))
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` independent draws, shape (n, 1).
 
@@ -114,6 +119,7 @@ class CoshDoubleWell(Target):
         sign = np.where(rng.random(n) < 0.5, -1.0, 1.0)
         return (sign * np.arcsinh(w[:n]) / self.k)[:, None]
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box outside which the mass is at most `tail`, to a few percent in the tail where that is small.
 

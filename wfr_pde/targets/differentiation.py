@@ -140,7 +140,7 @@ def _agrees(function: Function, candidate: Array, points: Array) -> bool:
 
 
 def _spread(points: Array) -> Array:
-    """Up to 16 of the points, evenly spaced through the list."""
+    """Pick up to 16 of the points, evenly spaced through the list."""
     if len(points) <= _CHECKED_POINTS:
         return points
     return points[np.linspace(0, len(points) - 1, _CHECKED_POINTS).astype(int)]

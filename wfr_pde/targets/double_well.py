@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import Floats, call_repr, finite, finite_array, positive
@@ -56,6 +57,7 @@ class DoubleWell(Target):
     __repr__ = call_repr
 
     @cached_property
+    @override
     def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V), by Bessel functions I_{±1/4}.
 
@@ -71,15 +73,15 @@ class DoubleWell(Target):
         quadratic = 0.5 * np.sum(np.log(2 * np.pi / np.array(self.stiffness)))
         return float(well + self.height * shift * (b + 1) + quadratic)  # b² - 1 = shift (b + 1)
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., d), shape (...)."""
         points = self.as_points(points)
         x, y = points[..., 0], points[..., 1:]
         potential = self.height * ((x / self.width) ** 2 - 1) ** 2 + 0.5 * np.sum(self.stiffness * y**2, axis=-1)
         return np.asarray(-potential - (self.coupling * x * y[..., 0] if self.coupling else 0.0))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """-grad V at points (..., d), shape (..., d)."""
         points = self.as_points(points)
         x = points[..., 0]
         score = np.empty_like(points)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from wfr_pde.targets.mixture import GaussianMixture
 
 
@@ -25,5 +27,6 @@ class FourModes(GaussianMixture):
             means=[[0, 8], [0, 2], [-3, 5], [3, 5]], weights=[0.25] * 4, covariances=[flat, flat, tall, tall]
         )
 
+    @override
     def __repr__(self) -> str:
         return "FourModes()"

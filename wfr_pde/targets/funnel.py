@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr, dimension, positive, tail_mass
@@ -52,6 +53,7 @@ class Funnel(Target):
     __repr__ = call_repr
 
     @cached_property
+    @override
     def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V) = d/2 log(2 pi) + ½ log v."""
         return float(self.ndim / 2 * np.log(2 * np.pi) + 0.5 * np.log(self.variance))
@@ -62,32 +64,34 @@ class Funnel(Target):
         shrink = np.exp(np.minimum(-x0 / 2, _STEEPEST))[..., None]
         return x0, shrink, points[..., 1:] * shrink
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., d), shape (...)."""
         with np.errstate(over="ignore"):  # an overflowing square means pi = 0
             x0, _, scaled = self._scaled(self.as_points(points))
             rest = np.sum(scaled**2, axis=-1) + (self.ndim - 1) * x0
             return np.asarray(-(x0**2) / (2 * self.variance) - rest / 2)
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """-grad V at points (..., d), shape (..., d)."""
         points = self.as_points(points)
         with np.errstate(over="ignore"):
             x0, shrink, scaled = self._scaled(points)
             first = -x0 / self.variance + (np.sum(scaled**2, axis=-1) - (self.ndim - 1)) / 2
             return np.concatenate([first[..., None], -scaled * shrink], axis=-1)
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, d)."""
         points = np.random.default_rng(rng).standard_normal((n, self.ndim))
         points[:, 0] *= np.sqrt(self.variance)
         points[:, 1:] *= np.exp(points[:, :1] / 2)
         return points
 
+    @override
     def moments(self) -> tuple[Array, Array]:
         """Mean (d,), zero, and covariance (d, d), diag(v, e^{v/2}, …)."""
         return np.zeros(self.ndim), np.diag([self.variance] + [np.exp(self.variance / 2)] * (self.ndim - 1))
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box of quantiles, `tail` / d for each axis: the mass outside is at most `tail`."""
         share = tail_mass(tail) / self.ndim

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import Floats, call_repr, covariance_matrix, finite_array, tail_mass
@@ -74,30 +75,34 @@ class Gaussian(Target):
         return self._whitening.T @ self._whitening
 
     @cached_property
+    @override
     def log_normaliser(self) -> float:  # type: ignore[override]
         """log ∫ exp(-V) dx = ½ log det(2 pi C)."""
         return float(0.5 * self.ndim * np.log(2 * np.pi) + np.sum(np.log(self._cholesky.diagonal())))
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """-V(x) at points (..., d), shape (...)."""
         centred = self.as_points(points) - self.mean
         whitened = centred / np.sqrt(self._diagonal) if self._diagonal is not None else centred @ self._whitening.T
         return np.asarray(-0.5 * np.einsum("...i,...i->...", whitened, whitened))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """-C⁻¹ (x - m) at points (..., d), shape (..., d)."""
         centred = self.as_points(points) - self.mean
         return -centred / self._diagonal if self._diagonal is not None else -centred @ self.precision
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, d)."""
         normal = np.random.default_rng(rng).standard_normal((n, self.ndim))
         return self.mean + normal @ self._cholesky.T
 
+    @override
     def moments(self) -> tuple[Array, Array]:
-        """Mean (d,) and covariance (d, d)."""
         return self.mean, self.covariance
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box of exact quantiles, tail / (2 d) beyond each face: the mass outside is at most `tail`."""
         half = gaussian_quantile(tail_mass(tail) / self.ndim) * np.sqrt(self.covariance.diagonal())

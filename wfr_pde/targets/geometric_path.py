@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr
@@ -56,23 +57,26 @@ class GeometricMean(Target):
         parts = [(1 - self.weight, self.start), (self.weight, self.target)]
         return [(weight, end) for weight, end in parts if weight > 0]
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., d), shape (...)."""
         return np.asarray(sum(weight * end.log_density(points) for weight, end in self._parts()))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """-grad V at points (..., d), shape (..., d)."""
         return np.asarray(sum(weight * end.score(points) for weight, end in self._parts()))
 
     @property
+    @override
     def machine_epsilon(self) -> float:
         """The larger of both ends."""
         return max(end.machine_epsilon for _, end in self._parts())
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Smallest box around the boxes of the two ends."""
         return _union([end.box(tail) for _, end in self._parts()])
 
+    @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """Breaks of both ends inside the box."""
         return reduce(operator.or_, (end.breaks(lower, upper) for _, end in self._parts()))
@@ -113,6 +117,7 @@ class GeometricPath(Target):
 
     __repr__ = call_repr
 
+    @override
     def at(self, t: float) -> Target:
         """The target at time `t`: a `Gaussian` between two Gaussians, else a `GeometricMean`."""
         weight = _checked_weight(self.schedule(t), f"schedule({t})")  # type: ignore[misc]
@@ -120,18 +125,22 @@ class GeometricPath(Target):
             return _between(self.start, self.target, weight)
         return GeometricMean(self.start, self.target, weight)
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """Raises ValueError: the density depends on time, use `at(t)`."""
         raise ValueError("a GeometricPath moves, its density depends on time: use path.at(t).log_density(points)")
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """Raises ValueError: the score depends on time, use `at(t)`."""
         raise ValueError("a GeometricPath moves, its score depends on time: use path.at(t).score(points)")
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """Raises ValueError: the law depends on time, use `at(t)`."""
         raise ValueError("a GeometricPath moves, its law depends on time: use path.at(t).sample(n, rng)")
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Smallest box around the boxes of the two ends; between Gaussians also of nine places on the way."""
         boxes = [self.start.box(tail), self.target.box(tail)]
@@ -140,6 +149,7 @@ class GeometricPath(Target):
             boxes += [_between(self.start, self.target, w).box(tail) for w in np.linspace(0, 1, 11)[1:-1]]
         return _union(boxes)
 
+    @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """Breaks of both ends inside the box."""
         return self.start.breaks(lower, upper) | self.target.breaks(lower, upper)

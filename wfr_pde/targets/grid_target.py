@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import box_of, fingerprint
@@ -93,6 +94,7 @@ class GridTarget(Target):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_spline", self._make_spline())
 
+    @override
     def __repr__(self) -> str:
         box = f"lower={self.lower.tolist()}, upper={self.upper.tolist()}"
         options = f"log={self.log}, periodic={self.periodic}"
@@ -133,10 +135,12 @@ class GridTarget(Target):
                 )
         return TensorSpline(centres, edges, self.log_values, self.periodic)
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """Spline through the log-values at points (..., d), shape (...); -inf outside the box."""
         return self._spline(self.as_points(points), outside=-np.inf)
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """Gradient of the spline at points (..., d), shape (..., d); NaN outside the box."""
         return self._spline.gradient(self.as_points(points))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix, finite_array
@@ -70,10 +71,12 @@ class GaussianMixture(Target):
         parts = zip(self.weights, self.components, strict=True)
         return np.stack([np.log(w) + g.log_density(points) - g.log_normaliser for w, g in parts])
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """Normalised log-density at points (..., d), shape (...)."""
         return blockwise(lambda block: _logsumexp(self._log_terms(block)), self.as_points(points), len(self.weights))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """Scores of the components, weighted by their responsibilities; points (..., d), shape (..., d)."""
 
@@ -85,21 +88,22 @@ class GaussianMixture(Target):
         width = len(self.weights) * self.ndim
         return blockwise(block_score, self.as_points(points), width, (self.ndim,))
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, d)."""
         rng = np.random.default_rng(rng)
         labels = rng.choice(len(self.weights), size=n, p=self.weights)
         normal = rng.standard_normal((n, self.ndim))
         factors = np.linalg.cholesky(self.covariances)
         return self.means[labels] + np.einsum("nij,nj->ni", factors[labels], normal)
 
+    @override
     def moments(self) -> tuple[Array, Array]:
-        """Mean (d,) and covariance (d, d)."""
         mean = self.weights @ self.means
         apart = self.means - mean
         within = np.einsum("k,kij->ij", self.weights, self.covariances)
         return mean, within + np.einsum("k,ki,kj->ij", self.weights, apart, apart)
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Smallest box around the boxes of the components: the mass outside is at most `tail`."""
         lower, upper = zip(*(g.box(tail) for g in self.components), strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
@@ -72,27 +73,32 @@ class Posterior(Target):
 
     __repr__ = call_repr
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """Log-posterior, up to a constant, at points (..., d), shape (...)."""
         check_deadline()  # as a Potential does
         points = self.as_points(points)
         return np.asarray(self.prior.log_density(points) + self._total_log_likelihood(points))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """Score of the prior, and the gradient of the log-likelihood by complex steps or differences."""
         points = self.as_points(points)
         return self.prior.score(points) + differentiation.gradient(self._total_log_likelihood, points)
 
     @property
+    @override
     def machine_epsilon(self) -> float:
         """Machine epsilon of the least precise numbers that the prior or the log-likelihood has returned."""
         return float(self.__dict__.get("_epsilon", self.prior.machine_epsilon))
 
     @property
+    @override
     def score_by_differences(self) -> bool:
-        """True: that of the log-likelihood is."""
+        """True: the score of the log-likelihood is by differences."""
         return True
 
+    @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """Breaks of the prior inside the box; the log-likelihood is taken to have none."""
         return self.prior.breaks(lower, upper)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
@@ -82,11 +83,13 @@ class Potential(Target):
             text = self.V if isinstance(self.V, str) else None
             object.__setattr__(self, "breaks", _BreaksInBox(text, ndim, given))
 
+    @override
     def __repr__(self) -> str:
         extra = "" if self.of == "coordinates" else f", of={self.of!r}"
         extra += "" if self.breaks.given is None else f", breaks={self.breaks.spelled()}"
         return f"{call_repr(self)[:-1]}{extra})"
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold what was given, not what is compiled from it."""
         return {name: value for name, value in super().__getstate__().items() if name not in ("_value", "_gradient")}
@@ -95,10 +98,12 @@ class Potential(Target):
     def _compiled(self) -> CompiledExpression | None:
         return compile_expression(self.V, self.ndim) if isinstance(self.V, str) else None
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """-V at points (..., d), shape (...); NaN where V is. One that moves has a density at a time only, see `at`."""
         return np.asarray(-self._potential(self.as_points(points)))
 
+    @override
     def at(self, t: float) -> Potential:
         """The potential at time `t`: itself, unless it moves."""
         if not self.moving:
@@ -111,8 +116,8 @@ class Potential(Target):
         given = self.breaks.given
         return Potential(value, self.ndim, gradient, self.support, of=self.of, breaks=given)
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """-grad V at points (..., d), shape (..., d)."""
         points = self.as_points(points)
         if self.gradient is not None:
             if points.size and "_gradient_checked" not in self.__dict__:
@@ -122,6 +127,7 @@ class Potential(Target):
         return -self._gradient(points) if self._compiled is not None else super().score(points)
 
     @property
+    @override
     def score_by_differences(self) -> bool:
         """Whether V is a function without a gradient."""
         return self.gradient is None and self._compiled is None
@@ -145,6 +151,7 @@ class Potential(Target):
         return UserFunction(self.gradient, self.of, "gradient", self.ndim, self)
 
     @property
+    @override
     def machine_epsilon(self) -> float:
         """Machine epsilon of the least precise numbers that V has returned; a function may use single precision."""
         return self._value.epsilon

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr, dimension, positive, tail_mass
@@ -67,6 +68,7 @@ class Ring(Target):
         return float(sum(terms))
 
     @cached_property
+    @override
     def log_normaliser(self) -> float:  # type: ignore[override]
         """Log of the sphere's area, 2 pi^{d/2} / Gamma(d/2), times the radial integral."""
         from scipy.special import gammaln
@@ -79,11 +81,12 @@ class Ring(Target):
         """Mode rho of r^{d-1} exp(-(r - R)²/s²), the density of the radius."""
         return (self.radius + np.sqrt(self.radius**2 + 2 * (self.ndim - 1) * self.width**2)) / 2
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., d), shape (...)."""
         r = np.sqrt(np.sum(self.as_points(points) ** 2, axis=-1))
         return np.asarray(-(((r - self.radius) / self.width) ** 2))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """-grad V at points (..., d), shape (..., d); zero at the origin."""
         points = self.as_points(points)
@@ -91,6 +94,7 @@ class Ring(Target):
         direction = np.divide(points, r, out=np.zeros_like(points), where=r > 0)
         return -2 * (r - self.radius) / self.width**2 * direction
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` independent draws, shape (n, d).
 
@@ -109,17 +113,20 @@ class Ring(Target):
         directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
         return radii[:n, None] * directions
 
+    @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """The origin in one dimension; in more it is but a point."""
         if self.ndim > 1:
             return Breaks.none(self.ndim)
         return Breaks((np.zeros(1),)).inside(*(np.atleast_1d(np.asarray(c, dtype=np.float64)) for c in (lower, upper)))
 
+    @override
     def moments(self) -> tuple[Array, Array]:
         """Mean (d,), zero by symmetry, and covariance (d, d), E r²/d times the identity."""
         second = self._radial_integral(self.ndim + 1) / self._radial_integral(self.ndim - 1)
         return np.zeros(self.ndim), second / self.ndim * np.eye(self.ndim)
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Cube around the ball beyond which the envelope of `sample` has the mass `tail`, an upper bound."""
         rho, power = self._radial_mode, self.ndim - 1

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import Floats, call_repr, finite_array
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
+from wfr_pde.targets.derived import DerivedTarget
 from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 from wfr_pde.targets.mixture import GaussianMixture
@@ -20,7 +22,7 @@ ORTHOGONAL = 1e-10  # largest entry of Q'Q - I: 1e-10 of a length is far below a
 
 
 @dataclass(frozen=True, eq=False)
-class Turned(Target):
+class Turned(DerivedTarget):
     """The law of y = Q'(x - c) where x has a given law: V_turned(y) = V(c + Q y).
 
     A rotation leaves the flow as it is: lengths, hence gradients, divergences and |det| = 1, are the same in y as in x.
@@ -57,28 +59,22 @@ class Turned(Target):
 
     __repr__ = call_repr
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         """-V(c + Q y) at points y (..., d), shape (...)."""
         return self.target.log_density(original_points(self.as_points(points), self.rotation, self.centre))
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         """Q' times the score at c + Q y, shape (..., d)."""
         return self.target.score(original_points(self.as_points(points), self.rotation, self.centre)) @ self.rotation
 
-    @property
-    def score_by_differences(self) -> bool:
-        """Whether that of the target is."""
-        return self.target.score_by_differences
-
-    @property
-    def machine_epsilon(self) -> float:
-        """Machine epsilon of the target's numbers."""
-        return self.target.machine_epsilon
-
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` draws of the target, turned, shape (n, d)."""
         return turned_points(self.target.sample(n, rng), self.rotation, self.centre)
 
+    @override
     def moments(self) -> tuple[Array, Array] | None:
         """Mean Q'(m - c) and covariance Q'CQ, where those of the target are known."""
         known = self.target.moments()
@@ -86,16 +82,19 @@ class Turned(Target):
             return None
         return turned_points(known[0], self.rotation, self.centre), _turned_matrix(known[1], self.rotation)
 
+    @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Elsewhere than on planes along the new axes, if the target has any near the box."""
+        """Breaks elsewhere than on planes along the new axes, if the target has any near the box."""
         centre = turned_points(np.zeros(self.ndim), self.rotation, self.centre)  # the way back turns about Q'(0 - c)
         outer = turned_box((lower, upper), self.rotation.T, centre)
         return Breaks(Breaks.none(self.ndim).places, elsewhere=bool(self.target.breaks(*outer)))
 
+    @override
     def at(self, t: float) -> Target:
         """The target at time `t`, turned."""
         return turned(self.target.at(t), self.rotation, self.centre) if self.moving else self
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Box in the turned coordinates: searched for there; of a moving target, around its turned box."""
         if self.moving:

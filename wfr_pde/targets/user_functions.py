@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.errors import SlowFunctionWarning
 from wfr_pde.numerics.typing import Array
@@ -93,6 +94,7 @@ class AtTime:
             function = compiled.value if self.part == "value" else compiled.gradient
         return function(*places, self.t)
 
+    @override
     def __repr__(self) -> str:
         name = getattr(self.function, "__qualname__", self.function)
         return f"{name} at t={self.t!r}"

@@ -53,7 +53,7 @@ class Baseline:
     confidence: float
 
     def floors(self, n: int, rng: np.random.Generator) -> dict[int, Array]:
-        """By the number of draws: (mean, low, high) of every metric at every time, (3, t, metric).
+        """Mean, low and high value of every metric at every time, (3, t, metric), by the number of draws.
 
         Metrics look as closely as they do at `n` particles, whatever the number of draws.
         """

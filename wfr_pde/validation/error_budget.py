@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows import FiniteVolume, Flow, Repeated
@@ -47,6 +48,7 @@ class LawDensity(LogRatio):
 
     frames: dict[float, Density] = field(default_factory=dict)
 
+    @override
     def on_grid(self, grid: Grid) -> OnGrid:
         """Return the exact g, and note the density that it is taken of."""
 
@@ -56,6 +58,7 @@ class LawDensity(LogRatio):
 
         return noted
 
+    @override
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles; outside the box it is that of the nearest place inside."""
         density = self.frames[t]
@@ -174,7 +177,7 @@ def _listed(values: Any, kind: type, name: str) -> list[Any]:
     return [kind(value) for value in array]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Laws:
     """Expectations of the truth and of the laws on the grid at one step, with the errors of their parts."""
 
@@ -188,7 +191,7 @@ class _Laws:
     density: LawDensity
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Setting:
     """The arguments of `error_budget`, checked and complete."""
 

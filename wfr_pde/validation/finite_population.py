@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step
@@ -36,15 +37,16 @@ class FinitePopulationCutoff(Flow):
     order = 0
     measures = (Density,)
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
-        """Refuse what the flow refuses."""
         super().check(energy, template)
         self.flow.check(energy, template)
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Return the bounds of the flow."""
         return self.flow.dt_bounds(energy, template)
 
+    @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """Return a step of the flow that empties cells at its end."""
         inner = self.flow.make_step(energy, template, dt)
@@ -54,10 +56,12 @@ class FinitePopulationCutoff(Flow):
 
         return step
 
+    @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """Return the exchanged flow with the same number of particles."""
         return replace(self, flow=self.flow.map_parts(exchange))
 
+    @override
     def monitored(self) -> Flow:
         """Return the monitored flow with the same number of particles."""
         return replace(self, flow=self.flow.monitored())

@@ -37,7 +37,7 @@ class Runs:
     fine: Array | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MaxTest:
     """What a test says of every statistic (t, k), in standard deviations of a single draw.
 

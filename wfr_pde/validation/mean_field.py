@@ -64,6 +64,7 @@ def mean_field(
     times: Array,
     dt: float,
     box: Grid,
+    *,
     only_coarse: bool = False,
     cells: int | None = None,
 ) -> Law:

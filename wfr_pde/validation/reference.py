@@ -21,7 +21,7 @@ from wfr_pde.validation.statistics import Observables, observables
 EXPECTED = 10.0  # particles inside a region, and outside, below which it is not looked at
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reference:
     """What the runs are held against, over times and statistics."""
 

@@ -23,7 +23,7 @@ FEWEST_SEEDS = 20
 MOST_TIMES = 4  # by default
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Setting:
     """The arguments of `validate`, checked and complete."""
 

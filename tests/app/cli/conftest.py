@@ -4,11 +4,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from figure_of_powers import FIGURE
 
 from wfr_pde.app.cli import sweep
 from wfr_pde.app.cli.main import main
 
-POWERS = '''"""Powers of a number."""
+POWERS = (
+    '''"""Powers of a number."""
 import numpy as np
 import xarray as xr
 
@@ -32,16 +34,11 @@ def run(n=4, base=2.0, mode="fine", shift=(0.0, 0.0)):
         raise KeyError("a bug")
     values = base ** np.arange(n + 1.0) + sum(shift)
     return xr.Dataset({"power": ("k", values), "last": values[-1]})
-
-
-def figure(ds):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2, 1))
-    figure.subplots().plot(ds.power)
-    return figure
 '''
-POWERS_IN_PARTS = '''"""Powers of a number."""
+    + FIGURE
+)
+POWERS_IN_PARTS = (
+    '''"""Powers of a number."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -71,15 +68,9 @@ def run(n=3, base=2.0, sizes=(1, 2), mode: Literal["fine", "lost", "device", "st
 
 def power(x):
     return xr.Dataset({"power": ("k", [x, x**2])})
-
-
-def figure(ds):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2, 1))
-    figure.subplots().plot(ds.power)
-    return figure
 '''
+    + FIGURE
+)
 
 
 @pytest.fixture

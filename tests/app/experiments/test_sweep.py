@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import xarray as xr
+from figure_of_powers import FIGURE
 
 from wfr_pde.app.experiments import sweep as sw
 from wfr_pde.app.experiments.runner import run_experiment
 
-POWERS = '''"""Powers of numbers."""
+POWERS = (
+    '''"""Powers of numbers."""
 import os
 import signal
 import time
@@ -58,15 +60,9 @@ def run(n=3, base=2.0, sizes=(1, 2), mode="fine", seed=0):
 
 def power(k, base, seed):
     return xr.Dataset({"power": base**k + np.random.default_rng(seed).random() * seed})
-
-
-def figure(ds):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2, 1))
-    figure.subplots().plot(ds.power)
-    return figure
 '''
+    + FIGURE
+)
 
 
 @pytest.fixture

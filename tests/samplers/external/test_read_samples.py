@@ -1,34 +1,15 @@
 """Samples from files."""
 
-import itertools
-
 import numpy as np
 import pytest
 import xarray as xr
+from unadjusted_langevin import DT, START, TARGET, TIMES, euler
 
 import wfr_pde as wfr
 from wfr_pde.samplers import Langevin
 from wfr_pde.samplers.external.read_samples import read_samples
 from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.storage import files
-
-TARGET, START = wfr.GaussianMixture([[-1.0, 0.0], [1.2, 0.5]], [0.4, 0.6], 0.3), wfr.Gaussian([-0.6, 0.2], 0.25)
-TIMES = np.array([0.0, 0.25, 0.5, 0.8])
-DT = 0.1
-
-
-def euler(target, x, times, rng, dt=DT, first=True):
-    """The unadjusted Langevin algorithm, in place."""
-    if first:
-        yield times[0], x, None
-    for start, end in itertools.pairwise(times):
-        n_steps = max(int(np.ceil((end - start) / dt * (1 - 1e-12))), 1)
-        h = (end - start) / n_steps
-        for _ in range(n_steps):
-            x += h * target.score(x)
-            x += np.sqrt(2 * h) * rng.standard_normal(x.shape)
-        yield end, x, None
-
 
 X = np.zeros((5, 2))
 

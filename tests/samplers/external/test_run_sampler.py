@@ -1,35 +1,18 @@
 """Samplers that are any callable."""
 
 import functools
-import itertools
 import json
 import re
 
 import numpy as np
 import pytest
 import xarray as xr
+from unadjusted_langevin import DT, START, TARGET, TIMES, euler
 
 import wfr_pde as wfr
 from wfr_pde.samplers import Langevin
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.samplers.external.run_sampler import run_sampler
-
-TARGET, START = wfr.GaussianMixture([[-1.0, 0.0], [1.2, 0.5]], [0.4, 0.6], 0.3), wfr.Gaussian([-0.6, 0.2], 0.25)
-TIMES = np.array([0.0, 0.25, 0.5, 0.8])
-DT = 0.1
-
-
-def euler(target, x, times, rng, dt=DT, first=True):
-    """The unadjusted Langevin algorithm, in place."""
-    if first:
-        yield times[0], x, None
-    for start, end in itertools.pairwise(times):
-        n_steps = max(int(np.ceil((end - start) / dt * (1 - 1e-12))), 1)
-        h = (end - start) / n_steps
-        for _ in range(n_steps):
-            x += h * target.score(x)
-            x += np.sqrt(2 * h) * rng.standard_normal(x.shape)
-        yield end, x, None
 
 
 def yielding(*results):
@@ -62,7 +45,7 @@ def test_the_same_algorithm_gives_what_solve_gives(seed, first):
 
 def test_provenance():
     ds = run_sampler(functools.partial(euler, dt=0.05), TARGET, START, TIMES, 50, first=False)
-    assert ds.attrs["method"] == dotted_name(euler) == f"{__name__}.euler"
+    assert ds.attrs["method"] == dotted_name(euler) == "unadjusted_langevin.euler"
     assert json.loads(ds.attrs["options"]) == {"first": "False"}
     assert ds.attrs["start"] == repr(START)
     assert ds.attrs["wall_time"] > 0

@@ -12,6 +12,7 @@ from wfr_pde.metrics.convergence import convergence_table
 from wfr_pde.numerics.splines import derivative
 
 ALPHA, BETA = 0.7, 1.3
+RATES = {"transport_rate": ALPHA, "reaction_rate": BETA}
 W, FR = wfr.SinkhornKernel(ALPHA), wfr.FisherRao(BETA)
 
 
@@ -77,7 +78,7 @@ def test_splits_are_their_closed_forms(scheme, transport):
         converged = wfr.Repeated(wfr.Extrapolated(W, 8), 2 if scheme == "W-FR-W" else 4)  # sub-steps of 0.05
         first, second = (converged if part == W else part for part in flow.parts)
         flow = type(flow)(first, second)
-    closed = exact.gaussian_split(PLANE_TARGET, start, dt, n, scheme, ALPHA, BETA, transport)
+    closed = exact.gaussian_split(PLANE_TARGET, start, dt, n, scheme, **RATES, transport=transport)
     assert metrics.l1(grid.density(closed), final(PLANE_TARGET, flow, grid.density(start), n * dt, dt)) <= 1e-10
 
 

@@ -149,17 +149,21 @@ def test_split_is_its_steps_one_by_one(scheme, transport, rates):
                 state = transported(state, lambda a, h=h, law=law: law(alpha * a * h))
             else:
                 state = reacted(state, beta * h)
-    closed = exact.gaussian_split(TARGET, START, dt, n, scheme, alpha, beta, transport)
+    closed = exact.gaussian_split(
+        TARGET, START, dt, n, scheme, transport_rate=alpha, reaction_rate=beta, transport=transport
+    )
     assert difference(closed, state) < 2e-14
 
 
 @pytest.mark.parametrize(("scheme", "order"), list(zip(exact.SCHEMES, (1, 1, 2, 2), strict=True)))
 def test_order_of_a_split(scheme, order):
-    truth = exact.gaussian_flow(TARGET, START, 1.0, 0.7, 1.3)
+    rates = {"transport_rate": 0.7, "reaction_rate": 1.3}
+    truth = exact.gaussian_flow(TARGET, START, 1.0, **rates)
     for transport in exact.TRANSPORTS:
         n = [200, 400]
         errors = [
-            difference(exact.gaussian_split(TARGET, START, 1 / k, k, scheme, 0.7, 1.3, transport), truth) for k in n
+            difference(exact.gaussian_split(TARGET, START, 1 / k, k, scheme, **rates, transport=transport), truth)
+            for k in n
         ]
         assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.02)  # the next term is O(dt) = 0.005
 

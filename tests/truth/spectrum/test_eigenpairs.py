@@ -28,6 +28,30 @@ def test_conjugate_gradients_give_what_factors_give(monkeypatch):
     assert lowest_modes(chain, 3)[0] == pytest.approx(direct, rel=1e-11)
 
 
+def test_a_rough_search_solves_roughly(monkeypatch):
+    """The slowest mode to one per cent takes less than half of the work, and the known ones stay outside."""
+    chain = box(12, 12, 12)
+    monkeypatch.setattr(shifted_inverse, "DIRECT", 600)
+    monkeypatch.setattr(shifted_inverse, "COARSEST", 100)
+    solve, products = inverse_of_shifted(chain), []
+    conjugate_gradients = shifted_inverse._conjugate_gradients
+
+    def counted(matrix, precondition, right, solved):
+        def counting(residual):
+            products[-1] += 1
+            return precondition(residual)
+
+        return conjugate_gradients(matrix, counting, right, solved)
+
+    monkeypatch.setattr(shifted_inverse, "_conjugate_gradients", counted)
+    slowest = []
+    for tolerance in (eigenpairs.ROUGHLY, eigenpairs.ACCURATE):
+        products.append(0)
+        slowest.append(converged_modes(solve, chain.root[:, None], 1, tolerance)[0][0])
+    assert slowest[0] == pytest.approx(slowest[1], rel=eigenpairs.ROUGHLY)
+    assert products[0] < 0.5 * products[1]
+
+
 def test_lanczos_gives_what_all_modes_give(monkeypatch):
     target = wfr.DoubleWell(3.0)
     chain = chain_of(target, wfr.Grid.covering(target, shape=300))

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from typing_extensions import override
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are ValueErrors, reported as all others.
@@ -21,12 +23,14 @@ class Parser(argparse.ArgumentParser):
         self.arguments: list[argparse.Action] = []
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
+    @override
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
         """Add an argument as argparse does, and list it."""
         action = super().add_argument(*names, **options)
         self.arguments.append(action)
         return action
 
+    @override
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print."""
         raise ValueError(f"{message} (see {self.prog} --help)")

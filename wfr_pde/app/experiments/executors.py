@@ -20,6 +20,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from wfr_pde.errors import BackendError
 
 ATTEMPTS = 2  # of a call whose process dies
@@ -63,10 +65,12 @@ class Processes(Executor):
         self._is_stopped = False
         self._pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="wfr-pde")
 
+    @override
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call `fn(*args, **kwargs)` in a process; all of it must be picklable."""
         return self._pool.submit(self._call, fn, args, kwargs)
 
+    @override
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes; with `cancel_futures` at once, in the middle of what they are at."""
         if cancel_futures:
@@ -78,6 +82,7 @@ class Processes(Executor):
             for worker in self._workers:
                 worker.close()
 
+    @override
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         self.shutdown(cancel_futures=kind is not None)
 

@@ -64,7 +64,7 @@ class Check:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Experiment:
     """A loaded experiment; see the module for what the file holds.
 

@@ -80,7 +80,7 @@ class Outcome:
         return how, took
 
     def plain(self) -> dict[str, Any]:
-        """The same in plain types, for JSON."""
+        """The outcome in plain types, for JSON."""
         return {
             "knobs": self.cell.knobs,
             "directory": str(self.cell.directory),
@@ -150,8 +150,17 @@ def _run(
     futures = {}
     for i, cell in cells.items():
         experiment = cell.experiment
-        where = (str(experiment.path), experiment.given, experiment.source, str(cell.out.resolve()), *how)
-        futures[executor.submit(run_cell, cell.knobs, *where)] = i
+        future = executor.submit(
+            run_cell,
+            cell.knobs,
+            str(experiment.path),
+            given=experiment.given,
+            source=experiment.source,
+            out=str(cell.out.resolve()),
+            force=how[0],
+            accept_other_code=how[1],
+        )
+        futures[future] = i
     try:
         for future in as_completed(futures):
             i = futures[future]
@@ -170,7 +179,7 @@ def _run(
 
 
 def run_cell(
-    knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool, accept_other_code: bool
+    knobs: dict[str, Any], path: str, *, given: str, source: str, out: str, force: bool, accept_other_code: bool
 ) -> dict[str, Any]:
     """Run one cell where the executor wants it, and say what became of it in plain types.
 

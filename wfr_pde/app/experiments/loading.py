@@ -78,10 +78,18 @@ def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment
         )
     knobs = found_knobs(module.run, path)
     experiment = Experiment(
-        path.stem, given, module.__doc__.strip().splitlines()[0], source, module.run, module.figure,
-        module.QUICK, _checked_claims(module.CHECKS, path), knobs, path.resolve(),
-        getattr(module, "costs", None),
-    )  # fmt: skip
+        name=path.stem,
+        given=given,
+        description=module.__doc__.strip().splitlines()[0],
+        source=source,
+        run=module.run,
+        figure=module.figure,
+        quick=module.QUICK,
+        checks=_checked_claims(module.CHECKS, path),
+        knobs=knobs,
+        path=path.resolve(),
+        costs=getattr(module, "costs", None),
+    )
     if not isinstance(module.QUICK, dict):
         raise ValueError(f"QUICK of {path} must be a dict of knobs, got {module.QUICK!r}")
     experiment.values({}, quick=True)

@@ -33,7 +33,7 @@ class Scalar:
     units: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """What a run left.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step, checked_rate
@@ -45,6 +46,7 @@ class BirthDeathLaw(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "BirthDeathLaw"))
 
+    @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """Prepare the events of a step; the target is that at its middle."""
         self.check(energy, template)

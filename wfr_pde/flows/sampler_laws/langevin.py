@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
@@ -53,6 +54,7 @@ class LangevinKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "LangevinKernel"))
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """Prepare to move the cells and sum the Gaussians about them.
 
@@ -94,6 +96,7 @@ class LangevinKernel(Flow):
 
         return step
 
+    @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """Smallest dt that resolves the Gaussian: rate*dt >= 0.75 dx² on every axis, with dx as the drift leaves it."""
         if self.rate == 0:
@@ -112,6 +115,7 @@ class LangevinKernel(Flow):
         """Return the smallest rate*dt for cells that stay where they are."""
         return self.rate * SinkhornKernel(self.rate).dt_bounds(energy, template)[0]
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
         """Refuse what every flow does, and densities of more than three dimensions.
 
@@ -123,6 +127,7 @@ class LangevinKernel(Flow):
         if template.ndim > self.max_ndim:
             raise ValueError(f"LangevinKernel works in one to three dimensions, but the grid has {template.ndim} axes")
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
         """What a step holds: the places of the moved cells, twice, and the heat kernels."""
         return MemoryUse(8 * (8 * template.grid.size + sum(n * n for n in template.grid.shape)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
@@ -46,6 +47,7 @@ class MALAKernel(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "MALAKernel"))
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """Prepare the matrix of transitions, and its product in the log-domain.
 
@@ -75,10 +77,12 @@ class MALAKernel(Flow):
 
         return step
 
+    @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
         """Smallest dt that resolves the proposals: rate*dt >= 0.75 dx²."""
         return SinkhornKernel(self.rate).dt_bounds(energy, template)
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
         """Refuse what every flow does, and densities on several axes or on a periodic one.
 
@@ -93,6 +97,7 @@ class MALAKernel(Flow):
                 f"({', '.join(template.grid.boundary)}): hold MALA against the W flow there, with a small dt"
             )
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
         """What a step holds: the matrix, and a few more for a moment."""
         return MemoryUse(8 * 4 * template.grid.size**2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, FrozenStep
 from wfr_pde.flows.law import Law
@@ -21,6 +23,7 @@ class Rest(Flow):
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """Prepare a step that returns the state."""
         return lambda state, rng: state

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step, checked_rate
@@ -55,6 +56,7 @@ class Reweighting(Flow):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "Reweighting"))
 
+    @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """Prepare the weights over `dt`; g is taken at the middle of the step."""
         self.check(energy, template)

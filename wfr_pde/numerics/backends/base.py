@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.errors import BackendError
 from wfr_pde.numerics.cellwise import Cellwise
@@ -40,7 +41,7 @@ class Transforms:
     irfftn: Callable[[Any, tuple[int, ...], tuple[int, ...]], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backend:
     """An array library as the numerics see it.
 
@@ -96,6 +97,7 @@ class Backend:
     precision: Precision = field(repr=False, default=DOUBLE)
     compiled_cellwise: Callable[[int], Cellwise | None] = field(repr=False, default=lambda cells: None)
 
+    @override
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles name the backend: libraries and their functions do not travel."""
         return get_backend, (self.name,)

@@ -19,13 +19,14 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
+from typing_extensions import override
 
-from wfr_pde.numerics.cellwise import Cellwise, Chunk
+from wfr_pde.numerics.cellwise import Cellwise, Chunk, Terms
 
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
-CHUNK = (types.int64,) * 4
-BLOCKS = types.Array(types.int64, 2, "C", readonly=True)
-DGEMM = get_cython_function_address("scipy.linalg.cython_blas", "dgemm")
+CHUNK = (types.int64,) * 4  # `Chunk.numbers`
+BLOCKS = types.Array(types.int64, 2, "C", readonly=True)  # a row per block of a band, see `_product`
+DGEMM = get_cython_function_address("scipy.linalg.cython_blas", "dgemm")  # of the BLAS that SciPy brings along
 
 
 def jit(result: Any, *arguments: Any) -> Any:
@@ -34,14 +35,15 @@ def jit(result: Any, *arguments: Any) -> Any:
 
 
 inlined = numba.njit(inline="always", error_model="numpy", fastmath={"contract"})
-LINES, SMALL = 256, 4096  # that a product takes at a time of a block with so few entries
+LINES, SMALL = 256, 4096  # lines at a time that BLAS gets where a block has so few entries: it has fast code for these
 BLOCK = 1024  # values, that stay in the first cache between two loops
 LOG2_E = 1 / math.log(2)
 LN2_HIGH = round(math.log(2) * 2**33) / 2**33  # a short number: its products with integers are exact
 LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))
 TO_INTEGER = 1.5 * 2.0**52  # added to a small number, it rounds that to an integer, in the last bits
 SMALLEST = -700.0  # exponents below are taken for this one: e^-700 is lost in any sum with 1, and not subnormal
-LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # integers
+LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # 64-bit integers
+# for |r| up to log(2)/2, and z up to 0.03; the first terms that are left out are 4e-18 and 3e-20
 EXP_SERIES = tuple(1 / math.factorial(k) for k in range(14))
 ATANH_SERIES = tuple(2 / (2 * k + 1) for k in range(12))
 untyped: Any = intrinsic  # with the context as first argument, which calls do not have
@@ -123,16 +125,16 @@ def _exp(x):  # type: ignore
     series = series * r + EXP_SERIES[4]
     series = series * r + EXP_SERIES[3]
     series = series * r + EXP_SERIES[2]
-    return (series * (r * r) + r + 1.0) * _float((_bits(shifted) << 52) + 0x3FF0000000000000)
+    return (series * (r * r) + r + 1.0) * _float((_bits(shifted) << 52) + 0x3FF0000000000000)  # the bits of 1.0
 
 
 @inlined
 def _log(x):  # type: ignore
     """log x for a positive normal x, as k log 2 + log(1 + f) with 1 + f between sqrt(1/2) and sqrt(2)."""
     bits = _bits(x)
-    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52
+    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # the bits of sqrt(1/2)
     f = _float(bits - (exponent << 52)) - 1.0
-    k = _float(exponent + 0x4338000000000000) - TO_INTEGER
+    k = _float(exponent + 0x4338000000000000) - TO_INTEGER  # the bits of that
     s = f / (2.0 + f)
     z = s * s
     series = ATANH_SERIES[11]
@@ -407,31 +409,32 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 
 class CompiledCellwise(Cellwise):
-    """The same cellwise, compiled, where they can be."""
+    """Operations of `Cellwise`, compiled where they can be."""
 
     def __init__(self) -> None:
         super().__init__(np)
 
+    @override
     def empty(self, like: np.ndarray) -> np.ndarray:
-        """An array to write to, in the order that chunks are in."""
         return np.empty(like.shape)
 
+    @override
     def add(self, chunk: Chunk, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
-        """In one pass."""
         return _add(scale, _flat(x), _flat(y), _flat(out), *chunk.numbers)
 
+    @override
     def exp(self, chunk: Chunk, x: Any, shift: float) -> Any:
-        """In one pass."""
         out = np.empty(x[chunk.index].shape)
         _exp_of(_flat(x), shift, _flat(out), *chunk.numbers)
         return out
 
+    @override
     def blend_add(self, chunk: Chunk, x: Any, y: Any, s: float, z: Any, out: Any) -> tuple[Any, Any]:
-        """In one pass."""
         return _blend_add(_flat(x), _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
 
+    @override
     def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
-        """By BLAS, without anything between the products."""
+        """Multiply by BLAS, without anything between the products."""
         shape, product = values.shape, _flat(self.exp(chunk, values, shift))
         if len(shape) == 1:
             values[chunk.index] = product
@@ -445,16 +448,18 @@ class CompiledCellwise(Cellwise):
             _product(DGEMM, blocks, *lines, product, 0, step, inner, target, start, step, inner)
             product = target
 
+    @override
     def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
-        """By BLAS, from where they are."""
+        """Multiply by BLAS, from where the values are."""
         result = np.empty(values[chunk.index].shape)
         row, width = values.size // values.shape[0], result.size // values.shape[0]
         places = _flat(values), chunk.start, values.size, row, _flat(result), 0, result.size, width
         _product(DGEMM, band.addresses(reach, transposed=row == 1), 1, width, *places)
         return result
 
+    @override
     def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
-        """Each of its parts in one pass."""
+        """Do each of the parts in one pass."""
         shape, flat = values.shape, _flat(values)
         n, row = shape[axis], math.prod(shape[axis + 1 :])
         outer, inner = (1, chunk.rows * chunk.width // n) if axis == 0 else (chunk.width // (n * row), row)
@@ -469,41 +474,37 @@ class CompiledCellwise(Cellwise):
         _log_lines(result, *places, middle, flat)
         return True
 
-    def log(
-        self,
-        chunk: Chunk,
-        product: Any,
-        shift: float | None,
-        sign: float,
-        terms: Sequence[tuple[float, Any]],
-        out: Any,
-    ) -> None:
-        """In one pass, if there are a logarithm to be taken and two terms."""
+    @override
+    def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
+        """Take one pass, if there are a logarithm to be taken and two terms."""
         if len(terms) != 2 or shift is None:
             super().log(chunk, product, shift, sign, terms, out)
             return
         (a, x), (b, y) = terms
         _log_of(_flat(product), shift, sign, a, _flat(x), b, _flat(y), _flat(out), *chunk.numbers)
 
+    @override
     def log_blend_add(
-        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, out: Any
+        self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
-        """In one pass, if there is a logarithm to be taken."""
+        """Take one pass, if there is a logarithm to be taken."""
         if shift is None:
-            return super().log_blend_add(chunk, product, shift, y, s, z, out)
+            return super().log_blend_add(chunk, product, shift, y=y, s=s, z=z, out=out)
         return _log_blend_add(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
 
+    @override
     def log_blend(
-        self, chunk: Chunk, product: Any, shift: float | None, y: Any, s: float, z: Any, volume: Any, out: Any
+        self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
-        """In one pass, if there is a logarithm to be taken, and all cells are equal."""
+        """Take one pass, if there is a logarithm to be taken, and all cells are equal."""
         if shift is None or not isinstance(volume, float):
-            return super().log_blend(chunk, product, shift, y, s, z, volume, out)
+            return super().log_blend(chunk, product, shift, y=y, s=s, z=z, volume=volume, out=out)
         top, total = _log_blend(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
         return np.float64(top), np.float64(total * volume)
 
+    @override
     def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
-        """In one pass, where all cells are equal."""
+        """Take one pass, where all cells are equal."""
         if not isinstance(volume, float):
             return super().blend(chunk, x, y, s, volume, out)
         top, total = _blend(_flat(x), _flat(y), s, _flat(out), *chunk.numbers)

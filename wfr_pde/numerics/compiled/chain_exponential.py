@@ -28,16 +28,16 @@ from wfr_pde.numerics.typing import Array
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 POLES = 8  # order 15
-PAIRS = POLES // 2
+PAIRS = POLES // 2  # of conjugate poles: one elimination for both
 SHARE = 1.1  # uniformisation rate over the largest exit rate: P keeps a tenth at least
 SERIES = 100.0  # x of one series; its terms exceed f by e^100 at most
-NEGLIGIBLE_TERM = 1e-17
-TERMS_PER_CHECK = 8
+NEGLIGIBLE_TERM = 1e-17  # of the sum, in every cell: below rounding, and terms beyond x fall
+TERMS_PER_CHECK = 8  # from one look at all cells to the next, as a look reads as much as a term
 GAIN = 1e-3  # two steps of h/2 against one of h: 2^-15 in theory
 GROWTH, CUT = 4.0, 0.2  # of h from step to step, at most
 EXACT, LEAP = 1e-14, 64.0  # error that is rounding, after which h grows by more
 HOPELESS, PLUNGE = 1.0, 1.0 / 64.0  # error that tells no h, after which it shrinks by more
-SAFETY = 0.8
+SAFETY = 0.8  # of the step that the error asks for, as is usual where steps are chosen
 CELLS_PER_BLOCK = 768  # five arrays of them fit into the first cache
 
 TOP, RANGE = 450.0, 1050.0  # f is scaled to at most e^TOP; lines that span more than RANGE nats get a scale per cell
@@ -373,7 +373,7 @@ def _rescale(
             higher = scale[(i - 1 + 2 * side) % n * lines + m] - scale[q]
             parts[side, q] = _times_power(rates[side][q], log_rates[side][q], higher)
             parts[2 + side, q] = math.ldexp(1.0, max(min(higher, 0), -1100))
-            parts[4 + side, q] = math.ldexp(1.0, max(min(-higher, 0), -1100))
+            parts[4 + side, q] = math.ldexp(1.0, max(min(-higher, 0), -1100))  # zero from 2^-1075 on
             scaled[side][q] = parts[side, q] * parts[2 + side, q]
 
 

@@ -142,6 +142,6 @@ def tiles(first, last, shape, tile, space, sources, result):  # type: ignore
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
 def tiles_in_parallel(parts, total, shape, tile, space, sources, result):  # type: ignore
-    """The same in all tiles, by threads that take some each."""
+    """Sum in all tiles, by threads that take some each."""
     for part in numba.prange(parts):
         tiles(part * total // parts, (part + 1) * total // parts, shape, tile, space, sources, result)

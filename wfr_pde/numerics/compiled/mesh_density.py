@@ -10,7 +10,7 @@ import numpy as np
 from wfr_pde.numerics.typing import Array
 
 AT_ONCE = 64  # coordinates that are summed for together, as vector instructions want them
-NEWTON_ROUNDS = 60
+NEWTON_ROUNDS = 60  # at most: so many halvings reach rounding where Newton's steps leave the bounds
 LEAST_STEP = 1e-9  # of half a panel: a Newton step as small leaves its square, which is below rounding
 MOST_TILT = 300.0  # nats that a density may change by before its exponential is taken anew
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
-PARALLEL_FROM = 1_000_000  # pairs
+PARALLEL_FROM = 1_000_000  # pairs, as in `pair_sums`
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -94,9 +94,17 @@ def _attempts(
 
 
 def teleport(
-    x: Array, log_pi: Array, crowds: Array, peaks: Array, parents: Any, clones: Array, log_pi_clones: Array,
-    uniforms: Array, bandwidth: float,
-) -> int:  # fmt: skip
+    x: Array,
+    log_pi: Array,
+    crowds: Array,
+    peaks: Array,
+    *,
+    parents: Any,
+    clones: Array,
+    log_pi_clones: Array,
+    uniforms: Array,
+    bandwidth: float,
+) -> int:
     """Do attempts in turn, up to one whose parent has been moved; the first four arguments change in place.
 
     Parameters

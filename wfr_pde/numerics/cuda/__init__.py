@@ -90,6 +90,7 @@ class Kernels:
         wide: bool,
         periodic: bool,
         time: float,
+        *,
         tolerance: float,
         poles: Any,
         constants: Mapping[str, float],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
@@ -76,6 +77,7 @@ class Blackjax(Sampler):
 
     interacting = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.build):
@@ -84,10 +86,12 @@ class Blackjax(Sampler):
             raise TypeError(f"log_density must be a function of a point (d,) in JAX, got {self.log_density!r}")
         object.__setattr__(self, "law", Law.named(self.law))
 
+    @override
     def __repr__(self) -> str:
         native = "" if self.log_density is None else f", log_density={spelled(self.log_density)}"
         return f"Blackjax({self.name or spelled(self.build)}, rate={self.rate}{native}, law={str(self.law)!r})"
 
+    @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Compile the algorithm for all particles."""
         if self.rate == 0:

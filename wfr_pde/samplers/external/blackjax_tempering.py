@@ -86,7 +86,7 @@ def tempered_smc(
     NumericalError
         If no step is short enough for `target_ess`.
     """
-    _check_tempering(target, prior, rate, step_size, moves, dt, target_ess)
+    _check_tempering(target, prior, rate=rate, step_size=step_size, moves=moves, dt=dt, target_ess=target_ess)
     jax = import_jax()
     made_of = map(ByIdentity, (target, prior, build or importlib.import_module("blackjax").mala))
     step, next_weight = _tempering(*made_of, float(step_size), int(moves))
@@ -114,7 +114,7 @@ def tempered_smc(
 
 
 def _check_tempering(
-    target: Target, prior: Target, rate: float, step_size: float, moves: int, dt: float, target_ess: float | None
+    target: Target, prior: Target, *, rate: float, step_size: float, moves: int, dt: float, target_ess: float | None
 ) -> None:
     if not isinstance(prior, Target):
         raise TypeError(f"prior must be the Target that the start was drawn from, got {prior!r}")

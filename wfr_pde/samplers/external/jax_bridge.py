@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.errors import BackendError
 from wfr_pde.numerics.typing import Array
@@ -86,9 +87,11 @@ class ByIdentity:
 
     it: Any
 
+    @override
     def __hash__(self) -> int:
         return id(self.it)
 
+    @override
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ByIdentity) and self.it is other.it
 

@@ -94,7 +94,7 @@ def _bend_inside(bend: Array, slope: Array, at_top: Bools) -> Array:
 
 
 def _independent(steps: Array) -> Array:
-    """The same steps (n, k, d), but within reach, and of full rank where rounding has made them parallel."""
+    """Cut steps (n, k, d) to the reach, and make them of full rank where rounding has made them parallel."""
     lengths = np.linalg.norm(steps, axis=2, keepdims=True)
     steps = steps / lengths
     lengths = np.minimum(lengths, REACH)

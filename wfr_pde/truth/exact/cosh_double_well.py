@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.numerics.special import expm1_minus
@@ -75,23 +76,28 @@ class _TiltedWell(Target):
     ndim = 1
 
     @property
+    @override
     def log_normaliser(self) -> float:  # type: ignore[override]
         return self.well.log_normaliser
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
         tilt = self.amplitude * np.tanh(self.well.k * self.as_points(points)[..., 0])
         return self.well.log_density(points) + np.log1p(tilt)
 
+    @override
     def score(self, points: ArrayLike) -> Array:
         tanh = np.tanh(self.well.k * self.as_points(points))
         return self.well.score(points) + self.well.k * self.amplitude * (1 - tanh**2) / (1 + self.amplitude * tanh)
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` independent draws, shape (n, 1): those of pi, each at the one of ±x that the tilt prefers."""
         rng = np.random.default_rng(rng)
         points = np.abs(self.well.sample(n, rng))
         return np.where(rng.random((n, 1)) < (1 + self.amplitude * np.tanh(self.well.k * points)) / 2, points, -points)
 
+    @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
         """Return the box of pi: by symmetry the same mass is outside."""
         return self.well.box(tail)

@@ -82,7 +82,7 @@ def gaussian_flow(
         return start
     a, basis = np.linalg.eigh(target.precision)
     x, y = alpha * time * a, beta * time / 2
-    return _evolved(target, start, (a, basis), x, y, y / (x + y), x / (x + y))
+    return _evolved(target, start, (a, basis), x, y, r=y / (x + y), q=x / (x + y))
 
 
 def gaussian_split(
@@ -91,6 +91,7 @@ def gaussian_split(
     dt: float,
     n_steps: int,
     scheme: str,
+    *,
     transport_rate: float = 1.0,
     reaction_rate: float = 1.0,
     transport: str = "exact",
@@ -143,7 +144,7 @@ def gaussian_split(
     if transport == "sinkhorn":
         x = 2 * np.arcsinh(x / 2) if scheme == "W-FR-W" else np.arcsinh(x)
     reaction, transported = _split_shares(scheme, x, y)
-    return _evolved(target, start, (a, basis), n_steps * x, n_steps * y, reaction, transported)
+    return _evolved(target, start, (a, basis), n_steps * x, n_steps * y, r=reaction, q=transported)
 
 
 def _split_shares(scheme: str, x: Array, y: float) -> tuple[Array, Array]:
@@ -161,7 +162,7 @@ def _split_shares(scheme: str, x: Array, y: float) -> tuple[Array, Array]:
 
 
 def _evolved(
-    target: Gaussian, start: Gaussian, eigen: tuple[Array, Array], x: Array, y: float, r: Array, q: Array
+    target: Gaussian, start: Gaussian, eigen: tuple[Array, Array], x: Array, y: float, *, r: Array, q: Array
 ) -> Gaussian:
     """Evaluate the form at the head of this file, in the eigenbasis of A: x, r, q have one entry per eigenvalue."""
     a, basis = eigen

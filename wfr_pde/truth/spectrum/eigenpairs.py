@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.spectrum.chain import Chain, generator_matrix
-from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, inverse_of_shifted
+from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, SOLVED, Solver, inverse_of_shifted
 
-Solver = Callable[[Array], Array]
 Modes = tuple[Array, Array]  # eigenvalues and vectors
 
 SPARE = 4  # modes beyond those wanted: room for a multiple eigenvalue, and for one that changes places
@@ -20,6 +18,7 @@ DENSE = 400  # cells up to which all modes are computed
 MAX_RESTARTS = 60  # of a search; easy spectra take five, clusters a few dozen
 ACCURATE = 1e-10  # residual of a mode in a search, relative; rounding beside modes 1e6 times as slow is below that
 CONVERGED = 1e-8  # largest residual of a mode, relative; its eigenvalue has the square of that
+INNER = 0.01  # residual of the solutions that a search is made of, over that of its modes
 ROUGHLY = 0.01  # residual, relative, with which the slowest mode is found that a search may have missed
 TAIL = 1e-9  # of the largest sqrt(pi): below that rounding would show in v / sqrt(pi)
 
@@ -74,7 +73,8 @@ def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Mo
 
     By the implicitly restarted Lanczos method (ARPACK). Of a multiple eigenvalue it sees the part that its start vector
     has, and more only by rounding. The start vector is the same in every call with as many known vectors, so that
-    results repeat to the bit, and another one with more of them.
+    results repeat to the bit, and another one with more of them. Solutions are as accurate as `tolerance` needs: what
+    they lack is at most that share of the largest eigenvalue outside, as parts along `known` are taken out.
 
     Raises
     ------
@@ -83,10 +83,10 @@ def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Mo
     """
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-    size = len(known)
+    size, residual = len(known), max(INNER * tolerance, SOLVED)
 
     def apply(vector: Array) -> Array:
-        return _without(solve(_without(vector.reshape(-1, 1), known)), known)[:, 0]
+        return _without(solve(_without(vector.reshape(-1, 1), known), residual), known)[:, 0]
 
     operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     start = _without(np.random.default_rng(known.shape[1]).standard_normal((size, 1)), known)[:, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,26 +11,32 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.spectrum.chain import Chain, aggregates
 
-Solver = Callable[[Array], Array]
-
 DIRECT = 40_000  # cells up to which a matrix of three or more dimensions is factorised
 COARSEST = 4000  # cells up to which multigrid factorises: more would cost more than the iterations that they save
 SOLVED = 1e-11  # residual of conjugate gradients, relative
 MAX_ITERATIONS = 500
 
 
+class Solver(Protocol):
+    """(S + sigma)⁻¹ for blocks of vectors (cells, n), up to a residual relative to each of them."""
+
+    def __call__(self, vectors: Array, residual: float = SOLVED) -> Array:
+        """Solve for each of the vectors."""
+
+
 def inverse_of_shifted(chain: Chain) -> Solver:
-    """(S + sigma)⁻¹ for blocks of vectors."""
+    """(S + sigma)⁻¹; by factors up to rounding, whatever residual is asked for."""
     from scipy.sparse import eye_array
 
     shifted = (chain.matrix + chain.shift * eye_array(chain.grid.size)).tocsr()
     if chain.grid.ndim < 3 or chain.grid.size <= DIRECT:
-        return _factorised(shifted)
+        exact = _factorised(shifted)
+        return lambda vectors, residual=SOLVED: exact(vectors)
     precondition = _multigrid(shifted, chain.root, chain.grid.shape)
-    return lambda vectors: _conjugate_gradients(shifted, precondition, vectors)
+    return lambda vectors, residual=SOLVED: _conjugate_gradients(shifted, precondition, vectors, residual)
 
 
-def _factorised(matrix: Any) -> Solver:
+def _factorised(matrix: Any) -> Callable[[Array], Array]:
     """The inverse of a positive definite matrix: no pivoting, a symmetric ordering."""
     from scipy.sparse.linalg import splu
 
@@ -38,7 +44,7 @@ def _factorised(matrix: Any) -> Solver:
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options).solve
 
 
-def _multigrid(matrix: Any, root: Array, shape: tuple[int, ...]) -> Solver:
+def _multigrid(matrix: Any, root: Array, shape: tuple[int, ...]) -> Callable[[Array], Array]:
     """One V-cycle on aggregates of cells, symmetric and positive definite: for conjugate gradients.
 
     The correction is enlarged, as aggregates are too stiff: Braess (1995), Computing 55, 379. `root` is kept by
@@ -62,10 +68,10 @@ def _multigrid(matrix: Any, root: Array, shape: tuple[int, ...]) -> Solver:
     return cycle
 
 
-def _conjugate_gradients(matrix: Any, precondition: Solver, right: Array) -> Array:
-    """matrix⁻¹ right, column by column at once."""
+def _conjugate_gradients(matrix: Any, precondition: Callable[[Array], Array], right: Array, solved: float) -> Array:
+    """matrix⁻¹ right, column by column at once, up to a residual `solved`, relative."""
     solution, residual = np.zeros_like(right), right.copy()
-    goal = SOLVED * np.linalg.norm(right, axis=0)
+    goal = solved * np.linalg.norm(right, axis=0)
     direction = preconditioned = precondition(residual)
     product = np.sum(residual * preconditioned, axis=0)
     for _ in range(MAX_ITERATIONS):
@@ -78,7 +84,7 @@ def _conjugate_gradients(matrix: Any, precondition: Solver, right: Array) -> Arr
         preconditioned = precondition(residual)
         product, before = np.sum(residual * preconditioned, axis=0), product
         direction = preconditioned + product / before * direction
-    worst = float((np.linalg.norm(residual, axis=0) / goal).max()) * SOLVED
+    worst = float((np.linalg.norm(residual, axis=0) / goal).max()) * solved
     raise NumericalError(
         f"conjugate gradients left a residual of {worst:.2g} after {MAX_ITERATIONS} iterations on {right.shape[0]} "
         "cells: use fewer cells, or cells of more equal widths along the axes"

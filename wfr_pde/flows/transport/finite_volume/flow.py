@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
@@ -77,6 +78,7 @@ class FiniteVolume(Flow):
         if not 1e-13 <= self.tolerance <= 1e-3:
             raise ValueError(f"tolerance must be between 1e-13 (rounding) and 1e-3, got {self.tolerance}")
 
+    @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
         """The sweeps over the axes.
 
@@ -109,6 +111,7 @@ class FiniteVolume(Flow):
 
         return step
 
+    @override
     def memory_use(self, template: Density) -> MemoryUse:
         """Two jump rates per cell and axis, their logarithms where lines are wide, and log pi; scratch on devices.
 
@@ -196,7 +199,7 @@ class LineSweep:
         )
 
     def _along_one_line(self, log_ratio: Array, time: float) -> Array:
-        """The same in one dimension, by one call."""
+        """Sweep over the only axis, by one call."""
         check_deadline()
         result = np.array(log_ratio)
         self.check_end(self.on_one_line(self.sweeps.advance_logarithms, result, time), time)
@@ -231,8 +234,17 @@ class LineSweep:
         if self.kernels is not None:
             check_deadline()
             down, up, log_down, log_up = rates
-            options = wide, self.periodic, time, self.tolerance, self.poles, self.sweeps.constants()
-            self.check_end(self.kernels.sweep(values, (down, up, log_down, log_up), *options), time)
+            good = self.kernels.sweep(
+                values,
+                (down, up, log_down, log_up),
+                wide,
+                self.periodic,
+                time,
+                tolerance=self.tolerance,
+                poles=self.poles,
+                constants=self.sweeps.constants(),
+            )
+            self.check_end(good, time)
             return
         sweeps, lines = self.sweeps, values.shape[1]
         block = max(1, sweeps.CELLS_PER_BLOCK // self.n)

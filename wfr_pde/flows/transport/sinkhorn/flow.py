@@ -95,7 +95,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def takes_reactions(self, template: Any) -> bool:
-        """They go along with what is read and written for the product; a device has a kernel for them."""
+        """Say that reactions go along with what is read and written for the product; a device has a kernel for them."""
         return self.rate > 0 and isinstance(template, Density) and template.grid.backend.kernels is None
 
     @override
@@ -131,12 +131,14 @@ class SinkhornKernel(Flow, TakesReactions):
                 return cellwise.blend_add(chunk, log_mu, log_pi, s_before, scaling, values)
 
             def between(chunk: Chunk, product: Any, shift: float | None) -> tuple[Any, Any]:
-                return cellwise.log_blend_add(chunk, product, shift, log_pi, s_between, scaling, values)
+                return cellwise.log_blend_add(chunk, product, shift, y=log_pi, s=s_between, z=scaling, out=values)
 
             def last(chunk: Chunk, product: Any, shift: float | None) -> Any:
                 if before == after == 0:
                     return cellwise.log(chunk, product, shift, 1.0, terms, values)
-                return cellwise.log_blend(chunk, product, shift, log_pi, s_after, scaling, volume, values)
+                return cellwise.log_blend(
+                    chunk, product, shift, y=log_pi, s=s_after, z=scaling, volume=volume, out=values
+                )
 
             begin: Begin = first
             for _ in range(n - 1):
