@@ -143,8 +143,15 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
     features: Array | None = None
     for _ in range(LOOK_ROUNDS):
         check_deadline()
-        cells = cells_for(problem, box, options, breaks.places, real_walls, features)
-        cells = _even(replace(cells, real_walls=real_walls))
+        try:
+            cells = cells_for(problem, box, options, breaks.places, real_walls, features)
+            cells = _even(replace(cells, real_walls=real_walls))
+        except UnevenCellsError as error:
+            raise UnevenCellsError(
+                f"cells cannot follow target and start from {box[0]} to {box[1]}, as scales differ too much from place "
+                f"to place ({error}): a box=(lower, upper) around the mass, or a problem without what is that narrow, "
+                "can be certified"
+            ) from error
         seen = look_at(problem, cells.grid(1), cells, breaks)
         if seen.hides:
             breaks = breaks | _breaks_in_features(problem, seen)
@@ -164,6 +171,7 @@ def _even(cells: GridFamily) -> GridFamily:
             cells.grid(1)
         except UnevenCellsError:
             cells = cells.finer(2.0)
+    cells.grid(1)
     return cells
 
 
