@@ -111,7 +111,9 @@ class FarOut:
         m, q = log_m + of_m, self.log_target + of_q
         with np.errstate(all="ignore"):
             log_found = m + np.log(np.abs(m - q - 1 - energy.value(state)))
-            found = np.exp(np.minimum(log_found, LARGEST)) + np.exp(np.minimum(q, LARGEST))
+            found = np.exp(np.minimum(log_found, LARGEST))
+            if self.problem.log_normaliser is None:  # else mass of pi out there changes nothing
+                found = found + np.exp(np.minimum(q, LARGEST))
         found = np.where(np.isfinite(found), found, 0.0)
         if first:
             fallen = np.minimum.accumulate(found.reshape(self.shape), axis=1).ravel()
