@@ -87,9 +87,9 @@ def test_with_transport_the_equilibrium_has_the_mass_of_the_bump():
     assert abs(math.exp(truth.log_density.values[1, far]) / right - 1) <= float(truth.error_l1.values[1])
 
 
+@pytest.mark.parametrize("width", [1e-3, 1e-6])
 @pytest.mark.parametrize("variable", ["x", "(x + y)/1.4142135623730951"])
-def test_in_the_plane_a_ridge_that_is_narrower_than_the_points_is_part_of_the_bound(variable):
-    width = 1e-3
+def test_in_the_plane_a_ridge_that_is_narrower_than_the_points_is_part_of_the_bound(variable, width):
     target = wfr.Potential("(x**2 + y**2)/2 + " + text(0.4, width, variable))
     start = wfr.Gaussian([0.3, 0.0] if variable == "x" else [0.3 / math.sqrt(2)] * 2, 0.64)
     truth = wfr.ground_truth(target, start, [0, 2], rtol=1e-3, transport_rate=0.0, strict=False)
@@ -105,3 +105,31 @@ def test_nothing_is_seen_where_nothing_is():
     truth = wfr.ground_truth(wfr.Potential(function(0, 1)), wfr.Gaussian(0.3, 0.64), [0, 1], rtol=1e-8)
     assert truth.sizes["x"] < 400
     assert float(truth.error_l1.values[1]) < 1e-9
+
+
+def test_a_bump_where_only_a_mixture_of_start_and_target_has_mass_is_seen():
+    """Half of the way from N(20, 1) to N(0, 1) by reaction alone the mass is about 10, where neither has any."""
+    place, width, t = 10.01, 1e-3, math.log(2)
+    target = wfr.Potential(f"x**2/2 + 0.4*exp(-((x - {place})/{width})**2)")
+    truth = wfr.ground_truth(target, wfr.Gaussian(20, 1), [0, t], rtol=1e-6, transport_rate=0.0)
+
+    def log_density(x):
+        return -((x - 10) ** 2) / 2 - 0.2 * np.exp(-(((x - place) / width) ** 2))
+
+    ends = np.unique(np.concatenate([np.linspace(0, 20, 1001), place + width * np.linspace(-10, 10, 201)]))
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    half = np.diff(ends)[:, None] / 2
+    mass = float(np.sum(half * weights * np.exp(log_density(ends[:-1, None] + half * (1 + nodes)))))
+    far = int(np.argmin(np.abs(truth.x.values - 9.0)))
+    right = math.exp(log_density(truth.x.values[far])) / mass
+    assert abs(math.exp(truth.log_density.values[1, far]) / right - 1) <= float(truth.error_l1.values[1])
+
+
+def test_a_bump_of_the_start_that_is_not_resolved_counts_with_transport_too():
+    """N(0, 1) with a bump under transport alone towards N(0, 1): off the bump the density stays low by its mass."""
+    start, width = wfr.Potential("x**2/2 + " + text(0.4, 1e-3)), 1e-3
+    truth = wfr.ground_truth(start=start, target=wfr.Gaussian(0, 1), t=[0, 0.01], rtol=1e-1, reaction_rate=0.0)
+    far = int(np.argmin(np.abs(truth.x.values + 2.5)))  # the mass of the bump does not get there by then
+    right = math.exp(-(truth.x.values[far] ** 2) / 2) / integral(lambda x: -function(0.4, width)(x), width)
+    for k in range(2):
+        assert abs(math.exp(truth.log_density.values[k, far]) / right - 1) <= float(truth.error_l1.values[k])

@@ -132,6 +132,7 @@ class CellQuadrature:
         self.rules = list(zip(*(_points(axis, source, n, walls) for axis, source, walls in axes), strict=True))
         size = sum(math.prod(len(axis.places) for axis in rule) for rule in self.rules)
         self._kept: dict[tuple[str, int, int], Array] | None = {} if size <= CACHED else None
+        self._at_start: Array | None = None  # masses of the cells, as the first density that is measured has them
         self._layers: dict[tuple[str, int, int], tuple[Array, Array]] = {}
 
     @cached_property
@@ -199,18 +200,25 @@ class CellQuadrature:
         return replace(measured, mass_doubt=measured.mass_doubt + of_mass, kl_doubt=measured.kl_doubt + of_kl)
 
     def _of_bumps(self, log_p: Array, log_q: Array, share: Share | None) -> tuple[float, float]:
-        """Doubts of mass and KL for what target and start do between the points; a power of a bump does less."""
+        """Doubts of mass and KL for what target and start do between the points; a power of a bump does less.
+
+        With transport a bump of the start has its share of the mass there at the start, or of that at the time.
+        """
         if not (self._bumps.of_target.any() or self._bumps.of_start.any()):
             return 0.0, 0.0
         coarse_p, coarse_q = self._means(log_p), self._means(log_q)
         volume = np.asarray(self.grid.cell_volume)
         p, q = (np.exp(np.minimum(one, LARGEST)) * volume for one in (coarse_p, coarse_q))
         of_target, of_start = self._bumps.of_target, self._bumps.of_start
-        changed = of_target if share is None else 0.0
-        if share is not None:
-            changed = (of_target if share.of_target > 0 else 0.0) + (of_start if share.of_start > 0 else 0.0)
-        of_kl = p * (changed * (1 + np.abs(coarse_p - coarse_q)) + of_target) + q * of_target
-        return float(np.sum(p * changed)), float(np.sum(np.where(np.isfinite(of_kl), of_kl, 0.0)))
+        if self._at_start is None:
+            self._at_start = p
+        changed = 0.0
+        if share is None or share.of_target > 0:
+            changed = changed + p * of_target
+        if share is None or share.of_start > 0:
+            changed = changed + (np.maximum(p, self._at_start) if share is None else p) * of_start
+        of_kl = changed * (1 + np.abs(coarse_p - coarse_q)) + (p + q) * of_target
+        return float(np.sum(changed)), float(np.sum(np.where(np.isfinite(of_kl), of_kl, 0.0)))
 
     def _means(self, log_density: Array) -> Array:
         """Logarithm of the mean of a density on the fine grid over every cell."""

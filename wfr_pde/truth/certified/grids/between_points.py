@@ -8,6 +8,7 @@ a bump between the points departs by its height, and both polynomials know nothi
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from wfr_pde.targets.enclosures import EPS, enclosure
 from wfr_pde.targets.families import is_of_package
 from wfr_pde.targets.potential import Potential
 from wfr_pde.truth.certified.grids.hidden_features import GOLDEN, low_discrepancy
-from wfr_pde.truth.certified.grids.narrow_spans import departures_by_bounds, spans_of_places
+from wfr_pde.truth.certified.grids.narrow_spans import AlongLine, departures_by_bounds, spans_of_places
 from wfr_pde.truth.certified.problem import Problem
 
 POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
@@ -35,7 +36,11 @@ NATS = 40.0  # that a departure counts at most
 STEEP = 3.0  # by which a density may be above its mean over a cell where a bump is
 PADDING = 2  # places beyond either end of a cell
 BESIDE_WALL = 2  # cells beside a wall where log-densities are infinite
-MATTERS = 40.0  # nats above the lowest V, and below the top of the start, of cells that count
+MATTERS = 40.0  # nats below the top of a density, of cells that count
+LINES, BOXES_ON_LINES = 8, 2**11  # along either axis of the plane, and boxes on each
+DEVIATIONS = 3.0  # standard ones, of the number of places in the plane that meet something
+SHARES = np.linspace(0.0, 1.0, 11)  # of the start in what a reaction makes of it
+LOWEST = -1e300  # nats, for what is not finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +89,29 @@ def bumps(problem: Problem, grid: Grid) -> Bumps:
     shares, spans = {True: np.zeros(grid.shape), False: np.zeros(grid.shape)}, [np.empty((0, 2))]
     if grid.ndim not in POINTS or not users:
         return Bumps(shares[False], shares[True], spans[0])
-    counted = np.zeros(grid.shape, dtype=bool)
-    for one in (*problem.places, problem.start):
-        heights = np.nan_to_num(np.asarray(grid.evaluate(one.log_density)), nan=-np.inf, posinf=-np.inf)
-        counted |= heights > heights.max() - MATTERS
+    counted = _between_bulks(problem, grid)
     for one in users:
         found = departures_between(one, grid, problem.rtol, counted)
         of_start = one is problem.start
         shares[of_start] = np.maximum(shares[of_start], found.shares)
         spans.append(found.spans)
     return Bumps(shares[False], shares[True], np.concatenate(spans))
+
+
+def _between_bulks(problem: Problem, grid: Grid) -> Mask:
+    """The cells of the smallest box that holds where start, targets, and what a reaction makes of them have mass."""
+    start, *places = (
+        np.nan_to_num(np.asarray(grid.evaluate(one.log_density)), nan=LOWEST, neginf=LOWEST, posinf=LOWEST)
+        for one in (problem.start, *problem.places)
+    )
+    counted = np.zeros(grid.shape, dtype=bool)
+    for place, share in itertools.product(places, SHARES):
+        heights = share * start + (1 - share) * place
+        counted |= heights > heights.max() - MATTERS
+    where = np.argwhere(counted)
+    box = tuple(slice(low, high + 1) for low, high in zip(where.min(axis=0), where.max(axis=0), strict=True))
+    counted[box] = True
+    return counted
 
 
 def departures_between(distribution: Target, grid: Grid, rtol: float, counted: Mask) -> Departures:
@@ -115,8 +133,7 @@ def departures_between(distribution: Target, grid: Grid, rtol: float, counted: M
     cells = np.argwhere(counted & _off_singular_walls(grid))
     if grid.ndim not in POINTS or not len(cells):
         return Departures(np.zeros(grid.shape), np.empty((0, 2)), 0)
-    text = isinstance(distribution, Potential) and isinstance(distribution.V, str)
-    places = FEWER_PLACES if grid.ndim == 1 and text else PLACES[grid.ndim]
+    places = FEWER_PLACES if grid.ndim == 1 and _is_text(distribution) else PLACES[grid.ndim]
     each = int(np.clip(places // len(cells), *PER_CELL[grid.ndim]))
     if grid.ndim == 1:
         return _on_the_line(distribution, grid, rtol, cells[:, 0], each)
@@ -132,6 +149,11 @@ def _off_singular_walls(grid: Grid) -> Mask:
         along[axis.n - (BESIDE_WALL if axis.roots[1] != 1 else 0) :] = False
         inside &= along.reshape([-1 if i == k else 1 for i in range(grid.ndim)])
     return inside
+
+
+def _is_text(distribution: Target) -> bool:
+    """Whether V is an expression, of which there are bounds on boxes."""
+    return isinstance(distribution, Potential) and isinstance(distribution.V, str)
 
 
 def _potential(distribution: Target, points: Array) -> Array:
@@ -177,8 +199,8 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
         departures, shares[some] = _apart(v[:, inside], better, worse)
         beyond = departures.mean(axis=1) > rtol
         spans.append(spans_of_places(x[beyond], _beside_own(axis, some[beyond], v[beyond])))
-    if isinstance(distribution, Potential) and isinstance(distribution.V, str):
-        number, nats, more = departures_by_bounds(enclosure(distribution.V, 1), axis, cells)
+    if _is_text(distribution):
+        number, nats, more = departures_by_bounds(enclosure(distribution.V, 1), axis, cells)  # type: ignore[attr-defined]
         shares[cells[number]] = np.maximum(shares[cells[number]], STEEP * nats)
         spans.append(more[nats > rtol])
     return Departures(shares, np.concatenate(spans), len(cells) * each)
@@ -194,7 +216,7 @@ def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
 
 
 def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int) -> Departures:
-    shares, unit = np.zeros(grid.shape), low_discrepancy(each, 2)
+    shares, unit, hits = np.zeros(grid.shape), low_discrepancy(each, 2), 0
     rules = [gauss(POINTS[2] + 1)[0], gauss(POINTS[2])[0]]
     rows = max(1, AT_ONCE // each)
     for first in range(0, len(cells), rows):
@@ -205,8 +227,36 @@ def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int) -> D
         fractions = (unit + GOLDEN * (first + np.arange(len(some))[:, None, None] + 1) * np.sqrt([1.0, 2.0])) % 1.0
         v = _potential(distribution, low[:, None] + fractions * width[:, None])
         better, worse = (_interpolated(distribution, low, width, nodes, fractions) for nodes in rules)
-        shares[tuple(some.T)] = _apart(v, better, worse)[1]
+        departures, shares[tuple(some.T)] = _apart(v, better, worse)
+        hits += int((departures > 0).sum())
+    shares *= 1 + DEVIATIONS / max(hits, 1) ** 0.5
+    if _is_text(distribution):
+        shares = np.maximum(shares, _on_lines(distribution, grid, cells))
     return Departures(shares, np.empty((0, 2)), len(cells) * each)
+
+
+def _on_lines(distribution: Target, grid: Grid, cells: Ints) -> Array:
+    """Shares by bounds of the slope of an expression on lines along both axes, of the line that is nearest to a cell.
+
+    A ridge, or a kink that is no edge, is met by lines, however narrow it is.
+    """
+    bounded, shares = enclosure(distribution.V, 2), np.zeros(grid.shape)  # type: ignore[attr-defined]
+    first, last = cells.min(axis=0), cells.max(axis=0)
+    for k, axis in enumerate(grid.axes):
+        across, along = grid.axes[1 - k], np.arange(first[k], last[k] + 1)
+        rows = np.arange(first[1 - k], last[1 - k] + 1)
+        lines = np.unique(rows[((np.arange(LINES) + 0.5) / LINES * len(rows)).astype(int)])
+        found = np.zeros((len(lines), axis.n))
+        for number, row in enumerate(lines.tolist()):
+            place = np.full(2, across.edges[row] + across.widths[row] * (GOLDEN * (row + 1) % 1.0))
+            numbers, nats, _ = departures_by_bounds(AlongLine(bounded, k, place), axis, along, BOXES_ON_LINES)
+            found[number, along[numbers]] = STEEP * nats
+        nearest = np.abs(rows[:, None] - lines).argmin(axis=1)
+        of_rows = found[nearest]
+        window = (slice(first[1 - k], last[1 - k] + 1), slice(None))
+        own = shares.T if k == 0 else shares
+        own[window] = np.maximum(own[window], of_rows)
+    return shares
 
 
 def _interpolated(distribution: Target, low: Array, width: Array, nodes: Array, fractions: Array) -> Array:

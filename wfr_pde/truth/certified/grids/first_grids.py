@@ -157,7 +157,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
             breaks = breaks | _breaks_in_features(problem, seen)
             found = _inside(seen)
         else:
-            found = _in_spans(bumps(problem, cells.grid(1)).spans)[:, None]
+            found = _in_spans(bumps(problem, cells.grid(1)).spans)[:, None] if len(box[0]) == 1 else np.empty((0, 1))
             if not len(found):
                 break
         features = found if features is None else np.concatenate([features, found])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import gauss, lagrange
 from wfr_pde.numerics.typing import Array, Ints
 from wfr_pde.space.axis import Axis
-from wfr_pde.targets.enclosures import EPS, Enclosure
+from wfr_pde.targets.enclosures import EPS, Bounds, Enclosure
 
 OUTLIER = 100.0  # times the median of a cell, from which on a difference belongs to something narrow
 NOISE = 256 * EPS  # of the largest V
-FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells together, and in each
+FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells of a line together, and in each
 MOST_BOXES = 2**16  # all rounds together
 STEEPER = 32.0, 4.0  # times the change of slope that places show: boxes with wider bounds are halved, at first and then
+OFF_EDGES = 1e-9  # of a cell: what is nearer to an edge is looked at elsewhere
 HALVINGS = 40
 LEAST_EFFECT = 1e-13  # nats times share of the box: what could do less is not followed
 DEEP = 3  # halvings after which a box is one of something narrow
@@ -43,7 +46,40 @@ def spans_of_places(x: Array, v: Array) -> Array:
     return np.stack([low - step, high + step], axis=-1)
 
 
-def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Ints) -> tuple[Ints, Array, Array]:
+class AlongLine:
+    """Bounds of an expression of several coordinates along a line, on which all but one of them are fixed.
+
+    Parameters
+    ----------
+    bounded : Enclosure
+    k : int
+        The coordinate that is not fixed.
+    place : array (d,)
+        A place on the line.
+    """
+
+    def __init__(self, bounded: Enclosure, k: int, place: Array) -> None:
+        self.bounded, self.k, self.place = bounded, k, place
+
+    def _boxes(self, ends: Array) -> Array:
+        boxes = np.tile(self.place, (len(ends), 1))
+        boxes[:, self.k] = ends[:, 0]
+        return boxes
+
+    def __call__(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """Bounds of the values on intervals (m, 1)."""
+        return self.bounded(self._boxes(lower), self._boxes(upper))
+
+    def bounds(self, lower: Array, upper: Array) -> Bounds:
+        """Bounds of values and of the slope along the line on intervals (m, 1)."""
+        found = self.bounded.bounds(self._boxes(lower), self._boxes(upper))
+        own = slice(self.k, self.k + 1)
+        return replace(found, slope_low=found.slope_low[:, own], slope_high=found.slope_high[:, own])
+
+
+def departures_by_bounds(
+    bounded: Enclosure | AlongLine, axis: Axis, cells: Ints, boxes: int = FIRST_BOXES
+) -> tuple[Ints, Array, Array]:
     """Where an expression does what only bounds of its slope on whole boxes show, in some of the cells of an axis.
 
     Boxes are halved while the bounds allow for a slope that changes far more than V at the ends and the middles of the
@@ -59,8 +95,9 @@ def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Ints) -> tuple[I
     spans : array (k, 2)
         Intervals in them that hold it.
     """
-    each = max(FEWEST_BOXES, FIRST_BOXES // len(cells))
-    edges = axis.edges[cells][:, None] + axis.widths[cells][:, None] * (np.arange(each + 1) / each)
+    each = max(FEWEST_BOXES, boxes // len(cells))
+    shares = np.clip(np.arange(each + 1) / each, OFF_EDGES, 1 - OFF_EDGES)  # V may jump at an edge
+    edges = axis.edges[cells][:, None] + axis.widths[cells][:, None] * shares
     low, high = edges[:, :-1].ravel(), edges[:, 1:].ravel()
     cell = np.repeat(np.arange(len(cells)), each)
     depth, done, followed = 0, 0, [(low[:0], high[:0], cell[:0])]
@@ -82,13 +119,13 @@ def departures_by_bounds(bounded: Enclosure, axis: Axis, cells: Ints) -> tuple[I
     return _that_depart(bounded, edges, low, high, cell)
 
 
-def _values(bounded: Enclosure, x: Array) -> Array:
+def _values(bounded: Enclosure | AlongLine, x: Array) -> Array:
     """V at places (m,), by bounds on boxes of no width."""
     low, high = bounded(x[:, None], x[:, None])
     return 0.5 * low + 0.5 * high
 
 
-def _changes(bounded: Enclosure, low: Array, high: Array) -> tuple[Array, Array]:
+def _changes(bounded: Enclosure | AlongLine, low: Array, high: Array) -> tuple[Array, Array]:
     """By how much the slope changes in every box at most, and by how much three places of it say."""
     bounds = bounded.bounds(low[:, None], high[:, None])
     with np.errstate(all="ignore"):
@@ -104,7 +141,9 @@ def _largest_around(values: Array) -> Array:
     return np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
 
 
-def _that_depart(bounded: Enclosure, edges: Array, low: Array, high: Array, cell: Ints) -> tuple[Ints, Array, Array]:
+def _that_depart(
+    bounded: Enclosure | AlongLine, edges: Array, low: Array, high: Array, cell: Ints
+) -> tuple[Ints, Array, Array]:
     """Cells with boxes in which V departs from the cubic through four of the places `edges` (n, m) of the cell."""
     if not len(low):
         return np.empty(0, dtype=int), np.empty(0), np.empty((0, 2))
