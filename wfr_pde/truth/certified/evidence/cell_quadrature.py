@@ -54,6 +54,7 @@ NEGLIGIBLE = 1e-16  # mass of mu and pi in all cells that are left out
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 JOINT_SAFETY = 2.0  # of what hides beside joints, told by places that stand a quarter apart
 LOG_2 = math.log(2.0)
+BULK = 1e-6  # of the largest mass of a cell, of cells that tell by how many nats KL may change with their mass
 NEAR = 1.0  # log-ratio below which m log(m/pi) - m + pi would cancel
 
 
@@ -123,6 +124,7 @@ class CellQuadrature:
 
     def __init__(self, problem: Problem, cells: GridFamily, fine: Grid) -> None:
         self.problem, self.fine, self.grid, self.real_walls = problem, fine, cells.grid(1), cells.real_walls
+        self.cells = cells
         n = POINTS.get(fine.ndim, FEWEST_POINTS)
         singular = {*cells.walls, *cells.start_walls}
         sides = [((k, 0) in singular, (k, 1) in singular) for k in range(fine.ndim)]
@@ -133,6 +135,8 @@ class CellQuadrature:
         size = sum(math.prod(len(axis.places) for axis in rule) for rule in self.rules)
         self._kept: dict[tuple[str, int, int], Array] | None = {} if size <= CACHED else None
         self._at_start: Array | None = None  # masses of the cells, as the first density that is measured has them
+        self._last: Array | None = None  # and as the last one has
+        self._crossed: dict[int, Any] = {}  # mass that has crossed every layer of cells, by the axis
         self._layers: dict[tuple[str, int, int], tuple[Array, Array]] = {}
 
     @cached_property
@@ -212,13 +216,34 @@ class CellQuadrature:
         of_target, of_start = self._bumps.of_target, self._bumps.of_start
         if self._at_start is None:
             self._at_start = p
+        of_flux = self._of_flux(p) if share is None else 0.0
         changed = 0.0
         if share is None or share.of_target > 0:
             changed = changed + p * of_target
         if share is None or share.of_start > 0:
             changed = changed + (np.maximum(p, self._at_start) if share is None else p) * of_start
         of_kl = changed * (1 + np.abs(coarse_p - coarse_q)) + (p + q) * of_target
-        return float(np.sum(changed)), float(np.sum(np.where(np.isfinite(of_kl), of_kl, 0.0)))
+        nats = np.abs(coarse_p - coarse_q)[p > BULK * p.max()].max()
+        of_kl = np.where(np.isfinite(of_kl), of_kl, 0.0)
+        return float(np.sum(changed)) + of_flux, float(np.sum(of_kl)) + of_flux * (1 + nats)
+
+    def _of_flux(self, p: Array) -> float:
+        """Mass that may have passed bumps wrongly: what has crossed a layer of cells, times the share of resistance.
+
+        What has crossed is taken from the masses on one side of the layer at all save times so far.
+        """
+        total = 0.0
+        for k in range(self.grid.ndim):
+            others = tuple(i for i in range(self.grid.ndim) if i != k)
+            below = [np.cumsum(mass.sum(axis=others)) for mass in (self._last_masses(), p)]
+            self._crossed[k] = self._crossed.get(k, 0.0) + np.abs(below[1] - below[0])
+            total += float(np.sum(self._bumps.of_target.max(axis=others) * self._crossed[k]))
+        self._last = p
+        return total
+
+    def _last_masses(self) -> Array:
+        """Masses of the cells at the last save time that was measured."""
+        return np.asarray(self._at_start if self._last is None else self._last)
 
     def _means(self, log_density: Array) -> Array:
         """Logarithm of the mean of a density on the fine grid over every cell."""
@@ -226,7 +251,7 @@ class CellQuadrature:
 
     @cached_property
     def _bumps(self) -> Bumps:
-        return bumps(self.problem, self.grid)
+        return bumps(self.problem, self.cells)
 
     def _beside_joints(self, log_p: Array, log_q: Array, t: float, share: Share | None) -> tuple[float, float]:
         """Doubts of mass and KL for what is between joints and the points nearest to them.

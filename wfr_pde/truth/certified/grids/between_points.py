@@ -22,8 +22,10 @@ from wfr_pde.targets.base import Target
 from wfr_pde.targets.enclosures import EPS, enclosure
 from wfr_pde.targets.families import is_of_package
 from wfr_pde.targets.potential import Potential
+from wfr_pde.truth.certified.grids.grid_family import GridFamily, Walls
 from wfr_pde.truth.certified.grids.hidden_features import GOLDEN, low_discrepancy
 from wfr_pde.truth.certified.grids.narrow_spans import AlongLine, departures_by_bounds, spans_of_places
+from wfr_pde.truth.certified.grids.singular_walls import without_walls
 from wfr_pde.truth.certified.problem import Problem
 
 POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
@@ -39,6 +41,8 @@ BESIDE_WALL = 2  # cells beside a wall where log-densities are infinite
 MATTERS = 40.0  # nats below the top of a density, of cells that count
 LINES, BOXES_ON_LINES = 8, 2**11  # along either axis of the plane, and boxes on each
 DEVIATIONS = 3.0  # standard ones, of the number of places in the plane that meet something
+RESOLVED = 0.1  # of the tolerance: departures that get finer cells
+LARGEST = 700.0  # of a logarithm
 SHARES = np.linspace(0.0, 1.0, 11)  # of the start in what a reaction makes of it
 LOWEST = -1e300  # nats, for what is not finite
 
@@ -50,10 +54,10 @@ class Departures:
     Attributes
     ----------
     shares : array of the shape of the grid
-        By how much the mass of every cell changes there, as a share of it.
+        By how much the mass of every cell, or its resistance, the integral of e^V, changes there, as a share of it.
     spans : array (m, 2)
         On one axis, intervals that hold bumps which are narrower than the points stand apart, and change mass or
-        resistance of a cell by more than the tolerance.
+        resistance of a cell by more than a tenth of the tolerance.
     places : int
         Number of places that were looked at.
     """
@@ -70,7 +74,7 @@ class Bumps:
     Attributes
     ----------
     of_target, of_start : arrays of the shape of the grid
-        Shares by which the mass of every cell changes.
+        Shares by which the mass, or the resistance, of every cell changes.
     spans : array (m, 2)
         On one axis, intervals that want finer cells.
     """
@@ -80,19 +84,21 @@ class Bumps:
     spans: Array
 
 
-def bumps(problem: Problem, grid: Grid) -> Bumps:
-    """What target and start do between the points of quadrature in the cells that matter.
+def bumps(problem: Problem, cells: GridFamily) -> Bumps:
+    """What target and start do between the points of quadrature in the cells that matter, but for singular walls.
 
     Formulas of this package have known scales, and are not looked at. A target that moves is looked at at three times.
     """
+    grid = cells.grid(1)
     users = [one for one in (*problem.places, problem.start) if not is_of_package(one)]
     shares, spans = {True: np.zeros(grid.shape), False: np.zeros(grid.shape)}, [np.empty((0, 2))]
     if grid.ndim not in POINTS or not users:
         return Bumps(shares[False], shares[True], spans[0])
     counted = _between_bulks(problem, grid)
     for one in users:
-        found = departures_between(one, grid, problem.rtol, counted)
         of_start = one is problem.start
+        walls = {**cells.walls, **cells.start_walls} if of_start else cells.walls
+        found = departures_between(one, grid, problem.rtol, counted, walls)
         shares[of_start] = np.maximum(shares[of_start], found.shares)
         spans.append(found.spans)
     return Bumps(shares[False], shares[True], np.concatenate(spans))
@@ -114,10 +120,10 @@ def _between_bulks(problem: Problem, grid: Grid) -> Mask:
     return counted
 
 
-def departures_between(distribution: Target, grid: Grid, rtol: float, counted: Mask) -> Departures:
+def departures_between(
+    distribution: Target, grid: Grid, rtol: float, counted: Mask, walls: Walls | None = None
+) -> Departures:
     """Departures of a log-density from the polynomials through the points of quadrature, cell by cell.
-
-    The cells nearest to singular walls are left out.
 
     Parameters
     ----------
@@ -126,18 +132,21 @@ def departures_between(distribution: Target, grid: Grid, rtol: float, counted: M
     grid : Grid
         Of one or two axes; with more nothing is looked at.
     rtol : float
-        What changes a cell by more gets a span.
+        What changes a cell by more than a tenth of that gets a span.
     counted : array of bool of the shape of the grid
         Cells that count.
+    walls : dict, optional
+        Walls where the log-density is infinite, as `GridFamily` has them. What is told by bounds of slopes leaves out
+        the cells nearest to them.
     """
-    cells = np.argwhere(counted & _off_singular_walls(grid))
+    cells = np.argwhere(counted)
     if grid.ndim not in POINTS or not len(cells):
         return Departures(np.zeros(grid.shape), np.empty((0, 2)), 0)
     places = FEWER_PLACES if grid.ndim == 1 and _is_text(distribution) else PLACES[grid.ndim]
     each = int(np.clip(places // len(cells), *PER_CELL[grid.ndim]))
     if grid.ndim == 1:
-        return _on_the_line(distribution, grid, rtol, cells[:, 0], each)
-    return _in_the_plane(distribution, grid, cells, each)
+        return _on_the_line(distribution, grid, rtol, cells[:, 0], each, walls or {})
+    return _in_the_plane(distribution, grid, cells, each, walls or {})
 
 
 def _off_singular_walls(grid: Grid) -> Mask:
@@ -162,7 +171,8 @@ def _potential(distribution: Target, points: Array) -> Array:
 
 
 def _apart(v: Array, better: Array, worse: Array) -> tuple[Array, Array]:
-    """Departures (n, m) of V from the better polynomial beyond what smooth functions have, and the shares (n,) of mass.
+    """Departures (n, m) of V from the better polynomial beyond what smooth functions have, and the shares (n,) of mass,
+    or of the resistance, the integral of e^V, if that is more.
 
     Cells in which a point of a rule is not finite have none: there the rules differ.
     """
@@ -172,15 +182,21 @@ def _apart(v: Array, better: Array, worse: Array) -> tuple[Array, Array]:
         departures = np.abs(v - better) - smooth - ROUNDING * size
         known = np.isfinite(better).all(axis=1, keepdims=True)
         departures = np.where(known & (departures > 0), np.minimum(departures, NATS), 0.0)
-        lowest = np.fmin(v, better).min(axis=1, keepdims=True)
-        found, expected = np.exp(np.maximum(lowest - v, -700.0)), np.exp(np.maximum(lowest - better, -700.0))
-        mass = np.maximum(found, expected).mean(axis=1)
-        shares = np.where(departures > 0, np.abs(found - expected), 0.0).mean(axis=1) / mass
-    return departures, np.nan_to_num(shares)
+        shares = np.maximum(_share(v, better, departures > 0), _share(-v, -better, departures > 0))
+    return departures, shares
 
 
-def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, each: int) -> Departures:
+def _share(v: Array, expected_v: Array, departs: Mask) -> Array:
+    """By how much the integral of e^-v differs (n,) where it departs, as a share of the greater one."""
+    lowest = np.fmin(v, expected_v).min(axis=1, keepdims=True)
+    found, expected = (np.exp(np.maximum(lowest - one, -LARGEST)) for one in (v, expected_v))
+    apart = np.where(departs, np.abs(found - expected), 0.0).mean(axis=1)
+    return np.nan_to_num(apart / np.maximum(found, expected).mean(axis=1))
+
+
+def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, each: int, walls: Walls) -> Departures:
     axis, shares = grid.axes[0], np.zeros(grid.shape)
+    smooth = without_walls(distribution, walls, grid)
     fractions = (np.arange(-PADDING, each + PADDING) + 0.5) / each
     inside = slice(PADDING, PADDING + each)
     rules = [gauss(POINTS[1] + 1)[0], gauss(POINTS[1])[0]]
@@ -191,18 +207,19 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
         check_deadline()
         some = cells[first : first + rows]
         low, width = axis.edges[some][:, None], axis.widths[some][:, None]
-        at_nodes = [_potential(distribution, (low + width * nodes)[..., None]) for nodes in rules]
+        at_nodes = [_potential(smooth, (low + width * nodes)[..., None]) for nodes in rules]
         x = np.clip(low + width * fractions, axis.edges[0], axis.edges[-1])
-        v = _potential(distribution, x[..., None])
+        v = _potential(smooth, x[..., None])
         with np.errstate(all="ignore"):
             better, worse = (values @ weights for values, weights in zip(at_nodes, to_places, strict=True))
         departures, shares[some] = _apart(v[:, inside], better, worse)
-        beyond = departures.mean(axis=1) > rtol
+        beyond = departures.mean(axis=1) > RESOLVED * rtol
         spans.append(spans_of_places(x[beyond], _beside_own(axis, some[beyond], v[beyond])))
     if _is_text(distribution):
+        cells = cells[_off_singular_walls(grid)[cells]]
         number, nats, more = departures_by_bounds(enclosure(distribution.V, 1), axis, cells)  # type: ignore[attr-defined]
         shares[cells[number]] = np.maximum(shares[cells[number]], STEEP * nats)
-        spans.append(more[nats > rtol])
+        spans.append(more[nats > RESOLVED * rtol])
     return Departures(shares, np.concatenate(spans), len(cells) * each)
 
 
@@ -215,7 +232,8 @@ def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
     return v
 
 
-def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int) -> Departures:
+def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int, walls: Walls) -> Departures:
+    smooth = without_walls(distribution, walls, grid)
     shares, unit, hits = np.zeros(grid.shape), low_discrepancy(each, 2), 0
     rules = [gauss(POINTS[2] + 1)[0], gauss(POINTS[2])[0]]
     rows = max(1, AT_ONCE // each)
@@ -225,13 +243,13 @@ def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int) -> D
         low = np.stack([axis.edges[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
         width = np.stack([axis.widths[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
         fractions = (unit + GOLDEN * (first + np.arange(len(some))[:, None, None] + 1) * np.sqrt([1.0, 2.0])) % 1.0
-        v = _potential(distribution, low[:, None] + fractions * width[:, None])
-        better, worse = (_interpolated(distribution, low, width, nodes, fractions) for nodes in rules)
+        v = _potential(smooth, low[:, None] + fractions * width[:, None])
+        better, worse = (_interpolated(smooth, low, width, nodes, fractions) for nodes in rules)
         departures, shares[tuple(some.T)] = _apart(v, better, worse)
         hits += int((departures > 0).sum())
     shares *= 1 + DEVIATIONS / max(hits, 1) ** 0.5
     if _is_text(distribution):
-        shares = np.maximum(shares, _on_lines(distribution, grid, cells))
+        shares = np.maximum(shares, _on_lines(distribution, grid, cells) * _off_singular_walls(grid))
     return Departures(shares, np.empty((0, 2)), len(cells) * each)
 
 

@@ -23,7 +23,7 @@ from wfr_pde.truth.certified.grids.between_points import bumps
 from wfr_pde.truth.certified.grids.first_family import cells_for
 from wfr_pde.truth.certified.grids.grid_family import GridFamily, Walls
 from wfr_pde.truth.certified.grids.hidden_features import Look, both, hidden_features, look
-from wfr_pde.truth.certified.grids.singular_walls import WithoutWalls
+from wfr_pde.truth.certified.grids.singular_walls import without_walls
 from wfr_pde.truth.certified.preparation.input_checks import check_input
 from wfr_pde.truth.certified.preparation.prepared import most_cut, prepared
 from wfr_pde.truth.certified.problem import Problem
@@ -157,7 +157,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
             breaks = breaks | _breaks_in_features(problem, seen)
             found = _inside(seen)
         else:
-            found = _in_spans(bumps(problem, cells.grid(1)).spans)[:, None] if len(box[0]) == 1 else np.empty((0, 1))
+            found = _in_spans(bumps(problem, cells).spans)[:, None] if len(box[0]) == 1 else np.empty((0, 1))
             if not len(found):
                 break
         features = found if features is None else np.concatenate([features, found])
@@ -277,11 +277,9 @@ def _look_at_one(
     distribution: Target, grid: Grid, cells: GridFamily, walls: Walls, breaks: Breaks, within: float
 ) -> Look:
     evaluations = KNOWN_FAMILY.get(grid.ndim, 200_000) if is_of_package(distribution) else None
-    exponents = np.ones((grid.ndim, 2))
-    for (axis, side), (exponent, _) in walls.items():
-        exponents[axis, side] = exponent
-    if np.any(exponents != 1):
-        distribution = WithoutWalls(distribution, exponents, cells.lower, cells.upper)
+    smooth = without_walls(distribution, walls, grid)
+    if smooth is not distribution:
+        distribution = smooth
     elif isinstance(distribution, Potential) and callable(distribution.V) and breaks:
         given = [place.tolist() for place in breaks.places]
         named = given[0] if grid.ndim == 1 else given

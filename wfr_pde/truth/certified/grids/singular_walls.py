@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.richardson import EVEN
 from wfr_pde.numerics.typing import Array
+from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 
 DECADES = 10.0 ** -np.arange(2, 15)  # distances from the wall, over the length of the axis
@@ -137,6 +138,19 @@ def error_powers(walls: Iterable[tuple[float, float]], count: int = len(EVEN)) -
         if all(abs(value - other) > SAME_POWER for other in distinct):
             distinct.append(value)
     return tuple(sorted(distinct)[:count])
+
+
+def without_walls(distribution: Target, walls: Mapping[tuple[int, int], tuple[float, float]], grid: Grid) -> Target:
+    """A distribution with its powers of the distance from `walls`, as `GridFamily` has them, taken off.
+
+    It is the distribution itself where there are none.
+    """
+    exponents = np.ones((grid.ndim, 2))
+    for (axis, side), (exponent, _) in walls.items():
+        exponents[axis, side] = exponent
+    if np.all(exponents == 1):
+        return distribution
+    return WithoutWalls(distribution, exponents, np.array(grid.lower), np.array(grid.upper))
 
 
 class WithoutWalls(Target):
