@@ -40,6 +40,7 @@ class FrameInterpolation:
     log_values: Array
     equation: RateOfChange | None = None
     _rates: dict[int, Array] = field(init=False, repr=False, default_factory=dict)
+    _log_sums: dict[int, float] = field(init=False, repr=False, default_factory=dict)
 
     def rate(self, number: int) -> Array:
         """Return d_t log mu at a frame, by the equation."""
@@ -53,9 +54,26 @@ class FrameInterpolation:
         return self.weighted_sum(rule, *rule.weights(t))
 
     def normalised(self, rule: Rule, t: float) -> Array:
-        """Return the log-values of a rule at a time, of mass one on the grid."""
+        """Return the log-values of a rule at a time, normalised as the frames are."""
+        values, log_mass = self.interpolated_with_mass(rule, t)
+        return values - log_mass
+
+    def interpolated_with_mass(self, rule: Rule, t: float) -> tuple[Array, float]:
+        """Return the log-values of a rule at a time, and the logarithm of the mass that they have too much.
+
+        The sum over the cells of a density of mass one is not one where kinks, walls or narrow features cut through the
+        mass. So that sum is interpolated from those of the frames, and not set to one.
+        """
         values = self.interpolated(rule, t)
-        return values - self.grid.log_integrate(values)
+        of_sums, _ = dataclasses.replace(rule, hermite=False).weights(t)
+        expected = float(np.dot(of_sums, [self._log_sum(number) for number in rule.frames]))
+        return values, float(self.grid.log_integrate(values)) - expected
+
+    def _log_sum(self, number: int) -> float:
+        """Return the logarithm of the sum over the cells of a frame."""
+        if number not in self._log_sums:
+            self._log_sums[number] = float(self.grid.log_integrate(self.log_values[number]))
+        return self._log_sums[number]
 
     def weighted_sum(self, rule: Rule, weights: Array, of_rates: Array) -> Array:
         """Return the weighted sum of the log-values of a rule's frames, and of their rates of change."""

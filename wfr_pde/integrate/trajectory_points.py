@@ -83,14 +83,14 @@ class TrajectoryPoints:
         return result.reshape(shape[:-1] + result.shape[1:])
 
     def log_mass(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Return the logarithm of the mass before it is normalised, at the times that go with the points."""
+        """Return the logarithm of the mass that is too much, at the times that go with the points."""
         shape = self.shape(x, t)
         times = self.interpolation.located(np.asarray(t, dtype=np.float64).ravel())[0]
         unique, back = np.unique(times, return_inverse=True)
         intervals = self.interpolation.located(unique)[1]
         masses, interpolation = np.zeros(len(unique)), self.interpolation
         for i, (time, k) in enumerate(zip(unique, intervals, strict=True)):
-            masses[i] = interpolation.grid.log_integrate(interpolation.interpolated(interpolation.rule(int(k)), time))
+            masses[i] = interpolation.interpolated_with_mass(interpolation.rule(int(k)), time)[1]
         return np.broadcast_to(masses[back].reshape(np.shape(t)), shape[:-1])
 
     def cells(self, points: Array) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
