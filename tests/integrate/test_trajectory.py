@@ -238,3 +238,17 @@ def test_errors_between_cells_hold_at_kinks_and_where_curves_are_sharp(shift):
             true = (function(places + step) - function(places - step)) / (2 * step)
             assert (np.abs(density.score(places[:, None])[:, 0] - true) <= slope[cells] + 1e-8).all()
     assert error[10:-10].max() < 1e-3  # of the sine, 20 cells per period; more where splines go on to a wall
+
+
+def test_sums_over_the_cells_do_not_change_the_density_at_a_wall():
+    """From 2x to x on the half line by reaction alone, mu_t is exponential at rate 1 + e^-t; a wall is in the mass."""
+    target = wfr.Potential("x")
+    times = np.linspace(0, 2, 11)
+    truth = wfr.ground_truth(target, wfr.Potential("2*x"), times, rtol=1e-5, transport_rate=0.0, box=(0, 40), max_cut=1)
+    path = wfr.Trajectory(truth, target)
+    x = np.array([[0.3], [1.0], [4.0]])
+    for t in (0.0, 1.0, 1.1, 1.93):
+        rate = 1 + np.exp(-t)
+        error = np.abs(path.log_prob(x, t) - (np.log(rate) - rate * x[:, 0]))
+        assert np.all(error <= path.log_prob_error(x, t))
+        assert np.all(error < 1e-5)

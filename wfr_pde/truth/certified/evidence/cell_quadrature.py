@@ -187,14 +187,14 @@ class CellQuadrature:
             for index, slab, window in self._windows(number, *shown):
                 v = self._at_points("V", number, index, slab, window, t)
                 if share is None:
-                    found = self._integrals(number, window, *between(number, window, v), tops)
+                    found = _integrands(*between(number, window, v), tops)
                 else:
                     start = self._at_points("start", number, index, slab, window, t)
-                    found = self._integrals(number, window, *_mixed(share, start, v), tops)
-                sums[number][:, *window] = found
+                    found = _integrands(*_mixed(share, start, v), tops)
+                sums[number][:, *window] = self._summed(number, window, found)
                 if share is None and number == 0:
-                    rival = self._integrals(number, window, *between(number, window, v, fewer=True), tops)
-                    unknown[:, *window] = rival - found
+                    rival = _integrands(*between(number, window, v, fewer=True), tops)
+                    unknown[:, *window] = self._summed(number, window, np.abs(rival - found))
         measured = _measured(sums, unknown, tops, self.slowness, known)
         both = log_values - tops[0], -potential - tops[1]
         doubts = [self._of_bumps(*both, share)]
@@ -391,31 +391,30 @@ class CellQuadrature:
             masses = masses + np.exp(np.minimum(log_density, LARGEST)) * self.fine.cell_volume
         return np.asarray(maximum_filter(_of_pairs(np.maximum, masses), 3) > NEGLIGIBLE / self.fine.size)
 
-    def _integrals(
-        self, number: int, window: Window, log_m: Array, v: Array, g: Array, tops: tuple[float, float]
-    ) -> Array:
-        """∫ p, ∫ q and ∫ p log(p/q) - p + q over the cells of a window (3, ...); what is not finite has no mass.
-
-        log p = log_m - tops[0], log q = -v - tops[1], and g = log_m + v.
-        """
-        log_p, log_q, log_ratio = log_m - tops[0], -v - tops[1], g - tops[0] + tops[1]
-        with np.errstate(invalid="ignore", over="ignore"):
-            p, q = (np.exp(np.minimum(values, LARGEST)) for values in (log_p, log_q))
-            p, q = (np.where(np.isfinite(log), values, 0.0) for log, values in ((log_p, p), (log_q, q)))
-            near = np.abs(log_ratio) < NEAR
-            cancelling = p * (log_ratio + np.expm1(-np.where(near, log_ratio, 0.0)))
-            excess = np.where(near, cancelling, np.where(p > 0, p * log_ratio, 0.0) - p + q)
-            excess = np.where(np.isfinite(excess), excess, 0.0)
-        return np.stack([self._summed(number, window, values) for values in (p, q, excess)])
-
-    def _summed(self, number: int, window: Window, values: Array) -> Array:
-        """Weighted sums over the points of every cell of a window."""
-        for k, (axis, cells) in enumerate(zip(self.rules[number], window, strict=True)):
-            lines = np.moveaxis(values, k, -1)
+    def _summed(self, number: int, window: Window, integrands: Array) -> Array:
+        """Weighted sums of integrands (3, ...) over the points of every cell of a window."""
+        for k, (axis, cells) in enumerate(zip(self.rules[number], window, strict=True), start=1):
+            lines = np.moveaxis(integrands, k, -1)
             weights = axis.weights[cells]
             lines = np.einsum("...am,am->...a", lines.reshape(*lines.shape[:-1], *weights.shape), weights)
-            values = np.moveaxis(lines, -1, k)
-        return values
+            integrands = np.moveaxis(lines, -1, k)
+        return integrands
+
+
+def _integrands(log_m: Array, v: Array, g: Array, tops: tuple[float, float]) -> Array:
+    """p, q and p log(p/q) - p + q (3, ...) at the points of a window; what is not finite has no mass.
+
+    log p = log_m - tops[0], log q = -v - tops[1], and g = log_m + v.
+    """
+    log_p, log_q, log_ratio = log_m - tops[0], -v - tops[1], g - tops[0] + tops[1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        p, q = (np.exp(np.minimum(values, LARGEST)) for values in (log_p, log_q))
+        p, q = (np.where(np.isfinite(log), values, 0.0) for log, values in ((log_p, p), (log_q, q)))
+        near = np.abs(log_ratio) < NEAR
+        cancelling = p * (log_ratio + np.expm1(-np.where(near, log_ratio, 0.0)))
+        excess = np.where(near, cancelling, np.where(p > 0, p * log_ratio, 0.0) - p + q)
+        excess = np.where(np.isfinite(excess), excess, 0.0)
+    return np.stack([p, q, excess])
 
 
 def _mixed(share: Share, start: Array, v: Array) -> tuple[Array, Array, Array]:
@@ -455,7 +454,7 @@ def _measured(
     slopes = np.array([((q - excess) / p - 1) / p, (0.0 if known else 1 / q) - 1 / p, 1 / p])
     of_kl = [np.tensordot(slopes, part, axes=1) for part in sums]
     mass_doubt = slowness * _apart([part[0] for part in sums]) + float(np.abs(unknown[0]).sum())
-    kl_doubt = slowness * _apart(of_kl) + float(np.abs(np.tensordot(slopes, unknown, axes=1)).sum())
+    kl_doubt = slowness * _apart(of_kl) + float(np.tensordot(np.abs(slopes), unknown, axes=1).sum())
     return Measured(tops[0] + math.log(p), mass_doubt / p, kl, kl_doubt)
 
 
