@@ -2,14 +2,16 @@
 
     python benchmarks/spectrum.py [--cells 40] [--modes 5] [--repeat 3]
 
-Prints the least CPU seconds of some calls after a first one, and the eigenvalues in all digits, of two modes on
-cells^3 cells.
+Prints the least CPU seconds of some calls after a first one, the most memory that the process has had, and the
+eigenvalues in all digits, of two modes on cells^3 cells. For the table in docs/design/truth.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import resource
+import sys
 import time
 
 import wfr_pde as wfr
@@ -28,7 +30,11 @@ def main() -> None:
         began = time.process_time()
         ds = wfr.spectrum(target, grid, arguments.modes)
         seconds = min(seconds, time.process_time() - began)
-    print(f"{arguments.cells}^3 cells, {arguments.modes} modes: {seconds:.2f} s; {ds['eigenvalue'].values.tolist()}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    print(
+        f"{arguments.cells}^3 cells, {arguments.modes} modes: {seconds:.2f} s; {peak:.0f} MiB; "
+        f"{ds['eigenvalue'].values.tolist()}"
+    )
 
 
 if __name__ == "__main__":

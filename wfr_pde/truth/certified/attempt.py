@@ -180,7 +180,7 @@ class Attempt:
         return self._runs([k])[0]
 
     def _runs(self, numbers: Sequence[int]) -> list[Array]:
-        """The same on several grids."""
+        """Log-ratios at the times of the frames on several grids."""
         missing = [k for k in numbers if k not in self.runs]
         if missing:
             runs = [self._of(self.cells.grid(RATIOS[k]), self.steps, self.times) for k in missing]

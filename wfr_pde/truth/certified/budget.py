@@ -98,7 +98,7 @@ class Budget:
         return self.run_all([Run(problem, grid, steps, order, wanted)])[0]
 
     def run_all(self, runs: Sequence[Run]) -> list[Array]:
-        """The same of several: in two dimensions and more two at a time where they are long, the longest first.
+        """Make several runs: in two dimensions and more two at a time where they are long, the longest first.
 
         Targets are asked before, by one thread. Those that move are asked all along the way: their runs take turns.
 

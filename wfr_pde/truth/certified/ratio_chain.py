@@ -100,7 +100,7 @@ class RatioChain:
         return g
 
     def _along_a_line(self, sweep: LineSweep, g: Array, time: float, halvings: int = 0) -> Array:
-        """One axis alone, where two halves of a time are the whole: for times that are too stiff for one sweep."""
+        """Sweep over one axis alone, in halves of the time where the whole is too stiff for one sweep."""
         check_deadline()
         try:
             sweep.check(time)
@@ -127,7 +127,7 @@ class RatioChain:
         return self._step(g, t, dt, order)
 
     def _step_under_ceiling(self, g: Array, t: float, dt: float, order: int) -> Array:
-        """The same under the ceiling of its beginning, for g under that of its end."""
+        """Step under the ceiling of its beginning; g is returned under that of its end."""
         self._still, self._log_pi = self._under_ceiling(t), self.log_pi(t)
         result = self._step(g, t, dt, order)
         same = self.problem.seen(t) is self.problem.seen(t + dt)
@@ -157,7 +157,7 @@ class RatioChain:
         return result, runs[-1]
 
     def _on_one_line(self, g: Array, dt: float, weights: tuple[float, ...]) -> tuple[Array, Array] | None:
-        """The same by one compiled call, unless a sweep is too stiff for it; then this and later steps are not."""
+        """Make the step by one compiled call, unless a sweep is too stiff for it; then this and later steps are not."""
         check_deadline()
         assert self._still is not None
         sweep, result, finest = self._still[0], g.copy(), np.empty_like(g)
@@ -202,7 +202,7 @@ class RatioChain:
         return s * self._transport(self._still, s * g, dt)
 
     def _moving_strang(self, g: Array, t: float, dt: float) -> Array:
-        """The same from g to the target at `t` to that at `t + dt`: each part sees the target at its own middle."""
+        """Strang step from g to the target at `t` to that at `t + dt`: each part sees the target at its own middle."""
         s = math.exp(-self.problem.beta * dt / 2)
         log_mu = g + self.log_pi(t)
         for share, is_reaction in ((0.25, True), (0.5, False), (0.75, True)):

@@ -60,7 +60,7 @@ class Layer:
 
 
 def layers(grid: Grid) -> Iterator[Layer]:
-    """Both sides of all joints of a grid."""
+    """Yield both sides of all joints of a grid."""
     for k, axis in enumerate(grid.axes):
         for joint in axis.joints:
             edge = float(axis.edges[joint])

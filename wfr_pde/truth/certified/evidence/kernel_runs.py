@@ -117,7 +117,7 @@ class KernelRuns:
         return Strang(reaction, transport)
 
     def advance(self, state: Density, begin: float, dt: float, n: int) -> Density:
-        """`n` steps of size `dt`."""
+        """Make `n` steps of size `dt`."""
         if self.on_a_line:
             return self._advance_on_a_line(state, dt, n)
         if dt not in self._steps:
@@ -125,7 +125,7 @@ class KernelRuns:
         return self._steps[dt](state, begin, n, None, check_deadline)
 
     def _advance_on_a_line(self, state: Density, dt: float, n: int) -> Density:
-        """The same with plain products."""
+        """Make `n` steps of size `dt` with plain products."""
         check_deadline()
         matrix = self._matrix(dt)
         half, whole = (math.exp(-self.problem.beta * time) for time in (dt / 2, dt))

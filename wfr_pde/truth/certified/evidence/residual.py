@@ -48,7 +48,7 @@ class Look:
     potential: Array
 
     def frames(self, which: Any) -> Look:
-        """Some of the frames."""
+        """Take some of the frames."""
         return Look(self.log_ratio[which], self.transport[which], self.log_density[which], self.potential[which])
 
     @classmethod
@@ -220,7 +220,7 @@ class Substitution:
         return self._seen[id(energy)][1]
 
     def _potentials_at(self, times: Any) -> tuple[Array, ...]:
-        """The same at times (...), stacked where they change."""
+        """V and grad V at the places and V at the centres, at times (...), stacked where they change."""
         if not self._changes:
             return self._potentials(float(self.problem.times[0]))
         found = zip(*(self._potentials(t) for t in np.ravel(times).tolist()), strict=True)

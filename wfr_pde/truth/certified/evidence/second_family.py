@@ -202,13 +202,13 @@ class _Settings:
         return Grid(self.lower, self.upper, shape, **self.options)
 
     def finer(self, part: str) -> _Settings | None:
-        """With more cells, or shorter steps, which may want more cells; None where there is no room for that."""
+        """Settings with more cells, or shorter steps, which may want more cells; None where there is no room."""
         if part == "time":
             return replace(self, local_error=self.local_error / 8)
         return self.refined(MORE_CELLS)
 
     def refined(self, factor: float) -> _Settings | None:
-        """With more cells along every axis, if there are not too many."""
+        """Settings with more cells along every axis, if there are not too many."""
         more = self.cells * factor
         if math.prod(more) > MOST_CELLS[min(len(more), 3)]:
             return None

@@ -266,7 +266,7 @@ class _Chain:
         self.above, self.below, self.lost = (np.full(grid.shape, NOTHING) for _ in range(3))
 
     def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
-        """One step: half of source and reaction, the transport, the other half. `mass` of the answer in the cells."""
+        """Make a step: half of source and reaction, the transport, the other half; `mass` is that of the answer."""
         size, least = np.abs(source), FAST_IN * self.problem.rtol
         bad, large = ~(size <= LARGEST), ~(size <= SMALL)
         if large.any():
@@ -385,7 +385,7 @@ class _Chain:
 
 
 class _StiffChain(_Chain):
-    """The same on ridges: half of the transport, reaction and source, the other half, joined to that of the next step.
+    """A chain on ridges: half of the transport, reaction and source, the other half, joined to that of the next step.
 
     Attributes
     ----------
@@ -399,7 +399,7 @@ class _StiffChain(_Chain):
         self._time, self._left = float(problem.times[0]), 0.0  # until when, and for how long, transport has to be made
 
     def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
-        """One step, but for the second half of the transport."""
+        """Make a step, but for the second half of the transport."""
         bad = ~(np.abs(source) <= LARGEST)
         source = np.where(bad, 0.0, source)
         self._left, self._time = self._left + dt / 2, t + dt / 2
@@ -417,7 +417,7 @@ class _StiffChain(_Chain):
         self._left, self._time = dt / 2, t + dt
 
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
-        """The same numbers; places where the chain is far from the answer count as unknown, too."""
+        """Distances as of other chains; places where the chain is far from the answer count as unknown, too."""
         *known, unknown = super().compared(t)
         logs = [values - float(self.grid.log_integrate(values)) for values in (self.alone, self.answer)]
         apart = np.where(np.abs(logs[0] - logs[1]) > APART, np.exp(np.maximum(*logs)), 0.0)

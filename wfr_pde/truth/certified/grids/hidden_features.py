@@ -73,7 +73,7 @@ class Look:
 
 
 def both(*looks: Look) -> Look:
-    """Some looks at the same cells as one: proved if all are, with all that was seen."""
+    """Join some looks at the same cells: proved if all are, with all that was seen."""
     worst = max(looks, key=lambda one: (one.hides, one.depth))
     return Look(
         "proved" if all(one.kind == "proved" for one in looks) else "looked",

@@ -41,7 +41,7 @@ class FromOneSide(Target):
         return repr(self.target)
 
     def log_density(self, points: ArrayLike) -> Array:
-        """That of the target."""
+        """Log-density of the target."""
         return self.target.log_density(points)
 
     def sample(self, n: int, rng: Any = None) -> Array:

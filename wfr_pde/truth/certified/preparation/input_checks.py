@@ -49,7 +49,7 @@ START_POINTS = 1000  # at which V of the target is looked at where the start is
 
 
 def check_input(problem: Problem, grid: Grid, max_cut: float) -> None:
-    """All the checks below on the box of a grid: `check_box`, `check_periodic` and `check_coordinates`.
+    """Do all the checks below on the box of a grid: `check_box`, `check_periodic` and `check_coordinates`.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def principal_axes(problem: Problem, tail: float) -> Frame:
 
 
 def _cells_or_none(problem: Problem, tail: float) -> float:
-    """As `cells_needed`; infinite where no box is found, or the scales there are too far apart for a grid."""
+    """Number of `cells_needed`, infinite where no box is found, or the scales there are too far apart for a grid."""
     try:
         return cells_needed(problem, tail)
     except ValueError:
@@ -100,7 +100,7 @@ def _candidates(problem: Problem) -> list[Array | None]:
 
 
 def _middle(start: Target) -> Array:
-    """Where the start is."""
+    """Mean of the start; the middle of its box where that is not known."""
     known = start.moments()
     if known is not None:
         return np.asarray(known[0])
