@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from wfr_pde.energies.base import Energy
+from wfr_pde.numerics.arguments import flag, instance
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.relative_entropy import relative_entropy
@@ -46,8 +47,8 @@ class KL(Energy):
         return KL, (self.target, self.checked)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target, Target):
-            raise TypeError(f"KL takes a Target such as Gaussian(0, 1), got {self.target!r}")
+        instance("target", self.target, Target, "such as Gaussian(mean=0, covariance=1)")
+        flag("checked", self.checked)
 
     name = "kl"
     long_name = "KL(mu|pi)"
@@ -100,6 +101,7 @@ class KL(Energy):
     @override
     def value(self, state: Density) -> float:
         """KL(mu|pi) in nats."""
+        instance("state", state, Density)
         return relative_entropy(state.grid, state.log_values, self.log_equilibrium(state.grid))
 
     @override

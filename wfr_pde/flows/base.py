@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.errors import refuse_old_hooks
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import number
 from wfr_pde.numerics.precision import SINGLE
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -225,7 +226,7 @@ class Flow:
             )
         if not isinstance(template, self.measures):
             known = ", ".join(kind.__name__ for kind in self.measures)
-            raise TypeError(f"{type(self).__name__} moves {known}, not {type(template).__name__}")
+            raise TypeError(f"{type(self).__name__} moves {known}, but the start is {type(template).__name__}")
         if isinstance(template, Density) and template.grid.backend.precision is SINGLE and not self.single:
             raise ValueError(
                 f"{type(self).__name__} needs double precision, but the grid is on {template.grid.backend.name!r}: use "
@@ -233,14 +234,14 @@ class Flow:
             )
 
 
-def checked_rate(rate: float, what: str) -> float:
-    """`rate` as a float, if it is finite and not negative.
+def checked_rate(rate: float, what: str, name: str = "rate") -> float:
+    """`rate`, the argument `name`, as a float, if it is finite and not negative.
 
     Raises
     ------
     ValueError
     """
-    value = float(rate)
+    value = number(name, rate)
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{what} needs a finite rate >= 0, got rate={rate}")
+        raise ValueError(f"{what} needs a finite rate >= 0, got {name}={value}")
     return value

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.integrate import diagnostics
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_draws, check_measures, described, wrapped
 from wfr_pde.metrics.binned import mean_deviation
+from wfr_pde.numerics.arguments import function, text
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -69,7 +70,7 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
         If the other is not Particles.
     """
     if not isinstance(other, Particles):
-        raise TypeError(f"the effective sample size is one of Particles, got {type(other).__name__}")
+        raise TypeError(f"the effective sample size is one of Particles, got {type(other).__name__} as other")
     return other.effective_sample_size
 
 
@@ -100,6 +101,7 @@ class ModeMasses(Metric):
     triangle = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
 
     def __call__(self, reference: Measure, other: Measure) -> float:
@@ -142,6 +144,12 @@ class ExpectationError(Metric):
     units: str = "1"
 
     symmetric = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        function("function", self.function, "points (..., d) -> (...) or (..., k)")
+        text("long_name", self.long_name)
+        text("units", self.units)
 
     def __call__(self, reference: Measure, other: Measure) -> float:
         """Return the squared error of the expectation."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
+
+from wfr_pde.numerics.arguments import refuse_unknown
 
 HASHED = 64  # entries of an array that its hash reads: equality reads all
 
@@ -94,11 +95,4 @@ def _refuse_unknown(cls: type, named: dict[str, Any]) -> None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     known = [parameter.name for parameter in parameters]
-    for name in named:
-        if name in known:
-            continue
-        others: dict[str, str] = cls.other_words  # type: ignore[attr-defined]
-        near = [others[name]] if name in others else difflib.get_close_matches(name, known, 1)
-        meant = f", did you mean {near[0]}?" if near else ":"
-        takes = f"it takes {', '.join(known)}" if known else "it takes no arguments"
-        raise TypeError(f"{cls.__name__} has no argument {name!r}{meant} {takes}")
+    refuse_unknown(cls.__name__, named, known, cls.other_words)  # type: ignore[attr-defined]

@@ -14,7 +14,9 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.arguments import flag, whole
 from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.bandwidths import checked_bandwidth
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
@@ -104,8 +106,8 @@ class KernelDensity(LogRatio):
     pairs: int = PAIRS
 
     def __post_init__(self) -> None:
-        if self.bandwidth is not None and not 0 < self.bandwidth < math.inf:
-            raise ValueError(f"bandwidth must be a positive standard deviation, got {self.bandwidth}")
+        checked_bandwidth(self.bandwidth)
+        whole("pairs", self.pairs, 1, "the number of pairs up to which all are summed")
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles."""
@@ -177,6 +179,10 @@ class MixtureDensity(LogRatio):
 
     self_term: bool = True
     pairs: int = PAIRS
+
+    def __post_init__(self) -> None:
+        flag("self_term", self.self_term)
+        whole("pairs", self.pairs, 1, "the number of pairs up to which all are summed")
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles."""

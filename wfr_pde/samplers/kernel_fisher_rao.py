@@ -9,6 +9,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import MemoryUse, Step
+from wfr_pde.numerics.arguments import finite, positive
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
 from wfr_pde.samplers.base import Sampler
@@ -68,8 +69,8 @@ class KernelFisherRao(Sampler):
         super().__post_init__()
         checked_start(self.start, "KernelFisherRao")
         checked_bandwidth(self.bandwidth)
-        if not 0 < self.regularisation < np.inf:
-            raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
+        positive("regularisation", self.regularisation)
+        object.__setattr__(self, "start_time", finite("start_time", self.start_time))
 
     def memory_use(self, template: Particles) -> MemoryUse:
         """What a step holds: M, its factor, and the kernels and their gradient along an axis."""

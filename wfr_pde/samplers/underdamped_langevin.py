@@ -10,6 +10,7 @@ import numpy as np
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import positive
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
@@ -49,8 +50,7 @@ class UnderdampedLangevin(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.friction < math.inf:
-            raise ValueError(f"friction must be positive and finite, got {self.friction}")
+        positive("friction", self.friction)
 
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
         """Prepare a step of BAOAB."""

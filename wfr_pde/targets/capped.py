@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import finite, positive
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import call_repr, finite, positive
+from wfr_pde.targets.arguments import call_repr
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 

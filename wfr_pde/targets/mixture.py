@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import draws, finite_array, generator, whole
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix, finite_array
+from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import Gaussian
 
@@ -63,7 +64,7 @@ class GaussianMixture(Target):
 
     def component(self, k: int) -> Gaussian:
         """The Gaussian number `k`."""
-        return self.components[k]
+        return self.components[whole("k", k, -len(self.weights), most=len(self.weights) - 1)]
 
     def _log_terms(self, points: Array) -> Array:
         """log(w_k N(x; m_k, C_k)) at points (m, d), shape (K, m)."""
@@ -87,7 +88,7 @@ class GaussianMixture(Target):
 
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` independent draws, shape (n, d)."""
-        rng = np.random.default_rng(rng)
+        n, rng = draws(n, self.ndim), generator(rng)
         labels = rng.choice(len(self.weights), size=n, p=self.weights)
         normal = rng.standard_normal((n, self.ndim))
         factors = np.linalg.cholesky(self.covariances)

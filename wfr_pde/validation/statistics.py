@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.diagnostics import mode_masses
+from wfr_pde.numerics.arguments import finite_array, instance
+from wfr_pde.numerics.arguments import function as checked_function
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -91,11 +93,14 @@ def observables(
         If the modes do not fit, or there are no statistics.
     """
     if statistics is not None:
+        instance("statistics", statistics, Mapping, "name -> function of points")
+        for name, function in statistics.items():
+            checked_function(f"statistics[{name!r}]", function, "points (..., d) -> (...)")
         if not statistics:
             raise ValueError("statistics is empty: give at least one function of points, or None for the usual ones")
         return Observables(dict(statistics), reference)
     functions = _moments(reference) | _regions(reference)
-    centres = getattr(target, "means", None) if modes is None else np.asarray(modes, dtype=np.float64)
+    centres = getattr(target, "means", None) if modes is None else finite_array("modes", modes)
     if centres is not None and len(centres) > 1:
         functions |= _modes(np.reshape(centres, (len(centres), -1)), reference.ndim)
     functions["potential"] = lambda points: -target.log_density(points)
