@@ -178,6 +178,7 @@ def of_targets(o):
             f"{kind}.as_points": (target.as_points, {"points": [[0.0], [1.0]]}),
             f"{kind}.at": (target.at, {"t": 0.5}),
         }
+    calls["GaussianMixture.component"] = (o["mixture"].component, {"k": 1})
     return calls | {"GeometricPath.at": (o["moving"].at, {"t": 0.5})}
 
 
@@ -364,7 +365,7 @@ def of_runs(o):
     run = {"problem": target, "flow": o["flow"], "start": o["density"], "t": times, "dt": 0.1}
     run |= {"record": [diagnostics.kl], "keep": "all", "rng": 0}
     problem = {"target": target, "start": o["start"], "t": times}
-    settings = {"dt": 0.1, "n": 10, "seeds": 20, "t": [0.2], "modes": [[-1.0], [1.0]], "statistics": {"f": line}}
+    settings = {"dt": 0.1, "n": 10, "seeds": 20, "t": [0.2], "modes": [[-1.0], [1.0]], "statistics": None}
     return {
         "solve": (wfr.solve, {**run, "out": None, "progress": False, "accept_other_code": False}),
         "estimate": (wfr.estimate, {**run, "written": False}),

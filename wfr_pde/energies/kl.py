@@ -39,7 +39,7 @@ class KL(Energy):
     target: Target
     checked: bool = field(default=True, repr=False)
     _log_pi: weakref.WeakKeyDictionary[Grid, Any] = field(
-        default_factory=weakref.WeakKeyDictionary, init=False, repr=False
+        default_factory=weakref.WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
     def __reduce__(self) -> tuple[Any, ...]:

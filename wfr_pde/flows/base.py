@@ -14,6 +14,7 @@ from wfr_pde.errors import refuse_old_hooks
 from wfr_pde.flows.law import Law
 from wfr_pde.numerics.arguments import number
 from wfr_pde.numerics.precision import SINGLE
+from wfr_pde.numerics.records import Record
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
@@ -60,7 +61,7 @@ class MemoryUse:
         object.__setattr__(self, "stepping", self.stepping or self.states)
 
 
-class Flow:
+class Flow(Record):
     """A map that advances a measure: density or particles, deterministic or random.
 
     A new flow is one class. If it treats the energy as constant over a step, it writes `build_step`, and a

@@ -299,3 +299,8 @@ def _ratio_and_densities(density: Density, energy: Energy) -> tuple[Any, Any, An
 
 def _integral(state: Density, values: Any) -> float:
     return float(state.grid.integrate(values))
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

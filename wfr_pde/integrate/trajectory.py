@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,10 +21,12 @@ from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
 from wfr_pde.integrate.truth_protocol import StatedProblem
 from wfr_pde.integrate.vector_fields import Field
 from wfr_pde.numerics.arguments import function, instance, number, real_array, shown
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.space.density import Density
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.picture import page_of
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.from_text import stored_distribution
 from wfr_pde.targets.turned import turned
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Record):
     """Density, score, velocity and growth of a run at any place and time between its save times: a `Truth`.
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
@@ -83,12 +86,12 @@ class Trajectory:
     target: Target | None = None
     transport_rate: float | None = None
     reaction_rate: float | None = None
-    grid: Grid = field(init=False)
-    times: Array = field(init=False, repr=False)
-    frame: Frame = field(init=False, repr=False)
-    _interpolation: TimeInterpolation = field(init=False, repr=False)
-    _points: TrajectoryPoints = field(init=False, repr=False)
-    _errors: TrajectoryErrors = field(init=False, repr=False)
+    grid: Grid = field(init=False, compare=False)
+    times: Array = field(init=False, repr=False, compare=False)
+    frame: Frame = field(init=False, repr=False, compare=False)
+    _interpolation: TimeInterpolation = field(init=False, repr=False, compare=False)
+    _points: TrajectoryPoints = field(init=False, repr=False, compare=False)
+    _errors: TrajectoryErrors = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = getattr(self.ds, "data_vars", {})
@@ -149,6 +152,11 @@ class Trajectory:
             return stored_distribution(self.ds, attribute)
         except ValueError:
             return None
+
+    def _repr_html_(self) -> str:
+        """A small picture of the last frame, which notebooks show."""
+        last = Density(self.grid, self._interpolation.log_values_at(*self._interpolation.place(float(self.times[-1]))))
+        return f"<div>{page_of(last)}<code>{html.escape(repr(self))}</code></div>"
 
     # The density
 

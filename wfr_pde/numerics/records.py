@@ -64,7 +64,9 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values are equal: arrays in shape and every entry, lists and tuples item by item."""
     if a is b:
         return True
-    if hasattr(a, "shape") or hasattr(b, "shape"):
+    if hasattr(a, "equals") or hasattr(b, "equals"):  # Datasets
+        return type(a) is type(b) and bool(a.equals(b))
+    if hasattr(a, "dtype") or hasattr(b, "dtype"):
         return getattr(a, "shape", ()) == getattr(b, "shape", ()) and bool((a == b).all())
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))

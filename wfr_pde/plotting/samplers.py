@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ from wfr_pde.plotting.style import (
 )
 from wfr_pde.space.particles import Particles
 
+LETTERS = 15  # of a title, per inch
+MARGIN = 0.5  # inches beside a panel
 OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
 MARKS = 500  # particles that have a mark below the histogram
 DOTS, DOT = 1500, (0.5, 8.0)  # area of all dots together, and limits of that of one, in square points
@@ -197,7 +200,7 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
         figure = new_figure(COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, 2.2 * rows + 0.5)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, name in zip(panels, names, strict=False):
-            _compared(ax, chosen.sel(metric=name))
+            _compared(ax, chosen.sel(metric=name), figure.get_figwidth() / columns - MARGIN)
         for ax in panels[len(names) :]:
             ax.set_visible(False)
         handles, labels = panels[0].get_legend_handles_labels()
@@ -205,8 +208,8 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
     return figure
 
 
-def _compared(ax: Axes, one: xr.Dataset) -> None:
-    """One metric over time."""
+def _compared(ax: Axes, one: xr.Dataset, width: float) -> None:
+    """One metric over time, in a panel of some width in inches."""
     t, positive = one["t"].values, True
     bands: list[Any] = []
     mark = "o" if len(t) < 2 else ""
@@ -230,7 +233,8 @@ def _compared(ax: Axes, one: xr.Dataset) -> None:
     units = str(one["metric_units"].values)
     words = str(one["metric_long_name"].values)
     ax.set(xlabel=label(one["t"]))
-    ax.set_title(words if units in ("1", "") else f"{words} ({units})", fontweight="normal")
+    title = words if units in ("1", "") else f"{words} ({units})"
+    ax.set_title(textwrap.fill(title, int(LETTERS * width)), fontweight="normal")
 
 
 @knows_its_arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -55,6 +56,7 @@ STYLE: dict[str, Any] = {
     "ytick.major.width": 0.6,
 }
 
+NOTEBOOK_DPI = 150
 LARGEST = 500  # inches
 SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "mu": "μ", "pi": "π"}
 
@@ -66,13 +68,23 @@ def style() -> AbstractContextManager[None]:
 
 
 @knows_its_arguments
+class NotebookFigure(Figure):
+    """A figure that notebooks show by themselves, also without ``%matplotlib inline``."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture, which notebooks show."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=NOTEBOOK_DPI)
+        return stream.getvalue()
+
+
 def new_figure(width: float = COLUMN_WIDTH, height: float | None = None) -> Figure:
     """An empty figure of a size in inches, laid out so that nothing overlaps; the height is 0.72 widths by default."""
     width = positive("width", width, "in inches")
     height = None if height is None else positive("height", height, "in inches")
     if max(width, height or 0) > LARGEST:
         raise ValueError(f"width and height must be at most {LARGEST} inches, got width={width} and height={height}")
-    return Figure(figsize=(width, 0.72 * width if height is None else height), layout="constrained")
+    return NotebookFigure(figsize=(width, 0.72 * width if height is None else height), layout="constrained")
 
 
 @knows_its_arguments

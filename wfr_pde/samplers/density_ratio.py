@@ -15,6 +15,7 @@ from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
 from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.arguments import flag, whole
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.bandwidths import checked_bandwidth
 from wfr_pde.space.density import Density
@@ -31,7 +32,7 @@ ALONE = 0.1  # share of a sum that is left without a particle's own term, below 
 KEPT_BYTES = 2**27  # of densities at the last times
 
 
-class LogRatio:
+class LogRatio(Record):
     """An estimate of g = log(mu_t/pi) at the particles, up to a constant.
 
     Attributes
@@ -205,7 +206,7 @@ class MixtureDensity(LogRatio):
         return _exact
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Oracle(LogRatio):
     """The true g_i = log(mu_t/pi)(X_i): what is left of a sampler's error is not that of the density.
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.errors import UnevenCellsError
 from wfr_pde.numerics.arguments import real_array
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.panels import checked_density, panels_of
 
@@ -21,7 +22,7 @@ MAX_WIDTH_ERROR = 0.4  # most log-ratio of the width of a cell, by the density a
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class Axis(Record):
     """One axis of a grid, and whether its last cell meets the first.
 
     Attributes

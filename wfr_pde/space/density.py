@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import instance, real_array, shown, text, whole
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
 from wfr_pde.numerics.typing import Rng
 from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.picture import page_of
 from wfr_pde.space.stored_grid import check_dataset
 
 MAX_BEND = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
@@ -25,7 +27,7 @@ MAX_DEPTH = 40.0  # ...within this many nats of its maximum
 
 
 @dataclass(frozen=True, eq=False)
-class Density:
+class Density(Record):
     """A probability density on a grid, held by its logarithm so that relative accuracy reaches the far tails.
 
     Parameters
@@ -44,7 +46,7 @@ class Density:
 
     grid: Grid
     log_values: Any
-    origin: str = ""
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         instance("grid", self.grid, Grid)
@@ -63,6 +65,10 @@ class Density:
 
     def __repr__(self) -> str:
         return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
+
+    def _repr_html_(self) -> str:
+        """A small picture, which notebooks show."""
+        return page_of(self)
 
     @property
     def ndim(self) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.numerics.arguments import flag, instance
 from wfr_pde.numerics.backends import Backend, get_backend
 from wfr_pde.numerics.cellwise import Cellwise
+from wfr_pde.numerics.records import Record
 from wfr_pde.space import grid_arguments as arguments
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.cell_volumes import CellVolumes
@@ -46,7 +47,7 @@ def _of_reductions(method: Callable[Concatenate[Reductions, P], R]) -> Callable[
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Grid:
+class Grid(Record):
     """A box [lower, upper] in d dimensions cut into cells; values live at the cell centres.
 
     Arrays over the grid have shape `local_shape`, which is `shape`, index order ``ij``: ``values[i, j]`` sits at

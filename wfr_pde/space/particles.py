@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import draws, generator, instance, real_array
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Rng
 
 ROUNDING = 1e-13  # of the logarithm of a sum of weights, up to which it counts as zero
@@ -26,7 +27,7 @@ def positions_of(name: str, value: Any) -> Particles:
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(Record):
     """The law Σ_j w_j N(means_j, variance I) that particles were drawn from, and which of them from which component.
 
     Parameters
@@ -60,7 +61,7 @@ class Mixture:
 
 
 @dataclass(frozen=True, eq=False)
-class Particles:
+class Particles(Record):
     """A weighted sum of point masses.
 
     Parameters
