@@ -227,7 +227,9 @@ class Flow(Record):
             )
         if not isinstance(template, self.measures):
             known = ", ".join(kind.__name__ for kind in self.measures)
-            raise TypeError(f"{type(self).__name__} moves {known}, but the start is {type(template).__name__}")
+            raise TypeError(
+                f"{type(self).__name__} moves {known}, not {type(template).__name__}: another start is needed"
+            )
         if isinstance(template, Density) and template.grid.backend.precision is SINGLE and not self.single:
             raise ValueError(
                 f"{type(self).__name__} needs double precision, but the grid is on {template.grid.backend.name!r}: use "

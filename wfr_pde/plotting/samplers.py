@@ -161,15 +161,16 @@ def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float |
 
 def _truth_at(log_density: xr.DataArray, time: float | None) -> xr.DataArray:
     """The true density at the time of the particles."""
-    frame = frame_at(log_density, time)
     dim = time_of(log_density)
-    if dim is not None and time is not None:
-        stored = log_density[dim].values
-        if abs(float(frame[dim]) - time) > SAME_TIME * max(float(np.ptp(stored)), abs(time)):
-            raise ValueError(
-                f"the particles are those at t={time:g}, where the truth is not stored; the nearest is "
-                f"t={float(frame[dim]):g}: solve for that time, or give another t="
-            )
+    if dim is None or time is None:
+        return frame_at(log_density, time)
+    stored = log_density[dim].values
+    frame = log_density.isel({dim: int(np.abs(stored - time).argmin())})
+    if abs(float(frame[dim]) - time) > SAME_TIME * max(float(np.ptp(stored)), abs(time)):
+        raise ValueError(
+            f"the particles are those at t={time:g}, where the truth is not stored; the nearest is "
+            f"t={float(frame[dim]):g}: solve for that time, or give another t="
+        )
     return frame
 
 
