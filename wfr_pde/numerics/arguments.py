@@ -142,7 +142,6 @@ def share(name: str, value: Any, meaning: str = "") -> float:
 def whole(name: str, value: Any, least: int | None = None, meaning: str = "", most: int | None = None) -> int:
     """`value` as an integer, at least `least` and at most `most`; a float that is whole counts."""
     said = f"a whole number{f' of at least {least}' if least is not None else ''}"
-    said += f"{' and' if least is not None else ' of'} at most {most}" if most is not None else ""
     end = f": it is {meaning}" if meaning else ""
     if isinstance(value, int) and not isinstance(value, bool):
         result = value
@@ -154,7 +153,9 @@ def whole(name: str, value: Any, least: int | None = None, meaning: str = "", mo
         if not exact.is_integer():  # neither are inf and nan
             raise ValueError(f"{name} must be {said}, got {shown(value)}{end}")
         result = int(exact)
-    if (least is not None and result < least) or (most is not None and result > most):
+    if most is not None and result > most:
+        raise ValueError(f"{name} must be at most {shown(most)}, got {shown(value)}{end}")
+    if least is not None and result < least:
         raise ValueError(f"{name} must be {said}, got {shown(value)}{end}")
     return result
 
@@ -211,7 +212,7 @@ def instance(name: str, value: Any, kinds: type[T] | tuple[type, ...], remedy: s
 def function(name: str, value: Any, signature: str) -> Callable[..., Any]:
     """`value`, if it can be called as `signature` says, such as "points (..., d) -> (...)"."""
     if not callable(value):
-        raise TypeError(f"{name} must be a function, {signature}, got {shown(value)}")
+        raise TypeError(f"{name} must be a function {signature}, got {shown(value)}")
     return value
 
 

@@ -78,9 +78,9 @@ def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
     single = grading is None or callable(grading) or isinstance(grading, Axis)
     if not single and not isinstance(grading, Iterable):
         grading = [grading]
-    per_axis = (grading,) if single and d == 1 else (None,) * d if grading is None else tuple(grading)
     if single and grading is not None and d > 1:
         raise ValueError(f"grading must be {d} functions or None, one per axis, got {shown(grading)}")
+    per_axis = (grading,) * d if single else tuple(grading)
     for entry in per_axis:
         if not (entry is None or callable(entry) or isinstance(entry, Axis)):
             raise ValueError(

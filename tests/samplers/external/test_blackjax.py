@@ -184,7 +184,7 @@ def test_a_run_goes_on_from_disk(tmp_path):
     ("arguments", "error", "message"),
     [
         ({"build": None}, TypeError, "build must be a function .* got None"),
-        ({"build": mala, "log_density": 3}, TypeError, "log_density must be a function, of a point"),
+        ({"build": mala, "log_density": 3}, TypeError, "log_density must be a function of a point"),
         ({"build": mala, "law": "gibbs"}, ValueError, "law must be one of w, fr"),
         ({"build": mala, "rate": -1}, ValueError, "Blackjax needs a finite rate >= 0, got rate=-1"),
         ({"build": lambda f, time: 3}, TypeError, r"<lambda> at .* returned int, not a blackjax.SamplingAlgorithm"),
