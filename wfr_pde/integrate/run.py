@@ -256,6 +256,10 @@ def _check_limits(run: Run) -> None:
         )
     if smallest < low * (1 - 1e-9):
         factor = math.sqrt(low / smallest)
+        if not math.isfinite(factor):
+            raise ValueError(
+                f"dt or the distance of the save times t is {smallest:g}, which is no step: use larger ones"
+            )
         if isinstance(run.start, Density):
             cells = tuple(math.ceil(n * factor) for n in run.start.grid.shape)
             widest = max(axis.dx for axis in run.start.grid.axes)

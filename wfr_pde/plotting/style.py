@@ -67,7 +67,6 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(parameters)
 
 
-@knows_its_arguments
 class NotebookFigure(Figure):
     """A figure that notebooks show by themselves, also without ``%matplotlib inline``."""
 
@@ -78,6 +77,7 @@ class NotebookFigure(Figure):
         return stream.getvalue()
 
 
+@knows_its_arguments
 def new_figure(width: float = COLUMN_WIDTH, height: float | None = None) -> Figure:
     """An empty figure of a size in inches, laid out so that nothing overlaps; the height is 0.72 widths by default."""
     width = positive("width", width, "in inches")

@@ -73,7 +73,9 @@ def compare(
         For what are no runs of particles, dimensions that differ, or times that a run has not stored.
     """
     confidence = share("confidence", confidence, "the level of the intervals, such as 0.95")
-    floor_draws = whole("floor_draws", floor_draws, 0, "the number of sets of draws that the floor is the mean of")
+    floor_draws = whole(
+        "floor_draws", floor_draws, 0, "the number of sets of draws that the floor is the mean of", 10**6
+    )
     rng = generator(rng)
     known, found, named = as_truth(truth), listed_runs(runs), _named(metrics)
     times = common_times(found, known.times) if t is None else asked_times(t)

@@ -88,7 +88,7 @@ def listed_runs(runs: Any) -> list[Run]:
     for name, ds in pairs:
         if not isinstance(ds, xr.Dataset) or "position" not in ds:
             raise TypeError(
-                f"runs must be Datasets of particles with the variable `position`, as solve returns them for "
+                f"runs, also those given as sampler, must be Datasets of particles with the variable `position`, as solve returns them for "
                 f"start.sample(n), got {type(ds).__name__}"
                 + (f" with {', '.join(map(str, ds.data_vars))}" if isinstance(ds, xr.Dataset) else "")
             )
@@ -96,7 +96,9 @@ def listed_runs(runs: Any) -> list[Run]:
         seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
         found += [Run(method, _ordered(one, method)) for one in seeds]
     if not found:
-        raise ValueError("no runs: runs is empty, give at least one Dataset of particles")
+        raise ValueError(
+            "no runs: what is given as runs, or as sampler, is empty; give at least one Dataset of particles"
+        )
     return found
 
 
