@@ -212,7 +212,7 @@ TRUTH = wfr.solve(TARGET, wfr.FisherRao(), wfr.Grid([-4.0], [6.0], 100).density(
         (ValueError, "no statistic varies under", ULA, {"statistics": {"one": lambda x: 1 + 0 * x[..., 0]}}),
         (ValueError, "a verdict needs at least 20 independent runs, got 1", RUN, {"scheme": ULA}),
         (ValueError, "different numbers of particles", [RUN, OTHER], {"scheme": ULA}),
-        (TypeError, "runs, also those given as sampler, must be Datasets of particles with the variable `position`", [TRUTH], {"scheme": ULA}),
+        (TypeError, "must be Datasets of particles", [TRUTH], {"scheme": ULA}),
         (ValueError, "a run of Langevin.* has not stored t=0.3", [RUN] * 20, {"scheme": ULA, "t": [0.3]}),
         (ValueError, "the modes have shape", ULA, {"modes": [[0.0, 1.0], [1.0, 1.0]]}),
         (ValueError, "modes must be two places or more", ULA, {"modes": [[1, 2]]}),

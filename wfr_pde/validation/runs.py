@@ -88,8 +88,8 @@ def listed_runs(runs: Any) -> list[Run]:
     for name, ds in pairs:
         if not isinstance(ds, xr.Dataset) or "position" not in ds:
             raise TypeError(
-                f"runs, also those given as sampler, must be Datasets of particles with the variable `position`, as solve returns them for "
-                f"start.sample(n), got {type(ds).__name__}"
+                f"runs (or sampler) must be Datasets of particles with the variable `position`, as solve returns "
+                f"them for start.sample(n), got {type(ds).__name__}"
                 + (f" with {', '.join(map(str, ds.data_vars))}" if isinstance(ds, xr.Dataset) else "")
             )
         method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
