@@ -34,6 +34,22 @@ def test_names_imported_at_first_use_are_there():
         wfr.ground_thruth  # noqa: B018
 
 
+def test_namespaces_are_there_without_an_import_of_their_own():
+    code = "import sys, wfr_pde as wfr; print('matplotlib' in sys.modules, wfr.plotting.density_curve.__name__, "
+    code += "wfr.targets.Gaussian is wfr.Gaussian, 'plotting' in dir(wfr))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["False", "density_curve", "True", "True"]
+
+
+def test_dir_shows_what_is_public():
+    public = {*wfr.__all__, "energies", "flows", "plotting", "targets"}
+    assert set(dir(wfr)) == public
+    for name in ("targets", "energies", "flows", "samplers", "metrics", "plotting", "exact", "diagnostics"):
+        space = getattr(wfr, name)
+        assert dir(space) == sorted(space.__all__)
+        assert all(hasattr(space, public_name) for public_name in space.__all__)
+
+
 def test_public_names_exist_and_are_documented():
     assert len(wfr.__all__) <= 50
     for name in wfr.__all__:

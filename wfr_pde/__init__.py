@@ -113,6 +113,7 @@ __all__ = [
 # namespaces that live in a room can be imported by the names they are known by: `import wfr_pde.exact`
 sys.modules |= {f"{__name__}.{name}": module for name, module in (("exact", exact), ("diagnostics", diagnostics))}
 
+_NAMESPACES = ("energies", "flows", "plotting", "targets")  # public; plotting loads matplotlib
 _AT_FIRST_USE = {  # public name: the module it is in
     "ground_truth": "wfr_pde.truth.certified.certificate",
     "spectrum": "wfr_pde.truth.spectrum.generator",
@@ -125,6 +126,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name
 
     def __getattr__(name: str) -> Any:
         """A public name whose module is imported when it is first used, as it is slow to import."""
+        if name in _NAMESPACES:
+            return importlib.import_module(f"{__name__}.{name}")
         if name not in _AT_FIRST_USE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(_AT_FIRST_USE[name]), name)
@@ -132,5 +135,5 @@ if not TYPE_CHECKING:  # else a type checker would take any name
         return value
 
     def __dir__() -> list[str]:
-        """Names of the module, also those that are not imported yet."""
-        return sorted({*globals(), *__all__})
+        """Public names, also those that are not imported yet."""
+        return sorted({*__all__, *_NAMESPACES})

@@ -250,13 +250,13 @@ def test_a_diverging_extrapolation_is_refused(order, transport_alone):
 
 
 def test_wrong_compositions():
-    with pytest.raises(TypeError, match="Strang composes flows such as FisherRao"):
+    with pytest.raises(TypeError, match=r"outer must be a Flow such as FisherRao\(\), got 1"):
         wfr.Strang(1, R)
-    with pytest.raises(TypeError, match="Lie composes flows"):
+    with pytest.raises(TypeError, match="first must be a Flow .* got the class FisherRao itself: call it"):
         wfr.Lie(wfr.FisherRao, R)
     with pytest.raises(ValueError, match="in dt has order 4, 6, 8, got order=5"):
         wfr.Extrapolated(wfr.Strang(R, S), 5)
-    with pytest.raises(ValueError, match="whole number n >= 1"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
         wfr.Repeated(S, 0)
 
 

@@ -387,7 +387,9 @@ def test_floors_fall_with_the_number_of_draws_which_is_one(metric, d):
     few, many = (metric.floor(DENSITIES[d], n) for n in (10, 1000))
     assert few == many == 0 if metric.signed else 0 < many < few
     for n in (0, 2.5):
-        with pytest.raises(ValueError, match=f"n is the number of independent draws, a whole number .*, got {n}"):
+        with pytest.raises(
+            ValueError, match=f"n must be a whole number .*, got {n}: it is the number of independent draws"
+        ):
             metric.floor(DENSITIES[d], n)
 
 

@@ -182,8 +182,8 @@ def test_unbiased_estimate_is_unbiased_and_leaves_out_the_diagonal():
 @pytest.mark.parametrize(
     ("parameters", "what"),
     [
-        ({"scale": 0}, "scale is a length"),
-        ({"scale": math.inf}, "scale is a length"),
+        ({"scale": 0}, "scale must be .*: it is a length"),
+        ({"scale": math.inf}, "scale must be .*: it is a length"),
         ({"kernel": "box"}, "kernel must be one of"),
         ({"unbiased": True}, "may be negative and has no root: give squared=True"),
     ],
@@ -246,7 +246,7 @@ def test_ksd_floor(length, power):
 
 def test_ksd_refuses():
     target = wfr.Gaussian([0, 0], 1)
-    with pytest.raises(TypeError, match="KSD needs a Target, for its score, got Density"):
+    with pytest.raises(TypeError, match="target must be a Target with a score, .* got Density"):
         metrics.KSD(wfr.Grid([-6, -6], [6, 6], 40).density(target))
     with pytest.raises(ValueError, match="power must be between -1 and 0, got 0.5"):
         metrics.KSD(target, power=0.5)

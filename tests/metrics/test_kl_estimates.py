@@ -111,7 +111,7 @@ def test_errors():
         metrics.KernelKL(1)(density, wfr.Particles([[0.0], [0.0]]))
     with pytest.raises(ValueError, match="neighbours must be a whole number"):
         metrics.NeighbourKL(0)
-    with pytest.raises(ValueError, match="variance is that of the kernel"):
+    with pytest.raises(ValueError, match="variance must be positive.*: it is that of the kernel"):
         metrics.KernelKL(0)
     with pytest.raises(TypeError, match="needs a Density as reference"):
         metrics.NeighbourKL()(wfr.Particles([[0.0]]), wfr.Particles([[0.0]]))

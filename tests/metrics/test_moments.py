@@ -66,7 +66,7 @@ def test_expectations_of_the_user():
 def test_effective_sample_size_ignores_the_reference():
     particles = wfr.Particles(np.zeros((4, 1)), np.log([0.4, 0.4, 0.1, 0.1]))
     assert metrics.effective_sample_size(None, particles) == pytest.approx(1 / 0.34, rel=1e-12)
-    with pytest.raises(TypeError, match="is one of Particles, got Density"):
+    with pytest.raises(TypeError, match="is one of Particles, got Density as other"):
         metrics.effective_sample_size(None, DENSITY)
 
 

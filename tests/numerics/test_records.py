@@ -55,6 +55,51 @@ def test_grids_densities_and_energies_travel(copied):
     assert energy_again.value(again) == energy.value(start)
 
 
+OBJECTS = {
+    "grid": lambda: wfr.Grid([-7, -6], [7, 6], (32, 24), boundary=["no-flux", "periodic"], max_cut=1),
+    "graded grid": lambda: wfr.Grid.covering(wfr.Funnel(2.0), shape=40, graded=True),
+    "density": lambda: wfr.Grid(-7, 7, 64).density(wfr.Gaussian(0, 1)),
+    "particles": lambda: wfr.Particles(np.arange(6.0).reshape(3, 2), np.log([0.2, 0.3, 0.5])),
+    "energy": lambda: wfr.KL(wfr.Gaussian(0, 1)),
+    "flow": lambda: wfr.Strang(wfr.FisherRao(), wfr.FiniteVolume()),
+    "sampler with a start": lambda: wfr.samplers.Tempering(wfr.Gaussian(0, 1)),
+    "sampler": lambda: wfr.samplers.FeynmanKac(),
+    "metric": lambda: wfr.metrics.ModeMasses([[0.0], [1.0]]),
+    "trajectory": lambda: wfr.Trajectory(certified(), wfr.Gaussian(0, 1)),
+    "oracle": lambda: wfr.samplers.Oracle(certified()),
+}
+
+
+def certified():
+    """A certified solution, computed anew."""
+    return wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 0.8), [0, 0.5], rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", OBJECTS.values(), ids=OBJECTS)
+def test_objects_made_alike_are_equal_and_have_one_hash(make):
+    assert make() == make()
+    assert hash(make()) == hash(make())
+    assert copy.deepcopy(make()) == make()
+
+
+def test_what_differs_is_not_equal():
+    grid, particles = OBJECTS["grid"](), OBJECTS["particles"]()
+    assert grid != wfr.Grid([-7, -6], [7, 6], (32, 25), boundary=["no-flux", "periodic"], max_cut=1)
+    assert grid != wfr.Grid([-7, -6], [7, 6], (32, 24), max_cut=1)
+    assert particles != wfr.Particles(particles.positions + 1e-15 * np.arange(6).reshape(3, 2), particles.log_weights)
+    line = wfr.Grid(-7, 7, 64)
+    assert line.density(wfr.Gaussian(0, 1)) != line.density(wfr.Gaussian(0, 1.001))
+    assert wfr.KL(wfr.Gaussian(0, 1)) != wfr.KL(wfr.Gaussian(0, 2))
+    assert wfr.samplers.Tempering(wfr.Gaussian(0, 1)) != wfr.samplers.Tempering(wfr.Gaussian(0, 2))
+    assert wfr.FisherRao() != wfr.FisherRao(2.0)
+
+
+@pytest.mark.parametrize("make", OBJECTS.values(), ids=OBJECTS)
+def test_reprs_are_short(make):
+    assert len(repr(make())) < 300
+    assert "\n" not in repr(make())
+
+
 def test_trajectories_travel():
     truth = wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 0.8), [0, 0.5], rtol=1e-3)
     trajectory = wfr.Trajectory(truth, wfr.Gaussian(0, 1))

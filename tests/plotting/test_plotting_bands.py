@@ -67,7 +67,7 @@ def test_seed_band_names_the_entries_and_keeps_the_scale_of_the_means(check_fit_
 def test_seed_band_refuses_other_dimensions():
     with pytest.raises(ValueError, match="must have t and seed and at most one more"):
         plotting.seed_band(seeds([[1.0, 2.0, 3.0]]).isel(seed=0))
-    with pytest.raises(ValueError, match="confidence is a share"):
+    with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
         plotting.seed_band(seeds([[1.0, 2.0, 3.0]]), confidence=95)
 
 
@@ -164,7 +164,7 @@ def test_particles_refuse_what_does_not_fit():
         plotting.particles(cloud(5, 2), truth(1))
     with pytest.raises(ValueError, match="t=1, where the truth is not stored; the nearest is t=0"):
         plotting.particles(cloud(5, 1), truth(1).isel(t=[0]))
-    with pytest.raises(ValueError, match="has the variable position, got log_density"):
+    with pytest.raises(ValueError, match="have the variable position, got log_density"):
         plotting.particles(truth(1), truth(1))
     with pytest.raises(ValueError, match=r"choose one run, as by .isel\(seed=0\)"):
         plotting.particles(xr.concat([cloud(5, 1), cloud(5, 1)], "seed"), truth(1))

@@ -36,7 +36,7 @@ def test_covering_a_black_box():
 def test_covering_passes_options_and_refuses_nonsense():
     grid = wfr.Grid.covering(wfr.Gaussian(0, 1), shape=32, boundary="periodic", names=("q",))
     assert (grid.boundary, grid.names) == (("periodic",), ("q",))
-    with pytest.raises(ValueError, match="at least one distribution"):
+    with pytest.raises(ValueError, match="at least one of distributions"):
         wfr.Grid.covering(shape=32)
     with pytest.raises(ValueError, match="different dimensions"):
         wfr.Grid.covering(wfr.Gaussian(0, 1), wfr.Banana(), shape=32)

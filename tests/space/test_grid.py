@@ -88,7 +88,7 @@ def test_given_edges():
         grid.density(wfr.Gaussian([3, 0], [1.0, 0.5]))
     with pytest.raises(ValueError, match="needs the edges"):
         wfr.Grid.from_edges()
-    with pytest.raises(ValueError, match="5 different axis names"):
+    with pytest.raises(ValueError, match="have 5 axes, but grids have at most 4"):
         wfr.Grid.from_edges(*[np.arange(5)] * 5)
 
 

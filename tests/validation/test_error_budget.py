@@ -87,18 +87,18 @@ def test_statistics_of_the_user_and_the_figure(truth):
     figure = plotting.budget(ds, "tail")
     bars = [patch.get_height() for patch in figure.axes[0].patches if hasattr(patch, "get_height")]
     assert float(ds["measured"].isel(dt=0, n=0, statistic=0)) in [pytest.approx(bar) for bar in bars]
-    with pytest.raises(ValueError, match="has the statistics tail, not 'mean x'"):
+    with pytest.raises(ValueError, match="statistic must be one of 'tail', got 'mean x'"):
         plotting.budget(ds, "mean x")
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"sampler": samplers.SVGD()}, TypeError, "law on the grid, which SVGD"),
+        ({"sampler": samplers.SVGD()}, TypeError, "law on the grid, which sampler=SVGD"),
         ({"dt": [0.1, -0.1]}, ValueError, "dt must be one or several positive numbers"),
         ({"n": 10.5}, ValueError, "n must be one or several positive numbers"),
         ({"seeds": 1}, ValueError, "seeds must be a whole number of at least 2"),
-        ({"confidence": 95}, ValueError, "a share between 0 and 1"),
+        ({"confidence": 95}, ValueError, "confidence must lie between 0 and 1"),
     ],
 )
 def test_wrong_input(truth, change, error, message):

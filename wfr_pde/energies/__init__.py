@@ -5,3 +5,8 @@ from wfr_pde.energies.kl import KL
 from wfr_pde.energies.no_energy import NoEnergy
 
 __all__ = ["KL", "Energy", "NoEnergy"]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

@@ -8,6 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.errors import NoEquilibriumError, refuse_old_hooks
+from wfr_pde.numerics.records import Record
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
@@ -15,7 +16,7 @@ from wfr_pde.targets.base import Target
 RENAMED = {"log_ratio": "first_variation", "fisher_rao": "reaction"}  # hooks by their old names
 
 
-class Energy:
+class Energy(Record):
     """A functional of a measure, which flows go down.
 
     A new energy is one class with the methods below; flows and samplers ask for nothing else. An energy is also a

@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from wfr_pde.energies.base import Energy
+from wfr_pde.numerics.arguments import flag, instance
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.relative_entropy import relative_entropy
@@ -38,7 +39,7 @@ class KL(Energy):
     target: Target
     checked: bool = field(default=True, repr=False)
     _log_pi: weakref.WeakKeyDictionary[Grid, Any] = field(
-        default_factory=weakref.WeakKeyDictionary, init=False, repr=False
+        default_factory=weakref.WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
     @override
@@ -47,8 +48,8 @@ class KL(Energy):
         return KL, (self.target, self.checked)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target, Target):
-            raise TypeError(f"KL takes a Target such as Gaussian(0, 1), got {self.target!r}")
+        instance("target", self.target, Target, "such as Gaussian(mean=0, covariance=1)")
+        flag("checked", self.checked)
 
     name = "kl"
     long_name = "KL(mu|pi)"
@@ -101,6 +102,7 @@ class KL(Energy):
     @override
     def value(self, state: Density) -> float:
         """KL(mu|pi) in nats."""
+        instance("state", state, Density)
         return relative_entropy(state.grid, state.log_values, self.log_equilibrium(state.grid))
 
     @override

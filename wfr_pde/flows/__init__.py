@@ -23,3 +23,8 @@ __all__ = [
     "SplitStep",
     "Strang",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

@@ -13,7 +13,9 @@ from typing_extensions import override
 from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.errors import refuse_old_hooks
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import number
 from wfr_pde.numerics.precision import SINGLE
+from wfr_pde.numerics.records import Record
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
@@ -60,7 +62,7 @@ class MemoryUse:
         object.__setattr__(self, "stepping", self.stepping or self.states)
 
 
-class Flow:
+class Flow(Record):
     """A map that advances a measure: density or particles, deterministic or random.
 
     A new flow is one class. If it treats the energy as constant over a step, it writes `build_step`, and a
@@ -227,7 +229,9 @@ class Flow:
             )
         if not isinstance(template, self.measures):
             known = ", ".join(kind.__name__ for kind in self.measures)
-            raise TypeError(f"{type(self).__name__} moves {known}, not {type(template).__name__}")
+            raise TypeError(
+                f"{type(self).__name__} moves {known}, not {type(template).__name__}: another start is needed"
+            )
         if isinstance(template, Density) and template.grid.backend.precision is SINGLE and not self.single:
             raise ValueError(
                 f"{type(self).__name__} needs double precision, but the grid is on {template.grid.backend.name!r}: use "
@@ -235,14 +239,14 @@ class Flow:
             )
 
 
-def checked_rate(rate: float, what: str) -> float:
-    """`rate` as a float, if it is finite and not negative.
+def checked_rate(rate: float, what: str, name: str = "rate") -> float:
+    """`rate`, the argument `name`, as a float, if it is finite and not negative.
 
     Raises
     ------
     ValueError
     """
-    value = float(rate)
+    value = number(name, rate)
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{what} needs a finite rate >= 0, got rate={rate}")
+        raise ValueError(f"{what} needs a finite rate >= 0, got {name}={value}")
     return value

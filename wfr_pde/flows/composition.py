@@ -14,6 +14,7 @@ from wfr_pde.flows.base import Flow, FrozenSteps, MemoryUse, Step, Steps, no_cal
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.takes_reactions import TakesReactions
+from wfr_pde.numerics.arguments import instance, whole
 
 
 def scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -36,8 +37,8 @@ class Composition(Flow):
 
     def __post_init__(self) -> None:
         for part in self.parts:
-            if not isinstance(part, Flow):
-                raise TypeError(f"{type(self).__name__} composes flows such as FisherRao(), got {part!r}")
+            name = next((name for name, value in vars(self).items() if value is part), "each part")
+            instance(name, part, Flow, "such as FisherRao()")
 
     @override
     def check(self, energy: Energy, template: Any) -> None:
@@ -286,9 +287,7 @@ class Repeated(Composition):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if int(self.n) != self.n or self.n < 1:
-            raise ValueError(f"Repeated needs a whole number n >= 1 of sub-steps, got n={self.n}")
-        object.__setattr__(self, "n", int(self.n))
+        object.__setattr__(self, "n", whole("n", self.n, 1, "the number of sub-steps"))
 
     @property
     @override

@@ -14,6 +14,7 @@ from wfr_pde.energies import Energy, NoEnergy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, MemoryUse, Step
 from wfr_pde.flows.composition import Composition, Repeated
+from wfr_pde.numerics.arguments import choice, shown, whole
 from wfr_pde.space.density import Density
 from wfr_pde.space.transfer import Interpolation
 
@@ -105,12 +106,12 @@ class Extrapolated(Composition):
     def __post_init__(self) -> None:
         super().__post_init__()
         known = {"dt": (4, 6, 8), "dx": (4,)}
-        if self.variable not in known:
-            raise ValueError(f'Extrapolated is in "dt" or "dx", got variable={self.variable!r}')
-        if self.order not in known[self.variable]:
+        choice("variable", self.variable, known)
+        order = whole("order", self.order)
+        if order not in known[self.variable]:
             words = ", ".join(map(str, known[self.variable]))
-            raise ValueError(f"Extrapolated in {self.variable} has order {words}, got order={self.order}")
-        object.__setattr__(self, "order", int(self.order))
+            raise ValueError(f"Extrapolated in {self.variable} has order {words}, got order={shown(order)}")
+        object.__setattr__(self, "order", order)
         if self.flow.random:
             raise ValueError(
                 f"cannot extrapolate {self.flow!r}: its steps are random, and the noise does not cancel; "

@@ -17,15 +17,36 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.transport.split_step import rounding_floor as floor
+from wfr_pde.numerics.arguments import function, instance, knows_its_arguments, real_array, shown, text
 from wfr_pde.numerics.splines import derivative
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.space.relative_entropy import relative_entropy
 
+__all__ = [
+    "chi_squared",
+    "covariance",
+    "described",
+    "entropy",
+    "fisher_information",
+    "jeffreys",
+    "kl",
+    "log_chi_squared",
+    "mass",
+    "mean",
+    "mode_masses",
+    "oscillation",
+    "region_mass",
+    "reverse_kl",
+    "target_mass_below_floor",
+    "variance_of_log_ratio",
+]
+
 Record = Callable[[Any, Energy], Any]
 TIE = 1e-12  # relative difference of squared distances that rounding may make
 
 
+@knows_its_arguments
 def described(
     long_name: str, units: str = "1", dims: tuple[str, ...] = (), name: str | None = None
 ) -> Callable[[Record], Record]:
@@ -42,7 +63,15 @@ def described(
         Name of the variable; by default that of the function.
     """
 
+    text("long_name", long_name)
+    text("units", units)
+    if not isinstance(dims, tuple) or not all(isinstance(dim, str) for dim in dims):
+        raise TypeError(f'dims must be a tuple of names of dimensions, such as ("axis",), got {shown(dims)}')
+    if name is not None:
+        text("name", name)
+
     def describe(function: Record) -> Record:
+        function = knows_its_arguments(function)
         attributes = {
             "long_name": long_name,
             "units": units,
@@ -59,18 +88,21 @@ def described(
 @described("mass of mu")
 def mass(state: Density | Particles, energy: Energy) -> float:
     """∫ mu dx: one, up to rounding."""
+    _check_measure(state)
     return state.mass
 
 
 @described("mean of mu", dims=("axis",))
 def mean(state: Density | Particles, energy: Energy) -> np.ndarray:
     """Mean (d,), in the units of the space."""
+    _check_measure(state)
     return state.mean()
 
 
 @described("covariance of mu", dims=("axis", "axis_2"))
 def covariance(state: Density | Particles, energy: Energy) -> np.ndarray:
     """Covariance matrix (d, d)."""
+    _check_measure(state)
     return state.covariance()
 
 
@@ -78,14 +110,14 @@ def covariance(state: Density | Particles, energy: Energy) -> np.ndarray:
 def kl(state: Density, energy: Energy) -> float:
     """KL(mu|pi) = ∫ mu g dx, summed as mu g - mu + pi >= 0."""
     _check_density(state)
-    return relative_entropy(state.grid, state.log_values, energy.log_equilibrium(state.grid))
+    return relative_entropy(state.grid, state.log_values, _log_pi(state.grid, energy))
 
 
 @described("KL(pi|mu)", "nats")
 def reverse_kl(state: Density, energy: Energy) -> float:
     """KL(pi|mu) = -∫ pi g dx, summed as mu - pi - pi g >= 0."""
     _check_density(state)
-    return relative_entropy(state.grid, energy.log_equilibrium(state.grid), state.log_values)
+    return relative_entropy(state.grid, _log_pi(state.grid, energy), state.log_values)
 
 
 @described("KL(mu|pi) + KL(pi|mu)", "nats")
@@ -158,10 +190,12 @@ def target_mass_below_floor(state: Density, energy: Energy) -> float:
     For the states of any flow: those of `SinkhornKernel`, which have no floor, show for how long the truth is below
     that of a spectral transform; those of `SplitStep` itself lie at the floor where they would be below.
     """
-    _check_density(state)
+    _log_ratio(state, energy)
+    _log_ratio(state, energy)
     return floor.below_floor(state, energy)[0]
 
 
+@knows_its_arguments
 def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     """Record of the mass nearest to each of some centres: an array (k,) that sums to one.
 
@@ -182,10 +216,10 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     function (state, energy) -> array (k,)
         For a `Density` or `Particles`.
     """
-    array = np.asarray(centres, dtype=np.float64)
+    array = real_array("centres", centres)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"centres must be finite and have shape (k, d), got {centres!r}")
+        raise ValueError(f"centres must be finite and have shape (k, d), got {shown(centres)}")
 
     def shares(points: np.ndarray, periods: np.ndarray) -> np.ndarray:
         difference = np.stack([points - centre for centre in array], axis=-2)
@@ -207,6 +241,7 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     return masses
 
 
+@knows_its_arguments
 def region_mass(region: Callable[[np.ndarray], ArrayLike], name: str) -> Record:
     """Record of the mass of a region.
 
@@ -223,25 +258,36 @@ def region_mass(region: Callable[[np.ndarray], ArrayLike], name: str) -> Record:
         For a `Density` or `Particles`.
     """
 
-    @described(f"mass of the region {name}", name=name)
+    function("region", region, "points (..., d) -> bool (...)")
+
+    @described(f"mass of the region {text('name', name)}", name=name)
     def mass_of_region(state: Density | Particles, energy: Energy) -> float:
         return float(state.expectation(region))
 
     return mass_of_region
 
 
+def _check_measure(state: Any) -> None:
+    instance("state", state, (Density, Particles))
+
+
+def _log_pi(grid: Any, energy: Any) -> Any:
+    """log pi at the cell centres."""
+    return instance("energy", energy, Energy, "such as KL(target)").log_equilibrium(grid)
+
+
 def _check_density(state: Any) -> None:
     if not isinstance(state, Density):
         raise TypeError(
-            f"this record needs a density on a grid, got {state!r}; mass, mean, covariance, mode_masses and "
-            "region_mass take particles too"
+            f"this record needs a density on a grid as state, got {shown(state)}; mass, mean, covariance, "
+            "mode_masses and region_mass take particles too"
         )
 
 
 def _log_ratio(density: Density, energy: Energy) -> tuple[Any, Any]:
     """g and log pi at the cell centres."""
     _check_density(density)
-    log_pi = energy.log_equilibrium(density.grid)
+    log_pi = _log_pi(density.grid, energy)
     return density.log_values - log_pi, log_pi
 
 
@@ -253,3 +299,8 @@ def _ratio_and_densities(density: Density, energy: Energy) -> tuple[Any, Any, An
 
 def _integral(state: Density, values: Any) -> float:
     return float(state.grid.integrate(values))
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

@@ -15,6 +15,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.memory import estimated_memory
 from wfr_pde.integrate.run import Run, prepare
+from wfr_pde.numerics.arguments import flag, knows_its_arguments
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -53,6 +54,7 @@ class Estimate:
     available: int | None
 
 
+@knows_its_arguments
 def estimate(
     problem: Target | Energy | None,
     flow: Flow,
@@ -79,6 +81,7 @@ def estimate(
     ValueError, TypeError, MemoryError
         Whatever `solve` refuses.
     """
+    flag("written", written)
     run = prepare(problem, flow, start, t, dt, record=record, keep=keep, rng=rng, written=written)
     preparation = step = seconds = 0.0
     with run.start.threads():

@@ -19,10 +19,12 @@ from wfr_pde.integrate.memory import check_memory
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import kept_frames, save_times
 from wfr_pde.integrate.schema import is_reserved
+from wfr_pde.numerics.arguments import positive, shown
+from wfr_pde.numerics.arguments import seed as checked_seed
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.precision import DOUBLE, Precision
 from wfr_pde.space.density import Density
-from wfr_pde.space.particles import Particles
+from wfr_pde.space.particles import Particles, positions_of
 from wfr_pde.storage.provenance import commit, versions
 from wfr_pde.storage.source_hash import code_attrs
 from wfr_pde.targets.base import Target
@@ -169,18 +171,17 @@ def prepare(
             f"{type(problem).__name__}"
         )
     if not isinstance(flow, Flow):
-        raise TypeError(f"flow must be a Flow such as Strang(FisherRao(), SinkhornKernel()), got {flow!r}")
+        raise TypeError(f"flow must be a Flow such as Strang(FisherRao(), SinkhornKernel()), got {shown(flow)}")
     if isinstance(start, np.ndarray):
-        start = Particles(start)
+        start = positions_of("start", start)
     if not isinstance(start, Density | Particles):
         raise TypeError(
             f"start must be a Density, Particles or an array of positions, got {type(start).__name__}; "
             "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
         )
     times = save_times(t)
-    step = float(dt)
-    if not (math.isfinite(step) and step > 0):
-        raise ValueError(f"dt must be a finite number > 0, got {dt}")
+    step = positive("dt", dt, "the largest step of time")
+    checked_seed("rng", rng)
     generator = generator_of(rng) if flow.random else None
     seed = str(rng) if isinstance(rng, int | np.integer) else rng_state(generator)
     flow.check(energy, start)
@@ -210,23 +211,23 @@ def _named(record: Any) -> dict[str, Any]:
     if not isinstance(record, Iterable) or isinstance(record, str):
         raise TypeError(
             f"record takes functions f(state, energy), such as [KL(target), diagnostics.mean], or a mapping of them, "
-            f"got {record!r}"
+            f"got {shown(record)}"
         )
     named = dict(record) if isinstance(record, Mapping) else {}
     for entry in () if isinstance(record, Mapping) else record:
         name = entry.name if isinstance(entry, Energy) else getattr(entry, "__name__", "<lambda>")
         if name == "<lambda>":
-            raise ValueError(f"the record {entry!r} has no name: give a mapping {{name: function}}")
+            raise ValueError(f"the record {shown(entry)} has no name: give a mapping {{name: function}}")
         if name in named:
             raise ValueError(f"two records are named {name!r}: give a mapping {{name: function}}")
         named[name] = entry
     for name, entry in named.items():
         if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"a record needs a name of letters, digits and _, got {name!r}")
+            raise ValueError(f"a record needs a name of letters, digits and _, got {shown(name)}")
         if isinstance(entry, type):
             raise TypeError(f"the record {name!r} is the class {entry.__name__}: give an object, {entry.__name__}(...)")
         if not callable(entry) and not isinstance(entry, Energy):
-            raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {entry!r}")
+            raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {shown(entry)}")
         if is_reserved(name):
             raise ValueError(f"a record cannot be named {name!r}, which the Dataset uses itself")
     return named
@@ -267,6 +268,10 @@ def _check_limits(run: Run) -> None:
         )
     if smallest < low * (1 - 1e-9):
         factor = math.sqrt(low / smallest)
+        if not math.isfinite(factor):
+            raise ValueError(
+                f"dt or the distance of the save times t is {smallest:g}, which is no step: use larger ones"
+            )
         if isinstance(run.start, Density):
             cells = tuple(math.ceil(n * factor) for n in run.start.grid.shape)
             widest = max(axis.dx for axis in run.start.grid.axes)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import real_array, shown
+
 
 def save_times(t: ArrayLike) -> np.ndarray:
     """Save times as an array, if they are finite, increasing, and at least two.
@@ -16,7 +18,7 @@ def save_times(t: ArrayLike) -> np.ndarray:
     ------
     ValueError
     """
-    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    times = np.atleast_1d(real_array("t", t))
     if times.ndim == 1 and len(times) == 1:
         raise ValueError(
             f"t needs at least two save times, as the first is the time of the start, got {times.tolist()}: for the "
@@ -33,9 +35,9 @@ def kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
         if keep not in ("all", "last"):
             raise ValueError(f'keep must be "all", "last" or some of the save times, got {keep!r}')
         return frozenset(range(len(times)) if keep == "all" else [len(times) - 1]), keep
-    if keep is None:
-        raise ValueError('keep must be "all", "last" or some of the save times, got None')
-    wanted = np.atleast_1d(np.asarray(keep, dtype=np.float64))
+    wanted = np.empty((0, 0)) if keep is None or isinstance(keep, bool) else np.atleast_1d(real_array("keep", keep))
+    if wanted.ndim != 1:
+        raise ValueError(f'keep must be "all", "last" or some of the save times, got {shown(keep)}')
     nearest = np.abs(times[:, None] - wanted[None, :]).argmin(axis=0)
     missing = ~(np.abs(times[nearest] - wanted) <= 1e-9 * max(1.0, float(np.abs(times).max())))
     if missing.any():

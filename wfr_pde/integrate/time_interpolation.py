@@ -25,6 +25,7 @@ from wfr_pde.integrate.agreement_rules import rule_by_agreement
 from wfr_pde.integrate.frame_interpolation import FrameInterpolation
 from wfr_pde.integrate.interpolation_rules import LEVELS, Rule, Variable
 from wfr_pde.integrate.residual_rules import rule_by_residual
+from wfr_pde.numerics.arguments import real_array
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 
@@ -59,7 +60,7 @@ class TimeInterpolation(FrameInterpolation):
         ValueError
             If a time is outside the run.
         """
-        times = np.asarray(t, dtype=np.float64)
+        times = real_array("t", t)
         first, last = self.times[0], self.times[-1]
         slack = 1e-12 * max(abs(first), abs(last))
         outside = ~((times >= first - slack) & (times <= last + slack))

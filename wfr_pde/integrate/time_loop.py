@@ -18,6 +18,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, Steps
 from wfr_pde.integrate.frames import SegmentFrames
 from wfr_pde.integrate.run import Record, Run, precision_of, prepare
+from wfr_pde.numerics.arguments import flag, knows_its_arguments, path
 from wfr_pde.numerics.precision import SINGLE
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MASS_TOLERANCE = 1e-10  # plus 1e-13 per step: rounding adds up to far less
 
 
+@knows_its_arguments
 def solve(
     problem: Target | Energy | None,
     flow: Flow,
@@ -89,6 +91,11 @@ def solve(
     NumericalError
         If the state loses finiteness or mass.
     """
+    flag("accept_other_code", accept_other_code)
+    if progress is not None:
+        flag("progress", progress)
+    if out is not None:
+        path("out", out)
     run = prepare(problem, flow, start, t, dt, record=record, keep=keep, rng=rng, written=out is not None)
     directory = None if out is None else RunDirectory(out, run.fingerprint(), accept_other_code)
     if directory is not None:

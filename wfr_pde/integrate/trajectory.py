@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,10 +20,13 @@ from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
 from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
 from wfr_pde.integrate.truth_protocol import StatedProblem
 from wfr_pde.integrate.vector_fields import Field
+from wfr_pde.numerics.arguments import function, instance, number, real_array, shown
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.space.density import Density
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.picture import page_of
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.from_text import stored_distribution
 from wfr_pde.targets.turned import turned
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Record):
     """Density, score, velocity and growth of a run at any place and time between its save times: a `Truth`.
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
@@ -82,17 +86,20 @@ class Trajectory:
     target: Target | None = None
     transport_rate: float | None = None
     reaction_rate: float | None = None
-    grid: Grid = field(init=False)
-    times: Array = field(init=False, repr=False)
-    frame: Frame = field(init=False, repr=False)
-    _interpolation: TimeInterpolation = field(init=False, repr=False)
-    _points: TrajectoryPoints = field(init=False, repr=False)
-    _errors: TrajectoryErrors = field(init=False, repr=False)
+    grid: Grid = field(init=False, compare=False)
+    times: Array = field(init=False, repr=False, compare=False)
+    frame: Frame = field(init=False, repr=False, compare=False)
+    _interpolation: TimeInterpolation = field(init=False, repr=False, compare=False)
+    _points: TrajectoryPoints = field(init=False, repr=False, compare=False)
+    _errors: TrajectoryErrors = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = getattr(self.ds, "data_vars", {})
         if "log_density" not in names or "grid" not in self.ds.attrs:
-            raise ValueError("a Trajectory needs densities on a grid: the Dataset of solve or ground_truth, unchanged")
+            raise ValueError(
+                "a Trajectory needs densities on a grid: give ds as solve or ground_truth return it, unchanged, not "
+                f"{shown(self.ds) if not hasattr(self.ds, 'attrs') else list(self.ds.data_vars)}"
+            )
         grid = Grid.from_dataset(self.ds)
         frames = self.ds["log_density"]
         if frames.ndim != grid.ndim + 1 or frames.shape[1:] != grid.shape or len(frames) == 0:
@@ -103,13 +110,13 @@ class Trajectory:
         times = np.asarray(self.ds[frames.dims[0]].values, dtype=np.float64)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise ValueError(f"the times of the frames must increase, got {np.array2string(times, threshold=6)}")
-        if self.target is not None and not isinstance(self.target, Target):
-            raise TypeError(f"target must be a distribution such as Gaussian(0, 1), got {type(self.target).__name__}")
+        if self.target is not None:
+            instance("target", self.target, Target, "such as Gaussian(mean=0, covariance=1)")
         if self.target is not None and self.target.ndim != grid.ndim:
             raise ValueError(f"the target is {self.target.ndim}-dimensional, but the grid has {grid.ndim} axes")
         for name, what in (("transport_rate", "the transport"), ("reaction_rate", "the reaction")):
             rate = self.ds.attrs.get(name) if getattr(self, name) is None else getattr(self, name)
-            object.__setattr__(self, name, None if rate is None else checked_rate(float(rate), what))
+            object.__setattr__(self, name, None if rate is None else checked_rate(rate, what, name))
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "frame", stored_frame(self.ds, grid.ndim))
         object.__setattr__(self, "times", times)
@@ -145,6 +152,11 @@ class Trajectory:
             return stored_distribution(self.ds, attribute)
         except ValueError:
             return None
+
+    def _repr_html_(self) -> str:
+        """A small picture of the last frame, which notebooks show."""
+        last = Density(self.grid, self._interpolation.log_values_at(*self._interpolation.place(float(self.times[-1]))))
+        return f"<div>{page_of(last)}<code>{html.escape(repr(self))}</code></div>"
 
     # The density
 
@@ -226,12 +238,13 @@ class Trajectory:
 
         See `diagnostics.mode_masses`.
         """
-        record = mode_masses(self.frame.inner(centres))
+        record = mode_masses(self.frame.inner(real_array("centres", centres)))
         energy: Any = None  # the record does not look at it
         return self._over_times(t, lambda density: record(density, energy))
 
     def helmholtz(self, field: Field, t: float) -> xr.Dataset:
         """Split a vector field into what moves mu_t and what does not; see `helmholtz_split.helmholtz`."""
+        function("field", field, "(points (..., d), t) -> (..., d)")
         return helmholtz(self.at(t), field, _number(t))
 
     # Errors
@@ -267,7 +280,7 @@ class Trajectory:
         Down to there all of them are below half a nat, as far as is known. Zero where nothing is claimed, infinite
         where everything in the box is.
         """
-        wanted = np.asarray(t, dtype=np.float64)
+        wanted = real_array("t", t)
         return np.array([self._errors.claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
@@ -296,7 +309,9 @@ class Trajectory:
         return self.grid.evaluate(self._inner_target.log_density)
 
     def _over_times(self, t: ArrayLike, function: Callable[[Density], Array]) -> Array:
-        times = np.asarray(t, dtype=np.float64)
+        times = real_array("t", t)
+        if times.size == 0:
+            raise ValueError("t must be one time or more, got none")
         values = np.array([function(self._at(time)) for time in times.ravel()])
         return values.reshape(*times.shape, *values.shape[1:])
 
@@ -314,6 +329,4 @@ class Trajectory:
 
 def _number(t: Any) -> float:
     """Return a time as a float, of which there may be only one here."""
-    if np.ndim(t) != 0:
-        raise ValueError(f"t must be a number here, got an array of shape {np.shape(t)}")
-    return float(t)
+    return number("t", t)

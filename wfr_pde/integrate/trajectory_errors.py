@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.spline_errors import largest_around, spline_errors
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
+from wfr_pde.numerics.arguments import real_array
 from wfr_pde.numerics.splines import QUINTIC
 from wfr_pde.numerics.typing import Array
 
@@ -44,7 +45,7 @@ class TrajectoryErrors:
 
     def l1(self, t: ArrayLike) -> Any:
         """Bound the L1 error of the density at times (...); see `Trajectory.error_l1`."""
-        wanted = np.asarray(t, dtype=np.float64)
+        wanted = real_array("t", t)
         times, index = self.interpolation.located(wanted.ravel())
         result = np.empty(len(times))
         stored = np.zeros(len(self.interpolation.times)) if self.stored_l1 is None else self.stored_l1

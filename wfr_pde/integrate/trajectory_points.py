@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.interpolation_rules import Rule
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
+from wfr_pde.numerics.arguments import real_array
 from wfr_pde.numerics.splines import TensorSpline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.frame import Frame
@@ -34,26 +35,26 @@ class TrajectoryPoints:
 
     def shape(self, x: ArrayLike, t: ArrayLike) -> tuple[int, ...]:
         """Return the shape (..., d) of points and times together."""
-        points, times = np.shape(x), np.shape(t)
+        points, times = real_array("x", x).shape, real_array("t", t).shape
         d = self.interpolation.grid.ndim
         if len(points) == 0 or points[-1] != d:
             hint = "; write x[..., None] for a plain array of positions" if d == 1 else ""
             raise ValueError(
-                f"points have shape {points}, but the run is {d}-dimensional: the last axis must have length {d}{hint}"
+                f"x has shape {points}, but the run is {d}-dimensional: the last axis must have length {d}{hint}"
             )
         try:
             return (*np.broadcast_shapes(points[:-1], times), d)
         except ValueError:
             raise ValueError(
-                f"times of shape {times} do not broadcast with points of shape {points}: one time, or one per point, "
+                f"times t of shape {times} do not broadcast with points of shape {points}: one time, or one per point, "
                 f"shape {points[:-1]}"
             ) from None
 
     def broadcast(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
         """Return points (m, d) and times (m,)."""
         shape = self.shape(x, t)
-        points = np.broadcast_to(np.asarray(x, dtype=np.float64), shape).reshape(-1, shape[-1])
-        times = np.broadcast_to(np.asarray(t, dtype=np.float64), shape[:-1]).ravel()
+        points = np.broadcast_to(real_array("x", x), shape).reshape(-1, shape[-1])
+        times = np.broadcast_to(real_array("t", t), shape[:-1]).ravel()
         return points, self.interpolation.located(times)[0]
 
     def evaluated(self, x: ArrayLike, t: ArrayLike, function: Callable[[Any, Array], Array]) -> Array:
@@ -85,7 +86,7 @@ class TrajectoryPoints:
     def log_mass(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Return the logarithm of the mass that is too much, at the times that go with the points."""
         shape = self.shape(x, t)
-        times = self.interpolation.located(np.asarray(t, dtype=np.float64).ravel())[0]
+        times = self.interpolation.located(real_array("t", t).ravel())[0]
         unique, back = np.unique(times, return_inverse=True)
         intervals = self.interpolation.located(unique)[1]
         masses, interpolation = np.zeros(len(unique)), self.interpolation

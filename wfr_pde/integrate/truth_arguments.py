@@ -9,6 +9,7 @@ import numpy as np
 from wfr_pde.integrate.stationary import Stationary
 from wfr_pde.integrate.trajectory import Trajectory
 from wfr_pde.integrate.truth_protocol import StatedProblem, Truth
+from wfr_pde.numerics.arguments import shown
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
@@ -45,7 +46,7 @@ def as_truth(truth: Truth | xr.Dataset | Density | Target, target: Target | None
         return Stationary.of_target(truth)
     missing = [name for name in MEMBERS if not hasattr(truth, name)]
     if missing or isinstance(truth, type):
-        lacks = f"the class {truth.__name__}: give one of it" if isinstance(truth, type) else f"{truth!r}"
+        lacks = f"the class {truth.__name__}: give one of it" if isinstance(truth, type) else shown(truth)
         raise TypeError(
             "truth must be a Dataset of ground_truth, a Trajectory, a Density, a distribution such as Gaussian(0, 1), "
             f"or an object with {', '.join(MEMBERS)}; got {lacks}"

@@ -6,12 +6,12 @@ A field is a function v(x, t) of points (..., d) and a number t, with values (..
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import number, positive, real_array
 from wfr_pde.numerics.typing import Array
 
 Field = Callable[[Array, float], ArrayLike]
@@ -43,13 +43,12 @@ def curl(field: Field, x: ArrayLike, t: float, step: float = 1e-3) -> Array:
     ValueError
         If the field returns another shape, or what is not finite.
     """
-    points = np.asarray(x, dtype=np.float64)
+    points = real_array("x", x)
     if points.ndim == 0:
         raise ValueError("points must have shape (..., d), got a number: write x[..., None] in one dimension")
-    if not (math.isfinite(step) and step > 0):
-        raise ValueError(f"step must be finite and positive, got {step}")
+    step = positive("step", step, "the distance of the points of a difference")
     d = points.shape[-1]
-    values = checked_values(field, _shifted(points, np.full(d, step)), float(t))
+    values = checked_values(field, _shifted(points, np.full(d, step)), number("t", t))
     jacobian = np.tensordot(values, WEIGHTS / step, axes=(1, 0))  # (j, ..., i): d_j v_i
     jacobian = np.moveaxis(jacobian, 0, -2)
     return jacobian - np.swapaxes(jacobian, -1, -2)
@@ -64,7 +63,7 @@ def _shifted(points: Array, steps: Array) -> Array:
 
 def checked_values(field: Field, points: Array, t: float, what: str = "the field") -> Array:
     """Evaluate a field at points (..., d); refuse values of another shape, or that are not finite."""
-    values = np.asarray(field(points, t), dtype=np.float64)
+    values = real_array(f"what {what} returns", field(points, t))
     if values.shape != points.shape:
         raise ValueError(
             f"{what} must return one vector per point, shape (..., d) for points (..., d): for points of shape "
@@ -96,7 +95,7 @@ def checked_scalar(function: Field, what: str) -> Callable[[Array, float], Array
     """Return a function of points (n, d) and t with values (n,), checked wherever it is evaluated."""
 
     def checked(points: Array, t: float) -> Array:
-        values = np.asarray(function(points, t), dtype=np.float64)
+        values = real_array(f"what {what} returns", function(points, t))
         if values.shape != points.shape[:-1]:
             raise ValueError(
                 f"{what} must return one number per point, shape (...) for points (..., d): for points of shape "

@@ -42,3 +42,8 @@ __all__ = [
     "wasserstein_1",
     "wasserstein_2",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

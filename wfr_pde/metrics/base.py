@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.arguments import knows_its_arguments, text, whole
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -22,7 +24,7 @@ NEGLIGIBLE = 1e-16  # share of the mass that may be left out, all cells together
 NEGATIVE = 1e-12  # of its largest term, to which a sum that is >= 0 may be negative by rounding
 
 
-class Metric:
+class Metric(Record):
     """A function (reference, other) -> float with parameters: a frozen dataclass with `__call__`.
 
     `tests/contracts/test_metrics.py` measures what is declared, for functions (`described`), too.
@@ -68,6 +70,10 @@ class Metric:
     others: tuple[type, ...] = (Density, Particles)
     max_ndim: float = math.inf
 
+    def __post_init__(self) -> None:
+        """Check what all have; metrics with parameters of their own check those besides."""
+        text("name", self.name, "the name of a variable")
+
     @property
     def long_name(self) -> str:
         """Label for the axis of a plot."""
@@ -105,11 +111,12 @@ def described(long_name: str, units: str = "1", **declared: Any) -> Callable[[F]
         raise TypeError(f"a metric declares {', '.join(DECLARED + WHERE_KNOWN)}, not {', '.join(unknown)}")
 
     def describe(function: F) -> F:
+        named: Any = knows_its_arguments(function)
         attributes: dict[str, Any] = {"name": function.__name__, "long_name": long_name, "units": units}
         attributes |= {name: getattr(Metric, name) for name in DECLARED} | declared
         for attribute, value in attributes.items():
-            setattr(function, attribute, value)
-        return function
+            setattr(named, attribute, value)
+        return named
 
     return describe
 
@@ -148,8 +155,7 @@ def check_density(reference: Any, metric: str) -> None:
 
 def check_draws(n: Any) -> None:
     """Refuse numbers of draws that are none."""
-    if int(n) != n or n < 1:
-        raise ValueError(f"n is the number of independent draws, a whole number of at least 1, got {n}")
+    whole("n", n, 1, "the number of independent draws")
 
 
 def check_straight(metric: str, *measures: Any) -> None:

@@ -19,6 +19,7 @@ from wfr_pde.metrics.base import (
     check_same_cells,
     wrapped,
 )
+from wfr_pde.numerics.arguments import whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -47,8 +48,9 @@ class _Binned(Metric):
         return self.bins is not None
 
     def __post_init__(self) -> None:
-        if self.bins is not None and (int(self.bins) != self.bins or self.bins < 2):
-            raise ValueError(f"bins must be a whole number of at least 2, or None, got {self.bins}")
+        super().__post_init__()
+        if self.bins is not None:
+            object.__setattr__(self, "bins", whole("bins", self.bins, 2))
 
     def masses(self, reference: Density, other: Measure) -> tuple[Array, Array]:
         """Return the masses of both in the bins (k + 1,), the last one outside the box."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import metrics
+from wfr_pde.numerics.arguments import function, knows_its_arguments, real_array, shown, text
 from wfr_pde.space.density import Density
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Metric = Callable[[Density, Density], float]
 
 
+@knows_its_arguments
 def convergence_table(
     run: Callable[[Any], xr.Dataset | Density],
     knob: str,
@@ -60,7 +62,9 @@ def convergence_table(
         If the values are not positive and strictly rising or falling.
     """
     array = _checked_values(knob, values)
-    known = None if reference is None else _last_frame(reference)
+    function("run", run, "value -> Dataset or Density")
+    function("metric", metric, "(reference, other) -> float")
+    known = None if reference is None else _last_frame(reference, "reference")
     errors, seconds = np.full(len(array), math.nan), np.empty(len(array))
     previous: Density | None = None
     for i, value in enumerate(array):
@@ -101,18 +105,24 @@ def _number(value: float, form: str) -> str:
 
 
 def _checked_values(knob: str, values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values)
+    array = np.asarray(values) if np.asarray(real_array("values", values)).size else np.empty(0)
+    if not text("knob", knob):
+        raise ValueError("knob must be the name of what the values are, got ''")
     if knob in ("error", "order", "wall_time"):
         raise ValueError(f"the knob cannot be named {knob!r}, which is a column of the table")
     if array.ndim != 1 or len(array) == 0 or not (np.isfinite(array).all() and (array > 0).all()):
-        raise ValueError(f"the values of {knob} must be positive numbers, got {values!r}")
+        raise ValueError(f"the values of {knob} must be positive numbers, got {shown(values)}")
     steps = np.diff(array.astype(np.float64))
     if not ((steps > 0).all() or (steps < 0).all()):
-        raise ValueError(f"the values of {knob} must go from coarse to fine, all rising or all falling, got {values!r}")
+        raise ValueError(
+            f"the values of {knob} must go from coarse to fine, all rising or all falling, got {shown(values)}"
+        )
     return array
 
 
-def _last_frame(result: Any) -> Density:
+def _last_frame(result: Any, name: str = "what run returns") -> Density:
+    if not isinstance(result, Density) and not hasattr(result, "data_vars"):
+        raise TypeError(f"{name} must be a Dataset or a Density, got {shown(result)}")
     return result if isinstance(result, Density) else Density.from_dataset(result)
 
 

@@ -20,6 +20,7 @@ from wfr_pde.metrics.base import (
     root,
 )
 from wfr_pde.metrics.kernel_means import double_sum, mutual_mean, own_mean
+from wfr_pde.numerics.arguments import flag
 from wfr_pde.space.density import Density
 
 
@@ -55,6 +56,10 @@ class EnergyDistance(Metric):
     name: str = "energy_distance"
 
     symmetric = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        flag("squared", self.squared)
 
     @property
     @override

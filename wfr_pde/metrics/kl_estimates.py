@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_measures, check_straight, described
 from wfr_pde.metrics.total_variation import matched
+from wfr_pde.numerics.arguments import positive, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -72,8 +73,8 @@ class NeighbourKL(_EstimatedKL):
     name: str = "kl_estimate"
 
     def __post_init__(self) -> None:
-        if int(self.neighbours) != self.neighbours or self.neighbours < 1:
-            raise ValueError(f"neighbours must be a whole number of at least 1, got {self.neighbours}")
+        super().__post_init__()
+        object.__setattr__(self, "neighbours", whole("neighbours", self.neighbours, 1))
 
     @property
     @override
@@ -135,8 +136,8 @@ class KernelKL(_EstimatedKL):
     name: str = "kl_estimate"
 
     def __post_init__(self) -> None:
-        if not 0 < self.variance < math.inf:
-            raise ValueError(f"variance is that of the kernel, positive and finite, got {self.variance}")
+        super().__post_init__()
+        positive("variance", self.variance, "that of the kernel, in length²")
 
     @property
     @override

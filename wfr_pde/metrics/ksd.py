@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.metrics.base import Metric, atoms, check_density, check_draws, check_measure, root
+from wfr_pde.numerics.arguments import flag, instance, number, positive
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -58,13 +59,13 @@ class KSD(Metric):
     units = "1/length"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target, Target):
-            raise TypeError(f"KSD needs a Target, for its score, got {type(self.target).__name__}")
+        super().__post_init__()
+        instance("target", self.target, Target, "with a score, such as Gaussian(mean=0, covariance=1)")
+        flag("squared", self.squared)
         if self.target.moving:
             raise ValueError("the target moves: give it at one time, KSD(target.at(t))")
-        if not 0 < self.length < math.inf:
-            raise ValueError(f"length must be positive and finite, got {self.length}")
-        if not -1 < self.power < 0:
+        positive("length", self.length)
+        if not -1 < number("power", self.power) < 0:
             raise ValueError(f"power must be between -1 and 0, got {self.power}")
 
     @property

@@ -20,6 +20,7 @@ from wfr_pde.metrics.base import (
     root,
 )
 from wfr_pde.metrics.kernel_means import check_widths, double_sum, mutual_mean, own_mean, sums_over_sources
+from wfr_pde.numerics.arguments import choice, flag, positive
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -96,10 +97,11 @@ class MMD(Metric):
         return not self.unbiased
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is a length of the kernel, positive and finite, got {self.scale}")
-        if self.kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {KERNELS}, got {self.kernel!r}")
+        super().__post_init__()
+        positive("scale", self.scale, "a length of the kernel")
+        choice("kernel", self.kernel, KERNELS)
+        flag("unbiased", self.unbiased)
+        flag("squared", self.squared)
         if self.unbiased and not self.squared:
             raise ValueError("the unbiased estimate of MMD² may be negative and has no root: give squared=True, too")
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 from wfr_pde.integrate import diagnostics
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_draws, check_measures, described, wrapped
 from wfr_pde.metrics.binned import mean_deviation
+from wfr_pde.numerics.arguments import function, text
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -70,7 +71,7 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
         If the other is not Particles.
     """
     if not isinstance(other, Particles):
-        raise TypeError(f"the effective sample size is one of Particles, got {type(other).__name__}")
+        raise TypeError(f"the effective sample size is one of Particles, got {type(other).__name__} as other")
     return other.effective_sample_size
 
 
@@ -101,6 +102,7 @@ class ModeMasses(Metric):
     triangle = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
 
     @override
@@ -144,6 +146,12 @@ class ExpectationError(Metric):
     units: str = "1"
 
     symmetric = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        function("function", self.function, "points (..., d) -> (...) or (..., k)")
+        text("long_name", self.long_name)
+        text("units", self.units)
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:

@@ -25,6 +25,7 @@ from wfr_pde.metrics.base import (
     described,
 )
 from wfr_pde.metrics.binned import equal_bins, mean_deviation
+from wfr_pde.numerics.arguments import shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -133,8 +134,9 @@ class SlicedWasserstein(Metric):
 
     def __post_init__(self) -> None:
         _check_order(self.order)
-        if int(self.n_directions) != self.n_directions or self.n_directions < 1:
-            raise ValueError(f"n_directions must be a whole number of at least 1, got {self.n_directions}")
+        super().__post_init__()
+        object.__setattr__(self, "n_directions", whole("n_directions", self.n_directions, 1))
+        whole("seed", self.seed, 0)
 
     @property
     @override
@@ -223,8 +225,8 @@ class Wasserstein(Metric):
 
     def __post_init__(self) -> None:
         _check_order(self.order)
-        if int(self.atoms) != self.atoms or self.atoms < 2:
-            raise ValueError(f"atoms must be a whole number of at least 2, got {self.atoms}")
+        super().__post_init__()
+        object.__setattr__(self, "atoms", whole("atoms", self.atoms, 2))
 
     @property
     @override
@@ -295,5 +297,5 @@ def _optimal_cost(x: Array, p: Array, y: Array, q: Array, order: int) -> float:
 
 
 def _check_order(order: int) -> None:
-    if order not in (1, 2):
-        raise ValueError(f"the order of a Wasserstein distance is 1 or 2 here, got {order}")
+    if whole("order", order) not in (1, 2):
+        raise ValueError(f"the order of a Wasserstein distance is 1 or 2 here, got {shown(order)}")

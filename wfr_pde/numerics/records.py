@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
 from typing_extensions import override
+
+from wfr_pde.numerics.arguments import refuse_unknown
 
 HASHED = 64  # entries of an array that its hash reads: equality reads all
 
@@ -67,7 +68,9 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values are equal: arrays in shape and every entry, lists and tuples item by item."""
     if a is b:
         return True
-    if hasattr(a, "shape") or hasattr(b, "shape"):
+    if hasattr(a, "equals") or hasattr(b, "equals"):  # Datasets
+        return type(a) is type(b) and bool(a.equals(b))
+    if hasattr(a, "dtype") or hasattr(b, "dtype"):
         return getattr(a, "shape", ()) == getattr(b, "shape", ()) and bool((a == b).all())
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
@@ -98,11 +101,4 @@ def _refuse_unknown(cls: type, named: dict[str, Any]) -> None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     known = [parameter.name for parameter in parameters]
-    for name in named:
-        if name in known:
-            continue
-        others: dict[str, str] = cls.other_words  # type: ignore[attr-defined]
-        near = [others[name]] if name in others else difflib.get_close_matches(name, known, 1)
-        meant = f", did you mean {near[0]}?" if near else ":"
-        takes = f"it takes {', '.join(known)}" if known else "it takes no arguments"
-        raise TypeError(f"{cls.__name__} has no argument {name!r}{meant} {takes}")
+    refuse_unknown(cls.__name__, named, known, cls.other_words)  # type: ignore[attr-defined]

@@ -89,3 +89,8 @@ __all__ = [
     "verdict",
     "waterfall",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

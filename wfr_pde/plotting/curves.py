@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from wfr_pde.numerics.arguments import flag, instance, knows_its_arguments, not_negative, number, share, shown, text
+from wfr_pde.plotting.data import dataset
 from wfr_pde.plotting.style import GREY, MARKERS, axes_or_new, figure_of, label, style
 
 
@@ -25,9 +27,10 @@ def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figur
     **line
         Passed to matplotlib's plot: color, label, ...
     """
+    instance("variable", variable, xr.DataArray, "such as ds['kl']")
     if "t" not in variable.dims or variable.ndim > 2:
         raise ValueError(
-            f"{variable.name!r} has the dimensions {variable.dims}: a record has t and at most one more; "
+            f"variable {variable.name!r} has the dimensions {variable.dims}: a record has t and at most one more; "
             "choose the others with .sel(...)"
         )
     curves: Iterable[tuple[xr.DataArray, dict[str, Any]]] = [(variable, {})]
@@ -45,6 +48,7 @@ def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figur
     return figure_of(ax)
 
 
+@knows_its_arguments
 def seed_band(
     variable: xr.DataArray, ax: Axes | None = None, *, confidence: float = 0.95, spread: bool = False, log: bool = False
 ) -> Figure:
@@ -70,12 +74,14 @@ def seed_band(
     ValueError
         If the dimensions are others, or the share is none.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
+    share("confidence", confidence, "the share that the band holds, such as 0.95")
+    flag("spread", spread)
+    flag("log", log)
+    instance("variable", variable, xr.DataArray, "of several runs")
     if not {"t", "seed"} <= set(variable.dims) or variable.ndim > 3:
         raise ValueError(
-            f"{variable.name!r} has the dimensions {variable.dims}: it must have t and seed and at most one more; "
-            'stack runs by xr.concat(runs, "seed"), choose the others with .sel(...)'
+            f"variable {variable.name!r} has the dimensions {variable.dims}: it must have t and seed and at most one "
+            'more; stack runs by xr.concat(runs, "seed"), choose the others with .sel(...)'
         )
     other = [str(dim) for dim in variable.dims if dim not in ("t", "seed")]
     entries: list[tuple[dict[str, Any], dict[str, int]]] = [({}, {})]
@@ -119,11 +125,16 @@ def error_band(
     ValueError
         If there is no such record over `t`, or no such bound.
     """
-    bound = f"error_{name}" if bound is None else bound
+    instance("ds", ds, xr.Dataset, "of ground_truth")
+    text("name", name)
+    flag("log", log)
+    bound = f"error_{name}" if bound is None else text("bound", bound)
     records = [str(key) for key, variable in ds.data_vars.items() if variable.dims == ("t",)]
-    for wanted, what in ((name, "record"), (bound, "bound")):
+    for argument, wanted, what in (("name", name, "record"), ("bound", bound, "bound")):
         if wanted not in records:
-            raise ValueError(f"there is no {what} {wanted!r} over t: the Dataset has {', '.join(records) or 'none'}")
+            raise ValueError(
+                f"{argument}: there is no {what} {shown(wanted)} over t: the Dataset has {', '.join(records) or 'none'}"
+            )
     low, high = ds[name] - ds[bound], ds[name] + ds[bound]
     with style():
         ax = axes_or_new(ax)
@@ -132,6 +143,7 @@ def error_band(
     return figure_of(ax)
 
 
+@knows_its_arguments
 def convergence(
     table: xr.Dataset, ax: Axes | None = None, *, names: Sequence[str] | None = None, fit: slice | None = None
 ) -> Figure:
@@ -148,19 +160,22 @@ def convergence(
     fit : slice, optional
         Range of the knob for fitted orders, as in ``table.sel(dt=fit)``: all by default.
     """
+    dataset("table", table, ("error",), "convergence_table")
     error = table["error"]
     knob = str(error.dims[-1])
     curves = error.values.reshape(-1, error.sizes[knob])
-    words = (
-        [str(name) for name in (error[error.dims[0]].values if error.ndim > 1 else [""])] if names is None else names
-    )
+    words = [str(name) for name in (error[error.dims[0]].values if error.ndim > 1 else [""])]
+    if names is not None:
+        words = [text("names", name) for name in (names if isinstance(names, Sequence) else [names])]
+        if isinstance(names, str) or len(words) != len(curves):
+            raise ValueError(f"names must be a list of {len(curves)} names, one per curve, got {shown(names)}")
     values = table[knob].values.astype(float)
     orders = np.atleast_1d(table["eoc"].values) if "eoc" in table else fitted_orders(table, fit)
     with style():
         ax = axes_or_new(ax)
         for k, (curve, name, order) in enumerate(zip(curves, words, orders, strict=True)):
-            text = f"{name}: {order:.2f}" if name else f"order {order:.2f}"
-            ax.loglog(values, curve, linestyle="-", linewidth=1, marker=MARKERS[k % len(MARKERS)], label=text)
+            legend = f"{name}: {order:.2f}" if name else f"order {order:.2f}"
+            ax.loglog(values, curve, linestyle="-", linewidth=1, marker=MARKERS[k % len(MARKERS)], label=legend)
         _reference_slopes(ax, values, curves, orders)
         ax.set(xlabel=label(table[knob]), ylabel=label(error))
         ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter())
@@ -170,6 +185,7 @@ def convergence(
     return figure_of(ax)
 
 
+@knows_its_arguments
 def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.0) -> np.ndarray:
     """Orders by least squares of log error against log knob, over the errors above `floor`; NaN for fewer than two.
 
@@ -182,7 +198,15 @@ def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.
     floor : float
         Rounding: smaller errors are left out.
     """
-    error = table["error"] if fit is None else table["error"].sel({table["error"].dims[-1]: fit})
+    dataset("table", table, ("error",), "convergence_table")
+    floor = not_negative("floor", floor, "the rounding below which errors are left out")
+    error = table["error"]
+    if fit is not None:
+        instance("fit", fit, slice, "such as slice(0.1, 0.01)")
+        ends = [None if end is None else number("fit", end) for end in (fit.start, fit.stop)]
+        error = error.sel({error.dims[-1]: slice(*ends)})
+        if error.sizes[error.dims[-1]] == 0:
+            raise ValueError(f"fit={shown(fit)} holds no value of {error.dims[-1]}: it goes from coarse to fine")
     h = error[error.dims[-1]].values.astype(float)
     orders = []
     for curve in error.values.reshape(-1, len(h)):

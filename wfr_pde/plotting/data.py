@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, number, shown
 from wfr_pde.targets.base import Target
 
 TIMES = ("t", "t_kept")
+SAME_TIME = 1e-9  # relative
 UNSEEN = 1e-3  # mass outside the limits of an axis
 MARGIN = 0.08  # of the width, beyond them
 Goal = Target | xr.DataArray | None  # a target, or its log-density on the cells
@@ -28,14 +30,30 @@ def log_density_of(ds: xr.Dataset | xr.DataArray, ndim: int) -> xr.DataArray:
     return log_density
 
 
-def with_cells(ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
+def dataset(name: str, value: Any, variables: Sequence[str], of: str) -> xr.Dataset:
+    """`value`, if it is a Dataset with some variables, as the function `of` returns it.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    instance(name, value, xr.Dataset, f"as {of} returns it")
+    missing = [variable for variable in variables if variable not in value.variables]
+    if missing:
+        known = ", ".join(map(str, value.data_vars)) or "no variables"
+        raise ValueError(f"{name} must be a Dataset as {of} returns it, but it lacks {', '.join(missing)}: has {known}")
+    return value
+
+
+def with_cells(ds: xr.Dataset | xr.DataArray, name: str = "ds") -> xr.DataArray:
     """The log-density of a Dataset, with the widths of its cells as coordinates."""
+    instance(name, ds, (xr.Dataset, xr.DataArray), "of a density, as solve and ground_truth return it")
     if isinstance(ds, xr.DataArray):
         return ds
     if "log_density" not in ds:
         raise ValueError(
-            f"the Dataset has no log_density, but {', '.join(map(str, ds.data_vars)) or 'no variables'}: give one that "
-            "solve or ground_truth returned for a density, or a variable of it"
+            f"{name} has no log_density, but {', '.join(map(str, ds.data_vars)) or 'no variables'}: give a Dataset "
+            "that solve or ground_truth returned for a density, or a variable of it"
         )
     log_density = ds["log_density"]
     widths = {f"cell_width_{dim}": ds.get(f"cell_width_{dim}") for dim in log_density.dims}
@@ -56,8 +74,43 @@ def frame_at(log_density: xr.DataArray, t: float | None) -> xr.DataArray:
     """The log-density at the stored time nearest to `t`, the last by default."""
     time = time_of(log_density)
     if time is None:
+        if t is not None:
+            number("t", t)
         return log_density
-    return log_density.isel({time: -1}) if t is None else log_density.sel({time: t}, method="nearest")
+    return log_density.isel({time: -1 if t is None else nearest("t", number("t", t), log_density[time].values)[0]})
+
+
+def nearest(name: str, times: Any, stored: np.ndarray) -> np.ndarray:
+    """Numbers of the stored times that are nearest to some, none of which may be before the first or after the last.
+
+    Raises
+    ------
+    ValueError
+    """
+    wanted = np.atleast_1d(finite_array(name, times))
+    if wanted.ndim != 1 or len(wanted) == 0:
+        raise ValueError(f"{name} must be one time or more, got an array of shape {wanted.shape}")
+    slack = SAME_TIME * max(abs(float(stored[0])), abs(float(stored[-1])))
+    outside = (wanted < stored.min() - slack) | (wanted > stored.max() + slack)
+    if outside.any():
+        raise ValueError(
+            f"{name}={wanted[outside][0]:g} is outside the stored times, which go from {stored.min():g} to "
+            f"{stored.max():g}"
+        )
+    return np.abs(stored[:, None] - wanted).argmin(axis=0)
+
+
+def names_of(name: str, value: Any, known: Sequence[str]) -> list[str]:
+    """`value`, a name or several, if they are different ones of those that are known.
+
+    Raises
+    ------
+    ValueError
+    """
+    wanted = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence | np.ndarray) else []
+    if not wanted or not all(isinstance(one, str) and one in known for one in wanted) or len({*wanted}) < len(wanted):
+        raise ValueError(f"{name} must be different ones of {', '.join(known)}, got {shown(value)}")
+    return [str(one) for one in wanted]
 
 
 def frame_of(ds: xr.Dataset | xr.DataArray, t: float | None, dimensions: Sequence[int]) -> xr.DataArray:
@@ -78,6 +131,7 @@ def time_text(frame: xr.DataArray) -> str:
     return next((f"t = {float(frame[time]):.3g}" for time in TIMES if time in frame.coords), "")
 
 
+@knows_its_arguments
 def marginal(ds: xr.Dataset | xr.DataArray, axes: str | Sequence[str]) -> xr.DataArray:
     """Log-density of some of the coordinates, at all stored times.
 
@@ -98,9 +152,8 @@ def marginal(ds: xr.Dataset | xr.DataArray, axes: str | Sequence[str]) -> xr.Dat
         If there is no such axis.
     """
     log_density = with_cells(ds)
-    keep, space = [axes] if isinstance(axes, str) else list(axes), space_of(log_density)
-    if not keep or not set(keep) <= set(space) or len(set(keep)) < len(keep):
-        raise ValueError(f"axes must be different ones of {', '.join(space)}, got {axes!r}")
+    space = space_of(log_density)
+    keep = names_of("axes", axes, space)
     others = [name for name in space if name not in keep]
     if others:
         weighted: Any = log_density
@@ -147,6 +200,12 @@ def target_on(frame: xr.DataArray, target: Goal) -> xr.DataArray | None:
         return None
     if isinstance(target, Target):
         return log_target_of(frame, target)
+    instance("target", target, (Target, xr.DataArray), "of its log-density")
+    if {*target.dims} != {*frame.dims} or target.shape != tuple(frame.sizes[dim] for dim in target.dims):
+        raise ValueError(
+            f"target must have the axes of the density, {dict(frame.sizes)}, but has {dict(target.sizes)}: give one "
+            "frame of it"
+        )
     goal = target.transpose(*frame.dims)
     widths = {name: frame[name] for name in map(str, frame.coords) if name.startswith("cell_width_")}
     return goal.assign_coords({name: width.variable for name, width in widths.items()})
@@ -155,6 +214,10 @@ def target_on(frame: xr.DataArray, target: Goal) -> xr.DataArray | None:
 def log_target_of(frame: xr.DataArray, target: Target) -> xr.DataArray:
     """Log-density of the target where `frame` has its values, normalised there; of one that moves, as it is then."""
     names = frame.dims
+    if target.ndim != len(names):
+        raise ValueError(
+            f"target is {target.ndim}-dimensional, but the density has the axes " + ", ".join(map(str, names))
+        )
     time = next((name for name in TIMES if name in frame.coords), None)
     if time is not None:
         target = target.at(float(frame[time]))

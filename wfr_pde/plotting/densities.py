@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import instance, knows_its_arguments, shown
 from wfr_pde.plotting.data import (
     Goal,
     edges_of,
@@ -17,6 +19,7 @@ from wfr_pde.plotting.data import (
     limits,
     log_density_of,
     log_target_of,
+    nearest,
     relative,
     space_of,
     target_on,
@@ -30,6 +33,7 @@ HEADROOM = 1.08  # of the axis of a density, above its highest value
 CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)  # contours enclose these shares of the mass
 
 
+@knows_its_arguments
 def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figure:
     """Space-time image of a density in one dimension: time to the right, darker is denser.
 
@@ -53,6 +57,7 @@ def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figu
     return figure_of(ax)
 
 
+@knows_its_arguments
 def density_ridge(
     ds: xr.Dataset | xr.DataArray, times: ArrayLike | None = None, target: Target | None = None, ax: Axes | None = None
 ) -> Figure:
@@ -62,7 +67,7 @@ def density_ridge(
     ----------
     ds : Dataset with `log_density` (t, x), or that variable
     times : array, optional
-        The nearest stored ones are drawn; six of them by default.
+        The nearest stored ones are drawn, none of them outside of the run; six by default.
     target : Target, optional
         Drawn as a thin line behind each.
     ax : matplotlib Axes, optional
@@ -70,10 +75,10 @@ def density_ridge(
     log_density = log_density_of(ds, ndim=1)
     time, space = log_density.dims
     stored = log_density[time].values
-    wanted = (
-        stored[np.linspace(0, len(stored) - 1, 6).astype(int)] if times is None else np.atleast_1d(np.asarray(times))
-    )
-    frames = np.unique([np.abs(stored - t).argmin() for t in wanted])
+    if target is not None:
+        instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
+    six = np.linspace(0, len(stored) - 1, 6).astype(int)
+    frames = np.unique(six if times is None else nearest("times", times, stored))
     x, density = log_density[space].values, np.exp(log_density.values[frames])
     offset = 0.45 * density.max()
     goals = None if target is None else [np.exp(log_target_of(log_density[frame], target).values) for frame in frames]
@@ -92,6 +97,7 @@ def density_ridge(
     return figure_of(ax)
 
 
+@knows_its_arguments
 def density_curve(
     ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None, ax: Axes | None = None
 ) -> Figure:
@@ -116,6 +122,7 @@ def density_curve(
     return figure_of(ax)
 
 
+@knows_its_arguments
 def density_contours(
     ds: xr.Dataset | xr.DataArray,
     t: float | None = None,
@@ -138,24 +145,40 @@ def density_contours(
     ax : matplotlib Axes, optional
     colour : str
         Of the darkest shade.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, as a time outside of the run. The time is written above a figure of its own, and
+        above `ax` where `t` is given.
     """
     log_density = frame_at(log_density_of(ds, ndim=2), t)
+    if not isinstance(colour, str | tuple) or not is_color_like(colour):
+        raise ValueError(f"colour must be one that matplotlib knows, got {shown(colour)}")
+    with style():
+        titled = ax is None or t is not None
+        ax = axes_or_new(ax)
+        draw_contours(ax, log_density, target, colour)
+        if titled:
+            ax.set_title(time_text(log_density), loc="left", fontweight="normal")
+    return figure_of(ax)
+
+
+def draw_contours(ax: Axes, log_density: xr.DataArray, target: Goal = None, colour: str = BLUE) -> None:
+    """Contours of a density in two dimensions, shaded, and lines of the target."""
     names = log_density.dims
     x, y = (log_density[name].values for name in names)
-    with style():
-        ax = axes_or_new(ax)
-        density, levels = relative(log_density), levels_of(log_density, CONTOUR_MASSES)
-        shades = colour_map(colour)(np.linspace(0.12, 0.95, len(levels)))
-        ax.contourf(x, y, density.T, [*levels, 1.1], colors=shades)
-        goal = target_on(log_density, target)
-        if goal is not None:
-            levels = levels_of(goal, (0.99, 0.9, 0.5))
-            ax.contour(x, y, relative(goal).T, levels, colors="black", linewidths=0.6, linestyles="solid")
-        ax.grid(False)
-        longest, shortest = max(np.ptp(x), np.ptp(y)), min(np.ptp(x), np.ptp(y))
-        aspect = "equal" if longest < LONGEST_BOX * shortest else "auto"
-        ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect=aspect)
-    return figure_of(ax)
+    density, levels = relative(log_density), levels_of(log_density, CONTOUR_MASSES)
+    shades = colour_map(colour)(np.linspace(0.12, 0.95, len(levels)))
+    ax.contourf(x, y, density.T, [*levels, 1.1], colors=shades)
+    goal = target_on(log_density, target)
+    if goal is not None:
+        levels = levels_of(goal, (0.99, 0.9, 0.5))
+        ax.contour(x, y, relative(goal).T, levels, colors="black", linewidths=0.6, linestyles="solid")
+    ax.grid(False)
+    longest, shortest = max(np.ptp(x), np.ptp(y)), min(np.ptp(x), np.ptp(y))
+    aspect = "equal" if longest < LONGEST_BOX * shortest else "auto"
+    ax.set(xlabel=label(log_density[names[0]]), ylabel=label(log_density[names[1]]), aspect=aspect)
 
 
 def draw_curve(ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, flipped: bool = False) -> None:

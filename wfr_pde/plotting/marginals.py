@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from wfr_pde.plotting.data import Goal, frame_of, limits, marginal, space_of, target_on, time_text
-from wfr_pde.plotting.densities import density_contours, draw_curve
+from wfr_pde.numerics.arguments import knows_its_arguments, real_array, shown
+from wfr_pde.plotting.data import Goal, frame_of, limits, marginal, names_of, space_of, target_on, time_text
+from wfr_pde.plotting.densities import draw_contours, draw_curve
 from wfr_pde.plotting.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -28,6 +29,7 @@ DROPS = (0.5, 2.0, 4.5, 8.0)  # nats below the peak: 1 to 4 standard deviations 
 LINES = (0.5, 4.5)  # those of the target
 
 
+@knows_its_arguments
 def density_joint(ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None) -> Figure:
     """Density in two dimensions as contours, with the marginals of both coordinates beside.
 
@@ -50,7 +52,7 @@ def density_joint(ds: xr.Dataset | xr.DataArray, t: float | None = None, target:
         main = figure.add_subplot(grid[1, 0])
         above = figure.add_subplot(grid[0, 0], sharex=main)
         beside = figure.add_subplot(grid[1, 1], sharey=main)
-        density_contours(frame, target=goal, ax=main)
+        draw_contours(main, frame, goal)
         main.set_aspect("auto")
         for ax, name, flipped in ((above, x, False), (beside, y, True)):
             draw_curve(ax, marginal(frame, name), None if goal is None else marginal(goal, name), flipped)
@@ -60,6 +62,7 @@ def density_joint(ds: xr.Dataset | xr.DataArray, t: float | None = None, target:
     return figure
 
 
+@knows_its_arguments
 def density_marginals(
     ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None, axes: Sequence[str] | None = None
 ) -> Figure:
@@ -77,9 +80,9 @@ def density_marginals(
     """
     frame = frame_of(ds, t, (2, 3, 4))
     goal = target_on(frame, target)
-    names = space_of(frame) if axes is None else list(axes)
+    names = space_of(frame) if axes is None else names_of("axes", axes, space_of(frame))
     if len(names) < 2:
-        raise ValueError(f"marginals of pairs need two axes or more of {', '.join(space_of(frame))}, got {axes!r}")
+        raise ValueError(f"marginals of pairs need two axes or more of {', '.join(space_of(frame))}, got axes={axes!r}")
     with style():
         figure = new_figure(*((COLUMN_WIDTH, COLUMN_WIDTH) if len(names) < 4 else (PAGE_WIDTH, 0.85 * PAGE_WIDTH)))
         layout: Any = figure.get_layout_engine()
@@ -94,6 +97,7 @@ def density_marginals(
     return figure
 
 
+@knows_its_arguments
 def density_slices(
     ds: xr.Dataset | xr.DataArray, point: ArrayLike | None = None, t: float | None = None, target: Goal = None
 ) -> Figure:
@@ -145,7 +149,7 @@ def _marginal_panel(
         draw_curve(ax, own, other)
         _without_scale(ax, flipped=False)
     else:
-        density_contours(own, target=other, ax=ax)
+        draw_contours(ax, own, other)
         ax.set(aspect="auto", ylim=limits([own, other], names[i]))
     ax.set_xlim(*limits([own, other], names[j]))
     last = i == len(names) - 1
@@ -184,9 +188,9 @@ def _nearest_cell(frame: xr.DataArray, point: ArrayLike | None) -> dict[str, int
     names = space_of(frame)
     if point is None:
         return dict(zip(names, map(int, np.unravel_index(int(frame.values.argmax()), frame.shape)), strict=True))
-    coordinates = np.asarray(point, dtype=float)
+    coordinates = real_array("point", point)
     if coordinates.shape != (len(names),) or not np.isfinite(coordinates).all():
-        raise ValueError(f"point must be {len(names)} finite numbers, for {', '.join(names)}, got {point!r}")
+        raise ValueError(f"point must be {len(names)} finite numbers, for {', '.join(names)}, got {shown(point)}")
     return {name: int(np.abs(frame[name].values - x).argmin()) for name, x in zip(names, coordinates, strict=True)}
 
 

@@ -13,16 +13,20 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import BackendError
-from wfr_pde.plotting.data import Goal, limits, space_of, target_on, time_of, with_cells
-from wfr_pde.plotting.densities import HEADROOM, density_contours, draw_curve, legend_above
+from wfr_pde.numerics.arguments import knows_its_arguments, positive, shown
+from wfr_pde.numerics.arguments import path as checked_path
+from wfr_pde.plotting.data import Goal, limits, nearest, space_of, target_on, time_of, with_cells
+from wfr_pde.plotting.densities import HEADROOM, draw_contours, draw_curve, legend_above
 from wfr_pde.plotting.style import COLUMN_WIDTH, density_label, label, new_figure, style
 from wfr_pde.storage.files import write_atomically
 from wfr_pde.targets.base import Target
 
 Draw = Callable[[int], None]
+FASTEST, FINEST = 1000, 2400
 TONES, NEARLY_WHITE = 64, 247  # of the palette of a gif
 
 
+@knows_its_arguments
 def movie(
     ds: xr.Dataset | xr.DataArray,
     path: str | Path,
@@ -64,9 +68,10 @@ def movie(
     BackendError
         If ffmpeg is not found for an mp4.
     """
-    if not (0 < fps < np.inf and 0 < dpi < np.inf):
-        raise ValueError(f"fps and dpi must be positive, got {fps} and {dpi}")
-    path, write = _writer(Path(path))
+    fps, dpi = positive("fps", fps, "the frames per second"), positive("dpi", dpi, "the pixels per inch")
+    if fps > FASTEST or dpi > FINEST:
+        raise ValueError(f"fps must be at most {FASTEST} and dpi at most {FINEST}, got fps={fps:g} and dpi={dpi:g}")
+    path, write = _writer(checked_path("path", path))
     log_density = with_cells(ds)
     time, space = time_of(log_density), space_of(log_density)
     if time is None or len(space) not in (1, 2):
@@ -76,7 +81,7 @@ def movie(
         )
     log_density = log_density.transpose(time, *space)
     if t is not None:
-        log_density = log_density.sel({time: np.atleast_1d(np.asarray(t, dtype=float))}, method="nearest")
+        log_density = log_density.isel({time: nearest("t", t, log_density[time].values)})
     with style():
         figure, draw = (_curve if len(space) == 1 else _contours)(log_density, target)
         return write_atomically(
@@ -91,7 +96,7 @@ def _writer(path: Path) -> tuple[Path, Callable[..., None]]:
     found = FFMpegWriter.isAvailable()
     ending = path.suffix.lower() or (".mp4" if found else ".gif")
     if ending not in (".gif", ".mp4"):
-        raise ValueError(f"a movie is a .gif or an .mp4, got {path.name!r}")
+        raise ValueError(f"the path of a movie ends in .gif or .mp4, got {shown(path.name)}")
     if ending == ".mp4" and not found:
         raise BackendError(
             f"{path.name} needs ffmpeg, which is not found: install it, set "
@@ -166,7 +171,7 @@ def _contours(log_density: xr.DataArray, target: Goal) -> tuple[Figure, Draw]:
 
     def draw(k: int) -> None:
         ax.clear()
-        density_contours(log_density[k], target=goals(k), ax=ax)
+        draw_contours(ax, log_density[k], goals(k))
         ax.set(xlim=x, ylim=y)
         ax.set_title(times[k], loc="left", fontweight="normal")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,19 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wfr_pde.plotting.data import frame_at, limits, marginal, space_of, time_of, with_cells
-from wfr_pde.plotting.densities import density_contours, legend_above
+from wfr_pde.numerics.arguments import choice, instance, knows_its_arguments, shown, whole
+from wfr_pde.plotting.data import (
+    SAME_TIME,
+    dataset,
+    frame_at,
+    limits,
+    marginal,
+    names_of,
+    space_of,
+    time_of,
+    with_cells,
+)
+from wfr_pde.plotting.densities import draw_contours, legend_above
 from wfr_pde.plotting.style import (
     BLUE,
     COLOURS,
@@ -31,13 +43,15 @@ from wfr_pde.plotting.style import (
 )
 from wfr_pde.space.particles import Particles
 
+LETTERS = 15  # of a title, per inch
+MARGIN = 0.5  # inches beside a panel
 OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
 MARKS = 500  # particles that have a mark below the histogram
 DOTS, DOT = 1500, (0.5, 8.0)  # area of all dots together, and limits of that of one, in square points
 EDGED = 2.0  # square points from which a dot has a white edge
-SAME_TIME = 1e-9  # relative
 
 
+@knows_its_arguments
 def particles(
     runs: xr.Dataset,
     truth: xr.Dataset | xr.DataArray,
@@ -68,11 +82,11 @@ def particles(
         If dimensions, axes or times do not fit.
     """
     now, time = _particles_at(runs, t)
-    frame = _truth_at(with_cells(truth), time)
+    frame = _truth_at(with_cells(truth, "truth"), time)
     space = space_of(frame)
     if now.ndim != len(space):
         raise ValueError(f"the particles are {now.ndim}-dimensional, but the truth has the axes {', '.join(space)}")
-    names = space if axes is None else [axes] if isinstance(axes, str) else list(axes)
+    names = space if axes is None else names_of("axes", axes, space)
     if len(names) > 2:
         raise ValueError(f"choose one or two of the axes to look along, as axes={tuple(names[:2])!r}")
     shown = marginal(frame, names)
@@ -106,7 +120,7 @@ def _histogram(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles
 
 def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> None:
     """Particles in the plane over the contours; equal weights cover the same area, whatever their number."""
-    density_contours(truth, ax=ax, colour=SKY)  # light enough for black dots, in grey too
+    draw_contours(ax, truth, colour=SKY)  # light enough for black dots, in grey too
     area = now.weights * len(points) * np.clip(DOTS / len(points), *DOT)
     order = np.argsort(-area)  # small ones in front
     ax.scatter(
@@ -127,9 +141,10 @@ def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> 
 
 def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float | None]:
     """The particles at the stored time nearest to `t`, and that time."""
+    instance("runs", runs, xr.Dataset, "of particles, as solve returns it for start.sample(n)")
     if "position" not in runs:
         raise ValueError(
-            f"a run of particles has the variable position, got {', '.join(map(str, runs.data_vars)) or 'none'}: give "
+            f"runs of particles have the variable position, got {', '.join(map(str, runs.data_vars)) or 'none'}: give "
             "a Dataset as solve returns it for start.sample(n)"
         )
     position = runs["position"]
@@ -146,18 +161,20 @@ def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float |
 
 def _truth_at(log_density: xr.DataArray, time: float | None) -> xr.DataArray:
     """The true density at the time of the particles."""
-    frame = frame_at(log_density, time)
     dim = time_of(log_density)
-    if dim is not None and time is not None:
-        stored = log_density[dim].values
-        if abs(float(frame[dim]) - time) > SAME_TIME * max(float(np.ptp(stored)), abs(time)):
-            raise ValueError(
-                f"the particles are those at t={time:g}, where the truth is not stored; the nearest is "
-                f"t={float(frame[dim]):g}: solve for that time, or give another t="
-            )
+    if dim is None or time is None:
+        return frame_at(log_density, time)
+    stored = log_density[dim].values
+    frame = log_density.isel({dim: int(np.abs(stored - time).argmin())})
+    if abs(float(frame[dim]) - time) > SAME_TIME * max(float(np.ptp(stored)), abs(time)):
+        raise ValueError(
+            f"the particles are those at t={time:g}, where the truth is not stored; the nearest is "
+            f"t={float(frame[dim]):g}: solve for that time, or give another t="
+        )
     return frame
 
 
+@knows_its_arguments
 def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | None = None) -> Figure:
     """Metrics of samplers over time, as `compare` returns them, above the floor of independent draws.
 
@@ -172,15 +189,19 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
     n : int, optional
         Number of particles; by default the largest.
     """
-    names = [str(name) for name in ds["metric"].values] if metrics is None else list(metrics)
-    chosen = ds.sel(n=ds["n"].values.max() if n is None else n)
+    dataset("ds", ds, ("metric", "n", "method", "mean"), "compare")
+    known, numbers = [str(name) for name in ds["metric"].values], ds["n"].values.tolist()
+    names = known if metrics is None else names_of("metrics", metrics, known)
+    if n is not None and whole("n", n) not in numbers:
+        raise ValueError(f"n must be one of the numbers of particles {', '.join(map(str, numbers))}, got {shown(n)}")
+    chosen = ds.sel(n=max(numbers) if n is None else int(n))
     columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
     rows = -(-len(names) // columns)
     with style():
         figure = new_figure(COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, 2.2 * rows + 0.5)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, name in zip(panels, names, strict=False):
-            _compared(ax, chosen.sel(metric=name))
+            _compared(ax, chosen.sel(metric=name), figure.get_figwidth() / columns - MARGIN)
         for ax in panels[len(names) :]:
             ax.set_visible(False)
         handles, labels = panels[0].get_legend_handles_labels()
@@ -188,8 +209,8 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
     return figure
 
 
-def _compared(ax: Axes, one: xr.Dataset) -> None:
-    """One metric over time."""
+def _compared(ax: Axes, one: xr.Dataset, width: float) -> None:
+    """One metric over time, in a panel of some width in inches."""
     t, positive = one["t"].values, True
     bands: list[Any] = []
     mark = "o" if len(t) < 2 else ""
@@ -213,9 +234,11 @@ def _compared(ax: Axes, one: xr.Dataset) -> None:
     units = str(one["metric_units"].values)
     words = str(one["metric_long_name"].values)
     ax.set(xlabel=label(one["t"]))
-    ax.set_title(words if units in ("1", "") else f"{words} ({units})", fontweight="normal")
+    title = words if units in ("1", "") else f"{words} ({units})"
+    ax.set_title(textwrap.fill(title, int(LETTERS * width)), fontweight="normal")
 
 
+@knows_its_arguments
 def verdict(ds: xr.Dataset) -> Figure:
     """Deviations of a sampler from its reference, as `validate` returns them: a row per statistic, a mark per time.
 
@@ -225,6 +248,7 @@ def verdict(ds: xr.Dataset) -> Figure:
     ----------
     ds : Dataset of `validate`
     """
+    dataset("ds", ds, ("statistic", "t", "margin", "score", "deviation"), "validate")
     names, times = ds["statistic"].values.tolist(), ds["t"].values
     spread = np.linspace(0.27, -0.27, len(times)) if len(times) > 1 else np.zeros(1)
     with style():
@@ -253,6 +277,7 @@ def verdict(ds: xr.Dataset) -> Figure:
     return figure
 
 
+@knows_its_arguments
 def budget(ds: xr.Dataset, statistic: str) -> Figure:
     """Waterfall of the error of a sampler, as `error_budget` returns it: a panel per step and number of particles.
 
@@ -270,9 +295,8 @@ def budget(ds: xr.Dataset, statistic: str) -> Figure:
     ValueError
         If there is none of that name.
     """
-    if statistic not in ds["statistic"].values:
-        known = ", ".join(map(str, ds["statistic"].values))
-        raise ValueError(f"the budget has the statistics {known}, not {statistic!r}")
+    dataset("ds", ds, ("statistic", "part", "measured", "noise"), "error_budget")
+    choice("statistic", statistic, ds["statistic"].values.tolist())
     one = ds.sel(statistic=statistic)
     rows, columns = one.sizes["dt"], one.sizes["n"]
     with style():
@@ -288,8 +312,13 @@ def budget(ds: xr.Dataset, statistic: str) -> Figure:
     return figure
 
 
+@knows_its_arguments
 def waterfall(cell: xr.Dataset, ax: Axes) -> None:
     """One panel of a `budget`: of one step, number of particles and statistic."""
+    dataset("cell", cell, ("parts", "part", "measured", "noise"), "error_budget")
+    if cell["part"].ndim != 1:
+        raise ValueError(f"cell must be of one dt, n and statistic, but has the dimensions {cell['part'].dims}")
+    instance("ax", ax, Axes, "of matplotlib")
     names = [*map(str, cell["parts"].values), "measured"]
     parts = cell["part"].values
     ends = np.cumsum(parts)

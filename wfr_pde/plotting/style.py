@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,6 +14,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+
+from wfr_pde.numerics.arguments import instance, knows_its_arguments, positive
 
 COLUMN_WIDTH = 3.4  # inches: one of two columns
 PAGE_WIDTH = 7.0  # both
@@ -53,6 +56,8 @@ STYLE: dict[str, Any] = {
     "ytick.major.width": 0.6,
 }
 
+NOTEBOOK_DPI = 150
+LARGEST = 500  # inches
 SYMBOLS = {"alpha": "α", "beta": "β", "lambda": "λ", "mu": "μ", "pi": "π"}
 
 
@@ -62,13 +67,30 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(parameters)
 
 
+class NotebookFigure(Figure):
+    """A figure that notebooks show by themselves, also without ``%matplotlib inline``."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture, which notebooks show."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=NOTEBOOK_DPI)
+        return stream.getvalue()
+
+
+@knows_its_arguments
 def new_figure(width: float = COLUMN_WIDTH, height: float | None = None) -> Figure:
     """An empty figure of a size in inches, laid out so that nothing overlaps; the height is 0.72 widths by default."""
-    return Figure(figsize=(width, 0.72 * width if height is None else height), layout="constrained")
+    width = positive("width", width, "in inches")
+    height = None if height is None else positive("height", height, "in inches")
+    if max(width, height or 0) > LARGEST:
+        raise ValueError(f"width and height must be at most {LARGEST} inches, got width={width} and height={height}")
+    return NotebookFigure(figsize=(width, 0.72 * width if height is None else height), layout="constrained")
 
 
+@knows_its_arguments
 def label(variable: xr.DataArray) -> str:
     """Axis label of a variable: its `long_name`, or name, and its `units` unless they are "1"."""
+    instance("variable", variable, xr.DataArray, "such as ds['kl']")
     words = str(variable.attrs.get("long_name", variable.name or ""))
     words = re.sub(rf"\b({'|'.join(SYMBOLS)})\b", lambda found: SYMBOLS[found[0]], words)
     units = str(variable.attrs.get("units", "1"))
@@ -83,7 +105,7 @@ def density_label(axes: Sequence[xr.DataArray]) -> str:
 
 def axes_or_new(ax: Axes | None) -> Axes:
     """The axes that were given, or those of a new figure."""
-    return new_figure().subplots() if ax is None else ax
+    return new_figure().subplots() if ax is None else instance("ax", ax, Axes, "of matplotlib")
 
 
 def figure_of(ax: Axes) -> Figure:

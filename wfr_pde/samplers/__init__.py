@@ -36,3 +36,8 @@ __all__ = [
     "Tempering",
     "UnderdampedLangevin",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

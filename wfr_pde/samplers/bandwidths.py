@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import positive
 from wfr_pde.numerics.typing import Array
 
 MOST = 1000  # particles whose distances are looked at: evenly spaced numbers of them where there are more
@@ -38,5 +39,5 @@ def checked_bandwidth(bandwidth: float | None) -> None:
     ------
     ValueError
     """
-    if bandwidth is not None and not 0 < bandwidth < math.inf:
-        raise ValueError(f"bandwidth must be a positive standard deviation, got {bandwidth}")
+    if bandwidth is not None:
+        positive("bandwidth", bandwidth, "a standard deviation")

@@ -13,7 +13,9 @@ from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.birth_death import BirthDeathLaw
+from wfr_pde.numerics.arguments import choice, instance
 from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.bandwidths import checked_bandwidth
 from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio, OnGrid, scott
 from wfr_pde.space.density import Density
@@ -69,11 +71,12 @@ class BirthDeath(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(map(repr, VARIANTS))}, got {self.variant!r}")
+        choice("variant", self.variant, VARIANTS)
+        if self.density is not None:
+            instance("density", self.density, LogRatio, "such as KernelDensity(), MixtureDensity() or Oracle(truth)")
         if self.density is not None and (self.bandwidth is not None or self.variant != "log-density"):
             raise ValueError(f"density={self.density!r} leaves nothing for bandwidth= and variant= to say: drop them")
-        KernelDensity(self.bandwidth)  # checks the bandwidth
+        checked_bandwidth(self.bandwidth)
 
     @override
     def exact(self) -> FisherRao:

@@ -15,7 +15,10 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.integrate.truth_arguments import as_truth, is_stationary, law_at, start_time
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.arguments import flag, whole
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.bandwidths import checked_bandwidth
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
@@ -30,7 +33,7 @@ ALONE = 0.1  # share of a sum that is left without a particle's own term, below 
 KEPT_BYTES = 2**27  # of densities at the last times
 
 
-class LogRatio:
+class LogRatio(Record):
     """An estimate of g = log(mu_t/pi) at the particles, up to a constant.
 
     Attributes
@@ -105,8 +108,8 @@ class KernelDensity(LogRatio):
     pairs: int = PAIRS
 
     def __post_init__(self) -> None:
-        if self.bandwidth is not None and not 0 < self.bandwidth < math.inf:
-            raise ValueError(f"bandwidth must be a positive standard deviation, got {self.bandwidth}")
+        checked_bandwidth(self.bandwidth)
+        whole("pairs", self.pairs, 1, "the number of pairs up to which all are summed")
 
     @override
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
@@ -181,6 +184,10 @@ class MixtureDensity(LogRatio):
     self_term: bool = True
     pairs: int = PAIRS
 
+    def __post_init__(self) -> None:
+        flag("self_term", self.self_term)
+        whole("pairs", self.pairs, 1, "the number of pairs up to which all are summed")
+
     @override
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g at the particles."""
@@ -204,7 +211,7 @@ class MixtureDensity(LogRatio):
         return _exact
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Oracle(LogRatio):
     """The true g_i = log(mu_t/pi)(X_i): what is left of a sampler's error is not that of the density.
 

@@ -13,6 +13,7 @@ from wfr_pde.flows.base import Step
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.reweighting import Reweighting, reaction_share
+from wfr_pde.numerics.arguments import instance
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import KernelDensity, LogRatio
 from wfr_pde.space.particles import Particles
@@ -49,8 +50,7 @@ class FeynmanKac(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.density, LogRatio):
-            raise TypeError(f"density must be KernelDensity(), MixtureDensity() or Oracle(truth), got {self.density!r}")
+        instance("density", self.density, LogRatio, "such as KernelDensity(), MixtureDensity() or Oracle(truth)")
 
     @override
     def exact(self) -> FisherRao:

@@ -10,6 +10,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import MemoryUse, Step
+from wfr_pde.numerics.arguments import finite, positive
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.bandwidths import checked_bandwidth, median_distance
 from wfr_pde.samplers.base import Sampler
@@ -70,8 +71,8 @@ class KernelFisherRao(Sampler):
         super().__post_init__()
         checked_start(self.start, "KernelFisherRao")
         checked_bandwidth(self.bandwidth)
-        if not 0 < self.regularisation < np.inf:
-            raise ValueError(f"regularisation must be positive and finite, got {self.regularisation}")
+        positive("regularisation", self.regularisation)
+        object.__setattr__(self, "start_time", finite("start_time", self.start_time))
 
     @override
     def memory_use(self, template: Particles) -> MemoryUse:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import not_negative, real_array, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.mala import langevin_move
@@ -60,11 +61,19 @@ class ParallelTempering(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        ladder = tuple(map(float, self.temperatures))
-        if len(ladder) < 2 or ladder[0] != 1 or not np.all(np.diff(ladder) > 0) or not math.isfinite(ladder[-1]):
-            raise ValueError(f"temperatures must begin with 1 and increase, as in (1, 2, 4), got {self.temperatures}")
-        if not 0 <= self.swap_rate < math.inf:
-            raise ValueError(f"swap_rate must be finite and >= 0, attempts per unit of time, got {self.swap_rate}")
+        array = real_array("temperatures", self.temperatures)
+        ladder = tuple(array.ravel().tolist())
+        if (
+            array.ndim != 1
+            or len(ladder) < 2
+            or ladder[0] != 1
+            or not np.all(np.diff(ladder) > 0)
+            or not math.isfinite(ladder[-1])
+        ):
+            raise ValueError(
+                f"temperatures must begin with 1 and increase, as in (1, 2, 4), got {shown(self.temperatures)}"
+            )
+        not_negative("swap_rate", self.swap_rate, "the number of attempts per unit of time")
         object.__setattr__(self, "temperatures", ladder)
 
     @override

@@ -12,6 +12,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.rest import Rest
+from wfr_pde.numerics.arguments import choice, number
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
@@ -49,10 +50,10 @@ class Resample(Sampler):
 
     @override
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold must be in (0, 1], a share of the particles, got {self.threshold}")
-        if self.scheme not in SCHEMES:
-            raise ValueError(f"scheme must be one of {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}")
+        threshold = number("threshold", self.threshold)
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must be in (0, 1], a share of the particles, got {threshold}")
+        choice("scheme", self.scheme, SCHEMES)
 
     @override
     def exact(self) -> Resample:

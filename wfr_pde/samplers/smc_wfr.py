@@ -13,6 +13,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step, checked_rate
 from wfr_pde.flows.composition import Lie
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import flag
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
@@ -58,9 +59,12 @@ class SMCWFR(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "reaction_rate", checked_rate(self.reaction_rate, "the reaction of SMCWFR"))
+        object.__setattr__(
+            self, "reaction_rate", checked_rate(self.reaction_rate, "the reaction of SMCWFR", "reaction_rate")
+        )
         if self.rate == 0:
             raise ValueError("SMCWFR needs rate > 0: without transport there is no mixture to take the weights from")
+        flag("self_term", self.self_term)
         Resample(self.threshold, self.scheme)  # checks them
 
     @property

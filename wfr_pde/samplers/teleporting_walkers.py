@@ -12,6 +12,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import positive
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.space.particles import Particles
@@ -60,8 +61,7 @@ class TeleportingWalkers(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.bandwidth < math.inf:
-            raise ValueError(f"bandwidth must be a positive standard deviation of the clones, got {self.bandwidth}")
+        positive("bandwidth", self.bandwidth, "a standard deviation of the clones")
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:

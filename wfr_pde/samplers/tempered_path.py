@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from wfr_pde.energies import Energy
+from wfr_pde.numerics.arguments import instance
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
@@ -49,8 +50,7 @@ def checked_start(start: Target, name: str) -> None:
     ------
     TypeError, ValueError
     """
-    if not isinstance(start, Target):
-        raise TypeError(f"{name} needs the Target that the particles were drawn from, got start={start!r}")
+    instance("start", start, Target, f"that the particles of {name} were drawn from")
     if start.moving:
         raise ValueError(f"{name} starts from one distribution, but {start!r} moves: give start.at(t)")
 

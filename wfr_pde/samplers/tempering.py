@@ -12,6 +12,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import finite, positive, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.resample import Resample
@@ -71,10 +72,10 @@ class Tempering(Sampler):
         super().__post_init__()
         checked_start(self.start, "Tempering")
         Resample(self.threshold, self.scheme)  # checks them
-        if int(self.moves) != self.moves or self.moves < 0:
-            raise ValueError(f"moves must be a whole number >= 0 of Metropolis moves per step, got {self.moves}")
-        if self.scale is not None and not 0 < self.scale < math.inf:
-            raise ValueError(f"scale must be a positive standard deviation of the proposals, got {self.scale}")
+        object.__setattr__(self, "moves", whole("moves", self.moves, 0, "the number of Metropolis moves per step"))
+        object.__setattr__(self, "start_time", finite("start_time", self.start_time))
+        if self.scale is not None:
+            positive("scale", self.scale, "a standard deviation of the proposals")
 
     @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:

@@ -11,6 +11,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import positive
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
@@ -51,8 +52,7 @@ class UnderdampedLangevin(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.friction < math.inf:
-            raise ValueError(f"friction must be positive and finite, got {self.friction}")
+        positive("friction", self.friction)
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:

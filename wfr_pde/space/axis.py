@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.arguments import real_array
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.panels import checked_density, panels_of
 
@@ -20,7 +22,7 @@ MAX_WIDTH_ERROR = 0.4  # most log-ratio of the width of a cell, by the density a
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class Axis(Record):
     """One axis of a grid, and whether its last cell meets the first.
 
     Attributes
@@ -80,7 +82,7 @@ class Axis:
         ValueError
             If the edges are not finite and increasing, or fewer than five.
         """
-        array = np.asarray(edges, dtype=np.float64)
+        array = real_array("edges", edges)
         if array.ndim != 1 or len(array) < 5:
             raise ValueError(f"the edges of axis {name} must be at least 5 numbers (4 cells), got shape {array.shape}")
         if not np.isfinite(array).all():

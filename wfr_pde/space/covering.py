@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import instance
 from wfr_pde.numerics.typing import Array
-
-if TYPE_CHECKING:
-    from wfr_pde.targets.base import Target
-
+from wfr_pde.targets.arguments import tail_mass
+from wfr_pde.targets.base import Target
 
 BEYOND = (1e-6, 1e-3, 0.1)  # of the support: places outside of it, where a density that ends there is not finite
 
@@ -28,9 +26,10 @@ def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, A
         If there is no distribution, one has no such box (heavy tails, not integrable), or dimensions differ.
     """
     if not distributions:
-        raise ValueError("Grid.covering needs at least one distribution: Grid.covering(target, start, shape=...)")
-    if not 0 < tail < 1:
-        raise ValueError(f"tail is a mass between 0 and 1, got {tail}")
+        raise ValueError("Grid.covering needs at least one of distributions: Grid.covering(target, start, shape=...)")
+    for k, distribution in enumerate(distributions):
+        instance(f"distributions[{k}]", distribution, Target, "such as Gaussian(mean=0, covariance=1)")
+    tail = tail_mass(tail)
     dimensions = [distribution.ndim for distribution in distributions]
     if len(set(dimensions)) != 1:
         raise ValueError(f"the distributions have different dimensions: {dimensions}")
@@ -46,8 +45,6 @@ def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, A
 
 def snapshots(distribution: Target, times: ArrayLike) -> list[Target]:
     """A distribution at some times, if it moves and knows no box for all times; else itself alone."""
-    from wfr_pde.targets.base import Target
-
     if not distribution.moving or distribution.support is not None or type(distribution).box is not Target.box:
         return [distribution]
     return [distribution.at(float(t)) for t in np.ravel(times)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,18 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics import arguments
+from wfr_pde.numerics.arguments import instance, real_array, shown, text, whole
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
 from wfr_pde.numerics.typing import Rng
 from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.picture import page_of
+from wfr_pde.space.stored_grid import check_dataset
 
 MAX_BEND = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
 MAX_DEPTH = 40.0  # ...within this many nats of its maximum
 
 
 @dataclass(frozen=True, eq=False)
-class Density:
+class Density(Record):
     """A probability density on a grid, held by its logarithm so that relative accuracy reaches the far tails.
 
     Parameters
@@ -42,13 +47,17 @@ class Density:
 
     grid: Grid
     log_values: Any
-    origin: str = ""
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        instance("grid", self.grid, Grid)
+        text("origin", self.origin)
         if getattr(self.log_values, "shape", None) is None:
             raise TypeError(
                 f"log_values must be an array of shape {self.grid.local_shape}, got {type(self.log_values).__name__}"
             )
+        if isinstance(self.log_values, np.ndarray) and self.log_values.dtype.kind != "f":
+            object.__setattr__(self, "log_values", real_array("log_values", self.log_values))
         if self.log_values.shape != self.grid.local_shape:
             raise ValueError(
                 f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.local_shape}"
@@ -58,6 +67,10 @@ class Density:
     @override
     def __repr__(self) -> str:
         return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
+
+    def _repr_html_(self) -> str:
+        """A small picture, which notebooks show."""
+        return page_of(self)
 
     @property
     def ndim(self) -> int:
@@ -130,11 +143,13 @@ class Density:
         ValueError
             If the axes of the grid are turned: see `ground_truth`, and use `Trajectory`.
         """
+        check_dataset(ds)
         refuse_turned(ds, "a density on the grid")
         log_density = ds["log_density"]
         grid = Grid.from_dataset(ds, backend)
         if log_density.ndim > grid.ndim:
-            log_density = log_density[index]
+            n = len(log_density)
+            log_density = log_density[whole("index", index, -n, "the number of a frame", most=n - 1)]
         return cls(grid, grid.backend.asarray(np.asarray(log_density.values, dtype=np.float64)))
 
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
@@ -158,11 +173,12 @@ class Density:
 
     def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
         """E_mu f for a function of points (..., d) -> (...) or (..., k): a number or an array (k,)."""
+        arguments.function("function", function, "points (..., d) -> (...) or (..., k)")
         mass = self.grid.backend.asnumpy(self.values * self.grid.cell_volume)
         total: Any = 0.0
         for slab in self.grid.slabs():
             points = self.grid.points(slab)
-            f = np.asarray(function(points), dtype=np.float64)
+            f = real_array("what function returns", function(points))
             if f.shape[: self.ndim] != points.shape[:-1]:
                 raise ValueError(
                     f"the function must return one value per point, shape (...) or (..., k) for points (..., d): for "
@@ -179,11 +195,13 @@ class Density:
         ValueError
             If an axis does not exist or is named twice.
         """
-        wanted = (axes,) if isinstance(axes, str) or np.ndim(axes) == 0 else tuple(axes)  # type: ignore[arg-type]
+        wanted = list(axes) if isinstance(axes, Sequence) and not isinstance(axes, str) else [axes]
         names = self.grid.names
         keep: list[Any] = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
-        if not keep or any(k not in range(self.ndim) for k in keep) or keep != sorted(set(keep)):
-            raise ValueError(f"axes must be different axes in order, out of {names}, got {axes!r}")
+        if not keep or not all(type(k) is int and 0 <= k < self.ndim for k in keep):
+            raise ValueError(f"axes must be different axes in order, out of {names}, got {shown(axes)}")
+        if keep != sorted(set(keep)):
+            raise ValueError(f"axes must be different axes in order, out of {names}, got {shown(axes)}")
         grid = self.grid.along(keep)
         others = tuple(k for k in range(self.ndim) if k not in keep)
         if not others:
@@ -239,6 +257,7 @@ class Density:
         ValueError
             If the grid has another number of axes, or centres outside.
         """
+        instance("grid", grid, Grid)
         if grid.ndim != self.ndim:
             raise ValueError(f"the density is {self.ndim}-dimensional, but the grid has {grid.ndim} axes")
         for axis, other in zip(self.grid.axes, grid.axes, strict=True):
@@ -255,7 +274,7 @@ class Density:
         return self._spline.gradient(self._as_points(points))
 
     def _as_points(self, points: ArrayLike) -> np.ndarray:
-        array = np.asarray(points, dtype=np.float64)
+        array = real_array("points", points)
         if array.ndim == 0 or array.shape[-1] != self.ndim:
             raise ValueError(
                 f"points have shape {array.shape}, but the density is {self.ndim}-dimensional: "

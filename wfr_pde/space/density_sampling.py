@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics import arguments
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 
@@ -20,7 +21,8 @@ ENVELOPE = 1.25  # a density between cell centres stays below this times its hig
 
 def sample_density(density: Density, n: int, rng: int | np.random.Generator | None = None) -> Array:
     """`n` independent draws (n, d) from what `Density.log_prob` interpolates; see `Density.sample`."""
-    grid, rng = density.grid, np.random.default_rng(rng)
+    grid = density.grid
+    n, rng = arguments.draws(n, grid.ndim), arguments.generator(rng)
     bound = _log_bound(density)
     lengths = [np.diff(axis.edges) for axis in grid.axes]
     envelope = (np.exp(bound - bound.max()) * functools.reduce(np.multiply.outer, lengths)).ravel()

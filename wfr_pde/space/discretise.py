@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics import arguments
+from wfr_pde.numerics.arguments import instance, real_array
 from wfr_pde.space import checks
 from wfr_pde.space.density import Density
+from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
     from wfr_pde.space.grid import Grid
-    from wfr_pde.targets.base import Target
 
 ARRAYS_OF_A_DENSITY = 4  # at most, while a distribution is put on the grid and checked
 
 
 def discretise(grid: Grid, distribution: Target) -> Density:
     """The normalised density of a distribution on a grid; see `log_density_on` for the errors."""
-    if not hasattr(distribution, "log_density"):
-        raise TypeError(
-            f"grid.density takes a distribution such as Gaussian(0, 1), got {type(distribution).__name__}: "
-            "a Density is on its grid already"
-        )
+    if isinstance(distribution, Density):
+        raise TypeError("grid.density takes a distribution such as Gaussian(0, 1): a Density is on its grid already")
+    instance("distribution", distribution, Target, "such as Gaussian(mean=0, covariance=1)")
     return Density(grid, log_density_on(grid, distribution, "the start"), origin=repr(distribution))
 
 
 def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = True) -> Any:
     """Log-density of a distribution, normalised on a grid; see `Grid.log_density`."""
+    instance(what.removeprefix("the "), distribution, Target, "such as Gaussian(mean=0, covariance=1)")
     if distribution.ndim != grid.ndim:
         raise ValueError(
             f"{what} {distribution!r} is {distribution.ndim}-dimensional, but the grid has {grid.ndim} axes"
@@ -57,7 +58,12 @@ def values_on(grid: Grid, function: Callable[[np.ndarray], ArrayLike]) -> Any:
             f"a density on {grid.size} cells needs about {needed / 2**30:.3g} GiB while it is checked, but "
             f"{known / 2**30:.3g} GiB are free: use fewer cells than {grid.shape}"
         )
+    arguments.function("function", function, "points (..., d) -> (...)")
     values = np.empty(grid.local_shape)
     for slab in grid.slabs():
-        values[slab] = function(grid.points(slab))
+        points = grid.points(slab)
+        found = real_array("what function returns", function(points))
+        if found.shape not in ((), points.shape[:-1]):
+            raise ValueError(f"function must return (...) for points (..., d), got {found.shape} for {points.shape}")
+        values[slab] = found
     return grid.backend.asarray(values)

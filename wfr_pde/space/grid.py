@@ -14,19 +14,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import flag, instance
 from wfr_pde.numerics.backends import Backend, get_backend
 from wfr_pde.numerics.cellwise import Cellwise
+from wfr_pde.numerics.records import Record
 from wfr_pde.space import grid_arguments as arguments
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.cell_volumes import CellVolumes
 from wfr_pde.space.covering import covering_box
 from wfr_pde.space.reductions import Reductions
 from wfr_pde.space.stored_grid import grid_description, stored_arguments
+from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
     from wfr_pde.space.density import Density
     from wfr_pde.space.heat.product import HeatKernel
-    from wfr_pde.targets.base import Target
 
 CELLS_PER_SLAB = 2**15  # points of one slab of `evaluate`, so that the temporaries of a target stay in cache
 
@@ -46,7 +48,7 @@ def _of_reductions(method: Callable[Concatenate[Reductions, P], R]) -> Callable[
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Grid:
+class Grid(Record):
     """A box [lower, upper] in d dimensions cut into cells; values live at the cell centres.
 
     Arrays over the grid have shape `local_shape`, which is `shape`, index order ``ij``: ``values[i, j]`` sits at
@@ -160,6 +162,7 @@ class Grid:
         ValueError
             If a distribution has no such box (heavy tails, not integrable), or dimensions differ.
         """
+        flag("graded", graded)
         lower, upper = covering_box(distributions, tail)
         grid = cls(lower, upper, shape, **options)
         return grid.graded(*distributions) if graded else grid
@@ -180,6 +183,10 @@ class Grid:
         """
         from wfr_pde.space.mesh_density import densities_of_points
 
+        if not distributions:
+            raise ValueError("graded needs at least one of distributions, such as the target")
+        for k, distribution in enumerate(distributions):
+            instance(f"distributions[{k}]", distribution, Target, "such as Gaussian(mean=0, covariance=1)")
         periodic = [axis.periodic for axis in self.axes]
         densities = densities_of_points(distributions, np.asarray(self.lower), np.asarray(self.upper), periodic)
         return dataclasses.replace(self, grading=densities)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, shown, whole
 from wfr_pde.space.axis import Axis
 
 BOUNDARIES = ("no-flux", "periodic")
@@ -16,28 +17,35 @@ RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle",
 
 def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner (d,) of a box."""
-    low, high = (np.atleast_1d(np.asarray(end, dtype=np.float64)) for end in (lower, upper))
-    if low.ndim != 1 or low.shape != high.shape:
-        raise ValueError(f"lower and upper must be two numbers per axis, got {lower} and {upper}")
+    low, high = np.atleast_1d(real_array("lower", lower)), np.atleast_1d(real_array("upper", upper))
+    if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
+        raise ValueError(
+            "lower and upper must be one number per axis each, but have the shapes "
+            f"{np.shape(lower)} and {np.shape(upper)}"
+        )
+    if len(low) > len(AXIS_NAMES):
+        raise ValueError(f"lower and upper have {len(low)} axes, but grids have at most {len(AXIS_NAMES)}")
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise ValueError(f"the box needs finite lower < upper on every axis, got {low.tolist()} and {high.tolist()}")
+        raise ValueError(
+            f"the box needs finite lower < upper on every axis, got lower={low.tolist()} and upper={high.tolist()}"
+        )
     return low, high
 
 
 def axis_names(names: Any, d: int) -> tuple[str, ...]:
     """Names of the axes."""
-    result = AXIS_NAMES[:d] if names is None else tuple(names)
-    if len(result) != d or len(set(result)) != d or not all(map(_is_axis_name, result)):
+    result = AXIS_NAMES[:d] if names is None else tuple(names) if isinstance(names, Iterable) else (names,)
+    if len(result) != d or not all(map(_is_axis_name, result)) or len(set(result)) != d:
         raise ValueError(
             f"names must be {d} different axis names of letters, digits and _, other than "
-            f"{', '.join(sorted(RESERVED_NAMES))}, cell_... and ..._edge, got {result}"
+            f"{', '.join(sorted(RESERVED_NAMES))}, cell_... and ..._edge, got {shown(names)}"
         )
     return result
 
 
 def check_max_cut(max_cut: float) -> None:
     """Refuse what is no share of a mass."""
-    if not 0 < max_cut <= 1:
+    if not 0 < number("max_cut", max_cut) <= 1:
         raise ValueError(f"max_cut is a share of the mass in (0, 1], got {max_cut}")
 
 
@@ -70,14 +78,14 @@ def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
     single = grading is None or callable(grading) or isinstance(grading, Axis)
     if not single and not isinstance(grading, Iterable):
         grading = [grading]
-    per_axis = (grading,) if single and d == 1 else (None,) * d if grading is None else grading
     if single and grading is not None and d > 1:
-        raise ValueError(f"grading must be {d} functions or None, one per axis, got {grading!r}")
+        raise ValueError(f"grading must be {d} functions or None, one per axis, got {shown(grading)}")
+    per_axis = (grading,) * d if single else tuple(grading)
     for entry in per_axis:
         if not (entry is None or callable(entry) or isinstance(entry, Axis)):
             raise ValueError(
-                f"grading takes a function of the coordinate (the density of points) or None per axis, got {entry}; "
-                "for given edges use Grid.from_edges"
+                f"grading takes a function of the coordinate (the density of points) or None per axis, got "
+                f"{shown(entry)}; for given edges use Grid.from_edges"
             )
     if len(per_axis) != d:
         raise ValueError(f"grading must be {d} functions or None, one per axis, got {len(per_axis)}")
@@ -86,15 +94,18 @@ def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
 
 def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
     """Number of cells per axis."""
-    cells = (shape,) * d if np.ndim(shape) == 0 else tuple(shape)
-    if len(cells) != d or any(int(n) != n or n < 4 for n in cells):
-        raise ValueError(f"shape must be {d} whole numbers of at least 4 cells, got {shape}")
-    return tuple(int(n) for n in cells)
+    each = shape if isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes) else None
+    cells = [shape] * d if each is None or (isinstance(each, np.ndarray) and each.ndim == 0) else list(each)
+    if len(cells) != d:
+        raise ValueError(f"shape must be {d} whole numbers of at least 4 cells, one per axis, got {shown(shape)}")
+    result = tuple(whole("shape", n, 4, "the number of cells along an axis") for n in cells)
+    check_fit("shape", result, 8 * 4 * sum(result))  # edges, centres and widths
+    return result
 
 
 def boundaries_per_axis(boundary: Any, d: int) -> tuple[str, ...]:
     """Boundary condition per axis."""
-    per_axis = (boundary,) * d if isinstance(boundary, str) else tuple(boundary)
-    if len(per_axis) != d or any(name not in BOUNDARIES for name in per_axis):
-        raise ValueError(f"boundary must be one of {BOUNDARIES}, or {d} of them, got {boundary!r}")
-    return per_axis
+    per_axis = (boundary,) * d if isinstance(boundary, str) else boundary
+    if not isinstance(per_axis, Sequence | np.ndarray) or len(per_axis) != d:
+        raise ValueError(f"boundary must be one of {BOUNDARIES}, or {d} of them, got {shown(boundary)}")
+    return tuple(choice("boundary", str(one) if isinstance(one, np.str_) else one, BOUNDARIES) for one in per_axis)

@@ -11,13 +11,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics import arguments
+from wfr_pde.numerics.arguments import draws, generator, instance, real_array
+from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Rng
 
 ROUNDING = 1e-13  # of the logarithm of a sum of weights, up to which it counts as zero
 
 
+def positions_of(name: str, value: Any) -> Particles:
+    """Equally weighted particles at positions (n, d), an argument of some name."""
+    positions = real_array(name, value)
+    if positions.ndim != 2 or positions.size == 0:
+        raise ValueError(f"{name} as an array of positions must have shape (n, d) with n > 0, got {positions.shape}")
+    return Particles(positions)
+
+
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(Record):
     """The law Σ_j w_j N(means_j, variance I) that particles were drawn from, and which of them from which component.
 
     Parameters
@@ -51,7 +62,7 @@ class Mixture:
 
 
 @dataclass(frozen=True, eq=False)
-class Particles:
+class Particles(Record):
     """A weighted sum of point masses.
 
     Parameters
@@ -77,24 +88,31 @@ class Particles:
     auxiliary: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        positions = np.asarray(self.positions, dtype=np.float64)
-        if positions.ndim != 2 or len(positions) == 0:
+        positions = real_array("positions", self.positions)
+        if positions.ndim != 2 or positions.size == 0:
             raise ValueError(f"positions must have shape (n, d) with n > 0, got {positions.shape}")
         if not np.isfinite(positions).all():
             bad = int(np.argmin(np.isfinite(positions).all(axis=1)))
-            raise ValueError(f"particle {bad} has the position {positions[bad].tolist()}: it must be finite")
+            raise ValueError(f"positions must be finite, but particle {bad} has the position {positions[bad].tolist()}")
         n = len(positions)
-        log_weights = np.zeros(n) if self.log_weights is None else np.asarray(self.log_weights, dtype=np.float64)
+        log_weights = np.zeros(n) if self.log_weights is None else real_array("log_weights", self.log_weights)
         if log_weights.shape != (n,):
             raise ValueError(f"log_weights have shape {log_weights.shape}, but there are {n} particles")
         top = log_weights.max()
         if not np.isfinite(top) or np.isnan(log_weights).any():
-            raise ValueError(f"the largest log-weight is {top}: at least one weight must be positive, all finite")
+            raise ValueError(
+                f"log_weights: the largest log-weight is {top}, but at least one weight must be positive, all finite"
+            )
         log_sum = np.log(np.sum(np.exp(log_weights - top)))
         if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
             log_weights = (log_weights - top) - log_sum
-        if self.auxiliary is not None and (np.ndim(self.auxiliary) != 2 or len(self.auxiliary) != n):
-            raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {np.shape(self.auxiliary)}")
+        if self.mixture is not None:
+            instance("mixture", self.mixture, Mixture)
+        if self.auxiliary is not None:
+            auxiliary = real_array("auxiliary", self.auxiliary)
+            if auxiliary.ndim != 2 or len(auxiliary) != n:
+                raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {auxiliary.shape}")
+            object.__setattr__(self, "auxiliary", auxiliary)
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "log_weights", log_weights)
 
@@ -182,9 +200,16 @@ class Particles:
 
     def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
         """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
-        return np.asarray(self.weights @ np.asarray(function(self.positions), dtype=np.float64))[()]
+        arguments.function("function", function, "points (n, d) -> (n,) or (n, k)")
+        values = real_array("what function returns", function(self.positions))
+        if values.shape[:1] != self.weights.shape:
+            raise ValueError(
+                f"function must return one value per point, shape ({len(self.weights)},) or ({len(self.weights)}, k), "
+                f"got shape {values.shape}"
+            )
+        return np.asarray(self.weights @ values)[()]
 
     def sample(self, n: int, rng: Rng = None) -> np.ndarray:
         """`n` positions (n, d) drawn with the weights as probabilities."""
-        rng = np.random.default_rng(rng)
+        n, rng = draws(n, self.ndim), generator(rng)
         return self.positions[rng.choice(len(self.positions), size=n, p=self.weights / self.weights.sum())]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import shown
 from wfr_pde.space.axis import Axis
 
 if TYPE_CHECKING:
@@ -30,8 +31,24 @@ def grid_description(grid: Grid) -> dict[str, Any]:
     } | {what: values for what, values in more.items() if values}
 
 
+def check_dataset(ds: Any) -> None:
+    """Refuse what is no Dataset of densities on a grid.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not hasattr(ds, "data_vars") or not hasattr(ds, "attrs"):
+        raise TypeError(f"ds must be a Dataset, as solve and ground_truth return one, got {shown(ds)}")
+    if "log_density" not in ds.data_vars or "grid" not in ds.attrs:
+        raise ValueError(
+            f"ds must hold densities on a grid (log_density, and grid in its attributes), but has {list(ds.data_vars)}"
+        )
+
+
 def stored_arguments(ds: Any) -> dict[str, Any]:
     """The arguments of `Grid` that make the grid of a Dataset, but for the backend."""
+    check_dataset(ds)
     description = json.loads(ds.attrs["grid"])
     smooth, joints, roots = (description.pop(what, {}) for what in ("graded", "joints", "roots"))
     grading = [

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wfr_pde.numerics.arguments import knows_its_arguments
+from wfr_pde.numerics.arguments import path as checked_path
 from wfr_pde.storage import files
 from wfr_pde.storage.source_hash import code_attrs, code_attrs_of_resumed
 
@@ -87,6 +89,7 @@ class RunDirectory:
         self._write_status("done", attrs)
 
 
+@knows_its_arguments
 def open_run(path: str | Path) -> xr.Dataset:
     """The Dataset of a run directory, finished or not, up to its last checkpoint.
 
@@ -95,9 +98,9 @@ def open_run(path: str | Path) -> xr.Dataset:
     FileNotFoundError
         If the directory holds no run, or one that was stopped before anything was saved.
     """
-    path = Path(path)
+    path = checked_path("path", path)
     if not (path / "run.json").exists():
-        raise FileNotFoundError(f"{path} holds no run (no run.json)")
+        raise FileNotFoundError(f"the path {path} holds no run (no run.json)")
     if not (path / "checkpoint.nc").exists():
         raise FileNotFoundError(f"the run in {path} was stopped before anything was saved: start it again")
     count = int(files.read_dataset(path / "checkpoint.nc").attrs["segments"])

@@ -33,3 +33,8 @@ __all__ = [
     "parse_distribution",
     "stored_distribution",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

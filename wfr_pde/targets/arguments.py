@@ -1,14 +1,15 @@
-"""Checks of constructor arguments, and how a target spells itself."""
+"""Boxes and covariances as arguments, and how a target spells itself."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import finite_array, share, shown
 from wfr_pde.numerics.typing import Array
 
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
@@ -16,56 +17,16 @@ Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held a
 _BLOCK = 2**16  # elements of a temporary array, so that a few of them stay in cache
 
 
-def finite_array(name: str, value: Any) -> Array:
-    """`value` as a read-only float array of its own, all entries finite."""
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
-    if not np.all(np.isfinite(array)):
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite, but {name}{list(place) or ''} is {array[place]}")
-    array.setflags(write=False)
-    return array
-
-
-def finite(name: str, value: Any) -> float:
-    """`value` as a finite float."""
-    array = finite_array(name, value)
-    if array.ndim != 0:
-        raise ValueError(f"{name} must be a single number, got an array of shape {array.shape}")
-    return float(array)
-
-
-def positive(name: str, value: Any) -> float:
-    """`value` as a finite float above zero."""
-    number = finite(name, value)
-    if number <= 0:
-        raise ValueError(f"{name} must be positive, got {number}")
-    return number
-
-
-def dimension(value: Any, least: int = 1) -> int:
-    """`value` as a number of dimensions, at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"ndim must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
 def tail_mass(tail: float) -> float:
     """`tail` as a probability strictly between 0 and 1."""
-    number = finite("tail", tail)
-    if not 0 < number < 1:
-        raise ValueError(f"tail must lie between 0 and 1, got {number}: it is the mass left outside the box")
-    return number
+    return share("tail", tail, "the mass left outside the box")
 
 
 def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array]:
     """`value` as (lower, upper), two arrays of shape (ndim,); scalars hold for every axis."""
-    try:
-        lower, upper = value
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a pair (lower, upper), got {value!r}") from error
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
+        raise ValueError(f"{name} must be a pair (lower, upper), got {shown(value)}")
+    lower, upper = value
     corners = [np.atleast_1d(finite_array(f"{name}[{i}]", corner)) for i, corner in enumerate((lower, upper))]
     ndim = max(len(corner) for corner in corners) if ndim is None else ndim
     for corner in corners:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import draws, generator, positive
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import call_repr, positive, tail_mass
+from wfr_pde.targets.arguments import call_repr, tail_mass
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import gaussian_quantile
 
@@ -57,7 +58,7 @@ class Banana(Target):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        normal = np.random.default_rng(rng).standard_normal((n, 2))
+        normal = generator(rng).standard_normal((draws(n, self.ndim), 2))
         x = 1 + np.sqrt(self.variance) * normal[:, 0]
         return np.stack([x, x**2 + normal[:, 1] / np.sqrt(self.variance)], axis=-1)
 

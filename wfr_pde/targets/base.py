@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import instance, number, real_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.targets import differentiation
+from wfr_pde.targets.arguments import box_of
 from wfr_pde.targets.breaks import Breaks
 
 BOX_PROBES = 64  # places by which it is seen whether a log-density is still that of the box that was found
@@ -118,10 +121,13 @@ class Target(Record):
 
         Cells whose edges lie there keep the order of a scheme.
         """
+        box_of("(lower, upper)", (lower, upper), self.ndim)
         return Breaks.none(self.ndim)
 
     def at(self, t: float) -> Target:
         """The target at time `t`: itself, unless it moves."""
+        if math.isnan(number("t", t)):
+            raise ValueError("t must be a time, got nan")
         return self
 
     def as_points(self, points: ArrayLike) -> Array:
@@ -132,11 +138,33 @@ class Target(Record):
         ValueError
             If the last axis does not have length d.
         """
-        array = np.asarray(points)
+        array = as_numbers(points)
         if array.ndim == 0 or array.shape[-1] != self.ndim:
             hint = "; write x[..., None] for a plain array of positions" if self.ndim == 1 else ""
             raise ValueError(
                 f"points have shape {array.shape}, but {type(self).__name__} is {self.ndim}-dimensional: "
                 f"the last axis must have length {self.ndim}{hint}"
             )
-        return array if np.iscomplexobj(array) else np.asarray(array, dtype=np.float64)
+        return array
+
+
+def at_rest(name: str, distribution: Any) -> Target:
+    """`distribution`, if it is a `Target` that does not move.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    target = instance(name, distribution, Target, "such as Gaussian(mean=0, covariance=1)")
+    if target.moving:
+        raise ValueError(
+            f"{name} must be a target that does not move, got {shown(target)}: give it at one time, .at(t)"
+        )
+    return target
+
+
+def as_numbers(points: ArrayLike) -> Array:
+    """`points` as an array of real numbers, or of complex ones: the complex steps of derivatives."""
+    if isinstance(points, np.ndarray) and points.dtype == np.complex128:
+        return points
+    return real_array("points", points)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import finite_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import finite_array
 from wfr_pde.targets.expressions import AXES, compile_expression, inert, numeric
 
 if TYPE_CHECKING:
@@ -79,16 +79,16 @@ def given_breaks(value: Any, ndim: int) -> Breaks:
         return value
     form = "a list of numbers" if ndim == 1 else f"{ndim} lists of numbers, one per axis (empty where there are none)"
     if isinstance(value, str) or not hasattr(value, "__len__"):
-        raise ValueError(f"breaks must be {form}, got {value!r}")
+        raise ValueError(f"breaks must be {form}, got {shown(value)}")
     lists = [value] if ndim == 1 else list(value)
     if len(lists) != ndim:
-        raise ValueError(f"breaks must be {form}, got {len(lists)} for {ndim} axes: {value!r}")
+        raise ValueError(f"breaks must be {form}, got {len(lists)} for {ndim} axes: {shown(value)}")
     places = []
     for k, numbers in enumerate(lists):
         name = "breaks" if ndim == 1 else f"breaks[{k}]"
         array = finite_array(name, numbers)
         if array.ndim != 1:
-            raise ValueError(f"breaks must be {form}, but {name} is {numbers!r}")
+            raise ValueError(f"breaks must be {form}, but {name} is {shown(numbers)}")
         places.append(np.unique(array))
     return Breaks(tuple(places))
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import draws, generator, positive
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import call_repr, positive, tail_mass
+from wfr_pde.targets.arguments import call_repr, tail_mass
 from wfr_pde.targets.base import Target
 
 FARTHEST = 400.0  # cosh(800) overflows: pi is zero from there on
@@ -107,7 +108,7 @@ class CoshDoubleWell(Target):
         |w| by rejection from (1 + w) exp(-2cw²), half of a Gaussian and a Rayleigh distribution, which
         sqrt(1 + w²) <= 1 + w accepts with a probability of at least 1/sqrt(2).
         """
-        rng = np.random.default_rng(rng)
+        n, rng = draws(n, self.ndim), generator(rng)
         c = self._c
         share = 1 / (1 + math.sqrt(2 * math.pi * c))  # of the Rayleigh part: 1/(4c) beside sqrt(pi/(8c))
         w = np.empty(0)

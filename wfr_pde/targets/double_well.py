@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import finite, finite_array, positive
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import Floats, call_repr, finite, finite_array, positive
+from wfr_pde.targets.arguments import Floats, call_repr
 from wfr_pde.targets.base import Target
 
 

@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import shown
+
 AXES = ("x", "y", "z", "w")
 CONSTANTS = {"pi": np.pi, "e": np.e}
 
@@ -193,7 +195,7 @@ def _dimension(text: str, used: set[str], ndim: int | None) -> int:
 def syntax_tree(text: str, allowed: str, named: bool = False) -> ast.expr:
     """Syntax tree of `text`, after a check of length, characters (a pattern), depth and, if no value is named, of =."""
     if not isinstance(text, str):
-        raise ValueError(f"expected text, got {text!r}")
+        raise TypeError(f"text must be a text, got {shown(text)}")
     text = normalised(text)
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"the text has {len(text)} characters, more than {_MAX_LENGTH}: write a Python function")
@@ -234,7 +236,7 @@ def _short(text: str) -> str:
 
 
 def _complaint(text: str, column: int, piece: str, reason: str) -> str:
-    return f"in {_short(text)}, column {column + 1}: {_short(piece)} {reason}"
+    return f"in the text {_short(text)}, column {column + 1}: {_short(piece)} {reason}"
 
 
 def refuse(text: str, column: int, piece: str, reason: str) -> NoReturn:

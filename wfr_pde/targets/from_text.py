@@ -7,6 +7,7 @@ import inspect
 import re
 from typing import Any
 
+from wfr_pde.numerics.arguments import choice, knows_its_arguments, shown
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
 
@@ -24,6 +25,7 @@ def distribution_names() -> dict[str, type[Target]]:
     return {**named, "mixture": targets.GaussianMixture}
 
 
+@knows_its_arguments
 def stored_distribution(ds: Any, attribute: str) -> Target:
     """The target (attribute "energy") or the start (attribute "start") that the provenance of a Dataset names.
 
@@ -32,7 +34,9 @@ def stored_distribution(ds: Any, attribute: str) -> Target:
     ValueError
         If it is no text to make a distribution from, as that of a function is.
     """
-    said = str(ds.attrs.get(attribute, ""))
+    if not hasattr(ds, "attrs"):
+        raise TypeError(f"ds must be a Dataset of solve, whose attributes say what it is of, got {shown(ds)}")
+    said = str(ds.attrs.get(choice("attribute", attribute, ("energy", "start")), ""))
     inner = re.sub(r"^KL\(target=(.*)\)$", r"\1", said)
     try:
         return parse_distribution(_CLASS.sub(lambda found: _snake(found[1]) + "(", inner))
@@ -44,6 +48,7 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
+@knows_its_arguments
 def parse_distribution(text: str) -> Target:
     """The target that `text` names, without evaluating it as Python.
 

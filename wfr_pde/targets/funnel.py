@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import dimension, draws, generator, positive
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import call_repr, dimension, positive, tail_mass
+from wfr_pde.targets.arguments import call_repr, tail_mass
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import gaussian_quantile
 
@@ -48,7 +49,7 @@ class Funnel(Target):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variance", positive("variance", self.variance))
-        object.__setattr__(self, "ndim", dimension(self.ndim, least=2))
+        object.__setattr__(self, "ndim", dimension(self.ndim, 2))
 
     __repr__ = call_repr
 
@@ -81,7 +82,7 @@ class Funnel(Target):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        points = np.random.default_rng(rng).standard_normal((n, self.ndim))
+        points = generator(rng).standard_normal((draws(n, self.ndim), self.ndim))
         points[:, 0] *= np.sqrt(self.variance)
         points[:, 1:] *= np.exp(points[:, :1] / 2)
         return points

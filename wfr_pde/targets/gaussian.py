@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import draws, finite_array, generator
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import Floats, call_repr, covariance_matrix, finite_array, tail_mass
+from wfr_pde.targets.arguments import Floats, call_repr, covariance_matrix, tail_mass
 from wfr_pde.targets.base import Target
 
 
@@ -95,7 +96,7 @@ class Gaussian(Target):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        normal = np.random.default_rng(rng).standard_normal((n, self.ndim))
+        normal = generator(rng).standard_normal((draws(n, self.ndim), self.ndim))
         return self.mean + normal @ self._cholesky.T
 
     @override

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import function, number
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr
-from wfr_pde.targets.base import Target
+from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.gaussian import Gaussian
 
@@ -110,9 +111,7 @@ class GeometricPath(Target):
     def __post_init__(self) -> None:
         _check_ends(self.start, self.target)
         schedule = exponential_schedule if self.schedule is None else self.schedule
-        if not callable(schedule):
-            raise ValueError(f"schedule must be a function of time, got {schedule!r}")
-        object.__setattr__(self, "schedule", schedule)
+        object.__setattr__(self, "schedule", function("schedule", schedule, "t -> [0, 1]"))
         object.__setattr__(self, "ndim", self.target.ndim)
 
     __repr__ = call_repr
@@ -120,7 +119,8 @@ class GeometricPath(Target):
     @override
     def at(self, t: float) -> Target:
         """The target at time `t`: a `Gaussian` between two Gaussians, else a `GeometricMean`."""
-        weight = _checked_weight(self.schedule(t), f"schedule({t})")  # type: ignore[misc]
+        t = number("t", t)
+        weight = _checked_weight(self.schedule(t), f"t={t}: schedule({t})")  # type: ignore[misc]
         if isinstance(self.start, Gaussian) and isinstance(self.target, Gaussian):
             return _between(self.start, self.target, weight)
         return GeometricMean(self.start, self.target, weight)
@@ -167,14 +167,13 @@ def _between(start: Gaussian, target: Gaussian, weight: float) -> Gaussian:
 
 def _check_ends(start: Target, target: Target) -> None:
     for name, end in (("start", start), ("target", target)):
-        if not isinstance(end, Target) or end.moving:
-            raise ValueError(f"{name} must be a target that does not move, got {end!r}")
+        at_rest(name, end)
     if start.ndim != target.ndim:
         raise ValueError(f"start is {start.ndim}-dimensional, but target is {target.ndim}-dimensional")
 
 
 def _checked_weight(value: Any, name: str) -> float:
-    weight = float(value)
+    weight = number(name, value)
     if not 0 <= weight <= 1:
         raise ValueError(f"{name} is {weight}, but a weight lies between 0 (start) and 1 (target)")
     return weight

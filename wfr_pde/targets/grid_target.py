@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import flag, real_array, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import box_of, fingerprint
 from wfr_pde.targets.base import Target
@@ -57,7 +59,7 @@ class GridTarget(Target):
     _spline: TensorSpline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        values, log, periodic = self.values, self.log, self.periodic
+        values, log, periodic = self.values, flag("log", self.log), self.periodic
         edges_of: dict[str, Array] = {}
         if hasattr(values, "data_vars"):
             values, periodic, edges_of = _of_dataset(values, periodic)
@@ -81,14 +83,14 @@ class GridTarget(Target):
             raise ValueError("an array of values needs its box: give lower and upper")
         else:
             cells, lower, upper = [], self.lower, self.upper
-        values = np.array(values, dtype=np.float64)
+        values = np.array(real_array("values", values))
         if values.ndim == 0 or min(values.shape) < 2:
             raise ValueError(f"values need at least two cells along every axis, got shape {values.shape}")
         values.setflags(write=False)
         support = box_of("(lower, upper)", (lower, upper), values.ndim)
         cells = cells or [_equal_cells(*axis) for axis in zip(*support, values.shape, strict=True)]
-        periodic = tuple(bool(p) for p in np.broadcast_to(periodic, (values.ndim,)))
-        converted = {"values": values, "lower": support[0], "upper": support[1], "log": bool(log)}
+        periodic = _per_axis(periodic, values.ndim)
+        converted = {"values": values, "lower": support[0], "upper": support[1], "log": log}
         converted |= {"periodic": periodic, "support": support, "ndim": values.ndim, "_cells": cells}
         for name, value in converted.items():
             object.__setattr__(self, name, value)
@@ -118,10 +120,11 @@ class GridTarget(Target):
         if np.any(wrong):
             cell = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = [float(axis[i]) for axis, i in zip(centres, cell, strict=True)]
-            what = "log-densities must be finite" if self.log else "densities must be positive and finite"
+            what = "finite log-densities" if self.log else "positive and finite densities"
+            remedy = "give finite ones there" if self.log else "give log-densities with log=True"
             raise ValueError(
-                f"{what}, but the value at {place} (cell {cell}) is {self.values[cell]}: "
-                "give log-densities with log=True, or a smaller box"
+                f"values must be {what}, but the value at {place} (cell {cell}) is {self.values[cell]}: "
+                f"{remedy}, or a smaller box"
             )
         for axis in np.flatnonzero(self.periodic):
             if _repeats_its_end(self.log_values, int(axis)):
@@ -138,12 +141,20 @@ class GridTarget(Target):
     @override
     def log_density(self, points: ArrayLike) -> Array:
         """Spline through the log-values at points (..., d), shape (...); -inf outside the box."""
-        return self._spline(self.as_points(points), outside=-np.inf)
+        return self._spline(real_array("points", self.as_points(points)), outside=-np.inf)
 
     @override
     def score(self, points: ArrayLike) -> Array:
         """Gradient of the spline at points (..., d), shape (..., d); NaN outside the box."""
-        return self._spline.gradient(self.as_points(points))
+        return self._spline.gradient(real_array("points", self.as_points(points)))
+
+
+def _per_axis(periodic: Any, ndim: int) -> tuple[bool, ...]:
+    """Whether each axis is periodic."""
+    given = [periodic] * ndim if isinstance(periodic, bool | np.bool_) else periodic
+    if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str) or len(given) != ndim:
+        raise ValueError(f"periodic must be True, False, or one of them for each of {ndim} axes, got {shown(periodic)}")
+    return tuple(flag(f"periodic[{k}]", one) for k, one in enumerate(given))
 
 
 def _repeats_its_end(log_values: Array, axis: int) -> bool:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import draws, finite_array, generator, whole
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix, finite_array
+from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import Gaussian
 
@@ -64,7 +65,7 @@ class GaussianMixture(Target):
 
     def component(self, k: int) -> Gaussian:
         """The Gaussian number `k`."""
-        return self.components[k]
+        return self.components[whole("k", k, -len(self.weights), most=len(self.weights) - 1)]
 
     def _log_terms(self, points: Array) -> Array:
         """log(w_k N(x; m_k, C_k)) at points (m, d), shape (K, m)."""
@@ -90,7 +91,7 @@ class GaussianMixture(Target):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        rng = np.random.default_rng(rng)
+        n, rng = draws(n, self.ndim), generator(rng)
         labels = rng.choice(len(self.weights), size=n, p=self.weights)
         normal = rng.standard_normal((n, self.ndim))
         factors = np.linalg.cholesky(self.covariances)

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.arguments import finite_array, function
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import differentiation
-from wfr_pde.targets.arguments import Floats, blockwise, box_of, call_repr, finite_array
-from wfr_pde.targets.base import Target
+from wfr_pde.targets.arguments import Floats, blockwise, box_of, call_repr
+from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.targets.breaks import Breaks
 
 
@@ -59,10 +60,8 @@ class Posterior(Target):
     support: Any = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prior, Target) or self.prior.moving:
-            raise ValueError(f"prior must be a target that does not move, got {self.prior!r}")
-        if not callable(self.log_likelihood):
-            raise ValueError(f"log_likelihood must be a function, got {self.log_likelihood!r}")
+        at_rest("prior", self.prior)
+        function("log_likelihood", self.log_likelihood, "(theta_1, ..., theta_d, data) -> (m, n)")
         data = finite_array("data", self.data)
         if data.ndim == 0 or data.size == 0:
             raise ValueError(f"data must hold at least one observation along their first axis, got shape {data.shape}")

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.arguments import dimension, function, number, shown, text
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import differentiation
-from wfr_pde.targets.arguments import box_of, call_repr, dimension
+from wfr_pde.targets.arguments import box_of, call_repr
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks, breaks_of_expression, given_breaks
 from wfr_pde.targets.expressions import CompiledExpression, compile_expression
@@ -64,24 +65,28 @@ class Potential(Target):
 
     def __post_init__(self) -> None:
         ndim = None if self.ndim is None else dimension(self.ndim)
+        text("of", self.of)
         if isinstance(self.V, str):
-            compiled = compile_expression(self.V, ndim)
+            try:
+                compiled = compile_expression(self.V, ndim)
+            except ValueError as error:
+                raise ValueError(f"V: {error}") from None
             ndim, moving = compiled.ndim, compiled.moving
         elif callable(self.V):
             moving = depends_on_time(self.V, self.of, ndim)
             ndim = checked_form(self.V, self.of, ndim)
         else:
-            raise ValueError(f"V must be a function of the coordinates or an expression, got {self.V!r}")
-        if self.gradient is not None and not callable(self.gradient):
-            raise ValueError(f"gradient must be a function of the coordinates, got {self.gradient!r}")
+            raise TypeError(f"V must be a function of the coordinates or an expression, got {shown(self.V)}")
+        if self.gradient is not None:
+            function("gradient", self.gradient, "of the coordinates, that returns d arrays")
         object.__setattr__(self, "ndim", ndim)
         object.__setattr__(self, "moving", moving)
         if self.support is not None:
             object.__setattr__(self, "support", box_of("support", self.support, ndim))
         if not isinstance(self.breaks, _BreaksInBox):
             given = None if self.breaks is None else given_breaks(self.breaks, ndim)
-            text = self.V if isinstance(self.V, str) else None
-            object.__setattr__(self, "breaks", _BreaksInBox(text, ndim, given))
+            written = self.V if isinstance(self.V, str) else None
+            object.__setattr__(self, "breaks", _BreaksInBox(written, ndim, given))
 
     @override
     def __repr__(self) -> str:
@@ -106,9 +111,9 @@ class Potential(Target):
     @override
     def at(self, t: float) -> Potential:
         """The potential at time `t`: itself, unless it moves."""
+        t = number("t", t)
         if not self.moving:
             return self
-        t = float(t)
         gradient: Any = None if self.gradient is None else AtTime(self.gradient, t)
         if self._compiled is not None and gradient is None:
             gradient = AtTime(self.V, t, "gradient", self.ndim)
@@ -166,7 +171,7 @@ class _BreaksInBox:
     given: Breaks | None
 
     def __call__(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        low, high = box_of("the box", (lower, upper), self.ndim)
+        low, high = box_of("(lower, upper)", (lower, upper), self.ndim)
         found = Breaks.none(self.ndim) if self.given is None else self.given.inside(low, high)
         if self.text is None or compile_expression(self.text, self.ndim).moving:
             return found

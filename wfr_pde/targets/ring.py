@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
+from wfr_pde.numerics.arguments import dimension, draws, generator, positive
 from wfr_pde.numerics.typing import Array
-from wfr_pde.targets.arguments import call_repr, dimension, positive, tail_mass
+from wfr_pde.targets.arguments import box_of, call_repr, tail_mass
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.gaussian import gaussian_quantile
@@ -101,7 +102,7 @@ class Ring(Target):
         The radius by rejection: (r/rho)^{d-1} <= e^{(d-1)(r/rho - 1)}, rho the radial mode, makes
         N(rho, s²/2) an envelope.
         """
-        rng = np.random.default_rng(rng)
+        n, rng = draws(n, self.ndim), generator(rng)
         rho, power = self._radial_mode, self.ndim - 1
         radii = np.empty(0)
         while len(radii) < n:
@@ -117,8 +118,8 @@ class Ring(Target):
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """The origin in one dimension; in more it is but a point."""
         if self.ndim > 1:
-            return Breaks.none(self.ndim)
-        return Breaks((np.zeros(1),)).inside(*(np.atleast_1d(np.asarray(c, dtype=np.float64)) for c in (lower, upper)))
+            return super().breaks(lower, upper)
+        return Breaks((np.zeros(1),)).inside(*box_of("(lower, upper)", (lower, upper), 1))
 
     @override
     def moments(self) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.errors import SlowFunctionWarning
+from wfr_pde.numerics.arguments import shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.expressions import compile_expression
 
@@ -35,9 +36,9 @@ def checked_form(function: Callable[..., Any], of: Any, ndim: int | None) -> int
     ValueError
         If there is no such form, the dimension cannot be told, or the function takes another number of arguments.
     """
-    if of not in FORMS:
+    if not isinstance(of, str) or of not in FORMS:
         known = "; ".join(f"{form!r}: V takes {words}" for form, words in FORMS.items())
-        raise ValueError(f"of must be one of {known}; got {of!r}")
+        raise ValueError(f"of must be one of {known}; got {shown(of)}")
     if of != "coordinates":
         if ndim is None:
             raise ValueError(f"V takes {FORMS[of]}, which does not tell the dimension d: give ndim")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
+from wfr_pde.numerics.arguments import generator, knows_its_arguments, share, shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
 from wfr_pde.validation.runs import Run, asked_times, common_times, listed_runs, time_tolerance
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
 
+@knows_its_arguments
 def compare(
     truth: Truth | xr.Dataset | Density | Target,
     runs: Mapping[str, xr.Dataset | Sequence[xr.Dataset]] | Iterable[xr.Dataset],
@@ -70,20 +72,20 @@ def compare(
     TypeError, ValueError
         For what are no runs of particles, dimensions that differ, or times that a run has not stored.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
-    if int(floor_draws) != floor_draws or floor_draws < 0:
-        raise ValueError(f"floor_draws must be a whole number >= 0, got {floor_draws}")
+    confidence = share("confidence", confidence, "the level of the intervals, such as 0.95")
+    floor_draws = whole(
+        "floor_draws", floor_draws, 0, "the number of sets of draws that the floor is the mean of", 10**6
+    )
+    rng = generator(rng)
     known, found, named = as_truth(truth), listed_runs(runs), _named(metrics)
     times = common_times(found, known.times) if t is None else asked_times(t)
     laws = [law_at(known, float(time)) for time in times]
     _check_dimensions(laws[0], found)
     compared = _Compared.of(found, times, named, confidence)
-    baseline = Baseline(known, times, laws, list(named.values()), int(floor_draws), confidence)
+    baseline = Baseline(known, times, laws, list(named.values()), floor_draws, confidence)
     with laws[0].threads():
         compared.fill(found, laws)
-        generator = np.random.default_rng(rng)
-        floors = [baseline.floors(n, generator) for n in compared.sizes if floor_draws]
+        floors = [baseline.floors(n, rng) for n in compared.sizes if floor_draws]
     return compared.dataset(floors)
 
 
@@ -109,12 +111,14 @@ def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
     """Return the metrics by their names, if they are what `compare` takes."""
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
+    if not isinstance(metrics, Iterable) or isinstance(metrics, str | bytes | Mapping):
+        raise TypeError(f"metrics must be a list of metrics, such as [wfr.metrics.mean_error], got {shown(metrics)}")
     named: dict[str, Metric] = {}
     for metric in metrics:
         if isinstance(metric, type):
             raise TypeError(f"{metric.__name__} is a class of metrics: give one, such as {metric.__name__}()")
         if not callable(metric):
-            raise TypeError(f"a metric must be a function (reference, particles) -> float, got {metric!r}")
+            raise TypeError(f"metrics must be functions (reference, particles) -> float, got {shown(metric)}")
         name = str(getattr(metric, "name", getattr(metric, "__name__", repr(metric))))
         if name in named:
             raise ValueError(f"two metrics are called {name!r}: give one of them another name=")

@@ -16,6 +16,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows import FiniteVolume, Flow, Repeated
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
+from wfr_pde.numerics.arguments import draws, finite, instance, knows_its_arguments, real_array, share, shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
@@ -24,6 +25,7 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on
+from wfr_pde.validation.setting import MOST_SEEDS
 from wfr_pde.validation.statistics import Function, Observables, observables
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class LawDensity(LogRatio):
         return density.log_prob(inside) - target.log_density(inside)
 
 
+@knows_its_arguments
 def error_budget(
     sampler: Flow,
     truth: Truth | xr.Dataset | Density | Target,
@@ -136,16 +139,16 @@ def error_budget(
     """
     truth = as_truth(truth, target)
     target = problem_of(truth).target if target is None else target
-    if not isinstance(target, Target):
-        raise TypeError(
-            f"give the target, a distribution such as Gaussian(0, 1), which the truth does not state: got "
-            f"target={target!r}"
-        )
+    if target is None:
+        raise TypeError("give the target, a distribution such as Gaussian(0, 1), which the truth does not state")
+    instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
     steps, numbers = _listed(dt, float, "dt"), _listed(n, int, "n")
-    if int(seeds) != seeds or seeds < 2:
-        raise ValueError(f"seeds must be a whole number of at least 2, got {seeds}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is a share between 0 and 1, such as 0.95, got {confidence}")
+    seeds = whole("seeds", seeds, 2, "the number of runs of each kind", MOST_SEEDS)
+    draws(max(numbers))
+    confidence = share("confidence", confidence, "the level of the intervals, such as 0.95")
+    if start is not None:
+        instance("start", start, (Target, Density))
+    instance("sampler", sampler, Flow, "of particles, such as samplers.SMCWFR()")
     if t is None and is_stationary(truth):
         raise ValueError("a density has no times: give t=")
     setting = _Setting(
@@ -153,14 +156,16 @@ def error_budget(
         truth=truth,
         target=target,
         start=start_of(truth, "error_budget") if start is None else start,
-        end=float(truth.times[-1] if t is None else t),
+        end=float(truth.times[-1]) if t is None else finite("t", t),
         modes=modes,
         statistics=statistics,
-        seeds=int(seeds),
-        rng=int(rng),
+        seeds=seeds,
+        rng=whole("rng", rng, 0, "the seed that all runs follow from"),
     )
-    if not isinstance(sampler, Flow) or not moves_densities(sampler, setting.final.ndim):
-        raise TypeError(f"error_budget exchanges parts of a sampler with a law on the grid, which {sampler!r} has not")
+    if not moves_densities(sampler, setting.final.ndim):
+        raise TypeError(
+            f"error_budget exchanges parts of a sampler with a law on the grid, which sampler={shown(sampler)} has not"
+        )
     laws, budgets = [], []
     for step in steps:
         laws.append(setting.laws(step))
@@ -171,9 +176,15 @@ def error_budget(
 
 def _listed(values: Any, kind: type, name: str) -> list[Any]:
     """Return one or several positive numbers as a list."""
-    array = np.atleast_1d(np.asarray(values))
-    if array.ndim != 1 or not len(array) or not (array > 0).all() or (array != array.astype(kind)).any():
-        raise ValueError(f"{name} must be one or several positive numbers of type {kind.__name__}, got {values}")
+    array = np.atleast_1d(real_array(name, values))
+    if (
+        array.ndim != 1
+        or not len(array)
+        or not (array > 0).all()
+        or not np.isfinite(array).all()
+        or (array != array.astype(kind)).any()
+    ):
+        raise ValueError(f"{name} must be one or several positive numbers of type {kind.__name__}, got {shown(values)}")
     return [kind(value) for value in array]
 
 

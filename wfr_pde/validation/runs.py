@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.numerics.arguments import finite_array, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.particles import Particles
 
@@ -79,21 +80,25 @@ def listed_runs(runs: Any) -> list[Run]:
         if len({str(name) for name in runs}) < len(runs):
             raise ValueError(f"two methods have the same name: {', '.join(map(str, runs))}")
         pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
-    else:
+    elif isinstance(runs, Iterable) and not isinstance(runs, str | bytes | type):
         pairs = [(None, ds) for ds in runs]
+    else:
+        raise TypeError(f"runs must be Datasets of particles, or a mapping method -> Datasets, got {shown(runs)}")
     found = []
     for name, ds in pairs:
         if not isinstance(ds, xr.Dataset) or "position" not in ds:
             raise TypeError(
-                f"a run must be a Dataset of particles with the variable `position`, as solve returns it for "
-                f"start.sample(n), got {type(ds).__name__}"
+                f"runs (or sampler) must be Datasets of particles with the variable `position`, as solve returns "
+                f"them for start.sample(n), got {type(ds).__name__}"
                 + (f" with {', '.join(map(str, ds.data_vars))}" if isinstance(ds, xr.Dataset) else "")
             )
         method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
         seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
         found += [Run(method, _ordered(one, method)) for one in seeds]
     if not found:
-        raise ValueError("no runs: give at least one Dataset of particles")
+        raise ValueError(
+            "no runs: what is given as runs, or as sampler, is empty; give at least one Dataset of particles"
+        )
     return found
 
 
@@ -116,7 +121,7 @@ def asked_times(t: ArrayLike) -> Array:
     ValueError
         If they are no list of numbers.
     """
-    asked = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    asked = np.atleast_1d(finite_array("t", t))
     if asked.ndim != 1 or not len(asked):
         raise ValueError(f"t must be one time or more, got an array of shape {asked.shape}")
     return asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.arguments import draws, instance, positive, share, shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
@@ -19,7 +20,7 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.runs import are_runs, asked_times, common_times, listed_runs, time_tolerance
 
-FEWEST_SEEDS = 20
+FEWEST_SEEDS, MOST_SEEDS = 20, 10**6
 MOST_TIMES = 4  # by default
 
 
@@ -77,12 +78,12 @@ def checked_setting(
     if any(axis.periodic for axis in box.axes):
         raise ValueError("samplers know no periodic axes: validate needs a truth between no-flux walls")
     target = problem_of(truth).target if target is None else target
-    if not isinstance(target, Target):
-        raise TypeError(
-            f"give the target, a distribution such as Gaussian(0, 1), which the truth does not state: got "
-            f"target={target!r}"
-        )
-    start = start_of(truth, "validate") if start is None else start
+    if target is None:
+        raise TypeError("give the target, a distribution such as Gaussian(0, 1), which the truth does not state")
+    instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
+    start = start_of(truth, "validate") if start is None else instance("start", start, (Target, Density))
+    if options is not None:
+        instance("options", options, Mapping, "of names and values")
     _check_numbers(n, seeds, effect, level, dt)
     if are_runs(sampler):
         sampler = listed_runs(sampler)
@@ -94,13 +95,13 @@ def checked_setting(
         if seeds < FEWEST_SEEDS:
             raise ValueError(f"a verdict needs at least {FEWEST_SEEDS} independent runs, got {seeds}")
     elif isinstance(sampler, type) or not (isinstance(sampler, Flow) or callable(sampler)):
-        raise TypeError(f"sampler must be a Flow such as samplers.SMCWFR(), a function, or runs, got {sampler!r}")
+        raise TypeError(f"sampler must be a Flow such as samplers.SMCWFR(), a function, or runs, got {shown(sampler)}")
     elif isinstance(sampler, Flow) and dt is None:
         raise ValueError(f"{type(sampler).__name__} needs a step: give dt=")
     if scheme is None and isinstance(sampler, Flow):
         scheme = sampler
     if scheme is not None and not isinstance(scheme, Flow):
-        raise TypeError(f"scheme must be a Flow such as samplers.SMCWFR(), got {scheme!r}")
+        raise TypeError(f"scheme must be a Flow such as samplers.SMCWFR(), got {shown(scheme)}")
     if scheme is not None and dt is None:
         raise ValueError("the law of the declared scheme needs its step: give dt=")
     return Setting(
@@ -116,21 +117,19 @@ def checked_setting(
         seeds=int(seeds),
         effect=float(effect),
         level=float(level),
-        rng=int(rng),
+        rng=whole("rng", rng, 0, "the seed that all runs follow from"),
         options=dict(options or {}),
     )
 
 
 def _check_numbers(n: Any, seeds: Any, effect: Any, level: Any, dt: Any) -> None:
-    for name, value, least in (("n", n, 2), ("seeds", seeds, FEWEST_SEEDS)):
-        if int(value) != value or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
-    if not 0 < effect < math.inf:
-        raise ValueError(f"effect must be a positive number of standard deviations, got {effect}")
-    if not 0 < level < 1:
-        raise ValueError(f"level is a share between 0 and 1, such as 0.05, got {level}")
-    if dt is not None and not 0 < float(dt) < math.inf:
-        raise ValueError(f"dt must be a finite number > 0, got {dt}")
+    whole("n", n, 2, "the number of particles of a run")
+    draws(n)
+    whole("seeds", seeds, FEWEST_SEEDS, "the number of independent runs", MOST_SEEDS)
+    positive("effect", effect, "a deviation worth finding, in standard deviations")
+    share("level", level, "the share of correct samplers that may be called inconsistent, such as 0.05")
+    if dt is not None:
+        positive("dt", dt, "the step of the sampler")
 
 
 def _times(truth: Truth, sampler: Any, t: ArrayLike | None) -> Array:

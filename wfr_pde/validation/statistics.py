@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.diagnostics import mode_masses
+from wfr_pde.numerics.arguments import finite_array, instance, shown
+from wfr_pde.numerics.arguments import function as checked_function
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -91,11 +94,18 @@ def observables(
         If the modes do not fit, or there are no statistics.
     """
     if statistics is not None:
+        instance("statistics", statistics, Mapping, "name -> function of points")
+        for name, function in statistics.items():
+            checked_function(f"statistics[{name!r}]", function, "points (..., d) -> (...)")
         if not statistics:
             raise ValueError("statistics is empty: give at least one function of points, or None for the usual ones")
+        if modes is not None:
+            raise ValueError("modes have no part in statistics of your own: leave one of the two out")
         return Observables(dict(statistics), reference)
     functions = _moments(reference) | _regions(reference)
-    centres = getattr(target, "means", None) if modes is None else np.asarray(modes, dtype=np.float64)
+    centres: Any = getattr(target, "means", None) if modes is None else finite_array("modes", modes)
+    if modes is not None and (np.ndim(centres) not in (1, 2) or len(centres) < 2):
+        raise ValueError(f"modes must be two places or more, of shape (k, {reference.ndim}), got {shown(modes)}")
     if centres is not None and len(centres) > 1:
         functions |= _modes(np.reshape(centres, (len(centres), -1)), reference.ndim)
     functions["potential"] = lambda points: -target.log_density(points)

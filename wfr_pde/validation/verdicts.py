@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows import Flow
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import is_stationary
+from wfr_pde.numerics.arguments import knows_its_arguments
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.targets.base import Target
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from wfr_pde.space.density import Density
 
 
+@knows_its_arguments
 def validate(
     sampler: Flow | Callable[..., Any] | xr.Dataset | Sequence[xr.Dataset],
     truth: Truth | xr.Dataset | Density | Target,

@@ -59,9 +59,9 @@ def test_one_lie_step_to_the_cosh_double_well():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="target must be a CoshDoubleWell"):
+    with pytest.raises(TypeError, match="target must be a CoshDoubleWell"):
         exact.cosh_double_well_flow(wfr.Gaussian(0, 1), 0.5, 1.0)
     with pytest.raises(ValueError, match="eps must lie between -1 and 1, .* got 1"):
         exact.cosh_double_well_flow(WELL, 1, 1.0)
-    with pytest.raises(ValueError, match="finite and >= 0, got -1"):
+    with pytest.raises(ValueError, match="t must be >= 0, got -1"):
         exact.cosh_double_well_kl(WELL, 0.5, -1.0)

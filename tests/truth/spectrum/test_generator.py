@@ -149,7 +149,7 @@ def test_same_call_same_bits():
         (33, {}, r"shape=\(33,\) cannot be made coarser for order 4: .* multiple of 2, .* shape=\(34,\)"),
         (34, {"order": 6}, r"multiple of 4, and 16 at least; use for instance shape=\(36,\)"),
         (4, {}, r"and 8 at least; use for instance shape=\(8,\)"),
-        (32, {"n": 1}, "n must be a whole number of modes, at least 2"),
+        (32, {"n": 1}, "n must be a whole number of at least 2, got 1: it is the number of modes"),
         (32, {"n": 2.5}, "n must be a whole number"),
         (32, {"n": 5}, r"n=5 modes are more than half of the 8 cells .* n <= 4"),
         (32, {"order": 3}, r"order must be one of \(2, 4, 6\), got 3"),
@@ -168,9 +168,9 @@ def test_errors_of_targets():
         wfr.spectrum(wfr.Gaussian([0, 0], 1.0), grid)
     with pytest.raises(ValueError, match=r"moves: give it as it is at one time, target.at\(t\)"):
         wfr.spectrum(wfr.GeometricPath(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)), grid)
-    with pytest.raises(TypeError, match="takes a Target such as"):
+    with pytest.raises(TypeError, match="target must be a Target such as"):
         wfr.spectrum(grid, grid)
-    with pytest.raises(TypeError, match="takes a Grid such as"):
+    with pytest.raises(TypeError, match="grid must be a Grid such as"):
         wfr.spectrum(wfr.Gaussian(0, 1), 64)
     with pytest.raises(ValueError, match=r"log-density -inf at .*every cell needs a positive"):
         wfr.spectrum(wfr.CoshDoubleWell(1.0), wfr.Grid(-400, 400, 4096))

@@ -14,6 +14,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.errors import BackendError
+from wfr_pde.numerics.arguments import shown
 from wfr_pde.numerics.cellwise import Cellwise
 from wfr_pde.numerics.precision import DOUBLE, SINGLE, Precision
 
@@ -125,10 +126,13 @@ def get_backend(backend: str | Backend) -> Backend:
     """
     if isinstance(backend, Backend):
         return backend
+    if not isinstance(backend, str):
+        raise TypeError(f"backend must be a Backend or the name of one, got {shown(backend)}")
     name, colon, precision = backend.partition(":")
     if name not in backend_names() or (colon and precision != SINGLE.name):
         raise BackendError(
-            f"there is no backend {backend!r} in this version of wfr_pde; use one of: {', '.join(backend_names())}, "
+            f"there is no backend {shown(backend)} in this version of wfr_pde; use one of: "
+            f"{', '.join(backend_names())}, "
             'or one of them with ":single" after it'
         )
     library: Backend = importlib.import_module(f"wfr_pde.numerics.backends.{name}").backend()

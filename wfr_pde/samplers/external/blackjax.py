@@ -13,6 +13,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.arguments import function, text
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.external.jax_bridge import (
@@ -80,10 +81,10 @@ class Blackjax(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not callable(self.build):
-            raise TypeError(f"build must be a function (log_density, time) -> algorithm, got {self.build!r}")
-        if self.log_density is not None and not callable(self.log_density):
-            raise TypeError(f"log_density must be a function of a point (d,) in JAX, got {self.log_density!r}")
+        function("build", self.build, "(log_density, time) -> algorithm")
+        if self.log_density is not None:
+            function("log_density", self.log_density, "of a point (d,), in JAX")
+        text("name", self.name)
         object.__setattr__(self, "law", Law.named(self.law))
 
     @override

@@ -13,8 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from wfr_pde.flows.base import Flow
+from wfr_pde.numerics.arguments import knows_its_arguments, shown
+from wfr_pde.numerics.arguments import text as checked_text
 
 
+@knows_its_arguments
 def load_callable(where: str) -> Any:
     """Load the callable, or Flow, that a text names.
 
@@ -29,10 +32,10 @@ def load_callable(where: str) -> Any:
     TypeError, ValueError
         If it is neither, or the text is none of the above.
     """
-    text = str(where)
+    text = checked_text("where", where, "a text such as package.module:name or path/to/file.py:name")
     module, colon, name = text.rpartition(":")
     if not colon and text.endswith(".py"):
-        raise ValueError(f"{text!r} names a file only: write {text}:NAME with the name of a function in it")
+        raise ValueError(f"where={shown(text)} names a file only: write {text}:NAME with the name of a function in it")
     if colon and module.endswith(".py"):
         found = _attribute(_file_module(Path(module)), name, text)
     elif colon:
@@ -50,7 +53,7 @@ def _dotted(text: str) -> Any:
     """Load what "package.module.name" names, with as many parts as there are modules."""
     parts = text.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise ValueError(f"{text!r} names no callable: write package.module:name, or path/to/file.py:name")
+        raise ValueError(f"where={shown(text)} names no callable: write package.module:name, or path/to/file.py:name")
     for k in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:k])
         try:
@@ -64,7 +67,7 @@ def _dotted(text: str) -> Any:
 def _module(name: str, text: str) -> ModuleType:
     """Import a module by its name."""
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ValueError(f"{text!r} names no module: write package.module:name, or path/to/file.py:name")
+        raise ValueError(f"where={shown(text)} names no module: write package.module:name, or path/to/file.py:name")
     _put_first(Path.cwd())
     importlib.invalidate_caches()  # the file may be new
     try:

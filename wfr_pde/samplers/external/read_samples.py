@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import knows_its_arguments
+from wfr_pde.numerics.arguments import path as checked_path
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.space.particles import Particles
@@ -20,6 +22,7 @@ ARRAYS = ("positions", "times", "log_weights", "weights")  # of an .npz file
 NETCDF = (".nc", ".nc4", ".netcdf", ".h5", ".hdf5")
 
 
+@knows_its_arguments
 def read_samples(path: str | Path) -> xr.Dataset:
     """Read samples of any method from a file, in the Dataset that `solve` gives.
 
@@ -42,9 +45,9 @@ def read_samples(path: str | Path) -> xr.Dataset:
     FileNotFoundError, ValueError
         If there is no such file, or it holds something else.
     """
-    path = Path(path)
+    path = checked_path("path", path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
+        raise FileNotFoundError(f"there is no file at the path {str(path)!r}")
     if path.is_dir():
         return _from_netcdf(open_run(path), path)
     if path.suffix == ".npz":

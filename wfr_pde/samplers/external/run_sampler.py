@@ -15,11 +15,12 @@ from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
+from wfr_pde.numerics.arguments import generator, instance, shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
-from wfr_pde.space.particles import Particles
+from wfr_pde.space.particles import Particles, positions_of
 from wfr_pde.storage.provenance import commit, versions
 from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.targets.base import Target
@@ -75,11 +76,10 @@ def run_sampler(
         are not finite, weights that sum to zero. Exceptions of the sampler pass, with a note of when they came.
     """
     name = _checked_sampler(sampler)
-    if not isinstance(target, Target):
-        raise TypeError(f"target must be a Target such as Gaussian(mean=0, covariance=1), got {type(target).__name__}")
+    instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
     times = save_times(t)
     if not isinstance(rng, int | np.integer):
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
     seed = rng_state(rng) if isinstance(rng, np.random.Generator) else str(rng)
     positions = _start_positions(start, target, n, rng)
     began = time.perf_counter()
@@ -115,14 +115,14 @@ def _checked_sampler(sampler: Any) -> str:
     if isinstance(sampler, Flow):
         raise TypeError(f"{sampler!r} is a Flow: run it with solve(target, flow, start.sample(n, rng), t, dt, rng=rng)")
     if not callable(sampler):
-        raise TypeError(f"sampler must be a callable f(target, start_positions, times, rng), got {sampler!r}")
+        raise TypeError(f"sampler must be a callable f(target, start_positions, times, rng), got {shown(sampler)}")
     return dotted_name(sampler)
 
 
 def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.random.Generator) -> Array:
     """Return the positions (n, d) at the first time."""
     if isinstance(start, np.ndarray):
-        start = Particles(start)
+        start = positions_of("start", start)
     if not isinstance(start, Target | Density | Particles):
         raise TypeError(
             f"start must be a Target, a Density, Particles or an array of positions, got {type(start).__name__}"
@@ -130,11 +130,10 @@ def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.ra
     if start.ndim != target.ndim:
         raise ValueError(f"the start is {start.ndim}-dimensional, but the target {target.ndim}-dimensional")
     if not isinstance(start, Particles):
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise ValueError(f"n must be the number of particles to draw from the start, a whole number > 0, got {n!r}")
-        return np.asarray(start.sample(int(n), rng=rng), dtype=np.float64)
-    if n is not None and n != len(start.positions):
-        raise ValueError(f"n={n}, but the start has {len(start.positions)} particles: leave n out")
+        n = whole("n", n, 1, "the number of particles to draw from the start")
+        return np.asarray(start.sample(n, rng=rng), dtype=np.float64)
+    if n is not None and whole("n", n) != len(start.positions):
+        raise ValueError(f"n={shown(n)}, but the start has {len(start.positions)} particles: leave n out")
     if np.ptp(start.log_weights) > 1e-12:
         raise ValueError(
             "the particles of the start have different weights, which a sampler that is given positions does not "

@@ -25,3 +25,8 @@ __all__ = [
     "gaussian_split",
     "mixture_transport",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from wfr_pde.flows.base import checked_rate
+from wfr_pde.numerics.arguments import instance, not_negative
 from wfr_pde.targets import Gaussian
 
 
 def checked_problem(target: Any, start: Any, alpha: float, beta: float) -> tuple[float, float]:
     """Return the rates, if they and the two Gaussians are what a closed form takes."""
     check_gaussians(target, start, "target", "start")
-    return checked_rate(alpha, "the transport"), checked_rate(beta, "the reaction")
+    return checked_rate(alpha, "the transport", "transport_rate"), checked_rate(beta, "the reaction", "reaction_rate")
 
 
 def checked_gaussian(name: str, distribution: Any) -> Gaussian:
     """Return the distribution, if it is a Gaussian."""
-    if not isinstance(distribution, Gaussian):
-        raise ValueError(f"{name} must be a Gaussian, got {distribution!r}")
-    return distribution
+    return instance(name, distribution, Gaussian)
 
 
 def check_gaussians(p: Any, q: Any, p_name: str, q_name: str) -> None:
@@ -32,13 +30,4 @@ def check_gaussians(p: Any, q: Any, p_name: str, q_name: str) -> None:
 
 def checked_time(t: Any) -> float:
     """Return the time since the start as a float, if it is finite and not negative."""
-    time = float(t)
-    if not (math.isfinite(time) and time >= 0):
-        raise ValueError(f"the time since the start must be finite and >= 0, got {t}")
-    return time
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise ValueError unless the value is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return not_negative("t", t, "the time since the start")

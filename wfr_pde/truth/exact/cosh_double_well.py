@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.flows.base import checked_rate
+from wfr_pde.numerics.arguments import draws, generator, instance, knows_its_arguments, number
 from wfr_pde.numerics.special import expm1_minus
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import CoshDoubleWell, Target
 from wfr_pde.truth.exact.arguments import checked_time
 
 
+@knows_its_arguments
 def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> Target:
     """Wasserstein flow from pi (1 + eps tanh(kx)): mu_t = pi (1 + eps e^{-rate gap t} tanh(kx)).
 
@@ -46,6 +48,7 @@ def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transpor
     return _TiltedWell(target, _amplitude(target, eps, t, transport_rate))
 
 
+@knows_its_arguments
 def cosh_double_well_kl(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> float:
     """KL(mu_t|pi) in nats along `cosh_double_well_flow`, by quadrature, right to rounding however small it is.
 
@@ -93,7 +96,7 @@ class _TiltedWell(Target):
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
         """`n` independent draws, shape (n, 1): those of pi, each at the one of ±x that the tilt prefers."""
-        rng = np.random.default_rng(rng)
+        n, rng = draws(n), generator(rng)
         points = np.abs(self.well.sample(n, rng))
         return np.where(rng.random((n, 1)) < (1 + self.amplitude * np.tanh(self.well.k * points)) / 2, points, -points)
 
@@ -105,8 +108,8 @@ class _TiltedWell(Target):
 
 def _amplitude(target: Any, eps: float, t: float, rate: float) -> float:
     """eps e^{-rate gap t}, if everything fits."""
-    if not isinstance(target, CoshDoubleWell):
-        raise ValueError(f"target must be a CoshDoubleWell, got {target!r}")
+    instance("target", target, CoshDoubleWell)
+    eps = number("eps", eps)
     if not -1 < eps < 1:
         raise ValueError(f"eps must lie between -1 and 1, so that the density is positive, got {eps}")
-    return float(eps) * math.exp(-checked_rate(rate, "the transport") * target.gap * checked_time(t))
+    return eps * math.exp(-checked_rate(rate, "the transport", "transport_rate") * target.gap * checked_time(t))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from wfr_pde.flows.base import checked_rate
+from wfr_pde.numerics.arguments import instance, knows_its_arguments
 from wfr_pde.numerics.special import expm1_minus
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets import Gaussian, GeometricMean, Target
@@ -14,6 +15,7 @@ from wfr_pde.truth.exact.arguments import checked_time
 from wfr_pde.truth.exact.gaussian import gaussian_flow
 
 
+@knows_its_arguments
 def fisher_rao(target: Target, start: Target, t: float, rate: float = 1.0) -> Target:
     """Fisher-Rao flow between any two distributions: log mu_t = s log mu_0 + (1 - s) log pi, s = e^{-rate t}.
 
@@ -33,11 +35,12 @@ def fisher_rao(target: Target, start: Target, t: float, rate: float = 1.0) -> Ta
         between Gaussians.
     """
     if isinstance(target, Gaussian) and isinstance(start, Gaussian):
-        return gaussian_flow(target, start, float(t), 0.0, rate)
+        return gaussian_flow(target, start, checked_time(t), 0.0, checked_rate(rate, "fisher_rao"))
     exponent = checked_rate(rate, "fisher_rao") * checked_time(t)
     return GeometricMean(start, target, -math.expm1(-exponent))
 
 
+@knows_its_arguments
 def fisher_rao_kl(target: Target, start: Target, t: float, rate: float, grid: Grid) -> float:
     """KL(mu_t|pi) in nats along the Fisher-Rao flow: s K'(s) - K(s), s = e^{-rate t}, by quadrature.
 
@@ -60,6 +63,7 @@ def fisher_rao_kl(target: Target, start: Target, t: float, rate: float, grid: Gr
     ValueError
         As `Grid.log_density`.
     """
+    instance("grid", grid, Grid)
     s = math.exp(-checked_rate(rate, "fisher_rao_kl") * checked_time(t))
     to_numpy = grid.backend.asnumpy
     log_pi = to_numpy(grid.log_density(target, "the target"))

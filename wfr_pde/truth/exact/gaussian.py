@@ -28,11 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.arguments import choice, finite, function, knows_its_arguments, positive, real_array, whole
 from wfr_pde.numerics.special import minus_log1p
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import Gaussian, Target
-from wfr_pde.truth.exact.arguments import check_choice, check_gaussians, checked_gaussian, checked_problem, checked_time
+from wfr_pde.truth.exact.arguments import check_gaussians, checked_gaussian, checked_problem, checked_time
 
+STIFFEST = 1e5  # relaxations that the moment equations are integrated over
+MOST_STEPS = 10**15
 SCHEMES = ("W-FR", "FR-W", "W-FR-W", "FR-W-FR")
 TRANSPORTS = ("exact", "sinkhorn")
 
@@ -45,6 +48,7 @@ def gaussian_flow(
 def gaussian_flow(
     target: Gaussian, start: Gaussian, t: ArrayLike, transport_rate: float = 1.0, reaction_rate: float = 1.0
 ) -> Gaussian | list[Gaussian]: ...
+@knows_its_arguments
 def gaussian_flow(
     target: Gaussian, start: Gaussian, t: Any, transport_rate: float = 1.0, reaction_rate: float = 1.0
 ) -> Gaussian | list[Gaussian]:
@@ -75,8 +79,11 @@ def gaussian_flow(
         If dimensions differ, or a time or rate is negative or not finite.
     """
     alpha, beta = checked_problem(target, start, transport_rate, reaction_rate)
-    if np.ndim(t) > 0:
-        return [gaussian_flow(target, start, float(time), alpha, beta) for time in np.asarray(t)]
+    times = real_array("t", t)
+    if times.ndim > 1:
+        raise ValueError(f"t must be a number, or an array (n_t,), got shape {times.shape}")
+    if times.ndim == 1:
+        return [gaussian_flow(target, start, time, alpha, beta) for time in times.tolist()]
     time = checked_time(t)
     if time == 0 or alpha == beta == 0:
         return start
@@ -85,6 +92,7 @@ def gaussian_flow(
     return _evolved(target, start, (a, basis), x, y, r=y / (x + y), q=x / (x + y))
 
 
+@knows_its_arguments
 def gaussian_split(
     target: Gaussian,
     start: Gaussian,
@@ -131,12 +139,9 @@ def gaussian_split(
         If an argument is not as above.
     """
     alpha, beta = checked_problem(target, start, transport_rate, reaction_rate)
-    check_choice("scheme", scheme, SCHEMES)
-    check_choice("transport", transport, TRANSPORTS)
-    if not (math.isfinite(dt) and dt > 0):
-        raise ValueError(f"dt must be finite and positive, got {dt}")
-    if int(n_steps) != n_steps or n_steps < 0:
-        raise ValueError(f"n_steps must be a whole number >= 0, got {n_steps}")
+    choice("scheme", scheme, SCHEMES)
+    choice("transport", transport, TRANSPORTS)
+    dt, n_steps = positive("dt", dt), whole("n_steps", n_steps, 0, most=MOST_STEPS)
     if n_steps == 0 or alpha == beta == 0:
         return start
     a, basis = np.linalg.eigh(target.precision)
@@ -189,6 +194,7 @@ def _inverse_of_sum(covariance: Array, diagonal: Array) -> Array:
     return np.asarray(factor @ np.linalg.solve(inner, factor.T))
 
 
+@knows_its_arguments
 def gaussian_flow_by_ode(
     target: Target | Callable[[float], Gaussian],
     start: Gaussian,
@@ -224,11 +230,20 @@ def gaussian_flow_by_ode(
     """
     from scipy.integrate import solve_ivp
 
-    at = target.at if isinstance(target, Target) else target
+    at = target.at if isinstance(target, Target) else function("target", target, "of the time that returns a Gaussian")
+    t, start_time = finite("t", t), finite("start_time", start_time)
     alpha, beta = checked_problem(at(start_time), start, transport_rate, reaction_rate)
-    if checked_time(t - start_time) == 0:
+    if t < start_time:
+        raise ValueError(f"t must be at least start_time, got t={t} and start_time={start_time}")
+    if t == start_time:
         return start
     d = start.ndim
+    stiffness = 2 * alpha * np.linalg.eigvalsh(checked_gaussian("target", at(start_time)).precision)[-1] + beta
+    if not stiffness * (t - start_time) <= STIFFEST:
+        raise ValueError(
+            f"transport_rate={alpha:g} and reaction_rate={beta:g} from start_time={start_time:g} to t={t:g} take more "
+            f"than {STIFFEST:g} times the fastest relaxation: use gaussian_flow, or stop earlier"
+        )
 
     def rate_of_change(time: float, moments: Array) -> Array:
         pi = checked_gaussian("target", at(time))
@@ -247,6 +262,7 @@ def gaussian_flow_by_ode(
     return Gaussian(mean, (covariance + covariance.T) / 2)
 
 
+@knows_its_arguments
 def gaussian_kl(p: Gaussian, q: Gaussian) -> float:
     """KL(p|q) of two Gaussians in nats, right to rounding where they are nearly equal too.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from wfr_pde.energies import KL
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
+from wfr_pde.numerics.arguments import choice, instance, knows_its_arguments, shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 ORDERS = (2, 4, 6)
 
 
+@knows_its_arguments
 def spectrum(
     target: Target, grid: Grid, n: int = 4, *, order: int | None = None, flux: str = "scharfetter-gummel"
 ) -> xr.Dataset:
@@ -134,22 +136,19 @@ def spectrum(
 
 def _checked_order(grid: Any, order: int | None) -> int:
     """The order, by default the highest that the numbers of cells allow."""
-    if not isinstance(grid, Grid):
-        raise TypeError(f"spectrum takes a Grid such as Grid.covering(target, shape=128), got {grid!r}")
+    instance("grid", grid, Grid, "such as Grid.covering(target, shape=128)")
     if order is None:
         return 6 if all(cells % 4 == 0 and cells >= 16 for cells in grid.shape) else 4
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {ORDERS}, got {order!r}")
+    if whole("order", order) not in ORDERS:
+        raise ValueError(f"order must be one of {ORDERS}, got {shown(order)}")
     return order
 
 
 def _check_arguments(target: Any, grid: Grid, n: Any, order: int, flux: str) -> None:
-    if not isinstance(target, Target):
-        raise TypeError(f"spectrum takes a Target such as DoubleWell(2.0), got {target!r}")
+    instance("target", target, Target, "such as DoubleWell(2.0)")
     if target.moving:
         raise ValueError(f"the target {target!r} moves: give it as it is at one time, target.at(t)")
-    if flux not in FLUXES:
-        raise ValueError(f"flux must be one of {', '.join(map(repr, FLUXES))}, got {flux!r}")
+    choice("flux", flux, FLUXES)
     divisor = 4 if order == 6 else 2
     if any(cells % divisor or cells < 4 * divisor for cells in grid.shape):
         raise ValueError(
@@ -157,13 +156,12 @@ def _check_arguments(target: Any, grid: Grid, n: Any, order: int, flux: str) -> 
             f"of {divisor}, and {4 * divisor} at least; use for instance "
             f"shape={tuple(max(4 * divisor, divisor * math.ceil(cells / divisor)) for cells in grid.shape)}"
         )
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-        raise ValueError(f"n must be a whole number of modes, at least 2 (the constant and the gap), got {n!r}")
+    n = whole("n", n, 2, "the number of modes, with the constant and the gap")
     coarsest = grid.size // divisor**grid.ndim
     if n > coarsest // 2:
         raise ValueError(
-            f"n={n} modes are more than half of the {coarsest} cells of the coarsest grid of order {order}, which "
-            f"cannot hold them: use more cells than {grid.shape}, or n <= {coarsest // 2}"
+            f"n={shown(n)} modes are more than half of the {coarsest} cells of the coarsest grid of order {order}, "
+            f"which cannot hold them: use more cells than {grid.shape}, or n <= {coarsest // 2}"
         )
 
 

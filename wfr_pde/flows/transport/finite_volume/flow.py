@@ -19,6 +19,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
+from wfr_pde.numerics.arguments import choice, number
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -73,8 +74,8 @@ class FiniteVolume(Flow):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", checked_rate(self.rate, "FiniteVolume"))
-        if self.flux not in FLUXES:
-            raise ValueError(f"flux must be one of {', '.join(map(repr, FLUXES))}, got {self.flux!r}")
+        choice("flux", self.flux, FLUXES)
+        object.__setattr__(self, "tolerance", number("tolerance", self.tolerance))
         if not 1e-13 <= self.tolerance <= 1e-3:
             raise ValueError(f"tolerance must be between 1e-13 (rounding) and 1e-3, got {self.tolerance}")
 

@@ -1,0 +1,293 @@
+"""Checks of arguments: numbers, arrays, names and objects as they are used, or an error with the argument's name.
+
+All rooms check by these. A check takes the name of the argument and what was given, and returns what is to be used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import os
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from wfr_pde.numerics.typing import Array
+
+SHOWN = 80  # characters of a value in a message
+LARGEST_SEED = 2**256  # entropy that numpy makes has 128 bits
+MOST_DIMENSIONS = 10**6
+LONGEST_NAME = 255  # bytes
+SMALL = 2**28  # bytes that are taken to be free
+LARGEST = 2**47  # bytes that a process can address at all
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def shown(value: Any) -> str:
+    """One short line that shows a value, whatever it is."""
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return f"a whole number of {int(math.log10(abs(value))) + 1} digits"
+    try:
+        line = " ".join(repr(value).split())
+    except Exception:  # a repr of others, which may fail as it likes
+        line = f"an object of class {type(value).__name__}"
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
+
+
+def real_array(name: str, value: Any) -> Array:
+    """`value` as an array of real numbers in double precision: itself where it is one.
+
+    Raises
+    ------
+    ValueError
+        For complex numbers, dates and durations, texts, None, and whatever else is no array of real numbers.
+    """
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return value
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "fiub":
+            return np.asarray(array, dtype=np.float64)
+        if array.dtype.kind == "O" and all(_is_number(item) for item in array.ravel().tolist()):
+            return np.asarray(array, dtype=np.float64)
+        kind = _KINDS.get(array.dtype.kind)
+    except OverflowError:
+        raise ValueError(f"{name} has a number that is too large for double precision: {shown(value)}") from None
+    except Exception as error:  # conversions of other libraries raise what they like
+        raise ValueError(f"{name} must be an array of real numbers, got {shown(value)} ({_line(error)})") from error
+    raise ValueError(
+        f"{name} must be an array of real numbers, got {shown(value)}{f', which is {kind}' if kind else ''}"
+    )
+
+
+_KINDS = {
+    "c": "complex: give .real, or real and imaginary parts as two coordinates",
+    "m": "a duration: give numbers in one unit of time, such as value / np.timedelta64(1, 's')",
+    "M": "a date: give numbers in one unit of time since the start",
+    "U": "text",
+    "S": "text",
+}
+
+
+def _is_number(item: Any) -> bool:
+    """Whether an item of an array of objects is a real number, such as a Fraction or a Decimal."""
+    return hasattr(item, "__float__") and not isinstance(item, complex | np.complexfloating | str | bytes)
+
+
+def _line(error: Exception) -> str:
+    """The first line of what an error says."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:SHOWN]
+
+
+def finite_array(name: str, value: Any) -> Array:
+    """`value` as a read-only float array of its own, all entries finite."""
+    array = np.array(real_array(name, value))
+    if not np.all(np.isfinite(array)):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite, but {name}{list(place) or ''} is {array[place]}")
+    array.setflags(write=False)
+    return array
+
+
+def number(name: str, value: Any) -> float:
+    """`value` as a float, which may be infinite or nan."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be a single real number, got {value}")
+    array = real_array(name, value)
+    if array.ndim != 0:
+        raise ValueError(f"{name} must be a single number, got an array of shape {array.shape}")
+    return float(array)
+
+
+def finite(name: str, value: Any, meaning: str = "") -> float:
+    """`value` as a finite float; `meaning` says what it is."""
+    result = number(name, value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}{f': it is {meaning}' if meaning else ''}")
+    return result
+
+
+def positive(name: str, value: Any, meaning: str = "") -> float:
+    """`value` as a finite float above zero."""
+    result = finite(name, value, meaning)
+    if result <= 0:
+        raise ValueError(f"{name} must be positive, got {result}{f': it is {meaning}' if meaning else ''}")
+    return result
+
+
+def not_negative(name: str, value: Any, meaning: str = "") -> float:
+    """`value` as a finite float of at least zero."""
+    result = finite(name, value, meaning)
+    if result < 0:
+        raise ValueError(f"{name} must be >= 0, got {result}{f': it is {meaning}' if meaning else ''}")
+    return result
+
+
+def share(name: str, value: Any, meaning: str = "") -> float:
+    """`value` as a number strictly between 0 and 1."""
+    result = number(name, value)
+    if not 0 < result < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {result}{f': it is {meaning}' if meaning else ''}")
+    return result
+
+
+def whole(name: str, value: Any, least: int | None = None, meaning: str = "", most: int | None = None) -> int:
+    """`value` as an integer, at least `least` and at most `most`; a float that is whole counts."""
+    said = f"a whole number{f' of at least {least}' if least is not None else ''}"
+    end = f": it is {meaning}" if meaning else ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        result = value
+    else:
+        try:
+            exact = number(name, value)
+        except ValueError:
+            raise ValueError(f"{name} must be {said}, got {shown(value)}{end}") from None
+        if not exact.is_integer():  # neither are inf and nan
+            raise ValueError(f"{name} must be {said}, got {shown(value)}{end}")
+        result = int(exact)
+    if most is not None and result > most:
+        raise ValueError(f"{name} must be at most {shown(most)}, got {shown(value)}{end}")
+    if least is not None and result < least:
+        raise ValueError(f"{name} must be {said}, got {shown(value)}{end}")
+    return result
+
+
+def dimension(value: Any, least: int = 1) -> int:
+    """The argument `ndim` as a number of dimensions."""
+    return whole("ndim", value, least, "the number of dimensions", MOST_DIMENSIONS)
+
+
+def choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """`value`, if it is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        near = difflib.get_close_matches(value, choices, 1) if isinstance(value, str) else []
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}{meant}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value`, if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def text(name: str, value: Any, meaning: str = "a text") -> str:
+    """`value`, if it is a text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {meaning}, got {shown(value)}")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """`value` as a path."""
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
+        raise TypeError(f"{name} must be a path, got {shown(value)}")
+    if any(len(part.encode()) > LONGEST_NAME for part in Path(value).parts):
+        raise ValueError(
+            f"{name} has a name of more than {LONGEST_NAME} bytes, longer than files may have: {shown(value)}"
+        )
+    return Path(value)
+
+
+def instance(name: str, value: Any, kinds: type[T] | tuple[type, ...], remedy: str = "") -> T:
+    """`value`, if it is of one of some classes."""
+    if isinstance(value, type) or not isinstance(value, kinds):
+        known = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        article = "an" if known[0] in "AEIOU" else "a"
+        given = f"the class {value.__name__} itself: call it" if isinstance(value, type) else shown(value)
+        raise TypeError(f"{name} must be {article} {known}{f' {remedy}' if remedy else ''}, got {given}")
+    return value  # type: ignore[return-value]
+
+
+def function(name: str, value: Any, signature: str) -> Callable[..., Any]:
+    """`value`, if it can be called as `signature` says, such as "points (..., d) -> (...)"."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function {signature}, got {shown(value)}")
+    return value
+
+
+def seed(name: str, value: Any) -> Any:
+    """`value`, if numpy.random.default_rng takes it: a seed, a generator, or None."""
+    known = np.random.Generator | np.random.SeedSequence | np.random.BitGenerator
+    if value is None or isinstance(value, known):
+        return value
+    try:
+        return whole(name, value, 0, most=LARGEST_SEED)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be a seed (a whole number >= 0), a numpy.random.Generator or None, got {shown(value)}"
+        ) from None
+
+
+def generator(value: Any) -> np.random.Generator:
+    """The generator that the argument `rng` stands for."""
+    return value if isinstance(value, np.random.Generator) else np.random.default_rng(seed("rng", value))
+
+
+def draws(n: Any, ndim: int = 1) -> int:
+    """The argument `n` as a number of draws (d,), if they fit into memory.
+
+    Raises
+    ------
+    ValueError, MemoryError
+    """
+    number_of = whole("n", n, 0, "the number of draws")
+    check_fit("n", n, 8 * number_of * ndim)
+    return number_of
+
+
+def check_fit(name: str, value: Any, size: int) -> None:
+    """Refuse a value of an argument for which `size` bytes would have to be free, if they are not.
+
+    Raises
+    ------
+    MemoryError
+    """
+    if size < SMALL:
+        return
+    from wfr_pde.numerics.backends.numpy import available_memory
+
+    free = available_memory() or LARGEST
+    if size > free:
+        needed = f"{size / 2**30:.3g}" if size < LARGEST else f"more than {LARGEST // 2**30}"
+        raise MemoryError(f"{name}={shown(value)} needs {needed} GiB of memory, but {free / 2**30:.3g} GiB are free")
+
+
+def refuse_unknown(what: str, named: Mapping[str, Any], known: list[str], others: Mapping[str, str] = {}) -> None:
+    """Refuse arguments by names that `what` does not know, with the one that was probably meant.
+
+    Raises
+    ------
+    TypeError
+    """
+    for name in named:
+        if name in known:
+            continue
+        near = [others[name]] if name in others else difflib.get_close_matches(name, known, 1)
+        meant = f", did you mean {near[0]}?" if near else ":"
+        takes = f"it takes {', '.join(known)}" if known else "it takes no arguments"
+        raise TypeError(f"{what} has no argument {name!r}{meant} {takes}")
+
+
+def knows_its_arguments(called: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a public function: an argument by a name that it does not know is refused with the one that was meant."""
+    parameters = inspect.signature(called).parameters.values()
+    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+
+    @wraps(called)
+    def checked(*args: P.args, **named: P.kwargs) -> R:
+        if named:
+            refuse_unknown(called.__name__, named, known)
+        return called(*args, **named)
+
+    return checked
