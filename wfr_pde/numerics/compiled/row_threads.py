@@ -17,7 +17,7 @@ PARTS = 8  # per thread, so that none waits long for the last
 
 def number_of_threads() -> int:
     """As many as processors that this process may use, or as the environment variable NUMBA_NUM_THREADS says."""
-    return int(numba.config.NUMBA_NUM_THREADS)
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def share_rows(loop: Callable[..., Any], n: int, *arguments: Any) -> None:
