@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json, text_table
 from wfr_pde.app.cli.report import summary, write_page
+from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
@@ -73,8 +74,10 @@ def _planned(args: argparse.Namespace) -> list[Cell]:
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
-    if not args.report.endswith((".html", ".htm")):
-        raise ValueError(f"--report must name a page that ends in .html, got {args.report!r}")
+    page = page_path("--report", args.report)
+    if not args.dry_run:
+        make_folder("--out", Path(args.out), Path(args.out))
+        made_sure_of("--report", page)
     named = {name: load_experiment(name, args.experiments) for name in find_experiments(args.experiments)}
     if not named:
         raise ValueError(f"there is no experiment in {args.experiments!r}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.app.cli.written import made_sure_of, netcdf_path
+
 if TYPE_CHECKING:
     from wfr_pde.targets import Target
 
@@ -61,18 +63,11 @@ def output_file(args: argparse.Namespace) -> Path:
     if args.out is None and not args.dry_run:
         raise ValueError(f"{args.command.NAME} needs a file to write, such as -o out.nc (or --dry-run)")
     out = netcdf_path(args.out or "out.nc")
-    if out.is_dir():
-        raise ValueError(f"-o {args.out} is a directory; give the name of a file that ends in .nc")
-    if out.exists() and not (args.force or args.dry_run):
+    if args.dry_run:
+        return out
+    if out.is_file() and not args.force:
         raise ValueError(f"{args.out} exists: choose another name, or give --force to replace it")
-    return out
-
-
-def netcdf_path(text: str) -> Path:
-    """Return the file that `-o` names, a NetCDF one."""
-    if Path(text).suffix != ".nc":
-        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {text!r}")
-    return Path(text)
+    return made_sure_of("-o", out)
 
 
 def parse_times(text: str) -> np.ndarray:

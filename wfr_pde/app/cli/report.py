@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.cli.written import made_sure_of, page_path
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
@@ -43,10 +44,9 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If there are no results, or the page's name does not end in .html.
+        If there are no results, or the page cannot be written.
     """
-    if not args.out.endswith((".html", ".htm")):
-        raise ValueError(f"-o must name a page that ends in .html, got {args.out!r}")
+    made_sure_of("-o", page_path("-o", args.out))
     content = write_page(args.results, args.out, args.experiments)
     if args.json:
         print_json(content)

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(partial, ignore_errors=True)
     with _saying_what_was_saved(partial):
         ds = wfr.solve(target, flow, rho, times, dt, record=records, out=partial, rng=args.seed)
-    write_dataset(ds, out)
+        write_dataset(ds, out)
     shutil.rmtree(partial)
     if args.json:
         values = {name: ds[name].values.tolist() for name in ("t", *records)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.experiment import add_experiment_arguments, knob_texts, named_experiment
 from wfr_pde.app.cli.output import duration_text, print_json, text_table
+from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str,
         raise ValueError("--jobs is for processes on this machine, --dask for a cluster: give one of them")
     if args.dry_run:
         return grid, []
+    make_folder("--out", grid.out, grid.out)
     with _executor(args) as executor:
         return grid, sweep(grid, executor, shard=shard, force=args.force, accept_other_code=args.accept_other_code)
 
