@@ -22,7 +22,8 @@ import xarray as xr
 from wfr_pde.app.cli.main import main
 from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.app.report import film, write_report
-from wfr_pde.app.report.runs import duration, find_runs, other_files, read_run
+from wfr_pde.app.report.runs import duration, read_run
+from wfr_pde.app.report.survey import survey
 from wfr_pde.storage import run_directory
 from wfr_pde.storage.files import read_dataset, write_dataset
 
@@ -205,8 +206,10 @@ def test_runs_and_other_files_are_found_at_any_depth(project):
     (project / "results" / "benchmarks").mkdir()
     (project / "results" / "benchmarks" / "times.json").write_text("{}")
     (project / "results" / ".hidden.nc").write_text("")
-    assert find_runs("results") == [path.relative_to(project) for path in (project / found["good"], moved)]
-    assert [path.as_posix() for path in other_files("results")] == ["results/benchmarks/times.json"]
+    seen = survey("results")
+    assert seen.runs == [path.relative_to(project) for path in (project / found["good"], moved)]
+    assert [path.as_posix() for path in seen.others] == ["results/benchmarks/times.json"]
+    assert seen.left_out == []
     assert 'href="results/benchmarks/times.json"' in page(project)
 
 

@@ -22,7 +22,7 @@ SUMMARY = "run every experiment, in parallel, and write the report"
 EXAMPLES = """\
 Every experiment in the folder `experiments` is run as `wfr-pde run` runs it, one process per processor; then the report
 of all results is written. What is done is not done again, so that a run that was stopped goes on with the same command.
-One that fails costs only itself.
+One that fails, or that cannot be loaded, costs only itself.
 
 examples:
   wfr-pde all --quick                      all experiments with their quick knobs, and report.html
@@ -46,30 +46,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every experiment, and print what became of them."""
-    planned = _planned(args)
+    planned, broken = _planned(args)
     if args.dry_run:
         print(text_table(_dry_rows(planned)))
+        _complain({name: each["error"] for name, each in broken.items()})
         return DONE
     outcomes, report = _run_all(args, planned)
     if args.json:
-        print_json(_content(outcomes, report))
+        print_json(_content(outcomes, broken, report))
     else:
         print(f"{text_table(_rows(outcomes))}\n\n{summary(report)}")
-    for outcome in outcomes:
-        if outcome.error:
-            print(f"wfr-pde: {outcome.cell.experiment.name} failed: {outcome.error}", file=sys.stderr)
-    return exit_code_of_runs(outcomes)
+    _complain({name: each["error"] for name, each in broken.items()})
+    _complain({outcome.cell.experiment.name: outcome.error for outcome in outcomes if outcome.error})
+    return next((each["code"] for each in broken.values()), exit_code_of_runs(outcomes))
 
 
-def _planned(args: argparse.Namespace) -> list[Cell]:
-    """Plan a run of every experiment.
+def _complain(errors: dict[str, str]) -> None:
+    """Say which experiments failed, and why."""
+    for name, error in errors.items():
+        print(f"wfr-pde: {name} failed: {error}", file=sys.stderr)
+
+
+def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, Any]]]:
+    """Plan a run of every experiment; those that cannot be loaded come beside it, with `error` and `code`.
 
     Raises
     ------
     ValueError
-        If an option does not fit, a file is not an experiment, or there is none.
+        If an option does not fit, or there is no experiment that can be loaded.
     """
-    from wfr_pde.app.experiments.jobs import Cell
+    from wfr_pde.app.experiments.jobs import Cell, failure
     from wfr_pde.app.experiments.loading import find_experiments, load_experiment
 
     if args.jobs is not None and args.jobs < 1:
@@ -78,10 +84,19 @@ def _planned(args: argparse.Namespace) -> list[Cell]:
     if not args.dry_run:
         make_folder("--out", Path(args.out), Path(args.out))
         made_sure_of("--report", page)
-    named = {name: load_experiment(name, args.experiments) for name in find_experiments(args.experiments)}
-    if not named:
-        raise ValueError(f"there is no experiment in {args.experiments!r}")
-    return [Cell(each, each.values({}, args.quick), Path(args.out)) for each in named.values()]
+    planned, broken = [], {}
+    for name in find_experiments(args.experiments):
+        try:
+            experiment = load_experiment(name, args.experiments)
+            planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))
+        except Exception as error:
+            broken[name] = failure(error)
+    if not planned:
+        why = "; ".join(f"{name}: {each['error']}" for name, each in broken.items())
+        raise ValueError(
+            f"there is no experiment in {args.experiments!r}{f' that can be loaded ({why})' if why else ''}"
+        )
+    return planned, broken
 
 
 def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcome], dict[str, Any]]:
@@ -112,9 +127,10 @@ def _rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
     return table
 
 
-def _content(outcomes: list[Outcome], report: dict[str, Any]) -> dict[str, Any]:
+def _content(outcomes: list[Outcome], broken: dict[str, dict[str, Any]], report: dict[str, Any]) -> dict[str, Any]:
     """Return the result in plain types, for JSON."""
     return {
         "experiments": [{"experiment": outcome.cell.experiment.name, **outcome.plain()} for outcome in outcomes],
+        "not_loaded": {name: each["error"] for name, each in broken.items()},
         "report": report,
     }

@@ -69,6 +69,7 @@ def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
         "checks": report.checks,
         "checks_passed": report.passed,
         "by_other_code": report.by_other_code,
+        "left_out": report.left_out,
     }
 
 
@@ -77,8 +78,9 @@ def summary(content: dict[str, Any]) -> str:
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
     runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
     number = content["by_other_code"]
+    left_out = content["left_out"]
+    links = f"\nnot looked into: {left_out} links or files; the page names them" if left_out else ""
     note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
-    return (
-        f"{content['path']}: {content['experiments']} experiments, {runs}, "
-        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB{note}"
-    )
+    checks = f"{content['checks_passed']} of {content['checks']} checks pass"
+    size = f"{content['bytes'] / 2**20:.1f} MiB"
+    return f"{content['path']}: {content['experiments']} experiments, {runs}, {checks}, {size}{note}{links}"

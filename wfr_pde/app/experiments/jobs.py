@@ -158,7 +158,7 @@ def _run(
             try:
                 reply = future.result()
             except Exception as error:  # not of the experiment, but of the worker that ran it
-                reply = _failure(error)
+                reply = failure(error)
             outcomes[i] = Outcome(cells[i], **{"content": {}, **reply})
             bar.update()
     except BaseException as error:
@@ -185,14 +185,14 @@ def run_cell(
     try:
         result = run_experiment(experiment, knobs, out=out, force=force, wait=True, accept_other_code=accept_other_code)
     except Exception as error:
-        return _failure(error)
+        return failure(error)
     return {"content": result.content(), "reused": result.reused}
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    """What an error says; one of the program itself with its name and place."""
+def failure(error: Exception) -> dict[str, Any]:
+    """What an error says, as the parts `error` and `code` of an outcome; one of the program with its name and place."""
     code = exit_code(error)
-    text = " ".join(str(error).split())
+    text = " ".join(" ".join([str(error), *getattr(error, "__notes__", [])]).split())
     if code is None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
