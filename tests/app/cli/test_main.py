@@ -109,7 +109,7 @@ def test_characters_that_the_terminal_lacks_are_replaced(project, encoding):
     text = (project / "experiments" / "powers.py").read_text()
     (project / "experiments" / "powers.py").write_text(text.replace("Powers of", "Powers ⁴ of"), encoding="utf-8")
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    for words in (["list"], ["run", "powers"], ["run", "powers", "--help"]):
+    for words in (["list"], ["run", "powers", "--quick"], ["run", "powers", "--help"]):
         command = [sys.executable, "-m", "wfr_pde", *words]
         done = subprocess.run(command, capture_output=True, env=environment, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
