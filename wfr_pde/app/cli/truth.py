@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.app.cli.distributions import SPEC
 from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, solution_table, text_table
 from wfr_pde.app.cli.problem import add_problem_arguments, box_corners, output_file, parse_times, target_and_start
 from wfr_pde.app.exit_codes import DONE
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 PLANNED = 1000  # save times at most that a dry run goes through
 NAME = "truth"
 SUMMARY = "solve a flow to a tolerance, with a certified error"
-EXAMPLES = """\
+EXAMPLES = f"""\
 The flow is that of `solve`. Box, cells, scheme and steps are chosen such that the L1 error is below rtol at every save
 time; what is stored with the density is a bound of that error, error_l1, and of the error of KL. A mode that nothing
 of the start or of the potential leads to cannot be certified: give a box that holds it.
+
+{SPEC}
 
 examples:
   wfr-pde truth --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
