@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.output import notes, print_json, text_table
 from wfr_pde.app.cli.report import summary, write_page
 from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="show which are done, and run nothing")
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="go on with parts that other code of the package has stored")
+    add("--no-figures", action="store_true", help="draw no figures; `wfr-pde figures` draws them later")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
@@ -91,6 +92,7 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
             planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))
         except Exception as error:
             broken[name] = failure(error)
+            broken[name]["error"] += f" {notes(error)}" if notes(error) else ""
     if not planned:
         why = "; ".join(f"{name}: {each['error']}" for name, each in broken.items())
         raise ValueError(
@@ -105,7 +107,8 @@ def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcom
     from wfr_pde.app.experiments.jobs import run_cells
 
     with Processes(args.jobs) as executor:
-        outcomes = run_cells(planned, executor, force=args.force, accept_other_code=args.accept_other_code, title="all")
+        options = {"force": args.force, "accept_other_code": args.accept_other_code, "figures": not args.no_figures}
+        outcomes = run_cells(planned, executor, **options, title="all")
     return outcomes, write_page(args.out, args.report, args.experiments)
 
 

@@ -141,6 +141,8 @@ def _summary(result: Result) -> str:
         f"  data    {result.directory / 'data.nc'}: {how}, {took}",
         f"  figure  {result.directory / 'figure.png'}, figure.pdf, figure.csv",
     ]
+    if result.experiment.is_quick(result.knobs):
+        lines.insert(2, "  note    quick knobs: a small version, whose figure and checks are not those of the full run")
     if result.other_hashes:
         lines.insert(3, f"  note    {by_other_code(result.other_hashes)}: --force computes them anew")
     if result.checks:

@@ -99,6 +99,7 @@ def run_cells(
     *,
     force: bool = False,
     accept_other_code: bool = False,
+    figures: bool = True,
     progress: bool | None = None,
     title: str = "",
 ) -> list[Outcome]:
@@ -113,6 +114,8 @@ def run_cells(
         Compute every cell anew.
     accept_other_code : bool
         Go on with parts that other code of the package has stored.
+    figures : bool
+        Draw the figure of every cell.
     progress : bool, optional
         Show cells done and time left; by default on a terminal only.
     title : str
@@ -129,9 +132,9 @@ def run_cells(
     with _bar(title, len(cells), len(outcomes), progress) as bar:
         if waiting and executor is None:
             with Processes() as executor:
-                _run(waiting, executor, (force, accept_other_code), outcomes, bar)
+                _run(waiting, executor, (force, accept_other_code, figures), outcomes, bar)
         elif waiting and executor is not None:
-            _run(waiting, executor, (force, accept_other_code), outcomes, bar)
+            _run(waiting, executor, (force, accept_other_code, figures), outcomes, bar)
     return [outcomes[i] for i in range(len(cells))]
 
 
@@ -144,9 +147,9 @@ def _bar(title: str, total: int, initial: int, progress: bool | None) -> Any:
 
 
 def _run(
-    cells: dict[int, Cell], executor: Executor, how: tuple[bool, bool], outcomes: dict[int, Outcome], bar: Any
+    cells: dict[int, Cell], executor: Executor, how: tuple[bool, bool, bool], outcomes: dict[int, Outcome], bar: Any
 ) -> None:
-    """Run cells, and add what becomes of them to `outcomes` as it comes; `how` is (force, accept_other_code)."""
+    """Run cells, and add what becomes of them to `outcomes` as it comes; `how` are three options."""
     futures = {}
     for i, cell in cells.items():
         experiment = cell.experiment
@@ -170,8 +173,9 @@ def _run(
 
 
 def run_cell(
-    knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool, accept_other_code: bool
-) -> dict[str, Any]:
+    knobs: dict[str, Any], path: str, given: str, source: str, out: str, force: bool, accept_other_code: bool,
+    figures: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Run one cell where the executor wants it, and say what became of it in plain types.
 
     Raises
@@ -183,7 +187,9 @@ def run_cell(
     if experiment.source != source:
         raise ValueError(f"{path} has been changed since this began: start it again")
     try:
-        result = run_experiment(experiment, knobs, out=out, force=force, wait=True, accept_other_code=accept_other_code)
+        result = run_experiment(
+            experiment, knobs, out=out, force=force, wait=True, accept_other_code=accept_other_code, figures=figures
+        )
     except Exception as error:
         return failure(error)
     return {"content": result.content(), "reused": result.reused}
@@ -192,7 +198,7 @@ def run_cell(
 def failure(error: Exception) -> dict[str, Any]:
     """What an error says, as the parts `error` and `code` of an outcome; one of the program with its name and place."""
     code = exit_code(error)
-    text = " ".join(" ".join([str(error), *getattr(error, "__notes__", [])]).split())
+    text = " ".join(str(error).split())
     if code is None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
