@@ -121,7 +121,7 @@ def test_a_run_is_read_whole(project):
         ("last_variance", "variance at the end", 2.0, "length²"),
         ("far_off", "", 1.5, "1"),
     ]
-    assert run.command == "wfr-pde run good"
+    assert run.command == "wfr-pde run good --out=stored"
     assert run.provenance["seed"] == "7"
     assert "wfr_pde 0.1.0" in run.provenance["versions"]
     assert [path.name for path in run.pictures] == ["figure.png"]
@@ -225,7 +225,7 @@ def test_durations():
 def test_the_page_says_what_was_found(project):
     directories(project)
     text = page(project)
-    assert "<b>3</b> of <b>4</b> checks pass" in text
+    assert '<b>3</b> of <b>4</b> checks pass; see <a href="#experiment-bad">bad</a></li>' in text
     assert "<b>1</b> run failed" in text
     assert text.count('<article class="experiment"') == 2
     assert "A density that spreads, &lt;quickly&gt; &amp; &#34;surely&#34;." in text
@@ -291,6 +291,16 @@ def test_texts_of_users_are_no_html(project):
     (content,) = (json.loads(film) for film in films if "onerror" in film)
     assert content["axes"][0]["label"].startswith(ODD)
     assert content["series"] == [ODD]
+
+
+def test_quick_versions_are_marked(project):
+    found = directories(project)
+    assert ">quick<" not in page(project)
+    edit_json(found["good"], quick=True)
+    assert read_run(found["good"]).is_quick
+    text = page(project)
+    assert text.count('class="mark" title="a small version, with quick knobs') == 1
+    assert "<b>1</b> of the runs quick versions" in text
 
 
 def test_how_much_of_the_tolerance_is_used(project):

@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _replace_what_cannot_be_printed() -> None:
     """Have characters that the terminal's encoding lacks replaced: an error would come after the work is done."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        fails = ("strict", "surrogateescape")  # the latter where the locale is C
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in fails and stream.encoding.lower() != "utf-8":
             stream.reconfigure(errors="replace")
 
 

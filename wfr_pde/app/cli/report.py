@@ -70,6 +70,7 @@ def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
         "checks_passed": report.passed,
         "by_other_code": report.by_other_code,
         "left_out": report.left_out,
+        "quick": report.quick,
     }
 
 
@@ -79,6 +80,7 @@ def summary(content: dict[str, Any]) -> str:
     runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
     number = content["by_other_code"]
     left_out = content["left_out"]
+    runs += f", {content['quick']} of them quick versions" if content["quick"] else ""
     links = f"\nnot looked into: {left_out} links or files; the page names them" if left_out else ""
     note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
     checks = f"{content['checks_passed']} of {content['checks']} checks pass"

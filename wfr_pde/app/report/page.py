@@ -63,6 +63,8 @@ class Report:
         Number of runs whose data other code of the package computed.
     left_out : int
         Number of links and other things that were not looked into.
+    quick : int
+        Number of runs with quick knobs.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class Report:
     passed: int
     by_other_code: int
     left_out: int
+    quick: int
 
 
 def write_report(
@@ -107,7 +110,8 @@ def write_report(
     verdicts = dict(Counter(run.status for run in runs))
     passed = sum(check.passed for check in checks)
     by_other = sum(bool(run.by_other_code) for run in runs)
-    report = Report(path, len(by_name), verdicts, len(checks), passed, by_other, len(found.left_out))
+    quick = sum(run.is_quick for run in runs)
+    report = Report(path, len(by_name), verdicts, len(checks), passed, by_other, len(found.left_out), quick)
     text = _page(report, by_name, found, Path(experiments))
     files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return report

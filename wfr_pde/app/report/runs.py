@@ -49,6 +49,8 @@ class Run:
     notes : tuple of str
         What is not there, or cannot be read.
     knobs : dict
+    is_quick : bool
+        Whether the knobs are those of a quick version.
     checks : tuple of Check
     scalars : tuple of Scalar
     command : str
@@ -67,6 +69,7 @@ class Run:
     status: str
     notes: tuple[str, ...]
     knobs: dict[str, Any]
+    is_quick: bool
     checks: tuple[Check, ...]
     scalars: tuple[Scalar, ...]
     command: str
@@ -91,7 +94,7 @@ def read_run(directory: Path, root: Path | None = None) -> Run:
         return _read(directory, directory if root is None else root)
     except Exception as error:  # whatever is wrong with one run, the page has the others
         note = f"It cannot be read: {type(error).__name__}: {error}."
-        return Run(directory, _parent_name(directory), "", UNREADABLE, (note,), {}, (), (), "", {}, "", (), ())
+        return Run(directory, _parent_name(directory), "", UNREADABLE, (note,), {}, False, (), (), "", {}, "", (), ())
 
 
 def _read(directory: Path, root: Path) -> Run:
@@ -113,6 +116,7 @@ def _read(directory: Path, root: Path) -> Run:
         status=_status(content, files, data, checks, notes),
         notes=tuple(notes),
         knobs=_mapping(said.get("knobs")),
+        is_quick=said.get("quick") is True,
         checks=checks,
         scalars=() if data is None else _scalars(data),
         command=str(said.get("command", "")),
