@@ -13,7 +13,7 @@ from wfr_pde.progress import is_seen
 PACKAGE = "wfr_pde."
 
 
-class Announcer(event.Listener):  # type: ignore[misc]
+class Announcer(event.Listener):
     """Says so when the first function of this package is compiled; those in the cache are not."""
 
     def __init__(self) -> None:
