@@ -51,7 +51,6 @@ from wfr_pde.targets import (
 from wfr_pde.truth import exact
 
 if TYPE_CHECKING:
-    from wfr_pde.app.experiments.opened_sweep import open_sweep
     from wfr_pde.truth.certified.certificate import ground_truth
     from wfr_pde.truth.spectrum.generator import spectrum
     from wfr_pde.validation.comparison import compare
@@ -103,7 +102,6 @@ __all__ = [
     "load_callable",
     "metrics",
     "open_run",
-    "open_sweep",
     "read_samples",
     "run_sampler",
     "samplers",
@@ -117,7 +115,6 @@ sys.modules |= {f"{__name__}.{name}": module for name, module in (("exact", exac
 
 _AT_FIRST_USE = {  # public name: the module it is in
     "ground_truth": "wfr_pde.truth.certified.certificate",
-    "open_sweep": "wfr_pde.app.experiments.opened_sweep",
     "spectrum": "wfr_pde.truth.spectrum.generator",
     "compare": "wfr_pde.validation.comparison",
     "error_budget": "wfr_pde.validation.error_budget",

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-import wfr_pde as wfr
 from wfr_pde.app.experiments import runner
 from wfr_pde.app.experiments import sweep as sw
 from wfr_pde.app.experiments.knobs import Knob
 from wfr_pde.app.experiments.loading import load_experiment
+from wfr_pde.app.experiments.opened_sweep import open_sweep
 
 CURVES = '''"""Curves."""
 import numpy as np
@@ -54,7 +54,7 @@ def swept(knobs, **options):
 
 def test_curves_over_the_knobs():
     plan = swept({"rate": [1, 2, 4], "size": [3, 5]}, figures=False)
-    ds = wfr.open_sweep(plan.directory)
+    ds = open_sweep(plan.directory)
     assert ds["decay"].dims == ("rate", "size", "t")
     assert ds["t"].values.tolist() == np.linspace(0, 1, 8).tolist()
     np.testing.assert_array_equal(ds["decay"].sel(rate=2, size=5), np.exp(-2 * np.linspace(0, 1, 8)))
@@ -68,7 +68,7 @@ def test_curves_over_the_knobs():
 
 
 def test_coordinates_that_differ_are_variables():
-    ds = wfr.open_sweep(swept({"t_end": [1, 2]}, figures=False).directory)
+    ds = open_sweep(swept({"t_end": [1, 2]}, figures=False).directory)
     assert "t" not in ds.coords
     assert ds["t_of_cell"].dims == ("t_end", "t")
     assert ds["t_of_cell"].sel(t_end=2).values.tolist() == np.linspace(0, 2, 8).tolist()
@@ -76,7 +76,7 @@ def test_coordinates_that_differ_are_variables():
 
 def test_no_sweep(folder):
     with pytest.raises(FileNotFoundError, match="holds no sweep"):
-        wfr.open_sweep(folder)
+        open_sweep(folder)
 
 
 def test_no_figures_until_they_are_drawn():

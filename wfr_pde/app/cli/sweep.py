@@ -31,7 +31,7 @@ Every cell is a run of its own, in results/NAME/<hash of knobs>, just as `wfr-pd
 are not run again, and those that were begun go on: a sweep that was stopped or killed goes on with the same command.
 A cell that fails costs only itself. What all cells come to is in results/NAME/sweep-<hash of grid>: sweep.nc with
 their scalar variables over the swept knobs, and the same as sweep.csv. All variables of all cells, curves among them,
-are in wfr_pde.open_sweep("results/NAME/sweep-..."), a Dataset over the swept knobs.
+are in the Dataset open_sweep("results/NAME/sweep-..."), from wfr_pde.app.experiments.opened_sweep, over those knobs.
 
 examples:
   wfr-pde sweep splitting_order --t-gaussian 0.25,0.5,1            one process per processor
