@@ -111,4 +111,4 @@ def test_the_gallery_has_every_experiment_and_the_reference_every_command(genera
         assert description(path)[:20].split("|")[0] in generated["gallery.md"]
     for command in cli.COMMANDS:
         assert f"## wfr-pde {command.NAME}\n" in generated["command_line.md"]
-    assert "../../results/galaxies/" in generated["gallery.md"]
+    assert "../../gallery/galaxies/" in generated["gallery.md"]

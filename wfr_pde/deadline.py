@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.progress import step_done
 
 _END: ContextVar[float] = ContextVar("_END", default=math.inf)
 
@@ -28,11 +29,12 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def check_deadline() -> None:
-    """Between parts of a long computation.
+    """Between parts of a long computation, which are counted by the bar that reports them.
 
     Raises
     ------
     OutOfTimeError
     """
+    step_done()
     if time.perf_counter() > _END.get():
         raise OutOfTimeError("the time budget, seconds=, is spent: give a larger one")

@@ -39,7 +39,8 @@ def pages() -> dict[str, str]:
 GALLERY = """\
 Each is a file in `experiments/` of the repository, and makes a claim that is checked whenever it runs.
 `wfr-pde run NAME` in the project's root computes data and figure, `--quick` a small version of both; `wfr-pde all` runs
-all of them, and makes one page of the results. Figures, their numbers as csv, and provenance are in `results/`.
+all of them, and makes one page of the results. Figures, their numbers as csv, and provenance go to
+`results/`; those of the full runs below are in `gallery/`.
 [How to add one](../add_an_experiment.md)."""
 
 
@@ -131,14 +132,14 @@ def _help(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def gallery() -> str:
-    """The experiments, with the first lines of their docstrings, and the figures of the full runs in `results/`."""
+    """The experiments, with the first lines of their docstrings, and the figures of the full runs in `gallery/`."""
     found = find_experiments(ROOT / "experiments")
     claims = {name: plain(description(path)) for name, path in found.items()}
     lines = ["# Gallery of experiments", "", GALLERY, "", "| name | claim |", "|---|---|"]
     lines += [f"| `{name}` | {claim} |" for name, claim in claims.items()]
     for name, path in found.items():
         experiment = load_experiment(path)
-        directory = experiment.directory(experiment.values({}), ROOT / "results")
+        directory = experiment.directory(experiment.values({}), ROOT / "gallery")
         content = json.loads((directory / "run.json").read_text()) if (directory / "figure.png").exists() else {}
         if content.get("status") == "done":  # not one that is being run again
             picture = os.path.relpath(directory / "figure.png", FOLDER)

@@ -160,7 +160,7 @@ def test_progress_bar_only_where_wanted(start, capsys):
 
 
 def test_without_a_terminal_there_is_no_bar_to_import(start, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05)
     with pytest.raises(ImportError):
         wfr.solve(TARGET, FLOW, start, [0, 0.1], 0.05, progress=True)

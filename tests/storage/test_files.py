@@ -1,7 +1,11 @@
 """Files are whole or not there, and come back as they were."""
 
 import errno
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,89 @@ def test_dataset_comes_back_as_it_was(tmp_path):
         assert read[name].values.tobytes() == ds[name].values.tobytes(), name
     with xr.open_dataset(tmp_path / "a.nc") as plain:
         assert plain.sizes["t"] == 3
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+import xarray as xr
+from wfr_pde.storage import files
+
+path, limit = sys.argv[1], int(sys.argv[2])
+ds = xr.Dataset({"a": (("t", "x"), np.ones((100, 500))), "b": ("t", ["text"] * 100)}, attrs={"long": "x" * 30_000})
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    files.write_dataset(ds, path)
+except OSError as error:
+    print(error, *error.__notes__)
+"""
+
+
+def written(path, limit):
+    """What a process says that has at most so many bytes for a file; the process must come to its end."""
+    command = [sys.executable, "-c", LIMITED, str(path), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit of size there")
+@pytest.mark.parametrize("limit", [1, 5_000, 60_000, 400_000])
+def test_a_limit_of_size_leaves_the_old_file_and_the_interpreter_whole(tmp_path, limit):
+    path = tmp_path / "a.nc"
+    path.write_text("old")
+    said = written(path, limit)
+    assert said.startswith(f"[Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}: {str(path)!r}")
+    assert "nothing half-written is left: make space, or write to another disk" in said
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.nc", "old")]
+
+
+def test_a_full_disk_leaves_the_old_file_and_the_interpreter_whole(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
+    try:
+        if subprocess.run(mounted, capture_output=True, check=False).returncode:
+            pytest.skip("a small disk cannot be made here")
+    except FileNotFoundError:
+        pytest.skip("a small disk cannot be made here")
+    try:
+        (disk / "a.nc").write_text("old")
+        said = written(disk / "a.nc", 0)
+        assert said.startswith(f"[Errno {errno.ENOSPC}] No space left on device: ")
+        assert [(p.name, p.read_text()) for p in disk.iterdir()] == [("a.nc", "old")]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+class InterruptedFile(io.FileIO):
+    """A file whose third write is interrupted."""
+
+    calls = 0
+
+    def write(self, content):
+        self.calls += 1
+        if self.calls == 3:
+            raise KeyboardInterrupt
+        return super().write(content)
+
+
+def test_an_interruption_does_not_pass_through_hdf5(tmp_path, monkeypatch):
+    files_made = []
+
+    class Patient(files.PatientFile):
+        def __init__(self, path):
+            super().__init__(path)
+            self._file.close()
+            self._file = InterruptedFile(path, "w+")
+            files_made.append(self._file)
+
+    monkeypatch.setattr(files, "PatientFile", Patient)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_dataset(xr.Dataset({"a": ("x", [1.0] * 5000)}), tmp_path / "a.nc")
+    assert [file.calls for file in files_made] == [3]  # nothing is written after it
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_takes_paths_and_is_readable(tmp_path):

@@ -344,3 +344,10 @@ def test_directories_that_are_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         wfr.open_run(tmp_path)
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_the_result_of_an_experiment_is_not_taken_for_a_run_that_was_stopped(tmp_path):
+    (tmp_path / "run.json").write_text('{"status": "done"}')
+    files.write_dataset(xr.Dataset({"a": 1.0}), tmp_path / "data.nc")
+    with pytest.raises(FileNotFoundError, match=r"the result of an experiment, not a run of `solve`: open .*data.nc"):
+        run_directory.open_run(tmp_path)

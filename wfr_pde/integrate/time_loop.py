@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +18,10 @@ from wfr_pde.integrate.frames import SegmentFrames
 from wfr_pde.integrate.run import Record, Run, precision_of, prepare
 from wfr_pde.numerics.arguments import flag, knows_its_arguments, path
 from wfr_pde.numerics.precision import SINGLE
+from wfr_pde.progress import bar
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.storage.locks import locked
 from wfr_pde.storage.run_directory import RunDirectory, join_segments, open_run
 from wfr_pde.targets.base import Target
 
@@ -71,7 +71,7 @@ def solve(
     rng : int or numpy Generator, optional
         For random flows. A seed gives numbers that are independent of those of `start.sample(n, rng=seed)`.
     progress : bool, optional
-        Progress bar on stderr; by default where that is a terminal.
+        Progress bar; by default where stderr is a terminal, and in notebooks.
     accept_other_code : bool
         Go on with a run in `out` that other code of the package began; else it is refused. The attribute
         `other_source_hashes` says so then.
@@ -88,6 +88,8 @@ def solve(
         For input that does not fit: see the message.
     MemoryError
         Before anything is allocated, if the run would not fit.
+    BlockingIOError
+        If another process is writing the run in `out`.
     NumericalError
         If the state loses finiteness or mass.
     """
@@ -97,12 +99,21 @@ def solve(
     if out is not None:
         path("out", out)
     run = prepare(problem, flow, start, t, dt, record=record, keep=keep, rng=rng, written=out is not None)
-    directory = None if out is None else RunDirectory(out, run.fingerprint(), accept_other_code)
+    if out is None:
+        return _solved(run, None, progress)
+    if Path(out).is_file():
+        raise ValueError(f"out={str(out)!r} is a file; give a directory for the run")
+    with locked(out):
+        return _solved(run, RunDirectory(out, run.fingerprint(), accept_other_code), progress)
+
+
+def _solved(run: Run, directory: RunDirectory | None, progress: bool | None) -> xr.Dataset:
+    """Make a run, or go on with the one that is on disk."""
     if directory is not None:
         run.code = directory.code
     segments, frame, state = _resumed(run, directory)
     done = run.steps_before[max(frame - 1, 0)]
-    with run.start.threads(), _progress(progress, run.n_steps, done) as count:
+    with run.start.threads(), bar(progress, run.n_steps, done) as count:
         segments += _loop(run, state, frame, directory, count)
     ds = join_segments(segments)
     if directory is not None:
@@ -200,15 +211,3 @@ def _check(run: Run, state: Any, frame: int) -> None:
             state.grid.check_resolved(state.log_values, f"the state at t={t:.6g}")
         except ValueError as error:
             raise NumericalError(f"{error}: both ends are resolved, but not what is between them") from None
-
-
-@contextlib.contextmanager
-def _progress(wanted: bool | None, total: int, done: int) -> Iterator[Callable[[], object]]:
-    """A function to call after every step; a bar on stderr shows it where wanted, by default on a terminal only."""
-    if not (sys.stderr.isatty() if wanted is None else wanted):
-        yield lambda: None  # no hidden bar: tqdm starts a thread for it all the same
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, initial=done, unit="step", leave=False) as bar:
-        yield bar.update

@@ -47,6 +47,7 @@ class _Binned(Metric):
         """Whether the number of bins is given; else it follows the effective sample size."""
         return self.bins is not None
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bins is not None:

@@ -57,6 +57,7 @@ class EnergyDistance(Metric):
 
     symmetric = True
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         flag("squared", self.squared)

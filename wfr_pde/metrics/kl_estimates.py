@@ -72,6 +72,7 @@ class NeighbourKL(_EstimatedKL):
     neighbours: int = 5
     name: str = "kl_estimate"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "neighbours", whole("neighbours", self.neighbours, 1))
@@ -135,6 +136,7 @@ class KernelKL(_EstimatedKL):
     variance: float
     name: str = "kl_estimate"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         positive("variance", self.variance, "that of the kernel, in length²")

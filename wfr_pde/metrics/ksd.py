@@ -58,6 +58,7 @@ class KSD(Metric):
     name: str = field(default="ksd", kw_only=True)
     units = "1/length"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         instance("target", self.target, Target, "with a score, such as Gaussian(mean=0, covariance=1)")

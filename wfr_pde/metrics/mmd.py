@@ -96,6 +96,7 @@ class MMD(Metric):
         """Whether pairs of a particle with itself belong to the sums."""
         return not self.unbiased
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         positive("scale", self.scale, "a length of the kernel")

@@ -101,6 +101,7 @@ class ModeMasses(Metric):
     symmetric = True
     triangle = True
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
@@ -147,6 +148,7 @@ class ExpectationError(Metric):
 
     symmetric = True
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         function("function", self.function, "points (..., d) -> (...) or (..., k)")

@@ -132,6 +132,7 @@ class SlicedWasserstein(Metric):
     symmetric = True
     triangle = True
 
+    @override
     def __post_init__(self) -> None:
         _check_order(self.order)
         super().__post_init__()
@@ -223,6 +224,7 @@ class Wasserstein(Metric):
     symmetric = True
     triangle = True
 
+    @override
     def __post_init__(self) -> None:
         _check_order(self.order)
         super().__post_init__()

@@ -2,18 +2,97 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     import xarray as xr
 
 
+NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class PatientFile(io.RawIOBase):
+    """A file for HDF5 to write to, which keeps the first error for `check` and takes whatever comes after it.
+
+    HDF5 cannot close a file that it cannot write, and ends the interpreter when that tries to: a full disk would do so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115  # closed by close
+        self._error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise the first error that there was."""
+        if self._error is not None:
+            raise self._error
+
+    @override
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return True
+
+    @override
+    def tell(self) -> int:
+        return self._file.tell()
+
+    @override
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+    @override
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while left and self._error is None:
+                left = left[self._file.write(left) :]
+        except BaseException as error:  # an interruption, too, must not pass through HDF5
+            self._error = error
+        return size
+
+    @override
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self._error is None:
+                return self._file.truncate(size)
+        except BaseException as error:
+            self._error = error
+        return self.tell() if size is None else size
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Have `write(temporary_path)` make a file, then flush it to disk and rename it to `path`."""
+    """Have `write(temporary_path)` make a file, then flush it to disk and rename it to `path`.
+
+    Raises
+    ------
+    OSError
+        That names `path`, with a note where there is no space for it. Nothing half-written is left then.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
@@ -22,6 +101,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        full = OSError(error.errno, os.strerror(error.errno), str(path))
+        full.add_note("(nothing half-written is left: make space, or write to another disk)")
+        raise full from None
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -29,7 +114,18 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 def write_dataset(ds: xr.Dataset, path: str | Path) -> Path:
     """Write a Dataset as one NetCDF-4 file, whole or not at all."""
-    return write_atomically(path, lambda temporary: ds.to_netcdf(temporary, engine="h5netcdf"))
+    return write_atomically(path, lambda temporary: _write_netcdf(ds, temporary))
+
+
+def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
+    """Write a NetCDF-4 file, for which HDF5 is given a file that cannot fail while it is open."""
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
+
+    with PatientFile(path) as file:
+        with h5netcdf.File(file, "w") as content:
+            ds.dump_to_store(H5NetCDFStore(content))
+        file.check()
 
 
 def read_dataset(path: str | Path) -> xr.Dataset:

@@ -11,12 +11,14 @@ from types import MappingProxyType
 from wfr_pde import _version
 from wfr_pde._version import __version__
 
+RESULTS = (":(top,exclude)results", ":(top,exclude)gallery")  # which runs write
+
 
 @functools.cache
 def commit() -> str:
     """Commit of the source tree that the package runs from; empty if it is installed from elsewhere.
 
-    It ends in -dirty if a file has been changed since; results, which runs write, do not count.
+    It ends in -dirty if a file has been changed since; results and the gallery, which runs write, do not count.
     """
     import subprocess  # here, as it is slow to import
 
@@ -29,7 +31,7 @@ def commit() -> str:
         if git("ls-files", "--error-unmatch", "_version.py").returncode != 0:
             return ""
         head = git("describe", "--always", "--abbrev=40").stdout.strip()
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results").stdout
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *RESULTS).stdout
     except OSError:
         return ""
     return f"{head}-dirty" if changed.strip() else head

@@ -96,11 +96,16 @@ def open_run(path: str | Path) -> xr.Dataset:
     Raises
     ------
     FileNotFoundError
-        If the directory holds no run, or one that was stopped before anything was saved.
+        If the directory holds no run of `solve`, or one that was stopped before anything was saved.
     """
     path = checked_path("path", path)
     if not (path / "run.json").exists():
         raise FileNotFoundError(f"the path {path} holds no run (no run.json)")
+    if (path / "data.nc").exists():
+        raise FileNotFoundError(
+            f"{path} holds the result of an experiment, not a run of `solve`: open {path / 'data.nc'} with "
+            "xarray.open_dataset"
+        )
     if not (path / "checkpoint.nc").exists():
         raise FileNotFoundError(f"the run in {path} was stopped before anything was saved: start it again")
     count = int(files.read_dataset(path / "checkpoint.nc").attrs["segments"])

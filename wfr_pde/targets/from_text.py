@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import re
 from typing import Any
@@ -23,6 +24,14 @@ def distribution_names() -> dict[str, type[Target]]:
     classes = [c for c in classes if inspect.isclass(c) and issubclass(c, Target) and c is not Target]
     named = {re.sub(r"(?<!^)(?=[A-Z])", "_", c.__name__).lower(): c for c in classes}
     return {**named, "mixture": targets.GaussianMixture}
+
+
+def _known() -> dict[str, type[Target]]:
+    """All names that text may call: those of distributions, and of paths and means between two of them."""
+    import wfr_pde.targets as targets
+
+    paths = {"geometric_path": targets.GeometricPath, "geometric_mean": targets.GeometricMean}
+    return {**distribution_names(), **paths}
 
 
 @knows_its_arguments
@@ -56,15 +65,15 @@ def parse_distribution(text: str) -> Target:
     ----------
     text : str
         One call such as `gaussian(mean=[0, 1], covariance=[[1, .2], [.2, 1]])`, `four_modes()`, or
-        `potential("x**4/4 - x**2")`; arguments are numbers (`1/3` and `sqrt(2)` too), lists and, for a
-        potential, text.
+        `potential("x**4/4 - x**2")`; arguments are numbers (`1/3` and `sqrt(2)` too), lists, for a potential text, and
+        for `geometric_path(start, target)` such calls.
 
     Raises
     ------
     ValueError
         If it is anything else, the name is unknown or the target refuses the arguments.
     """
-    known = distribution_names()
+    known = _known()
     call = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.<>=\s\[\]'\"]", named=True)
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         refuse_node(
@@ -72,17 +81,29 @@ def parse_distribution(text: str) -> Target:
             call,
             f"is not a distribution such as gaussian(mean=0, covariance=1); known: {', '.join(known)}",
         )
-    name = call.func.id
+    return _built(call, call.func, text, known)
+
+
+def _built(call: ast.Call, function: ast.Name, text: str, known: dict[str, type[Target]]) -> Target:
+    """The target that a call of a known name makes."""
+    name = function.id
     if name not in known:
-        refuse_node(text, call.func, f"is not a known distribution; known: {', '.join(known)}")
-    args = [_literal(node, text) for node in call.args]
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        refuse_node(
+            text,
+            function,
+            f"is not a known distribution{meant}; known: {', '.join(known)}; any other is written by its -log, as in "
+            "potential('2*log(1 + x**2/3)')",
+        )
+    args = [_argument(node, text, known) for node in call.args]
     kwargs = {}
     for keyword in call.keywords:
         if keyword.arg is None:
             refuse_node(text, keyword, "is not allowed: write name=value")
         if keyword.arg in kwargs:
             refuse_node(text, keyword, "is given twice")
-        kwargs[keyword.arg] = _literal(keyword.value, text)
+        kwargs[keyword.arg] = _argument(keyword.value, text, known)
     _check_arguments(name, inspect.signature(known[name]), args, kwargs)
     return known[name](*args, **kwargs)
 
@@ -96,6 +117,13 @@ def _check_arguments(name: str, signature: inspect.Signature, args: list[Any], k
         signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ValueError(f"{name}: {error}; it takes {takes}") from None
+
+
+def _argument(node: ast.expr, text: str, known: dict[str, type[Target]]) -> Any:
+    """A number, list or text; or a distribution."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+        return _built(node, node.func, text, known)
+    return _literal(node, text)
 
 
 def _literal(node: ast.expr, text: str) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
 from wfr_pde.numerics.arguments import generator, knows_its_arguments, share, shown, whole
 from wfr_pde.numerics.typing import Array
+from wfr_pde.progress import reporting, step_done
 from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
 from wfr_pde.validation.runs import Run, asked_times, common_times, listed_runs, time_tolerance
 
@@ -33,6 +34,7 @@ def compare(
     floor_draws: int = 20,
     confidence: float = 0.95,
     rng: int | np.random.Generator | None = 0,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Return what metrics say of samples, run by run, and what they would say of independent draws from the truth.
 
@@ -60,6 +62,8 @@ def compare(
         Level of the intervals, which are Student's, over the seeds.
     rng : int or numpy Generator
         Seed or generator for the draws of the floor.
+    progress : bool, optional
+        Count steps on a bar; by default where stderr is a terminal, and in notebooks.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def compare(
     _check_dimensions(laws[0], found)
     compared = _Compared.of(found, times, named, confidence)
     baseline = Baseline(known, times, laws, list(named.values()), floor_draws, confidence)
-    with laws[0].threads():
+    with laws[0].threads(), reporting(progress, "compare"):
         compared.fill(found, laws)
         floors = [baseline.floors(n, rng) for n in compared.sizes if floor_draws]
     return compared.dataset(floors)
@@ -178,6 +182,7 @@ class _Compared:
             place = self.value[self.methods.index(run.method), self.sizes.index(run.n), seed]
             for i, (time, law) in enumerate(zip(self.times, laws, strict=True)):
                 particles = run.at(time, time_tolerance(run.times))
+                step_done()
                 place[i] = [metric(law, particles) for metric in as_close(self.metrics.values(), law, run.n)]
 
     def dataset(self, floors: list[dict[int, Array]]) -> xr.Dataset:

@@ -18,6 +18,7 @@ from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
 from wfr_pde.numerics.arguments import draws, finite, instance, knows_its_arguments, real_array, share, shown, whole
 from wfr_pde.numerics.typing import Array
+from wfr_pde.progress import reporting
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
 from wfr_pde.space.density import Density
@@ -84,6 +85,7 @@ def error_budget(
     statistics: Mapping[str, Function] | None = None,
     confidence: float = 0.95,
     rng: int = 0,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Divide the error of a sampler into its parts, over steps and numbers of particles, for expectations at one time.
 
@@ -124,6 +126,8 @@ def error_budget(
         Level of the intervals, which are Student's, over the runs.
     rng : int
         Seed that all runs follow from.
+    progress : bool, optional
+        Count steps on a bar; by default where stderr is a terminal, and in notebooks.
 
     Returns
     -------
@@ -167,10 +171,11 @@ def error_budget(
             f"error_budget exchanges parts of a sampler with a law on the grid, which sampler={shown(sampler)} has not"
         )
     laws, budgets = [], []
-    for step in steps:
-        laws.append(setting.laws(step))
-        budgets.append([_Budget.of(setting, laws[-1], count, confidence) for count in numbers])
-        laws[-1].density.frames.clear()
+    with reporting(progress, "error_budget"):
+        for step in steps:
+            laws.append(setting.laws(step))
+            budgets.append([_Budget.of(setting, laws[-1], count, confidence) for count in numbers])
+            laws[-1].density.frames.clear()
     return _dataset(setting, laws, budgets, steps, numbers, confidence)
 
 

@@ -14,6 +14,7 @@ from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import is_stationary
 from wfr_pde.numerics.arguments import knows_its_arguments
 from wfr_pde.numerics.typing import Array
+from wfr_pde.progress import reporting
 from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
@@ -48,6 +49,7 @@ def validate(
     level: float = 0.05,
     rng: int = 0,
     options: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Decide whether an implementation of a sampler does what its declared scheme says, with known error rates.
 
@@ -101,6 +103,8 @@ def validate(
         Seed that all runs follow from.
     options : mapping, optional
         Further arguments of a function.
+    progress : bool, optional
+        Count steps on a bar; by default where stderr is a terminal, and in notebooks.
 
     Returns
     -------
@@ -130,8 +134,9 @@ def validate(
         rng=rng,
         options=options,
     )
-    reference = reference_of(setting, modes, statistics)
-    runs = _runs(setting, reference)
+    with reporting(progress, "validate"):
+        reference = reference_of(setting, modes, statistics)
+        runs = _runs(setting, reference)
     test = max_test(runs, reference.means, reference.deviations, reference.margins, level, rng)
     return _dataset(setting, reference, runs, test)
 

@@ -70,6 +70,37 @@ def test_what_fails_costs_only_itself(capsys):
 
 
 @pytest.mark.parametrize(
+    ("text", "code", "why"),
+    [
+        ("x = 1", 2, "experiments/helpers.py is not an experiment: it lacks run, figure, QUICK, CHECKS"),
+        ("import no_such_package", 3, "No module named 'no_such_package' (in experiments/helpers.py)"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero (helpers.py:1) (in experiments/helpers.py)"),
+        ("def f(:", 2, "experiments/helpers.py is not valid Python"),
+        ("raise SystemExit(3)", 2, "experiments/helpers.py ends the program when it is loaded, with the exit code 3"),
+        ("\0", 2, "experiments/helpers.py"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_costs_only_itself(project, capsys, text, code, why):
+    (project / "experiments" / "helpers.py").write_text(text)
+    assert main(["all", "--quick", "--json"]) == code
+    out, err = capsys.readouterr()
+    assert err.startswith("wfr-pde: helpers failed: ")
+    assert why in err
+    content = json.loads(out)
+    assert [each["status"] for each in content["experiments"]] == ["pass", "pass", "pass"]
+    assert why in content["not_loaded"]["helpers"]
+    assert content["report"]["checks_passed"] == 3
+    assert main(["all", "--quick", "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count(" done ") == 3
+    assert why in err
+    for name in ("good", "lost", "off"):
+        (project / "experiments" / f"{name}.py").unlink()
+    assert main(["all", "--quick"]) == 2
+    assert "there is no experiment in 'experiments' that can be loaded (helpers: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),

@@ -43,6 +43,7 @@ def folder(truth, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_dataset(truth, tmp_path / "truth.nc")
     (tmp_path / "bad.nc").write_text("no")
+    np.save("array.npy", np.zeros((3, 40, 1)))
     (tmp_path / "mine.py").write_text(SAMPLER)
     (tmp_path / "sub").mkdir()
     positions = langevin(0)["position"].values
@@ -94,6 +95,11 @@ def test_a_sampler_starts_with_the_truth_and_files_of_one_name_stay_apart(truth,
         (["truth.nc", "x.npz", "-o", "out.txt"], "ends in .nc"),
         (["truth.nc", "no_such.module:f"], "no_such"),
         (["truth.nc", "wfr_pde.samplers:Langevin", "--dt", "1", "--seeds", "0"], "must be at least 1"),
+        (
+            ["truth.nc", "array.npy"],
+            "array.npy is not a file of samples: those end in .npz or .nc; an array is ",
+        ),
+        (["truth.nc", "array.npy"], "numpy.savez('samples.npz', positions=array, times=times)"),
         (["bad.nc", "x.npz"], "bad.nc is no NetCDF file: the truth comes first"),
     ],
 )

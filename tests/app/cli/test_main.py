@@ -104,6 +104,18 @@ def test_no_experiments_here(project, monkeypatch, stderr_of):
     )
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_characters_that_the_terminal_lacks_are_replaced(project, encoding):
+    text = (project / "experiments" / "powers.py").read_text()
+    (project / "experiments" / "powers.py").write_text(text.replace("Powers of", "Powers ⁴ of"), encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for words in (["list"], ["run", "powers", "--quick"], ["run", "powers", "--help"]):
+        command = [sys.executable, "-m", "wfr_pde", *words]
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert f"Powers {'⁴' if encoding == 'utf-8' else '?'} of a number." in done.stdout.decode(encoding)
+
+
 def test_the_program_returns_the_exit_code(project):
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "wfr_pde"]

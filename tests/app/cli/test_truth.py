@@ -32,6 +32,19 @@ class TestTruth:
         assert float(ds.disagreement[-1]) <= float(ds.error_l1[-1]) + 1e-6  # the other family has an error of its own
         assert main([*self.PROBLEM, "-o", str(out)]) == 2  # exists
 
+    @pytest.mark.timeout(30)
+    def test_dry_run_of_very_many_times(self, json_of, stderr_of):
+        words = ["truth", "--target", "gaussian(0,1)", "--start", "gaussian(1,0.5)", "--dry-run"]
+        few, many = (json_of(*words, "--t", f"0:1:{n}")[1] for n in (1000, 200_000))
+        assert many["shapes"] == few["shapes"]
+        assert many["n_steps"] == few["n_steps"] + 199_000
+        assert many["memory_bytes"] >= 8 * 200_000 * sum(shape[0] for shape in many["shapes"])  # what is stored
+        assert many["memory_bytes"] <= 2 * 8 * 200_000 * sum(shape[0] for shape in many["shapes"])
+        code, err = stderr_of(*words, "--t", "0:1:3000000", "--memory", "1")
+        assert code == 2
+        assert "a certified solution at 3,000,000 times needs about " in err
+        assert "but there are 1 GiB: use fewer save times" in err
+
     def test_dry_run_shows_what_it_would_take(self, capsys):
         assert main([*self.PROBLEM, "--dry-run", "--json"]) == 0
         content = json.loads(capsys.readouterr().out)

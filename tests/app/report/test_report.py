@@ -22,7 +22,8 @@ import xarray as xr
 from wfr_pde.app.cli.main import main
 from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.app.report import film, write_report
-from wfr_pde.app.report.runs import duration, find_runs, other_files, read_run
+from wfr_pde.app.report.runs import duration, read_run
+from wfr_pde.app.report.survey import survey
 from wfr_pde.storage import run_directory
 from wfr_pde.storage.files import read_dataset, write_dataset
 
@@ -120,7 +121,7 @@ def test_a_run_is_read_whole(project):
         ("last_variance", "variance at the end", 2.0, "length²"),
         ("far_off", "", 1.5, "1"),
     ]
-    assert run.command == "wfr-pde run good"
+    assert run.command == "wfr-pde run good --out=stored"
     assert run.provenance["seed"] == "7"
     assert "wfr_pde 0.1.0" in run.provenance["versions"]
     assert [path.name for path in run.pictures] == ["figure.png"]
@@ -205,8 +206,10 @@ def test_runs_and_other_files_are_found_at_any_depth(project):
     (project / "results" / "benchmarks").mkdir()
     (project / "results" / "benchmarks" / "times.json").write_text("{}")
     (project / "results" / ".hidden.nc").write_text("")
-    assert find_runs("results") == [path.relative_to(project) for path in (project / found["good"], moved)]
-    assert [path.as_posix() for path in other_files("results")] == ["results/benchmarks/times.json"]
+    seen = survey("results")
+    assert seen.runs == [path.relative_to(project) for path in (project / found["good"], moved)]
+    assert [path.as_posix() for path in seen.others] == ["results/benchmarks/times.json"]
+    assert seen.left_out == []
     assert 'href="results/benchmarks/times.json"' in page(project)
 
 
@@ -222,7 +225,7 @@ def test_durations():
 def test_the_page_says_what_was_found(project):
     directories(project)
     text = page(project)
-    assert "<b>3</b> of <b>4</b> checks pass" in text
+    assert '<b>3</b> of <b>4</b> checks pass; see <a href="#experiment-bad">bad</a></li>' in text
     assert "<b>1</b> run failed" in text
     assert text.count('<article class="experiment"') == 2
     assert "A density that spreads, &lt;quickly&gt; &amp; &#34;surely&#34;." in text
@@ -279,7 +282,7 @@ def test_texts_of_users_are_no_html(project):
     # index, claim, paragraph and its code, point, indented text; error; check; words and units of a scalar; four in
     # the knobs, two in the provenance; command (the file's name has no slash)
     assert words.count(ODD) == 17
-    assert "49" not in words
+    assert "'&amp;49" not in words  # no template of the user is filled in
     assert not [given for _, given in after.elements if "onerror" in given or given.get("src") == "x"]
     kinds = [Counter(tag for tag, _ in some.elements) for some in (before, after)]
     for tag in ("img", "script", "style", "title", "body", "table", "canvas"):
@@ -288,6 +291,16 @@ def test_texts_of_users_are_no_html(project):
     (content,) = (json.loads(film) for film in films if "onerror" in film)
     assert content["axes"][0]["label"].startswith(ODD)
     assert content["series"] == [ODD]
+
+
+def test_quick_versions_are_marked(project):
+    found = directories(project)
+    assert ">quick<" not in page(project)
+    edit_json(found["good"], quick=True)
+    assert read_run(found["good"]).is_quick
+    text = page(project)
+    assert text.count('class="mark" title="a small version, with quick knobs') == 1
+    assert "<b>1</b> of the runs quick versions" in text
 
 
 def test_how_much_of_the_tolerance_is_used(project):

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.output import notes, print_json, text_table
 from wfr_pde.app.cli.report import summary, write_page
+from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
@@ -21,7 +22,7 @@ SUMMARY = "run every experiment, in parallel, and write the report"
 EXAMPLES = """\
 Every experiment in the folder `experiments` is run as `wfr-pde run` runs it, one process per processor; then the report
 of all results is written. What is done is not done again, so that a run that was stopped goes on with the same command.
-One that fails costs only itself.
+One that fails, or that cannot be loaded, costs only itself.
 
 examples:
   wfr-pde all --quick                      all experiments with their quick knobs, and report.html
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="show which are done, and run nothing")
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="go on with parts that other code of the package has stored")
+    add("--no-figures", action="store_true", help="draw no figures; `wfr-pde figures` draws them later")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
@@ -45,40 +47,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every experiment, and print what became of them."""
-    planned = _planned(args)
+    planned, broken = _planned(args)
     if args.dry_run:
         print(text_table(_dry_rows(planned)))
+        _complain({name: each["error"] for name, each in broken.items()})
         return DONE
     outcomes, report = _run_all(args, planned)
     if args.json:
-        print_json(_content(outcomes, report))
+        print_json(_content(outcomes, broken, report))
     else:
         print(f"{text_table(_rows(outcomes))}\n\n{summary(report)}")
-    for outcome in outcomes:
-        if outcome.error:
-            print(f"wfr-pde: {outcome.cell.experiment.name} failed: {outcome.error}", file=sys.stderr)
-    return exit_code_of_runs(outcomes)
+    _complain({name: each["error"] for name, each in broken.items()})
+    _complain({outcome.cell.experiment.name: outcome.error for outcome in outcomes if outcome.error})
+    return next((each["code"] for each in broken.values()), exit_code_of_runs(outcomes))
 
 
-def _planned(args: argparse.Namespace) -> list[Cell]:
-    """Plan a run of every experiment.
+def _complain(errors: dict[str, str]) -> None:
+    """Say which experiments failed, and why."""
+    for name, error in errors.items():
+        print(f"wfr-pde: {name} failed: {error}", file=sys.stderr)
+
+
+def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, Any]]]:
+    """Plan a run of every experiment; those that cannot be loaded come beside it, with `error` and `code`.
 
     Raises
     ------
     ValueError
-        If an option does not fit, a file is not an experiment, or there is none.
+        If an option does not fit, or there is no experiment that can be loaded.
     """
-    from wfr_pde.app.experiments.jobs import Cell
+    from wfr_pde.app.experiments.jobs import Cell, failure
     from wfr_pde.app.experiments.loading import find_experiments, load_experiment
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
-    if not args.report.endswith((".html", ".htm")):
-        raise ValueError(f"--report must name a page that ends in .html, got {args.report!r}")
-    named = {name: load_experiment(name, args.experiments) for name in find_experiments(args.experiments)}
-    if not named:
-        raise ValueError(f"there is no experiment in {args.experiments!r}")
-    return [Cell(each, each.values({}, args.quick), Path(args.out)) for each in named.values()]
+    page = page_path("--report", args.report)
+    if not args.dry_run:
+        make_folder("--out", Path(args.out), Path(args.out))
+        made_sure_of("--report", page)
+    planned, broken = [], {}
+    for name in find_experiments(args.experiments):
+        try:
+            experiment = load_experiment(name, args.experiments)
+            planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))
+        except Exception as error:
+            broken[name] = failure(error)
+            broken[name]["error"] += f" {notes(error)}" if notes(error) else ""
+    if not planned:
+        why = "; ".join(f"{name}: {each['error']}" for name, each in broken.items())
+        raise ValueError(
+            f"there is no experiment in {args.experiments!r}{f' that can be loaded ({why})' if why else ''}"
+        )
+    return planned, broken
 
 
 def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcome], dict[str, Any]]:
@@ -87,7 +107,8 @@ def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcom
     from wfr_pde.app.experiments.jobs import run_cells
 
     with Processes(args.jobs) as executor:
-        outcomes = run_cells(planned, executor, force=args.force, accept_other_code=args.accept_other_code, title="all")
+        options = {"force": args.force, "accept_other_code": args.accept_other_code, "figures": not args.no_figures}
+        outcomes = run_cells(planned, executor, **options, title="all")
     return outcomes, write_page(args.out, args.report, args.experiments)
 
 
@@ -109,9 +130,10 @@ def _rows(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
     return table
 
 
-def _content(outcomes: list[Outcome], report: dict[str, Any]) -> dict[str, Any]:
+def _content(outcomes: list[Outcome], broken: dict[str, dict[str, Any]], report: dict[str, Any]) -> dict[str, Any]:
     """Return the result in plain types, for JSON."""
     return {
         "experiments": [{"experiment": outcome.cell.experiment.name, **outcome.plain()} for outcome in outcomes],
+        "not_loaded": {name: each["error"] for name, each in broken.items()},
         "report": report,
     }

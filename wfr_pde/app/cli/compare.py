@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.app.cli.output import print_json, text_table
-from wfr_pde.app.cli.problem import netcdf_path, parse_times
+from wfr_pde.app.cli.problem import parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
 from wfr_pde.app.exit_codes import DONE
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     from wfr_pde.storage import files
     from wfr_pde.validation.comparison import compare
 
-    out = None if args.out is None else netcdf_path(args.out)
+    out, picture = netcdf_to_write(args.out), figure_to_write(args.figure)
     truth = read_truth(args.truth)
     metrics = [_metric(name.strip()) for name in args.metrics.split(",")]
     path = as_truth(truth)
@@ -102,8 +103,8 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     ds = compare(path, runs, metrics, t=chosen, floor_draws=args.floor_draws, rng=args.seed)
     if out is not None:
         files.write_dataset(ds, out)
-    if args.figure is not None:
-        plotting.comparison(ds).savefig(args.figure)
+    if picture is not None:
+        write_figure(plotting.comparison(ds), picture)
     return ds
 
 

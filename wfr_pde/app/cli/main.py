@@ -8,6 +8,7 @@ traceback, as the option `--traceback` does for all.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ TAKE_KNOBS: tuple[Command, ...] = (run, sweep)  # options that they do not know 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     words = join_values(sys.argv[1:] if argv is None else argv)
+    _replace_what_cannot_be_printed()
     try:
         args, rest = parsers()[""].parse_known_args(words)
         if rest and args.command not in TAKE_KNOBS:
@@ -72,6 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = " ".join(f"{error} {notes(error)}".split()) or type(error).__name__
         print(f"wfr-pde: error: {message}", file=sys.stderr)
         return code
+
+
+def _replace_what_cannot_be_printed() -> None:
+    """Have characters that the terminal's encoding lacks replaced: an error would come after the work is done."""
+    for stream in (sys.stdout, sys.stderr):
+        fails = ("strict", "surrogateescape")  # the latter where the locale is C
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in fails and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
 
 
 def parsers() -> dict[str, Parser]:

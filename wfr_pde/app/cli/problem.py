@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.app.cli.distributions import distribution
+from wfr_pde.app.cli.written import made_sure_of, netcdf_path
+
 if TYPE_CHECKING:
     from wfr_pde.targets import Target
+
+MOST_TIMES = 10**8  # to be saved, as their numbers alone take a gigabyte
 
 
 def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +24,9 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument(
         "--potential", metavar="EXPR", help="V in x, y, z, w and r, where pi is proportional to exp(-V)"
     )
-    target.add_argument("--target", metavar="SPEC", help="pi as a distribution")
+    target.add_argument("--target", metavar="SPEC", help="pi as a distribution, or the file of one")
     add = parser.add_argument
-    add("--start", metavar="SPEC", required=True, help="the distribution at the first time")
+    add("--start", metavar="SPEC", required=True, help="the distribution at the first time, or its file")
     add("--t", required=True, metavar="TIMES", help="save times: start:stop:number, or 0,0.5,2")
     add("--transport-rate", type=float, default=1.0, metavar="ALPHA", help="default: %(default)s")
     add("--reaction-rate", type=float, default=1.0, metavar="BETA", help="default: %(default)s")
@@ -45,11 +50,11 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
 
 def target_and_start(args: argparse.Namespace) -> tuple[Target, Target]:
     """Read the distributions of the target and of the start."""
-    from wfr_pde.targets import Potential, parse_distribution
+    from wfr_pde.targets import Potential
 
-    start = parse_distribution(args.start)
+    start = distribution(args.start)
     try:
-        return parse_distribution(args.target) if args.target else Potential(args.potential, start.ndim), start
+        return distribution(args.target) if args.target else Potential(args.potential, start.ndim), start
     except ValueError as error:
         if "ndim" in str(error):
             error.add_note(f"(--start is {start.ndim}-dimensional)")
@@ -61,26 +66,21 @@ def output_file(args: argparse.Namespace) -> Path:
     if args.out is None and not args.dry_run:
         raise ValueError(f"{args.command.NAME} needs a file to write, such as -o out.nc (or --dry-run)")
     out = netcdf_path(args.out or "out.nc")
-    if out.is_dir():
-        raise ValueError(f"-o {args.out} is a directory; give the name of a file that ends in .nc")
-    if out.exists() and not (args.force or args.dry_run):
+    if args.dry_run:
+        return out
+    if out.is_file() and not args.force:
         raise ValueError(f"{args.out} exists: choose another name, or give --force to replace it")
-    return out
-
-
-def netcdf_path(text: str) -> Path:
-    """Return the file that `-o` names, a NetCDF one."""
-    if Path(text).suffix != ".nc":
-        raise ValueError(f"-o must name a NetCDF file that ends in .nc, got {text!r}")
-    return Path(text)
+    return made_sure_of("-o", out)
 
 
 def parse_times(text: str) -> np.ndarray:
     """Read `start:stop:number` as numpy.linspace takes it, or times separated by commas."""
-    if ":" not in text:
-        return np.array(parse_numbers("--t", text))
     try:
+        if ":" not in text:
+            return np.array([float(part) for part in text.split(",")])
         start, stop, number = text.split(":")
+        if int(number) > MOST_TIMES:
+            raise MemoryError(f"--t asks for {int(number):,} times, more than {MOST_TIMES:,}: use fewer")
         return np.linspace(float(start), float(stop), int(number))
     except ValueError:
         raise ValueError(

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.cli.written import made_sure_of, page_path
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
@@ -43,10 +44,9 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If there are no results, or the page's name does not end in .html.
+        If there are no results, or the page cannot be written.
     """
-    if not args.out.endswith((".html", ".htm")):
-        raise ValueError(f"-o must name a page that ends in .html, got {args.out!r}")
+    made_sure_of("-o", page_path("-o", args.out))
     content = write_page(args.results, args.out, args.experiments)
     if args.json:
         print_json(content)
@@ -69,6 +69,8 @@ def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
         "checks": report.checks,
         "checks_passed": report.passed,
         "by_other_code": report.by_other_code,
+        "left_out": report.left_out,
+        "quick": report.quick,
     }
 
 
@@ -77,8 +79,10 @@ def summary(content: dict[str, Any]) -> str:
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
     runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
     number = content["by_other_code"]
+    left_out = content["left_out"]
+    runs += f", {content['quick']} of them quick versions" if content["quick"] else ""
+    links = f"\nnot looked into: {left_out} links or files; the page names them" if left_out else ""
     note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
-    return (
-        f"{content['path']}: {content['experiments']} experiments, {runs}, "
-        f"{content['checks_passed']} of {content['checks']} checks pass, {content['bytes'] / 2**20:.1f} MiB{note}"
-    )
+    checks = f"{content['checks_passed']} of {content['checks']} checks pass"
+    size = f"{content['bytes'] / 2**20:.1f} MiB"
+    return f"{content['path']}: {content['experiments']} experiments, {runs}, {checks}, {size}{note}{links}"

@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import dataclasses
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.experiment import add_experiment_arguments, knob_texts, named_experiment
 from wfr_pde.app.cli.output import bytes_text, duration_text, notes, print_json, text_table
+from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     knobs = experiment.parse(knob_texts(args.rest))
     if args.dry_run:
         return _dry_run(args, experiment, knobs)
+    make_folder("--out", Path(args.out), Path(args.out))
     try:
         # what an experiment prints must not mix with JSON
         with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
@@ -138,6 +141,8 @@ def _summary(result: Result) -> str:
         f"  data    {result.directory / 'data.nc'}: {how}, {took}",
         f"  figure  {result.directory / 'figure.png'}, figure.pdf, figure.csv",
     ]
+    if result.experiment.is_quick(result.knobs):
+        lines.insert(2, "  note    quick knobs: a small version, whose figure and checks are not those of the full run")
     if result.other_hashes:
         lines.insert(3, f"  note    {by_other_code(result.other_hashes)}: --force computes them anew")
     if result.checks:

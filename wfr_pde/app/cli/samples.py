@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wfr_pde.app.cli.distributions import distribution
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -32,13 +34,13 @@ def read_truth(path: str) -> xr.Dataset:
 
 def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Target]:
     """Return target and start: as given, or as the truth says them."""
-    from wfr_pde.targets import parse_distribution, stored_distribution
+    from wfr_pde.targets import stored_distribution
 
     found = []
     for option, attribute in (("target", "energy"), ("start", "start")):
         text = getattr(args, option)
         try:
-            found.append(stored_distribution(truth, attribute) if text is None else parse_distribution(text))
+            found.append(stored_distribution(truth, attribute) if text is None else distribution(text))
         except ValueError as error:
             if text is not None:
                 raise
@@ -50,6 +52,11 @@ def load_sampler(text: str) -> Any:
     """Import what a dotted path names; what cannot be imported is bad input, not a missing package."""
     import wfr_pde as wfr
 
+    if ":" not in text and Path(text).is_file() and Path(text).suffix != ".py":
+        raise ValueError(
+            f"{text} is not a file of samples: those end in {' or '.join(SAMPLE_SUFFIXES)}; an array is stored with "
+            "its times by numpy.savez('samples.npz', positions=array, times=times)"
+        )
     try:
         return wfr.load_callable(text)
     except ImportError as error:

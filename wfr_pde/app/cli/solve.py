@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.app.cli.distributions import SPEC
 from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, solution_table, text_table
 from wfr_pde.app.cli.problem import (
     add_problem_arguments,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "solve"
 SUMMARY = "solve a flow and store it as NetCDF"
-EXAMPLES = """\
+EXAMPLES = f"""\
 The flow is d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g) with g = log(mu/pi), where alpha is the
 transport rate and beta the reaction rate; with one of them 0 the other part runs alone. The scheme is a
 Strang splitting of FisherRao and SinkhornKernel, extrapolated to the order asked for.
@@ -41,8 +42,7 @@ in time is then the smallest that this grid allows. A larger dt is faster.
 
 What is done is kept in OUT.partial while it runs; if it is stopped, the same command goes on from there.
 
-distributions (SPEC): gaussian(mean=-1, covariance=0.04), mixture(means=[[-2,0],[2,0]], weights=[.3,.7],
-  covariances=0.25), double_well(2), four_modes(), potential("x**4/4 - x**2"), ...
+{SPEC}
 
 examples:
   wfr-pde solve --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
@@ -52,6 +52,7 @@ examples:
       --boundary periodic --t 0,0.5,1,2 --reaction-rate 0 -o ring.nc
   wfr-pde solve --target "gaussian(mean=0, covariance=1)" --start "gaussian(mean=1, covariance=0.0004)" \\
       --t 0:1:5 --graded -o scales.nc
+  wfr-pde solve --target "double_well(2)" --start well.nc@0.5 --t 0.5:5:10 -o later.nc        from a stored density on
   wfr-pde solve ... --dry-run                  cells, steps, memory and time, without solving"""
 BACKENDS = {  # by device
     "cpu": "numpy",
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(partial, ignore_errors=True)
     with _saying_what_was_saved(partial):
         ds = wfr.solve(target, flow, rho, times, dt, record=records, out=partial, rng=args.seed)
-    write_dataset(ds, out)
+        write_dataset(ds, out)
     shutil.rmtree(partial)
     if args.json:
         values = {name: ds[name].values.tolist() for name in ("t", *records)}

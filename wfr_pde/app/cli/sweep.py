@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.experiment import add_experiment_arguments, knob_texts, named_experiment
 from wfr_pde.app.cli.output import duration_text, print_json, text_table
+from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 
 if TYPE_CHECKING:
@@ -22,18 +23,21 @@ MAX_CHECKS = 4  # with more of them, a row of the table shows none
 NAME = "sweep"
 SUMMARY = "run an experiment over a grid of knobs, in parallel"
 EXAMPLES = """\
-Knobs are written as --name v1,v2,...; those with several values are swept. The values of a knob that is itself a list
-are separated by semicolons, --sizes "1,2;3,4", as are texts with commas in them.
+Knobs are written as --name v1,v2,...; those with several values are swept. Numbers also as a range, start:stop:number,
+0:1:5 for 0,0.25,0.5,0.75,1, and 1:1000:4:log for 1,10,100,1000. The values of a knob that is itself a list are
+separated by semicolons, --sizes "1,2;3,4", as are texts with commas in them.
 
 Every cell is a run of its own, in results/NAME/<hash of knobs>, just as `wfr-pde run` stores it. Cells that are done
 are not run again, and those that were begun go on: a sweep that was stopped or killed goes on with the same command.
 A cell that fails costs only itself. What all cells come to is in results/NAME/sweep-<hash of grid>: sweep.nc with
-their scalar variables over the swept knobs, and the same as sweep.csv.
+their scalar variables over the swept knobs, and the same as sweep.csv. All variables of all cells, curves among them,
+are in the Dataset open_sweep("results/NAME/sweep-..."), from wfr_pde.app.experiments.opened_sweep, over those knobs.
 
 examples:
   wfr-pde sweep splitting_order --t-gaussian 0.25,0.5,1            one process per processor
   wfr-pde sweep splitting_order --t-gaussian 0.25,0.5 --quick --jobs 2
   wfr-pde sweep rate_in_n --numbers "50,100,200;100,200,400"       lists are separated by semicolons
+  wfr-pde sweep splitting_order --t-gaussian 0.25:1:200 --no-figures    two hundred values
   wfr-pde sweep NAME --seed 0,1,2,3 --dry-run                      the cells, and which are done
   wfr-pde sweep NAME --seed 0,1,2,3 --shard $SLURM_ARRAY_TASK_ID/4 one of four jobs of an array, numbered from 1
   wfr-pde sweep NAME --seed 0,1,2,3 --dask tcp://10.0.0.1:8786     on the workers of a Dask cluster"""
@@ -47,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="show the cells and which are done, and run nothing")
     add("--force", action="store_true", help="compute every cell anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="take cells that other code of the package has computed")
+    add("--no-figures", action="store_true", help="draw no figure of a cell; `wfr-pde figures NAME` draws them later")
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--dask", metavar="ADDRESS", help="run on a Dask cluster: address of its scheduler, or its scheduler file")
     add("--shard", metavar="I/N", help="run only part I of N, I = 1, ..., N: every N-th cell")
@@ -103,8 +108,16 @@ def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str,
         raise ValueError("--jobs is for processes on this machine, --dask for a cluster: give one of them")
     if args.dry_run:
         return grid, []
+    make_folder("--out", grid.out, grid.out)
     with _executor(args) as executor:
-        return grid, sweep(grid, executor, shard=shard, force=args.force, accept_other_code=args.accept_other_code)
+        return grid, sweep(
+            grid,
+            executor,
+            shard=shard,
+            force=args.force,
+            accept_other_code=args.accept_other_code,
+            figures=not args.no_figures,
+        )
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from wfr_pde.app.cli.distributions import SPEC
 from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, solution_table, text_table
 from wfr_pde.app.cli.problem import add_problem_arguments, box_corners, output_file, parse_times, target_and_start
 from wfr_pde.app.exit_codes import DONE
 
+if TYPE_CHECKING:
+    from wfr_pde.targets import Target
+
+PLANNED = 1000  # save times at most that a dry run goes through
 NAME = "truth"
 SUMMARY = "solve a flow to a tolerance, with a certified error"
-EXAMPLES = """\
+EXAMPLES = f"""\
 The flow is that of `solve`. Box, cells, scheme and steps are chosen such that the L1 error is below rtol at every save
 time; what is stored with the density is a bound of that error, error_l1, and of the error of KL. A mode that nothing
 of the start or of the potential leads to cannot be certified: give a box that holds it.
+
+{SPEC}
 
 examples:
   wfr-pde truth --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
@@ -50,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     """Certify the solution, write it, and print its errors."""
     import wfr_pde as wfr
     from wfr_pde.storage.files import write_dataset
-    from wfr_pde.truth.certified.certificate import plan
 
     out, times = output_file(args), parse_times(args.t)
     target, start = target_and_start(args)
@@ -68,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         "turn": args.turn,
     }
     if args.dry_run:
-        return _show_plan(args, plan(target, start, times, **problem))
+        return _show_plan(args, _planned(target, start, times, problem))
     check = start.ndim <= 2 if args.cross_check is None else args.cross_check
     ds = wfr.ground_truth(target, start, times, **problem, strict=not args.best, cross_check=check)
     write_dataset(ds, out)
@@ -81,6 +90,32 @@ def run(args: argparse.Namespace) -> int:
         print(f"{solution_table(ds, names)}\n")
         print(f"{out}: {cells} cells, {ds.attrs['n_steps']} steps, {duration_text(float(ds.attrs['wall_time']))}")
     return DONE
+
+
+def _planned(target: Target, start: Target, times: np.ndarray, problem: dict[str, Any]) -> dict[str, Any]:
+    """Plan the first attempt; of very many save times by a thousand of them, as each of the others costs one step.
+
+    Raises
+    ------
+    MemoryError
+        If the densities at all those times would not fit.
+    """
+    from wfr_pde.truth.certified.certificate import plan
+
+    if len(times) <= PLANNED:
+        return plan(target, start, times, **problem)
+    some = np.unique(np.linspace(0, len(times) - 1, PLANNED).round().astype(int))
+    content = plan(target, start, times[some], **problem)
+    steps = content["n_steps"] + len(times) - len(some)
+    needed, free = content["memory_bytes"] * len(times) // len(some), content["free_bytes"]
+    limit = min(problem["memory"] * 2**30 if problem["memory"] else math.inf, math.inf if free is None else free)
+    if needed > limit:
+        raise MemoryError(
+            f"a certified solution at {len(times):,} times needs about {bytes_text(needed)}, but there are "
+            f"{bytes_text(int(limit))}: use fewer save times, a larger --rtol, or a smaller box"
+        )
+    seconds = content["seconds"] * steps / content["n_steps"]
+    return {**content, "n_steps": steps, "memory_bytes": needed, "seconds": seconds}
 
 
 def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:

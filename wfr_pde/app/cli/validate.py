@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json
-from wfr_pde.app.cli.problem import netcdf_path, parse_times
+from wfr_pde.app.cli.problem import parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     from wfr_pde.storage import files
     from wfr_pde.validation.verdicts import validate
 
-    out = None if args.out is None else netcdf_path(args.out)
+    out, picture = netcdf_to_write(args.out), figure_to_write(args.figure)
     truth = read_truth(args.truth)
     target, start = problem_of(args, truth)
     chosen = json_object("--options", args.options)
@@ -100,8 +101,8 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     )  # fmt: skip
     if out is not None:
         files.write_dataset(ds, out)
-    if args.figure is not None:
-        plotting.verdict(ds).savefig(args.figure)
+    if picture is not None:
+        write_figure(plotting.verdict(ds), picture)
     return ds
 
 

@@ -136,11 +136,18 @@ class Experiment:
                     )
                 raise ValueError(f"{self.name} has no knob {name!r}; it has (with defaults): {has or 'none'}")
 
-    def command(self, values: Mapping[str, Any]) -> str:
-        """The command line that runs it with these knobs."""
+    def command(self, values: Mapping[str, Any], out: str | Path = OUT) -> str:
+        """The command line that runs it with these knobs, and stores it in that folder."""
         changed = [knob for knob in self.knobs.values() if values[knob.name] != knob.default]
         words = [f"{knob.option}={knob.text(values[knob.name])}" for knob in changed]
-        return shlex.join(["wfr-pde", "run", self.given, *words])
+        return shlex.join(["wfr-pde", "run", self.given, *words, *out_words(out)])
+
+    def is_quick(self, values: Mapping[str, Any]) -> bool:
+        """Whether the knobs are those of QUICK, or ones in their place: none that QUICK changes has its default."""
+        changed = {name: value for name, value in self.values({}, quick=True).items() if name in self.quick}
+        changed = {name: value for name, value in changed.items() if value != self.knobs[name].default}
+        has_quick_ones = any(values[name] == value for name, value in changed.items())
+        return has_quick_ones and all(values[name] != self.knobs[name].default for name in changed)
 
     def directory(self, values: Mapping[str, Any], out: str | Path = OUT) -> Path:
         """Where the results with these knobs are stored."""
@@ -183,6 +190,15 @@ class Experiment:
         """The parts of these knobs that a stopped run has stored."""
         fingerprint = json.dumps([self.source, __version__, canonical(values)])
         return StoredParts(self.directory(values, out), fingerprint)
+
+
+def out_words(out: str | Path) -> list[str]:
+    """The option `--out`, as it is given where the command is run; none for the default folder."""
+    where = Path(out).resolve()
+    if where == Path(OUT).resolve():
+        return []
+    here = Path.cwd()
+    return [f"--out={where.relative_to(here).as_posix() if where.is_relative_to(here) else where}"]
 
 
 def canonical(values: Mapping[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from wfr_pde.app.experiments.executors import Processes
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.runner import run_experiment
+from wfr_pde.progress import bar
 from wfr_pde.storage.source_hash import other_hashes
 
 FEW = 4  # failed checks that are named
@@ -99,6 +99,7 @@ def run_cells(
     *,
     force: bool = False,
     accept_other_code: bool = False,
+    figures: bool = True,
     progress: bool | None = None,
     title: str = "",
 ) -> list[Outcome]:
@@ -113,8 +114,10 @@ def run_cells(
         Compute every cell anew.
     accept_other_code : bool
         Go on with parts that other code of the package has stored.
+    figures : bool
+        Draw the figure of every cell.
     progress : bool, optional
-        Show cells done and time left; by default on a terminal only.
+        Show cells done and time left; by default on a terminal and in notebooks.
     title : str
         What is beside that.
 
@@ -126,27 +129,23 @@ def run_cells(
     done = [None if force else cell.experiment.done(cell.knobs, cell.out) for cell in cells]
     outcomes = {i: Outcome(cells[i], content, reused=True) for i, content in enumerate(done) if content}
     waiting = {i: cell for i, cell in enumerate(cells) if i not in outcomes}
-    with _bar(title, len(cells), len(outcomes), progress) as bar:
+    with bar(progress, len(cells), len(outcomes), "cell", title) as count:
         if waiting and executor is None:
             with Processes() as executor:
-                _run(waiting, executor, (force, accept_other_code), outcomes, bar)
+                _run(waiting, executor, (force, accept_other_code, figures), outcomes, count)
         elif waiting and executor is not None:
-            _run(waiting, executor, (force, accept_other_code), outcomes, bar)
+            _run(waiting, executor, (force, accept_other_code, figures), outcomes, count)
     return [outcomes[i] for i in range(len(cells))]
 
 
-def _bar(title: str, total: int, initial: int, progress: bool | None) -> Any:
-    """Progress with time left, on a terminal only."""
-    from tqdm import tqdm
-
-    is_hidden = not (sys.stderr.isatty() if progress is None else progress)
-    return tqdm(total=total, initial=initial, desc=title, unit="cell", disable=is_hidden)
-
-
 def _run(
-    cells: dict[int, Cell], executor: Executor, how: tuple[bool, bool], outcomes: dict[int, Outcome], bar: Any
+    cells: dict[int, Cell],
+    executor: Executor,
+    how: tuple[bool, bool, bool],
+    outcomes: dict[int, Outcome],
+    count: Callable[[], object],
 ) -> None:
-    """Run cells, and add what becomes of them to `outcomes` as it comes; `how` is (force, accept_other_code)."""
+    """Run cells, and add what becomes of them to `outcomes` as it comes; `how` are three options."""
     futures = {}
     for i, cell in cells.items():
         experiment = cell.experiment
@@ -159,6 +158,7 @@ def _run(
             out=str(cell.out.resolve()),
             force=how[0],
             accept_other_code=how[1],
+            figures=how[2],
         )
         futures[future] = i
     try:
@@ -167,19 +167,27 @@ def _run(
             try:
                 reply = future.result()
             except Exception as error:  # not of the experiment, but of the worker that ran it
-                reply = _failure(error)
+                reply = failure(error)
             outcomes[i] = Outcome(cells[i], **{"content": {}, **reply})
-            bar.update()
+            count()
     except BaseException as error:
         for future in futures:
             future.cancel()
-        count = sum(i in outcomes for i in cells)
-        error.add_note(f"{count} of {len(cells)} cells were run; the same command goes on with the others")
+        run = sum(i in outcomes for i in cells)
+        error.add_note(f"{run} of {len(cells)} cells were run; the same command goes on with the others")
         raise
 
 
 def run_cell(
-    knobs: dict[str, Any], path: str, *, given: str, source: str, out: str, force: bool, accept_other_code: bool
+    knobs: dict[str, Any],
+    path: str,
+    *,
+    given: str,
+    source: str,
+    out: str,
+    force: bool,
+    accept_other_code: bool,
+    figures: bool,
 ) -> dict[str, Any]:
     """Run one cell where the executor wants it, and say what became of it in plain types.
 
@@ -192,14 +200,16 @@ def run_cell(
     if experiment.source != source:
         raise ValueError(f"{path} has been changed since this began: start it again")
     try:
-        result = run_experiment(experiment, knobs, out=out, force=force, wait=True, accept_other_code=accept_other_code)
+        result = run_experiment(
+            experiment, knobs, out=out, force=force, wait=True, accept_other_code=accept_other_code, figures=figures
+        )
     except Exception as error:
-        return _failure(error)
+        return failure(error)
     return {"content": result.content(), "reused": result.reused}
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    """What an error says; one of the program itself with its name and place."""
+def failure(error: Exception) -> dict[str, Any]:
+    """What an error says, as the parts `error` and `code` of an outcome; one of the program with its name and place."""
     code = exit_code(error)
     text = " ".join(str(error).split())
     if code is None:

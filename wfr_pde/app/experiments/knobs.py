@@ -22,6 +22,7 @@ OPTIONS = (
     "help",
     "jobs",
     "json",
+    "no_figures",
     "out",
     "quick",
     "resume",
@@ -32,6 +33,7 @@ WORDS = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
+MOST_VALUES = 100_000  # of a range
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -122,19 +124,46 @@ class Knob:
     def parse_several(self, text: str) -> tuple[Any, ...]:
         """The values of a sweep: separated by commas, or by semicolons; of a tuple by semicolons only.
 
+        Of numbers also ranges, `start:stop:number` and `start:stop:number:log`, rounded to 12 digits: the same values
+        as if they were written out.
+
         Raises
         ------
         ValueError
             If one has the wrong type, or is given twice.
         """
         separator = ";" if self.is_tuple or ";" in text else ","
-        values = tuple(self.parse(part) for part in text.split(separator) if part.strip())
+        parts = [part for part in text.split(separator) if part.strip()]
+        values = tuple(value for part in parts for value in (self._range(part) if self._is_range(part) else [part]))
+        values = tuple(self.parse(value) if isinstance(value, str) else value for value in values)
         if not values:
             raise ValueError(f"{self.option} has no value: give one or several, each {self.words}")
         for i, value in enumerate(values):
             if value in values[:i]:
                 raise ValueError(f"{self.option} has the value {self.text(value)} twice in {text!r}: give it once")
         return values
+
+    def _is_range(self, text: str) -> bool:
+        return self.kind in (int, float) and not self.is_tuple and ":" in text
+
+    def _range(self, text: str) -> list[Any]:
+        """The values of `start:stop:number`, with `:log` in equal ratios."""
+        try:
+            start, stop, number, *how = text.split(":")
+            low, high, count = float(start), float(stop), int(number)
+            if how not in ([], ["log"]) or count < 2 or (how and not (low > 0 and high > 0)):
+                raise ValueError
+            if not (math.isfinite(low) and math.isfinite(high)) or count > MOST_VALUES:
+                raise ValueError
+            shares = [k / (count - 1) for k in range(count)]
+            found = [low ** (1 - s) * high**s if how else low + (high - low) * s for s in shares]
+            return [_check_scalar(self.kind, float(f"{value:.12g}")) for value in [low, *found[1:-1], high]]
+        except ValueError:
+            whole = ", whole numbers all" if self.kind is int else ""
+            raise ValueError(
+                f"{self.option} takes a range as start:stop:number, such as 0:1:5, or 1:1000:4:log (at most "
+                f"{MOST_VALUES:,} values{whole}), got {text!r}"
+            ) from None
 
     def _chosen(self, value: Any) -> Any:
         if self.choices and value not in self.choices:

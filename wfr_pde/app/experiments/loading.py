@@ -74,7 +74,7 @@ def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment
         lacks = ", ".join(missing) or "a docstring that says what it shows"
         raise ValueError(
             f"{path} is not an experiment: it lacks {lacks} "
-            "(needed: a docstring, run(**knobs), figure(ds), QUICK, CHECKS)"
+            "(needed: a docstring, run(**knobs), figure(ds), QUICK, CHECKS); if it is none, call it _{path.name}"
         )
     knobs = found_knobs(module.run, path)
     experiment = Experiment(
@@ -108,7 +108,13 @@ def _executed(path: Path) -> tuple[types.ModuleType, str]:
     module = types.ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and pickle look classes up here
-    exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
+    try:
+        exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
+    except SystemExit as error:
+        raise ValueError(f"{path} ends the program when it is loaded, with the exit code {error.code}") from None
+    except Exception as error:
+        error.add_note(f"(in {path})")
+        raise
     return module, _hash_of_code(tree)
 
 

@@ -68,6 +68,7 @@ class Result:
             "experiment": self.experiment.name,
             "description": self.experiment.description,
             "knobs": self.knobs,
+            "quick": self.experiment.is_quick(self.knobs),
             "command": attrs["command"],
             "passed": self.passed,
             "checks": {check.name: check.content() for check in self.checks},
@@ -89,6 +90,7 @@ def run_experiment(
     resume: bool = False,
     wait: bool = False,
     accept_other_code: bool = False,
+    figures: bool = True,
 ) -> Result:
     """Run an experiment, or take its stored data; draw the figure, check the claims, store it all.
 
@@ -113,6 +115,8 @@ def run_experiment(
         Where another process is writing the same results, wait for it.
     accept_other_code : bool
         Go on with parts that other code of the package has stored; the attribute `other_source_hashes` says so then.
+    figures : bool
+        Draw the figure; `redraw` can do so later.
 
     Returns
     -------
@@ -144,7 +148,7 @@ def run_experiment(
             _compute(experiment, values, parts)
         # figures and checks see what is on disk, so that they can be made again from it
         data = files.read_dataset(directory / "data.nc") if stored is None else stored
-        return _reported(experiment, values, directory, data, reused=stored is not None)
+        return _reported(experiment, values, directory, data, reused=stored is not None, figures=figures)
 
 
 def redraw(experiment: Experiment, directory: str | Path) -> Result:
@@ -190,14 +194,20 @@ def _refuse_other_parts(experiment: Experiment, parts: StoredParts) -> None:
 
 
 def _reported(
-    experiment: Experiment, values: dict[str, Any], directory: Path, data: xr.Dataset, reused: bool
+    experiment: Experiment,
+    values: dict[str, Any],
+    directory: Path,
+    data: xr.Dataset,
+    reused: bool,
+    figures: bool = True,
 ) -> Result:
     """Check the claims and draw the figure of data that are on disk."""
     checks = tuple(_check(experiment, data, name) for name in experiment.checks)
     result = Result(experiment, values, directory, data, checks, reused)
-    files.write_json({**result.content(), "status": "not drawn"}, directory / "run.json")
-    with DRAWING:
-        _draw(experiment, data, directory)
+    if figures:
+        files.write_json({**result.content(), "status": "not drawn"}, directory / "run.json")
+        with DRAWING:
+            _draw(experiment, data, directory)
     files.write_json(result.content(), directory / "run.json")
     return result
 
@@ -208,7 +218,8 @@ def _compute(experiment: Experiment, values: dict[str, Any], parts: StoredParts)
         "experiment": experiment.name,
         "description": experiment.description,
         "knobs": values,
-        "command": experiment.command(values),
+        "quick": experiment.is_quick(values),
+        "command": experiment.command(values, parts.directory.parents[1]),
         "versions": dict(provenance.versions()),
         code.NAME: code.source_hash(),
         "source": experiment.source,
@@ -241,7 +252,7 @@ def _computed(experiment: Experiment, values: dict[str, Any], parts: StoredParts
     return ds.assign_attrs(
         experiment=experiment.name,
         knobs=canonical(values),
-        command=experiment.command(values),
+        command=experiment.command(values, parts.directory.parents[1]),
         source=experiment.source,
         versions=json.dumps(dict(provenance.versions())),
         commit=provenance.commit(),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.experiments.experiment import OUT, Experiment
+from wfr_pde.app.experiments.experiment import OUT, Experiment, out_words
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.storage import files, locks, provenance
@@ -65,7 +65,7 @@ class Plan:
             if values != (knob.default,):
                 separator = ";" if knob.is_tuple or any("," in knob.text(value) for value in values) else ","
                 words.append(f"{knob.option}={separator.join(map(knob.text, values))}")
-        return shlex.join(words)
+        return shlex.join([*words, *out_words(self.out)])
 
     def shard(self, i: int, n: int) -> list[dict[str, Any]]:
         """The cells of part i of n, i = 1, ..., n: every n-th.
@@ -142,6 +142,7 @@ def sweep(
     shard: tuple[int, int] = (1, 1),
     force: bool = False,
     accept_other_code: bool = False,
+    figures: bool = True,
     progress: bool | None = None,
 ) -> list[Outcome]:
     """Run the cells that are not done, and store the combined Dataset.
@@ -158,6 +159,8 @@ def sweep(
     accept_other_code : bool
         Take cells, and parts of cells, that other code of the package has computed; the attribute
         `other_source_hashes` of the combined Dataset says so then.
+    figures : bool
+        Draw the figure of every cell.
     progress : bool, optional
         Show cells done and time left; by default on a terminal only.
 
@@ -179,6 +182,7 @@ def sweep(
         executor,
         force=force,
         accept_other_code=accept_other_code,
+        figures=figures,
         progress=progress,
         title=plan.experiment.name,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from itertools import groupby
@@ -27,10 +26,9 @@ from wfr_pde.app.report.runs import (
     UNREADABLE,
     Run,
     described,
-    find_runs,
-    other_files,
     read_run,
 )
+from wfr_pde.app.report.survey import Survey, survey
 from wfr_pde.app.report.words import breakable, code_spans, knob, number, plural, prose, size, used
 from wfr_pde.storage import files
 
@@ -63,6 +61,10 @@ class Report:
         Number of checks, and of those that pass.
     by_other_code : int
         Number of runs whose data other code of the package computed.
+    left_out : int
+        Number of links and other things that were not looked into.
+    quick : int
+        Number of runs with quick knobs.
     """
 
     path: Path
@@ -71,6 +73,8 @@ class Report:
     checks: int
     passed: int
     by_other_code: int
+    left_out: int
+    quick: int
 
 
 def write_report(
@@ -96,7 +100,8 @@ def write_report(
     root, path = Path(results), Path(out)
     if not root.is_dir():
         raise ValueError(f"there is no folder {str(results)!r}: run an experiment first, or say where results are")
-    runs = [read_run(directory) for directory in find_runs(root)]
+    found = survey(root)
+    runs = [read_run(directory, root) for directory in found.runs]
     if not runs:
         raise ValueError(f"the folder {str(results)!r} holds no runs: `wfr-pde run NAME` makes one")
     runs.sort(key=lambda run: (run.experiment, -_modified(run)))
@@ -104,8 +109,10 @@ def write_report(
     checks = [check for run in runs for check in run.checks]
     verdicts = dict(Counter(run.status for run in runs))
     passed = sum(check.passed for check in checks)
-    report = Report(path, len(by_name), verdicts, len(checks), passed, sum(bool(run.by_other_code) for run in runs))
-    text = _page(report, by_name, other_files(root), Path(experiments))
+    by_other = sum(bool(run.by_other_code) for run in runs)
+    quick = sum(run.is_quick for run in runs)
+    report = Report(path, len(by_name), verdicts, len(checks), passed, by_other, len(found.left_out), quick)
+    text = _page(report, by_name, found, Path(experiments))
     files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return report
 
@@ -114,7 +121,7 @@ def _modified(run: Run) -> float:
     return max((path.stat().st_mtime for path in run.files), default=0.0)
 
 
-def _page(report: Report, by_name: dict[str, tuple[Run, ...]], others: Sequence[Path], folder: Path) -> str:
+def _page(report: Report, by_name: dict[str, tuple[Run, ...]], found: Survey, folder: Path) -> str:
     """The whole page."""
     entries = []
     for name, runs in by_name.items():
@@ -124,7 +131,8 @@ def _page(report: Report, by_name: dict[str, tuple[Run, ...]], others: Sequence[
     return template.render(
         report=report,
         entries=entries,
-        others=others,
+        others=found.others,
+        left_out=found.left_out,
         style=Markup(_part("style.css")),
         script=Markup(_part("script.js")),
         version=__version__,

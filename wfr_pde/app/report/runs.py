@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.experiments.experiment import Check
 from wfr_pde.app.experiments.loading import docstring
 from wfr_pde.app.report.film import Film, films
+from wfr_pde.app.report.survey import MARKS, visible
 from wfr_pde.storage import files, run_directory
 from wfr_pde.storage.source_hash import NAME, SHORT, by_other_code, other_hashes
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PASSED, DONE, FAILED, UNFINISHED, UNREADABLE = "passed", "done", "failed", "unfinished", "unreadable"
-MARKS = ("run.json", "data.nc", "checkpoint.nc")  # a directory with one of these is a run
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
 
 
@@ -49,6 +49,8 @@ class Run:
     notes : tuple of str
         What is not there, or cannot be read.
     knobs : dict
+    is_quick : bool
+        Whether the knobs are those of a quick version.
     checks : tuple of Check
     scalars : tuple of Scalar
     command : str
@@ -67,6 +69,7 @@ class Run:
     status: str
     notes: tuple[str, ...]
     knobs: dict[str, Any]
+    is_quick: bool
     checks: tuple[Check, ...]
     scalars: tuple[Scalar, ...]
     command: str
@@ -82,49 +85,53 @@ class Run:
         return tuple(sorted(found.values()))
 
 
-def find_runs(root: str | Path) -> list[Path]:
-    """Directories of runs below `root`, sorted; what is inside of a run is part of it."""
-    found: list[Path] = []
-    for path in _visible(Path(root)):
-        if path.is_dir():
-            found += [path] if any((path / mark).exists() for mark in MARKS) else find_runs(path)
-    return found
+def read_run(directory: Path, root: Path | None = None) -> Run:
+    """What can be read of a run in a folder of results; `notes` say what cannot.
+
+    Links that lead out of `root`, which is the run's directory by default, are not followed.
+    """
+    try:
+        return _read(directory, directory if root is None else root)
+    except Exception as error:  # whatever is wrong with one run, the page has the others
+        note = f"It cannot be read: {type(error).__name__}: {error}."
+        return Run(
+            directory=directory,
+            experiment=_parent_name(directory),
+            claim="",
+            status=UNREADABLE,
+            notes=(note,),
+            knobs={},
+            is_quick=False,
+            checks=(),
+            scalars=(),
+            command="",
+            provenance={},
+            by_other_code="",
+            films=(),
+            files=(),
+        )
 
 
-def other_files(root: str | Path) -> list[Path]:
-    """Files below `root` that belong to no run."""
-    found: list[Path] = []
-    for path in _visible(Path(root)):
-        if path.is_file():
-            found.append(path)
-        elif not any((path / mark).exists() for mark in MARKS):
-            found += other_files(path)
-    return found
-
-
-def _visible(directory: Path) -> Iterator[Path]:
-    """What a directory holds, without files that are being written."""
-    return (path for path in sorted(directory.iterdir()) if not path.name.startswith("."))
-
-
-def read_run(directory: Path) -> Run:
-    """What can be read of a run; `notes` say what cannot."""
+def _read(directory: Path, root: Path) -> Run:
     notes: list[str] = []
-    content = _content(directory, notes)
-    data = _data(directory, notes)
+    entries, left_out = visible(directory, root)
+    notes += [f"{each.path.name} is left out: {each.reason}." for each in left_out]
+    files = [path for path in entries if path.is_file()]
+    content = _content(directory, files, notes)
+    data = _data(directory, files, notes)
     attrs: Mapping[str, Any] = {} if data is None else data.attrs
     said = {**_plain(attrs), **content}
     checks = _checks(said, notes)
-    files = [path for path in _visible(directory) if path.is_file()]
     if not any(path.suffix.lower() in PICTURES for path in files):
         notes.append("There is no figure.")
     return Run(
         directory=directory,
         experiment=str(said.get("experiment") or _parent_name(directory)),
         claim=str(said.get("description", "")),
-        status=_status(directory, content, data, checks, notes),
+        status=_status(content, files, data, checks, notes),
         notes=tuple(notes),
         knobs=_mapping(said.get("knobs")),
+        is_quick=said.get("quick") is True,
         checks=checks,
         scalars=() if data is None else _scalars(data),
         command=str(said.get("command", "")),
@@ -140,10 +147,10 @@ def _parent_name(directory: Path) -> str:
     return directory.parent.name or directory.name
 
 
-def _content(directory: Path, notes: list[str]) -> dict[str, Any]:
+def _content(directory: Path, found: Sequence[Path], notes: list[str]) -> dict[str, Any]:
     """What run.json says."""
     path = directory / "run.json"
-    if not path.exists():
+    if path not in found:
         notes.append("There is no run.json: status, checks and provenance are not known.")
         return {}
     try:
@@ -157,13 +164,13 @@ def _content(directory: Path, notes: list[str]) -> dict[str, Any]:
     return content
 
 
-def _data(directory: Path, notes: list[str]) -> xr.Dataset | None:
+def _data(directory: Path, found: Sequence[Path], notes: list[str]) -> xr.Dataset | None:
     """The data, in one file or in segments."""
     try:
-        if (directory / "data.nc").exists():
+        if directory / "data.nc" in found:
             return files.read_dataset(directory / "data.nc")
-        return run_directory.open_run(directory)
-    except FileNotFoundError:
+        if directory / "checkpoint.nc" in found:
+            return run_directory.open_run(directory)
         notes.append("The data are not stored here; the command makes them again.")
     except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         notes.append(f"The data cannot be read: {error}.")
@@ -196,8 +203,9 @@ def _checks(said: Mapping[str, Any], notes: list[str]) -> tuple[Check, ...]:
 
 
 def _status(
-    directory: Path, content: Mapping[str, Any], data: xr.Dataset | None, checks: tuple[Check, ...], notes: list[str]
-) -> str:
+    content: Mapping[str, Any], found: Sequence[Path], data: xr.Dataset | None, checks: tuple[Check, ...],
+    notes: list[str],
+) -> str:  # fmt: skip
     """The verdict on a run; a note says how far an unfinished one came."""
     if not content:
         return UNREADABLE
@@ -206,7 +214,7 @@ def _status(
         why = f", because of: {content['error']}" if content.get("error") else ""
         notes.append(f"The run is not finished: its status is “{status}”{why}. Its command does what is missing.")
         return UNFINISHED
-    if data is None and any((directory / mark).exists() for mark in MARKS[1:]):
+    if data is None and any(path.name in MARKS[1:] for path in found):
         return UNREADABLE
     if any(not check.passed for check in checks) or content.get("passed") is False:
         return FAILED

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
-from wfr_pde.numerics.compiled.gaussian_tiles import tiles, tiles_in_parallel
+from wfr_pde.numerics.compiled.gaussian_tiles import tiles
+from wfr_pde.numerics.compiled.row_threads import share_rows
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 
-PARALLEL_FROM, PARTS = 256, 64  # tiles, for which threads are worth their start, and shares of them
+PARALLEL_FROM = 256  # tiles, for which threads are worth their start
 TILES = {1: (1, 1, 8), 2: (1, 4, 4), 3: (4, 4, 4)}  # cells per tile, by the number of axes
 
 
@@ -80,7 +81,7 @@ class GaussianSums:
         if total < PARALLEL_FROM:
             tiles(0, total, self._shape, self._tile, space, sources, result)
         else:
-            tiles_in_parallel(PARTS, total, self._shape, self._tile, space, sources, result)
+            share_rows(tiles, total, self._shape, self._tile, space, sources, result)
         return result.reshape(self.grid.shape) - 0.5 * self.grid.ndim * math.log(2 * math.pi * self.variance)
 
 

@@ -138,10 +138,3 @@ def tiles(first, last, shape, tile, space, sources, result):  # type: ignore
             cell[1] = starts[1] + i // counts[2] % counts[1]
             cell[2] = starts[2] + i % counts[2]
             _one_tile(cell, one, space, sources, result)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
-def tiles_in_parallel(parts, total, shape, tile, space, sources, result):  # type: ignore
-    """Sum in all tiles, by threads that take some each."""
-    for part in numba.prange(parts):
-        tiles(part * total // parts, (part + 1) * total // parts, shape, tile, space, sources, result)

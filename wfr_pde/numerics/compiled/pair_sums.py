@@ -7,11 +7,13 @@ exponential is a polynomial of degree 12 on [-1/2, 1/2] times a power of two, in
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.row_threads import share_rows
 from wfr_pde.numerics.typing import Array
 
 BLOCK = 1024  # sources at a time: the buffers fit into the first cache
@@ -77,7 +79,7 @@ def _exponential(e: Array, top: float, n: int, t: Array, powers: Array) -> None:
 
 @jit
 def _log_rows(
-    at: Array, sources: Array, log_weights: Array, half_precision: float, leave_out: Any, start: int, stop: int,
+    start: int, stop: int, at: Array, sources: Array, log_weights: Array, half_precision: float, leave_out: Any,
     result: Array,
 ) -> None:  # fmt: skip
     e, t, powers = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
@@ -116,7 +118,7 @@ def _distances(x: Array, sources: Array, first: int, n: int, scale: float, e: Ar
 
 @jit
 def _rows(
-    at: Array, sources: Array, weights: Array, kind: int, scale: float, start: int, stop: int, result: Array
+    start: int, stop: int, at: Array, sources: Array, weights: Array, kind: int, scale: float, result: Array
 ) -> None:
     e, t, powers = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     m = len(weights)
@@ -165,8 +167,8 @@ def _stein_block(
 
 @jit
 def _stein_rows(
-    positions: Array, scores: Array, sources: Array, source_scores: Array, weights: Array, length: float,
-    power: float, start: int, stop: int, result: Array,
+    start: int, stop: int, positions: Array, scores: Array, sources: Array, source_scores: Array, weights: Array,
+    length: float, power: float, result: Array,
 ) -> None:  # fmt: skip
     buffers = np.empty((3, BLOCK))
     m = len(weights)
@@ -178,30 +180,6 @@ def _stein_rows(
                 length, power, buffers,
             )  # fmt: skip
         result[i] = total
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _log_rows_in_parallel(at, sources, log_weights, half_precision, leave_out, parts, result):  # type: ignore
-    n = len(result)
-    for part in numba.prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        _log_rows(at, sources, log_weights, half_precision, leave_out, start, stop, result)
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _rows_in_parallel(at, sources, weights, kind, scale, parts, result):  # type: ignore
-    n = len(result)
-    for part in numba.prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        _rows(at, sources, weights, kind, scale, start, stop, result)
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _stein_rows_in_parallel(positions, scores, sources, source_scores, weights, length, power, parts, result):  # type: ignore
-    n = len(result)
-    for part in numba.prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        _stein_rows(positions, scores, sources, source_scores, weights, length, power, start, stop, result)
 
 
 def log_kernel_sums(
@@ -230,10 +208,7 @@ def log_kernel_sums(
     weights = np.ascontiguousarray(log_weights, dtype=np.float64)
     skipped = np.full(len(x), -1) if leave_out is None else np.ascontiguousarray(leave_out, dtype=np.int64)
     result = np.empty(len(x))
-    if len(x) * len(weights) < PARALLEL_FROM:
-        _log_rows(x, y, weights, 0.5 / variance, skipped, 0, len(x), result)
-    else:
-        _log_rows_in_parallel(x, y, weights, 0.5 / variance, skipped, _parts(len(x)), result)
+    _by_rows(_log_rows, len(x), len(weights), x, y, weights, 0.5 / variance, skipped, result)
     return result
 
 
@@ -273,10 +248,7 @@ def stein_sums(positions: Array, scores: Array, weights: Array, length: float, p
     own = np.ascontiguousarray(weights, dtype=np.float64)
     across, s_across = np.ascontiguousarray(x.T), np.ascontiguousarray(s.T)
     result = np.empty(len(x))
-    if len(x) ** 2 < PARALLEL_FROM:
-        _stein_rows(x, s, across, s_across, own, float(length), float(power), 0, len(x), result)
-    else:
-        _stein_rows_in_parallel(x, s, across, s_across, own, float(length), float(power), _parts(len(x)), result)
+    _by_rows(_stein_rows, len(x), len(x), x, s, across, s_across, own, float(length), float(power), result)
     return result
 
 
@@ -284,13 +256,13 @@ def _sums(at: Array, sources: Array, weights: Array, kind: int, scale: float) ->
     x, y = np.ascontiguousarray(at, dtype=np.float64), np.ascontiguousarray(np.transpose(sources), dtype=np.float64)
     own = np.ascontiguousarray(weights, dtype=np.float64)
     result = np.empty(len(x))
-    if len(x) * len(own) < PARALLEL_FROM:
-        _rows(x, y, own, kind, scale, 0, len(x), result)
-    else:
-        _rows_in_parallel(x, y, own, kind, scale, _parts(len(x)), result)
+    _by_rows(_rows, len(x), len(own), x, y, own, kind, scale, result)
     return result
 
 
-def _parts(rows: int) -> int:
-    """Shares of the rows for the threads."""
-    return int(min(rows, 8 * numba.get_num_threads()))
+def _by_rows(loop: Callable[..., Any], n: int, m: int, *arguments: Any) -> None:
+    """Call a loop over n rows of m pairs, by threads where they are worth their start."""
+    if n * m < PARALLEL_FROM:
+        loop(0, n, *arguments)
+    else:
+        share_rows(loop, n, *arguments)

@@ -7,6 +7,7 @@ import math
 import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.row_threads import share_rows
 from wfr_pde.numerics.typing import Array
 
 PARALLEL_FROM = 1_000_000  # pairs, as in `pair_sums`
@@ -28,14 +29,8 @@ def _row(x, scores, half_precision, i, result):  # type: ignore
 
 
 @numba.njit(cache=True, nogil=True)
-def _rows(x, scores, half_precision, result):  # type: ignore
-    for i in range(len(x)):
-        _row(x, scores, half_precision, i, result)
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _rows_in_parallel(x, scores, half_precision, result):  # type: ignore
-    for i in numba.prange(len(x)):  # every row by one thread in a fixed order: the same bits for any number of threads
+def _rows(start, stop, x, scores, half_precision, result):  # type: ignore
+    for i in range(start, stop):  # every row in a fixed order: the same bits for any number of threads
         _row(x, scores, half_precision, i, result)
 
 
@@ -43,6 +38,9 @@ def stein_directions(positions: Array, scores: Array, bandwidth: float) -> Array
     """1/n Σ_j exp(-|x_i - x_j|² / (2 bandwidth²)) [s_j + (x_i - x_j) / bandwidth²] for x, s of shape (n, d)."""
     x = np.ascontiguousarray(positions, dtype=np.float64)
     result = np.empty_like(x)
-    rows = _rows if len(x) ** 2 < PARALLEL_FROM else _rows_in_parallel
-    rows(x, np.ascontiguousarray(scores, dtype=np.float64), 0.5 / bandwidth**2, result)
+    arguments = x, np.ascontiguousarray(scores, dtype=np.float64), 0.5 / bandwidth**2, result
+    if len(x) ** 2 < PARALLEL_FROM:
+        _rows(0, len(x), *arguments)
+    else:
+        share_rows(_rows, len(x), *arguments)
     return result

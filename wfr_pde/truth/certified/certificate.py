@@ -13,6 +13,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.save_times import save_times
 from wfr_pde.numerics.typing import Array
+from wfr_pde.progress import reporting
 from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget
@@ -53,6 +54,7 @@ def ground_truth(
     strict: bool = True,
     cross_check: bool = False,
     turn: bool = True,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Density of the WFR flow at some times, with a bound of its error; everything numerical is chosen.
 
@@ -113,6 +115,8 @@ def ground_truth(
         Whether the axes of the grid may be the principal ones y = Q'(x - c) of target and start, where these need far
         fewer cells: then the attributes hold `rotation` (Q, row by row) and `centre` (c), the axes u, v, w of the
         Dataset are y, and `Trajectory` gives everything in x. Never where `box` is given.
+    progress : bool, optional
+        Count steps on a bar; by default where stderr is a terminal, and in notebooks.
 
     Returns
     -------
@@ -144,13 +148,14 @@ def ground_truth(
     of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
     """
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
-    with deadline(work.left()):
+    with reporting(progress, "ground_truth"), deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem = terrain.problem
         best, limit = _certified(problem, terrain.cells, work, box is None)
     best, limit = _shown(best, limit, terrain, work, box is None)
     if best.needs_a_second_opinion or cross_check:
-        best.ask_second_family(work.seconds if cross_check else work.left())
+        with reporting(progress, "second family"):
+            best.ask_second_family(work.seconds if cross_check else work.left())
     if best.contradicted and strict:
         raise NumericalError(_contradiction(best, save_times(t)))
     if best.largest_error > rtol and strict:

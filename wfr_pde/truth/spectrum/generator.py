@@ -18,6 +18,7 @@ from wfr_pde.energies import KL
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
 from wfr_pde.numerics.arguments import choice, instance, knows_its_arguments, shown, whole
 from wfr_pde.numerics.typing import Array
+from wfr_pde.progress import reporting, step_done
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import provenance
@@ -43,7 +44,13 @@ ORDERS = (2, 4, 6)
 
 @knows_its_arguments
 def spectrum(
-    target: Target, grid: Grid, n: int = 4, *, order: int | None = None, flux: str = "scharfetter-gummel"
+    target: Target,
+    grid: Grid,
+    n: int = 4,
+    *,
+    order: int | None = None,
+    flux: str = "scharfetter-gummel",
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """The `n` lowest eigenvalues lambda_k and eigenfunctions phi_k of -L = -(Lap - grad V · grad).
 
@@ -74,7 +81,8 @@ def spectrum(
         grids. By default 6 where all numbers of cells are multiples of four (and 16 at least), else 4.
     flux : str
         Weight function of the rates, a key of `jump_rates.FLUXES`.
-
+    progress : bool, optional
+        Count grids on a bar; by default where stderr is a terminal, and in notebooks.
     Returns
     -------
     xarray.Dataset
@@ -109,7 +117,7 @@ def spectrum(
     log_pi = KL(target).log_equilibrium(grid)
     chains = [finite_volume_chain(grid, grid.backend.asnumpy(log_pi), flux)]
     chains += [finite_volume_chain(g, g.backend.asnumpy(g.log_density(target, checked=False)), flux) for g in grids[1:]]
-    with grid.backend.one_thread():
+    with grid.backend.one_thread(), reporting(progress, "spectrum"):
         modes = _modes_of_all(chains, n - 1)
     levels = matched_eigenvalues(chains, modes)
     values, errors = extrapolated(levels, order)
@@ -183,7 +191,11 @@ def _check_memory(grid: Grid, n: int) -> None:
 
 def _modes_of_all(chains: list[Chain], count: int) -> list[tuple[Array, Array]]:
     """`lowest_modes` on all grids; on the coarser ones with spare modes, as some may have changed places there."""
-    return [lowest_modes(chain, count if chain is chains[0] else count + SPARE // 2) for chain in chains]
+    found = []
+    for chain in chains:
+        found.append(lowest_modes(chain, count if chain is chains[0] else count + SPARE // 2))
+        step_done()
+    return found
 
 
 def _dataset(pi: Density, values: Array, errors: Array, functions: Array, attrs: dict[str, Any]) -> xr.Dataset:

@@ -1,0 +1,57 @@
+"""Progress of long computations: bars on a terminal and in notebooks, and a line where code is compiled first."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+
+_REPORTED: ContextVar[Callable[[], object] | None] = ContextVar("_REPORTED", default=None)
+
+
+def is_watched(progress: bool | None = None) -> bool:
+    """Whether to show progress: as asked for, else where stderr is a terminal, or in a notebook."""
+    return is_seen() if progress is None else bool(progress)
+
+
+def is_seen() -> bool:
+    """Whether somebody may be looking: stderr is a terminal, or the program a notebook."""
+    shell = sys.modules.get("IPython")
+    in_notebook = shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+    return in_notebook or (sys.stderr is not None and sys.stderr.isatty())
+
+
+@contextlib.contextmanager
+def bar(
+    progress: bool | None, total: int | None, done: int = 0, unit: str = "step", title: str = ""
+) -> Iterator[Callable[[], object]]:
+    """A bar of so many parts, where progress is shown; what comes is to be called after every part."""
+    if not is_watched(progress) or (progress is None and _REPORTED.get() is not None):
+        yield lambda: None  # no hidden bar: tqdm starts a thread for it all the same
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, initial=done, unit=unit, desc=title or None, leave=False) as shown:
+        yield shown.update
+
+
+@contextlib.contextmanager
+def reporting(progress: bool | None, title: str) -> Iterator[None]:
+    """A bar of all steps that are made inside, in this thread and those that take its context, however many."""
+    if _REPORTED.get() is not None:  # part of a longer computation, which reports
+        yield
+        return
+    with bar(progress, None, title=title) as count:
+        token = _REPORTED.set(count if is_watched(progress) else None)
+        try:
+            yield
+        finally:
+            _REPORTED.reset(token)
+
+
+def step_done() -> None:
+    """Say that a step of a long computation is made, to the bar that reports it, if there is one."""
+    count = _REPORTED.get()
+    if count is not None:
+        count()
