@@ -12,7 +12,11 @@ _REPORTED: ContextVar[Callable[[], object] | None] = ContextVar("_REPORTED", def
 
 def is_watched(progress: bool | None = None) -> bool:
     """Whether to show progress: as asked for, else where stderr is a terminal, or in a notebook."""
-    return is_seen() if progress is None else bool(progress)
+    if progress is None:
+        return is_seen()
+    if not isinstance(progress, bool):
+        raise ValueError(f"progress must be True, False or None, got an object of class {type(progress).__name__}")
+    return progress
 
 
 def is_seen() -> bool:

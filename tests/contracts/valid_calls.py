@@ -379,6 +379,7 @@ def of_runs(o):
                 "floor_draws": 2,
                 "confidence": 0.9,
                 "rng": 0,
+                "progress": False,
             },
         ),
         "convergence_table": (
@@ -401,6 +402,7 @@ def of_runs(o):
                 "strict": True,
                 "cross_check": False,
                 "turn": True,
+                "progress": False,
             },
         ),
         "load_callable": (wfr.load_callable, {"where": "math:sqrt"}),
@@ -409,7 +411,7 @@ def of_runs(o):
         "run_sampler": (wfr.run_sampler, {"sampler": twice_a_frame, **problem, "n": 5, "rng": 0}),
         "spectrum": (
             wfr.spectrum,
-            {"target": target, "grid": o["grid"], "n": 3, "order": 2, "flux": "scharfetter-gummel"},
+            {"target": target, "grid": o["grid"], "n": 3, "order": 2, "flux": "scharfetter-gummel", "progress": False},
         ),
         "validate": (
             wfr.validate,
@@ -424,6 +426,7 @@ def of_runs(o):
                 "effect": 0.5,
                 "level": 0.05,
                 "rng": 0,
+                "progress": False,
             },
         ),
         "error_budget": (
@@ -437,6 +440,7 @@ def of_runs(o):
                 "start": None,
                 "confidence": 0.9,
                 "rng": 0,
+                "progress": False,
             },
         ),
     }

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from wfr_pde.numerics.arguments import shown
+
 
 class Law(StrEnum):
     """The limit of a flow as dt goes to 0, and the number of particles to infinity; each is its string, such as "w"."""
@@ -22,7 +24,6 @@ class Law(StrEnum):
         ValueError
             If there is none; the message lists those that there are.
         """
-        try:
-            return cls(name)
-        except ValueError:
-            raise ValueError(f"law must be one of {', '.join(cls)}, got {name!r}") from None
+        if not isinstance(name, str) or name not in set(cls):
+            raise ValueError(f"law must be one of {', '.join(cls)}, got {shown(name)}")
+        return cls(name)

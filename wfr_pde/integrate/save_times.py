@@ -33,7 +33,7 @@ def kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
     """Numbers of the frames to keep, and `keep` in words."""
     if isinstance(keep, str):
         if keep not in ("all", "last"):
-            raise ValueError(f'keep must be "all", "last" or some of the save times, got {keep!r}')
+            raise ValueError(f'keep must be "all", "last" or some of the save times, got {shown(keep)}')
         return frozenset(range(len(times)) if keep == "all" else [len(times) - 1]), keep
     wanted = np.empty((0, 0)) if keep is None or isinstance(keep, bool) else np.atleast_1d(real_array("keep", keep))
     if wanted.ndim != 1:

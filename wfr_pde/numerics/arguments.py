@@ -19,6 +19,7 @@ import numpy as np
 from wfr_pde.numerics.typing import Array
 
 SHOWN = 80  # characters of a value in a message
+LARGEST_WHOLE = 2**63 - 1
 LARGEST_SEED = 2**256  # entropy that numpy makes has 128 bits
 MOST_DIMENSIONS = 10**6
 LONGEST_NAME = 255  # bytes
@@ -139,7 +140,7 @@ def share(name: str, value: Any, meaning: str = "") -> float:
     return result
 
 
-def whole(name: str, value: Any, least: int | None = None, meaning: str = "", most: int | None = None) -> int:
+def whole(name: str, value: Any, least: int | None = None, meaning: str = "", most: int = LARGEST_WHOLE) -> int:
     """`value` as an integer, at least `least` and at most `most`; a float that is whole counts."""
     said = f"a whole number{f' of at least {least}' if least is not None else ''}"
     end = f": it is {meaning}" if meaning else ""
@@ -153,7 +154,7 @@ def whole(name: str, value: Any, least: int | None = None, meaning: str = "", mo
         if not exact.is_integer():  # neither are inf and nan
             raise ValueError(f"{name} must be {said}, got {shown(value)}{end}")
         result = int(exact)
-    if most is not None and result > most:
+    if result > most:
         raise ValueError(f"{name} must be at most {shown(most)}, got {shown(value)}{end}")
     if least is not None and result < least:
         raise ValueError(f"{name} must be {said}, got {shown(value)}{end}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,17 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.save_times import save_times
+from wfr_pde.numerics.arguments import (
+    finite_array,
+    flag,
+    instance,
+    knows_its_arguments,
+    not_negative,
+    number,
+    positive,
+    shown,
+)
 from wfr_pde.numerics.typing import Array
 from wfr_pde.progress import reporting
 from wfr_pde.space.density import Density
@@ -37,6 +47,7 @@ MOST_DIVERGED = 9  # refinements of the steps in all
 GAINLESS = "by refining, as the last attempts gained nothing"
 
 
+@knows_its_arguments
 def ground_truth(
     target: Target,
     start: Target,
@@ -147,7 +158,10 @@ def ground_truth(
     What no one can certify is a mode that the box, or the places where the local scales are looked at, do not see: that
     of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
     """
+    for name, value in (("strict", strict), ("cross_check", cross_check), ("turn", turn)):
+        flag(name, value)
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
+    box, max_cut = _checked_box(box), not_negative("max_cut", max_cut)
     with reporting(progress, "ground_truth"), deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem = terrain.problem
@@ -163,6 +177,7 @@ def ground_truth(
     return dataset(best, rtol, save_times(t))
 
 
+@knows_its_arguments
 def plan(
     target: Target,
     start: Target,
@@ -186,7 +201,9 @@ def plan(
     dict
         `lower`, `upper`, `shapes` of the grids, `graded` axes, `n_steps`, `memory_bytes`, `free_bytes`, `seconds`.
     """
+    flag("turn", turn)
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
+    box, max_cut = _checked_box(box), not_negative("max_cut", max_cut)
     with deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem, cells = terrain.problem, terrain.cells
@@ -208,10 +225,17 @@ def plan(
 
 def _budget(seconds: Any, memory: Any) -> Budget:
     """Time and memory that may be spent."""
-    for name, value in (("seconds", seconds), ("memory", memory)):
-        if value is not None and not float(value) > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
-    return Budget(float(seconds), math.inf if memory is None else float(memory))
+    allowed = positive("seconds", seconds, "the time that may be spent")
+    return Budget(allowed, math.inf if memory is None else positive("memory", memory, "GiB that may be used"))
+
+
+def _checked_box(box: Any) -> tuple[Array, Array] | None:
+    """The corners of the box, if they are two."""
+    if box is None:
+        return None
+    if isinstance(box, str) or not isinstance(box, Sequence | np.ndarray) or len(box) != 2:
+        raise ValueError(f"box must be (lower, upper), two numbers or two lists with one per axis, got {shown(box)}")
+    return finite_array("the lower corner of box", box[0]), finite_array("the upper corner of box", box[1])
 
 
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
@@ -221,16 +245,15 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
 
     target, start = (GridTarget(each) if isinstance(each, Density) else each for each in (target, start))
     for name, distribution in (("target", target), ("start", start)):
-        if not isinstance(distribution, Target):
-            raise TypeError(f"{name} must be a distribution such as Gaussian(0, 1), got {distribution!r}")
+        instance(name, distribution, Target, "such as Gaussian(0, 1)")
     if start.moving:
         raise ValueError(f"the start moves, {start!r}: give where it is, start.at(t)")
     if target.ndim != start.ndim:
         raise ValueError(f"the target is {target.ndim}-dimensional, but the start is {start.ndim}-dimensional")
-    tolerance = float(rtol)
+    tolerance = number("rtol", rtol)
     if not 1e-12 <= tolerance <= 0.1:
-        raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {rtol}")
-    rates = checked_rate(alpha, "the transport"), checked_rate(beta, "the reaction")
+        raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {shown(rtol)}")
+    rates = not_negative("transport_rate", alpha), not_negative("reaction_rate", beta)
     times = save_times(t)
     # at rest, time counts from the start, so that times that are close to it are known to all digits
     return Problem(target, start, times if target.moving else times - times[0], *rates, tolerance)
