@@ -425,6 +425,7 @@ def of_runs(o):
                 "start": None,
                 "effect": 0.5,
                 "level": 0.05,
+                "confirm": False,
                 "rng": 0,
                 "progress": False,
             },

@@ -12,6 +12,7 @@ import xarray as xr
 import wfr_pde as wfr
 from wfr_pde import samplers
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
+from wfr_pde.validation.statistics import observables
 from wfr_pde.validation.verdict import CONSISTENT, INCONSISTENT, NO_POWER, report
 from wfr_pde.validation.verdicts import validate
 
@@ -350,3 +351,45 @@ def test_both_biases_at_once():
     )
     assert (outcome(runs).score < 1).all()
     assert (outcome(Runs(runs.base, N)).score > 1).any()
+
+
+@pytest.mark.parametrize("cells", [24, 64, 400])
+def test_regions_have_the_mass_that_they_are_named_by(cells):
+    grid = wfr.Grid(-8, 8, cells)
+    density, target = grid.density(wfr.Gaussian(0, 1)), wfr.Gaussian(0, 1)
+    found = observables(density, target)
+    masses = dict(zip(found.names, found.means(density), strict=True))
+    regions = {name: mass for name, mass in masses.items() if "<" in name}
+    assert len(set(regions.values())) == len(regions)
+    for name, mass in regions.items():
+        assert abs(float(name.split()[-2]) / 100 - mass) < 0.05
+    assert len(regions) == {24: 1, 64: 2, 400: 5}[cells]
+
+
+def test_an_accusation_has_a_p_value_and_is_repeated_with_fresh_seeds():
+    grid, target = wfr.Grid(-8, 8, 400), wfr.Gaussian(0, 1)
+    truth = grid.density(target)
+
+    def shifted(target, start, times, rng):
+        for t, by in zip(times, (0.0, 0.5), strict=True):
+            yield t, start + by, None
+
+    once = validate(shifted, truth, target, n=100, t=[1.0])
+    again = validate(shifted, truth, target, n=100, t=[1.0], confirm=True)
+    for found in (once, again):
+        assert found.attrs["verdict"] == INCONSISTENT
+        assert found.attrs["p_value"] < 1e-3
+        assert "beyond the margin is sure, and 0.2 is worth finding" in report(found)
+    assert (once.attrs["repeated"], again.attrs["repeated"]) == (0, 1)
+    assert not np.array_equal(once["value"], again["value"])
+    assert "again with fresh seeds" in report(again)
+
+
+def test_p_values_of_correct_runs_are_spread_evenly():
+    """Of normal statistics: below .05 in 5 % of cases, within four standard errors, or less."""
+    rng, found = np.random.default_rng(5), []
+    for k in range(400):
+        values = rng.standard_normal((20, 1, 6)) / 10
+        found.append(max_test(Runs(values, 100), np.zeros((1, 6)), np.ones((1, 6)), np.zeros((1, 6)), 0.05, k).p_value)
+    assert np.mean(np.array(found) < 0.05) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
+    assert np.mean(np.array(found) < 0.5) > 0.3

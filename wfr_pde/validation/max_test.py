@@ -56,6 +56,8 @@ class MaxTest:
     spread : array
         The part of that which falls with the square root of the number of runs; the rest is the margin.
     critical : float
+    p_value : float
+        Share of the tests of correct samplers in which some statistic deviates by as much.
     """
 
     deviation: Array
@@ -66,6 +68,7 @@ class MaxTest:
     resolution: Array
     spread: Array
     critical: float
+    p_value: float
 
     def power_factor(self, effect: float) -> float:
         """Return by what factor more runs, or particles, would find a deviation of `effect` everywhere."""
@@ -104,7 +107,8 @@ def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: flo
     margin = (margins / scales).ravel()
     shares, score = _kindest(deviations, errors, margin)
     own, chosen = shares @ weights, shares @ factors
-    critical = _critical(present, own, floors, level, rng)
+    largest = _largest_by_chance(present, own, floors, rng)
+    critical = _critical(largest, len(runs.base), level)
     gaps = np.zeros((2, len(margin)))
     for place, one in ((0, runs.wide), (1, runs.fine)):
         if one is not None:
@@ -120,6 +124,7 @@ def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: flo
         resolution=(margin + spread).reshape(shape),
         spread=spread.reshape(shape),
         critical=critical,
+        p_value=_p_value(largest, len(runs.base), float(score.max())),
     )
 
 
@@ -158,8 +163,24 @@ def _weights(runs: Runs) -> tuple[Array, Array]:
     return np.stack(columns, axis=1), factors
 
 
-def _critical(sets: list[Array], weights: Array, floors: Array, level: float, rng: int) -> float:
-    """Quantile of the largest studentised mean of centred runs with random signs.
+def _critical(largest: Array, count: int, level: float) -> float:
+    """What the largest studentised deviation exceeds in a share `level` of cases by chance, for so many runs."""
+    from scipy import stats
+
+    quantile = float(np.quantile(largest, 1 - level))
+    return max(quantile, float(stats.t.isf(level / 2, count - 1)))  # never below that of one statistic
+
+
+def _p_value(largest: Array, count: int, found: float) -> float:
+    """In what share of cases the largest studentised deviation is as large as the one that was found, by chance."""
+    from scipy import stats
+
+    share = (1 + int((largest >= found).sum())) / (1 + len(largest))
+    return max(share, float(2 * stats.t.sf(found, count - 1))) if found > 0 else 1.0
+
+
+def _largest_by_chance(sets: list[Array], weights: Array, floors: Array, rng: int) -> Array:
+    """Largest studentised means (SIGNS,) of centred runs with random signs.
 
     Parameters
     ----------
@@ -167,11 +188,8 @@ def _critical(sets: list[Array], weights: Array, floors: Array, level: float, rn
     weights : array (statistics, set)
     floors : array (set, 1)
         Least variances of a run.
-    level : float
     rng : int
     """
-    from scipy import stats
-
     generator = np.random.default_rng(np.random.SeedSequence(rng, spawn_key=(2,)))
     total, square = np.zeros((SIGNS, sets[0].shape[1])), np.zeros((SIGNS, sets[0].shape[1]))
     for k, one in enumerate(sets):
@@ -182,5 +200,4 @@ def _critical(sets: list[Array], weights: Array, floors: Array, level: float, rn
         variance = (np.mean(centred**2, axis=0) - mean**2) * count / (count - 1)
         total += weights[:, k] * mean
         square += weights[:, k] ** 2 * np.maximum(variance, floors[k]) / count
-    quantile = float(np.quantile(np.max(np.abs(total) / np.sqrt(square), axis=1), 1 - level))
-    return max(quantile, float(stats.t.isf(level / 2, len(sets[0]) - 1)))  # never below that of one statistic
+    return np.asarray(np.max(np.abs(total) / np.sqrt(square), axis=1))

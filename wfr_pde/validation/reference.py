@@ -65,6 +65,8 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     else:
         densities = [density_at(setting.truth, float(t), "validate") for t in setting.times[1:]]
     chosen = [observables(density, setting.target, modes, statistics) for density in densities]
+    common = [name for name in chosen[0].names if all(name in one.names for one in chosen)]
+    chosen = [one.only(common) for one in chosen]
     means = np.array([one.means(one.reference) for one in chosen])
     errors = np.empty_like(means)
     for i, one in enumerate(chosen):

@@ -21,6 +21,7 @@ from wfr_pde.targets.base import Target
 Function = Callable[[Array], ArrayLike]
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of every coordinate; regions end there
+SAME_SHARE = 0.05  # by which the mass of a region may miss the quantile that it is named by
 KINDS = ("moments", "regions", "modes", "potential")
 
 
@@ -75,7 +76,7 @@ def observables(
     - *moments*: every coordinate, and the products of two about the mean of the reference: "mean x", "variance x",
       "covariance x y";
     - *regions*: the mass below the 10, 30, 50, 70 and 90 % quantiles of every coordinate, at the cell edges next to
-      these: "x < 50 %";
+      these, where one is that has such a mass within 5 %: "x < 50 %";
     - *modes*: the mass nearest to each of the modes: "mode 1", ...;
     - *potential*: V, up to a constant: "potential".
 
@@ -126,14 +127,19 @@ def _moments(reference: Density) -> dict[str, Function]:
 
 
 def _regions(reference: Density) -> dict[str, Function]:
-    """Return half-spaces that end at cell edges (every third, which a grid of two thirds of the cells has, too)."""
+    """Return half-spaces that end at cell edges (every third, which a grid of two thirds of the cells has, too).
+
+    On coarse grids edges may be far from a quantile, or the same for two: such regions are left out.
+    """
     functions: dict[str, Function] = {}
     for k, axis in enumerate(reference.grid.axes):
         marginal = reference.marginal(k)
         mass = np.cumsum(reference.grid.backend.asnumpy(marginal.values) * axis.widths)[2::3]
         for share in QUANTILES:
-            edge = float(axis.edges[3::3][int(np.argmin(np.abs(mass - share)))])
-            functions[f"{axis.name} < {100 * share:g} %"] = partial(_below, edge=edge, k=k)
+            nearest = int(np.argmin(np.abs(mass - share)))
+            if abs(mass[nearest] - share) < SAME_SHARE:
+                edge = float(axis.edges[3::3][nearest])
+                functions[f"{axis.name} < {100 * share:g} %"] = partial(_below, edge=edge, k=k)
     return functions
 
 

@@ -39,6 +39,12 @@ def report(ds: xr.Dataset) -> str:
     order = np.argsort(-stacked[by].values, kind="stable")
     if attrs["verdict"] == INCONSISTENT:
         order = order[stacked["score"].values[order] > 1]
+        beyond = np.maximum(stacked["low"].values, -stacked["high"].values) - stacked["margin"].values
+        again = ", again with fresh seeds" if attrs["repeated"] else ""
+        lines.append(
+            f"p = {attrs['p_value']:.2g}{again}; a deviation of {float(beyond[order].max()):.2g} standard deviations "
+            f"beyond the margin is sure, and {attrs['effect']:g} is worth finding"
+        )
         lines.append(f"{len(order)} deviate by more than chance and the margin allow, most:")
     elif attrs["verdict"] == CONSISTENT:
         lines.append(

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--modes", metavar="JSON", help="places of the modes, such as [[-2,0],[2,0]] (default: those of a mixture)")
     add("--effect", type=float, default=0.2, help="deviation worth finding, in standard deviations (%(default)s)")
     add("--level", type=float, default=0.05, help="share of correct samplers that may fail (default: %(default)s)")
+    add("--confirm", action="store_true", help="repeat an accusation with fresh seeds, and print the second verdict")
     add("--options", default="{}", metavar="JSON", help="arguments of the sampler")
     add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
     add("--start", metavar="SPEC", help="the start, where the truth does not say it")
@@ -98,6 +99,7 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     ds = validate(
         sampler, truth, target, dt=args.dt, n=args.n, seeds=args.seeds, scheme=scheme, start=start, t=times,
         modes=_modes(args.modes), effect=args.effect, level=args.level, rng=args.seed, options=chosen,
+        confirm=args.confirm,
     )  # fmt: skip
     if out is not None:
         files.write_dataset(ds, out)
