@@ -17,6 +17,7 @@ SHIFTS = (8.0, 1.0, 0.25, 1 / 16, 1 / 64)  # of log(t - t_0 + shift), in first i
 OWN_SHIFTS = (8.0, 1.0, 0.125)  # in intervals of their own
 COUNTS = (2, 4, 6, 8)  # frames that a polynomial goes through
 MOST_WEIGHT = 20.0  # Lebesgue constant above which a rule is not used: errors of frames would grow by so much
+FRAMES_OF_SUMS = 4  # by which sums over the cells are interpolated
 PROBES = (0.03, 0.1, 0.3, 0.5, 0.7, 0.9)  # of an interval, where orders are compared
 ROUNDING = 3e-14  # added to every error
 
@@ -65,9 +66,23 @@ class FrameInterpolation:
         mass. So that sum is interpolated from those of the frames, and not set to one.
         """
         values = self.interpolated(rule, t)
-        of_sums, _ = dataclasses.replace(rule, hermite=False).weights(t)
-        expected = float(np.dot(of_sums, [self._log_sum(number) for number in rule.frames]))
-        return values, float(self.grid.log_integrate(values)) - expected
+        return values, float(self.grid.log_integrate(values)) - self._expected_log_sums(rule, t)[0]
+
+    def mass_doubt(self, rule: Rule, t: float) -> float:
+        """Return what is not known of that mass: by how much interpolation between both neighbours alone differs."""
+        more, alone = self._expected_log_sums(rule, t)
+        return abs(more - alone)
+
+    def _expected_log_sums(self, rule: Rule, t: float) -> tuple[float, float]:
+        """Return the logarithm of the sum over the cells at a time, by those of up to four frames, and by two."""
+        k = int(np.clip(np.searchsorted(self.times, t, side="right") - 1, 0, len(self.times) - 2))
+        found = []
+        for count in (FRAMES_OF_SUMS, 2):
+            one = self.made(rule.variable, self.window(rule.variable, k, min(count, len(self.times))))
+            if count > 2 and not self.is_sound(one, k):
+                one = self.made(rule.variable, (k, k + 1))
+            found.append(float(np.dot(one.weights(t)[0], [self._log_sum(number) for number in one.frames])))
+        return found[0], found[1]
 
     def _log_sum(self, number: int) -> float:
         """Return the logarithm of the sum over the cells of a frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from wfr_pde.numerics.splines import QUINTIC, spline_axis
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.grid_spline import without_wall_powers
 
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two
@@ -36,6 +38,7 @@ def spline_errors(grid: Grid, values: Array, degree: int = QUINTIC) -> tuple[Arr
     if not np.isfinite(values).all():
         return np.full(grid.shape, np.inf), np.full(grid.shape, np.inf)
     error, slope = ROUNDING * (1 + np.abs(values)), np.zeros(grid.shape)
+    values = without_wall_powers(grid, values)
     for k, axis in enumerate(grid.axes):
         lines = np.moveaxis(values, k, 0)
         off, off_slope = _differences(axis, lines, degree)
@@ -57,15 +60,21 @@ def largest_around(grid: Grid, values: Array, cells: int) -> Array:
 
 def _differences(axis: Any, lines: Array, degree: int) -> tuple[Array, Array]:
     """Differences in value and slope to the other splines along the first axis, per cell."""
+    edges, centres = (axis.regular(places) for places in (axis.edges, axis.centres))
+    stretched = [
+        axis.regular_slope(places).reshape(-1, *(1,) * (lines.ndim - 1)) for places in (axis.edges, axis.centres)
+    ]
     spline = _spline(axis, lines, degree, slice(None))
     off, off_slope = np.zeros(lines.shape), np.zeros(lines.shape)
     for other, which in (LOWER, slice(None)), *((QUINTIC, half) for half in HALVES):
-        used = axis.centres[which]
+        used = centres[which]
         if len(used) < LEAST:
             continue
         rival = _spline(axis, lines, other, which)
-        for places, order in ((axis.edges, 0), (axis.edges, 1), (axis.centres, 0), (axis.centres, 1)):
+        for (places, stretch), order in itertools.product(zip((edges, centres), stretched, strict=True), (0, 1)):
             apart = np.abs(spline(places, nu=order) - rival(places, nu=order))
+            if order == 1:
+                apart = np.where(apart == 0, 0.0, apart * stretch)
             if len(used) < axis.n and not axis.periodic:  # not where half the centres say nothing
                 apart[(places < used[0]) | (places > used[-1])] = 0
             if len(places) > axis.n:
@@ -79,4 +88,5 @@ def _spline(axis: Any, lines: Array, degree: int, which: slice) -> Any:
     """Return the spline along the first axis through some of the centres."""
     from scipy.interpolate import BSpline
 
-    return BSpline(*spline_axis(axis.centres[which], axis.edges, lines[which], 0, axis.periodic, degree=degree))
+    edges, centres = (axis.regular(places) for places in (axis.edges, axis.centres))
+    return BSpline(*spline_axis(centres[which], edges, lines[which], 0, axis.periodic, degree=degree))

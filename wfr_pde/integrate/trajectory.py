@@ -250,7 +250,7 @@ class Trajectory(Record):
     # Errors
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """Bound the L1 error of the density at times (...): that of the frames, and of the interpolation.
+        """Bound the L1 error of the density `at` times (...): that of the frames, and of the interpolation in time.
 
         Of the frames' own errors the larger of both neighbours counts: what other frames are off by is part of the
         residual. Without the equation it is their sum with the weights of the interpolation, where that is more; a run

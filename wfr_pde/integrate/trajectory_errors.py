@@ -58,7 +58,7 @@ class TrajectoryErrors:
             frames = float(stored[k : k + 2].max())
             if not rule.substituted:
                 frames = max(frames, float(np.abs(rule.weights(time)[0]) @ stored[list(rule.frames)]))
-            result[i] = min(2.0, frames + rule.error)
+            result[i] = min(2.0, frames + rule.error + self.interpolation.mass_doubt(rule, float(time)))
         return result.reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
@@ -146,6 +146,7 @@ class TrajectoryErrors:
             weights = dict(zip(rule.frames, sizes.tolist(), strict=True))
             frames = sorted({*rule.frames, k, min(k + 1, len(self.interpolation.times) - 1)})
             nats, slopes = rule.allows(self._past_depth(depth, k))
+            nats = nats + self.interpolation.mass_doubt(rule, time)
         total = sum(weights.values())
         own = max(1.0, total) * np.maximum.reduce([self._frame_error(number) for number in frames])
         narrowest = min(float(axis.widths.min()) for axis in self.interpolation.grid.axes)

@@ -15,11 +15,12 @@ from typing_extensions import override
 from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import instance, real_array, shown, text, whole
 from wfr_pde.numerics.records import Record
-from wfr_pde.numerics.splines import QUINTIC, TensorSpline
+from wfr_pde.numerics.splines import QUINTIC
 from wfr_pde.numerics.typing import Rng
 from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.grid_spline import GridSpline
 from wfr_pde.space.picture import page_of
 from wfr_pde.space.stored_grid import check_dataset
 
@@ -224,21 +225,15 @@ class Density(Record):
         return False
 
     @cached_property
-    def _spline(self) -> TensorSpline:
-        axes = self.grid.axes
-        return TensorSpline(
-            [axis.centres for axis in axes],
-            [axis.edges for axis in axes],
-            self.grid.reductions.whole(self.log_values),
-            [axis.periodic for axis in axes],
-            degree=1 if self._has_steps() else QUINTIC,
-            joints=[axis.joints for axis in axes],
-        )
+    def _spline(self) -> GridSpline:
+        values = self.grid.reductions.whole(self.log_values)
+        return GridSpline(self.grid, values, 1 if self._has_steps() else QUINTIC)
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
         """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.
 
-        Segments of an axis with joints have splines of their own; at a joint the value is that of the one above.
+        Segments of an axis with joints have splines of their own; at a joint the value is that of the one above. Beside
+        walls where densities are powers of the distance splines are those of a root of it.
         Where log mu bends by more than 20 nats from cell to cell, which no smooth curve follows, the interpolation is
         linear. On a periodic axis points are wrapped into the box.
         """

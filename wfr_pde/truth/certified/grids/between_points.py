@@ -206,7 +206,7 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
     for first in range(0, len(cells), rows):
         check_deadline()
         some = cells[first : first + rows]
-        low, width = axis.edges[some][:, None], axis.widths[some][:, None]
+        low, width = axis.edges[some][:, None], np.diff(axis.edges)[some][:, None]
         at_nodes = [_potential(smooth, (low + width * nodes)[..., None]) for nodes in rules]
         x = np.clip(low + width * fractions, axis.edges[0], axis.edges[-1])
         v = _potential(smooth, x[..., None])
@@ -241,7 +241,7 @@ def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int, wall
         check_deadline()
         some = cells[first : first + rows]
         low = np.stack([axis.edges[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
-        width = np.stack([axis.widths[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
+        width = np.stack([np.diff(axis.edges)[some[:, k]] for k, axis in enumerate(grid.axes)], axis=-1)
         fractions = (unit + GOLDEN * (first + np.arange(len(some))[:, None, None] + 1) * np.sqrt([1.0, 2.0])) % 1.0
         v = _potential(smooth, low[:, None] + fractions * width[:, None])
         better, worse = (_interpolated(smooth, low, width, nodes, fractions) for nodes in rules)
@@ -266,7 +266,9 @@ def _on_lines(distribution: Target, grid: Grid, cells: Ints) -> Array:
         lines = np.unique(rows[((np.arange(LINES) + 0.5) / LINES * len(rows)).astype(int)])
         found = np.zeros((len(lines), axis.n))
         for number, row in enumerate(lines.tolist()):
-            place = np.full(2, across.edges[row] + across.widths[row] * (GOLDEN * (row + 1) % 1.0))
+            place = np.full(
+                2, across.edges[row] + (across.edges[row + 1] - across.edges[row]) * (GOLDEN * (row + 1) % 1.0)
+            )
             numbers, nats, _ = departures_by_bounds(AlongLine(bounded, k, place), axis, along, BOXES_ON_LINES)
             found[number, along[numbers]] = STEEP * nats
         nearest = np.abs(rows[:, None] - lines).argmin(axis=1)

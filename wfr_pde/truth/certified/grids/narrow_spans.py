@@ -97,7 +97,7 @@ def departures_by_bounds(
     """
     each = max(FEWEST_BOXES, boxes // len(cells))
     shares = np.clip(np.arange(each + 1) / each, OFF_EDGES, 1 - OFF_EDGES)  # V may jump at an edge
-    edges = axis.edges[cells][:, None] + axis.widths[cells][:, None] * shares
+    edges = axis.edges[cells][:, None] + np.diff(axis.edges)[cells][:, None] * shares
     low, high = edges[:, :-1].ravel(), edges[:, 1:].ravel()
     cell = np.repeat(np.arange(len(cells)), each)
     depth, done, followed = 0, 0, [(low[:0], high[:0], cell[:0])]
