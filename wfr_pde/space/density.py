@@ -199,7 +199,7 @@ class Density(Record):
         wanted = list(axes) if isinstance(axes, Sequence) and not isinstance(axes, str) else [axes]
         names = self.grid.names
         keep: list[Any] = [names.index(a) if isinstance(a, str) and a in names else a for a in wanted]
-        if not keep or not all(type(k) is int and 0 <= k < self.ndim for k in keep):
+        if not keep or not all(_is_axis(k) and 0 <= k < self.ndim for k in keep):
             raise ValueError(f"axes must be different axes in order, out of {names}, got {shown(axes)}")
         if keep != sorted(set(keep)):
             raise ValueError(f"axes must be different axes in order, out of {names}, got {shown(axes)}")
@@ -289,3 +289,8 @@ class Density(Record):
             If the density exceeds the bound, as it can where the cells do not resolve it.
         """
         return sample_density(self, n, rng)
+
+
+def _is_axis(number: Any) -> bool:
+    """Whether it is a whole number, and not True or False."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
