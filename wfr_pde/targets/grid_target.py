@@ -15,6 +15,7 @@ from wfr_pde.numerics.arguments import flag, real_array, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import box_of, fingerprint
 from wfr_pde.targets.base import Target
+from wfr_pde.targets.breaks import Breaks
 
 if TYPE_CHECKING:
     from wfr_pde.numerics.splines import TensorSpline
@@ -28,7 +29,8 @@ ROUGHER = 0.5  # times the roughness with the last values that there is at most 
 class GridTarget(Target):
     """The distribution with given values at the cell centres of a box: V = -(spline through the logs).
 
-    The spline is a tensor product of degree 5; outside the box the log-density is -inf and the score NaN.
+    The spline is a tensor product of degree 5, which crosses no joint of the grid of a Density or a Dataset. Outside
+    the box the log-density is -inf and the score NaN.
 
     Parameters
     ----------
@@ -56,13 +58,16 @@ class GridTarget(Target):
     log: bool = False
     periodic: Any = False
     _cells: list[tuple[Array, Array]] = field(init=False, repr=False)  # centres and edges of every axis
+    _joints: list[tuple[int, ...]] = field(init=False, repr=False)  # edges that are joints
     _spline: TensorSpline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values, log, periodic = self.values, flag("log", self.log), self.periodic
         edges_of: dict[str, Array] = {}
+        joints_of: dict[str, list[int]] = {}
+        joints: list[tuple[int, ...]] = []
         if hasattr(values, "data_vars"):
-            values, periodic, edges_of = _of_dataset(values, periodic)
+            values, periodic, edges_of, joints_of = _of_dataset(values, periodic)
         if hasattr(values, "grid") and hasattr(values, "log_values"):
             if self.lower is not None or self.upper is not None:
                 raise ValueError("a Density brings the box of its grid: leave out lower and upper")
@@ -72,12 +77,14 @@ class GridTarget(Target):
                 [axis.periodic for axis in grid.axes],
                 [(a.centres, a.edges) for a in grid.axes],
             )
+            joints = [axis.joints for axis in grid.axes]
             lower, upper, values = grid.lower, grid.upper, grid.backend.asnumpy(values.log_values)
         elif hasattr(values, "coords") and hasattr(values, "dims"):
             if self.lower is not None or self.upper is not None:
                 raise ValueError("a DataArray brings its own box in its coordinates: leave out lower and upper")
             log = log or values.name == "log_density"
             cells = [_cells(values, dim, edges_of.get(dim)) for dim in values.dims]
+            joints = [tuple(joints_of.get(dim, ())) for dim in values.dims]
             lower, upper = [edges[0] for _, edges in cells], [edges[-1] for _, edges in cells]
         elif self.lower is None or self.upper is None:
             raise ValueError("an array of values needs its box: give lower and upper")
@@ -92,6 +99,7 @@ class GridTarget(Target):
         periodic = _per_axis(periodic, values.ndim)
         converted = {"values": values, "lower": support[0], "upper": support[1], "log": log}
         converted |= {"periodic": periodic, "support": support, "ndim": values.ndim, "_cells": cells}
+        converted |= {"_joints": joints or [()] * values.ndim}
         for name, value in converted.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_spline", self._make_spline())
@@ -136,7 +144,14 @@ class GridTarget(Target):
                     "upper half a cell outside the first and last place (if equal by right, change one of them "
                     "by a millionth)"
                 )
-        return TensorSpline(centres, edges, self.log_values, self.periodic)
+        return TensorSpline(centres, edges, self.log_values, self.periodic, joints=self._joints)
+
+    @override
+    def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
+        """The joints of the grid that the values come from, inside the box."""
+        corners = zip(*box_of("(lower, upper)", (lower, upper), self.ndim), strict=True)
+        places = [edges[list(own)] for (_, edges), own in zip(self._cells, self._joints, strict=True)]
+        return Breaks(tuple(p[(p > a) & (p < b)] for p, (a, b) in zip(places, corners, strict=True)))
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
@@ -173,20 +188,22 @@ def _repeats_its_end(log_values: Array, axis: int) -> bool:
     return without < ROUGHER * with_last
 
 
-def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array]]:
-    """The log-density of a Dataset of `solve`, which axes wrap, and the edges that are stored."""
+def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array], dict[str, list[int]]]:
+    """The log-density of a Dataset of `solve`, which axes wrap, the edges that are stored, and which are joints."""
     if "log_density" not in ds.data_vars:
         raise ValueError(f"a Dataset needs the variable log_density, but has {list(ds.data_vars)}: give a DataArray")
     values = ds["log_density"]
     for dim in ("t", "t_kept"):
         if dim in values.dims:
             raise ValueError(f"a distribution is one frame of a Dataset: give ds.isel({dim}=-1), the last, or another")
+    joints: dict[str, list[int]] = {}
     if "grid" in ds.attrs:
         description = json.loads(ds.attrs["grid"])
         boundary = dict(zip(description["names"], description["boundary"], strict=True))
         periodic = [boundary.get(dim) == "periodic" for dim in values.dims]
+        joints = description.get("joints", {})
     edges = {dim: ds[f"cell_edge_{dim}"].values for dim in values.dims if f"cell_edge_{dim}" in ds}
-    return values, periodic, edges
+    return values, periodic, edges, joints
 
 
 def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:
