@@ -21,3 +21,13 @@ def test_the_kinks_of_a_stored_frame_stay_where_they_are(as_what):
     assert np.ptp(apart) < 1e-6
     after = wfr.ground_truth(target, middle, [0.5, 1.2], rtol=1e-5, transport_rate=0.0)
     assert abs(after.kl[1] - whole.kl[2]) <= after.error_kl[1] + whole.error_kl[2] + 1e-7
+
+
+def test_a_stored_frame_with_a_singular_wall_goes_on_as_the_run_does():
+    """Gamma densities: cells are equal in a root of the distance, and densities infinite or zero at the wall."""
+    target, start = wfr.Potential("x - 0.5*log(x)"), wfr.Potential("2*x - 1.5*log(x)")
+    options = {"rtol": 1e-5, "transport_rate": 0.0, "box": (0, 50), "max_cut": 1}
+    whole = wfr.ground_truth(target, start, [0, 0.5, 1.2], **options)
+    after = wfr.ground_truth(target, wfr.GridTarget(whole.isel(t=1)), [0.5, 1.2], **options)
+    apart = np.abs(after.kl.values - whole.kl.values[1:])
+    assert np.all(apart <= after.error_kl.values + whole.error_kl.values[1:] + 1e-7)

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wfr_pde.numerics.regular_splines import without_wall_powers
 from wfr_pde.numerics.splines import QUINTIC, spline_axis
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
-from wfr_pde.space.grid_spline import without_wall_powers
 
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two
@@ -38,7 +38,7 @@ def spline_errors(grid: Grid, values: Array, degree: int = QUINTIC) -> tuple[Arr
     if not np.isfinite(values).all():
         return np.full(grid.shape, np.inf), np.full(grid.shape, np.inf)
     error, slope = ROUNDING * (1 + np.abs(values)), np.zeros(grid.shape)
-    values = without_wall_powers(grid, values)
+    values = without_wall_powers([axis.cells for axis in grid.axes], values)
     for k, axis in enumerate(grid.axes):
         lines = np.moveaxis(values, k, 0)
         off, off_slope = _differences(axis, lines, degree)
@@ -60,9 +60,9 @@ def largest_around(grid: Grid, values: Array, cells: int) -> Array:
 
 def _differences(axis: Any, lines: Array, degree: int) -> tuple[Array, Array]:
     """Differences in value and slope to the other splines along the first axis, per cell."""
-    edges, centres = (axis.regular(places) for places in (axis.edges, axis.centres))
+    edges, centres = (axis.cells.regular(places) for places in (axis.edges, axis.centres))
     stretched = [
-        axis.regular_slope(places).reshape(-1, *(1,) * (lines.ndim - 1)) for places in (axis.edges, axis.centres)
+        axis.cells.regular_slope(places).reshape(-1, *(1,) * (lines.ndim - 1)) for places in (axis.edges, axis.centres)
     ]
     spline = _spline(axis, lines, degree, slice(None))
     off, off_slope = np.zeros(lines.shape), np.zeros(lines.shape)
@@ -88,5 +88,5 @@ def _spline(axis: Any, lines: Array, degree: int, which: slice) -> Any:
     """Return the spline along the first axis through some of the centres."""
     from scipy.interpolate import BSpline
 
-    edges, centres = (axis.regular(places) for places in (axis.edges, axis.centres))
+    edges, centres = (axis.cells.regular(places) for places in (axis.edges, axis.centres))
     return BSpline(*spline_axis(centres[which], edges, lines[which], 0, axis.periodic, degree=degree))

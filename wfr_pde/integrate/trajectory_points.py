@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from wfr_pde.integrate.interpolation_rules import Rule
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.numerics.arguments import real_array
+from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.frame import Frame
 from wfr_pde.space.grid import Grid
-from wfr_pde.space.grid_spline import GridSpline
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class _RateSpline:
     """The rate of change of a frame between the cells, evaluated like a `Density`."""
 
     def __init__(self, grid: Grid, rates: Array) -> None:
-        self._spline = GridSpline(grid, rates)
+        self._spline = RegularSpline([axis.cells for axis in grid.axes], rates)
 
     def log_prob(self, points: Array) -> Array:
         """Return the values at points."""

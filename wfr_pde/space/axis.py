@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.errors import UnevenCellsError
 from wfr_pde.numerics.arguments import real_array
 from wfr_pde.numerics.records import Record
+from wfr_pde.numerics.regular_splines import Cells
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.panels import checked_density, panels_of
 
@@ -262,35 +263,10 @@ class Axis(Record):
             return np.asarray(np.maximum(points - self.edges[0], 0.0) ** (share / low))
         return -np.asarray(np.maximum(self.edges[-1] - points, 0.0) ** (share / high))
 
-    def regular(self, points: Array) -> Array:
-        """Coordinates (...) in which the cells of every segment are regular: a root of the distance beside some walls.
-
-        Increasing, and the same at walls and joints; the coordinates themselves where both `roots` are 1.
-        """
-        result = np.array(points, dtype=np.float64)
-        for root, wall, end, inside in self._rooted(result):
-            share = np.abs(result[inside] - wall) / abs(end - wall)
-            result[inside] = wall + (end - wall) * share ** (1 / root)
-        return result
-
-    def regular_slope(self, points: Array) -> Array:
-        """The derivative of `regular`, infinite in a singular wall."""
-        points = np.asarray(points, dtype=np.float64)
-        slope = np.ones(points.shape)
-        for root, wall, end, inside in self._rooted(points):
-            with np.errstate(divide="ignore"):
-                slope[inside] = (np.abs(points[inside] - wall) / abs(end - wall)) ** (1 / root - 1) / root
-        return slope
-
-    def _rooted(self, points: Array) -> Iterator[tuple[float, float, float, Any]]:
-        """Roots of the segments beside walls that have one, the wall, the other end, and which points are inside."""
-        for number, side in ((0, 0), (-1, -1)):
-            if self.roots[side] == 1:
-                continue
-            cells = self.segments[number]
-            low, high = self.edges[[cells.start, cells.stop]].tolist()
-            wall, end = (low, high) if side == 0 else (high, low)
-            yield self.roots[side], wall, end, (points >= low) & (points <= high)
+    @cached_property
+    def cells(self) -> Cells:
+        """What splines through values at the centres are made from."""
+        return Cells(self.centres, self.edges, self.periodic, self.joints, self.roots)
 
     def renamed(self, name: str, periodic: bool) -> Axis:
         """The same cells with another name and boundary."""

@@ -15,12 +15,12 @@ from typing_extensions import override
 from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import instance, real_array, shown, text, whole
 from wfr_pde.numerics.records import Record
+from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.numerics.splines import QUINTIC
 from wfr_pde.numerics.typing import Rng
 from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
-from wfr_pde.space.grid_spline import GridSpline
 from wfr_pde.space.picture import page_of
 from wfr_pde.space.stored_grid import check_dataset
 
@@ -225,9 +225,9 @@ class Density(Record):
         return False
 
     @cached_property
-    def _spline(self) -> GridSpline:
+    def _spline(self) -> RegularSpline:
         values = self.grid.reductions.whole(self.log_values)
-        return GridSpline(self.grid, values, 1 if self._has_steps() else QUINTIC)
+        return RegularSpline([axis.cells for axis in self.grid.axes], values, 1 if self._has_steps() else QUINTIC)
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
         """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics.arguments import flag, real_array, shown
+from wfr_pde.numerics.regular_splines import PLAIN, Cells, RegularSpline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import box_of, fingerprint
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 
-if TYPE_CHECKING:
-    from wfr_pde.numerics.splines import TensorSpline
-
+ONE: dict[str, Any] = {"joints": (), "roots": PLAIN}  # of axes of which nothing is stored
 FEWEST_TOLD = 12  # values along an axis of which a repetition is told
 REPEATED = 1e-9  # of the range of the log-values: as good as equal
 ROUGHER = 0.5  # times the roughness with the last values that there is at most without them, if they are repeated
@@ -29,8 +28,9 @@ ROUGHER = 0.5  # times the roughness with the last values that there is at most 
 class GridTarget(Target):
     """The distribution with given values at the cell centres of a box: V = -(spline through the logs).
 
-    The spline is a tensor product of degree 5, which crosses no joint of the grid of a Density or a Dataset. Outside
-    the box the log-density is -inf and the score NaN.
+    The spline is a tensor product of degree 5, which crosses no joint of the grid of a Density or a Dataset, and is one
+    in a root of the distance from walls where its cells are equal in that. Outside the box the log-density is -inf and
+    the score NaN.
 
     Parameters
     ----------
@@ -57,35 +57,34 @@ class GridTarget(Target):
     upper: Any = None
     log: bool = False
     periodic: Any = False
-    _cells: list[tuple[Array, Array]] = field(init=False, repr=False)  # centres and edges of every axis
-    _joints: list[tuple[int, ...]] = field(init=False, repr=False)  # edges that are joints
-    _spline: TensorSpline = field(init=False, repr=False, compare=False)
+    _cells: list[Cells] = field(init=False, repr=False)
+    _spline: RegularSpline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values, log, periodic = self.values, flag("log", self.log), self.periodic
         edges_of: dict[str, Array] = {}
-        joints_of: dict[str, list[int]] = {}
-        joints: list[tuple[int, ...]] = []
+        more_of: dict[str, dict[str, Any]] = {}
         if hasattr(values, "data_vars"):
-            values, periodic, edges_of, joints_of = _of_dataset(values, periodic)
+            values, periodic, edges_of, more_of = _of_dataset(values, periodic)
         if hasattr(values, "grid") and hasattr(values, "log_values"):
             if self.lower is not None or self.upper is not None:
                 raise ValueError("a Density brings the box of its grid: leave out lower and upper")
             grid = values.grid
-            log, periodic, cells = (
-                True,
-                [axis.periodic for axis in grid.axes],
-                [(a.centres, a.edges) for a in grid.axes],
-            )
-            joints = [axis.joints for axis in grid.axes]
+            log, cells = True, [axis.cells for axis in grid.axes]
+            periodic = [one.periodic for one in cells]
             lower, upper, values = grid.lower, grid.upper, grid.backend.asnumpy(values.log_values)
         elif hasattr(values, "coords") and hasattr(values, "dims"):
             if self.lower is not None or self.upper is not None:
                 raise ValueError("a DataArray brings its own box in its coordinates: leave out lower and upper")
             log = log or values.name == "log_density"
-            cells = [_cells(values, dim, edges_of.get(dim)) for dim in values.dims]
-            joints = [tuple(joints_of.get(dim, ())) for dim in values.dims]
-            lower, upper = [edges[0] for _, edges in cells], [edges[-1] for _, edges in cells]
+            cells = [
+                Cells(
+                    *_cells(values, dim, edges_of.get(dim)),
+                    **{what: of.get(dim, ONE[what]) for what, of in more_of.items()},
+                )
+                for dim in values.dims
+            ]
+            lower, upper = [one.edges[0] for one in cells], [one.edges[-1] for one in cells]
         elif self.lower is None or self.upper is None:
             raise ValueError("an array of values needs its box: give lower and upper")
         else:
@@ -95,11 +94,11 @@ class GridTarget(Target):
             raise ValueError(f"values need at least two cells along every axis, got shape {values.shape}")
         values.setflags(write=False)
         support = box_of("(lower, upper)", (lower, upper), values.ndim)
-        cells = cells or [_equal_cells(*axis) for axis in zip(*support, values.shape, strict=True)]
+        cells = cells or [Cells(*_equal_cells(*axis)) for axis in zip(*support, values.shape, strict=True)]
         periodic = _per_axis(periodic, values.ndim)
         converted = {"values": values, "lower": support[0], "upper": support[1], "log": log}
+        cells = [one._replace(periodic=wraps) for one, wraps in zip(cells, periodic, strict=True)]
         converted |= {"periodic": periodic, "support": support, "ndim": values.ndim, "_cells": cells}
-        converted |= {"_joints": joints or [()] * values.ndim}
         for name, value in converted.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_spline", self._make_spline())
@@ -108,7 +107,7 @@ class GridTarget(Target):
     def __repr__(self) -> str:
         box = f"lower={self.lower.tolist()}, upper={self.upper.tolist()}"
         options = f"log={self.log}, periodic={self.periodic}"
-        centres = np.concatenate([centres for centres, _ in self._cells])
+        centres = np.concatenate([one.centres for one in self._cells])
         equal = np.concatenate(
             [_equal_cells(*axis)[0] for axis in zip(self.lower, self.upper, self.values.shape, strict=True)]
         )
@@ -120,11 +119,9 @@ class GridTarget(Target):
         """Log-density at the cell centres."""
         return self.values if self.log else np.log(self.values)
 
-    def _make_spline(self) -> TensorSpline:
-        from wfr_pde.numerics.splines import TensorSpline
-
+    def _make_spline(self) -> RegularSpline:
         wrong = ~np.isfinite(self.values) | (not self.log and self.values <= 0)
-        centres, edges = ([cells[k] for cells in self._cells] for k in (0, 1))
+        centres = [one.centres for one in self._cells]
         if np.any(wrong):
             cell = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = [float(axis[i]) for axis, i in zip(centres, cell, strict=True)]
@@ -144,13 +141,13 @@ class GridTarget(Target):
                     "upper half a cell outside the first and last place (if equal by right, change one of them "
                     "by a millionth)"
                 )
-        return TensorSpline(centres, edges, self.log_values, self.periodic, joints=self._joints)
+        return RegularSpline(self._cells, self.log_values)
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
         """The joints of the grid that the values come from, inside the box."""
         corners = zip(*box_of("(lower, upper)", (lower, upper), self.ndim), strict=True)
-        places = [edges[list(own)] for (_, edges), own in zip(self._cells, self._joints, strict=True)]
+        places = [one.edges[list(one.joints)] for one in self._cells]
         return Breaks(tuple(p[(p > a) & (p < b)] for p, (a, b) in zip(places, corners, strict=True)))
 
     @override
@@ -188,22 +185,22 @@ def _repeats_its_end(log_values: Array, axis: int) -> bool:
     return without < ROUGHER * with_last
 
 
-def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array], dict[str, list[int]]]:
-    """The log-density of a Dataset of `solve`, which axes wrap, the edges that are stored, and which are joints."""
+def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array], dict[str, dict[str, Any]]]:
+    """The log-density of a Dataset of `solve`, which axes wrap, edges that are stored, and joints and roots."""
     if "log_density" not in ds.data_vars:
         raise ValueError(f"a Dataset needs the variable log_density, but has {list(ds.data_vars)}: give a DataArray")
     values = ds["log_density"]
     for dim in ("t", "t_kept"):
         if dim in values.dims:
             raise ValueError(f"a distribution is one frame of a Dataset: give ds.isel({dim}=-1), the last, or another")
-    joints: dict[str, list[int]] = {}
+    more: dict[str, dict[str, Any]] = {}
     if "grid" in ds.attrs:
         description = json.loads(ds.attrs["grid"])
         boundary = dict(zip(description["names"], description["boundary"], strict=True))
         periodic = [boundary.get(dim) == "periodic" for dim in values.dims]
-        joints = description.get("joints", {})
+        more = {what: {dim: tuple(of) for dim, of in description.get(what, {}).items()} for what in ONE}
     edges = {dim: ds[f"cell_edge_{dim}"].values for dim in values.dims if f"cell_edge_{dim}" in ds}
-    return values, periodic, edges, joints
+    return values, periodic, edges, more
 
 
 def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:

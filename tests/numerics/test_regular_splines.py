@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
+from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.space.axis import Axis
-from wfr_pde.space.grid import Grid
-from wfr_pde.space.grid_spline import GridSpline
 
 
 def line(power=4.0, upper_wall=False, joint=False):
@@ -23,7 +22,6 @@ def line(power=4.0, upper_wall=False, joint=False):
 @pytest.mark.parametrize("upper_wall", [False, True])
 def test_a_power_times_a_smooth_function_is_interpolated(upper_wall):
     axis = line(upper_wall=upper_wall)
-    grid = Grid(0.0, 2.0, axis.n, grading=[axis])
 
     def function(x):
         return -0.4 * np.log(2 - x if upper_wall else x) + np.sin(x)
@@ -31,7 +29,7 @@ def test_a_power_times_a_smooth_function_is_interpolated(upper_wall):
     def slope(x):
         return (0.4 / (2 - x) if upper_wall else -0.4 / x) + np.cos(x)
 
-    spline = GridSpline(grid, function(axis.centres))
+    spline = RegularSpline([axis.cells], function(axis.centres))
     x = np.concatenate([np.geomspace(1e-9, 0.5, 200), np.linspace(0.5, 1.99, 100)])
     x = (2 - x if upper_wall else x)[:, None]
     np.testing.assert_allclose(spline(x), function(x[:, 0]), atol=2e-5)
@@ -41,14 +39,14 @@ def test_a_power_times_a_smooth_function_is_interpolated(upper_wall):
 
 def test_regular_coordinates_keep_walls_and_joints_and_have_their_slope():
     axis = line(joint=True)
-    np.testing.assert_allclose(axis.regular(np.array([0.0, 2.0, 5.0])), [0, 2, 5], atol=1e-14)
-    widths = np.diff(axis.regular(axis.edges[:41]))
+    np.testing.assert_allclose(axis.cells.regular(np.array([0.0, 2.0, 5.0])), [0, 2, 5], atol=1e-14)
+    widths = np.diff(axis.cells.regular(axis.edges[:41]))
     np.testing.assert_allclose(widths[:6], widths[0], rtol=0.01)  # beside the wall
     assert widths.max() < 3 * widths.min()
     x = np.linspace(0.05, 4.95, 50)
-    numeric = (axis.regular(x + 1e-6) - axis.regular(x - 1e-6)) / 2e-6
-    np.testing.assert_allclose(axis.regular_slope(x), numeric, rtol=1e-7)
-    assert np.isinf(axis.regular_slope(np.array([0.0]))).all()
+    numeric = (axis.cells.regular(x + 1e-6) - axis.cells.regular(x - 1e-6)) / 2e-6
+    np.testing.assert_allclose(axis.cells.regular_slope(x), numeric, rtol=1e-7)
+    assert np.isinf(axis.cells.regular_slope(np.array([0.0]))).all()
 
 
 @pytest.mark.parametrize(("before", "after"), [(1.5, 2.5), (0.5, 0.6)])
