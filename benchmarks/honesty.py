@@ -380,7 +380,9 @@ def search(seed: int, budget: float, seconds: float, out: Path, only: str, resum
                 if pool and rng.random() < 0.7:
                     value, family, u = pool[min(len(pool) - 1, int(rng.exponential(4.0)))]
                 else:
-                    family, u = families.point(int(rng.integers(2**31)), int(rng.integers(families.EVERY)))
+                    family, u = families.point(
+                        int(rng.integers(2**31)), int(rng.integers(len(families.LATE) * families.EVERY))
+                    )
                     if only not in family:
                         continue
                     value = evaluated(family, u)

@@ -963,19 +963,19 @@ FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their share
 }
 
 
-LATE = {11: ("hidden", "tails"), 13: ("bumps",)}  # families that came last, by which draws are theirs
-EVERY = 11 * 13
+LATE, EVERY = (("hidden", "tails"), ("bumps",)), 11  # families that came last, in turns
 
 
 def point(seed: int, k: int) -> tuple[str, Array]:
     """The family of draw k of a seed, and its point of the unit cube (48,).
 
-    Every eleventh draw, and every thirteenth of the others, is of the families that came last, so that the others of a
-    seed stay what they were.
+    Every eleventh draw is of the families that came last, so that the others of a seed stay what they were.
     """
     rng = np.random.default_rng([seed, k])
-    late = [names for every, names in LATE.items() if k % every == every - 1]
-    names = late[0] if late else [name for name in FAMILIES if all(name not in one for one in LATE.values())]
+    if k % EVERY == EVERY - 1:
+        names = list(LATE[k // EVERY % len(LATE)])
+    else:
+        names = [name for name in FAMILIES if all(name not in late for late in LATE)]
     shares = np.cumsum([FAMILIES[name][1] for name in names])
     family = names[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
     return family, rng.random(LENGTH)

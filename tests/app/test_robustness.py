@@ -141,6 +141,7 @@ def test_two_processes_in_one_folder(tmp_path):
 
 
 @POSIX
+@pytest.mark.filterwarnings("ignore:os.fork")  # of JAX, which other tests of the process may have loaded
 def test_killed_at_twenty_random_places(tmp_path):
     times = np.linspace(0, 0.4, 41)
     expected = wfr.solve(*arguments(times))

@@ -183,7 +183,8 @@ def test_a_kernel_is_made_once_for_all_that_use_it_and_goes_with_the_last():
     kernel = grid.heat_kernel(0.01)
     assert grid.heat_kernel(0.01) is kernel
     assert grid.heat_kernel(0.02) is not kernel
-    assert wfr.Grid([0, 0], [1, 1], (40, 30)).heat_kernel(0.01) is not kernel
+    assert wfr.Grid([0, 0], [1, 1], (40, 30)).heat_kernel(0.01) is kernel  # grids are what they hold
+    assert wfr.Grid([0, 0], [1, 1], (40, 31)).heat_kernel(0.01) is not kernel
     for _, parts in kernel.bands[0]._blocks:
         for _, matrix in parts:
             with pytest.raises(ValueError, match="read-only"):

@@ -144,7 +144,7 @@ class Density(Record):
         ValueError
             If the axes of the grid are turned: see `ground_truth`, and use `Trajectory`.
         """
-        check_dataset(ds)
+        check_dataset(ds, "log_density")
         refuse_turned(ds, "a density on the grid")
         log_density = ds["log_density"]
         grid = Grid.from_dataset(ds, backend)

@@ -31,8 +31,8 @@ def grid_description(grid: Grid) -> dict[str, Any]:
     } | {what: values for what, values in more.items() if values}
 
 
-def check_dataset(ds: Any) -> None:
-    """Refuse what is no Dataset of densities on a grid.
+def check_dataset(ds: Any, *needed: str) -> None:
+    """Refuse what is no Dataset on a grid, or lacks variables that are needed.
 
     Raises
     ------
@@ -40,9 +40,10 @@ def check_dataset(ds: Any) -> None:
     """
     if not hasattr(ds, "data_vars") or not hasattr(ds, "attrs"):
         raise TypeError(f"ds must be a Dataset, as solve and ground_truth return one, got {shown(ds)}")
-    if "log_density" not in ds.data_vars or "grid" not in ds.attrs:
+    if "grid" not in ds.attrs or not all(name in ds.data_vars for name in needed):
+        wanted = "".join(f"{name}, and " for name in needed)
         raise ValueError(
-            f"ds must hold densities on a grid (log_density, and grid in its attributes), but has {list(ds.data_vars)}"
+            f"ds must have {wanted}grid in its attributes, as solve stores them, but has {list(ds.data_vars)}"
         )
 
 

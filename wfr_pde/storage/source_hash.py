@@ -76,7 +76,7 @@ def code_attrs_of_resumed(stored: Mapping[str, Any], what: str, accept: bool) ->
     elif stored["status"] == "done" and last != source_hash():
         warnings.warn(
             f"{what} was computed by other code {compared([last])} and is read as it is: delete it to compute it anew",
-            stacklevel=4,
+            stacklevel=5,  # the caller of solve
         )
     return code_attrs(other_hashes(stored))
 

@@ -55,7 +55,7 @@ def test_paths_between_two():
         ("two.nc", "two.nc has p, q: say which is meant, as in two.nc:NAME"),
         ("two.nc:r", "two.nc has no variable 'r'; it has p, q"),
         ("two.nc:p@1", "p in two.nc is at one time: leave out @1"),
-        ("two.nc:q", "densities must be positive and finite, but the value at"),
+        ("two.nc:q", "values must be positive and finite densities, but the value at"),
         ("run.nc@0.3", "run.nc has no time 0.3; it has [0., 1.]"),
         ("run.nc@now", "the time in run.nc@now must be a number"),
         ("student_t(3)", "'student_t' is not a known distribution; known: "),

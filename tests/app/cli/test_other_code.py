@@ -10,6 +10,7 @@ from wfr_pde.app.cli import sweep as cli_sweep
 from wfr_pde.app.cli.main import main
 from wfr_pde.app.experiments import executors
 from wfr_pde.app.report.runs import read_run
+from wfr_pde.storage import files
 from wfr_pde.storage.source_hash import source_hash
 
 OLD = "0" * 64
@@ -156,15 +157,15 @@ def test_figures_all_and_report_say_so(by_other_code, result, project):
 def test_solve_refuses_what_other_code_left(by_other_code, result, project, monkeypatch):
     words = ["solve", "--potential", "x**2", "--start", "gaussian(1, 1)", "--t", "0,0.1,0.2", "-o", "out.nc"]
     monkeypatch.setattr("wfr_pde.integrate.frames.SECONDS_PER_SEGMENT", -1.0)
-    written = xr.Dataset.to_netcdf
+    written = files._write_netcdf
 
-    def stopped(ds, path, **options):
+    def stopped(ds, path):
         if "seg-000001" in str(path):
             raise KeyboardInterrupt
-        return written(ds, path, **options)
+        return written(ds, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(xr.Dataset, "to_netcdf", stopped)
+        patch.setattr(files, "_write_netcdf", stopped)
         assert by_other_code(*words) == 130
     code, _, err = result(*words)
     assert code == 2

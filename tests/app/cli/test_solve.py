@@ -239,7 +239,7 @@ def test_a_failed_solve_says_what_was_saved(capsys, monkeypatch):
         (["--transport-rate", "0", "--reaction-rate", "0"], "both 0: nothing would move"),
         (["--reaction-rate", "inf"], "finite rate"),
         (["--shape", "many"], "--shape must be whole numbers such as 128"),
-        (["--shape", "3"], "at least 4 cells"),
+        (["--shape", "3"], "at least 4, got 3: it is the number of cells along an axis"),
         (["--shape", "64,64"], "shape must be 1 whole numbers"),
         (["--lower", "-4"], "--lower and --upper go together"),
         (["--lower", "-4", "--upper", "-5"], "lower < upper"),
