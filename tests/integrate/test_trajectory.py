@@ -273,3 +273,24 @@ def test_a_jump_between_save_times_is_within_the_error(t):
     inside = (x > path.grid.lower[0]) & (x < path.grid.upper[0])
     apart = np.sum((np.abs(np.exp(path.log_prob(x[:, None], t)) - right) * volumes)[inside])
     assert apart < path.error_l1(t) < 1e-4
+
+
+@pytest.mark.parametrize(("rtol", "error"), [(1e-2, 2e-3), (1e-5, 1e-4)])
+def test_moments_are_integrals_up_to_a_wall(rtol, error):
+    """From 4x to 1.5x on the half line by reaction alone: exponential, with the rate 1.5 + 2.5 e^-t."""
+    target = wfr.Potential("1.5*x")
+    options = {"rtol": rtol, "transport_rate": 0.0, "box": (0, 30), "max_cut": 1}
+    path = wfr.Trajectory(wfr.ground_truth(target, wfr.Potential("4*x"), [0, 0.5, 1.2], **options), target)
+    for t in (0.0, 0.3, 1.2):
+        rate = 1.5 + 2.5 * np.exp(-t)
+        assert abs(path.mean(t)[0] - 1 / rate) < error
+        assert abs(path.covariance(t)[0, 0] - 1 / rate**2) < error
+
+
+def test_moments_are_those_of_a_gamma_density_at_a_singular_wall():
+    target, start = wfr.Potential("x - 0.5*log(x)"), wfr.Potential("2*x - 1.5*log(x)")
+    options = {"rtol": 1e-5, "transport_rate": 0.0, "box": (0, 50), "max_cut": 1}
+    path = wfr.Trajectory(wfr.ground_truth(target, start, [0, 1.2], **options), target)
+    share = np.exp(-1.2)
+    shape, rate = 1.5 + share, 1 + share
+    assert abs(path.mean(1.2)[0] - shape / rate) < 1e-12

@@ -27,6 +27,7 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.picture import page_of
+from wfr_pde.space.quadrature import with_corrected_masses
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.from_text import stored_distribution
 from wfr_pde.targets.turned import turned
@@ -312,7 +313,7 @@ class Trajectory(Record):
         times = real_array("t", t)
         if times.size == 0:
             raise ValueError("t must be one time or more, got none")
-        values = np.array([function(self._at(time)) for time in times.ravel()])
+        values = np.array([function(with_corrected_masses(self._at(time))) for time in times.ravel()])
         return values.reshape(*times.shape, *values.shape[1:])
 
     def _target(self, what: str) -> Target:

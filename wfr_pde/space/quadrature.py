@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
+
+if TYPE_CHECKING:
+    from wfr_pde.space.density import Density
 
 ORDER = 8  # polynomials in the number of the cell of a lower degree are integrated exactly
 NODES_PER_ORDER = 1.25  # cells whose weights change: with as many as the order, weights become negative from 8 on
@@ -127,3 +130,20 @@ def log_mass_corrected(grid: Grid, log_values: Any, order: int = ORDER, ends: En
     total = log_values + corrected_log_volume(grid, order, ends)
     top = float(grid.max(total))
     return top + math.log(float(grid.sum(xp.exp(total - top))))
+
+
+def with_corrected_masses(density: Density) -> Density:
+    """A density whose sums over the cells are integrals of order 8 of the given one, normalised.
+
+    The value of a cell is multiplied by the factors of its width, `axis_weights`. On a single axis the power of the
+    distance that the density is beside a singular wall is read off its two values there.
+    """
+    grid, ends = density.grid, {}
+    values = np.asarray(grid.reductions.whole(density.log_values))
+    if grid.ndim == 1:
+        cells = grid.axes[0].cells
+        for power, wall, _ in cells.wall_powers(values):
+            side = int(wall == float(cells.edges[-1]))
+            ends[0, side] = (power + 1, cells.roots[side])
+    factors = corrected_log_volume(grid, ends=ends) - grid.log_cell_volume
+    return type(density)(grid, density.log_values + factors).normalised()

@@ -12,6 +12,7 @@ from wfr_pde.flows.law import Law
 from wfr_pde.integrate.truth_arguments import density_at, is_stationary, problem_of
 from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.typing import Array
+from wfr_pde.space.quadrature import with_corrected_masses
 from wfr_pde.validation.finite_population import FinitePopulationCutoff
 from wfr_pde.validation.mean_field import Law as LawOnGrids
 from wfr_pde.validation.mean_field import mean_field, moves_densities
@@ -63,7 +64,8 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     if is_law and law is not None:
         densities = [density.normalised() for density in law.fine[1:]]
     else:
-        densities = [density_at(setting.truth, float(t), "validate") for t in setting.times[1:]]
+        truths = [density_at(setting.truth, float(t), "validate") for t in setting.times[1:]]
+        densities = [with_corrected_masses(density) for density in truths]
     chosen = [observables(density, setting.target, modes, statistics) for density in densities]
     common = [name for name in chosen[0].names if all(name in one.names for one in chosen)]
     chosen = [one.only(common) for one in chosen]

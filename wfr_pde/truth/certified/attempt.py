@@ -55,7 +55,7 @@ ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
 LOST = 0.5  # bound of the L1 error from which on KL is not known
 BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
-SATURATION = 2.0  # L1 distance of any two densities, at most
+SATURATION, BUMP = 2.0, 1e-6  # L1 distance at most, and share of a cell by bumps from which nats are unknown there
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
 
@@ -526,8 +526,10 @@ class Attempt:
         """Estimate of the error of log mu at the centres (n_times, *shape), in nats; infinite where it is unknown."""
         n = len(self.problem.times)
         error = np.broadcast_to(self.total(self.l1).reshape(-1, *[1] * self.grid.ndim), (n, *self.grid.shape)).copy()
+        unseen = np.where(self._mass.shares_of_bumps > BUMP, math.inf, 0.0)
+        bumps = unseen.repeat(2) if self.grid.ndim == 1 else unseen.repeat(2, 0).repeat(2, 1) if unseen.any() else 0.0
         for i in range(n):
-            error[i] += self._apart[i]
+            error[i] += self._apart[i] + bumps
             for coarse in (self._narrow, None if self.testimony is None else self.testimony.pointwise):
                 if coarse is not None:
                     for axis in range(self.grid.ndim):

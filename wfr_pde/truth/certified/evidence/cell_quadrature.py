@@ -249,6 +249,11 @@ class CellQuadrature:
         """Logarithm of the mean of a density on the fine grid over every cell."""
         return _of_pairs(np.logaddexp, np.asarray(log_density)) - self.grid.ndim * LOG_2
 
+    @property
+    def shares_of_bumps(self) -> Array:
+        """Shares by which bumps between the points change the cells of the grid with the ratio one."""
+        return np.maximum(self._bumps.of_target, self._bumps.of_start)
+
     @cached_property
     def _bumps(self) -> Bumps:
         return bumps(self.problem, self.cells)
