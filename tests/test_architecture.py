@@ -15,7 +15,7 @@ ROOMS = [  # from the bottom up: a room may import itself and those before it
     *("numerics", "storage", "targets", "space", "energies", "flows", "integrate"),
     *("plotting", "samplers", "metrics", "truth", "problems", "validation", "app"),
 ]
-FOUNDATION = {"_version", "errors", "deadline", "progress"}  # files of the package itself, for every room
+FOUNDATION = {"_version", "errors"}  # files of the package itself, for every room
 ENTRANCES = {"__init__", "__main__"}  # above all rooms
 ONLY_IN = {  # library: where it may be named
     "numba": ("numerics/compiled",),

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import sys
 import numpy as np
-from wfr_pde import progress
+from wfr_pde.numerics import progress
 
 sys.stderr.isatty = lambda: sys.argv[1] == "terminal"
 from wfr_pde.numerics.compiled.pair_sums import kernel_sums, log_kernel_sums

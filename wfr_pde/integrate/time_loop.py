@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, Steps
 from wfr_pde.integrate.frames import SegmentFrames
 from wfr_pde.integrate.run import Record, Run, precision_of, prepare
 from wfr_pde.numerics.arguments import flag, knows_its_arguments, path
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.precision import SINGLE
-from wfr_pde.progress import bar
+from wfr_pde.numerics.progress import bar
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.storage.locks import locked

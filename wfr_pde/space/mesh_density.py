@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 
 Function = Callable[[Array], Array]

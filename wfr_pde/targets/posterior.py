@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.numerics.arguments import finite_array, function
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import Floats, blockwise, box_of, call_repr

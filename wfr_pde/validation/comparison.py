@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
 from wfr_pde.numerics.arguments import generator, knows_its_arguments, share, shown, whole
+from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
-from wfr_pde.progress import reporting, step_done
 from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
 from wfr_pde.validation.runs import Run, asked_times, common_times, listed_runs, time_tolerance
 

@@ -17,8 +17,8 @@ from wfr_pde.flows import FiniteVolume, Flow, Repeated
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
 from wfr_pde.numerics.arguments import draws, finite, instance, knows_its_arguments, real_array, share, shown, whole
+from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
-from wfr_pde.progress import reporting
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
 from wfr_pde.space.density import Density

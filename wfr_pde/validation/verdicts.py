@@ -14,8 +14,8 @@ from wfr_pde.flows import Flow
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import is_stationary
 from wfr_pde.numerics.arguments import flag, knows_its_arguments
+from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
-from wfr_pde.progress import reporting
 from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test

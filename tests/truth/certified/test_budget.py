@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.truth.certified.budget import LONG, Budget, Run
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import wfr_pde as wfr
 from wfr_pde import exact, metrics
-from wfr_pde.deadline import OutOfTimeError, deadline
+from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS
 from wfr_pde.truth.certified.budget import SHORT, Budget
 from wfr_pde.truth.certified.evidence.second_family import Agreement

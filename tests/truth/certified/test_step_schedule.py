@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.truth.certified.step_schedule import LOBATTO, NODES, StepSchedule, subdivided, trial_schedule
 
 

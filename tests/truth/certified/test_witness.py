@@ -8,7 +8,7 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde import exact, metrics
-from wfr_pde.deadline import OutOfTimeError, deadline
+from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.evidence import witness
 from wfr_pde.truth.certified.grids.first_family import cells_for

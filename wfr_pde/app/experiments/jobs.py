@@ -14,7 +14,7 @@ from wfr_pde.app.experiments.executors import Processes
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.runner import run_experiment
-from wfr_pde.progress import bar
+from wfr_pde.numerics.progress import bar
 from wfr_pde.storage.source_hash import other_hashes
 
 FEW = 4  # failed checks that are named

@@ -8,7 +8,7 @@ from typing import Any
 from numba.core import event
 from typing_extensions import override
 
-from wfr_pde.progress import is_seen
+from wfr_pde.numerics.progress import is_seen
 
 PACKAGE = "wfr_pde."
 

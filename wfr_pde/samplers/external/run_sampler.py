@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
 from wfr_pde.numerics.arguments import generator, instance, shown, whole
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.samplers.external.load_callable import dotted_name

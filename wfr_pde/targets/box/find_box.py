@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.climbing import REACH
 from wfr_pde.targets.box.faces import find_faces

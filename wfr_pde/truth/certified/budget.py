@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from wfr_pde.deadline import OutOfTimeError, check_deadline
+from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
 from wfr_pde.integrate.save_times import save_times
 from wfr_pde.numerics.arguments import (
@@ -22,8 +21,9 @@ from wfr_pde.numerics.arguments import (
     positive,
     shown,
 )
+from wfr_pde.numerics.deadline import OutOfTimeError, deadline
+from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
-from wfr_pde.progress import reporting
 from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget

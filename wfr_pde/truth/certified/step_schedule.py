@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import OutOfTimeError, check_deadline
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array
 
 NODES = 8  # of a panel, its ends among them: polynomials of degree 7

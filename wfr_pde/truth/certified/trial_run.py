@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import OutOfTimeError
+from wfr_pde.numerics.deadline import OutOfTimeError
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

@@ -17,8 +17,8 @@ import numpy as np
 from wfr_pde.energies import KL
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
 from wfr_pde.numerics.arguments import choice, instance, knows_its_arguments, shown, whole
+from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
-from wfr_pde.progress import reporting, step_done
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import provenance

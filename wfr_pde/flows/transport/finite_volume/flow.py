@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
 from wfr_pde.numerics.arguments import choice, number
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import gauss, lobatto
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import FisherRao, Flow, SinkhornKernel, Strang
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import OutOfTimeError, deadline
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

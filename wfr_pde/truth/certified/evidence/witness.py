@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

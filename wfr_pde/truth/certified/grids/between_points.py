@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import gauss, lagrange
 from wfr_pde.numerics.typing import Array, Ints, Mask
 from wfr_pde.space.axis import Axis

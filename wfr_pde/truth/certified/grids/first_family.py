@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.mesh_density import densities_of_points

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.errors import UnevenCellsError
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.covering import covering_box, ends_at_walls, snapshots
 from wfr_pde.space.grid import Grid

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 from wfr_pde.targets.enclosures import EPS, Enclosure, centre_and_half, enclosure

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.gauss_rules import gauss, lagrange
 from wfr_pde.numerics.typing import Array, Ints
 from wfr_pde.space.axis import Axis

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.frame import Frame, given_axes
 from wfr_pde.space.mesh_density import densities_of_points

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.deadline import check_deadline
 from wfr_pde.energies import KL
 from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.base import Step
+from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde import metrics, progress
-from wfr_pde.deadline import check_deadline
+from wfr_pde import metrics
+from wfr_pde.numerics import progress
+from wfr_pde.numerics.deadline import check_deadline
 
 TARGET, START = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 0.5)
 LANGEVIN = wfr.samplers.Langevin()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.progress import step_done
+from wfr_pde.numerics.progress import step_done
 
 _END: ContextVar[float] = ContextVar("_END", default=math.inf)
 
