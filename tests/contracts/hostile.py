@@ -131,6 +131,7 @@ TAKEN = {  # (call or *, argument): values that mean something there, by name
         HOSTILE
     ),  # the first argument of all metrics; this one has no use for it
     **{record: set(HOSTILE) for record in UNREAD},
+    ("error_budget", "n"): {"two numbers"},
     ("gaussian_flow", "t"): {"empty", "empty array", "two numbers"},
     ("solve", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "tuple of nothing"},
     ("estimate", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "tuple of nothing"},

@@ -198,15 +198,15 @@ def test_nobody_is_asked_without_need():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"target": lambda x: x}, "target must be a distribution"),
+        ({"target": lambda x: x}, "target must be a Target such as"),
         ({"start": wfr.Gaussian([0, 0], 1)}, "the target is 1-dimensional, but the start is 2-dimensional"),
         ({"start": wfr.GeometricPath(START, TARGET, lambda t: t)}, "the start moves"),
         ({"t": [0]}, "at least two save times"),
         ({"t": [0, 1, 1]}, "increasing"),
         ({"rtol": 1e-13}, "rtol must be between"),
         ({"rtol": float("nan")}, "rtol must be between"),
-        ({"transport_rate": -1}, "finite rate >= 0"),
-        ({"reaction_rate": np.inf}, "finite rate >= 0"),
+        ({"transport_rate": -1}, "transport_rate must be >= 0"),
+        ({"reaction_rate": np.inf}, "reaction_rate must be finite"),
         ({"boundary": "periodic"}, "needs box="),
         ({"box": (1.0, 0.0)}, "lower < upper"),
         ({"box": ([0.0, 0.0], [1.0, 1.0])}, "1-dimensional"),
