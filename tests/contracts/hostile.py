@@ -127,9 +127,7 @@ ODD = {  # which may be right or wrong
 HOSTILE = {**NO_NUMBERS, **NO_NUMBER, **ODD}
 UNREAD = {("mass", "energy"), ("mean", "energy"), ("covariance", "energy"), ("entropy", "energy")}  # as of all records
 TAKEN = {  # (call or *, argument): values that mean something there, by name
-    ("effective_sample_size", "reference"): set(
-        HOSTILE
-    ),  # the first argument of all metrics; this one has no use for it
+    ("effective_sample_size", "reference"): set(HOSTILE),  # all metrics take one; this one has no use for it
     **{record: set(HOSTILE) for record in UNREAD},
     ("error_budget", "n"): {"two numbers"},
     ("gaussian_flow", "t"): {"empty", "empty array", "two numbers"},

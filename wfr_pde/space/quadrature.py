@@ -136,7 +136,8 @@ def with_corrected_masses(density: Density) -> Density:
     """A density whose sums over the cells are integrals of order 8 of the given one, normalised.
 
     The value of a cell is multiplied by the factors of its width, `axis_weights`. On a single axis the power of the
-    distance that the density is beside a singular wall is read off its two values there.
+    distance that the density is beside a singular wall is read off its two values there. Along axes with given edges
+    nothing changes.
     """
     grid, ends = density.grid, {}
     values = np.asarray(grid.reductions.whole(density.log_values))

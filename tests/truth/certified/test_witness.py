@@ -136,7 +136,7 @@ def test_pointwise_errors_are_those_of_the_logarithm():
 
 
 def test_large_errors_are_not_understated_by_their_size():
-    """Of the order of a nat the first order is not enough; the two densities are."""
+    """Where errors are about a nat the first order is not enough; the two densities are."""
     one = BOTH
     frames = one.flow(shift=0.3)
     true, _ = one.errors(frames, one.flow())

@@ -109,7 +109,7 @@ def test_three_dimensions():
 
 
 def test_galaxies_gap_of_two_fluxes():
-    """Of the real posterior in experiments/galaxies.py: 1.3180e-4, however it is discretised."""
+    """The gap of the posterior in experiments/galaxies.py: 1.3180e-4, however it is discretised."""
     from wfr_pde.problems.data import galaxies
 
     def log_likelihood(m1, m2, y):

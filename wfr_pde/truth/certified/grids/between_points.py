@@ -58,13 +58,10 @@ class Departures:
     spans : array (m, 2)
         On one axis, intervals that hold bumps which are narrower than the points stand apart, and change mass or
         resistance of a cell by more than a tenth of the tolerance.
-    places : int
-        Number of places that were looked at.
     """
 
     shares: Array
     spans: Array
-    places: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +138,7 @@ def departures_between(
     """
     cells = np.argwhere(counted)
     if grid.ndim not in POINTS or not len(cells):
-        return Departures(np.zeros(grid.shape), np.empty((0, 2)), 0)
+        return Departures(np.zeros(grid.shape), np.empty((0, 2)))
     places = FEWER_PLACES if grid.ndim == 1 and _is_text(distribution) else PLACES[grid.ndim]
     each = int(np.clip(places // len(cells), *PER_CELL[grid.ndim]))
     if grid.ndim == 1:
@@ -220,7 +217,7 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
         number, nats, more = departures_by_bounds(enclosure(distribution.V, 1), axis, cells)  # type: ignore[attr-defined]
         shares[cells[number]] = np.maximum(shares[cells[number]], STEEP * nats)
         spans.append(more[nats > RESOLVED * rtol])
-    return Departures(shares, np.concatenate(spans), len(cells) * each)
+    return Departures(shares, np.concatenate(spans))
 
 
 def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
@@ -250,7 +247,7 @@ def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int, wall
     shares *= 1 + DEVIATIONS / max(hits, 1) ** 0.5
     if _is_text(distribution):
         shares = np.maximum(shares, _on_lines(distribution, grid, cells) * _off_singular_walls(grid))
-    return Departures(shares, np.empty((0, 2)), len(cells) * each)
+    return Departures(shares, np.empty((0, 2)))
 
 
 def _on_lines(distribution: Target, grid: Grid, cells: Ints) -> Array:
