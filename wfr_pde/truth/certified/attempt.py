@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
-from wfr_pde.integrate.spline_errors import largest_around
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
@@ -21,7 +20,7 @@ from wfr_pde.targets.breaks import Breaks
 from wfr_pde.truth.certified.between_grids import Moves
 from wfr_pde.truth.certified.budget import Budget, Run
 from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
-from wfr_pde.truth.certified.evidence.differences import missed_by_sums, unsigned_kl
+from wfr_pde.truth.certified.evidence.differences import nats_apart, unsigned_kl
 from wfr_pde.truth.certified.evidence.error_estimates import (
     SATURATED,
     convergence_factor,
@@ -29,7 +28,7 @@ from wfr_pde.truth.certified.evidence.error_estimates import (
     single_grid_bound,
 )
 from wfr_pde.truth.certified.evidence.second_family import Agreement, agreement, second_opinion
-from wfr_pde.truth.certified.evidence.tails import FarOut, beyond_margin
+from wfr_pde.truth.certified.evidence.tails import FarOut
 from wfr_pde.truth.certified.evidence.witness import Testimony, testify
 from wfr_pde.truth.certified.frame_blocks import blocks, integrals, log_equilibria, normalised, spread
 from wfr_pde.truth.certified.grids.first_grids import Terrain, breaks_of, look_at, searches_breaks
@@ -56,6 +55,7 @@ ARRAYS = 40  # of the size of the finest grid, while it is solved on and compare
 LOST = 0.5  # bound of the L1 error from which on KL is not known
 BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
 SATURATION, BUMP = 2.0, 1e-6  # L1 distance at most, and share of a cell by bumps from which nats are unknown there
+MOVES_MASS = "time", "space", "witness"  # parts whose errors may be anywhere in the bulk
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
 
@@ -208,47 +208,11 @@ class Attempt:
             extended = np.full(wide.shape, -math.inf)
             extended[window] = inside.log_values
             l1 = metrics.l1(everywhere, Density(wide, extended))
-            missed, kl = self._beyond(wide, everywhere, inside, window, t, far_out)
+            missed, kl = far_out.changed_by(everywhere, inside, window, t)
             found.append((l1 + missed, kl))
             changed.append(np.abs(np.asarray(everywhere.log_values)[window] - np.asarray(inside.log_values)))
         self._narrow = np.array(changed)
         self._store("domain", SAFETY["domain"] * np.array(found) + of_ceilings)
-
-    def _beyond(
-        self, wide: Grid, state: Density, narrow: Density, window: tuple[slice, ...], t: float, far_out: FarOut
-    ) -> tuple[float, float]:
-        """Mass that the sum over the wider box misses outside the box, and what KL changes by outside the box.
-
-        KL changes by what the two runs say, and by what their sums miss; or by the cells outside alone, without signs,
-        where that is more: there the errors of the sums do not cancel what is looked for. That is to first order, of
-        ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing. What is beyond the
-        wider box is told by how fast the parts outside fall there, `beyond_margin`, and by a look at places far out.
-        """
-        energy = self.problem.energy_at(t)
-        outside = np.ones(wide.shape, dtype=bool)
-        outside[window] = False
-
-        def beyond(log_density: Array) -> tuple[Array, Array]:  # in cells outside, what the sum has and what it misses
-            held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
-            return held, missed_by_sums(wide, log_density, outside)
-
-        log_ratio = np.asarray(energy.first_variation(state))
-        per_mass = log_ratio - 1 - energy.value(state)
-        # the mass of a cell is at its edge, towards the next one
-        changes = np.maximum(
-            largest_around(wide, log_ratio, 1) - log_ratio, log_ratio + largest_around(wide, -log_ratio, 1)
-        )
-        of_state, none = beyond(np.asarray(state.log_values)), (np.zeros(wide.shape),) * 2
-        of_target = (
-            none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
-        )
-        parts = [np.abs(a * per_mass + b) + a * changes for a, b in zip(of_state, of_target, strict=True)]
-        held, missed = (float(np.sum(part, where=outside)) for part in parts)
-        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
-        centres = [np.atleast_1d(narrow.mean()), np.atleast_1d(Density(wide, energy.log_equilibrium(wide)).mean())]
-        further = beyond_margin(wide, window, parts[0] + parts[1], centres)
-        further = max(further, far_out.kl(state, t))
-        return float(of_state[1].sum()), max(by_runs, held + missed) + further
 
     def _of_ceilings(self, other: Array | None) -> Array:
         """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
@@ -303,6 +267,14 @@ class Attempt:
     @cached_property
     def _fine(self) -> Moves:
         return Moves(self.problem, self._grids, NODES, self.times)
+
+    @cached_property
+    def _nats_apart(self) -> Array:
+        """Nats between places of the bulk, at the save times."""
+        found, grid = [], self.cells.grid(1)
+        for log_ratio, t in zip(self._run(BASE)[self.saved], self.problem.times.tolist(), strict=True):
+            found.append(nats_apart(self.problem.energy_at(t), self.problem.density(grid, log_ratio, t)))
+        return np.array(found)
 
     @cached_property
     def _grids(self) -> list[Grid]:
@@ -549,8 +521,10 @@ class Attempt:
 
     def _store(self, part: str, found: Any) -> None:
         """Errors (l1, kl) over the save times."""
-        pairs = np.asarray(found, dtype=np.float64)
-        self.l1[part], self.kl[part] = pairs[:, 0], pairs[:, 1]
+        l1, kl = np.asarray(found, dtype=np.float64).T
+        if part in MOVES_MASS and l1.any():
+            kl = np.maximum(kl, l1 / 2 * self._nats_apart)
+        self.l1[part], self.kl[part] = l1, kl
 
     def total(self, of: dict[str, Array]) -> Array:
         """Sum of the parts over the save times; nothing is known of KL where next to nothing is of the density."""

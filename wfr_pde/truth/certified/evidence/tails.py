@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wfr_pde.integrate.spline_errors import largest_around
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.truth.certified.evidence.differences import missed_by_sums
 from wfr_pde.truth.certified.problem import Problem
 
 FAR = np.concatenate([[0.0], np.geomspace(1e-2, 2.0**30, 600)])  # lengths of an axis beyond it
@@ -93,6 +95,48 @@ class FarOut:
             self.log_start = np.asarray(problem.start.log_density(self.points))
             self.log_target = np.asarray(target.log_density(self.points))
         self._returns = 0.0
+
+    def changed_by(self, state: Density, narrow: Density, window: tuple[slice, ...], t: float) -> tuple[float, float]:
+        """Mass that the sum over the wider box misses outside the box, and what KL changes by outside the box.
+
+        KL changes by what the runs in both boxes say, and by what their sums miss; or by the cells outside alone,
+        without signs, where that is more: there the errors of the sums do not cancel what is looked for. That is to
+        first order, of ∫ mu log(mu/pi) - mu + pi of both normalised; a normaliser that is known changes by nothing.
+        What is beyond the wider box is told by how fast the parts outside fall there, `beyond_margin`, and by the
+        places far out.
+
+        Parameters
+        ----------
+        state, narrow : Density
+            In the wider box and in the box, at `t`; the start is to be asked for first.
+        window : tuple of slices
+            Cells of the box.
+        t : float
+        """
+        energy, wide = self.problem.energy_at(t), self.wide
+        outside = np.ones(wide.shape, dtype=bool)
+        outside[window] = False
+
+        def beyond(log_density: Array) -> tuple[Array, Array]:  # in cells outside, what the sum has and what it misses
+            held = np.where(outside, np.exp(log_density + np.asarray(wide.log_cell_volume)), 0.0)
+            return held, missed_by_sums(wide, log_density, outside)
+
+        log_ratio = np.asarray(energy.first_variation(state))
+        per_mass = log_ratio - 1 - energy.value(state)
+        # the mass of a cell is at its edge, towards the next one
+        changes = np.maximum(
+            largest_around(wide, log_ratio, 1) - log_ratio, log_ratio + largest_around(wide, -log_ratio, 1)
+        )
+        of_state, none = beyond(np.asarray(state.log_values)), (np.zeros(wide.shape),) * 2
+        of_target = (
+            none if self.problem.log_normaliser is not None else beyond(np.asarray(energy.log_equilibrium(wide)))
+        )
+        parts = [np.abs(a * per_mass + b) + a * changes for a, b in zip(of_state, of_target, strict=True)]
+        held, missed = (float(np.sum(part, where=outside)) for part in parts)
+        by_runs = abs(self.problem.kl(narrow, t) - self.problem.kl(state, t)) + missed
+        centres = [np.atleast_1d(narrow.mean()), np.atleast_1d(Density(wide, energy.log_equilibrium(wide)).mean())]
+        further = max(beyond_margin(wide, window, parts[0] + parts[1], centres), self.kl(state, t))
+        return float(of_state[1].sum()), max(by_runs, held + missed) + further
 
     def kl(self, state: Density, t: float) -> float:
         """What KL has beyond the wider box, in nats, of the density at a time; the start is to be asked for first."""
