@@ -15,6 +15,10 @@ settings.register_profile("default", deadline=None, derandomize=True, suppress_h
 settings.load_profile("default")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--results", help="a folder with quick runs of the experiments, which are not made again")
+
+
 @pytest.fixture
 def check_fit_to_print():
     """As `check_fit_to_read`, and that ticks do not overlap and all that is drawn is inside the figure."""

@@ -1,4 +1,7 @@
-"""Every experiment in its quick form: its claims hold, and its figure is stored and fit to read."""
+"""Every experiment in its quick form: its claims hold, and its figure is stored and fit to read.
+
+These are run by `pytest -m experiments`, with `--results FOLDER` on what `wfr-pde all --quick --out FOLDER` has stored.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,11 @@ ROOT = Path(__file__).parent.parent
 FILES = find_experiments(ROOT / "experiments")
 
 
+@pytest.mark.experiments
 @pytest.mark.parametrize("name", FILES)
-def test_claims_hold_and_the_figure_is_fit_to_read(name, tmp_path, check_fit_to_read):
-    result = run_experiment(load_experiment(FILES[name]), quick=True, out=tmp_path)
+def test_claims_hold_and_the_figure_is_fit_to_read(name, tmp_path, pytestconfig, check_fit_to_read):
+    out = pytestconfig.getoption("results") or tmp_path
+    result = run_experiment(load_experiment(FILES[name]), quick=True, out=out)
     assert result.checks, "an experiment claims something"
     assert not [f"{check.name} = {check.value:.6g}" for check in result.checks if not check.passed]
     for file in ("figure.png", "figure.pdf"):

@@ -1,6 +1,7 @@
 """Experiments that store their parts: what is stored, what a stopped run goes on with, what it never takes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -89,6 +90,20 @@ def test_a_run_that_is_not_stopped_leaves_its_data_alone(folder):
     assert result.data["x"].attrs == {"units": "1"}
     assert not [name for name in result.data.attrs if name.startswith("segment")]
     assert list(result.directory.glob("seg*")) == []
+
+
+def test_parts_that_a_killed_run_has_left_beside_its_data_are_removed(folder):
+    directory, _ = stopped(folder, 3)
+    left = folder.parent / "left"
+    shutil.copytree(directory, left)  # with the times of its files
+    assert len(list(left.glob("seg*"))) == 3
+    run_experiment("sums")
+    for path in left.glob("seg*"):
+        shutil.copy2(path, directory)
+    run_parts(folder)
+    assert run_experiment("sums").reused
+    assert run_parts(folder) == []
+    assert list(directory.glob("seg*")) == []
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(folder):

@@ -59,6 +59,7 @@ def test_refined_panels_keep_ends_and_breaks():
     finer = schedule.refined(3)
     np.testing.assert_allclose(finer.ends, [0, 1 / 3, 2 / 3, 1, 2, 3, 4], rtol=1e-15)
     np.testing.assert_array_equal(finer.breaks, [1.0])
+    np.testing.assert_array_equal(schedule.refined(np.array([1, 4])).ends, [0, 1, 1.75, 2.5, 3.25, 4])
 
 
 def test_steps_are_cut_into_equal_parts():

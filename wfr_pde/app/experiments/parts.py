@@ -99,6 +99,16 @@ class StoredParts:
         for path in self.files():
             path.unlink()
 
+    def drop_older_than(self, data: Path) -> None:
+        """Remove the parts that are in the data already, also those that a run left there which was killed meanwhile.
+
+        Parts that are younger are those of a run with `force` that was stopped: it may go on.
+        """
+        stored = data.stat().st_mtime_ns
+        for path in self.files():
+            if path.stat().st_mtime_ns <= stored:
+                path.unlink()
+
     def attrs(self, number: int) -> dict[str, Any]:
         """The attributes of a stored part; none if it is not there, or is one of another run.
 

@@ -148,6 +148,7 @@ def run_experiment(
             _compute(experiment, values, parts)
         # figures and checks see what is on disk, so that they can be made again from it
         data = files.read_dataset(directory / "data.nc") if stored is None else stored
+        parts.drop_older_than(directory / "data.nc")
         return _reported(experiment, values, directory, data, reused=stored is not None, figures=figures)
 
 
@@ -235,7 +236,6 @@ def _compute(experiment: Experiment, values: dict[str, Any], parts: StoredParts)
         with contextlib.suppress(OSError):  # the disk may be full
             files.write_json({"status": status, "error": str(error), **content}, path)
         raise
-    parts.drop()  # they are in data.nc
 
 
 def _computed(experiment: Experiment, values: dict[str, Any], parts: StoredParts) -> xr.Dataset:

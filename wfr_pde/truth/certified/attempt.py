@@ -49,7 +49,8 @@ SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unk
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
 LARGEST = 1.0  # correction in nats: beyond, far out in a tail, the extrapolation has not begun to converge
-MOST_LIMITED = 0.01  # mass in cells with such corrections, beyond which extrapolation counts for nothing
+MOST_DOUBTFUL = 0.01  # mass that corrections leave in doubt, beyond which extrapolation counts for nothing
+LEFT = 4  # power of a correction in nats, that extrapolation over four grids leaves of the mass there
 ROUNDING, STEP_ROUNDING = 1e-13, 2e-15  # of one run, and per step
 ARRAYS = 40  # of the size of the finest grid, while it is solved on and compared
 LOST = 0.5  # bound of the L1 error from which on KL is not known
@@ -292,7 +293,7 @@ class Attempt:
         """Richardson extrapolation in dx over the four finest grids against that over all five.
 
         It counts if the distances of the single grids fall as those of their dx², and if next to no mass is in cells
-        where the correction had to be limited; else the answer is that of the finest grid alone, with the bound that
+        where the corrections are large; else the answer is that of the finest grid alone, with the bound that
         the slowest power of dx gives.
         """
         start = self.grid.log_density(self.problem.start, "the start", checked=False)
@@ -346,13 +347,13 @@ class Attempt:
             singles = [self._densities(log_ratios, times) for log_ratios in fine]
             found = [self._level(fine[first:], first, times) for first in (2, 1, 0)]
             levels = [log_densities for log_densities, _ in found]
-            limited = np.max([mass for _, mass in found], axis=0)
+            doubtful = np.max([self._doubtful(*pair) for pair in found], axis=0)
             with_less = self._level(rough(runs, which)[1:], 1, times)[0]
             apart, distances = self._distances(singles), self._distances(levels)
             interpolation = self._distances([levels[1], with_less])[0]
             for i, t in enumerate(times.tolist()):
                 own = [values[i] for values in singles], [values[i] for values in levels]
-                yield self._answer(t, *own, apart[:, i], distances[:, i], float(interpolation[i]), float(limited[i]))
+                yield self._answer(t, *own, apart[:, i], distances[:, i], float(interpolation[i]), float(doubtful[i]))
 
     def _answer(
         self,
@@ -362,24 +363,24 @@ class Attempt:
         apart: Array,
         distances: Array,
         interpolation: float,
-        limited: float,
+        doubtful: float,
     ) -> _Answer:
         """The answer at a save time, by the single grids, the orders 6, 8 and 10, and the distances of neighbours.
 
         Differences in KL are by one and the same sum over the cells, whose own error is in all of them.
         """
         energy = self.problem.energy_at(t)
-        if is_asymptotic(apart.tolist(), RATIOS) and limited <= MOST_LIMITED:
+        if is_asymptotic(apart.tolist(), RATIOS) and doubtful <= MOST_DOUBTFUL:
             below, level, above = (Density(self.grid, values) for values in levels)
             factor = convergence_factor(distances.tolist())
-            l1 = factor * float(distances[1]) + SAFETY["interpolation"] * interpolation + SATURATION * limited
+            l1 = factor * float(distances[1]) + SAFETY["interpolation"] * interpolation + SATURATION * doubtful
             gaps = [
                 abs(b - a) for a, b in itertools.pairwise(energy.value(density) for density in (below, level, above))
             ]
             kl = max(
                 factor * unsigned_kl(energy, level, above),
                 convergence_factor(gaps) * gaps[1],
-                SATURATION * limited * (1 + abs(self.problem.kl(level, t))),
+                SATURATION * doubtful * (1 + abs(self.problem.kl(level, t))),
             )
             return _Answer(levels[1], l1, kl, True, factor * np.abs(levels[1] - levels[2]))
         alone = [Density(self.grid, values) for values in singles]
@@ -391,7 +392,7 @@ class Attempt:
 
     def _level(self, log_ratios: Sequence[Array], first: int, times: Array) -> tuple[Array, Array]:
         """Log-ratios (n, *shape) of the grids from the number `first` on, extrapolated: the log-densities, and the
-        masses (n,) where that was limited.
+        corrections of the finest grid in nats.
 
         They are known up to a constant, which may differ from grid to grid: the mean of the correction is none.
         """
@@ -400,9 +401,16 @@ class Attempt:
         correction = np.asarray(sum(w * (g - finest) for w, g in zip(weights[:-1], log_ratios[:-1], strict=True)))
         alone = np.exp(self._densities(finest, times))
         correction = correction - spread(self.grid, integrals(self.grid, alone * correction))
-        values = self._densities(finest + np.clip(correction, -LARGEST, LARGEST), times)
-        cut = np.abs(correction) > LARGEST
-        return values, integrals(self.grid, np.where(cut, np.exp(values), 0.0)) if cut.any() else np.zeros(len(times))
+        return self._densities(finest + np.clip(correction, -LARGEST, LARGEST), times), correction
+
+    def _doubtful(self, log_densities: Array, corrections: Array) -> Array:
+        """Mass (n,) that is in doubt where corrections are large, by the fourth power of their nats.
+
+        If the terms of the error of one grid in dx², dx⁴, ... are like powers of one number, the first that four grids
+        do not take away is its fourth power. The distance of two orders does not show that in a far mode, when the
+        corrections of both are large there.
+        """
+        return integrals(self.grid, np.exp(log_densities) * np.minimum(np.abs(corrections), 1.0) ** LEFT)
 
     # The witness
 

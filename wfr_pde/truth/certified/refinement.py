@@ -18,6 +18,9 @@ ORDERS = (8, 6, 4)  # in dt: the next where extrapolation diverges with every nu
 ORDER_FROM = (1e-4, 1e-7, 0.0)  # least rtol from which on one begins with order 4, 6, 8
 SHARES = {"time": 0.15, "space": 0.35, "witness": 0.35, "mass": 0.05, "domain": 0.1}  # of the tolerance
 CUT_FROM = 0.1  # of the panel with the largest doubt: panels that are cut with it
+MORE_CUTS = (
+    4.0  # times what all may doubt together: panels of ridges that are cut into four, where mass slides at first
+)
 TIME_DOUBT = 3.0  # times what the witness says: highest terms of the polynomials in time, for which panels are cut
 SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
 DIVERGING = 3  # refinements of the steps before the order is lowered
@@ -74,11 +77,12 @@ class Plan:
         if witness > 1 and testimony is not None:
             k = int(l1["witness"].argmax())
             if testimony.time[k] > TIME_DOUBT * testimony.l1[k]:
-                worst_panels = testimony.by_panel >= CUT_FROM * testimony.by_panel.max()
+                cuts = np.where(testimony.by_panel >= CUT_FROM * testimony.by_panel.max(), 2, 1)
                 if problem.given is not None:  # attempts are dear: all at once that have to be cut
                     allowed = TIME_DOUBT * SHARES["witness"] * problem.rtol / SAFETY["witness"]
-                    worst_panels |= _largest(testimony.by_panel, allowed)
-                self.schedule = self.schedule.refined(panels=worst_panels)
+                    cuts[_largest(testimony.by_panel, allowed)] = 2
+                    cuts[testimony.by_panel > MORE_CUTS * allowed] = 4
+                self.schedule = self.schedule.refined(cuts)
                 witness = 0.0
         excess = {part: float(l1[part].max()) / (SHARES[part] * problem.rtol) for part in ("space", "mass")}
         worst = max(*excess.values(), witness)

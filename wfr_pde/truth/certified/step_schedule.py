@@ -12,7 +12,7 @@ import numpy as np
 
 from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
-from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.typing import Array, Ints
 
 NODES = 8  # of a panel, its ends among them: polynomials of degree 7
 FIRST = 2.0**-4  # first panel tried, over the whole time
@@ -104,12 +104,11 @@ class StepSchedule:
         panel = np.clip(np.searchsorted(self.ends, middles, side="right") - 1, 0, len(self.ends) - 2)
         return Nodes(everything, np.searchsorted(everything, times), panel, np.searchsorted(everything, points))
 
-    def refined(self, factor: int = 2, panels: Any = None) -> StepSchedule:
-        """Every panel, or those in the mask `panels`, cut into `factor` equal ones."""
-        cut = np.ones(len(self.ends) - 1, dtype=bool) if panels is None else panels
+    def refined(self, cuts: int | Ints) -> StepSchedule:
+        """Every panel cut into so many equal ones; one number for all, or one for each."""
+        numbers = np.broadcast_to(cuts, len(self.ends) - 1).tolist()
         parts = [
-            np.linspace(a, b, (factor if c else 1) + 1)[:-1]
-            for (a, b), c in zip(itertools.pairwise(self.ends), cut, strict=True)
+            np.linspace(a, b, n + 1)[:-1] for (a, b), n in zip(itertools.pairwise(self.ends), numbers, strict=True)
         ]
         return StepSchedule(np.append(np.concatenate(parts), self.ends[-1]), self.breaks)
 
