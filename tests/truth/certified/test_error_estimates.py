@@ -1,12 +1,16 @@
 """Bounds from what runs on several grids say of each other, against errors c h^p that are known."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
+import wfr_pde as wfr
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.truth.certified.attempt import RATIOS
+from wfr_pde.truth.certified.evidence.differences import BULK, nats_apart
 from wfr_pde.truth.certified.evidence.error_estimates import (
     ASYMPTOTIC,
     NOISE,
@@ -84,3 +88,22 @@ def test_extrapolations_err_far_below_their_bound_where_powers_are_even():
     orders = [float(richardson(RATIOS[first:]) @ values[first:]) for first in (0, 1, 2)]
     apart = abs(orders[1] - orders[2]), abs(orders[0] - orders[1])
     assert abs(orders[1]) <= convergence_factor(apart) * apart[1]
+
+
+@pytest.mark.parametrize(("mean", "nats"), [(0.0, 0.0), (0.5, 0.5), (3.0, 3.0)])
+def test_nats_apart_are_those_between_the_tails_of_the_mass(mean, nats):
+    """Of N(m, 1) to N(0, 1): log(mu/pi) is linear with slope m, and ends of a normal law hold a ten-thousandth each."""
+    grid = wfr.Grid(-8, 12, 4000)
+    density = wfr.Density(grid, wfr.Gaussian(mean, 1.0).log_density(grid.points()))
+    end = norm.isf(BULK)
+    expected = 2 * nats * norm.pdf(end) / BULK  # means of the ends
+    assert nats_apart(wfr.KL(wfr.Gaussian(0, 1)), density.normalised()) == pytest.approx(expected, rel=1e-3, abs=1e-9)
+
+
+def test_nats_apart_see_a_mode_of_little_mass():
+    """A far mode with a thousandth of the mass where the target has a half: the KL that moved mass costs."""
+    target = wfr.GaussianMixture([0.0, 10.0], [0.5, 0.5], [1.0, 1.0])
+    grid = wfr.Grid(-8, 18, 2000)
+    start = wfr.GaussianMixture([0.0, 10.0], [0.999, 0.001], [1.0, 1.0])
+    density = wfr.Density(grid, start.log_density(grid.points())).normalised()
+    assert nats_apart(wfr.KL(target), density) == pytest.approx(math.log(0.999 / 0.001), rel=1e-3)

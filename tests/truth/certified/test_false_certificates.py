@@ -36,6 +36,7 @@ def test_bounds_are_above_the_error(row):
         (295297762, 227, "double well"),  # what KL has beyond walls where cells are narrow
         (160692160, 25, "Jacobi, W"),  # Gauss rules that agree beside singular walls: the mass
         (160692160, 232, "dry friction, text"),  # KL by the witness, signs cancelled
+        (217006466, 12, "6.9 apart"),  # KL late in a takeover, where a far mode has a wrong share
         (90210, 11, "friction, W, turned by 0.00"),  # KL at the start, kinks of a function of two coordinates
     ],
 )
