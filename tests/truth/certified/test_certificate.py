@@ -319,6 +319,7 @@ def test_the_evidence_is_reported():
     np.testing.assert_array_less(told["witness"]["l1"], ds["error_l1"] + 1e-300)
     assert told["V between the cells"]["kind"].startswith("looked at ")
     assert told["V between the cells"]["breaks on edges"] == [[]]
+    assert told["V between the cells"]["places between points of quadrature"] == 0  # a formula of the package
     assert float(ds["error_l1_residual"][0]) == 0
     assert np.all(ds["error_l1_residual"][1:] >= told["witness"]["linear"][1:])  # the bound by the modulus
 
@@ -332,6 +333,8 @@ def test_expressions_are_proved_to_hide_nothing():
     kind, at, number, places = told[1]["kind"].split()
     assert (kind, at, places) == ("looked", "at", "places")
     assert int(number) > 10_000
+    inside = [each["places between points of quadrature"] for each in told]
+    assert 10_000 < inside[0] < inside[1]  # bounds of slopes tell the rest where V is an expression
 
 
 def test_breaks_are_reported():

@@ -457,6 +457,7 @@ class Attempt:
         self.evidence["V between the cells"] = {
             "kind": seen.kind if seen.kind == "proved" else f"looked at {seen.places} places",
             "departs by nats": float(seen.depth),
+            "places between points of quadrature": self._mass.places_between_points,
             "breaks on edges": [place.tolist() for place in breaks.places],
             "breaks elsewhere": bool(breaks.elsewhere),
         }

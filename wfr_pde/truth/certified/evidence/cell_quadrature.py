@@ -254,6 +254,11 @@ class CellQuadrature:
         """Shares by which bumps between the points change the cells of the grid with the ratio one."""
         return np.maximum(self._bumps.of_target, self._bumps.of_start)
 
+    @property
+    def places_between_points(self) -> int:
+        """Number of places between the points of quadrature that were looked at."""
+        return self._bumps.places
+
     @cached_property
     def _bumps(self) -> Bumps:
         return bumps(self.problem, self.cells)

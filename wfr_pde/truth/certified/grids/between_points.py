@@ -58,10 +58,13 @@ class Departures:
     spans : array (m, 2)
         On one axis, intervals that hold bumps which are narrower than the points stand apart, and change mass or
         resistance of a cell by more than a tenth of the tolerance.
+    places : int
+        Where it was looked at.
     """
 
     shares: Array
     spans: Array
+    places: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +77,14 @@ class Bumps:
         Shares by which the mass, or the resistance, of every cell changes.
     spans : array (m, 2)
         On one axis, intervals that want finer cells.
+    places : int
+        Where they were looked at.
     """
 
     of_target: Array
     of_start: Array
     spans: Array
+    places: int = 0
 
 
 def bumps(problem: Problem, cells: GridFamily) -> Bumps:
@@ -88,7 +94,7 @@ def bumps(problem: Problem, cells: GridFamily) -> Bumps:
     """
     grid = cells.grid(1)
     users = [one for one in (*problem.places, problem.start) if not is_of_package(one)]
-    shares, spans = {True: np.zeros(grid.shape), False: np.zeros(grid.shape)}, [np.empty((0, 2))]
+    shares, spans, places = {True: np.zeros(grid.shape), False: np.zeros(grid.shape)}, [np.empty((0, 2))], 0
     if grid.ndim not in POINTS or not users:
         return Bumps(shares[False], shares[True], spans[0])
     counted = _between_bulks(problem, grid)
@@ -98,7 +104,8 @@ def bumps(problem: Problem, cells: GridFamily) -> Bumps:
         found = departures_between(one, grid, problem.rtol, counted, walls)
         shares[of_start] = np.maximum(shares[of_start], found.shares)
         spans.append(found.spans)
-    return Bumps(shares[False], shares[True], np.concatenate(spans))
+        places += found.places
+    return Bumps(shares[False], shares[True], np.concatenate(spans), places)
 
 
 def _between_bulks(problem: Problem, grid: Grid) -> Mask:
@@ -212,12 +219,13 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
         departures, shares[some] = _apart(v[:, inside], better, worse)
         beyond = departures.mean(axis=1) > RESOLVED * rtol
         spans.append(spans_of_places(x[beyond], _beside_own(axis, some[beyond], v[beyond])))
+    places = len(cells)
     if _is_text(distribution):
         cells = cells[_off_singular_walls(grid)[cells]]
         number, nats, more = departures_by_bounds(enclosure(distribution.V, 1), axis, cells)  # type: ignore[attr-defined]
         shares[cells[number]] = np.maximum(shares[cells[number]], STEEP * nats)
         spans.append(more[nats > RESOLVED * rtol])
-    return Departures(shares, np.concatenate(spans))
+    return Departures(shares, np.concatenate(spans), each * places)
 
 
 def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
@@ -247,7 +255,7 @@ def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int, wall
     shares *= 1 + DEVIATIONS / max(hits, 1) ** 0.5
     if _is_text(distribution):
         shares = np.maximum(shares, _on_lines(distribution, grid, cells) * _off_singular_walls(grid))
-    return Departures(shares, np.empty((0, 2)))
+    return Departures(shares, np.empty((0, 2)), each * len(cells))
 
 
 def _on_lines(distribution: Target, grid: Grid, cells: Ints) -> Array:
