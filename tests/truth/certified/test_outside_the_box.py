@@ -94,3 +94,17 @@ def test_kl_that_falls_beyond_the_box_is_stated():
     start = wfr.Potential("0.9*sqrt(1 + x**2)")
     found = wfr.ground_truth(wfr.Potential("x**2/2"), start, [0, 0.5], rtol=1e-3)
     assert np.all(found.error_kl.values < 1e-3)
+
+
+def test_where_a_function_overflows_far_out_it_says_nothing():
+    """e^(-x²/2) (1 + 0.1 / cosh x), with factors that overflow: to infinity at 705, to no number beyond 710."""
+
+    def V(x):
+        with np.errstate(all="ignore"):
+            return x**2 / 2 - np.log((np.cosh(x) + 0.1) * np.exp(x**2 / 700) / np.cosh(x)) + x**2 / 700
+
+    start = wfr.Potential(V, ndim=1)
+    assert start.log_density(np.array([[705.0]])) == math.inf
+    assert np.isnan(start.log_density(np.array([[1e6]])))
+    found = wfr.ground_truth(wfr.Gaussian(0, 1), start, [0, 0.5], rtol=1e-3)
+    assert np.all(found.error_kl.values < 1e-3)

@@ -92,8 +92,11 @@ class FarOut:
         self.points, self.weights, self.shape = _far_places(wide)
         target = problem.target.at(self.origin)
         with np.errstate(all="ignore"):
-            self.log_start = np.asarray(problem.start.log_density(self.points))
-            self.log_target = np.asarray(target.log_density(self.points))
+            # where a function overflows it says nothing
+            self.log_start, self.log_target = (
+                np.where(values < math.inf, values, math.nan)
+                for values in (problem.start.log_density(self.points), target.log_density(self.points))
+            )
         self._returns = 0.0
 
     def changed_by(self, state: Density, narrow: Density, window: tuple[slice, ...], t: float) -> tuple[float, float]:
