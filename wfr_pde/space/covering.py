@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,13 +13,15 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import tail_mass
 from wfr_pde.targets.base import Target
 
+AT_FACE, PLACES = 1e-2, 1000  # of the largest density: at a face where as much is there, mass ends; looked at in places
 BEYOND = (1e-6, 1e-3, 0.1)  # of the support: places outside of it, where a density that ends there is not finite
 
 
 def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, Array]:
     """Box outside which every one of some distributions has a mass below `tail`: lower and upper corner (d,).
 
-    Where a distribution is not finite beyond a face of its `support`, the box ends there: these are walls.
+    Where a distribution is not finite beyond a face of its `support`, or does not fall towards it, the box ends there:
+    these are walls.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def snapshots(distribution: Target, times: ArrayLike) -> list[Target]:
 
 
 def ends_at_walls(distribution: Target) -> bool:
-    """Whether the log-density is not finite beyond some face of the support."""
+    """Whether the log-density is not finite beyond some face of the support, or does not fall towards it."""
     return distribution.support is not None and bool(np.any(_faces_that_are_walls(distribution)))
 
 
@@ -66,4 +69,24 @@ def _faces_that_are_walls(distribution: Target) -> Array:
             points[:, k] = wall[k] + outwards * np.asarray(BEYOND) * (upper[k] - lower[k])
             with np.errstate(all="ignore"):
                 walls[side, k] = not np.isfinite(distribution.log_density(points)).all()
-    return walls
+    return walls | _faces_with_density(distribution, lower, upper)
+
+
+def _faces_with_density(distribution: Target, lower: Array, upper: Array) -> Array:
+    """Faces of the support (2, d) with a density of a hundredth of the largest, at places that are spread over all."""
+    d = distribution.ndim
+    inside = lower + np.random.default_rng(0).random((PLACES, d)) * (upper - lower)
+
+    def largest(points: Array) -> float:
+        with np.errstate(all="ignore"):
+            return float(
+                np.nan_to_num(distribution.log_density(points), nan=-math.inf, posinf=math.inf, neginf=-math.inf).max()
+            )
+
+    found, highest = np.zeros((2, d)), largest(inside)
+    for k in range(d):
+        for side, wall in enumerate((lower, upper)):
+            points = inside.copy()
+            points[:, k] = wall[k]
+            found[side, k] = largest(points)
+    return np.asarray(found > highest + math.log(AT_FACE))

@@ -34,7 +34,8 @@ class Target(Record):
     moving : bool
         True if the target depends on time; then `at` returns it frozen at one time.
     support : (lower, upper) or None
-        A box that surely holds the mass, by the user's word; two arrays of shape (d,).
+        A box that surely holds the mass, by the user's word; two arrays of shape (d,). A face is a wall where the
+        density is not finite beyond, or has a hundredth of its largest value at the face.
     log_normaliser : float or None
         log ∫ exp(log_density) dx where it is known in closed form.
     """

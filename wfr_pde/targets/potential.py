@@ -40,7 +40,8 @@ class Potential(Target):
         differences at its first use. Without it an expression is differentiated by sympy, a function by
         complex steps or differences.
     support : (lower, upper), optional
-        A box that surely holds the mass; else the box is searched for.
+        A box that surely holds the mass; else the box is searched for. A face is a wall where V is not finite beyond,
+        or where the density at the face is a hundredth of its largest or more, as of Potential("0*x", support=(0, 1)).
     of : {"coordinates", "points", "point"}
         What the functions V and gradient take: "coordinates", one array per coordinate; "points", one array of points
         (..., d), where a gradient returns (..., d); "point", one vector (d,) at a time, as potentials of PyTorch, JAX

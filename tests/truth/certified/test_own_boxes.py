@@ -61,3 +61,38 @@ def test_a_support_that_is_no_wall_may_be_left():
     target = wfr.Potential("x**2/2", support=(-8, 8))
     truth = wfr.ground_truth(target, wfr.Gaussian(9, 1), [0, 0.5], rtol=1e-3)
     assert truth.x.values[-1] > 12
+
+
+@pytest.mark.parametrize(
+    ("target", "start", "length"),
+    [
+        ("0*x", "2*x", 1.0),
+        ("x**2/2", "x**2/2 - x", 40.0),
+    ],
+)
+def test_a_face_of_the_support_with_density_is_a_wall(target, start, length):
+    """V goes on beyond it, but no mass is there by the user's word: what is solved is the problem with walls."""
+    target, start = (wfr.Potential(V, support=(0, length)) for V in (target, start))
+    truth = wfr.ground_truth(target, start, [0, 0.1], rtol=1e-4)
+    within = wfr.ground_truth(target, start, [0, 0.1], rtol=1e-4, box=(0, length), max_cut=1)
+    x, weights = np.polynomial.legendre.leggauss(400)
+    x = (length / 2 * (x + 1))[:, None]
+    log_p, log_q = start.log_density(x), target.log_density(x)
+    log_p, log_q = (values - np.log(length / 2 * weights @ np.exp(values)) for values in (log_p, log_q))
+    known = length / 2 * weights @ (np.exp(log_p) * (log_p - log_q))
+    assert abs(float(truth.kl[0]) - known) <= float(truth.error_kl[0]) + 1e-12
+    assert np.all(np.abs(truth.kl - within.kl) <= truth.error_kl + within.error_kl + 1e-12)
+
+
+def test_a_lognormal_law_by_a_function_follows_no_scales_at_the_wall():
+    """log V changes over all scales down to the wall, where no mass is."""
+    truth = wfr.ground_truth(
+        wfr.Potential(lambda x: np.log(x) ** 2 / 2 + np.log(x), ndim=1, support=(0, 500)),
+        wfr.Potential("(log(x) - 0.5)**2/0.6 + log(x)", support=(0, 500)),
+        [0, 0.1],
+        transport_rate=0,
+        rtol=1e-4,
+    )
+    kl = 0.5 * (0.3 - 1 + 0.5**2 - np.log(0.3))  # of N(0.5, 0.3) to N(0, 1): log x is one to one
+    assert abs(float(truth.kl[0]) - kl) <= float(truth.error_kl[0]) + 1e-8  # what is beyond 500
+    assert float(truth.error_l1.max()) <= 1e-4

@@ -162,10 +162,10 @@ class FarOut:
             if self.problem.log_normaliser is None:  # else mass of pi out there changes nothing
                 found = found + np.exp(np.minimum(q, LARGEST))
         found = np.where(np.isfinite(found), found, 0.0)
-        if first:
-            fallen = np.minimum.accumulate(found.reshape(self.shape), axis=1).ravel()
-            self._returns = float(np.sum((found - fallen) * self.weights))
-        return float(np.sum(found * self.weights))
+        fallen = np.minimum.accumulate(found.reshape(self.shape), axis=1).ravel()
+        with np.errstate(over="ignore"):
+            self._returns = float(np.sum((found - fallen) * self.weights)) if first else self._returns
+            return float(np.sum(found * self.weights))
 
 
 def _far_places(grid: Grid) -> tuple[Array, Array, tuple[int, int]]:

@@ -160,6 +160,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
             found = _in_spans(bumps(problem, cells).spans)[:, None] if len(box[0]) == 1 else np.empty((0, 1))
             if not len(found):
                 break
+        found = found[np.all((found > box[0]) & (found < box[1]), axis=1)]  # at a wall scales may have no end
         features = found if features is None else np.concatenate([features, found])
     return Terrain(cells, seen, breaks, problem)
 
