@@ -5,12 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 import wfr_pde as wfr
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.truth.certified.attempt import RATIOS
-from wfr_pde.truth.certified.evidence.differences import BULK, nats_apart
+from wfr_pde.truth.certified.evidence.differences import kl_of_moved_mass
 from wfr_pde.truth.certified.evidence.error_estimates import (
     ASYMPTOTIC,
     NOISE,
@@ -90,20 +89,48 @@ def test_extrapolations_err_far_below_their_bound_where_powers_are_even():
     assert abs(orders[1]) <= convergence_factor(apart) * apart[1]
 
 
-@pytest.mark.parametrize(("mean", "nats"), [(0.0, 0.0), (0.5, 0.5), (3.0, 3.0)])
-def test_nats_apart_are_those_between_the_tails_of_the_mass(mean, nats):
-    """Of N(m, 1) to N(0, 1): log(mu/pi) is linear with slope m, and ends of a normal law hold a ten-thousandth each."""
-    grid = wfr.Grid(-8, 12, 4000)
-    density = wfr.Density(grid, wfr.Gaussian(mean, 1.0).log_density(grid.points()))
-    end = norm.isf(BULK)
-    expected = 2 * nats * norm.pdf(end) / BULK  # means of the ends
-    assert nats_apart(wfr.KL(wfr.Gaussian(0, 1)), density.normalised()) == pytest.approx(expected, rel=1e-3, abs=1e-9)
+# What KL changes by if an error is mass in the wrong mode
 
 
-def test_nats_apart_see_a_mode_of_little_mass():
-    """A far mode with a thousandth of the mass where the target has a half: the KL that moved mass costs."""
-    target = wfr.GaussianMixture([0.0, 10.0], [0.5, 0.5], [1.0, 1.0])
+def on_a_line(law):
     grid = wfr.Grid(-8, 18, 2000)
-    start = wfr.GaussianMixture([0.0, 10.0], [0.999, 0.001], [1.0, 1.0])
-    density = wfr.Density(grid, start.log_density(grid.points())).normalised()
-    assert nats_apart(wfr.KL(target), density) == pytest.approx(math.log(0.999 / 0.001), rel=1e-3)
+    return wfr.Density(grid, law.log_density(grid.points())).normalised()
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.5, 3.0])
+def test_there_is_one_mode_of_a_gaussian(mean):
+    assert kl_of_moved_mass(wfr.KL(wfr.Gaussian(0, 1)), on_a_line(wfr.Gaussian(mean, 1.0)), 1e-3) == 0
+
+
+@pytest.mark.parametrize(("share", "l1"), [(0.3, 1e-3), (1e-3, 1e-3), (1e-6, 1e-7), (1e-6, 1e-3)])
+def test_mass_in_the_wrong_mode_costs_the_nats_between_them(share, l1):
+    target = wfr.GaussianMixture([0.0, 10.0], [0.5, 0.5], [1.0, 1.0])
+    has = on_a_line(wfr.GaussianMixture([0.0, 10.0], [1 - share, share], [1.0, 1.0]))
+    nats = math.log((1 - share) / share)
+    found = kl_of_moved_mass(wfr.KL(target), has, l1)
+    expected = min(l1 / 2, share) * abs(nats)
+    assert 0.999 * expected <= found <= 1.1 * expected  # the valley of the target is elsewhere than that of the density
+    moved = min(l1 / 2, share / 10)  # little enough for the first order
+    wrong = on_a_line(wfr.GaussianMixture([0.0, 10.0], [1 - share + moved, share - moved], [1.0, 1.0]))
+    changed = abs(wfr.KL(target).value(wrong) - wfr.KL(target).value(has))
+    assert changed == pytest.approx(moved * abs(nats), rel=0.1)
+
+
+def test_modes_of_the_target_count_where_the_density_has_one():
+    target = wfr.GaussianMixture([0.0, 10.0], [0.5, 0.5], [1.0, 1.0])
+    assert kl_of_moved_mass(wfr.KL(target), on_a_line(wfr.Gaussian(4, 10.0)), 1e-3) > 1e-4
+
+
+def test_modes_are_told_apart_in_the_plane():
+    means = [[0.0, 0.0], [8.0, 8.0]]
+    target = wfr.GaussianMixture(means, [0.5, 0.5], [1.0, 1.0])
+    grid = wfr.Grid((-6, -6), (14, 14), 120)
+    density = wfr.Density(grid, wfr.GaussianMixture(means, [0.99, 0.01], [1.0, 1.0]).log_density(grid.points()))
+    found = kl_of_moved_mass(wfr.KL(target), density.normalised(), 1e-3)
+    assert found == pytest.approx(5e-4 * math.log(99), rel=1e-2)
+
+
+def test_a_rough_density_has_no_more_modes_than_deep_valleys():
+    grid = wfr.Grid(-8, 8, 800)
+    rough = -(grid.points()[..., 0] ** 2) / 2 + 0.5 * np.random.default_rng(3).random(800)
+    assert kl_of_moved_mass(wfr.KL(wfr.Gaussian(1, 1)), wfr.Density(grid, rough).normalised(), 1e-3) == 0

@@ -20,7 +20,7 @@ from wfr_pde.targets.breaks import Breaks
 from wfr_pde.truth.certified.between_grids import Moves
 from wfr_pde.truth.certified.budget import Budget, Run
 from wfr_pde.truth.certified.evidence.cell_quadrature import CellQuadrature
-from wfr_pde.truth.certified.evidence.differences import nats_apart, unsigned_kl
+from wfr_pde.truth.certified.evidence.differences import excess_of_first_variation, kl_of_moved_mass, unsigned_kl
 from wfr_pde.truth.certified.evidence.error_estimates import (
     SATURATED,
     convergence_factor,
@@ -269,13 +269,14 @@ class Attempt:
     def _fine(self) -> Moves:
         return Moves(self.problem, self._grids, NODES, self.times)
 
-    @cached_property
-    def _nats_apart(self) -> Array:
-        """Nats between places of the bulk, at the save times."""
-        found, grid = [], self.cells.grid(1)
-        for log_ratio, t in zip(self._run(BASE)[self.saved], self.problem.times.tolist(), strict=True):
-            found.append(nats_apart(self.problem.energy_at(t), self.problem.density(grid, log_ratio, t)))
-        return np.array(found)
+    def _of_moved_mass(self, l1: Array) -> Array:
+        """What KL changes by at the save times if errors in L1 (n_times,) are mass that is in another mode."""
+        found, grid = np.zeros(len(l1)), self.cells.grid(1)
+        for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
+            if l1[i] > 0:
+                density = self.problem.density(grid, self._run(BASE)[k], t)
+                found[i] = kl_of_moved_mass(self.problem.energy_at(t), density, float(l1[i]))
+        return found
 
     @cached_property
     def _grids(self) -> list[Grid]:
@@ -347,13 +348,13 @@ class Attempt:
             singles = [self._densities(log_ratios, times) for log_ratios in fine]
             found = [self._level(fine[first:], first, times) for first in (2, 1, 0)]
             levels = [log_densities for log_densities, _ in found]
-            doubtful = np.max([self._doubtful(*pair) for pair in found], axis=0)
+            corrections = np.max([np.abs(by) for _, by in found], axis=0)
             with_less = self._level(rough(runs, which)[1:], 1, times)[0]
             apart, distances = self._distances(singles), self._distances(levels)
             interpolation = self._distances([levels[1], with_less])[0]
             for i, t in enumerate(times.tolist()):
                 own = [values[i] for values in singles], [values[i] for values in levels]
-                yield self._answer(t, *own, apart[:, i], distances[:, i], float(interpolation[i]), float(doubtful[i]))
+                yield self._answer(t, *own, apart[:, i], distances[:, i], float(interpolation[i]), corrections[i])
 
     def _answer(
         self,
@@ -363,13 +364,19 @@ class Attempt:
         apart: Array,
         distances: Array,
         interpolation: float,
-        doubtful: float,
+        corrections: Array,
     ) -> _Answer:
         """The answer at a save time, by the single grids, the orders 6, 8 and 10, and the distances of neighbours.
 
         Differences in KL are by one and the same sum over the cells, whose own error is in all of them.
+
+        If the terms of the error of one grid in dx², dx⁴, ... are like powers of one number, of a correction the fourth
+        power is what four grids leave. The distance of two orders does not show that in a far mode, where the
+        corrections of both are large.
         """
         energy = self.problem.energy_at(t)
+        left = np.minimum(corrections, 1.0) ** LEFT * np.exp(np.maximum(singles[-1], levels[1]))
+        doubtful = float(self.grid.integrate(left))
         if is_asymptotic(apart.tolist(), RATIOS) and doubtful <= MOST_DOUBTFUL:
             below, level, above = (Density(self.grid, values) for values in levels)
             factor = convergence_factor(distances.tolist())
@@ -380,9 +387,10 @@ class Attempt:
             kl = max(
                 factor * unsigned_kl(energy, level, above),
                 convergence_factor(gaps) * gaps[1],
-                SATURATION * doubtful * (1 + abs(self.problem.kl(level, t))),
+                SATURATION * (doubtful + float(self.grid.integrate(left * excess_of_first_variation(energy, level)))),
             )
-            return _Answer(levels[1], l1, kl, True, factor * np.abs(levels[1] - levels[2]))
+            nats = factor * np.abs(levels[1] - levels[2]) + SATURATION * np.minimum(corrections**LEFT, corrections)
+            return _Answer(levels[1], l1, kl, True, nats)
         alone = [Density(self.grid, values) for values in singles]
         l1 = single_grid_bound(float(apart[-1]), RATIOS) if apart.max() < SATURATED else SATURATION
         values = [energy.value(density) for density in alone]
@@ -402,15 +410,6 @@ class Attempt:
         alone = np.exp(self._densities(finest, times))
         correction = correction - spread(self.grid, integrals(self.grid, alone * correction))
         return self._densities(finest + np.clip(correction, -LARGEST, LARGEST), times), correction
-
-    def _doubtful(self, log_densities: Array, corrections: Array) -> Array:
-        """Mass (n,) that is in doubt where corrections are large, by the fourth power of their nats.
-
-        If the terms of the error of one grid in dx², dx⁴, ... are like powers of one number, the first that four grids
-        do not take away is its fourth power. The distance of two orders does not show that in a far mode, when the
-        corrections of both are large there.
-        """
-        return integrals(self.grid, np.exp(log_densities) * np.minimum(np.abs(corrections), 1.0) ** LEFT)
 
     # The witness
 
@@ -531,8 +530,8 @@ class Attempt:
     def _store(self, part: str, found: Any) -> None:
         """Errors (l1, kl) over the save times."""
         l1, kl = np.asarray(found, dtype=np.float64).T
-        if part in MOVES_MASS and l1.any():
-            kl = np.maximum(kl, l1 / 2 * self._nats_apart)
+        if part in MOVES_MASS:
+            kl = np.maximum(kl, self._of_moved_mass(l1))
         self.l1[part], self.kl[part] = l1, kl
 
     def total(self, of: dict[str, Array]) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from wfr_pde.energies import KL
@@ -9,14 +11,14 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 
-BULK = 1e-4  # of the mass, at either end of log(mu/pi), between whose means mass is taken to be moved
-KL_SHARE = 0.01  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
+DEEP, LOWEST = 2.0, 40.0  # nats of a valley between two modes, and below the top, down to which modes are told apart
+TINY = 1e-300
+KL_SHARE = 0.3  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 
 
 def first_order_kl(energy: KL, one: Density, other: Density) -> float:
     """Bound of the difference of KL to first order, integral of |mu - nu| |g - KL|, which knows no signs, in nats."""
-    excess = np.abs(np.asarray(energy.first_variation(one)) - energy.value(one))
-    return float(one.grid.integrate(np.abs(one.values - other.values) * excess))
+    return float(one.grid.integrate(np.abs(one.values - other.values) * excess_of_first_variation(energy, one)))
 
 
 def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
@@ -28,21 +30,52 @@ def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
     return KL_SHARE * first_order_kl(energy, one, other)
 
 
-def nats_apart(energy: KL, density: Density) -> float:
-    """Mean of log(mu/pi) over the ten-thousandth of the mass where it is largest, less that where it is smallest.
+def excess_of_first_variation(energy: KL, density: Density) -> Array:
+    """|g - KL| in nats: by how much mass that comes to a place changes KL to first order, and to what it is then."""
+    return np.abs(np.asarray(energy.first_variation(density)) - energy.value(density))
 
-    A share of the mass that an error puts from one place of the bulk to another changes KL by at most that times so
-    many nats, to first order: half of the L1 error. That knows nothing of where the error is. Mass that an
-    error gives from one mode to another, in a takeover, is such an error, which nothing local shows.
+
+def kl_of_moved_mass(energy: KL, density: Density, l1: float) -> float:
+    """Change of KL in nats, to first order, if an L1 error is mass that one mode has and another ought to have.
+
+    Nothing local shows such an error, as of a takeover: half of the L1 error is the mass, or all of the smaller mode if
+    that is less, and it costs the difference of the means of log(mu/pi) in both. Modes are those of the density and of
+    the target along every axis, between valleys that are two nats deep.
     """
-    log_ratio = np.asarray(energy.first_variation(density)).ravel()
-    order = np.argsort(log_ratio)
-    mass = (density.values * density.grid.cell_volume).ravel()[order]
-    ends = []
-    for values, of_cells in ((log_ratio[order], mass), (log_ratio[order][::-1], mass[::-1])):
-        taken = np.diff(np.minimum(np.cumsum(of_cells), BULK), prepend=0.0)
-        ends.append(float(np.average(values[taken > 0], weights=taken[taken > 0])))
-    return ends[1] - ends[0]
+    log_ratio = np.asarray(energy.first_variation(density))
+    mass = density.values * density.grid.cell_volume
+    nats = np.where(mass > 0, mass * np.where(mass > 0, log_ratio, 0.0), 0.0)
+    of_target = np.exp(np.asarray(energy.log_equilibrium(density.grid))) * density.grid.cell_volume
+    largest = 0.0
+    for k, axis in enumerate(density.grid.axes):
+        others = tuple(i for i in range(density.grid.ndim) if i != k)
+        along = mass.sum(axis=others)
+        for one in (along, of_target.sum(axis=others)):
+            ends = _valleys(one / axis.widths)
+            masses = np.add.reduceat(along, ends)
+            means = np.add.reduceat(nats.sum(axis=others), ends) / np.maximum(masses, TINY)
+            costs = np.abs(means - means[masses.argmax()])
+            largest = max(largest, float(np.max(np.minimum(masses, l1 / 2) * costs)))
+    return largest
+
+
+def _valleys(values: Array) -> np.ndarray:
+    """First cells of the modes of values (n,) that are not negative: 0, and the lowest cell of every deep valley."""
+    heights = np.log(np.maximum(values, TINY))
+    heights = np.maximum(heights, heights.max() - LOWEST)
+    rises = np.flatnonzero(np.diff(heights))  # without plateaus
+    kept = np.append(rises, len(heights) - 1)
+    slopes = np.sign(np.diff(heights[kept], prepend=-np.inf, append=-np.inf))
+    tops = kept[(slopes[:-1] > 0) & (slopes[1:] < 0)].tolist()
+    lows = [low + int(np.argmin(heights[low:high])) for low, high in itertools.pairwise(tops)]
+    while lows:
+        depths = [min(heights[tops[i]], heights[tops[i + 1]]) - heights[low] for i, low in enumerate(lows)]
+        shallow = int(np.argmin(depths))
+        if depths[shallow] >= DEEP:
+            break
+        lower = shallow if heights[tops[shallow]] < heights[tops[shallow + 1]] else shallow + 1
+        del lows[shallow], tops[lower]
+    return np.array([0, *lows])
 
 
 def missed_by_sums(grid: Grid, log_values: Array, where: np.ndarray) -> Array:
