@@ -132,19 +132,27 @@ def log_mass_corrected(grid: Grid, log_values: Any, order: int = ORDER, ends: En
     return top + math.log(float(grid.sum(xp.exp(total - top))))
 
 
+def log_volume_for(grid: Grid, log_values: Array, order: int = ORDER) -> Array:
+    """`corrected_log_volume` for a density that may be singular at walls.
+
+    On a single axis the power of the distance that the density is beside a singular wall is read off its two values
+    there.
+    """
+    ends = {}
+    if grid.ndim == 1:
+        cells = grid.axes[0].cells
+        for power, wall, _ in cells.wall_powers(log_values):
+            side = int(wall == float(cells.edges[-1]))
+            ends[0, side] = (power + 1, cells.roots[side])
+    return np.asarray(corrected_log_volume(grid, order, ends))
+
+
 def with_corrected_masses(density: Density) -> Density:
     """A density whose sums over the cells are integrals of order 8 of the given one, normalised.
 
-    The value of a cell is multiplied by the factors of its width, `axis_weights`. On a single axis the power of the
-    distance that the density is beside a singular wall is read off its two values there. Along axes with given edges
+    The value of a cell is multiplied by the factors of its width, see `log_volume_for`. Along axes with given edges
     nothing changes.
     """
-    grid, ends = density.grid, {}
-    values = np.asarray(grid.reductions.whole(density.log_values))
-    if grid.ndim == 1:
-        cells = grid.axes[0].cells
-        for power, wall, _ in cells.wall_powers(values):
-            side = int(wall == float(cells.edges[-1]))
-            ends[0, side] = (power + 1, cells.roots[side])
-    factors = corrected_log_volume(grid, ends=ends) - grid.log_cell_volume
+    grid = density.grid
+    factors = log_volume_for(grid, np.asarray(grid.reductions.whole(density.log_values))) - grid.log_cell_volume
     return type(density)(grid, density.log_values + factors).normalised()

@@ -8,6 +8,7 @@ from scipy import integrate
 
 import wfr_pde as wfr
 from wfr_pde.truth.certified.evidence.differences import missed_by_sums
+from wfr_pde.truth.certified.evidence.tails import beyond_edges
 
 
 @pytest.mark.parametrize("rate", [0.1, 3.0, 7.0])
@@ -108,3 +109,38 @@ def test_where_a_function_overflows_far_out_it_says_nothing():
     assert np.isnan(start.log_density(np.array([[1e6]])))
     found = wfr.ground_truth(wfr.Gaussian(0, 1), start, [0, 0.5], rtol=1e-3)
     assert np.all(found.error_kl.values < 1e-3)
+
+
+STEEP_TAILS = [
+    ("cosh(sinh(x))", "1.2*cosh(sinh(x))"),
+    ("0.03*exp(2*x**2)", "0.036*exp(2*x**2)"),
+    ("3*exp(x**4)", "3.6*exp(x**4)"),
+    ("1e-7*cosh(3*x)", "1e-7*cosh(3*x) + 0.02*x"),
+]
+
+
+@pytest.mark.parametrize(("target", "start"), STEEP_TAILS)
+def test_mass_outside_is_seen_where_v_rises_by_many_nats_in_a_cell(target, start):
+    """Sums outside see a part of it only: twice the mass outside, by panels, is the error of what is one inside."""
+    start = wfr.Potential(start)
+    found = wfr.ground_truth(wfr.Potential(target), start, [0, 1], transport_rate=0, rtol=0.1)
+    lower, upper = (float(found.x[k] + side * found.cell_width_x[k] / 2) for k, side in ((0, -1), (-1, 1)))
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+
+    def mass(low, high):
+        edges = np.linspace(low, high, 801)
+        half = np.diff(edges)[:, None] / 2
+        x = (edges[:-1, None] + half * (1 + nodes)).ravel()
+        with np.errstate(over="ignore"):
+            return float((half * weights).ravel() @ np.exp(start.log_density(x[:, None])))
+
+    inside, beyond = mass(lower, upper), mass(lower - 2, lower) + mass(upper, upper + 2)
+    assert 1e-12 < 2 * beyond / inside < float(found.error_l1[0]) < 1e-6
+
+
+def test_what_is_beyond_an_edge_is_told_by_the_fall_inside():
+    grid = wfr.Grid(0, 5, 50)
+    falls = -2 * grid.axes[0].centres
+    found = beyond_edges(grid, falls)
+    np.testing.assert_allclose(found[-1], np.exp(-10) / 2, rtol=1e-12)  # of exp(-2 x) beyond 5
+    assert not found[:-1].any()  # it rises towards 0, which nothing inside tells the end of
