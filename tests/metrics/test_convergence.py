@@ -88,6 +88,11 @@ def test_bad_values(values):
         convergence_table(shifted, "dt", values)
 
 
+def test_the_name_of_a_metric_is_refused_with_the_metric():
+    with pytest.raises(TypeError, match=r"got the text 'l1': give wfr\.metrics\.l1$"):
+        convergence_table(shifted, "dt", [0.1], metric="l1")
+
+
 def test_bad_knob():
     with pytest.raises(ValueError, match="cannot be named 'error'"):
         convergence_table(shifted, "error", [0.1])

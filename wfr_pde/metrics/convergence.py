@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import metrics
+from wfr_pde.metrics.by_name import meant_metric
 from wfr_pde.numerics.arguments import function, knows_its_arguments, real_array, shown, text
 from wfr_pde.space.density import Density
 
@@ -63,6 +64,11 @@ def convergence_table(
     """
     array = _checked_values(knob, values)
     function("run", run, "value -> Dataset or Density")
+    if isinstance(metric, str):
+        raise TypeError(
+            f"metric must be a function (reference, other) -> float, got the text {metric!r}: give "
+            f"{meant_metric(metric)}"
+        )
     function("metric", metric, "(reference, other) -> float")
     known = None if reference is None else _last_frame(reference, "reference")
     errors, seconds = np.full(len(array), math.nan), np.empty(len(array))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
+from wfr_pde.metrics.by_name import meant_metric
 from wfr_pde.numerics.arguments import generator, knows_its_arguments, share, shown, whole
 from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
@@ -111,18 +112,22 @@ def table(ds: xr.Dataset) -> list[list[str]]:
     return rows
 
 
-def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
+def _named(metrics: Any) -> dict[str, Metric]:
     """Return the metrics by their names, if they are what `compare` takes."""
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
     if not isinstance(metrics, Iterable) or isinstance(metrics, str | bytes | Mapping):
-        raise TypeError(f"metrics must be a list of metrics, such as [wfr.metrics.mean_error], got {shown(metrics)}")
+        meant = f": give [{meant_metric(metrics)}]" if isinstance(metrics, str) else ""
+        raise TypeError(
+            f"metrics must be a list of metrics, such as [wfr.metrics.mean_error], got {shown(metrics)}{meant}"
+        )
     named: dict[str, Metric] = {}
     for metric in metrics:
         if isinstance(metric, type):
             raise TypeError(f"{metric.__name__} is a class of metrics: give one, such as {metric.__name__}()")
         if not callable(metric):
-            raise TypeError(f"metrics must be functions (reference, particles) -> float, got {shown(metric)}")
+            meant = f", which is text: give {meant_metric(metric)}" if isinstance(metric, str) else ""
+            raise TypeError(f"metrics must be functions (reference, particles) -> float, got {shown(metric)}{meant}")
         name = str(getattr(metric, "name", getattr(metric, "__name__", repr(metric))))
         if name in named:
             raise ValueError(f"two metrics are called {name!r}: give one of them another name=")

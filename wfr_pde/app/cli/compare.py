@@ -115,21 +115,13 @@ def _short(text: str) -> str:
 
 def _metric(name: str) -> Any:
     """Look up a metric by its name, with the parameters that it has by default."""
-    from wfr_pde import metrics
+    from wfr_pde.metrics.by_name import known_metrics
 
-    names = set()
-    for key in metrics.__all__:
-        found = getattr(metrics, key)
-        if isinstance(found, type):
-            try:
-                found = found()
-            except TypeError:
-                continue  # it needs parameters
-        if callable(found) and hasattr(found, "name"):
-            names.add(str(found.name))
-            if name in (key, found.name):
-                return found
-    raise ValueError(f"--metrics knows {', '.join(sorted(names))}; got {name!r}")
+    known = known_metrics()
+    if name not in known:
+        names = {str(getattr(metric, "name", key)) for key, (_, metric) in known.items()}
+        raise ValueError(f"--metrics knows {', '.join(sorted(names))}; got {name!r}")
+    return known[name][1]
 
 
 def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:
