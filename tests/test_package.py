@@ -42,9 +42,10 @@ def test_namespaces_are_there_without_an_import_of_their_own():
 
 
 def test_dir_shows_what_is_public():
-    public = {*wfr.__all__, "energies", "flows", "plotting", "targets"}
+    public = {*wfr.__all__, "energies", "flows", "plotting", "tables", "targets"}
     assert set(dir(wfr)) == public
-    for name in ("targets", "energies", "flows", "samplers", "metrics", "plotting", "exact", "diagnostics"):
+    namespaces = ("targets", "energies", "flows", "samplers", "metrics", "plotting", "exact", "diagnostics", "tables")
+    for name in namespaces:
         space = getattr(wfr, name)
         assert dir(space) == sorted(space.__all__)
         assert all(hasattr(space, public_name) for public_name in space.__all__)

@@ -95,21 +95,6 @@ def convergence_table(
     )
 
 
-def format_table(table: xr.Dataset) -> str:
-    """Write the result of `convergence_table` as lines of text."""
-    knob = str(table["error"].dims[0])
-    rows = [(knob, "error", "order", "seconds")]
-    for i in range(table.sizes[knob]):
-        value, error, order, seconds = (float(table[name][i]) for name in (knob, "error", "order", "wall_time"))
-        rows.append((f"{value:.6g}", _number(error, ".3e"), _number(order, ".2f"), f"{seconds:.3g}"))
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else format(value, form)
-
-
 def _checked_values(knob: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values) if np.asarray(real_array("values", values)).size else np.empty(0)
     if not text("knob", knob):

@@ -94,24 +94,6 @@ def compare(
     return compared.dataset(floors)
 
 
-def table(ds: xr.Dataset) -> list[list[str]]:
-    """Return what `compare` found at the last time as rows of text: mean, interval, floor, equivalent draws."""
-    last = ds.isel(t=-1)
-    percent = f"{100 * ds.attrs['confidence']:g} % interval"
-    rows = [["method", "n", "metric", "mean", percent, "floor", "equivalent draws"]]
-    for method in last["method"].values:
-        for n in last["n"].values:
-            for metric in last["metric"].values:
-                one = last.sel({"method": method, "n": n, "metric": metric})
-                if np.isnan(one["mean"]):
-                    continue  # there is no such run; an infinite mean is shown
-                interval = f"{float(one['low']):.3g} to {float(one['high']):.3g}" if np.isfinite(one["low"]) else "-"
-                own = [f"{float(one[name]):.3g}" if name in one else "-" for name in ("floor", "equivalent_draws")]
-                shown = [value.replace("nan", "-") for value in own]
-                rows.append([str(method), str(int(n)), str(metric), f"{float(one['mean']):.3g}", interval, *shown])
-    return rows
-
-
 def _named(metrics: Any) -> dict[str, Metric]:
     """Return the metrics by their names, if they are what `compare` takes."""
     if callable(metrics):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.output import print_json
 from wfr_pde.app.cli.problem import parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
@@ -65,13 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, and print the metrics at the last time."""
-    from wfr_pde.validation.comparison import table
+    from wfr_pde.metrics.tables import to_text
 
     ds = _comparison(args, None if args.t is None else parse_times(args.t))
     if args.json:
         print_json({**ds.to_dict(data="list"), "path": args.out})
     else:
-        print(f"at t = {float(ds['t'][-1]):.6g}:\n{text_table(table(ds))}")
+        print(f"at t = {float(ds['t'][-1]):.6g}:\n{to_text(ds.isel(t=-1))}")
     return DONE
 
 
