@@ -458,6 +458,7 @@ def of_figures(o):
                 "dpi": 30.0,
             },
         ),
+        "panel_letters": (plotting.panel_letters, {"figure": plotting.new_figure()}),
         "new_figure": (plotting.new_figure, {"width": 3.0, "height": 2.0}),
         "particles": (plotting.particles, {"runs": o["runs"][0], "truth": o["truth"], "t": 0.2, "axes": "x", "ax": ax}),
         "record": (plotting.record, {"variable": line_ds["kl"], "ax": ax}),
