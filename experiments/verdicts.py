@@ -440,7 +440,7 @@ def draw_correct(ax, ds):
     whiskers = np.abs(ends.T - accused)
     ax.errorbar(accused, names, xerr=whiskers, color="black", linestyle="none", elinewidth=1.0, capsize=2)
     ax.axvline(0.05, color="black", linestyle=":", linewidth=1.0)
-    ax.text(0.06, -0.55, "5 %", va="bottom", fontsize=7)
+    ax.set_xticks([0.05, 0.5, 1.0], ["5 %", "50 %", "100 %"])
     ax.axhline(len(names) - 1.5, color="black", linestyle="-", linewidth=0.6)
     ax.invert_yaxis()
     ax.grid(False)
