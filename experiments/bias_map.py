@@ -338,7 +338,7 @@ def draw_without(ax, ds):
         y = float(laws.sel(law_of=name, gamma=first))
         ax.annotate(words, (first, y), (0, -9 if name == "alone" else 3), textcoords="offset points", fontsize=7)
     ax.set(xscale="log", xlabel=plotting.label(gamma), ylabel="variance (length²)", ylim=(1.5, None))
-    ax.set_title("Without self term: no cure")
+    ax.set_title("No self term: no cure")
     ax.legend(loc="upper right", fontsize=7, labelspacing=0.2)
 
 

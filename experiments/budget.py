@@ -115,6 +115,14 @@ def claimed(ds):
     return {"off": float(off.max()), "oracle_off": float(oracle.max())}
 
 
+def _name_a_bias(ax, case):
+    """Say so where what is called Monte Carlo is no chance: too few particles get to a place at all."""
+    one = case.sel(parts="Monte Carlo")
+    if abs(one["part"]) > 2 * one["part_half_width"]:
+        height = float(one["part"] / 2 + case["part"].cumsum("parts").sel(parts="finite number"))
+        ax.text(3.5, height, "not chance: so few\nparticles get there", ha="right", va="center", fontsize=7)
+
+
 def figure(ds):
     problems = list(dict.fromkeys(case.split(", ")[0] for case in ds["case"].values))
     names = list(dict.fromkeys(case.split(", ")[1] for case in ds["case"].values))
@@ -130,8 +138,11 @@ def figure(ds):
                 statistic = str(case["drawn"].values)
                 plotting.waterfall(case.sel(statistic=statistic), ax)
                 ax.set_title(f"{problem}: {name}")
+                _name_a_bias(ax, case.sel(statistic=statistic))
             words = {"mode": "mass of a mode", "variance": "variance", "potential": "mean potential"}
             row[0].set_ylabel(words[statistic.split()[0]])
-        words = "errors, which add up from left to right; whiskers: 95 %; grey: a single run"
+        words = (
+            "errors, which add up from left to right; Monte Carlo: with the exact g; whiskers: 95 %; grey: a single run"
+        )
         fig.supxlabel(words, fontsize=8, color="0.35")
     return fig

@@ -204,7 +204,7 @@ def figure(ds):
         ax.plot(ds["t"], ds["truth"], color="black", linewidth=1.6, linestyle="-")
         ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
         ax.set(xlim=(0, float(ds["t"][-1])), ylim=(-0.03, 1.05), xlabel=plotting.label(ds["t"]))
-        ax.set_title(method, color=colour)
+        ax.set_title(method.replace(" tempering", "\ntempering"), color=colour)
 
     def draw_shares(ax):
         for method, (colour, dash) in looks.items():

@@ -243,7 +243,7 @@ def figure(ds):
     dashes = ("-", "-.", (0, (5, 1, 1, 1, 1, 1)), "--")
     with plotting.style():
         fig = plotting.new_figure(plotting.PAGE_WIDTH, 4.6)
-        fig.suptitle("WFR on sixteen million cells, with error bars", weight="bold")
+        fig.suptitle("WFR on sixteen million cells, and how far runs are apart", weight="bold")
         for row, problem in zip(fig.subplots(2, 3), ("3d", "4d"), strict=True):
             left, middle, right = row
             t, last = ds[f"t_{problem}"].values, float(ds[f"t_{problem}"][-1])
@@ -254,7 +254,7 @@ def figure(ds):
                 left.plot(t, values, color=colour, linestyle=dash, linewidth=1.8, marker=".")
                 left.annotate(name, (last, float(values[-1])), (3, 0), textcoords="offset points", color=colour,
                               weight="bold", va="center")  # fmt: skip
-            left.set(yscale="log", ylabel="KL(μ|π) [nats]", title=TITLES[problem])
+            left.set(yscale="log", ylabel="KL(μ|π) (nats)", title=TITLES[problem])
             for weight in LIMITS[problem]:
                 middle.axhline(weight, color="0.6", linestyle=":", linewidth=0.8)
             for k in range(4):

@@ -328,7 +328,7 @@ def figure(ds):
         for law, dashes in TRUTHS.items():
             curve = ds["true_w1"].sel(law=law)[1:]
             panels[0, 2].plot(ds["t_one"][1:], curve, color="0.7", linestyle=dashes, linewidth=3, zorder=1)
-        panels[0, 2].set_title("To the target; grey: laws")
+        panels[0, 2].set_title("To π; grey: laws")
         panels[0, 2].set(ylabel="W₁ to π (length)", yscale="log", ylim=(0.02, 5))
         for ax in panels[0]:
             ax.set(xlabel=plotting.label(ds["t_one"]), xscale="log")

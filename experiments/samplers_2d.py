@@ -187,7 +187,7 @@ def figure(ds):
         for axis in (ax.xaxis, ax.yaxis):
             axis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter())
         ax.set_ylabel(f"sliced W₂ to {'π' if against == 'pi' else 'μₜ'} (length)")
-        ax.set_title(CASES[key].title, loc="left")
+        ax.set_title(CASES[key].title.replace(", ", "\n"), loc="left")
 
     def draw_particles(ax, key, method):
         log_pi = ds[f"log_target_{key}"]

@@ -127,7 +127,7 @@ def figure(ds):
             ax.loglog(ds.gap, ds["rate"].sel(flow=name), color=colour, linestyle="", marker=marker, markersize=4.5)
             ax.text(*place, word, color=colour, weight="bold", va="center", ha="left")
         ax.set(xlabel=plotting.label(ds.gap), ylabel=plotting.label(ds["rate"]), ylim=(5e-7, 20))
-        ax.set_title("Lines: exact; symbols: measured from KL")
+        ax.set_title("Lines: exact; symbols: from KL")
 
     with plotting.style():
         fig = plotting.new_figure(plotting.PAGE_WIDTH, 3.0)

@@ -424,20 +424,29 @@ def draw_curves(ax, ds, over):
 
 
 def draw_correct(ax, ds):
+    """Shares of the verdicts, a bar per sampler and one of all together; whiskers: 95 % of the share accused."""
     colours = {INCONSISTENT: plotting.VERMILION, CONSISTENT: plotting.BLUE, NO_POWER: "0.8"}
-    names = [str(name) for name in ds["sampler"].values]
+    trials, shares = ds.attrs["trials"], ds["correct_share"]
+    table = np.vstack([shares.sel(verdict=list(WORDS)).values, shares.sel(verdict=list(WORDS)).values.mean(axis=0)])
+    numbers = [trials] * shares.sizes["sampler"] + [trials * shares.sizes["sampler"]]
+    names = [*map(str, ds["sampler"].values), f"all, n = {numbers[-1]}"]
     left = np.zeros(len(names))
-    for word in WORDS:
-        share = ds["correct_share"].sel(verdict=word).values
+    for word, share in zip(WORDS, table.T, strict=True):
         hatch = "////" if word == INCONSISTENT else None
         ax.barh(names, share, left=left, color=colours[word], height=0.7, hatch=hatch, linewidth=0, label=word)
         left += share
-    ax.axvline(0.05, color="black", linestyle="-", linewidth=0.8)
+    accused = table[:, WORDS.index(INCONSISTENT)]
+    ends = np.array([bounds(round(share * n), n, 0.975) for share, n in zip(accused, numbers, strict=True)])
+    whiskers = np.abs(ends.T - accused)
+    ax.errorbar(accused, names, xerr=whiskers, color="black", linestyle="none", elinewidth=1.0, capsize=2)
+    ax.axvline(0.05, color="black", linestyle=":", linewidth=1.0)
+    ax.set_xticks([0.05, 0.5, 1.0], ["5 %", "50 %", "100 %"])
+    ax.axhline(len(names) - 1.5, color="black", linestyle="-", linewidth=0.6)
     ax.invert_yaxis()
     ax.grid(False)
-    ax.set(xlim=(0, 1), xlabel=plotting.label(ds["correct_share"]))
+    ax.set(xlim=(0, 1), xlabel="share (whiskers: 95 %)")
     ax.tick_params(axis="y", labelsize=7)
-    ax.set_title("Correct samplers")
+    ax.set_title(f"Correct, n = {trials}")
 
 
 def figure(ds):

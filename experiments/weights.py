@@ -272,7 +272,7 @@ def draw_by_barrier(ax, ds, variable):
         ax.set_title(f"Sample size at {time}")
     else:
         ax.set(ylabel="standard deviation over seeds")
-        ax.set_title(f"Spread of the mass at {time}")
+        ax.set_title(f"Its spread at {time}")
 
 
 def figure(ds):

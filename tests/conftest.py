@@ -63,7 +63,8 @@ def check_ticks_do_not_overlap(figure):
     for ax in figure.axes:
         low, high = sorted(ax.get_xlim())
         for text in ax.get_xticklabels() if ax.get_visible() else []:
-            if text.get_visible() and text.get_text() and low <= text.get_position()[0] <= high:
+            is_level = text.get_rotation() % 90 == 0  # boxes of slanted texts overlap where the texts do not
+            if is_level and text.get_visible() and text.get_text() and low <= text.get_position()[0] <= high:
                 boxes.append((text.get_text(), text.get_window_extent()))
     for i, (text, box) in enumerate(boxes):
         for other, other_box in boxes[:i]:
@@ -78,5 +79,6 @@ def check_labels_do_not_overlap(figure):
 
 
 def labels(ax):
-    """Title and axis labels that are not empty."""
-    return [text for text in (ax.title, ax.xaxis.label, ax.yaxis.label) if text.get_text() and text.get_visible()]
+    """Titles and axis labels that are not empty."""
+    texts = (ax.title, ax._left_title, ax._right_title, ax.xaxis.label, ax.yaxis.label)
+    return [text for text in texts if text.get_text() and text.get_visible()]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wfr_pde as wfr
+from wfr_pde.app.experiments.drawing import drawn_figure
 from wfr_pde.app.experiments.loading import find_experiments, load_experiment
 from wfr_pde.app.experiments.runner import run_experiment
 
@@ -28,7 +29,7 @@ def test_claims_hold_and_the_figure_is_fit_to_read(name, tmp_path, pytestconfig,
     assert not [f"{check.name} = {check.value:.6g}" for check in result.checks if not check.passed]
     for file in ("figure.png", "figure.pdf"):
         assert (result.directory / file).stat().st_size > 10_000
-    check_fit_to_read(result.experiment.figure(result.data))
+    check_fit_to_read(drawn_figure(result.experiment, result.data))
 
 
 @pytest.mark.parametrize("name", FILES)

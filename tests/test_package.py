@@ -1,9 +1,11 @@
 """The package as a whole: what importing it loads, its public names, the README's example."""
 
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -42,12 +44,41 @@ def test_namespaces_are_there_without_an_import_of_their_own():
 
 
 def test_dir_shows_what_is_public():
-    public = {*wfr.__all__, "energies", "flows", "plotting", "targets"}
+    public = {*wfr.__all__, "energies", "flows", "plotting", "tables", "targets"}
     assert set(dir(wfr)) == public
-    for name in ("targets", "energies", "flows", "samplers", "metrics", "plotting", "exact", "diagnostics"):
+    namespaces = ("targets", "energies", "flows", "samplers", "metrics", "plotting", "exact", "diagnostics", "tables")
+    for name in namespaces:
         space = getattr(wfr, name)
         assert dir(space) == sorted(space.__all__)
         assert all(hasattr(space, public_name) for public_name in space.__all__)
+
+
+def test_no_public_name_hides_a_module():
+    """Else `import wfr_pde.validate` and `wfr.validate` would be two things."""
+    package = Path(wfr.__file__).parent
+    for name in wfr.__all__:
+        is_module = (package / name).is_dir() or (package / f"{name}.py").exists()
+        assert not is_module or isinstance(getattr(wfr, name), ModuleType), name
+
+
+def test_dotted_names_in_the_pages_are_there():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    texts = "".join(page.read_text() for page in pages)
+    found = set(re.findall(r"\b(?:wfr|wfr_pde)((?:\.[A-Za-z_]\w*)+)\b", texts)) - {".X"}  # wfr.X: any
+    assert ".validation.verdict.report" in found
+    for name in sorted(found):
+        resolved(name.strip(".").split("."))
+
+
+def resolved(words):
+    """What a dotted name of the package stands for, by attributes and imports as a user would have them."""
+    value, path = wfr, "wfr_pde"
+    for word in words:
+        path += f".{word}"
+        value = getattr(value, word, None) or (
+            importlib.import_module(path) if importlib.util.find_spec(path) else None
+        )
+    return value
 
 
 def test_public_names_exist_and_are_documented():

@@ -25,6 +25,7 @@ from wfr_pde.integrate import diagnostics
 from wfr_pde.integrate.estimate import estimate
 from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.trajectory import Trajectory
+from wfr_pde.metrics import tables
 from wfr_pde.metrics.convergence import convergence_table
 from wfr_pde.samplers.external.load_callable import load_callable
 from wfr_pde.samplers.external.read_samples import read_samples
@@ -111,7 +112,8 @@ __all__ = [
 ]
 
 # namespaces that live in a room can be imported by the names they are known by: `import wfr_pde.exact`
-sys.modules |= {f"{__name__}.{name}": module for name, module in (("exact", exact), ("diagnostics", diagnostics))}
+_BY_OTHER_NAMES = {"exact": exact, "diagnostics": diagnostics, "tables": tables}
+sys.modules |= {f"{__name__}.{name}": module for name, module in _BY_OTHER_NAMES.items()}
 
 _NAMESPACES = ("energies", "flows", "plotting", "targets")  # public; plotting loads matplotlib
 _AT_FIRST_USE = {  # public name: the module it is in
@@ -136,4 +138,4 @@ if not TYPE_CHECKING:  # else a type checker would take any name
 
     def __dir__() -> list[str]:
         """Public names, also those that are not imported yet."""
-        return sorted({*__all__, *_NAMESPACES})
+        return sorted({*__all__, *_BY_OTHER_NAMES, *_NAMESPACES})

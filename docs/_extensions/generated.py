@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import wfr_pde
-from wfr_pde import diagnostics, exact, metrics, plotting, samplers
+from wfr_pde import diagnostics, exact, metrics, plotting, samplers, tables
 from wfr_pde.app.cli import main as cli
 from wfr_pde.app.experiments.loading import description, find_experiments, load_experiment
 
@@ -23,6 +23,7 @@ NAMESPACES = {
     "diagnostics": diagnostics,
     "exact": exact,
     "plotting": plotting,
+    "tables": tables,
 }
 GROUPS = {  # title, and the modules of what is on the page; the last takes the rest
     "targets": ("Targets", ("wfr_pde.targets",)),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
+from wfr_pde import plotting
 from wfr_pde.numerics import arguments
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -49,6 +50,16 @@ def test_every_argument_has_a_value_that_works(calls):
         signature = inspect.signature(call.function).parameters
         left = {p.name for p in signature.values() if p.kind is not p.VAR_KEYWORD} - call.arguments.keys() - {"self"}
         assert not left, f"{name}: say in valid_calls what {', '.join(sorted(left))} may be"
+
+
+def test_every_public_figure_is_fit_to_print(calls, check_fit_to_print):
+    from matplotlib.figure import Figure
+
+    made = {name: calls[name]() for name in plotting.__all__ if name in calls and name not in ("movie", "waterfall")}
+    figures = {name: made[name] for name in made if isinstance(made[name], Figure) and made[name].axes}
+    assert {"budget", "comparison", "convergence", "density_contours", "density_ridge", "verdict"} <= figures.keys()
+    for figure in figures.values():
+        check_fit_to_print(figure)
 
 
 def test_hostile_input_meets_errors_of_ours():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import wfr_pde as wfr
-from wfr_pde import diagnostics, energies, exact, flows, metrics, plotting, samplers, targets
+from wfr_pde import diagnostics, energies, exact, flows, metrics, plotting, samplers, tables, targets
 
 NAMESPACES = {
     "wfr": wfr,
@@ -20,6 +20,7 @@ NAMESPACES = {
     "exact": exact,
     "diagnostics": diagnostics,
     "plotting": plotting,
+    "tables": tables,
 }
 BASES = {"Target", "Flow", "Energy", "Sampler", "Metric", "LogRatio"}  # to be inherited from, made by nobody
 OF_THE_HOUSE = {  # methods that numerics call, and arguments of theirs are not looked at
@@ -361,89 +362,65 @@ def of_closed_forms(o):
 
 def of_runs(o):
     """What computes for a while."""
-    target, times, sampler = o["target"], o["times"], o["sampler"]
+    target, times = o["target"], o["times"]
     run = {"problem": target, "flow": o["flow"], "start": o["density"], "t": times, "dt": 0.1}
     run |= {"record": [diagnostics.kl], "keep": "all", "rng": 0}
     problem = {"target": target, "start": o["start"], "t": times}
-    settings = {"dt": 0.1, "n": 10, "seeds": 20, "t": [0.2], "modes": [[-1.0], [1.0]], "statistics": None}
+    table = {"run": run_of, "knob": "shift", "values": [0.2, 0.1], "reference": None, "metric": metrics.l1}
+    modes = {"target": target, "grid": o["grid"], "n": 3, "order": 2, "flux": "scharfetter-gummel", "progress": False}
     return {
         "solve": (wfr.solve, {**run, "out": None, "progress": False, "accept_other_code": False}),
         "estimate": (wfr.estimate, {**run, "written": False}),
-        "compare": (
-            wfr.compare,
-            {
-                "truth": o["truth"],
-                "runs": {"a": o["runs"]},
-                "metrics": [metrics.mean_error],
-                "t": [0.2],
-                "floor_draws": 2,
-                "confidence": 0.9,
-                "rng": 0,
-                "progress": False,
-            },
-        ),
-        "convergence_table": (
-            wfr.convergence_table,
-            {"run": run_of, "knob": "shift", "values": [0.2, 0.1], "reference": None, "metric": metrics.l1},
-        ),
-        "ground_truth": (
-            wfr.ground_truth,
-            {
-                **problem,
-                "transport_rate": 1.0,
-                "reaction_rate": 1.0,
-                "rtol": 1e-2,
-                "box": (-8.0, 8.0),
-                "boundary": "no-flux",
-                "names": ["x"],
-                "max_cut": 1e-6,
-                "seconds": 20.0,
-                "memory": 1e9,
-                "strict": True,
-                "cross_check": False,
-                "turn": True,
-                "progress": False,
-            },
-        ),
+        "convergence_table": (wfr.convergence_table, table),
+        "ground_truth": (wfr.ground_truth, {**problem, **of_a_truth()}),
         "load_callable": (wfr.load_callable, {"where": "math:sqrt"}),
         "open_run": (wfr.open_run, {"path": str(o["folder"] / "run")}),
         "read_samples": (wfr.read_samples, {"path": str(o["folder"] / "samples.npz")}),
         "run_sampler": (wfr.run_sampler, {"sampler": twice_a_frame, **problem, "n": 5, "rng": 0}),
-        "spectrum": (
-            wfr.spectrum,
-            {"target": target, "grid": o["grid"], "n": 3, "order": 2, "flux": "scharfetter-gummel", "progress": False},
-        ),
-        "validate": (
-            wfr.validate,
-            {
-                "sampler": sampler,
-                "truth": o["truth"],
-                "target": target,
-                **settings,
-                "scheme": None,
-                "options": None,
-                "start": None,
-                "effect": 0.5,
-                "level": 0.05,
-                "confirm": False,
-                "rng": 0,
-                "progress": False,
-            },
-        ),
-        "error_budget": (
-            wfr.error_budget,
-            {
-                "sampler": sampler,
-                "truth": o["truth"],
-                "target": target,
-                **settings,
-                "t": 0.2,
-                "start": None,
-                "confidence": 0.9,
-                "rng": 0,
-                "progress": False,
-            },
-        ),
+        "spectrum": (wfr.spectrum, modes),
+    }
+
+
+def of_a_truth():
+    """What is chosen for a certified solution."""
+    return {
+        "transport_rate": 1.0,
+        "reaction_rate": 1.0,
+        "rtol": 1e-2,
+        "box": (-8.0, 8.0),
+        "boundary": "no-flux",
+        "names": ["x"],
+        "max_cut": 1e-6,
+        "seconds": 20.0,
+        "memory": 1e9,
+        "strict": True,
+        "cross_check": False,
+        "turn": True,
+        "progress": False,
+    }
+
+
+def of_validation(o):
+    """What judges samplers."""
+    given = {"sampler": o["sampler"], "truth": o["truth"], "target": o["target"], "start": None}
+    given |= {"dt": 0.1, "n": 10, "seeds": 20, "t": [0.2], "modes": [[-1.0], [1.0]], "statistics": None}
+    given |= {"rng": 0, "progress": False}
+    verdict = {"scheme": None, "options": None, "effect": 0.5, "level": 0.05, "confirm": False}
+    compared = {"truth": o["truth"], "runs": {"a": o["runs"]}, "metrics": [metrics.mean_error], "t": [0.2]}
+    compared |= {"floor_draws": 2, "confidence": 0.9, "rng": 0, "progress": False}
+    return {
+        "compare": (wfr.compare, compared),
+        "validate": (wfr.validate, {**given, **verdict}),
+        "error_budget": (wfr.error_budget, {**given, "t": 0.2, "confidence": 0.9}),
+    }
+
+
+def of_tables(o):
+    """Tables."""
+    return {
+        "to_dataframe": (tables.to_dataframe, {"ds": o["compared"]}),
+        "to_latex": (tables.to_latex, {"ds": o["table"], "caption": "A caption.", "label": "tab:a"}),
+        "to_text": (tables.to_text, {"ds": o["verdict"]}),
     }
 
 
@@ -481,6 +458,7 @@ def of_figures(o):
                 "dpi": 30.0,
             },
         ),
+        "panel_letters": (plotting.panel_letters, {"figure": plotting.new_figure()}),
         "new_figure": (plotting.new_figure, {"width": 3.0, "height": 2.0}),
         "particles": (plotting.particles, {"runs": o["runs"][0], "truth": o["truth"], "t": 0.2, "axes": "x", "ax": ax}),
         "record": (plotting.record, {"variable": line_ds["kl"], "ax": ax}),
@@ -506,7 +484,8 @@ def valid_calls(folder):
     o["budget"] = wfr.error_budget(o["sampler"], o["truth"], o["target"], **settings)
     o["verdict"] = wfr.validate(o["sampler"], o["truth"], o["target"], dt=0.1, n=20, seeds=20, effect=0.5)
     o["of_seeds"] = xr.concat([o["ds"]["kl"] * s for s in (1.0, 1.1, 1.2)], "seed")
-    parts = (of_targets, of_grids, of_trajectories, of_flows, of_metrics, of_closed_forms, of_runs, of_figures)
+    parts = (of_targets, of_grids, of_trajectories, of_flows, of_metrics, of_closed_forms, of_runs, of_validation)
+    parts += (of_figures, of_tables)
     return {name: Call(*call) for part in parts for name, call in part(o).items()}
 
 

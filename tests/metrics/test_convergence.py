@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.metrics.convergence import convergence_table, format_table
+from wfr_pde.metrics.convergence import convergence_table
 
 GRID = wfr.Grid(-9, 9, 120)
 
@@ -67,15 +67,6 @@ def test_runs_of_solve():
     assert convergence_table(run, "dt", dt)["order"].values[1] == pytest.approx(2, abs=0.1)
 
 
-def test_as_text():
-    table = convergence_table(lambda h: shifted(h), "dt", [0.4, 0.2], reference=shifted(0.0), metric=distance)
-    lines = format_table(table).splitlines()
-    assert lines[0].split() == ["dt", "error", "order", "seconds"]
-    assert lines[1].split()[:3] == ["0.4", "4.000e-01", "-"]
-    assert lines[2].split()[:3] == ["0.2", "2.000e-01", "1.00"]
-    assert len({len(line) for line in lines}) == 1
-
-
 def test_errors_of_zero_have_no_order():
     table = convergence_table(lambda h: shifted(0.0), "dt", [0.4, 0.2, 0.1], metric=distance)
     assert table["error"].values[:2].tolist() == [0, 0]
@@ -86,6 +77,11 @@ def test_errors_of_zero_have_no_order():
 def test_bad_values(values):
     with pytest.raises(ValueError, match="the values of dt"):
         convergence_table(shifted, "dt", values)
+
+
+def test_the_name_of_a_metric_is_refused_with_the_metric():
+    with pytest.raises(TypeError, match=r"got the text 'l1': give wfr\.metrics\.l1$"):
+        convergence_table(shifted, "dt", [0.1], metric="l1")
 
 
 def test_bad_knob():

@@ -142,6 +142,10 @@ def test_a_class_that_adds_something_of_its_own_is_equal_to_itself_only():
         (lambda: wfr.Gaussian(means=0, covariance=1), "did you mean mean?"),
         (lambda: wfr.DoubleWell(heigth=1), "did you mean height?"),
         (lambda: wfr.FourModes(depth=1), "it takes no arguments"),
+        (
+            lambda: wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1), [0, 1], record=["kl"]),
+            "no argument 'record': solve has; of a stored density ask wfr.diagnostics, .* it takes target, start",
+        ),
     ],
 )
 def test_an_argument_that_does_not_exist_is_refused_with_what_was_meant(make, said):

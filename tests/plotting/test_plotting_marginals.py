@@ -163,7 +163,7 @@ def test_slices_go_through_the_point(cube):
     upright, across = figure.axes[1].lines  # the plane of x and z
     assert upright.get_xdata()[0] == float(place["x"])
     assert across.get_ydata()[0] == float(place["z"])
-    assert figure.axes[1].get_title() == f"y = {float(place['y']):.2g}".replace("-", "−")
+    assert figure.axes[1].get_title() == f"(b) y = {float(place['y']):.2g}".replace("-", "−")
     with pytest.raises(ValueError, match="point must be 3 finite numbers, for x, y, z"):
         plotting.density_slices(ds, [0, 1])
 

@@ -6,9 +6,10 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde import metrics, plotting
+from wfr_pde.metrics.tables import table_rows
 from wfr_pde.samplers import Langevin
 from wfr_pde.validation.baseline import equivalent_draws
-from wfr_pde.validation.comparison import compare, table
+from wfr_pde.validation.comparison import compare
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(-1, 0.4)
 TIMES = np.array([0.0, 0.5, 1.0])
@@ -104,7 +105,9 @@ def test_a_dimension_of_seeds_is_several_runs_and_a_density_stands_for_all_times
         ({"t": []}, "one time or more"),
         ({"confidence": 95}, "between 0 and 1"),
         ({"floor_draws": 2.5}, "whole number"),
-        ({"metrics": ["mmd"]}, "must be functions"),
+        ({"metrics": ["mmd"]}, r"must be functions .*got 'mmd', which is text: give wfr.metrics.MMD\(\)$"),
+        ({"metrics": "total variation"}, r"must be a list .*: give \[wfr.metrics.total_variation\]$"),
+        ({"metrics": ["nonsense"]}, r"give one of wfr.metrics: Binned.*, wasserstein_2$"),
         ({"metrics": [metrics.MMD(), metrics.MMD(2.0)]}, "two metrics are called 'mmd'"),
         ({"t": [0.3]}, "has not stored t=0.3"),
         ({"t": [7.0]}, "outside the run|has not stored"),
@@ -141,7 +144,7 @@ def test_infinite_values_and_metrics_that_need_particles(truth):
     runs[0]["position"].values[1, 0] = 1e3  # outside the box
     ds = compare(truth, runs, [metrics.kl_estimate, metrics.KernelKL(0.1, name="kernel")], t=[0.5, 1.0], floor_draws=3)
     assert np.isposinf(ds["mean"].isel(t=0)).all()
-    assert [row[3] for row in table(ds.isel(t=[0]))[1:]] == ["inf", "inf"]
+    assert [row[3] for row in table_rows(ds.isel(t=0))[1:]] == [("inf",), ("inf",)]
     assert np.isnan(ds["high"].isel(t=0)).all()
     assert np.isfinite(ds["mean"].isel(t=1)).all()
     assert np.isfinite(ds["high"].isel(t=1)).all()

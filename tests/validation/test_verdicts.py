@@ -210,6 +210,7 @@ TRUTH = wfr.solve(TARGET, wfr.FisherRao(), wfr.Grid([-4.0], [6.0], 100).density(
         (ValueError, "a density has no times: give t=", ULA, {"t": None}),
         (ValueError, "t has no time after that of the start, 0", ULA, {"t": [0.0]}),
         (ValueError, "statistics is empty", ULA, {"statistics": {}}),
+        (ValueError, r"statistics\['x'\] must return one number for each", ULA, {"statistics": {"x": lambda x: x}}),
         (ValueError, "no statistic varies under", ULA, {"statistics": {"one": lambda x: 1 + 0 * x[..., 0]}}),
         (ValueError, "a verdict needs at least 20 independent runs, got 1", RUN, {"scheme": ULA}),
         (ValueError, "different numbers of particles", [RUN, OTHER], {"scheme": ULA}),

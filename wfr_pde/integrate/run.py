@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,8 +16,8 @@ from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.memory import check_memory
 from wfr_pde.integrate.randomness import generator_of, rng_state
+from wfr_pde.integrate.records import Record, named_records
 from wfr_pde.integrate.save_times import kept_frames, save_times
-from wfr_pde.integrate.schema import is_reserved
 from wfr_pde.numerics.arguments import positive, shown
 from wfr_pde.numerics.arguments import seed as checked_seed
 from wfr_pde.numerics.backends import get_backend
@@ -29,7 +28,6 @@ from wfr_pde.storage.provenance import commit, versions
 from wfr_pde.storage.source_hash import code_attrs
 from wfr_pde.targets.base import Target
 
-Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
 MAX_SUBSTEPS = 1e12  # steps between two save times; a dt that asks for more is taken for a mistake
 
 
@@ -194,7 +192,7 @@ def prepare(
         start=start,
         times=times,
         dt=step,
-        records=_named(record),
+        records=named_records(record),
         kept=kept,
         keep=keep_words,
         rng=generator,
@@ -202,35 +200,6 @@ def prepare(
     )
     _check_limits(run)
     return run
-
-
-def _named(record: Any) -> dict[str, Any]:
-    """Records by name."""
-    if callable(record) or isinstance(record, Energy):
-        record = [record]
-    if not isinstance(record, Iterable) or isinstance(record, str):
-        raise TypeError(
-            f"record takes functions f(state, energy), such as [KL(target), diagnostics.mean], or a mapping of them, "
-            f"got {shown(record)}"
-        )
-    named = dict(record) if isinstance(record, Mapping) else {}
-    for entry in () if isinstance(record, Mapping) else record:
-        name = entry.name if isinstance(entry, Energy) else getattr(entry, "__name__", "<lambda>")
-        if name == "<lambda>":
-            raise ValueError(f"the record {shown(entry)} has no name: give a mapping {{name: function}}")
-        if name in named:
-            raise ValueError(f"two records are named {name!r}: give a mapping {{name: function}}")
-        named[name] = entry
-    for name, entry in named.items():
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"a record needs a name of letters, digits and _, got {shown(name)}")
-        if isinstance(entry, type):
-            raise TypeError(f"the record {name!r} is the class {entry.__name__}: give an object, {entry.__name__}(...)")
-        if not callable(entry) and not isinstance(entry, Energy):
-            raise TypeError(f"the record {name!r} is neither a function f(state, energy) nor an Energy: {shown(entry)}")
-        if is_reserved(name):
-            raise ValueError(f"a record cannot be named {name!r}, which the Dataset uses itself")
-    return named
 
 
 def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde import metrics
+from wfr_pde.metrics.by_name import meant_metric
 from wfr_pde.numerics.arguments import function, knows_its_arguments, real_array, shown, text
 from wfr_pde.space.density import Density
 
@@ -63,6 +64,11 @@ def convergence_table(
     """
     array = _checked_values(knob, values)
     function("run", run, "value -> Dataset or Density")
+    if isinstance(metric, str):
+        raise TypeError(
+            f"metric must be a function (reference, other) -> float, got the text {metric!r}: give "
+            f"{meant_metric(metric)}"
+        )
     function("metric", metric, "(reference, other) -> float")
     known = None if reference is None else _last_frame(reference, "reference")
     errors, seconds = np.full(len(array), math.nan), np.empty(len(array))
@@ -87,21 +93,6 @@ def convergence_table(
         metric=getattr(metric, "__name__", "error"),
         against=against,
     )
-
-
-def format_table(table: xr.Dataset) -> str:
-    """Write the result of `convergence_table` as lines of text."""
-    knob = str(table["error"].dims[0])
-    rows = [(knob, "error", "order", "seconds")]
-    for i in range(table.sizes[knob]):
-        value, error, order, seconds = (float(table[name][i]) for name in (knob, "error", "order", "wall_time"))
-        rows.append((f"{value:.6g}", _number(error, ".3e"), _number(order, ".2f"), f"{seconds:.3g}"))
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else format(value, form)
 
 
 def _checked_values(knob: str, values: ArrayLike) -> np.ndarray:

@@ -25,6 +25,11 @@ MOST_DIMENSIONS = 10**6
 LONGEST_NAME = 255  # bytes
 SMALL = 2**28  # bytes that are taken to be free
 LARGEST = 2**47  # bytes that a process can address at all
+ALIKE = 0.65  # share of letters that a name and the one that was meant have in common
+ELSEWHERE = {  # arguments that other functions have, and what to do without them
+    "record": "solve has; of a stored density ask wfr.diagnostics, as in "
+    "wfr.diagnostics.mean(wfr.Density.from_dataset(ds), wfr.KL(target))",
+}
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -274,8 +279,8 @@ def refuse_unknown(what: str, named: Mapping[str, Any], known: list[str], others
     for name in named:
         if name in known:
             continue
-        near = [others[name]] if name in others else difflib.get_close_matches(name, known, 1)
-        meant = f", did you mean {near[0]}?" if near else ":"
+        near = [others[name]] if name in others else difflib.get_close_matches(name, known, 1, ALIKE)
+        meant = f", did you mean {near[0]}?" if near else f": {ELSEWHERE[name]};" if name in ELSEWHERE else ":"
         takes = f"it takes {', '.join(known)}" if known else "it takes no arguments"
         raise TypeError(f"{what} has no argument {name!r}{meant} {takes}")
 

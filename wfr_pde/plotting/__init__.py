@@ -4,7 +4,7 @@
   plane; `density_marginals`, `density_slices` in more dimensions. `marginal` leaves some of the coordinates.
 - Curves: `record`, `seed_band` over runs, `error_band` of a certified solution, `convergence`.
 - Samplers: `particles` over the true density, `comparison`, `verdict`, `budget`.
-- `movie` writes a file instead.
+- `movie` writes a file instead; `panel_letters` puts (a), (b), ... before the titles of a figure of several panels.
 
 Give `ax` to draw into a figure of your own, made inside ``with plotting.style():``; without it a figure as wide as
 a column is made. Labels come from the attributes `long_name` and `units`. Nothing here uses pyplot.
@@ -28,6 +28,7 @@ from wfr_pde.plotting.densities import (
 )
 from wfr_pde.plotting.marginals import density_joint, density_marginals, density_slices
 from wfr_pde.plotting.movies import movie
+from wfr_pde.plotting.panels import panel_letters
 from wfr_pde.plotting.samplers import budget, comparison, particles, verdict, waterfall
 from wfr_pde.plotting.style import (
     BLUE,
@@ -82,6 +83,7 @@ __all__ = [
     "marginal",
     "movie",
     "new_figure",
+    "panel_letters",
     "particles",
     "record",
     "seed_band",

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.numerics.arguments import knows_its_arguments, real_array, shown
 from wfr_pde.plotting.data import Goal, frame_of, limits, marginal, names_of, space_of, target_on, time_text
 from wfr_pde.plotting.densities import draw_contours, draw_curve
+from wfr_pde.plotting.panels import panel_letters
 from wfr_pde.plotting.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -132,7 +133,7 @@ def density_slices(
         bar.set_ticks([-drop for drop in DROPS], labels=[f"{drop:g}" for drop in DROPS])
         bar.set_label("nats below the peak")
         figure.suptitle(time_text(frame), x=0.01, ha="left", fontsize=8.5)
-    return figure
+    return panel_letters(figure)
 
 
 def _marginal_panel(

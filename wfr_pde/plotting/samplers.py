@@ -24,6 +24,7 @@ from wfr_pde.plotting.data import (
     with_cells,
 )
 from wfr_pde.plotting.densities import draw_contours, legend_above
+from wfr_pde.plotting.panels import panel_letters
 from wfr_pde.plotting.style import (
     BLUE,
     COLOURS,
@@ -206,7 +207,7 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
             ax.set_visible(False)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
-    return figure
+    return panel_letters(figure)
 
 
 def _compared(ax: Axes, one: xr.Dataset, width: float) -> None:
@@ -309,7 +310,7 @@ def budget(ds: xr.Dataset, statistic: str) -> Figure:
             ax.set_title(f"dt = {float(cell['dt']):g}, n = {int(cell['n'])}")
             if j == 0:
                 ax.set_ylabel(f"error of {statistic}")
-    return figure
+    return panel_letters(figure)
 
 
 @knows_its_arguments

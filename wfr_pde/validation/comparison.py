@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
+from wfr_pde.metrics.by_name import meant_metric
 from wfr_pde.numerics.arguments import generator, knows_its_arguments, share, shown, whole
 from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
@@ -93,36 +94,22 @@ def compare(
     return compared.dataset(floors)
 
 
-def table(ds: xr.Dataset) -> list[list[str]]:
-    """Return what `compare` found at the last time as rows of text: mean, interval, floor, equivalent draws."""
-    last = ds.isel(t=-1)
-    percent = f"{100 * ds.attrs['confidence']:g} % interval"
-    rows = [["method", "n", "metric", "mean", percent, "floor", "equivalent draws"]]
-    for method in last["method"].values:
-        for n in last["n"].values:
-            for metric in last["metric"].values:
-                one = last.sel({"method": method, "n": n, "metric": metric})
-                if np.isnan(one["mean"]):
-                    continue  # there is no such run; an infinite mean is shown
-                interval = f"{float(one['low']):.3g} to {float(one['high']):.3g}" if np.isfinite(one["low"]) else "-"
-                own = [f"{float(one[name]):.3g}" if name in one else "-" for name in ("floor", "equivalent_draws")]
-                shown = [value.replace("nan", "-") for value in own]
-                rows.append([str(method), str(int(n)), str(metric), f"{float(one['mean']):.3g}", interval, *shown])
-    return rows
-
-
-def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
+def _named(metrics: Any) -> dict[str, Metric]:
     """Return the metrics by their names, if they are what `compare` takes."""
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
     if not isinstance(metrics, Iterable) or isinstance(metrics, str | bytes | Mapping):
-        raise TypeError(f"metrics must be a list of metrics, such as [wfr.metrics.mean_error], got {shown(metrics)}")
+        meant = f": give [{meant_metric(metrics)}]" if isinstance(metrics, str) else ""
+        raise TypeError(
+            f"metrics must be a list of metrics, such as [wfr.metrics.mean_error], got {shown(metrics)}{meant}"
+        )
     named: dict[str, Metric] = {}
     for metric in metrics:
         if isinstance(metric, type):
             raise TypeError(f"{metric.__name__} is a class of metrics: give one, such as {metric.__name__}()")
         if not callable(metric):
-            raise TypeError(f"metrics must be functions (reference, particles) -> float, got {shown(metric)}")
+            meant = f", which is text: give {meant_metric(metric)}" if isinstance(metric, str) else ""
+            raise TypeError(f"metrics must be functions (reference, particles) -> float, got {shown(metric)}{meant}")
         name = str(getattr(metric, "name", getattr(metric, "__name__", repr(metric))))
         if name in named:
             raise ValueError(f"two metrics are called {name!r}: give one of them another name=")

@@ -133,8 +133,8 @@ def error_budget(
     -------
     xarray.Dataset
         `part` (dt, n, parts, statistic) in the units of the statistic, with `part_half_width`; `sum`, `measured`, with
-        half widths of their intervals; `noise`; `truth` and `standard_deviation` of a draw from it. `table` has it as
-        text, `plotting.budget` as a waterfall.
+        half widths of their intervals; `noise`; `truth` and `standard_deviation` of a draw from it. `wfr.tables` has it
+        as text, `plotting.budget` as a waterfall.
 
     Raises
     ------
@@ -365,18 +365,3 @@ def _dataset(
     }
     attrs = {"sampler": repr(setting.sampler), "t": setting.end, "seeds": setting.seeds, "confidence": confidence}
     return xr.Dataset(variables, coords=coordinates, attrs=attrs)
-
-
-def table(ds: xr.Dataset) -> list[list[str]]:
-    """Return a budget as rows of text: per step, number and statistic the parts, their sum, and the error."""
-    parts = [str(name) for name in ds["parts"].values]
-    rows = [["dt", "n", "statistic", *parts, "sum", "measured", "noise of a run"]]
-    for step in ds["dt"].values:
-        for number in ds["n"].values:
-            for statistic in ds["statistic"].values:
-                one = ds.sel(dt=step, n=number, statistic=statistic)
-                pairs = [(one["part"].sel(parts=name), one["part_half_width"].sel(parts=name)) for name in parts]
-                pairs += [(one[name], one[f"{name}_half_width"]) for name in ("sum", "measured")]
-                shown = [f"{float(value):+.3g} ± {float(half):.1g}" for value, half in pairs]
-                rows.append([f"{step:g}", f"{number}", str(statistic), *shown, f"{float(one['noise']):.3g}"])
-    return rows

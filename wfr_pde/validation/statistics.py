@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.diagnostics import mode_masses
-from wfr_pde.numerics.arguments import finite_array, instance, shown
+from wfr_pde.numerics.arguments import finite_array, instance, real_array, shown
 from wfr_pde.numerics.arguments import function as checked_function
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
@@ -102,7 +102,7 @@ def observables(
             raise ValueError("statistics is empty: give at least one function of points, or None for the usual ones")
         if modes is not None:
             raise ValueError("modes have no part in statistics of your own: leave one of the two out")
-        return Observables(dict(statistics), reference)
+        return Observables({name: partial(_of_points, name=name, f=f) for name, f in statistics.items()}, reference)
     functions = _moments(reference) | _regions(reference)
     centres: Any = getattr(target, "means", None) if modes is None else finite_array("modes", modes)
     if modes is not None and (np.ndim(centres) not in (1, 2) or len(centres) < 2):
@@ -111,6 +111,17 @@ def observables(
         functions |= _modes(np.reshape(centres, (len(centres), -1)), reference.ndim)
     functions["potential"] = lambda points: -target.log_density(points)
     return Observables(functions, reference)
+
+
+def _of_points(points: Array, name: str, f: Function) -> Array:
+    """Values of a function of the user, if there is one for each point."""
+    values = real_array(f"what statistics[{name!r}] returns", f(points))
+    if values.shape != points.shape[:-1]:
+        raise ValueError(
+            f"statistics[{name!r}] must return one number for each point, shape {points.shape[:-1]} for points of "
+            f"shape {points.shape}, but returns shape {values.shape}: coordinates are in the last axis, as x[..., 0]"
+        )
+    return values
 
 
 def _moments(reference: Density) -> dict[str, Function]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wfr_pde.metrics.tables import aligned, table_rows
 from wfr_pde.validation.max_test import MaxTest
 
 if TYPE_CHECKING:
@@ -52,18 +53,8 @@ def report(ds: xr.Dataset) -> str:
         )
     else:
         lines.append(_what_would_do(ds))
-    rows = [["t", "statistic", "reference", "mean of runs", "deviation", "interval", "margin", "resolution"]]
-    for index in order[:ROWS]:
-        one = stacked.isel(where=int(index))
-        numbers = (f"{float(one[name]):.4g}" for name in ("reference", "mean"))
-        interval = f"{float(one['low']):+.3f} to {float(one['high']):+.3f}"
-        parts = (f"{float(one[name]):.2g}" for name in ("margin", "resolution"))
-        rows.append(
-            [f"{float(one['t']):g}", str(one["statistic"].item()), *numbers, f"{float(one['deviation']):+.3f}",
-             interval, *parts]
-        )  # fmt: skip
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    head, *rows = table_rows(ds)
+    lines.append(aligned([head, *(rows[index] for index in order[:ROWS])]))
     lines.append("deviation, interval, margin and resolution in standard deviations of a single draw")
     return "\n".join(lines)
 

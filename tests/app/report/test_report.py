@@ -114,7 +114,7 @@ def unpacked(content):
 def test_a_run_is_read_whole(project):
     run = read_run(directories(project)["good"])
     assert (run.experiment, run.status, run.notes) == ("good", "passed", ())
-    assert run.claim == 'A density that spreads, <quickly> & "surely".'
+    assert run.claim == run.caption == 'A density that spreads, <quickly> & "surely".'
     assert run.knobs == {"n": 60, "t_end": 1.0, "seed": 7, "label": "a_b"}
     assert [check.passed for check in run.checks] == [True, True]
     assert [(scalar.name, scalar.words, scalar.value, scalar.units) for scalar in run.scalars] == [
@@ -272,16 +272,16 @@ def test_texts_of_users_are_no_html(project):
     content = json.loads((found["good"] / "run.json").read_text())
     checks = {ODD if name == "far_off" else name: check for name, check in content["checks"].items()}
     knobs = {"n": ODD, ODD: [ODD], "seed": ODD, "label": "a_b"}
-    edit_json(found["good"], description=ODD, command=ODD, device=ODD, checks=checks, knobs=knobs)
+    edit_json(found["good"], description=ODD, caption=ODD, command=ODD, device=ODD, checks=checks, knobs=knobs)
     edit_json(found["bad"], status="failed", error=ODD)
     (project / "experiments" / "good.py").write_text(f"'''{ODD}\n\n{ODD} `{ODD}`\n\n- {ODD}\n\n    {ODD}\n'''")
     (project / "results" / ODD.replace("/", "")).write_text("")
     text = page(project)
     after = Page(text)
     words = "".join(after.words)
-    # index, claim, paragraph and its code, point, indented text; error; check; words and units of a scalar; four in
-    # the knobs, two in the provenance; command (the file's name has no slash)
-    assert words.count(ODD) == 17
+    # index, claim, caption, paragraph and its code, point, indented text; error; check; words and units of a scalar;
+    # four in the knobs, two in the provenance; command (the file's name has no slash)
+    assert words.count(ODD) == 18
     assert "'&amp;49" not in words  # no template of the user is filled in
     assert not [given for _, given in after.elements if "onerror" in given or given.get("src") == "x"]
     kinds = [Counter(tag for tag, _ in some.elements) for some in (before, after)]

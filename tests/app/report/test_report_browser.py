@@ -61,6 +61,7 @@ def page(tmp_path_factory):
             directory = root / "results" / name / f"run {n} # of 100%"
             files.write_dataset(ds, directory / "data.nc")
             content = {"status": "done", "experiment": name, "description": f"A density on the {name}.", **about}
+            content["caption"] = f"A density on the {name}. (a) The density; (b) the other."
             checks = {LONG: check(1.25), "short": check(1.25000123 if name == "line" else 1e-17)}
             files.write_json({**content, "knobs": {"n": n, LONG: 0.1}, "checks": checks}, directory / "run.json")
             figure = Figure(figsize=(6, 3))

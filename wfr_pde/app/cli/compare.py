@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.output import print_json
 from wfr_pde.app.cli.problem import parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
@@ -65,13 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, and print the metrics at the last time."""
-    from wfr_pde.validation.comparison import table
+    from wfr_pde.metrics.tables import to_text
 
     ds = _comparison(args, None if args.t is None else parse_times(args.t))
     if args.json:
         print_json({**ds.to_dict(data="list"), "path": args.out})
     else:
-        print(f"at t = {float(ds['t'][-1]):.6g}:\n{text_table(table(ds))}")
+        print(f"at t = {float(ds['t'][-1]):.6g}:\n{to_text(ds.isel(t=-1))}")
     return DONE
 
 
@@ -115,21 +115,13 @@ def _short(text: str) -> str:
 
 def _metric(name: str) -> Any:
     """Look up a metric by its name, with the parameters that it has by default."""
-    from wfr_pde import metrics
+    from wfr_pde.metrics.by_name import known_metrics
 
-    names = set()
-    for key in metrics.__all__:
-        found = getattr(metrics, key)
-        if isinstance(found, type):
-            try:
-                found = found()
-            except TypeError:
-                continue  # it needs parameters
-        if callable(found) and hasattr(found, "name"):
-            names.add(str(found.name))
-            if name in (key, found.name):
-                return found
-    raise ValueError(f"--metrics knows {', '.join(sorted(names))}; got {name!r}")
+    known = known_metrics()
+    if name not in known:
+        names = {str(getattr(metric, "name", key)) for key, (_, metric) in known.items()}
+        raise ValueError(f"--metrics knows {', '.join(sorted(names))}; got {name!r}")
+    return known[name][1]
 
 
 def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:

@@ -215,17 +215,9 @@ def _chosen(args: argparse.Namespace) -> str:
 
 def _records(text: str) -> dict[str, Any]:
     """Look up the functions of `wfr_pde.diagnostics` with these names."""
-    import inspect
+    from wfr_pde.integrate.records import known_records
 
-    from wfr_pde.integrate import diagnostics
-
-    known = {
-        name: function
-        for name, function in inspect.getmembers(diagnostics, inspect.isfunction)
-        if function.__module__ == diagnostics.__name__
-        and not name.startswith("_")
-        and list(inspect.signature(function).parameters) == ["state", "energy"]
-    }
+    known = known_records()
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in known:

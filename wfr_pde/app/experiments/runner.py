@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import numbers
-import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.experiments import figure_data
+from wfr_pde.app.experiments.drawing import store_figure
 from wfr_pde.app.experiments.experiment import OUT, Check, Experiment, canonical
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.parts import RunWithParts, StoredParts
@@ -41,6 +40,8 @@ class Result:
     checks : tuple of Check
     reused : bool
         Whether the data were there already.
+    caption : str
+        Of the figure; empty where none was drawn.
     """
 
     experiment: Experiment
@@ -49,6 +50,7 @@ class Result:
     data: xr.Dataset
     checks: tuple[Check, ...]
     reused: bool
+    caption: str = ""
 
     @property
     def passed(self) -> bool:
@@ -77,6 +79,7 @@ class Result:
             **{name: attrs[name] for name in (code.NAME, code.OTHERS) if name in attrs},
             "wall_time": attrs["wall_time"],
             "source": attrs["source"],
+            **({"caption": self.caption} if self.caption else {}),
         }
 
 
@@ -208,7 +211,8 @@ def _reported(
     if figures:
         files.write_json({**result.content(), "status": "not drawn"}, directory / "run.json")
         with DRAWING:
-            _draw(experiment, data, directory)
+            caption = store_figure(experiment, data, directory, experiment.is_quick(values))
+        result = replace(result, caption=caption)
     files.write_json(result.content(), directory / "run.json")
     return result
 
@@ -273,21 +277,6 @@ def _check_storable(experiment: Experiment, ds: xr.Dataset) -> None:
                     f"{experiment.name}: attribute {name!r} of {where} is {value!r}, but a file takes "
                     "text and numbers only: use json.dumps(...)"
                 )
-
-
-def _draw(experiment: Experiment, data: xr.Dataset, directory: Path) -> None:
-    """Store the figure as png and pdf, and what was drawn as csv."""
-    from matplotlib.figure import Figure
-
-    figure = experiment.figure(data)
-    if not isinstance(figure, Figure):
-        raise TypeError(f"figure of {experiment.name} must return a matplotlib Figure, got {type(figure).__name__}")
-    files.write_atomically(directory / "figure.png", lambda path: figure.savefig(path, dpi=200))
-    # without a date the same data make the same bytes
-    files.write_atomically(directory / "figure.pdf", lambda path: figure.savefig(path, metadata={"CreationDate": None}))
-    files.write_atomically(directory / "figure.csv", lambda path: figure_data.write_csv(figure, path))
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
-        pyplot.close(figure)  # one made by pyplot would stay in memory
 
 
 def _check(experiment: Experiment, data: xr.Dataset, name: str) -> Check:

@@ -66,6 +66,7 @@ class Run:
     directory: Path
     experiment: str
     claim: str
+    caption: str
     status: str
     notes: tuple[str, ...]
     knobs: dict[str, Any]
@@ -98,6 +99,7 @@ def read_run(directory: Path, root: Path | None = None) -> Run:
             directory=directory,
             experiment=_parent_name(directory),
             claim="",
+            caption="",
             status=UNREADABLE,
             notes=(note,),
             knobs={},
@@ -128,6 +130,7 @@ def _read(directory: Path, root: Path) -> Run:
         directory=directory,
         experiment=str(said.get("experiment") or _parent_name(directory)),
         claim=str(said.get("description", "")),
+        caption=str(said.get("caption", "")),
         status=_status(content, files, data, checks, notes),
         notes=tuple(notes),
         knobs=_mapping(said.get("knobs")),

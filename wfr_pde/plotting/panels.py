@@ -1,0 +1,77 @@
+"""Panels of a figure: which they are, and their letters."""
+
+from __future__ import annotations
+
+import string
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wfr_pde.numerics.arguments import instance, knows_its_arguments
+
+COLOUR_BAR = "<colorbar>"  # label that matplotlib gives to axes of colour bars
+SAME_ROW = 0.05  # of the height of a figure, within which panels of a row end
+LOCATIONS: tuple[Literal["center", "left", "right"], ...] = ("center", "left", "right")  # of titles
+
+
+def panels_of(figure: Figure) -> list[Axes]:
+    """Axes that are seen, row by row from the top, without those of colour bars, insets, and second scales."""
+    seen: list[Axes] = []
+    children = {inset for ax in figure.axes for inset in ax.child_axes}
+    for ax in figure.axes:
+        is_second = any(ax in one.get_shared_x_axes().get_siblings(one) and same_place(ax, one) for one in seen)
+        if ax.get_visible() and ax.axison and ax.get_label() != COLOUR_BAR and ax not in children and not is_second:
+            seen.append(ax)
+    rows: list[float] = []  # heights at which panels end
+    for ax in seen:
+        if not any(abs(ax.bbox.y1 - top) < SAME_ROW * figure.bbox.height for top in rows):
+            rows.append(ax.bbox.y1)
+    row_of = {ax: min(rows, key=lambda top, ax=ax: abs(ax.bbox.y1 - top)) for ax in seen}  # type: ignore[misc]
+    return sorted(seen, key=lambda ax: (-row_of[ax], ax.bbox.x0))
+
+
+def same_place(one: Axes, other: Axes) -> bool:
+    """Whether two axes are cells of one layout at the same place, as those of `twinx` are."""
+    specs = one.get_subplotspec(), other.get_subplotspec()
+    return specs[0] is not None and specs[0] == specs[1] and one.figure is other.figure
+
+
+@knows_its_arguments
+def panel_letters(figure: Figure) -> Figure:
+    """Put (a), (b), ... before the titles of the panels of a figure, row by row.
+
+    A figure of one panel stays as it is. A panel without a title gets its letter at the left, where a title would be.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    panels = panels_of(instance("figure", figure, Figure, "of matplotlib"))
+    if not 1 < len(panels) <= len(string.ascii_lowercase):
+        return figure
+    for letter, ax in zip(string.ascii_lowercase, panels, strict=False):
+        where, words = title_of(ax)
+        if not words.startswith(f"({letter})"):
+            _set_title(ax, f"({letter}) {words}".strip(), where)
+    return figure
+
+
+def title_of(ax: Axes) -> tuple[Any, str]:
+    """Where the title of a panel is, and what it says; at the left where there is none."""
+    return next(((where, ax.get_title(where)) for where in LOCATIONS if ax.get_title(where)), ("left", ""))
+
+
+def _set_title(ax: Axes, words: str, where: Any) -> None:
+    """Exchange the words of a title; all else of it stays."""
+    {"center": ax.title, "left": ax._left_title, "right": ax._right_title}[where].set_text(words)  # type: ignore[attr-defined]
