@@ -8,11 +8,23 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, shown, whole
+from wfr_pde.numerics.backends import Backend
 from wfr_pde.space.axis import Axis
 
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
+
+
+def values_of_cells(name: str, values: Any, shape: tuple[int, ...], backend: Backend) -> Any:
+    """`values`, the argument of a sum over cells, as an array of the backend with one value per cell."""
+    if type(values) is not np.ndarray or values.dtype.kind not in "fiubc":
+        foreign = hasattr(values, "shape") and not isinstance(values, np.ndarray | np.generic)
+        if backend.xp is np or not foreign:
+            values = backend.asarray(real_array(name, values))
+    if tuple(values.shape) != shape:
+        raise ValueError(f"{name} must have the shape of the grid, {shape}, one per cell, got {tuple(values.shape)}")
+    return values
 
 
 def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -95,6 +95,12 @@ class GridTarget(Target):
         values.setflags(write=False)
         support = box_of("(lower, upper)", (lower, upper), values.ndim)
         cells = cells or [Cells(*_equal_cells(*axis)) for axis in zip(*support, values.shape, strict=True)]
+        for k, one in enumerate(cells):
+            if not (one.centres[1:] > one.centres[:-1]).all():
+                raise ValueError(
+                    f"the cells from lower to upper along axis {k}, {one.edges[0]:g} to {one.edges[-1]:g}, have no "
+                    "widths in double precision: use other units"
+                )
         periodic = _per_axis(periodic, values.ndim)
         converted = {"values": values, "lower": support[0], "upper": support[1], "log": log}
         cells = [one._replace(periodic=wraps) for one, wraps in zip(cells, periodic, strict=True)]
@@ -224,5 +230,6 @@ def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:
 
 def _equal_cells(lower: float, upper: float, n: int) -> tuple[Array, Array]:
     """Centres and edges of equal cells."""
-    edges = np.linspace(lower, upper, n + 1)
-    return (edges[1:] + edges[:-1]) / 2, edges
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes that are refused
+        edges = np.linspace(lower, upper, n + 1)
+        return (edges[1:] + edges[:-1]) / 2, edges

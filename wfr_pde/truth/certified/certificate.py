@@ -112,7 +112,8 @@ def ground_truth(
         Share of the mass of target or start that no-flux walls of `box` may cut off: 1 where the walls are meant. Where
         nothing has a mass without the walls, as V = 0, they are.
     seconds : float
-        Time budget. A run that would overrun it is not begun, or is stopped within a step.
+        Time budget. A run that would overrun it is not begun, or is stopped within a step. Loops that are compiled, at
+        the first use on a machine, do not count.
     memory : float, optional
         Memory budget in GiB; by default what is free.
     strict : bool
