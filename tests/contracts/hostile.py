@@ -139,8 +139,8 @@ TAKEN = {  # (call or *, argument): values that mean something there, by name
     **{record: set(HOSTILE) for record in UNREAD},
     ("error_budget", "n"): {"two numbers"},
     ("gaussian_flow", "t"): {"empty", "empty array", "two numbers"},
-    ("solve", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "tuple of nothing"},
-    ("estimate", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "tuple of nothing"},
+    ("solve", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "5e-324", "tuple of nothing"},
+    ("estimate", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "5e-324", "tuple of nothing"},
 }
 
 

@@ -91,3 +91,39 @@ def test_compiling_is_not_counted():
         assert clock() < before - 900
     finally:
         leave_out(-1000.0)
+
+
+def test_arrays_without_entries_are_refused_where_several_things_belong():
+    nothing = np.array(3.0)
+    calls = {
+        "support": lambda: wfr.Potential("x**2", support=nothing),
+        "periodic": lambda: wfr.GridTarget([1.0, 2.0, 3.0], 0, 1, periodic=nothing),
+        "boundary": lambda: wfr.Grid(0, 1, 8, nothing),
+        "names": lambda: wfr.Grid(0, 1, 8, names=nothing),
+        "box": lambda: wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1), [0, 1], box=nothing),
+        "runs": lambda: wfr.compare(wfr.Gaussian(0, 1), nothing, [metrics.mean_error]),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"{name} must be something with entries, got an array of no dimensions"):
+            call()
+
+
+def test_ragged_boundaries_are_refused():
+    with pytest.raises(ValueError, match="boundary must be one of"):
+        wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1), [0, 1], boundary=[[1, 2], [3]])
+
+
+def test_rates_that_make_no_variance():
+    for value in (5e-324, 1e308):
+        with pytest.raises(ValueError, match=r"SMCWFR needs a rate of 0, or between 1e-100 and 1e\+100, got rate="):
+            samplers.SMCWFR(rate=value)
+    with pytest.raises(ValueError, match="attempts per walker in one step, more than 1e[+]06: use a smaller dt"):
+        wfr.solve(wfr.Gaussian(0, 1), samplers.TeleportingWalkers(0.3, 1e9), np.zeros((3, 1)), [0, 0.1], 0.1, rng=0)
+    with pytest.raises(ValueError, match="transport_rate and reaction_rate must be at most 1e[+]100"):
+        wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1), [0, 1], transport_rate=1e308)
+
+
+def test_the_shortest_of_times_moves_nothing():
+    start = wfr.Gaussian(1, 2)
+    for moved in (wfr.exact.fisher_rao(wfr.Gaussian(0, 1), start, 5e-324, 1.0),):
+        assert (moved.mean, moved.covariance) == (start.mean, start.covariance)

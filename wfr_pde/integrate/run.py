@@ -20,7 +20,7 @@ from wfr_pde.integrate.open_integrals import telling_once
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import kept_frames, save_times
 from wfr_pde.integrate.schema import is_reserved, recorded
-from wfr_pde.numerics.arguments import is_array, positive, shown
+from wfr_pde.numerics.arguments import is_array, positive, refuse_no_entries, shown
 from wfr_pde.numerics.arguments import seed as checked_seed
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.precision import DOUBLE, Precision
@@ -60,7 +60,7 @@ class Run:
         lengths = np.diff(self.times)
         if len(lengths) and lengths.max() / self.dt > MAX_SUBSTEPS:
             raise ValueError(
-                f"dt={self.dt:.6g} cuts the interval of {lengths.max():.6g} between save times into more than "
+                f"dt={self.dt:.6g} cuts the interval of {lengths.max():.6g} between save times t into more than "
                 f"{MAX_SUBSTEPS:.0e} steps: use a larger dt"
             )
         self.n_substeps = np.maximum(np.ceil(lengths / self.dt * (1 - 1e-12)), 1).astype(int)
@@ -187,6 +187,7 @@ def prepare(
             "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
         )
     times = save_times(t)
+    refuse_no_entries("record", record)
     step = positive("dt", dt, "the largest step of time")
     checked_seed("rng", rng)
     generator = generator_of(rng) if flow.random else None

@@ -76,6 +76,17 @@ def is_array(value: Any) -> bool:
     return hasattr(value, "__array__") and hasattr(value, "shape") and not isinstance(value, type)
 
 
+def refuse_no_entries(name: str, value: Any) -> None:
+    """Refuse an array of no dimensions where several things belong: it counts as iterable, but has no entries.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        raise TypeError(f"{name} must be something with entries, got an array of no dimensions, {shown(value)}")
+
+
 def refuse_masked(name: str, value: Any, depth: int = 0) -> None:
     """Refuse an array with masked values, or a list of such: what lies under a mask is not meant to be read.
 

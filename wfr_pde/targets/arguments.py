@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from wfr_pde.numerics.arguments import finite_array, share, shown
+from wfr_pde.numerics.arguments import finite_array, refuse_no_entries, share, shown
 from wfr_pde.numerics.typing import Array
 
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
@@ -24,6 +24,7 @@ def tail_mass(tail: float) -> float:
 
 def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array]:
     """`value` as (lower, upper), two arrays of shape (ndim,); scalars hold for every axis."""
+    refuse_no_entries(name, value)
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
         raise ValueError(f"{name} must be a pair (lower, upper), got {shown(value)}")
     lower, upper = value

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
-from wfr_pde.numerics.arguments import flag, real_array, shown
+from wfr_pde.numerics.arguments import flag, real_array, refuse_no_entries, shown
 from wfr_pde.numerics.regular_splines import PLAIN, Cells, RegularSpline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import box_of, fingerprint
@@ -169,6 +169,7 @@ class GridTarget(Target):
 
 def _per_axis(periodic: Any, ndim: int) -> tuple[bool, ...]:
     """Whether each axis is periodic."""
+    refuse_no_entries("periodic", periodic)
     given = [periodic] * ndim if isinstance(periodic, bool | np.bool_) else periodic
     if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str) or len(given) != ndim:
         raise ValueError(f"periodic must be True, False, or one of them for each of {ndim} axes, got {shown(periodic)}")
