@@ -127,3 +127,11 @@ def test_the_shortest_of_times_moves_nothing():
     start = wfr.Gaussian(1, 2)
     for moved in (wfr.exact.fisher_rao(wfr.Gaussian(0, 1), start, 5e-324, 1.0),):
         assert (moved.mean, moved.covariance) == (start.mean, start.covariance)
+
+
+def test_the_smallest_tail_has_a_box():
+    with pytest.raises(ValueError, match="tail must be at least 1e-300, got 5e-324"):
+        wfr.Gaussian(0, 1).box(tail=5e-324)
+    lower, upper = wfr.Gaussian(0, 1).box(tail=1e-300)
+    assert -40 < lower[0] < -30  # erfc^-1(1e-300) √2 = 37.0
+    assert 30 < upper[0] < 40

@@ -3,6 +3,10 @@
 Throughout, mu is the state, pi the equilibrium of the energy, normalised on the grid, and g = log(mu/pi).
 What is a divergence is summed from terms that are >= 0 in every cell, so that it keeps its digits near
 equilibrium, and from logarithms, so that g = ±7000 does not overflow.
+
+All integrals are over the box of the grid. Outside there is as good as no mass of mu and pi, but mu²/pi may be
+anything: `chi_squared` looks at the ends of the box, and warns where its integral goes on. Those of the others go on
+only where tails differ as much as those of exp(-|x|) and exp(-exp |x|), and are not looked at.
 """
 
 from __future__ import annotations

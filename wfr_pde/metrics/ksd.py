@@ -66,8 +66,10 @@ class KSD(Metric):
         if self.target.moving:
             raise ValueError("the target moves: give it at one time, KSD(target.at(t))")
         object.__setattr__(self, "length", length("length", self.length, "a length of the kernel"))
-        if not -1 < number("power", self.power) < 0:
+        power = number("power", self.power)
+        if not -1 < power < 0:
             raise ValueError(f"power must be between -1 and 0, got {self.power}")
+        object.__setattr__(self, "power", power)
 
     @property
     @override

@@ -15,6 +15,7 @@ from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
 from wfr_pde.numerics.arguments import finite, generator, instance, is_array, real_array, shown, whole
+from wfr_pde.numerics.arguments import seed as seed_of
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
@@ -78,7 +79,8 @@ def run_sampler(
     name = _checked_sampler(sampler)
     instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
     times = save_times(t)
-    if not isinstance(rng, int | np.integer):
+    rng = seed_of("rng", rng)
+    if not isinstance(rng, int):
         rng = generator(rng)
     seed = rng_state(rng) if isinstance(rng, np.random.Generator) else str(rng)
     positions = _start_positions(start, target, n, rng)
