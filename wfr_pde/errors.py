@@ -32,6 +32,10 @@ class FloorWarning(UserWarning):
     """A transform's rounding decides about cells that matter: log-densities there are too high."""
 
 
+class OpenIntegralWarning(UserWarning):
+    """An integral over the whole space does not end in the box, whose number is another one."""
+
+
 class SlowFunctionWarning(UserWarning):
     """A function that takes no arrays is called point by point."""
 

@@ -77,6 +77,10 @@ NO_NUMBERS = {  # what can stand for no real number, and no array of them
     "10**400": 10**400,
     "10**5000": 10**5000,
     "list of 10**400": [10**400],
+    "masked": np.ma.masked_array([1.0, 2.0], mask=[True, False]),
+    "all masked": np.ma.masked_all(2),
+    "masked number": np.ma.masked,
+    "list of masked": [np.ma.masked_array([1.0, 2.0], mask=[False, True])],
     "generator": (k for k in ()),
     "function": lambda *args, **named: None,
 }
@@ -99,7 +103,9 @@ ODD = {  # which may be right or wrong
     "minus a half": -0.5,
     "1e300": 1e300,
     "-1e300": -1e300,
+    "1e308": 1e308,
     "1e-320": 1e-320,
+    "5e-324": 5e-324,
     "10**15": 10**15,
     "0.5": 0.5,
     "one": 1,
@@ -120,7 +126,9 @@ ODD = {  # which may be right or wrong
     "unicode": "ü∂µ\u202e",
     "nested": [[[[1.0]]]],
     "structured": np.zeros(2, dtype=[("a", float)]),
-    "masked": np.ma.masked_array([1.0, 2.0], mask=[True, False]),
+    "unmasked": np.ma.masked_array([1.0, 2.0], mask=False),
+    "array of no dimensions": np.array(3.0),
+    "array of an object": np.array([1], dtype=object),
     "range": range(3),
     "tuple of nothing": (),
 }
@@ -131,8 +139,8 @@ TAKEN = {  # (call or *, argument): values that mean something there, by name
     **{record: set(HOSTILE) for record in UNREAD},
     ("error_budget", "n"): {"two numbers"},
     ("gaussian_flow", "t"): {"empty", "empty array", "two numbers"},
-    ("solve", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "tuple of nothing"},
-    ("estimate", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "tuple of nothing"},
+    ("solve", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "5e-324", "tuple of nothing"},
+    ("estimate", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "5e-324", "tuple of nothing"},
 }
 
 
@@ -181,6 +189,8 @@ def fault_of(call, name, parameter, label, value):
     try:
         call(**{parameter: [value] if call.kind(parameter) is inspect.Parameter.VAR_POSITIONAL else value})
     except OURS as error:
+        if isinstance(error, NumericalError) and name.endswith(" used"):
+            return None  # of a run that went wrong on its way
         return fault_of_error(error, parameter)
     except TookTooLong:
         return f"takes more than {SECONDS:g} s"

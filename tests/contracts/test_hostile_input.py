@@ -104,7 +104,7 @@ def test_the_tour_is_content_with_a_check():
 def test_unknown_arguments_are_refused_with_the_one_that_was_meant(calls):
     for name, call in calls.items():
         takes_more = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(call.function).parameters.values())
-        if not call.arguments or "." in name or takes_more:
+        if not call.arguments or "." in name or " used" in name or takes_more:
             continue
         meant = max(call.arguments, key=len)
         with pytest.raises(TypeError, match=rf"no argument '{meant}x'(, did you mean {meant}\?|:) "):

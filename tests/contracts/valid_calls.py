@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from used_calls import used_calls
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics, energies, exact, flows, metrics, plotting, samplers, tables, targets
@@ -24,7 +25,7 @@ NAMESPACES = {
 }
 BASES = {"Target", "Flow", "Energy", "Sampler", "Metric", "LogRatio"}  # to be inherited from, made by nobody
 OF_THE_HOUSE = {  # methods that numerics call, and arguments of theirs are not looked at
-    *("threads", "variables", "checkpoint", "coordinates", "from_variables", "resampled", "is_finite"),
+    *("threads", "variables", "checkpoint", "coordinates", "from_variables", "is_finite"),
 }
 
 
@@ -485,7 +486,7 @@ def valid_calls(folder):
     o["verdict"] = wfr.validate(o["sampler"], o["truth"], o["target"], dt=0.1, n=20, seeds=20, effect=0.5)
     o["of_seeds"] = xr.concat([o["ds"]["kl"] * s for s in (1.0, 1.1, 1.2)], "seed")
     parts = (of_targets, of_grids, of_trajectories, of_flows, of_metrics, of_closed_forms, of_runs, of_validation)
-    parts += (of_figures, of_tables)
+    parts += (of_figures, of_tables, used_calls)
     return {name: Call(*call) for part in parts for name, call in part(o).items()}
 
 

@@ -36,7 +36,7 @@ from wfr_pde.integrate.run import prepare
         ({"record": {1: len}}, ValueError, "a record needs a name of letters"),
         ({"record": {"a/b": len}}, ValueError, "a record needs a name of letters"),
         ({"record": 3}, TypeError, "record takes functions"),
-        ({"record": {"x": lambda s, e: np.ones(3)}}, ValueError, "do not fit into one Dataset"),
+        ({"record": {"x": lambda s, e: np.ones(3)}}, ValueError, "a record cannot be named 'x'"),
         ({"record": [diagnostics.mode_masses([0, 1]), diagnostics.mode_masses([0, 1, 2], name="b")]}, ValueError,
          "do not fit into one Dataset"),
         ({"start": np.zeros((5, 1))}, TypeError, "FisherRao moves Density, not Particles"),
@@ -86,3 +86,55 @@ def test_a_flow_is_checked_once(start):
 
     prepare(TARGET, Counting(), start, [0, 0.1], 0.1)
     assert len(calls) == 1
+
+
+RECORDED = {
+    "complex": (1j, "complex"),
+    "object": (object(), "array of real numbers"),
+    "mapping": ({"units": 2}, "array of real numbers"),
+    "text": ("a", "text"),
+    "date": (np.datetime64("2020-01-01"), "date"),
+    "None": (None, "array of real numbers"),
+    "too large": (10**400, "too large for double precision"),
+    "missing": (np.ma.masked, "masked"),
+}
+
+
+@pytest.mark.parametrize("label", RECORDED)
+def test_records_are_numbers(label):
+    value, message = RECORDED[label]
+    record = {"mine": lambda state, energy: value}
+    with pytest.raises(ValueError, match=f"the record 'mine' at t=0 .*{message}"):
+        wfr.solve(TARGET, wfr.FisherRao(), GRID.density(START), [0, 1], 1, record=record)
+
+
+def test_records_keep_their_shape_and_their_kind():
+    lengths = iter([2, 2, 3])
+    record = {"mine": lambda state, energy: np.zeros(next(lengths)), "flag": lambda state, energy: True}
+    with pytest.raises(ValueError, match=r"the record 'mine' at t=2 has the shape \(3,\), but had \(2,\) before"):
+        wfr.solve(TARGET, wfr.FisherRao(), GRID.density(START), [0, 1, 2], 1, record=record)
+    ds = wfr.solve(TARGET, wfr.FisherRao(), GRID.density(START), [0, 1], 1, record={"flag": lambda state, energy: True})
+    assert ds["flag"].dtype == bool
+
+
+@pytest.mark.parametrize("name", ["x", "axis", "axis_2"])
+def test_records_have_no_names_of_coordinates(name, tmp_path):
+    for out in (None, tmp_path / "run"):
+        with pytest.raises(ValueError, match=f"a record cannot be named '{name}', which is a coordinate"):
+            wfr.solve(
+                *(TARGET, wfr.FisherRao(), GRID.density(START), [0, 1], 1), record={name: lambda s, e: 1.0}, out=out
+            )
+
+
+class Elsewhere:
+    """An array of another library, which NumPy reads."""
+
+    shape = (2, 1)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.zeros((2, 1))
+
+
+def test_arrays_of_other_libraries_are_positions():
+    ds = wfr.solve(TARGET, wfr.samplers.Langevin(), Elsewhere(), [0, 0.1], 0.1, rng=0)
+    assert ds["position"].shape == (2, 2, 1)

@@ -133,6 +133,8 @@ def test_without_ffmpeg_an_mp4_is_refused_and_no_ending_means_gif(line, tmp_path
         plotting.movie(line[0], tmp_path / "flow.avi")
     with pytest.raises(ValueError, match="fps must be positive"):
         plotting.movie(line[0], tmp_path / "flow.gif", fps=0)
+    with pytest.raises(ValueError, match="fps must be between 0.001 and 1000"):
+        plotting.movie(line[0], tmp_path / "flow.gif", fps=5e-324)
 
 
 def test_mp4_where_ffmpeg_is_found(plane, tmp_path):

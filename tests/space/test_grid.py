@@ -96,3 +96,18 @@ def test_no_mass_in_a_graded_cell_names_the_place():
     grid = half_graded(max_cut=1)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"log-density -inf at {'x': -14.*every cell needs"):
         grid.density(wfr.Potential(lambda x, y: np.where(x < -14, np.inf, x**2 + y**2)))
+
+
+def test_integrals_are_of_one_value_per_cell():
+    plane = wfr.Grid([-7, -7], [7, 7], (64, 64))
+    assert plane.integrate(np.ones((64, 64))) == pytest.approx(196)
+    assert plane.integrate(np.ones((64, 64)).tolist()) == pytest.approx(196)
+    assert plane.log_integrate(log_values=np.zeros((64, 64))) == pytest.approx(np.log(196))
+    for values in (1.0, np.ones(64), np.ones((1, 64, 64)), []):
+        with pytest.raises(ValueError, match=r"^values must have the shape of the grid, \(64, 64\), one per cell"):
+            plane.integrate(values)
+    for values in ("x", [[1, 2], [3]], 10**400, np.ma.masked_all((64, 64))):
+        with pytest.raises(ValueError, match=r"^values "):
+            plane.integrate(values)
+    with pytest.raises(ValueError, match=r"^log_values must have the shape"):
+        plane.log_integrate([1.0, 2.0])

@@ -35,3 +35,16 @@ def test_particles():
 def test_wrong_particles(positions, log_weights, message):
     with pytest.raises(ValueError, match=message):
         wfr.Particles(positions, log_weights)
+
+
+def test_resampled_by_numbers_or_by_a_mask():
+    particles = wfr.Particles([[0.0], [1.0], [2.0]], [0.0, -1.0, -2.0])
+    assert particles.resampled(np.array([2, 0, 2])).positions[:, 0].tolist() == [2, 0, 2]
+    assert particles.resampled([True, False, True]).positions[:, 0].tolist() == [0, 2]
+    assert particles.resampled([0, -1]).weights.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("which", ["x", None, [], [0.5], [3], [-4], [np.nan], np.zeros((2, 2)), 10**400, np.ma.masked])
+def test_what_are_no_numbers_of_particles(which):
+    with pytest.raises(ValueError, match="^which "):
+        wfr.Particles([[0.0], [1.0], [2.0]]).resampled(which)

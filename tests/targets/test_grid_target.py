@@ -31,3 +31,9 @@ def test_a_stored_frame_with_a_singular_wall_goes_on_as_the_run_does():
     after = wfr.ground_truth(target, wfr.GridTarget(whole.isel(t=1)), [0.5, 1.2], **options)
     apart = np.abs(after.kl.values - whole.kl.values[1:])
     assert np.all(apart <= after.error_kl.values + whole.error_kl.values[1:] + 1e-7)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0, 5e-324), (1, 1 + 3e-16), (-1.7e308, 1.7e308)])
+def test_cells_without_widths(lower, upper):
+    with pytest.raises(ValueError, match="the cells from lower to upper along axis 0, .* have no widths"):
+        wfr.GridTarget([1.0, 2.0, 3.0], lower, upper)

@@ -144,6 +144,12 @@ def test_single_precision_is_named_where_it_is_not_enough(target):
         wfr.ground_truth(target, wfr.Gaussian(0, 2), [0, 0.5], rtol=1e-8)
 
 
+def test_half_precision_is_called_that():
+    half = Potential(lambda x: (x**2 / 2).astype(np.float16), support=(-7, 7))
+    with pytest.raises(ValueError, match=r"computed in half precision \(float16\).*too much for rtol=1e-06"):
+        wfr.ground_truth(half, wfr.Gaussian(0, 2), [0, 0.5], rtol=1e-6)
+
+
 def test_single_precision_is_part_of_the_bound_where_it_is_enough():
     truth = wfr.ground_truth(Potential(single), wfr.Gaussian(0, 2), [0, 0.5], rtol=1e-3)
     assert truth.error_l1_rounding[-1] > 1e-7

@@ -3,6 +3,10 @@
 Throughout, mu is the state, pi the equilibrium of the energy, normalised on the grid, and g = log(mu/pi).
 What is a divergence is summed from terms that are >= 0 in every cell, so that it keeps its digits near
 equilibrium, and from logarithms, so that g = ±7000 does not overflow.
+
+All integrals are over the box of the grid. Outside there is as good as no mass of mu and pi, but mu²/pi may be
+anything: `chi_squared` looks at the ends of the box, and warns where its integral goes on. Those of the others go on
+only where tails differ as much as those of exp(-|x|) and exp(-exp |x|), and are not looked at.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.energies import Energy
 from wfr_pde.flows.transport.split_step import rounding_floor as floor
+from wfr_pde.integrate.open_integrals import warn_if_open
 from wfr_pde.numerics.arguments import function, instance, knows_its_arguments, real_array, shown, text
 from wfr_pde.numerics.splines import derivative
 from wfr_pde.space.density import Density
@@ -132,14 +137,25 @@ def jeffreys(state: Density, energy: Energy) -> float:
 
 @described("chi²(mu|pi)")
 def chi_squared(state: Density, energy: Energy) -> float:
-    """∫ (mu - pi)²/pi dx; infinite where it is above 1.8e308, the largest number (see `log_chi_squared`)."""
-    log_value = log_chi_squared(state, energy)
+    """∫ (mu - pi)²/pi dx over the box; infinite where it is above 1.8e308, the largest number (see `log_chi_squared`).
+
+    Where tails of mu are much heavier than those of pi, the integral over the whole space is infinite, and the number
+    is one of the box: an `errors.OpenIntegralWarning` says so, once a run, where mu²/pi does not fall towards an end of
+    the box, or grows too fast towards a wall. Walls are the ends of a box with ``max_cut=1``, and of the target's
+    `support`.
+    """
+    log_value = _log_chi_squared(state, energy, "chi_squared")
     return math.exp(log_value) if log_value < math.log(sys.float_info.max) else math.inf
 
 
 @described("log chi²(mu|pi)")
 def log_chi_squared(state: Density, energy: Energy) -> float:
-    """log ∫ (mu - pi)²/pi dx, without overflow; -inf if mu = pi in every cell."""
+    """log ∫ (mu - pi)²/pi dx, without overflow; -inf if mu = pi in every cell; over the box, as `chi_squared`."""
+    return _log_chi_squared(state, energy, "log_chi_squared")
+
+
+def _log_chi_squared(state: Density, energy: Energy, name: str) -> float:
+    """log chi², with the warning of `chi_squared`."""
     g, log_pi = _log_ratio(state, energy)
     grid, xp = state.grid, state.grid.backend.xp
     size = xp.abs(g)
@@ -147,6 +163,7 @@ def log_chi_squared(state: Density, energy: Energy) -> float:
         return -math.inf
     # log |e^g - 1| = max(g, 0) + log(1 - e^-|g|); where g = 0 stands the smallest number for zero
     log_excess = xp.maximum(g, xp.zeros_like(g)) + xp.log(xp.maximum(-xp.expm1(-size), sys.float_info.min))
+    warn_if_open(name, "mu²/pi", state, log_pi + 2 * g, energy.equilibrium)
     return float(grid.log_integrate(log_pi + 2 * log_excess))
 
 
@@ -171,7 +188,10 @@ def variance_of_log_ratio(state: Density, energy: Energy) -> float:
 
 @described("oscillation of log(mu/pi)", "nats")
 def oscillation(state: Density, energy: Energy) -> float:
-    """osc g = max g - min g over the cells; along the flow osc g_t <= e^{-beta t} osc g_0."""
+    """osc g = max g - min g over the cells; along the flow osc g_t <= e^{-beta t} osc g_0.
+
+    Over the whole space it is infinite for most pairs of distributions: the number is one of the box.
+    """
     g, _ = _log_ratio(state, energy)
     return float(state.grid.max(g) - state.grid.min(g))
 

@@ -6,12 +6,15 @@ import json
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import generator, seed
+
 
 def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
     """Generator of a run: from a seed, one that does not repeat the numbers of `start.sample(n, rng=seed)`."""
-    if isinstance(rng, int | np.integer):
+    rng = seed("rng", rng)
+    if isinstance(rng, int):
         return np.random.default_rng(np.random.SeedSequence(int(rng), spawn_key=(1,)))
-    return np.random.default_rng(rng)
+    return generator(rng)
 
 
 def rng_state(rng: np.random.Generator | None) -> str:

@@ -15,10 +15,12 @@ import numpy as np
 from wfr_pde.energies import KL, Energy, NoEnergy
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.memory import check_memory
+from wfr_pde.integrate.open_integrals import telling_once
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.records import Record, named_records
 from wfr_pde.integrate.save_times import kept_frames, save_times
-from wfr_pde.numerics.arguments import positive, shown
+from wfr_pde.integrate.schema import recorded
+from wfr_pde.numerics.arguments import is_array, positive, refuse_no_entries, shown
 from wfr_pde.numerics.arguments import seed as checked_seed
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.precision import DOUBLE, Precision
@@ -50,12 +52,14 @@ class Run:
     steps_before: list[int] = field(init=False)  # that lead to each frame
     code: dict[str, str] = field(default_factory=code_attrs, init=False)  # attributes: by which code
     began: float = field(default_factory=time.perf_counter, init=False)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False)  # of what the records said last
+    told: set[str] = field(default_factory=set, init=False)  # warnings that were given
 
     def __post_init__(self) -> None:
         lengths = np.diff(self.times)
         if len(lengths) and lengths.max() / self.dt > MAX_SUBSTEPS:
             raise ValueError(
-                f"dt={self.dt:.6g} cuts the interval of {lengths.max():.6g} between save times into more than "
+                f"dt={self.dt:.6g} cuts the interval of {lengths.max():.6g} between save times t into more than "
                 f"{MAX_SUBSTEPS:.0e} steps: use a larger dt"
             )
         self.n_substeps = np.maximum(np.ceil(lengths / self.dt * (1 - 1e-12)), 1).astype(int)
@@ -105,10 +109,14 @@ class Run:
         """What the records say of a state at a save time."""
         t = float(self.times[frame])
         energy = self.energy.at(t)
-        return {
-            name: np.asarray(record.at(t).value(state) if isinstance(record, Energy) else record(state, energy))
-            for name, record in self.records.items()
-        }
+        with telling_once(self.told):
+            found = {
+                name: record.at(t).value(state) if isinstance(record, Energy) else record(state, energy)
+                for name, record in self.records.items()
+            }
+        values = {name: recorded(name, value, self.shapes.get(name), t) for name, value in found.items()}
+        self.shapes = {name: value.shape for name, value in values.items()}
+        return values
 
     def rng_state(self) -> str:
         """State of the random number generator as JSON; empty for a flow that is not random."""
@@ -170,7 +178,7 @@ def prepare(
         )
     if not isinstance(flow, Flow):
         raise TypeError(f"flow must be a Flow such as Strang(FisherRao(), SinkhornKernel()), got {shown(flow)}")
-    if isinstance(start, np.ndarray):
+    if is_array(start):
         start = positions_of("start", start)
     if not isinstance(start, Density | Particles):
         raise TypeError(
@@ -178,6 +186,7 @@ def prepare(
             "put a distribution on a grid with grid.density(distribution), or draw from it with .sample(n, rng)"
         )
     times = save_times(t)
+    refuse_no_entries("record", record)
     step = positive("dt", dt, "the largest step of time")
     checked_seed("rng", rng)
     generator = generator_of(rng) if flow.random else None
@@ -199,7 +208,15 @@ def prepare(
         seed=seed,
     )
     _check_limits(run)
+    _check_names(run)
     return run
+
+
+def _check_names(run: Run) -> None:
+    """Check that no record has the name of a coordinate."""
+    for name in run.records:
+        if name in run.start.coordinates():
+            raise ValueError(f"a record cannot be named {name!r}, which is a coordinate of the Dataset")
 
 
 def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from wfr_pde.numerics.arguments import real_array
+
 
 def time_coordinate(times: np.ndarray, dim: str = "t") -> tuple[Any, np.ndarray, dict[str, str]]:
     """Dimensions, values and attributes of the coordinate of save times."""
@@ -20,6 +22,25 @@ def state_attrs(name: str) -> dict[str, str]:
         "log_weight": "log weight, normalised",
     }
     return {"long_name": words[name], "units": "nats" if name.startswith("log_") else "1"}
+
+
+def recorded(name: str, value: Any, expected: tuple[int, ...] | None, t: float) -> np.ndarray:
+    """What a record said, as an array of real numbers, of the shape that it had before if that is known.
+
+    Raises
+    ------
+    ValueError
+        For what cannot be stored: complex numbers, texts, dates, objects, masked values, or another shape.
+    """
+    where = f"the record {name!r} at t={t:.6g}"
+    numbers = real_array(where, value)
+    if expected is not None and numbers.shape != expected:
+        raise ValueError(
+            f"{where} has the shape {numbers.shape}, but had {expected} before: a record keeps its shape (fill up with "
+            "numpy.nan)"
+        )
+    array = np.asarray(value)
+    return array if array.dtype.kind in "fiub" else numbers
 
 
 def record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, np.ndarray, dict[str, str]]:

@@ -96,7 +96,8 @@ def convergence_table(
 
 
 def _checked_values(knob: str, values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values) if np.asarray(real_array("values", values)).size else np.empty(0)
+    numbers = real_array("values", values)
+    array = np.asarray(values) if numbers.size and np.asarray(values).dtype.kind in "fiu" else numbers
     if not text("knob", knob):
         raise ValueError("knob must be the name of what the values are, got ''")
     if knob in ("error", "order", "wall_time"):

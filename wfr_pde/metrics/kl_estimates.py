@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_measures, check_straight, described
 from wfr_pde.metrics.total_variation import matched
-from wfr_pde.numerics.arguments import positive, whole
+from wfr_pde.numerics.arguments import length, positive, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -139,7 +139,9 @@ class KernelKL(_EstimatedKL):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("variance", self.variance, "that of the kernel, in length²")
+        variance = positive("variance", self.variance, "that of the kernel, in length²")
+        length("the root of variance", math.sqrt(variance))
+        object.__setattr__(self, "variance", variance)
 
     @property
     @override

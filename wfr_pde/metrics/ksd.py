@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.metrics.base import Metric, atoms, check_density, check_draws, check_measure, root
-from wfr_pde.numerics.arguments import flag, instance, number, positive
+from wfr_pde.numerics.arguments import flag, instance, length, number
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -65,9 +65,11 @@ class KSD(Metric):
         flag("squared", self.squared)
         if self.target.moving:
             raise ValueError("the target moves: give it at one time, KSD(target.at(t))")
-        positive("length", self.length)
-        if not -1 < number("power", self.power) < 0:
+        object.__setattr__(self, "length", length("length", self.length, "a length of the kernel"))
+        power = number("power", self.power)
+        if not -1 < power < 0:
             raise ValueError(f"power must be between -1 and 0, got {self.power}")
+        object.__setattr__(self, "power", power)
 
     @property
     @override

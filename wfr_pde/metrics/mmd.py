@@ -20,7 +20,7 @@ from wfr_pde.metrics.base import (
     root,
 )
 from wfr_pde.metrics.kernel_means import check_widths, double_sum, mutual_mean, own_mean, sums_over_sources
-from wfr_pde.numerics.arguments import choice, flag, positive
+from wfr_pde.numerics.arguments import choice, flag, length
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -99,7 +99,7 @@ class MMD(Metric):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("scale", self.scale, "a length of the kernel")
+        object.__setattr__(self, "scale", length("scale", self.scale, "a length of the kernel"))
         choice("kernel", self.kernel, KERNELS)
         flag("unbiased", self.unbiased)
         flag("squared", self.squared)

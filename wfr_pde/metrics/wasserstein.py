@@ -137,7 +137,7 @@ class SlicedWasserstein(Metric):
         _check_order(self.order)
         super().__post_init__()
         object.__setattr__(self, "n_directions", whole("n_directions", self.n_directions, 1))
-        whole("seed", self.seed, 0)
+        object.__setattr__(self, "seed", whole("seed", self.seed, 0))
 
     @property
     @override

@@ -22,6 +22,8 @@ SHOWN = 80  # characters of a value in a message
 LARGEST_WHOLE = 2**63 - 1
 LARGEST_SEED = 2**256  # entropy that numpy makes has 128 bits
 MOST_DIMENSIONS = 10**6
+LENGTHS = 1e-75, 1e75  # the fourth power and its inverse are numbers
+MOST_NESTED = 64  # lists in lists: NumPy has no more dimensions
 LONGEST_NAME = 255  # bytes
 SMALL = 2**28  # bytes that are taken to be free
 LARGEST = 2**47  # bytes that a process can address at all
@@ -52,10 +54,12 @@ def real_array(name: str, value: Any) -> Array:
     Raises
     ------
     ValueError
-        For complex numbers, dates and durations, texts, None, and whatever else is no array of real numbers.
+        For complex numbers, dates and durations, texts, None, and whatever else is no array of real numbers, and for
+        masked values.
     """
     if type(value) is np.ndarray and value.dtype == np.float64:
         return value
+    refuse_masked(name, value)
     try:
         array = np.asarray(value)
         if array.dtype.kind in "fiub":
@@ -72,6 +76,45 @@ def real_array(name: str, value: Any) -> Array:
     )
 
 
+def is_array(value: Any) -> bool:
+    """Whether something is an array, of NumPy or of another library that NumPy reads, and not a class."""
+    return hasattr(value, "__array__") and hasattr(value, "shape") and not isinstance(value, type)
+
+
+def refuse_no_entries(name: str, value: Any) -> None:
+    """Refuse an array of no dimensions where several things belong: it counts as iterable, but has no entries.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        raise TypeError(f"{name} must be something with entries, got an array of no dimensions, {shown(value)}")
+
+
+def refuse_masked(name: str, value: Any, depth: int = 0) -> None:
+    """Refuse an array with masked values, or a list of such: what lies under a mask is not meant to be read.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(value, list | tuple) and depth < MOST_NESTED:
+        for item in value:
+            if isinstance(item, np.ma.MaskedArray | list | tuple):
+                refuse_masked(name, item, depth + 1)
+    if not isinstance(value, np.ma.MaskedArray) or not np.any(np.ma.getmaskarray(value)):
+        return
+    if value.ndim == 0:
+        raise ValueError(f"{name} is masked, which stands for a missing value: give a number")
+    places = np.argwhere(np.ma.getmaskarray(value))
+    many = f"{len(places)} masked values, the first" if len(places) > 1 else "a masked value"
+    raise ValueError(
+        f"{name} has {many} at {places[0].tolist()}: leave masked values out, as by array.compressed(), or say what "
+        "stands for them, as by array.filled(0.0)"
+    )
+
+
 _KINDS = {
     "c": "complex: give .real, or real and imaginary parts as two coordinates",
     "m": "a duration: give numbers in one unit of time, such as value / np.timedelta64(1, 's')",
@@ -83,7 +126,8 @@ _KINDS = {
 
 def _is_number(item: Any) -> bool:
     """Whether an item of an array of objects is a real number, such as a Fraction or a Decimal."""
-    return hasattr(item, "__float__") and not isinstance(item, complex | np.complexfloating | str | bytes)
+    is_other = isinstance(item, complex | np.complexfloating | str | bytes | np.ma.MaskedArray)
+    return hasattr(item, "__float__") and not is_other
 
 
 def _line(error: Exception) -> str:
@@ -126,6 +170,18 @@ def positive(name: str, value: Any, meaning: str = "") -> float:
     result = finite(name, value, meaning)
     if result <= 0:
         raise ValueError(f"{name} must be positive, got {result}{f': it is {meaning}' if meaning else ''}")
+    return result
+
+
+def length(name: str, value: Any, meaning: str = "") -> float:
+    """`value` as a positive float of which sums of squares and their inverses are numbers still."""
+    result = positive(name, value, meaning)
+    shortest, longest = LENGTHS
+    if not shortest <= result <= longest:
+        raise ValueError(
+            f"{name} must be between {shortest:g} and {longest:g}, got {result}"
+            f"{f': it is {meaning}' if meaning else ''}; use other units"
+        )
     return result
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, number, shown
+from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, number, refuse_no_entries, shown
 from wfr_pde.targets.base import Target
 
 TIMES = ("t", "t_kept")
@@ -107,6 +107,7 @@ def names_of(name: str, value: Any, known: Sequence[str]) -> list[str]:
     ------
     ValueError
     """
+    refuse_no_entries(name, value)
     wanted = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence | np.ndarray) else []
     if not wanted or not all(isinstance(one, str) and one in known for one in wanted) or len({*wanted}) < len(wanted):
         raise ValueError(f"{name} must be different ones of {', '.join(known)}, got {shown(value)}")

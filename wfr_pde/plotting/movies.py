@@ -22,7 +22,7 @@ from wfr_pde.storage.files import write_atomically
 from wfr_pde.targets.base import Target
 
 Draw = Callable[[int], None]
-FASTEST, COARSEST, FINEST = 1000, 10, 2400
+SLOWEST, FASTEST, COARSEST, FINEST = 1e-3, 1000, 10, 2400
 TONES, NEARLY_WHITE = 64, 247  # of the palette of a gif
 
 
@@ -69,9 +69,10 @@ def movie(
         If ffmpeg is not found for an mp4.
     """
     fps, dpi = positive("fps", fps, "the frames per second"), positive("dpi", dpi, "the pixels per inch")
-    if fps > FASTEST or not COARSEST <= dpi <= FINEST:
+    if not SLOWEST <= fps <= FASTEST or not COARSEST <= dpi <= FINEST:
         raise ValueError(
-            f"fps must be at most {FASTEST} and dpi between {COARSEST} and {FINEST}, got fps={fps:g} and dpi={dpi:g}"
+            f"fps must be between {SLOWEST:g} and {FASTEST} and dpi between {COARSEST} and {FINEST}, got fps={fps:g} "
+            f"and dpi={dpi:g}"
         )
     path, write = _writer(checked_path("path", path))
     log_density = with_cells(ds)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from wfr_pde.numerics.arguments import positive
+from wfr_pde.numerics.arguments import length
 from wfr_pde.numerics.typing import Array
 
 MOST = 1000  # particles whose distances are looked at: evenly spaced numbers of them where there are more
@@ -32,12 +32,11 @@ def median_distance(positions: Array) -> float:
     return distance
 
 
-def checked_bandwidth(bandwidth: float | None) -> None:
-    """Refuse a bandwidth that is given but not positive.
+def checked_bandwidth(bandwidth: float | None) -> float | None:
+    """Return a bandwidth as a float, if it is positive, or None where none is given.
 
     Raises
     ------
     ValueError
     """
-    if bandwidth is not None:
-        positive("bandwidth", bandwidth, "a standard deviation")
+    return None if bandwidth is None else length("bandwidth", bandwidth, "a standard deviation")

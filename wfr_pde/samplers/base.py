@@ -14,6 +14,24 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Mixture, Particles
 
+SLOWEST, FASTEST = 1e-100, 1e100  # rates: the variances of steps and their inverses are numbers
+
+
+def sampler_rate(rate: float, what: str, name: str = "rate") -> float:
+    """`rate` as `checked_rate` has it, if variances of steps can be made of it.
+
+    Raises
+    ------
+    ValueError
+    """
+    value = checked_rate(rate, what, name)
+    if value and not SLOWEST <= value <= FASTEST:
+        raise ValueError(
+            f"{what} needs a rate of 0, or between {SLOWEST:g} and {FASTEST:g}, got {name}={value}: use other units of "
+            "time"
+        )
+    return value
+
 
 class Sampler(Flow):
     """A flow of particles; everything else about it is as for any `Flow`.
@@ -40,7 +58,7 @@ class Sampler(Flow):
         refuse_old_hooks(cls, {"measures": "law_on_grid, which returns the flow of densities"})
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", checked_rate(self.rate, type(self).__name__))
+        object.__setattr__(self, "rate", sampler_rate(self.rate, type(self).__name__))
 
     def law_on_grid(self) -> Flow | None:
         """Name the flow of densities that a step is for infinitely many particles.

@@ -76,7 +76,7 @@ class BirthDeath(Sampler):
             instance("density", self.density, LogRatio, "such as KernelDensity(), MixtureDensity() or Oracle(truth)")
         if self.density is not None and (self.bandwidth is not None or self.variant != "log-density"):
             raise ValueError(f"density={self.density!r} leaves nothing for bandwidth= and variant= to say: drop them")
-        checked_bandwidth(self.bandwidth)
+        object.__setattr__(self, "bandwidth", checked_bandwidth(self.bandwidth))
 
     @override
     def exact(self) -> FisherRao:

@@ -108,7 +108,7 @@ class KernelDensity(LogRatio):
     pairs: int = PAIRS
 
     def __post_init__(self) -> None:
-        checked_bandwidth(self.bandwidth)
+        object.__setattr__(self, "bandwidth", checked_bandwidth(self.bandwidth))
         whole("pairs", self.pairs, 1, "the number of pairs up to which all are summed")
 
     @override

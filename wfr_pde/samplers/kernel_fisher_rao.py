@@ -70,8 +70,8 @@ class KernelFisherRao(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_start(self.start, "KernelFisherRao")
-        checked_bandwidth(self.bandwidth)
-        positive("regularisation", self.regularisation)
+        object.__setattr__(self, "bandwidth", checked_bandwidth(self.bandwidth))
+        object.__setattr__(self, "regularisation", positive("regularisation", self.regularisation))
         object.__setattr__(self, "start_time", finite("start_time", self.start_time))
 
     @override

@@ -73,7 +73,8 @@ class ParallelTempering(Sampler):
             raise ValueError(
                 f"temperatures must begin with 1 and increase, as in (1, 2, 4), got {shown(self.temperatures)}"
             )
-        not_negative("swap_rate", self.swap_rate, "the number of attempts per unit of time")
+        swap_rate = not_negative("swap_rate", self.swap_rate, "the number of attempts per unit of time")
+        object.__setattr__(self, "swap_rate", swap_rate)
         object.__setattr__(self, "temperatures", ladder)
 
     @override

@@ -53,6 +53,7 @@ class Resample(Sampler):
         threshold = number("threshold", self.threshold)
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], a share of the particles, got {threshold}")
+        object.__setattr__(self, "threshold", threshold)
         choice("scheme", self.scheme, SCHEMES)
 
     @override

@@ -10,11 +10,11 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, Step, checked_rate
+from wfr_pde.flows.base import Flow, Step
 from wfr_pde.flows.composition import Lie
 from wfr_pde.flows.law import Law
 from wfr_pde.numerics.arguments import flag
-from wfr_pde.samplers.base import Sampler
+from wfr_pde.samplers.base import Sampler, sampler_rate
 from wfr_pde.samplers.density_ratio import MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.langevin import Langevin
@@ -60,7 +60,7 @@ class SMCWFR(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(
-            self, "reaction_rate", checked_rate(self.reaction_rate, "the reaction of SMCWFR", "reaction_rate")
+            self, "reaction_rate", sampler_rate(self.reaction_rate, "the reaction of SMCWFR", "reaction_rate")
         )
         if self.rate == 0:
             raise ValueError("SMCWFR needs rate > 0: without transport there is no mixture to take the weights from")

@@ -46,7 +46,7 @@ class SVGD(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_bandwidth(self.bandwidth)
+        object.__setattr__(self, "bandwidth", checked_bandwidth(self.bandwidth))
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:

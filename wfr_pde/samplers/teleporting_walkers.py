@@ -12,10 +12,12 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
-from wfr_pde.numerics.arguments import positive
+from wfr_pde.numerics.arguments import length
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.space.particles import Particles
+
+MOST_ATTEMPTS = 1e6  # per walker and step, of O(n) each; more are taken for a mistake
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class TeleportingWalkers(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("bandwidth", self.bandwidth, "a standard deviation of the clones")
+        bandwidth = length("bandwidth", self.bandwidth, "a standard deviation of the clones")
+        object.__setattr__(self, "bandwidth", bandwidth)
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
@@ -70,6 +73,11 @@ class TeleportingWalkers(Sampler):
         equally_weighted(template, "TeleportingWalkers")
         if self.rate == 0:
             return lambda state, rng: state
+        if time > MOST_ATTEMPTS:
+            raise ValueError(
+                f"dt={dt:.6g} at rate={self.rate:.6g} has {time:.3g} attempts per walker in one step, more than "
+                f"{MOST_ATTEMPTS:g}: use a smaller dt, or a lower rate"
+            )
 
         def step(state: Particles, rng: np.random.Generator | None) -> Particles:
             equally_weighted(state, "TeleportingWalkers")

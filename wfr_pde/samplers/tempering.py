@@ -12,7 +12,7 @@ from typing_extensions import override
 from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.law import Law
-from wfr_pde.numerics.arguments import finite, positive, whole
+from wfr_pde.numerics.arguments import finite, length, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.resample import Resample
@@ -75,7 +75,8 @@ class Tempering(Sampler):
         object.__setattr__(self, "moves", whole("moves", self.moves, 0, "the number of Metropolis moves per step"))
         object.__setattr__(self, "start_time", finite("start_time", self.start_time))
         if self.scale is not None:
-            positive("scale", self.scale, "a standard deviation of the proposals")
+            scale = length("scale", self.scale, "a standard deviation of the proposals")
+            object.__setattr__(self, "scale", scale)
 
     @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:

@@ -52,7 +52,7 @@ class UnderdampedLangevin(Sampler):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("friction", self.friction)
+        object.__setattr__(self, "friction", positive("friction", self.friction))
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:

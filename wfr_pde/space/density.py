@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics import arguments
-from wfr_pde.numerics.arguments import instance, real_array, shown, text, whole
+from wfr_pde.numerics.arguments import instance, real_array, refuse_masked, shown, text, whole
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.numerics.splines import QUINTIC
@@ -57,6 +57,7 @@ class Density(Record):
             raise TypeError(
                 f"log_values must be an array of shape {self.grid.local_shape}, got {type(self.log_values).__name__}"
             )
+        refuse_masked("log_values", self.log_values)
         if isinstance(self.log_values, np.ndarray) and self.log_values.dtype.kind != "f":
             object.__setattr__(self, "log_values", real_array("log_values", self.log_values))
         if self.log_values.shape != self.grid.local_shape:

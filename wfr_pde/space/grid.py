@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -42,6 +43,21 @@ def _of_reductions(method: Callable[Concatenate[Reductions, P], R]) -> Callable[
     @functools.wraps(method)
     def call(grid: Grid, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = getattr(grid.reductions, method.__name__)(*args, **kwargs)
+        return result
+
+    return call
+
+
+def _of_values(method: Callable[Concatenate[Reductions, P], R]) -> Callable[Concatenate[Grid, P], R]:
+    """As `_of_reductions`, of values at all cells, which are checked."""
+    signature = inspect.signature(method)
+    _, name = signature.parameters
+
+    @functools.wraps(method)
+    def call(grid: Grid, *args: P.args, **kwargs: P.kwargs) -> R:
+        values = args[0] if len(args) == 1 and not kwargs else signature.bind(grid, *args, **kwargs).arguments[name]
+        checked = arguments.values_of_cells(name, values, grid.local_shape, grid.backend)
+        result: R = getattr(grid.reductions, method.__name__)(checked)
         return result
 
     return call
@@ -320,13 +336,13 @@ class Grid(Record):
         """Sums, integrals and extremes over the cells."""
         return Reductions(self.shape, self.backend, self.volumes)
 
-    sum = _of_reductions(Reductions.sum)
-    max = _of_reductions(Reductions.max)
-    min = _of_reductions(Reductions.min)
-    range = _of_reductions(Reductions.range)
+    sum = _of_values(Reductions.sum)
+    max = _of_values(Reductions.max)
+    min = _of_values(Reductions.min)
+    range = _of_values(Reductions.range)
     joined = _of_reductions(Reductions.joined)
-    integrate = _of_reductions(Reductions.integrate)
-    log_integrate = _of_reductions(Reductions.log_integrate)
+    integrate = _of_values(Reductions.integrate)
+    log_integrate = _of_values(Reductions.log_integrate)
     integral_of = _of_reductions(Reductions.integral_of)
     in_place = _of_reductions(Reductions.in_place)
     weighted_sum = _of_reductions(Reductions.weighted_sum)

@@ -7,12 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, shown, whole
+from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, refuse_no_entries, shown, whole
+from wfr_pde.numerics.backends import Backend
 from wfr_pde.space.axis import Axis
 
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
+
+
+def values_of_cells(name: str, values: Any, shape: tuple[int, ...], backend: Backend) -> Any:
+    """`values`, the argument of a sum over cells, as an array of the backend with one value per cell."""
+    if type(values) is not np.ndarray or values.dtype.kind not in "fiubc":
+        foreign = hasattr(values, "shape") and not isinstance(values, np.ndarray | np.generic)
+        if backend.xp is np or not foreign:
+            values = backend.asarray(real_array(name, values))
+    if tuple(values.shape) != shape:
+        raise ValueError(f"{name} must have the shape of the grid, {shape}, one per cell, got {tuple(values.shape)}")
+    return values
 
 
 def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -34,6 +46,7 @@ def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def axis_names(names: Any, d: int) -> tuple[str, ...]:
     """Names of the axes."""
+    refuse_no_entries("names", names)
     result = AXIS_NAMES[:d] if names is None else tuple(names) if isinstance(names, Iterable) else (names,)
     if len(result) != d or not all(map(_is_axis_name, result)) or len(set(result)) != d:
         raise ValueError(
@@ -75,6 +88,7 @@ def axis_of(name: str, lower: float, upper: float, n: int, grading: Any, periodi
 
 def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
     """Grading per axis: None, a density of points, or the cells themselves."""
+    refuse_no_entries("grading", grading)
     single = grading is None or callable(grading) or isinstance(grading, Axis)
     if not single and not isinstance(grading, Iterable):
         grading = [grading]
@@ -105,6 +119,7 @@ def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
 
 def boundaries_per_axis(boundary: Any, d: int) -> tuple[str, ...]:
     """Boundary condition per axis."""
+    refuse_no_entries("boundary", boundary)
     per_axis = (boundary,) * d if isinstance(boundary, str) else boundary
     if not isinstance(per_axis, Sequence | np.ndarray) or len(per_axis) != d:
         raise ValueError(f"boundary must be one of {BOUNDARIES}, or {d} of them, got {shown(boundary)}")

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics import arguments
-from wfr_pde.numerics.arguments import draws, generator, instance, real_array
+from wfr_pde.numerics.arguments import draws, generator, instance, real_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Rng
 
@@ -184,10 +184,30 @@ class Particles(Record):
         return Particles(ds["position"].values, ds["log_weight"].values, mixture, auxiliary)
 
     def resampled(self, which: np.ndarray) -> Particles:
-        """Particles number `which`, equally weighted."""
+        """Particles number `which`, an array (m,) of whole numbers or of bool (n,), equally weighted.
+
+        Raises
+        ------
+        ValueError
+            For what are no numbers of particles.
+        """
+        which = self._numbers(which)
         mixture = None if self.mixture is None else self.mixture.chosen(which)
         auxiliary = None if self.auxiliary is None else self.auxiliary[which]
         return Particles(self.positions[which], None, mixture, auxiliary)
+
+    def _numbers(self, which: Any) -> np.ndarray:
+        """Numbers of some particles, at least one."""
+        n = len(self.positions)
+        numbers = np.atleast_1d(real_array("which", which))
+        if numbers.shape == (n,) and np.asarray(which).dtype == bool:
+            numbers = np.flatnonzero(numbers).astype(np.float64)
+        if numbers.ndim != 1 or not numbers.size or not ((numbers == np.round(numbers)) & (np.abs(numbers) <= n)).all():
+            raise ValueError(f"which must be whole numbers (m,) of some of the {n} particles, got {shown(which)}")
+        chosen = numbers.astype(np.int64)
+        if chosen.max() >= n or chosen.min() < -n:
+            raise ValueError(f"which must be numbers of particles from 0 to {n - 1}, got {shown(which)}")
+        return chosen
 
     def mean(self) -> np.ndarray:
         """Mean (d,)."""

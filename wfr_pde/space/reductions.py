@@ -202,7 +202,8 @@ class Reductions:
     def integrate(self, values: Any) -> Any:
         """∫ values dx by the midpoint rule: spectrally accurate for smooth values that end inside the box.
 
-        (On axes with given edges of unequal cells it is of order 2.)
+        (On axes with given edges of unequal cells it is of order 2.) The values have the shape of the grid: one of each
+        cell.
         """
         if self.volumes.are_equal:
             return self.sum(values) * self.volumes.volume

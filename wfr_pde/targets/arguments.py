@@ -9,21 +9,26 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from wfr_pde.numerics.arguments import finite_array, share, shown
+from wfr_pde.numerics.arguments import finite_array, refuse_no_entries, share, shown
 from wfr_pde.numerics.typing import Array
 
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
 
+LEAST_TAIL = 1e-300  # of which quantiles are finite
 _BLOCK = 2**16  # elements of a temporary array, so that a few of them stay in cache
 
 
 def tail_mass(tail: float) -> float:
     """`tail` as a probability strictly between 0 and 1."""
-    return share("tail", tail, "the mass left outside the box")
+    value = share("tail", tail, "the mass left outside the box")
+    if value < LEAST_TAIL:
+        raise ValueError(f"tail must be at least {LEAST_TAIL:g}, got {value}: it is the mass left outside the box")
+    return value
 
 
 def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array]:
     """`value` as (lower, upper), two arrays of shape (ndim,); scalars hold for every axis."""
+    refuse_no_entries(name, value)
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
         raise ValueError(f"{name} must be a pair (lower, upper), got {shown(value)}")
     lower, upper = value

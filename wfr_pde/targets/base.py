@@ -166,6 +166,6 @@ def at_rest(name: str, distribution: Any) -> Target:
 
 def as_numbers(points: ArrayLike) -> Array:
     """`points` as an array of real numbers, or of complex ones: the complex steps of derivatives."""
-    if isinstance(points, np.ndarray) and points.dtype == np.complex128:
+    if type(points) is np.ndarray and points.dtype == np.complex128:
         return points
     return real_array("points", points)

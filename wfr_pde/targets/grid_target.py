@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
-from wfr_pde.numerics.arguments import flag, real_array, shown
+from wfr_pde.numerics.arguments import flag, real_array, refuse_no_entries, shown
 from wfr_pde.numerics.regular_splines import PLAIN, Cells, RegularSpline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import box_of, fingerprint
@@ -95,6 +95,12 @@ class GridTarget(Target):
         values.setflags(write=False)
         support = box_of("(lower, upper)", (lower, upper), values.ndim)
         cells = cells or [Cells(*_equal_cells(*axis)) for axis in zip(*support, values.shape, strict=True)]
+        for k, one in enumerate(cells):
+            if not (one.centres[1:] > one.centres[:-1]).all():
+                raise ValueError(
+                    f"the cells from lower to upper along axis {k}, {one.edges[0]:g} to {one.edges[-1]:g}, have no "
+                    "widths in double precision: use other units"
+                )
         periodic = _per_axis(periodic, values.ndim)
         converted = {"values": values, "lower": support[0], "upper": support[1], "log": log}
         cells = [one._replace(periodic=wraps) for one, wraps in zip(cells, periodic, strict=True)]
@@ -163,6 +169,7 @@ class GridTarget(Target):
 
 def _per_axis(periodic: Any, ndim: int) -> tuple[bool, ...]:
     """Whether each axis is periodic."""
+    refuse_no_entries("periodic", periodic)
     given = [periodic] * ndim if isinstance(periodic, bool | np.bool_) else periodic
     if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str) or len(given) != ndim:
         raise ValueError(f"periodic must be True, False, or one of them for each of {ndim} axes, got {shown(periodic)}")
@@ -224,5 +231,6 @@ def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:
 
 def _equal_cells(lower: float, upper: float, n: int) -> tuple[Array, Array]:
     """Centres and edges of equal cells."""
-    edges = np.linspace(lower, upper, n + 1)
-    return (edges[1:] + edges[:-1]) / 2, edges
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes that are refused
+        edges = np.linspace(lower, upper, n + 1)
+        return (edges[1:] + edges[:-1]) / 2, edges

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
-from wfr_pde.numerics.arguments import finite_array, function
+from wfr_pde.numerics.arguments import finite_array, function, refuse_masked
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import differentiation
@@ -112,6 +112,7 @@ class Posterior(Target):
         except Exception as error:
             error.add_note(f"raised by log_likelihood at parameters of shape ({len(block)}, 1)")
             raise
+        refuse_masked("what log_likelihood returns", each)
         each, shape = np.asarray(each), (len(block), len(self.data))
         if each.shape != shape:
             raise ValueError(

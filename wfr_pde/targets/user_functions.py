@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.errors import SlowFunctionWarning
-from wfr_pde.numerics.arguments import shown
+from wfr_pde.numerics.arguments import refuse_masked, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.expressions import compile_expression
 
@@ -214,6 +214,7 @@ class UserFunction:
 
     def _shaped(self, value: Any, name: str, shape: tuple[int, ...], points: Array) -> Array:
         """`value` as an array of that shape."""
+        refuse_masked(f"what {name} returns", value)
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)  # tensors that hold gradients
         if array.dtype.kind not in "biufc" or (np.iscomplexobj(array) and not np.iscomplexobj(points)):
             raise ValueError(f"{name} must return real numbers, but returned an array of type {array.dtype}")

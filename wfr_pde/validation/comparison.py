@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.truth_arguments import as_truth, law_at
 from wfr_pde.metrics.by_name import meant_metric
-from wfr_pde.numerics.arguments import generator, knows_its_arguments, share, shown, whole
+from wfr_pde.numerics.arguments import generator, knows_its_arguments, refuse_no_entries, share, shown, whole
 from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
 from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
@@ -96,6 +96,7 @@ def compare(
 
 def _named(metrics: Any) -> dict[str, Metric]:
     """Return the metrics by their names, if they are what `compare` takes."""
+    refuse_no_entries("metrics", metrics)
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
     if not isinstance(metrics, Iterable) or isinstance(metrics, str | bytes | Mapping):

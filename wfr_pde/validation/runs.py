@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.numerics.arguments import finite_array, shown
+from wfr_pde.numerics.arguments import finite_array, refuse_no_entries, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.particles import Particles
 
@@ -73,6 +73,7 @@ def listed_runs(runs: Any) -> list[Run]:
     """
     import xarray as xr
 
+    refuse_no_entries("runs", runs)
     if isinstance(runs, xr.Dataset):
         runs = [runs]
     pairs: list[tuple[str | None, Any]]

@@ -48,7 +48,7 @@ class Observables:
 
     def values(self, points: Array) -> Array:
         """Evaluate all functions at points (..., d); the result has shape (..., k)."""
-        return np.stack([np.asarray(f(points), dtype=np.float64) for f in self.functions.values()], axis=-1)
+        return np.stack([real_array(f"what {name} returns", f(points)) for name, f in self.functions.items()], axis=-1)
 
     def means(self, measure: Density | Particles) -> Array:
         """Return the expectations (k,) under a measure."""

@@ -192,3 +192,14 @@ def test_errors_of_the_sampler_pass_with_a_note():
     assert "before it yielded anything" in caught.value.__notes__[0]
     with pytest.raises(TypeError, match="unexpected keyword argument 'step'"):
         run_sampler(euler, TARGET, START, TIMES, 5, step=0.1)
+
+
+@pytest.mark.parametrize("yielded", ["t", "positions", "log_weights"])
+@pytest.mark.parametrize("value", [10**400, np.ma.masked_all((2, 1))], ids=["too large", "masked"])
+def test_what_is_no_number_in_double_precision_is_refused(yielded, value):
+    def sampler(target, start, times, rng):
+        good = {"t": times[0], "positions": start, "log_weights": np.zeros(2)}
+        yield tuple((good | {yielded: value}).values())
+
+    with pytest.raises(ValueError, match="yielded"):
+        wfr.run_sampler(sampler, wfr.Gaussian(0, 1), np.zeros((2, 1)), [0, 1])

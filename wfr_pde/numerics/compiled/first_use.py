@@ -1,13 +1,15 @@
-"""A line that says that code is being compiled, where somebody waits for it: once for a process."""
+"""What compiling does not cost and says: budgets of time leave it out, and who waits reads a line, once a process."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from numba.core import event
 from typing_extensions import override
 
+from wfr_pde.numerics.deadline import leave_out
 from wfr_pde.numerics.progress import is_seen
 
 PACKAGE = "wfr_pde."
@@ -18,9 +20,13 @@ class Announcer(event.Listener):
 
     def __init__(self) -> None:
         self.has_spoken = False
+        self.depth, self.began = 0, 0.0  # functions that call others compile those on the way; one thread at a time
 
     @override
     def on_start(self, event: Any) -> None:
+        if self.depth == 0:
+            self.began = time.perf_counter()
+        self.depth += 1
         function = getattr(event.data.get("dispatcher"), "py_func", None)
         if self.has_spoken or not str(getattr(function, "__module__", "")).startswith(PACKAGE) or not is_seen():
             return
@@ -33,7 +39,10 @@ class Announcer(event.Listener):
 
     @override
     def on_end(self, event: Any) -> None:
-        """Nothing is to be said."""
+        """Leave out what it took."""
+        self.depth -= 1
+        if self.depth == 0:
+            leave_out(time.perf_counter() - self.began)
 
 
 ANNOUNCER = Announcer()

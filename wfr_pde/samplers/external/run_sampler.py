@@ -14,7 +14,8 @@ from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
-from wfr_pde.numerics.arguments import generator, instance, shown, whole
+from wfr_pde.numerics.arguments import finite, generator, instance, is_array, real_array, shown, whole
+from wfr_pde.numerics.arguments import seed as seed_of
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
@@ -78,7 +79,8 @@ def run_sampler(
     name = _checked_sampler(sampler)
     instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
     times = save_times(t)
-    if not isinstance(rng, int | np.integer):
+    rng = seed_of("rng", rng)
+    if not isinstance(rng, int):
         rng = generator(rng)
     seed = rng_state(rng) if isinstance(rng, np.random.Generator) else str(rng)
     positions = _start_positions(start, target, n, rng)
@@ -121,7 +123,7 @@ def _checked_sampler(sampler: Any) -> str:
 
 def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.random.Generator) -> Array:
     """Return the positions (n, d) at the first time."""
-    if isinstance(start, np.ndarray):
+    if is_array(start):
         start = positions_of("start", start)
     if not isinstance(start, Target | Density | Particles):
         raise TypeError(
@@ -210,12 +212,11 @@ class _Frames:
 
     def _checked_time(self, t: Any) -> float:
         try:
-            time = float(t)
-        except (TypeError, ValueError):
-            time = np.nan
-        if not np.isfinite(time):
-            raise ValueError(f"{self.name} yielded the time {t!r} {self.progress()}: it must be a finite number")
-        return time
+            return finite("t", t)
+        except ValueError:
+            raise ValueError(
+                f"{self.name} yielded the time {shown(t)} {self.progress()}: it must be a finite number"
+            ) from None
 
     def _check_expected(self, time: float) -> None:
         """Refuse a time that is not the next one asked for."""
@@ -235,9 +236,9 @@ class _Frames:
         where = f"{self.name} yielded at t={time:g}"
         d = self.start.shape[1]
         try:
-            positions = np.asarray(positions, dtype=np.float64)
-            log_weights = None if log_weights is None else np.asarray(log_weights, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+            positions = real_array("positions", positions)
+            log_weights = None if log_weights is None else real_array("log_weights", log_weights)
+        except ValueError as error:
             raise ValueError(f"{where} what are no arrays of numbers: {error}") from error
         if positions.ndim != 2 or positions.shape[1] != d:
             raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -13,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
+from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline, clock
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -69,12 +68,12 @@ class Budget:
 
     seconds: float
     memory: float = math.inf  # GiB
-    began: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=clock)
     rate: float = 5e-6  # seconds per cell and step, as last measured
 
     def left(self) -> float:
         """Seconds that may still be spent."""
-        return self.seconds - (time.perf_counter() - self.began)
+        return self.seconds - (clock() - self.began)
 
     def run(self, problem: Problem, grid: Grid, steps: Array, order: int, wanted: Array) -> Array:
         """log(mu/pi) on a grid at some times, (n_wanted, *shape).
@@ -121,14 +120,14 @@ class Budget:
             found = self._two_at_a_time(runs, waiting[:together])
         for k in waiting:
             if k not in found:
-                began = time.perf_counter()
+                began = clock()
                 found[k] = runs[k].frames(*runs[k].beginning())
-                self.rate = max((time.perf_counter() - began) / runs[k].size, 1e-9)
+                self.rate = max((clock() - began) / runs[k].size, 1e-9)
         return [found[k] for k in range(len(runs))]
 
     def _two_at_a_time(self, runs: Sequence[Run], which: Sequence[int]) -> dict[int, Array]:
         """Frames of some runs, by two threads, each within the deadline of this one."""
-        began = time.perf_counter()
+        began = clock()
         beginnings = [runs[k].beginning() for k in which]
         with ThreadPoolExecutor(2) as pool:
             jobs = [
@@ -139,5 +138,5 @@ class Budget:
                 found = dict(zip(which, (job.result() for job in jobs), strict=True))
             finally:
                 pool.shutdown(cancel_futures=True)
-        self.rate = max((time.perf_counter() - began) / sum(runs[k].size for k in which), 1e-9)
+        self.rate = max((clock() - began) / sum(runs[k].size for k in which), 1e-9)
         return found

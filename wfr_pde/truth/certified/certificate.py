@@ -19,6 +19,7 @@ from wfr_pde.numerics.arguments import (
     not_negative,
     number,
     positive,
+    refuse_no_entries,
     shown,
 )
 from wfr_pde.numerics.deadline import OutOfTimeError, deadline
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
+FASTEST = 1e100  # rates
 ROUNDS = 32
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 MOST_DIVERGED = 9  # refinements of the steps in all
@@ -112,7 +114,8 @@ def ground_truth(
         Share of the mass of target or start that no-flux walls of `box` may cut off: 1 where the walls are meant. Where
         nothing has a mass without the walls, as V = 0, they are.
     seconds : float
-        Time budget. A run that would overrun it is not begun, or is stopped within a step.
+        Time budget. A run that would overrun it is not begun, or is stopped within a step. Loops that are compiled, at
+        the first use on a machine, do not count.
     memory : float, optional
         Memory budget in GiB; by default what is free.
     strict : bool
@@ -233,6 +236,7 @@ def _checked_box(box: Any) -> tuple[Array, Array] | None:
     """The corners of the box, if they are two."""
     if box is None:
         return None
+    refuse_no_entries("box", box)
     if isinstance(box, str) or not isinstance(box, Sequence | np.ndarray) or len(box) != 2:
         raise ValueError(f"box must be (lower, upper), two numbers or two lists with one per axis, got {shown(box)}")
     return finite_array("the lower corner of box", box[0]), finite_array("the upper corner of box", box[1])
@@ -254,6 +258,11 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     if not 1e-12 <= tolerance <= 0.1:
         raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {shown(rtol)}")
     rates = not_negative("transport_rate", alpha), not_negative("reaction_rate", beta)
+    if max(rates) > FASTEST:
+        raise ValueError(
+            f"transport_rate and reaction_rate must be at most {FASTEST:g}, got {rates[0]:g} and {rates[1]:g}: use "
+            "other units of time"
+        )
     times = save_times(t)
     # at rest, time counts from the start, so that times that are close to it are known to all digits
     return Problem(target, start, times if target.moving else times - times[0], *rates, tolerance)

@@ -89,6 +89,8 @@ def gaussian_flow(
         return start
     a, basis = np.linalg.eigh(target.precision)
     x, y = alpha * time * a, beta * time / 2
+    if not np.all(x + y > 0):  # too short a time for a number
+        return start
     return _evolved(target, start, (a, basis), x, y, r=y / (x + y), q=x / (x + y))
 
 

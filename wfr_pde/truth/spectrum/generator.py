@@ -110,7 +110,7 @@ def spectrum(
     the Jacobi rotations.
     """
     began = time.perf_counter()
-    order = _checked_order(grid, order)
+    order, n = _checked_order(grid, order), whole("n", n, 2, "the number of modes, with the constant and the gap")
     _check_arguments(target, grid, n, order, flux)
     grids = [grid, grid.coarsened()] + ([grid.coarsened().coarsened()] if order == 6 else [])
     _check_memory(grid, n)
@@ -164,7 +164,6 @@ def _check_arguments(target: Any, grid: Grid, n: Any, order: int, flux: str) -> 
             f"of {divisor}, and {4 * divisor} at least; use for instance "
             f"shape={tuple(max(4 * divisor, divisor * math.ceil(cells / divisor)) for cells in grid.shape)}"
         )
-    n = whole("n", n, 2, "the number of modes, with the constant and the gap")
     coarsest = grid.size // divisor**grid.ndim
     if n > coarsest // 2:
         raise ValueError(

@@ -14,6 +14,7 @@ from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.covering import covering_box, ends_at_walls, snapshots
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.grid_arguments import boundaries_per_axis
 from wfr_pde.targets import Gaussian, Potential
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.break_search import LINES, find_hyperplanes, find_kinks
@@ -90,7 +91,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
         box = covering_box([first, *places, problem.start], most_cut(problem))
     real_walls = box is not None
     if box is None:
-        if "periodic" in np.atleast_1d(boundary):
+        if "periodic" in boundaries_per_axis(boundary, problem.target.ndim):
             raise ValueError("a periodic axis needs box=(lower, upper): its period cannot be guessed")
         ready = ready_for_cells(problem, options, turn)
         if ready is not None:

@@ -45,6 +45,7 @@ BULK = 14.0  # nats below the top: 2e-7 of a Gaussian in one dimension is below
 BULK_CELLS = (1024, 48, 14, 7)  # per axis, in 1 to 4 dimensions
 NOISE_POINTS, NOISE_STEPS = 256, (1, 2, 3, 5)
 LARGEST_ROUNDING = 0.1  # nats
+SINGLE = 1e-5  # of epsilons: those of single precision are below, of half precision above
 START_POINTS = 1000  # at which V of the target is looked at where the start is
 
 
@@ -155,8 +156,9 @@ def check_coordinates(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> N
         found = _roundings(distribution, *_corners(lower, upper))
         rounded = max(found.coordinates, found.potential)
         if found.epsilon > EPS and rounded > problem.rtol:
+            numbers = "single precision (float32)" if found.epsilon < SINGLE else "half precision (float16)"
             raise ValueError(
-                f"V of {what} {distribution!r} is computed in single precision (float32), which rounds it by "
+                f"V of {what} {distribution!r} is computed in {numbers}, which rounds it by "
                 f"{rounded:.1g} nats where the mass is: too much for rtol={problem.rtol:g}. Let it return float64 (in "
                 'JAX: jax.config.update("jax_enable_x64", True)), or ask for a larger rtol'
             )
