@@ -226,7 +226,7 @@ def _check_walls(energy: KL, grid: Grid) -> None:
                 for i in range(wall, wall + 3 * inwards, inwards)
             )
             slope = (2 * (second - first) - (third - second)) / axis.dx  # of log pi, extrapolated to the wall
-            leak = float(grid.sum(xp.exp(first) * xp.abs(slope))) / 2 * grid.cell_volume / axis.dx
+            leak = float(grid.reductions.sum(xp.exp(first) * xp.abs(slope))) / 2 * grid.cell_volume / axis.dx
             if leak * spread > LEAK:
                 raise ValueError(
                     f"the wall of the axis {axis.name!r} at {axis.edges[-1 if wall else 0]:.4g} cuts "
