@@ -164,7 +164,7 @@ def test_figure_draws_what_is_in_the_dataset(truth):
     ds = compare(truth, {"a": draws_as_runs(truth, 20, 3)}, [metrics.mean_error, metrics.MMD()], floor_draws=5)
     figure = plotting.comparison(ds)
     left, right = figure.axes
-    assert left.get_title() == "squared error of the mean (length²)"
+    assert left.get_title() == "(a) squared error of the mean (length²)"
     np.testing.assert_array_equal(left.lines[0].get_ydata(), ds["mean"].values[0, 0, :, 0])
     np.testing.assert_array_equal(right.lines[1].get_ydata(), ds["floor"].values[0, :, 1])
     assert matplotlib.colors.to_rgb(right.lines[0].get_color()) != matplotlib.colors.to_rgb(right.lines[1].get_color())
