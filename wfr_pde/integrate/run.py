@@ -23,6 +23,7 @@ from wfr_pde.numerics.arguments import positive, shown
 from wfr_pde.numerics.arguments import seed as checked_seed
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.precision import DOUBLE, Precision
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles, positions_of
 from wfr_pde.storage.provenance import commit, versions
@@ -108,7 +109,11 @@ class Run:
         t = float(self.times[frame])
         energy = self.energy.at(t)
         return {
-            name: np.asarray(record.at(t).value(state) if isinstance(record, Energy) else record(state, energy))
+            name: np.asarray(
+                record.at(t).value(state)
+                if isinstance(record, Energy)
+                else call(f"the record {name!r}", record, state, energy)
+            )
             for name, record in self.records.items()
         }
 

@@ -14,6 +14,7 @@ from wfr_pde.integrate.diagnostics import mode_masses
 from wfr_pde.numerics.arguments import finite_array, instance, shown
 from wfr_pde.numerics.arguments import function as checked_function
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
@@ -48,7 +49,8 @@ class Observables:
 
     def values(self, points: Array) -> Array:
         """Evaluate all functions at points (..., d); the result has shape (..., k)."""
-        return np.stack([np.asarray(f(points), dtype=np.float64) for f in self.functions.values()], axis=-1)
+        found = (call(f"the statistic {name!r}", f, points) for name, f in self.functions.items())
+        return np.stack([np.asarray(values, dtype=np.float64) for values in found], axis=-1)
 
     def means(self, measure: Density | Particles) -> Array:
         """Return the expectations (k,) under a measure."""
