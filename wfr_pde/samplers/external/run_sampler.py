@@ -14,7 +14,7 @@ from wfr_pde.energies import KL
 from wfr_pde.flows.base import Flow
 from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
-from wfr_pde.numerics.arguments import generator, instance, shown, whole
+from wfr_pde.numerics.arguments import generator, instance, real_array, shown, whole
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
@@ -149,6 +149,8 @@ def _results(
     try:
         results = sampler(*arguments, **options)
         iterator = iter(results) if hasattr(results, "__iter__") else None
+    except SystemExit as error:
+        raise _ended(name, frames, error) from error
     except Exception as error:
         error.add_note(f"(raised by the sampler {name}, {frames.progress()})")
         raise
@@ -164,10 +166,20 @@ def _results(
             result = next(iterator)
         except StopIteration:
             return
+        except SystemExit as error:
+            raise _ended(name, frames, error) from error
         except Exception as error:
             error.add_note(f"(raised by the sampler {name}, {frames.progress()})")
             raise
         yield result
+
+
+def _ended(name: str, frames: _Frames, error: SystemExit) -> ValueError:
+    """Return the error of a sampler that would end the program, perhaps as if all were well."""
+    return ValueError(
+        f"the sampler {name} ends the program (SystemExit with the code {error.code}), {frames.progress()}: it must "
+        "yield at every one of `times`, or raise an error"
+    )
 
 
 def _check_apart(results: list[Any] | tuple[Any, ...], name: str) -> None:
@@ -235,9 +247,9 @@ class _Frames:
         where = f"{self.name} yielded at t={time:g}"
         d = self.start.shape[1]
         try:
-            positions = np.asarray(positions, dtype=np.float64)
-            log_weights = None if log_weights is None else np.asarray(log_weights, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+            positions = real_array("positions", positions)
+            log_weights = None if log_weights is None else real_array("log_weights", log_weights)
+        except ValueError as error:
             raise ValueError(f"{where} what are no arrays of numbers: {error}") from error
         if positions.ndim != 2 or positions.shape[1] != d:
             raise ValueError(
