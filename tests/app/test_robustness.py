@@ -224,6 +224,9 @@ def test_locales(tmp_path, environment):
         done = program(*words, cwd=tmp_path, **environment)
         assert done.returncode in (0, 1), done.stderr  # of the cells one fails its check
         assert b"Traceback" not in done.stderr
+    done = program(*SOLVE, "-o", "größe.nc", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "größe.nc").is_file()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Größe ⁴: a number." in page
     assert 'class="badge passed"' in page

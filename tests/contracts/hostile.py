@@ -52,6 +52,23 @@ class Array:
         raise RuntimeError("this array is on another device")
 
 
+class InPlace:
+    """A function of arrays that works in place, and knows whether it could."""
+
+    __name__ = "in_place"
+
+    def __init__(self):
+        self.wrote = False
+
+    def __call__(self, *arguments, **named):
+        for array in arguments:
+            if isinstance(array, np.ndarray) and array.ndim:
+                array[...] = 0
+                self.wrote = True
+        return np.zeros(np.shape(arguments[0])[:-1]) if arguments else 0.0
+
+
+IN_PLACE = InPlace()
 NO_NUMBERS = {  # what can stand for no real number, and no array of them
     "complex": 1 + 2j,
     "complex array": np.array([1j, 2.0]),
@@ -131,6 +148,7 @@ ODD = {  # which may be right or wrong
     "array of an object": np.array([1], dtype=object),
     "range": range(3),
     "tuple of nothing": (),
+    "in place": IN_PLACE,
 }
 HOSTILE = {**NO_NUMBERS, **NO_NUMBER, **ODD}
 UNREAD = {("mass", "energy"), ("mean", "energy"), ("covariance", "energy"), ("entropy", "energy")}  # as of all records
@@ -185,6 +203,7 @@ def fault_of(call, name, parameter, label, value):
     taken = TAKEN.get((name, parameter), set()) | TAKEN.get(("*", parameter), set())
     if kind == "function" and label in ("class", "function"):
         return None  # functions, whose errors are their own
+    IN_PLACE.wrote = False
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         call(**{parameter: [value] if call.kind(parameter) is inspect.Parameter.VAR_POSITIONAL else value})
@@ -200,6 +219,8 @@ def fault_of(call, name, parameter, label, value):
         signal.setitimer(signal.ITIMER_REAL, 0)
     if label in taken or (value is None and default is None):
         return None
+    if kind == "function" and label == "in place" and IN_PLACE.wrote:
+        return "hands over arrays that can be written to"
     if kind == "number" and (label in NO_NUMBERS or label in NO_NUMBER):
         return "is accepted as a number"
     if kind == "array" and label in NO_NUMBERS:

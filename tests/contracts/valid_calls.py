@@ -25,7 +25,7 @@ NAMESPACES = {
 }
 BASES = {"Target", "Flow", "Energy", "Sampler", "Metric", "LogRatio"}  # to be inherited from, made by nobody
 OF_THE_HOUSE = {  # methods that numerics call, and arguments of theirs are not looked at
-    *("threads", "variables", "checkpoint", "coordinates", "from_variables", "is_finite"),
+    *("threads", "variables", "checkpoint", "coordinates", "from_variables", "is_finite", "holding"),
 }
 
 

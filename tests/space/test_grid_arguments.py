@@ -56,3 +56,11 @@ def test_a_graded_grid_with_other_cells_needs_its_density_again():
     with pytest.raises(ValueError, match="is of 64 cells from .* asks for 32 cells .*: give the density of points"):
         dataclasses.replace(grid, shape=32)
     assert dataclasses.replace(grid, max_cut=1).matches(grid)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0, 1e308), (-1e308, 1e308), (0, 1e151)])
+def test_boxes_whose_squares_overflow_are_refused(lower, upper):
+    """Their centres and widths were infinite, or no numbers."""
+    with pytest.raises(ValueError, match=r"lower=.* go beyond 1e\+150.*use other units"):
+        wfr.Grid(lower, upper, 8)
+    assert wfr.Grid(0, 1e149, 8).axes[0].centres[-1] == pytest.approx(1e149 * 15 / 16)

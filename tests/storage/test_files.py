@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import wfr_pde as wfr
+from wfr_pde.numerics.arguments import path as checked_path
 from wfr_pde.storage import files
 
 
@@ -129,3 +130,14 @@ def test_an_interruption_does_not_pass_through_hdf5(tmp_path, monkeypatch):
 def test_json_takes_paths_and_is_readable(tmp_path):
     path = files.write_json({"where": Path("a/b"), "n": 3}, tmp_path / "a.json")
     assert json.loads(path.read_text()) == {"where": "a/b", "n": 3}
+
+
+def test_names_of_files_are_text_in_any_locale():
+    """What Python makes of the bytes of "ün" where the locale is C, and it may not read them as UTF-8."""
+    name = "ün".encode().decode("ascii", errors="surrogateescape")
+    assert files.readable(name) == files.readable("ün") == "ün"
+    assert files.readable("\udcff") == "\N{REPLACEMENT CHARACTER}"
+    assert checked_path("out", name) == Path(name)
+    assert checked_path("out", name[:2] * 127)  # 254 bytes
+    with pytest.raises(ValueError, match="out has a name of more than 255 bytes"):
+        checked_path("out", name[:2] * 128)

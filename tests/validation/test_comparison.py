@@ -176,3 +176,32 @@ def test_binned_metrics_look_as_closely_at_any_number_of_draws(truth):
     runs = [run.isel(particle=slice(125)) for run in draws_as_runs(truth, 1000, 30)]
     ds = compare(truth, runs, [metrics.total_variation], t=[1.0], floor_draws=200)
     assert 90 < float(ds["equivalent_draws"].squeeze()) < 175
+
+
+def test_one_run_given_several_times_is_refused(truth):
+    """Counted as independent it would have an interval of no width."""
+    first, second = draws_as_runs(truth, 16, 2)
+    for runs in ({"a": [first, first, first]}, {"a": [second, first, second.copy(deep=True)]}, [first, first]):
+        with pytest.raises(ValueError, match=r"same positions at all times.*one run, counted twice"):
+            compare(truth, runs, [metrics.mean_error], floor_draws=0)
+    ds = compare(truth, {"a": [first, second], "b": [first, second]}, [metrics.mean_error], floor_draws=0)
+    np.testing.assert_array_equal(ds["mean"].sel(method="a"), ds["mean"].sel(method="b"))
+    assert (ds["high"] > ds["low"]).all()
+
+
+def test_intervals_of_metrics_that_are_not_negative_end_at_zero(truth):
+    """Student's interval of two values, 0 and 2, is 1 ± 12.7."""
+
+    def of_sign(reference, other):
+        return float(np.sign(other.mean()[0] - reference.mean()[0])) + 1.0
+
+    def squared(reference, other):
+        return of_sign(reference, other)
+
+    squared.signed = False
+    runs = draws_as_runs(truth, 16, 2)
+    apart = [run.assign(position=run["position"] * 0 + place) for run, place in zip(runs, (9.0, -9.0), strict=True)]
+    ds = compare(truth, apart, [of_sign, squared], floor_draws=0).isel(t=-1).squeeze()
+    assert ds["mean"].values == pytest.approx([1.0, 1.0])
+    assert ds["low"].values == pytest.approx([1 - 12.706205, 0.0], rel=1e-6)
+    assert ds["high"].values == pytest.approx([1 + 12.706205] * 2, rel=1e-6)

@@ -111,6 +111,6 @@ class KL(Energy):
         grid, kernels, s = state.grid, state.grid.backend.kernels, math.exp(-time)
         log_pi = self.log_equilibrium(grid)
         if kernels is not None:  # the same in two passes
-            return Density(grid, kernels.fisher_rao(state.log_values, log_pi, s, grid.log_cell_volume))
+            return Density.holding(grid, kernels.fisher_rao(state.log_values, log_pi, s, grid.log_cell_volume))
         # written as a change of g, so that mu = pi stays put to the last bit
-        return Density(grid, grid.log_mixture(state.log_values, log_pi, s))
+        return Density.holding(grid, grid.log_mixture(state.log_values, log_pi, s))

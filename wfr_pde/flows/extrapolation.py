@@ -180,7 +180,7 @@ class Extrapolated(Composition):
             def normalise(values: Any) -> None:
                 values -= log_mass
 
-            result = Density(state.grid, state.grid.in_place(normalise, log_values))
+            result = Density.holding(state.grid, state.grid.in_place(normalise, log_values))
             if monotone:
                 frozen = energy.at(t + dt / 2)
                 # a moving target may raise KL by itself, by as much in the finest run as in the result
@@ -213,7 +213,7 @@ class Extrapolated(Composition):
 
         def joined(state: Density, frozen: Energy) -> Density:
             log_values = down(frozen.first_variation(state)) + frozen.log_equilibrium(coarse)
-            return Density(coarse, log_values).normalised()
+            return Density.holding(coarse, log_values).normalised()
 
         fine_step = self.flow.make_step(energy, template, dt)
         coarse_step = self.flow.make_step(energy, joined(template, energy.at(0.0)), dt)

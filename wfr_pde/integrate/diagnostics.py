@@ -236,7 +236,7 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
     function (state, energy) -> array (k,)
         For a `Density` or `Particles`.
     """
-    array = real_array("centres", centres)
+    array = np.array(real_array("centres", centres))
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"centres must be finite and have shape (k, d), got {shown(centres)}")

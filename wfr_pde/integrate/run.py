@@ -24,6 +24,7 @@ from wfr_pde.numerics.arguments import is_array, positive, refuse_no_entries, sh
 from wfr_pde.numerics.arguments import seed as checked_seed
 from wfr_pde.numerics.backends import get_backend
 from wfr_pde.numerics.precision import DOUBLE, Precision
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles, positions_of
 from wfr_pde.storage.provenance import commit, versions
@@ -111,7 +112,9 @@ class Run:
         energy = self.energy.at(t)
         with telling_once(self.told):
             found = {
-                name: record.at(t).value(state) if isinstance(record, Energy) else record(state, energy)
+                name: record.at(t).value(state)
+                if isinstance(record, Energy)
+                else call(f"the record {name!r}", record, state, energy)
                 for name, record in self.records.items()
             }
         values = {name: recorded(name, value, self.shapes.get(name), t) for name, value in found.items()}

@@ -23,6 +23,7 @@ from wfr_pde.integrate.vector_fields import Field
 from wfr_pde.numerics.arguments import function, instance, number, real_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array, Rng
+from wfr_pde.numerics.user_calls import given_over
 from wfr_pde.space.density import Density
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
@@ -108,7 +109,7 @@ class Trajectory(Record):
                 f"log_density has dimensions {frames.dims} and shape {frames.shape}, but must have the time and the "
                 f"axes of the grid, {grid.names} of shape {grid.shape}"
             )
-        times = np.asarray(self.ds[frames.dims[0]].values, dtype=np.float64)
+        times = np.array(self.ds[frames.dims[0]].values, dtype=np.float64)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise ValueError(f"the times of the frames must increase, got {np.array2string(times, threshold=6)}")
         if self.target is not None:
@@ -121,7 +122,7 @@ class Trajectory(Record):
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "frame", stored_frame(self.ds, grid.ndim))
         object.__setattr__(self, "times", times)
-        values = np.asarray(frames.values, dtype=np.float64)
+        values = given_over(np.array(frames.values, dtype=np.float64))  # a copy, as the Dataset may change
         interpolation = TimeInterpolation(grid, times, values, self._equation())
         object.__setattr__(self, "_interpolation", interpolation)
         object.__setattr__(self, "_points", TrajectoryPoints(interpolation, self.frame))

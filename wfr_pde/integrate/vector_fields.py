@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.arguments import number, positive, real_array
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import call
 
 Field = Callable[[Array, float], ArrayLike]
 
@@ -63,7 +64,7 @@ def _shifted(points: Array, steps: Array) -> Array:
 
 def checked_values(field: Field, points: Array, t: float, what: str = "the field") -> Array:
     """Evaluate a field at points (..., d); refuse values of another shape, or that are not finite."""
-    values = real_array(f"what {what} returns", field(points, t))
+    values = real_array(f"what {what} returns", call(what, field, points, t))
     if values.shape != points.shape:
         raise ValueError(
             f"{what} must return one vector per point, shape (..., d) for points (..., d): for points of shape "
@@ -95,7 +96,7 @@ def checked_scalar(function: Field, what: str) -> Callable[[Array, float], Array
     """Return a function of points (n, d) and t with values (n,), checked wherever it is evaluated."""
 
     def checked(points: Array, t: float) -> Array:
-        values = real_array(f"what {what} returns", function(points, t))
+        values = real_array(f"what {what} returns", call(what, function, points, t))
         if values.shape != points.shape[:-1]:
             raise ValueError(
                 f"{what} must return one number per point, shape (...) for points (..., d): for points of shape "

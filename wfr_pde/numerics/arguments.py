@@ -254,7 +254,7 @@ def path(name: str, value: Any) -> Path:
     """`value` as a path."""
     if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
         raise TypeError(f"{name} must be a path, got {shown(value)}")
-    if any(len(part.encode()) > LONGEST_NAME for part in Path(value).parts):
+    if any(len(part.encode(errors="replace")) > LONGEST_NAME for part in Path(value).parts):
         raise ValueError(
             f"{name} has a name of more than {LONGEST_NAME} bytes, longer than files may have: {shown(value)}"
         )

@@ -263,7 +263,7 @@ class Oracle(LogRatio):
         def at_centres(state: Density, energy: Energy, t: float) -> Any:
             density = self._density(t)
             if density is not None and grid.matches(density.grid):
-                return energy.first_variation(Density(grid, density.log_values))
+                return energy.first_variation(Density.holding(grid, density.log_values))
             target: Any = energy.equilibrium
             centres = self._inside(grid.points() if points is None else points, t)
             return grid.backend.asarray(self._log_prob(centres, t) - target.log_density(centres))

@@ -13,6 +13,7 @@ from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
+from wfr_pde.numerics.user_calls import given_over
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Mixture, Particles
 
@@ -53,7 +54,7 @@ class Langevin(Sampler):
             means = state.positions + drift * target.score(state.positions)
             noise = generator.standard_normal(means.shape)
             mixture = Mixture(means, width**2, state.log_weights, np.arange(len(means)))
-            return self.moved(state, means + width * noise, mixture, state.auxiliary)
+            return self.moved(state, given_over(means + width * noise), mixture, state.auxiliary)
 
         return step
 

@@ -16,6 +16,7 @@ from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.mala import MALAKernel
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import given_over
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
@@ -62,7 +63,7 @@ class MALA(Sampler):
         def step(state: Particles, rng: np.random.Generator | None) -> Particles:
             generator = np.random.default_rng(rng)
             positions = langevin_move(state.positions, target.log_density, target.score, time, generator)
-            return self.moved(state, positions, None, state.auxiliary)
+            return self.moved(state, given_over(positions), None, state.auxiliary)
 
         return step
 

@@ -14,6 +14,7 @@ from wfr_pde.flows.base import FrozenStep
 from wfr_pde.flows.law import Law
 from wfr_pde.numerics.arguments import length
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import given_over
 from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.space.particles import Particles
 
@@ -84,7 +85,7 @@ class TeleportingWalkers(Sampler):
             generator = np.random.default_rng(rng)
             attempts = int(generator.poisson(time * len(state.positions)))
             positions = self._teleported(state.positions, target, attempts, generator)
-            return self.moved(state, positions, None, state.auxiliary)
+            return self.moved(state, given_over(positions), None, state.auxiliary)
 
         return step
 

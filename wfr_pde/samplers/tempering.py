@@ -14,6 +14,7 @@ from wfr_pde.flows.base import Step
 from wfr_pde.flows.law import Law
 from wfr_pde.numerics.arguments import finite, length, whole
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import given_over
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.resample import Resample
 from wfr_pde.samplers.tempered_path import checked_start, tempered_path
@@ -96,7 +97,7 @@ class Tempering(Sampler):
             scale = self._scale(resampled)
             for _ in range(self.moves):
                 positions = random_walk_move(positions, end, scale, generator)
-            return self.moved(resampled, positions, None, resampled.auxiliary)
+            return self.moved(resampled, given_over(positions), None, resampled.auxiliary)
 
         return step
 

@@ -18,6 +18,7 @@ from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.numerics.splines import QUINTIC
 from wfr_pde.numerics.typing import Rng
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
@@ -36,7 +37,7 @@ class Density(Record):
     ----------
     grid : Grid
     log_values : array of shape grid.local_shape
-        log mu at the cell centres, an array of the grid's backend.
+        log mu at the cell centres, an array of the grid's backend, which is copied.
     origin : str
         What it was made from, in words, for provenance.
 
@@ -64,7 +65,16 @@ class Density(Record):
             raise ValueError(
                 f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.local_shape}"
             )
-        object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values))
+        object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values.copy()))
+
+    @classmethod
+    def holding(cls, grid: Grid, log_values: Any, origin: str = "") -> Density:
+        """The density of an array that nobody else writes to, neither copied nor checked: as flows make it."""
+        density = cls.__new__(cls)
+        held = {"grid": grid, "log_values": grid.backend.read_only(log_values), "origin": origin}
+        for name, value in held.items():
+            object.__setattr__(density, name, value)
+        return density
 
     @override
     def __repr__(self) -> str:
@@ -100,7 +110,7 @@ class Density(Record):
 
     def normalised(self) -> Density:
         """The same density with mass one."""
-        return Density(self.grid, self.log_values - self.grid.log_integrate(self.log_values), self.origin)
+        return Density.holding(self.grid, self.log_values - self.grid.log_integrate(self.log_values), self.origin)
 
     def is_finite(self) -> bool:
         """Whether every log-value is finite."""
@@ -180,7 +190,7 @@ class Density(Record):
         total: Any = 0.0
         for slab in self.grid.slabs():
             points = self.grid.points(slab)
-            f = real_array("what function returns", function(points))
+            f = real_array("what function returns", call("function", function, points))
             if f.shape[: self.ndim] != points.shape[:-1]:
                 raise ValueError(
                     f"the function must return one value per point, shape (...) or (..., k) for points (..., d): for "

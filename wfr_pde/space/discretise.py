@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import instance, real_array
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space import checks
 from wfr_pde.space.density import Density
 from wfr_pde.targets.base import Target
@@ -26,7 +27,7 @@ def discretise(grid: Grid, distribution: Target) -> Density:
     if isinstance(distribution, Density):
         raise TypeError("grid.density takes a distribution such as Gaussian(0, 1): a Density is on its grid already")
     instance("distribution", distribution, Target, "such as Gaussian(mean=0, covariance=1)")
-    return Density(grid, log_density_on(grid, distribution, "the start"), origin=repr(distribution))
+    return Density.holding(grid, log_density_on(grid, distribution, "the start"), origin=repr(distribution))
 
 
 def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = True) -> Any:
@@ -62,7 +63,7 @@ def values_on(grid: Grid, function: Callable[[np.ndarray], ArrayLike]) -> Any:
     values = np.empty(grid.local_shape)
     for slab in grid.slabs():
         points = grid.points(slab)
-        found = real_array("what function returns", function(points))
+        found = real_array("what function returns", call("function", function, points))
         if found.shape not in ((), points.shape[:-1]):
             raise ValueError(f"function must return (...) for points (..., d), got {found.shape} for {points.shape}")
         values[slab] = found

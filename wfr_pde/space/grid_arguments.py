@@ -13,6 +13,7 @@ from wfr_pde.space.axis import Axis
 
 BOUNDARIES = ("no-flux", "periodic")
 AXIS_NAMES = ("x", "y", "z", "w")
+FARTHEST = 1e150  # coordinate of a box: squares of larger ones are beyond double precision
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
 
 
@@ -40,6 +41,11 @@ def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
         raise ValueError(
             f"the box needs finite lower < upper on every axis, got lower={low.tolist()} and upper={high.tolist()}"
+        )
+    if max(np.abs(low).max(), np.abs(high).max()) > FARTHEST:
+        raise ValueError(
+            f"lower={low.tolist()} and upper={high.tolist()} go beyond {FARTHEST:g}, where squares are beyond double "
+            "precision: use other units of length"
         )
     return low, high
 

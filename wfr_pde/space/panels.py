@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import call
 
 FIRST_PANELS = 256  # what is narrower than a 4000th of the box, and stands alone, may be missed
 MOST_PANELS = 2**17  # a density of points that is noisy is not followed further
@@ -25,7 +26,7 @@ def checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Arr
     """The density of points, checked wherever it is evaluated."""
 
     def checked(x: Array) -> Array:
-        values = np.asarray(density(x), dtype=np.float64)
+        values = np.asarray(call(f"the density of points of axis {name}", density, x), dtype=np.float64)
         if values.shape != x.shape:
             raise ValueError(
                 f"the density of points of axis {name} must return one value per coordinate: for {x.shape} coordinates "

@@ -15,6 +15,7 @@ from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import draws, generator, instance, real_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Rng
+from wfr_pde.numerics.user_calls import call, given_over, unchanging
 
 ROUNDING = 1e-13  # of the logarithm of a sum of weights, up to which it counts as zero
 
@@ -63,7 +64,7 @@ class Mixture(Record):
 
 @dataclass(frozen=True, eq=False)
 class Particles(Record):
-    """A weighted sum of point masses.
+    """A weighted sum of point masses. What it holds is read-only: arrays are copied, unless nobody can write to them.
 
     Parameters
     ----------
@@ -105,16 +106,16 @@ class Particles(Record):
             )
         log_sum = np.log(np.sum(np.exp(log_weights - top)))
         if abs(top + log_sum) > ROUNDING:  # weights that sum to one stay as they are, to the last bit
-            log_weights = (log_weights - top) - log_sum
+            log_weights = given_over((log_weights - top) - log_sum)
         if self.mixture is not None:
             instance("mixture", self.mixture, Mixture)
         if self.auxiliary is not None:
             auxiliary = real_array("auxiliary", self.auxiliary)
             if auxiliary.ndim != 2 or len(auxiliary) != n:
                 raise ValueError(f"auxiliary must have shape (n, k) with n = {n}, got {auxiliary.shape}")
-            object.__setattr__(self, "auxiliary", auxiliary)
-        object.__setattr__(self, "positions", positions)
-        object.__setattr__(self, "log_weights", log_weights)
+            object.__setattr__(self, "auxiliary", unchanging(auxiliary))
+        object.__setattr__(self, "positions", unchanging(positions))
+        object.__setattr__(self, "log_weights", unchanging(log_weights))
 
     @override
     def __repr__(self) -> str:
@@ -193,8 +194,8 @@ class Particles(Record):
         """
         which = self._numbers(which)
         mixture = None if self.mixture is None else self.mixture.chosen(which)
-        auxiliary = None if self.auxiliary is None else self.auxiliary[which]
-        return Particles(self.positions[which], None, mixture, auxiliary)
+        auxiliary = None if self.auxiliary is None else given_over(self.auxiliary[which])
+        return Particles(given_over(self.positions[which]), None, mixture, auxiliary)
 
     def _numbers(self, which: Any) -> np.ndarray:
         """Numbers of some particles, at least one."""
@@ -221,7 +222,7 @@ class Particles(Record):
     def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
         """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
         arguments.function("function", function, "points (n, d) -> (n,) or (n, k)")
-        values = real_array("what function returns", function(self.positions))
+        values = real_array("what function returns", call("function", function, self.positions))
         if values.shape[:1] != self.weights.shape:
             raise ValueError(
                 f"function must return one value per point, shape ({len(self.weights)},) or ({len(self.weights)}, k), "

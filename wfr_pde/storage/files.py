@@ -144,6 +144,11 @@ def read_attrs(path: str | Path) -> dict[str, Any]:
         return dict(ds.attrs)
 
 
+def readable(name: str) -> str:
+    """A name of a file as text that can be stored: in a locale that is not UTF-8 Python reads some bytes as halves."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def write_json(content: Mapping[str, Any], path: str | Path) -> Path:
     """Write a mapping as JSON, whole or not at all."""
     text = json.dumps(content, indent=2, default=str) + "\n"

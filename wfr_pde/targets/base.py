@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.arguments import instance, number, real_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array, Rng
+from wfr_pde.numerics.user_calls import keeps_points, read_only
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import box_of
 from wfr_pde.targets.breaks import Breaks
 
+PACKAGE = __name__.partition(".")[0]  # whose own targets leave points as they are
+OF_POINTS = ("log_density", "score")
 BOX_PROBES = 64  # places by which it is seen whether a log-density is still that of the box that was found
 
 if TYPE_CHECKING:
@@ -25,7 +29,8 @@ class Target(Record):
     """A distribution pi ∝ exp(-V) on R^d, known by its log-density up to a constant.
 
     A new target is one class: set `ndim`, write `log_density`; everything else is optional.
-    Any target also serves as the start of a flow.
+    Any target also serves as the start of a flow. `log_density` and `score` get points that are read-only: they return
+    new arrays.
 
     Attributes
     ----------
@@ -44,6 +49,13 @@ class Target(Record):
     moving: bool = False
     support: Box | None = None
     log_normaliser: float | None = None
+
+    @override
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.partition(".")[0] != PACKAGE:
+            for name in filter(vars(cls).__contains__, OF_POINTS):
+                setattr(cls, name, keeps_points(vars(cls)[name]))
 
     def log_density(self, points: ArrayLike) -> Array:
         """Log-density -V(x), up to a constant, at `points` of shape (..., d); result of shape (...)."""
@@ -132,7 +144,7 @@ class Target(Record):
         return self
 
     def as_points(self, points: ArrayLike) -> Array:
-        """`points` as a float array of shape (..., d).
+        """`points` as a read-only float array of shape (..., d).
 
         Raises
         ------
@@ -146,7 +158,7 @@ class Target(Record):
                 f"points have shape {array.shape}, but {type(self).__name__} is {self.ndim}-dimensional: "
                 f"the last axis must have length {self.ndim}{hint}"
             )
-        return array
+        return np.asarray(read_only(array))
 
 
 def at_rest(name: str, distribution: Any) -> Target:

@@ -13,6 +13,7 @@ from typing_extensions import override
 from wfr_pde.numerics.arguments import finite_array, function, refuse_masked
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.targets import differentiation
 from wfr_pde.targets.arguments import Floats, blockwise, box_of, call_repr
 from wfr_pde.targets.base import Target, at_rest
@@ -108,7 +109,8 @@ class Posterior(Target):
     def _block_log_likelihood(self, block: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
-                each = self.log_likelihood(*(block[:, [axis]] for axis in range(self.ndim)), self.data)
+                parameters = (block[:, [axis]] for axis in range(self.ndim))
+                each = call("log_likelihood", self.log_likelihood, *parameters, self.data)
         except Exception as error:
             error.add_note(f"raised by log_likelihood at parameters of shape ({len(block)}, 1)")
             raise

@@ -17,6 +17,7 @@ from typing_extensions import override
 from wfr_pde.errors import SlowFunctionWarning
 from wfr_pde.numerics.arguments import refuse_masked, shown
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import raise_if_in_place, read_only
 from wfr_pde.targets.expressions import compile_expression
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -143,7 +144,7 @@ class UserFunction:
         ValueError
             If it returns another shape, or no real numbers.
         """
-        shape = points.shape[:-1]
+        points, shape = read_only(points), points.shape[:-1]
         if 0 in shape:
             return np.empty(shape if self.parts is None else points.shape)
         if self.one_by_one:
@@ -151,6 +152,8 @@ class UserFunction:
         try:
             returned = self._called(points if self.of == "points" else np.moveaxis(points, -1, 0))
         except Exception as error:
+            if isinstance(error, ValueError):
+                raise_if_in_place(f"{self.name} of {self.owner!r}", error)
             if self.of == "coordinates" and not np.iscomplexobj(points) and self._takes_numbers(points, error):
                 return self._point_by_point(points)
             error.add_note(
@@ -172,7 +175,7 @@ class UserFunction:
     def _at(self, point: Array) -> Array:
         """Value or gradient at one point (d,); where a function of numbers has none, what NumPy would give."""
         try:
-            return self._assembled(self._called(point.tolist() if self.of == "coordinates" else point), point)
+            return self._assembled(self._called(point.tolist() if self.of == "coordinates" else point.copy()), point)
         except (OverflowError, ZeroDivisionError):  # of the math module and Python's numbers: too large for a double
             return np.full(() if self.parts is None else point.shape, np.inf if self.parts is None else np.nan)
         except ValueError as error:

@@ -60,7 +60,8 @@ def compare(
     floor_draws : int
         Number of sets of draws that the floor is the mean of; 0 for no floor.
     confidence : float
-        Level of the intervals, which are Student's, over the seeds.
+        Level of the intervals, which are Student's, over the seeds; they end at zero for metrics that are >= 0
+        (their `signed` is False).
     rng : int or numpy Generator
         Seed or generator for the draws of the floor.
     progress : bool, optional
@@ -178,12 +179,13 @@ class _Compared:
         import xarray as xr
 
         mean, half = _interval(self.value, self.confidence)
+        low = np.where(self._below_zero(), mean - half, np.maximum(mean - half, 0))
         over, run = ("method", "n", "t", "metric"), ("method", "n", "seed", "t", "metric")
         percent = f"{100 * self.confidence:g} %"
         variables: dict[str, Any] = {
             "value": (run, self.value, {"long_name": "metric"}),
             "mean": (over, mean, {"long_name": "mean over the seeds"}),
-            "low": (over, mean - half, {"long_name": f"lower end of the {percent} confidence interval of the mean"}),
+            "low": (over, low, {"long_name": f"lower end of the {percent} confidence interval of the mean"}),
             "high": (over, mean + half, {"long_name": f"upper end of the {percent} confidence interval of the mean"}),
         }
         if floors:
@@ -197,6 +199,10 @@ class _Compared:
             "metric_units": ("metric", [str(getattr(m, "units", "1")) for m in self.metrics.values()]),
         }
         return xr.Dataset(variables, coords=coordinates, attrs={"confidence": self.confidence})
+
+    def _below_zero(self) -> Array:
+        """Return for every metric whether it may be negative, as one that does not say may."""
+        return np.array([bool(getattr(metric, "signed", True)) for metric in self.metrics.values()])
 
     def _floor_variables(self, floors: list[dict[int, Array]], mean: Array) -> dict[str, Any]:
         """Return the floors at the sizes of the runs, and the numbers of draws that the means amount to."""

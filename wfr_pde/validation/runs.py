@@ -69,7 +69,7 @@ def listed_runs(runs: Any) -> list[Run]:
     Raises
     ------
     TypeError, ValueError
-        For what are no runs of particles, or no runs at all.
+        For what are no runs of particles, no runs at all, or one run given twice.
     """
     import xarray as xr
 
@@ -96,11 +96,38 @@ def listed_runs(runs: Any) -> list[Run]:
         method = name or str(ds.attrs.get("method", ds.attrs.get("flow", "samples")))
         seeds = [ds.isel(seed=k) for k in range(ds.sizes["seed"])] if "seed" in ds.dims else [ds]
         found += [Run(method, _ordered(one, method)) for one in seeds]
+    _check_independent(found)
     if not found:
         raise ValueError(
             "no runs: what is given as runs, or as sampler, is empty; give at least one Dataset of particles"
         )
     return found
+
+
+def _check_independent(runs: list[Run]) -> None:
+    """Refuse runs of one method with the same positions: one of them is counted as several."""
+    alike: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        positions = run.ds["position"].values
+        others = alike.setdefault((run.method, positions.shape, positions[-1:, :1].tobytes()), [])
+        if any(_same(run, other) for other in others):
+            raise ValueError(
+                f"two runs of {run.method} have the same positions at all times, so that they are one run, counted "
+                "twice: leave one out, or make the other with another seed, as in solve(..., start.sample(n, rng=1), "
+                "..., rng=1)"
+            )
+        others.append(run)
+
+
+def _same(one: Run, other: Run) -> bool:
+    """Whether two runs hold the same times, positions and weights."""
+    names = [name for name in ("position", "log_weight") if name in one.ds]
+    same = names == [name for name in ("position", "log_weight") if name in other.ds]
+    return (
+        same
+        and np.array_equal(one.times, other.times)
+        and all(np.array_equal(one.ds[name].values, other.ds[name].values, equal_nan=True) for name in names)
+    )
 
 
 def _ordered(ds: Any, method: str) -> Any:

@@ -14,6 +14,7 @@ from wfr_pde.integrate.diagnostics import mode_masses
 from wfr_pde.numerics.arguments import finite_array, instance, real_array, shown
 from wfr_pde.numerics.arguments import function as checked_function
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
@@ -48,7 +49,8 @@ class Observables:
 
     def values(self, points: Array) -> Array:
         """Evaluate all functions at points (..., d); the result has shape (..., k)."""
-        return np.stack([real_array(f"what {name} returns", f(points)) for name, f in self.functions.items()], axis=-1)
+        found = ((name, call(f"the statistic {name!r}", f, points)) for name, f in self.functions.items())
+        return np.stack([real_array(f"what {name} returns", values) for name, values in found], axis=-1)
 
     def means(self, measure: Density | Particles) -> Array:
         """Return the expectations (k,) under a measure."""

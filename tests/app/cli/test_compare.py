@@ -107,3 +107,52 @@ def test_wrong_input_returns_two(words, message, stderr_of):
     code, err = stderr_of("compare", *words)
     assert code == 2
     assert message in err
+
+
+BAD_SAMPLERS = """
+import sys
+
+def ends(target, positions, times, rng):
+    sys.exit(0)
+
+def ends_later(target, positions, times, rng):
+    yield times[0], positions, None
+    sys.exit(0)
+
+def complex_positions(target, positions, times, rng):
+    for t in times:
+        yield t, positions + 1j, None
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bad.py:ends"], "the sampler bad.ends ends the program (SystemExit with the code 0), before it yielded"),
+        (["bad.py:ends_later"], "ends the program (SystemExit with the code 0), after t=0: it must yield"),
+        (["bad.py:complex_positions"], "which is complex: give .real"),
+        (["broken.py:f"], "broken.py, line 3, is not valid Python"),
+        (["raises.py:f"], "raises.py, line 2: ZeroDivisionError: division by zero"),
+        (["leaves.py:f"], "leaves.py:f ends the program when it is imported, with the exit code 0"),
+        (["complex.npz"], "complex.npz has what are no numbers: positions must be an array of real numbers"),
+        (["empty.npz"], "empty.npz is no .npz file of numbers (it is empty): write it with numpy.savez"),
+        (["text.npz"], "text.npz is no .npz file of numbers (its content is of another kind, or cut off)"),
+        (["objects.npz"], "objects.npz is no .npz file of numbers (it holds objects)"),
+        (["bad.nc"], "bad.nc cannot be read as NetCDF"),
+    ],
+)
+def test_bad_samplers_and_files_are_told_by_name(folder, stderr_of, words, message):
+    (folder / "bad.py").write_text(BAD_SAMPLERS)
+    (folder / "broken.py").write_text("x = 1\n\ndef f(:\n")
+    (folder / "raises.py").write_text("x = 0\n1 / x\n")
+    (folder / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    np.savez("complex.npz", positions=np.zeros((3, 4, 1)) + 1j, times=TIMES)
+    np.savez("objects.npz", positions=np.array([1, "a", None], dtype=object), times=TIMES)
+    (folder / "empty.npz").write_bytes(b"")
+    (folder / "text.npz").write_text("hello")
+    code, said = stderr_of("compare", "truth.nc", *words, "--metrics", "mean_error", "--n", "4", "--seeds", "2")
+    assert code == 2
+    assert message in said
+    assert said.startswith("wfr-pde: error: ")
+    assert said.count("\n") <= 1
+    assert "allow_pickle" not in said

@@ -126,3 +126,16 @@ def test_the_program_returns_the_exit_code(project):
     bad = subprocess.run([*command, *SMALL, "-o", "out.nc"], capture_output=True, text=True, env=environment)
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.parametrize("code", [0, None, "done"])
+def test_code_that_ends_the_program_does_not_pass_for_success(code, monkeypatch, stderr_of):
+    def ends(args):
+        raise SystemExit(code)
+
+    monkeypatch.setattr("wfr_pde.app.cli.info.run", ends)
+    assert stderr_of("info") == (
+        2,
+        f"wfr-pde: error: the code that was run ends the program (SystemExit with the code {code}) before there is a "
+        "result: let it return, or raise an error\n",
+    )

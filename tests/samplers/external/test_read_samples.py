@@ -90,6 +90,8 @@ WRONG_ARRAYS = {
     "infinite time": ({"times": np.array([0, 1, np.inf])}, "3 finite, increasing times"),
     "one axis": ({"positions": np.zeros(7)}, r"positions of shape \(7,\): they must have shape \(n, d\)"),
     "five axes": ({"positions": np.zeros((1, 1, 3, 7, 2))}, r"positions of shape \(1, 1, 3, 7, 2\)"),
+    "complex": ({"positions": np.full((3, 7, 2), 1j)}, "no numbers: positions .* which is complex: give .real"),
+    "complex weights": ({"log_weights": None, "weights": np.full((3, 7), 1j)}, "which is complex: give .real"),
     "words": ({"positions": np.full((3, 7, 2), "a")}, "no numbers"),
     "both weights": ({"weights": np.ones((3, 7))}, "both weights and log_weights: leave one out"),
     "weights' shape": ({"log_weights": np.zeros(7)}, r"weights of shape \(7,\) for positions of shape \(3, 7, 2\)"),
@@ -113,8 +115,14 @@ def test_files_that_are_refused(tmp_path, arrays):
     with pytest.raises(ValueError, match=r"the ending '.csv': samples are read from .npz or NetCDF"):
         read_samples(tmp_path / "a.csv")
     (tmp_path / "a.npz").write_text("1,2")
-    with pytest.raises(ValueError, match=r"a.npz is no .npz file of numbers"):
+    with pytest.raises(ValueError, match=r"a.npz is no .npz file of numbers \(its content is of another kind"):
         read_samples(tmp_path / "a.npz")
+    (tmp_path / "a.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a.npz is no .npz file of numbers \(it is empty"):
+        read_samples(tmp_path / "a.npz")
+    (tmp_path / "a.nc").write_text("1,2")
+    with pytest.raises(ValueError, match=r"a.nc cannot be read as NetCDF"):
+        read_samples(tmp_path / "a.nc")
     with pytest.raises(FileNotFoundError, match="holds no run"):
         read_samples(tmp_path)
     dims, t = ("t", "particle", "dim"), {"t": TIMES[:3]}

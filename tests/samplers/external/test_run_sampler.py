@@ -203,3 +203,25 @@ def test_what_is_no_number_in_double_precision_is_refused(yielded, value):
 
     with pytest.raises(ValueError, match="yielded"):
         wfr.run_sampler(sampler, wfr.Gaussian(0, 1), np.zeros((2, 1)), [0, 1])
+
+
+def test_a_sampler_that_ends_the_program_is_an_error():
+    def ends(target, positions, times, rng):
+        yield times[0], positions, None
+        raise SystemExit(0)
+
+    def at_once(target, positions, times, rng):
+        raise SystemExit(0)
+
+    for sampler, when in ((ends, "after t=0"), (at_once, "before it yielded anything")):
+        with pytest.raises(ValueError, match=rf"ends the program \(SystemExit with the code 0\), {when}"):
+            run_sampler(sampler, TARGET, START, TIMES, 5)
+
+
+def test_complex_positions_are_refused_rather_than_cut():
+    def complex_positions(target, positions, times, rng):
+        for t in times:
+            yield t, positions + 1j, None
+
+    with pytest.raises(ValueError, match="complex: give .real"):
+        run_sampler(complex_positions, TARGET, START, TIMES, 5)

@@ -1,6 +1,7 @@
 """Closed forms of Gaussians and mixtures against step-by-step maps, moment equations and high precision."""
 
 import math
+import warnings
 
 import mpmath
 import numpy as np
@@ -230,3 +231,12 @@ def test_bad_input():
         exact.gaussian_split(one, one, 0.0, 1, "W-FR")
     with pytest.raises(ValueError, match="n_steps must be a whole number"):
         exact.gaussian_split(one, one, 0.1, 1.5, "W-FR")
+
+
+def test_after_a_time_that_overflows_the_flow_is_at_the_target():
+    for variance in (1.0, 1e-10):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            late = exact.gaussian_flow(wfr.Gaussian(0, variance), wfr.Gaussian(1, 0.5), 1e308)
+        assert late.mean[0] == 0.0
+        assert late.covariance[0, 0] == pytest.approx(variance, rel=1e-14)

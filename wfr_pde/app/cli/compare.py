@@ -13,6 +13,7 @@ from wfr_pde.app.cli.problem import parse_times
 from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
 from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
 from wfr_pde.app.exit_codes import DONE
+from wfr_pde.storage.files import readable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
     add("--start", metavar="SPEC", help="the start, where the truth does not say it")
     add("--floor-draws", type=int, default=20, help="sets of independent draws for the floor (default: %(default)s)")
-    add("-o", "--out", metavar="OUT.nc", help="write the Dataset of `compare`")
+    add("-o", "--out", metavar="OUT.nc", help="write the Dataset of `compare`; folders are made on the way")
     add("--figure", metavar="FILE", help="draw the metrics over time (.png, .pdf, ...)")
 
 
@@ -98,7 +99,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     if args.seeds < 1 or args.n < 1:
         raise ValueError(f"--seeds and --n must be at least 1, got {args.seeds} and {args.n}")
     names = [_short(text) for text in args.samples]
-    names = [text if names.count(name) > 1 else name for name, text in zip(names, args.samples, strict=True)]
+    names = [readable(text) if names.count(name) > 1 else name for name, text in zip(names, args.samples, strict=True)]
     runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
     ds = compare(path, runs, metrics, t=chosen, floor_draws=args.floor_draws, rng=args.seed)
     if out is not None:
@@ -110,7 +111,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
 
 def _short(text: str) -> str:
     """Name a method after its function, class or file."""
-    return text.rsplit(":", 1)[1] if ":" in text else Path(text).stem
+    return text.rsplit(":", 1)[1] if ":" in text else readable(Path(text).stem)
 
 
 def _metric(name: str) -> Any:

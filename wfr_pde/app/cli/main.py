@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest and args.command not in TAKE_KNOBS:
             raise ValueError(f"unknown argument {rest[0]!r} (see wfr-pde {args.command.NAME} --help)")
         args.rest = rest
-        return args.command.run(args)
+        return _without_exit(args)
     except KeyboardInterrupt as error:
         print(f"wfr-pde: interrupted; {notes(error) or 'nothing was saved'}", file=sys.stderr)
         return INTERRUPTED
@@ -74,6 +74,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = " ".join(f"{error} {notes(error)}".split()) or type(error).__name__
         print(f"wfr-pde: error: {message}", file=sys.stderr)
         return code
+
+
+def _without_exit(args: argparse.Namespace) -> int:
+    """Run the command; code of the user that ends the program does not pass for success."""
+    try:
+        return args.command.run(args)
+    except SystemExit as error:
+        raise ValueError(
+            f"the code that was run ends the program (SystemExit with the code {error.code}) before there is a result: "
+            "let it return, or raise an error"
+        ) from error
 
 
 def _replace_what_cannot_be_printed() -> None:

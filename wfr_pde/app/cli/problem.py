@@ -44,7 +44,7 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MASS",
         help="mass that the box may cut off; 1 for real walls",
     )
-    add("-o", "--out", metavar="OUT.nc", help="the file to write; needed but for --dry-run")
+    add("-o", "--out", metavar="OUT.nc", help="file to write; folders are made on the way; needed but for --dry-run")
     add("--dry-run", action="store_true", help="show cells, steps, memory and time, and solve nothing")
 
 
@@ -65,7 +65,7 @@ def output_file(args: argparse.Namespace) -> Path:
     """Return the file to write, checked before anything is computed."""
     if args.out is None and not args.dry_run:
         raise ValueError(f"{args.command.NAME} needs a file to write, such as -o out.nc (or --dry-run)")
-    out = netcdf_path(args.out or "out.nc")
+    out = netcdf_path("out.nc" if args.out is None else args.out)
     if args.dry_run:
         return out
     if out.is_file() and not args.force:
@@ -81,11 +81,15 @@ def parse_times(text: str) -> np.ndarray:
         start, stop, number = text.split(":")
         if int(number) > MOST_TIMES:
             raise MemoryError(f"--t asks for {int(number):,} times, more than {MOST_TIMES:,}: use fewer")
-        return np.linspace(float(start), float(stop), int(number))
+        with np.errstate(all="ignore"):
+            times = np.linspace(float(start), float(stop), int(number))
+        if not np.isfinite(times).all():
+            raise ValueError
+        return times
     except ValueError:
         raise ValueError(
-            "--t must be start:stop:number such as 0:5:51 (51 times from 0 to 5), or times such as 0,0.5,2, "
-            f"got {text!r}"
+            "--t must be start:stop:number such as 0:5:51 (51 times from 0 to 5), or times such as 0,0.5,2, all of "
+            f"them finite, got {text!r}"
         ) from None
 
 

@@ -74,10 +74,15 @@ def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
     }
 
 
+def counted(number: int, what: str) -> str:
+    """Write a number of things, of one in the singular."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def summary(content: dict[str, Any]) -> str:
     """Describe the page on one line."""
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
-    runs = f"{content['runs']} runs" + (f" ({', '.join(troubles)})" if troubles else "")
+    runs = counted(content["runs"], "run") + (f" ({', '.join(troubles)})" if troubles else "")
     number = content["by_other_code"]
     left_out = content["left_out"]
     runs += f", {content['quick']} of them quick versions" if content["quick"] else ""
@@ -85,4 +90,4 @@ def summary(content: dict[str, Any]) -> str:
     note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
     checks = f"{content['checks_passed']} of {content['checks']} checks pass"
     size = f"{content['bytes'] / 2**20:.1f} MiB"
-    return f"{content['path']}: {content['experiments']} experiments, {runs}, {checks}, {size}{note}{links}"
+    return f"{content['path']}: {counted(content['experiments'], 'experiment')}, {runs}, {checks}, {size}{note}{links}"

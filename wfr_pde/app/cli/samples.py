@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,19 @@ def load_sampler(text: str) -> Any:
         return wfr.load_callable(text)
     except ImportError as error:
         raise ValueError(str(error)) from error
+    except SyntaxError as error:
+        raise ValueError(
+            f"{text} cannot be imported: {error.filename}, line {error.lineno}, is not valid Python: {error.msg}"
+        ) from error
+    except SystemExit as error:
+        raise ValueError(f"{text} ends the program when it is imported, with the exit code {error.code}") from error
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        if Path(frame.filename).is_relative_to(Path(wfr.__file__).parent):
+            raise  # an error of ours says what is wrong
+        raise ValueError(
+            f"{text} cannot be imported: {frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def json_object(option: str, text: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--options", default="{}", metavar="JSON", help="arguments of the sampler")
     add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
     add("--start", metavar="SPEC", help="the start, where the truth does not say it")
-    add("-o", "--out", metavar="OUT.nc", help="write the Dataset of `validate`")
+    add("-o", "--out", metavar="OUT.nc", help="write the Dataset of `validate`; folders are made on the way")
     add("--figure", metavar="FILE", help="draw the deviations (.png, .pdf, ...)")
 
 

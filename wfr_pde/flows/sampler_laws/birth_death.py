@@ -57,7 +57,7 @@ class BirthDeathLaw(Flow):
         def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
             g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)
             expected = self.rate * dt * (g - state.grid.integrate(state.values * g))
-            return Density(state.grid, state.log_values + log_survival(state, expected))
+            return Density.holding(state.grid, state.log_values + log_survival(state, expected))
 
         return step
 

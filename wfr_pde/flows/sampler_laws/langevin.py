@@ -92,7 +92,7 @@ class LangevinKernel(Flow):
 
         def step(state: Density, rng: np.random.Generator | None) -> Density:
             moved = backend.asarray(sums.log_density(backend.asnumpy(state.log_values) + log_volume))
-            return Density(grid, moved if rest is None else rest.log_product(moved))
+            return Density.holding(grid, moved if rest is None else rest.log_product(moved))
 
         return step
 

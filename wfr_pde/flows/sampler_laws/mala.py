@@ -73,7 +73,7 @@ class MALAKernel(Flow):
             terms = log_matrix + state.log_values
             top = xp.max(terms, axis=1, keepdims=True)
             terms -= top
-            return Density(grid, xp.log(xp.sum(xp.exp(terms), axis=1)) + top[:, 0])
+            return Density.holding(grid, xp.log(xp.sum(xp.exp(terms), axis=1)) + top[:, 0])
 
         return step
 

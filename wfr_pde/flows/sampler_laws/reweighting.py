@@ -66,6 +66,6 @@ class Reweighting(Flow):
 
         def step(state: Density, t: float, rng: np.random.Generator | None = None) -> Density:
             g = on_grid(state, energy.at(t + dt / 2), t + dt / 2)
-            return Density(state.grid, state.log_values - share * g).normalised()
+            return Density.holding(state.grid, state.log_values - share * g).normalised()
 
         return step

@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.inputs import contiguous
 from wfr_pde.numerics.typing import Array
 
 NODES_PER_DEVIATION = 4.0  # the relative error is 2e-4, a twentieth of (h²/v)²
@@ -124,7 +125,7 @@ def binned_kernel_sums(at: Array, sources: Array, weights: Array, variance: floa
     shape = np.floor((every.max(axis=0) - lower) / spacing).astype(int) + 4
     strides = np.append(np.cumprod(shape[:0:-1])[::-1], 1).astype(np.int64)
     nodes = np.zeros(int(np.prod(shape)))
-    points, own = np.ascontiguousarray(sources, dtype=np.float64), np.ascontiguousarray(weights, dtype=np.float64)
+    points, own = contiguous(sources), contiguous(weights)
     _deposit(points, own, lower, spacing, strides, nodes)
     inner = variance - 2 * spacing**2 / 3
     reach = math.ceil(REACH * math.sqrt(inner) / spacing)
@@ -134,5 +135,5 @@ def binned_kernel_sums(at: Array, sources: Array, weights: Array, variance: floa
     for k in range(len(shape)):
         values = correlate1d(values, kernel, axis=k, mode="constant")
     result = np.empty(len(at))
-    _look_up(np.ascontiguousarray(at, dtype=np.float64), lower, spacing, strides, values.ravel(), result)
+    _look_up(contiguous(at), lower, spacing, strides, values.ravel(), result)
     return result

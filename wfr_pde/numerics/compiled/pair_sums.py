@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.inputs import contiguous
 from wfr_pde.numerics.compiled.row_threads import share_rows
 from wfr_pde.numerics.typing import Array
 
@@ -204,9 +205,9 @@ def log_kernel_sums(
     array (n,)
         -inf where nothing is summed.
     """
-    x, y = np.ascontiguousarray(at, dtype=np.float64), np.ascontiguousarray(np.transpose(sources), dtype=np.float64)
-    weights = np.ascontiguousarray(log_weights, dtype=np.float64)
-    skipped = np.full(len(x), -1) if leave_out is None else np.ascontiguousarray(leave_out, dtype=np.int64)
+    x, y = contiguous(at), contiguous(np.transpose(sources))
+    weights = contiguous(log_weights)
+    skipped = contiguous(np.full(len(x), -1) if leave_out is None else leave_out, np.int64)
     result = np.empty(len(x))
     _by_rows(_log_rows, len(x), len(weights), x, y, weights, 0.5 / variance, skipped, result)
     return result
@@ -244,17 +245,17 @@ def stein_sums(positions: Array, scores: Array, weights: Array, length: float, p
     -------
     array (n,)
     """
-    x, s = np.ascontiguousarray(positions, dtype=np.float64), np.ascontiguousarray(scores, dtype=np.float64)
-    own = np.ascontiguousarray(weights, dtype=np.float64)
-    across, s_across = np.ascontiguousarray(x.T), np.ascontiguousarray(s.T)
+    x, s = contiguous(positions), contiguous(scores)
+    own = contiguous(weights)
+    across, s_across = contiguous(x.T), contiguous(s.T)
     result = np.empty(len(x))
     _by_rows(_stein_rows, len(x), len(x), x, s, across, s_across, own, float(length), float(power), result)
     return result
 
 
 def _sums(at: Array, sources: Array, weights: Array, kind: int, scale: float) -> Array:
-    x, y = np.ascontiguousarray(at, dtype=np.float64), np.ascontiguousarray(np.transpose(sources), dtype=np.float64)
-    own = np.ascontiguousarray(weights, dtype=np.float64)
+    x, y = contiguous(at), contiguous(np.transpose(sources))
+    own = contiguous(weights)
     result = np.empty(len(x))
     _by_rows(_rows, len(x), len(own), x, y, own, kind, scale, result)
     return result

@@ -7,6 +7,7 @@ import math
 import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.inputs import contiguous
 from wfr_pde.numerics.compiled.row_threads import share_rows
 from wfr_pde.numerics.typing import Array
 
@@ -36,9 +37,9 @@ def _rows(start, stop, x, scores, half_precision, result):  # type: ignore
 
 def stein_directions(positions: Array, scores: Array, bandwidth: float) -> Array:
     """1/n Σ_j exp(-|x_i - x_j|² / (2 bandwidth²)) [s_j + (x_i - x_j) / bandwidth²] for x, s of shape (n, d)."""
-    x = np.ascontiguousarray(positions, dtype=np.float64)
+    x = contiguous(positions)
     result = np.empty_like(x)
-    arguments = x, np.ascontiguousarray(scores, dtype=np.float64), 0.5 / bandwidth**2, result
+    arguments = x, contiguous(scores), 0.5 / bandwidth**2, result
     if len(x) ** 2 < PARALLEL_FROM:
         _rows(0, len(x), *arguments)
     else:

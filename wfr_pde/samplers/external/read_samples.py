@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.numerics.arguments import knows_its_arguments
+from wfr_pde.numerics.arguments import knows_its_arguments, real_array
 from wfr_pde.numerics.arguments import path as checked_path
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.space.particles import Particles
-from wfr_pde.storage.files import read_dataset
+from wfr_pde.storage.files import read_dataset, readable
 from wfr_pde.storage.run_directory import open_run
 
 if TYPE_CHECKING:
@@ -53,19 +53,17 @@ def read_samples(path: str | Path) -> xr.Dataset:
     if path.suffix == ".npz":
         return _from_npz(path)
     if path.suffix in NETCDF:
-        return _from_netcdf(read_dataset(path), path)
+        try:
+            ds = read_dataset(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as NetCDF: {error}") from error
+        return _from_netcdf(ds, path)
     raise ValueError(f"{path} has the ending {path.suffix!r}: samples are read from .npz or NetCDF ({NETCDF[0]})")
 
 
 def _from_npz(path: Path) -> xr.Dataset:
     """Read samples from arrays."""
-    import zipfile  # here, as it is slow to import
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{path} is no .npz file of numbers: {error}; write it with numpy.savez") from error
+    arrays = _arrays(path)
     has = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     unknown = sorted(set(arrays) - set(ARRAYS))
     if "positions" not in arrays or unknown:
@@ -87,7 +85,22 @@ def _from_npz(path: Path) -> xr.Dataset:
             f"'times': add it, of shape ({count},)"
         )
     log_weights = _log_weights(arrays, path)
-    return _checked(path, np.atleast_1d(times), positions, log_weights, {"title": f"samples of {path.name}"})
+    return _checked(path, np.atleast_1d(times), positions, log_weights, {"title": f"samples of {readable(path.name)}"})
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """Read the arrays of an .npz file."""
+    import zipfile  # here, as it is slow to import
+
+    if not zipfile.is_zipfile(path):
+        cause = "it is empty" if path.stat().st_size == 0 else "its content is of another kind, or cut off"
+        raise ValueError(f"{path} is no .npz file of numbers ({cause}): write it with numpy.savez")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # whatever a damaged archive makes numpy, zipfile and zlib say
+        cause = "it holds objects" if "allow_pickle" in str(error) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is no .npz file of numbers ({cause}): write it with numpy.savez") from error
 
 
 def _log_weights(arrays: dict[str, Array], path: Path) -> Array | None:
@@ -96,7 +109,7 @@ def _log_weights(arrays: dict[str, Array], path: Path) -> Array | None:
         return arrays.get("log_weights")
     if "log_weights" in arrays:
         raise ValueError(f"{path} has both weights and log_weights: leave one out")
-    weights = arrays["weights"]
+    weights = real_array(f"the array weights of {path}", arrays["weights"])
     if not (weights >= 0).all():
         raise ValueError(f"{path} has the weight {weights[~(weights >= 0)][0]}: weights must be >= 0, log_weights any")
     with np.errstate(divide="ignore"):
@@ -132,9 +145,9 @@ def _from_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
 def _checked(path: Path, times: Any, positions: Any, log_weights: Any, attrs: dict[str, Any]) -> xr.Dataset:
     """Return the Dataset with normalised weights, if every frame is one of particles."""
     try:
-        times, positions = np.asarray(times, dtype=np.float64), np.asarray(positions, dtype=np.float64)
-        weighted = None if log_weights is None else np.asarray(log_weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        times, positions = real_array("times", times), real_array("positions", positions)
+        weighted = None if log_weights is None else real_array("log_weights", log_weights)
+    except ValueError as error:
         raise ValueError(f"{path} has what are no numbers: {error}") from error
     shape = positions.shape
     if times.shape != shape[-3:-2] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
@@ -157,5 +170,5 @@ def _checked(path: Path, times: Any, positions: Any, log_weights: Any, attrs: di
             raise ValueError(f"{path} has at t={times[index[-1]]:g}{seed} what cannot be particles: {error}") from error
         normalised[index] = particles.log_weights
     if not {"method", "flow"} & attrs.keys():
-        attrs = {"method": path.stem} | attrs
+        attrs = {"method": readable(path.stem)} | attrs
     return particle_dataset(times, positions, normalised, attrs)

@@ -151,6 +151,8 @@ def _results(
     try:
         results = sampler(*arguments, **options)
         iterator = iter(results) if hasattr(results, "__iter__") else None
+    except SystemExit as error:
+        raise _ended(name, frames, error) from error
     except Exception as error:
         error.add_note(f"(raised by the sampler {name}, {frames.progress()})")
         raise
@@ -166,10 +168,20 @@ def _results(
             result = next(iterator)
         except StopIteration:
             return
+        except SystemExit as error:
+            raise _ended(name, frames, error) from error
         except Exception as error:
             error.add_note(f"(raised by the sampler {name}, {frames.progress()})")
             raise
         yield result
+
+
+def _ended(name: str, frames: _Frames, error: SystemExit) -> ValueError:
+    """Return the error of a sampler that would end the program, perhaps as if all were well."""
+    return ValueError(
+        f"the sampler {name} ends the program (SystemExit with the code {error.code}), {frames.progress()}: it must "
+        "yield at every one of `times`, or raise an error"
+    )
 
 
 def _check_apart(results: list[Any] | tuple[Any, ...], name: str) -> None:

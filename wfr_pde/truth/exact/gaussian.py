@@ -34,6 +34,7 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import Gaussian, Target
 from wfr_pde.truth.exact.arguments import check_gaussians, checked_gaussian, checked_problem, checked_time
 
+LATEST = 1e300  # exponent of what is gone of the start
 STIFFEST = 1e5  # relaxations that the moment equations are integrated over
 MOST_STEPS = 10**15
 SCHEMES = ("W-FR", "FR-W", "W-FR-W", "FR-W-FR")
@@ -88,6 +89,7 @@ def gaussian_flow(
     if time == 0 or alpha == beta == 0:
         return start
     a, basis = np.linalg.eigh(target.precision)
+    time = min(time, LATEST / float(max(alpha * a.max(), beta)))  # later it is the target, and products overflow
     x, y = alpha * time * a, beta * time / 2
     if not np.all(x + y > 0):  # too short a time for a number
         return start
@@ -241,7 +243,7 @@ def gaussian_flow_by_ode(
         return start
     d = start.ndim
     stiffness = 2 * alpha * np.linalg.eigvalsh(checked_gaussian("target", at(start_time)).precision)[-1] + beta
-    if not stiffness * (t - start_time) <= STIFFEST:
+    if not float(stiffness) * (t - start_time) <= STIFFEST:  # floats of Python overflow without a warning
         raise ValueError(
             f"transport_rate={alpha:g} and reaction_rate={beta:g} from start_time={start_time:g} to t={t:g} take more "
             f"than {STIFFEST:g} times the fastest relaxation: use gaussian_flow, or stop earlier"

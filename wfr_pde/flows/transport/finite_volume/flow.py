@@ -108,7 +108,7 @@ class FiniteVolume(Flow):
             for k in (*range(last), *range(last, -1, -1)):
                 log_ratio = sweeps[k](log_ratio, times[k])
             result = log_ratio + log_pi
-            return Density(state.grid, result if backend.kernels is not None else backend.asarray(result))
+            return Density.holding(state.grid, result if backend.kernels is not None else backend.asarray(result))
 
         return step
 

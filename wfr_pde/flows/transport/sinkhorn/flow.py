@@ -146,7 +146,7 @@ class SinkhornKernel(Flow, TakesReactions):
                 begin = grid.joined(kernel.apply(begin, values, between))
             callback()
             masses = kernel.apply(begin, values, last)
-            return Density(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
+            return Density.holding(grid, values if before == after == 0 else grid.of_mass_one(values, masses))
 
         return steps
 

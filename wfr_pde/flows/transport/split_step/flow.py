@@ -170,7 +170,7 @@ class _Factors:
         log_values += self.after
         log_mass = float(grid.log_integrate(log_values))
         log_values -= log_mass
-        result = Density(grid, log_values)
+        result = Density.holding(grid, log_values)
         if chain is not None and not chain.monitor.warned:
             noise = math.exp(min(self.log_planted - log_mass, 0.0))
             if self.rings:  # what is negative beyond rounding, and as much that is too high elsewhere
@@ -217,7 +217,7 @@ def schroedinger_potential(energy: KL, grid: Grid) -> Any:
 def _check_walls(energy: KL, grid: Grid) -> None:
     """Refuse walls where du/dn = 0 lets mass of pi through: ∫ pi |dV/dn| / 2 over the wall, per unit of rate."""
     xp, log_pi = grid.backend.xp, energy.log_equilibrium(grid)
-    spread = float(np.max(np.diag(Density(grid, log_pi).covariance())))
+    spread = float(np.max(np.diag(Density.holding(grid, log_pi).covariance())))
     for k, axis in enumerate(grid.axes):
         for wall in () if axis.periodic else (0, axis.n - 1):
             inwards = 1 if wall == 0 else -1
