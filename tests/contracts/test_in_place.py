@@ -151,3 +151,10 @@ def test_a_trajectory_stays_as_it_is_when_its_dataset_changes():
     ds.log_density[:] = 0
     assert trajectory.mean(1.0) == pytest.approx([1.0], abs=1e-9)
     assert density.mean() == pytest.approx([1.0], abs=1e-9)
+
+
+def test_a_likelihood_that_is_complex_is_refused():
+    with pytest.raises(ValueError, match="log_likelihood must return real numbers, but returned .* complex128"):
+        wfr.Posterior(START, lambda mean, y: -((y - mean) ** 2) + 1j, [2.0, 4.0]).log_density([[1.0]])
+    right = wfr.Posterior(START, lambda mean, y: -((y - mean) ** 2) / 2, [2.0, 4.0])
+    assert right.score([[1.0]])[0, 0] == pytest.approx(4.0, rel=1e-12)  # by complex steps: 0 of the prior, 1 and 3

@@ -121,6 +121,8 @@ class Posterior(Target):
                 f"log_likelihood must return the log-likelihood of each datum: for parameters of shape "
                 f"({len(block)}, 1) and {len(self.data)} data it has to be of shape {shape}, got {each.shape}"
             )
+        if np.iscomplexobj(each) and not np.iscomplexobj(block):
+            raise ValueError(f"log_likelihood must return real numbers, but returned an array of type {each.dtype}")
         if each.dtype.kind == "f":
             self.__dict__["_epsilon"] = max(self.machine_epsilon, float(np.finfo(each.dtype).eps))
         return np.sum(each, axis=-1, dtype=np.result_type(each.dtype, np.float64))
