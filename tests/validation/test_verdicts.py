@@ -188,6 +188,7 @@ def test_own_statistics_and_modes():
 
 TWO = wfr.Gaussian([0, 0], 1.0)
 RUN = wfr.solve(TARGET, ULA, START.sample(30, rng=0), [0, 0.5], 0.1, rng=0)
+SHIFTED = [RUN.assign(position=RUN.position + 1e-3 * k) for k in range(20)]
 OTHER = wfr.solve(TARGET, ULA, START.sample(31, rng=0), [0, 0.5], 0.1, rng=0)
 TRUTH = wfr.solve(TARGET, wfr.FisherRao(), wfr.Grid([-4.0], [6.0], 100).density(START), [0, 0.5], 0.1)
 
@@ -215,7 +216,7 @@ TRUTH = wfr.solve(TARGET, wfr.FisherRao(), wfr.Grid([-4.0], [6.0], 100).density(
         (ValueError, "a verdict needs at least 20 independent runs, got 1", RUN, {"scheme": ULA}),
         (ValueError, "different numbers of particles", [RUN, OTHER], {"scheme": ULA}),
         (TypeError, "must be Datasets of particles", [TRUTH], {"scheme": ULA}),
-        (ValueError, "a run of Langevin.* has not stored t=0.3", [RUN] * 20, {"scheme": ULA, "t": [0.3]}),
+        (ValueError, "a run of Langevin.* has not stored t=0.3", SHIFTED, {"scheme": ULA, "t": [0.3]}),
         (ValueError, "the modes have shape", ULA, {"modes": [[0.0, 1.0], [1.0, 1.0]]}),
         (ValueError, "modes must be two places or more", ULA, {"modes": [[1, 2]]}),
         (ValueError, "leave one of the two out", ULA, {"modes": [-1, 1], "statistics": {"one": lambda x: x[..., 0]}}),

@@ -260,7 +260,7 @@ class Trajectory(Record):
         2, the distance of any two densities, which is what is stated where nothing is known (see `remedy`). Without the
         target it is an estimate.
         """
-        return self._errors.l1(t)
+        return self._errors.l1(_times(t))
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Estimate the error of `log_prob` at x, in nats, shape (...); NaN outside the box.
@@ -282,7 +282,7 @@ class Trajectory(Record):
         Down to there all of them are below half a nat, as far as is known. Zero where nothing is claimed, infinite
         where everything in the box is.
         """
-        wanted = real_array("t", t)
+        wanted = _times(t)
         return np.array([self._errors.claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
@@ -311,9 +311,7 @@ class Trajectory(Record):
         return self.grid.evaluate(self._inner_target.log_density)
 
     def _over_times(self, t: ArrayLike, function: Callable[[Density], Array]) -> Array:
-        times = real_array("t", t)
-        if times.size == 0:
-            raise ValueError("t must be one time or more, got none")
+        times = _times(t)
         values = np.array([function(with_corrected_masses(self._at(time))) for time in times.ravel()])
         return values.reshape(*times.shape, *values.shape[1:])
 
@@ -327,6 +325,14 @@ class Trajectory(Record):
         if rate is None:
             raise ValueError(f"{what} needs the rate, which this run does not say: Trajectory(ds, target, {name}=...)")
         return float(rate)
+
+
+def _times(t: Any) -> Array:
+    """The argument `t` as times (...), one or more."""
+    times = real_array("t", t)
+    if times.size == 0:
+        raise ValueError("t must be one time or more, got none")
+    return times
 
 
 def _number(t: Any) -> float:

@@ -65,7 +65,9 @@ class Density(Record):
             raise ValueError(
                 f"log_values have shape {self.log_values.shape}, but the grid has shape {self.grid.local_shape}"
             )
-        object.__setattr__(self, "log_values", self.grid.backend.read_only(self.log_values.copy()))
+        object.__setattr__(
+            self, "log_values", self.grid.backend.read_only(self.grid.backend.xp.positive(self.log_values))
+        )
 
     @classmethod
     def holding(cls, grid: Grid, log_values: Any, origin: str = "") -> Density:
