@@ -1,10 +1,13 @@
 """Sphinx: `sphinx-build -W --keep-going -b html docs docs/_build`, without a network."""
 
+import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # a page cannot draw a bar over the last one
 
 import wfr_pde  # noqa: E402
 
