@@ -24,6 +24,10 @@ class NumericalError(ArithmeticError):
     """A run lost finiteness, mass or convergence: the numbers cannot be trusted, so none are returned."""
 
 
+class SchemaError(RuntimeError):
+    """A stored result that a later version of the package wrote, in a schema that this one does not know."""
+
+
 class NoEquilibriumError(TypeError):
     """A flow or a sampler asks for the minimiser of an energy that has none, or none that is known."""
 

@@ -19,7 +19,7 @@ x = np.zeros((3, 1))
 kernel_sums(x, x, np.ones(3), 1.0)
 log_kernel_sums(x, x, np.zeros(3), 1.0)
 """
-LINE = "wfr_pde: compiling loops, which takes some seconds; they are kept for the next time\n"
+LINE = "wfr_pde compiles its loops, which takes some seconds; they are kept for the next time\n"
 
 
 @pytest.mark.parametrize(("where", "said"), [("terminal", LINE), ("file", "")])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wfr_pde.errors import BackendError, NumericalError
+from wfr_pde.errors import BackendError, NumericalError, SchemaError
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Outcome
 
 DONE, CHECK_FAILED, BAD_INPUT, MISSING, NUMERICAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
-BAD_INPUTS = (ValueError, TypeError, MemoryError, OSError)
+BAD_INPUTS = (ValueError, TypeError, MemoryError, OSError, SchemaError)
 
 
 def exit_code(error: BaseException) -> int | None:

@@ -18,6 +18,7 @@ from wfr_pde.numerics.characteristics import along_characteristics
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -218,4 +219,4 @@ def _dataset(grid: Grid, times: Array, frames: Array, mass: Array, error: Array)
         "mass": (("t",), mass, {"long_name": "mass before it is normalised", "units": "1"}),
     }
     attrs = {"title": "Density moved by a given velocity", "grid": json.dumps(grid.description())}
-    return xr.Dataset(variables | cells, coords=coordinates, attrs=attrs)
+    return xr.Dataset(variables | cells, coords=coordinates, attrs=attrs | dataset_attrs())

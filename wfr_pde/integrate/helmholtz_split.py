@@ -16,6 +16,7 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.storage.provenance import dataset_attrs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -160,4 +161,4 @@ def _split_dataset(density: Density, phi: Array, gradient: Array, field: Array, 
         value = math.sqrt(float(np.sum(mass * np.sum(part**2, axis=-1))))
         variables[name] = ((), value, {"long_name": "root of the mean square over mu"})
     attrs = {"title": "Helmholtz split of a vector field", "grid": json.dumps(density.grid.description()), "time": t}
-    return xr.Dataset(variables | cells, coords=coordinates, attrs=attrs)
+    return xr.Dataset(variables | cells, coords=coordinates, attrs=attrs | dataset_attrs())

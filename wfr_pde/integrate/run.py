@@ -27,7 +27,7 @@ from wfr_pde.numerics.precision import DOUBLE, Precision
 from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles, positions_of
-from wfr_pde.storage.provenance import commit, versions
+from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.storage.source_hash import code_attrs
 from wfr_pde.targets.base import Target
 
@@ -141,9 +141,7 @@ class Run:
             "seed": self.seed,
             "backend": backend.name,
             "device": backend.device,
-            "versions": json.dumps(dict(versions())),
-            "commit": commit(),
-            **self.code,
+            **dataset_attrs(self.code),
             "wall_time": round(time.perf_counter() - self.began, 6),
         }
 

@@ -14,6 +14,7 @@ from wfr_pde import metrics
 from wfr_pde.metrics.by_name import meant_metric
 from wfr_pde.numerics.arguments import function, knows_its_arguments, real_array, shown, text
 from wfr_pde.space.density import Density
+from wfr_pde.storage.provenance import dataset_attrs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -170,4 +171,5 @@ def _dataset(
         "order": ((knob,), orders, {"long_name": f"observed order in {knob}", "units": "1"}),
         "wall_time": ((knob,), seconds, {"long_name": "wall time", "units": "s"}),
     }
-    return xr.Dataset(variables, coords={knob: (knob, values)}, attrs={"metric": metric, "against": against})
+    attrs = {"metric": metric, "against": against, **dataset_attrs()}
+    return xr.Dataset(variables, coords={knob: (knob, values)}, attrs=attrs)

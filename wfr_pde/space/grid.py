@@ -25,6 +25,7 @@ from wfr_pde.space.cell_volumes import CellVolumes
 from wfr_pde.space.covering import covering_box
 from wfr_pde.space.reductions import Reductions
 from wfr_pde.space.stored_grid import grid_description, stored_arguments
+from wfr_pde.storage.schema_version import check_schema
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -319,6 +320,7 @@ class Grid(Record):
     @classmethod
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """The grid of a Dataset that `solve` returned or wrote."""
+        check_schema(ds.attrs, "the Dataset")
         return cls(**stored_arguments(ds), backend=backend)
 
     def description(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from wfr_pde.storage.schema_version import check_schema
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -133,6 +135,7 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     import xarray as xr
 
     with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
+        check_schema(ds.attrs, f"the file {readable(str(path))}")
         return ds.load()
 
 
@@ -141,6 +144,7 @@ def read_attrs(path: str | Path) -> dict[str, Any]:
     import xarray as xr
 
     with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
+        check_schema(ds.attrs, f"the file {readable(str(path))}")
         return dict(ds.attrs)
 
 

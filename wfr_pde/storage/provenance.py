@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import MappingProxyType
 
 from wfr_pde import _version
 from wfr_pde._version import __version__
+from wfr_pde.storage import schema_version
+from wfr_pde.storage.source_hash import code_attrs
 
 RESULTS = (":(top,exclude)results", ":(top,exclude)gallery")  # which runs write
 
@@ -45,3 +48,13 @@ def versions() -> Mapping[str, str]:
     packages = ("numpy", "scipy", "xarray", "h5netcdf")
     found = {name: version(name) for name in packages}
     return MappingProxyType({"wfr_pde": __version__, "python": platform.python_version(), **found})
+
+
+def dataset_attrs(code: Mapping[str, str] | None = None) -> dict[str, str | int]:
+    """Return the attributes that say which schema, versions, commit and code (default: the present) made a Dataset."""
+    return {
+        schema_version.NAME: schema_version.SCHEMA_VERSION,
+        "versions": json.dumps(dict(versions())),
+        "commit": commit(),
+        **(code_attrs() if code is None else code),
+    }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.numerics.arguments import knows_its_arguments
 from wfr_pde.numerics.arguments import path as checked_path
 from wfr_pde.storage import files
+from wfr_pde.storage.schema_version import check_schema
 from wfr_pde.storage.source_hash import code_attrs, code_attrs_of_resumed
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class RunDirectory:
             raise ValueError(f"out={str(path)!r} is a file; give a directory for the run")
         if (self.path / "run.json").exists():
             found = json.loads((self.path / "run.json").read_text())
+            check_schema(found, f"the run in out={str(path)!r}")
             if found.get("fingerprint") != fingerprint:
                 raise ValueError(
                     f"out={str(path)!r} holds another run (other problem, flow, start, times, dt, records or seed): "

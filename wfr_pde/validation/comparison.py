@@ -14,6 +14,7 @@ from wfr_pde.metrics.by_name import meant_metric
 from wfr_pde.numerics.arguments import generator, knows_its_arguments, refuse_no_entries, share, shown, whole
 from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
+from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.validation.baseline import Baseline, Law, Metric, as_close, equivalent_draws
 from wfr_pde.validation.runs import Run, asked_times, common_times, listed_runs, time_tolerance
 
@@ -198,7 +199,7 @@ class _Compared:
             "metric_long_name": ("metric", [str(getattr(m, "long_name", name)) for name, m in self.metrics.items()]),
             "metric_units": ("metric", [str(getattr(m, "units", "1")) for m in self.metrics.values()]),
         }
-        return xr.Dataset(variables, coords=coordinates, attrs={"confidence": self.confidence})
+        return xr.Dataset(variables, coords=coordinates, attrs={"confidence": self.confidence} | dataset_attrs())
 
     def _below_zero(self) -> Array:
         """Return for every metric whether it may be negative, as one that does not say may."""

@@ -24,6 +24,7 @@ from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
+from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on
 from wfr_pde.validation.setting import MOST_SEEDS
@@ -364,4 +365,4 @@ def _dataset(
         "statistic": laws[0].chosen.names,
     }
     attrs = {"sampler": repr(setting.sampler), "t": setting.end, "seeds": setting.seeds, "confidence": confidence}
-    return xr.Dataset(variables, coords=coordinates, attrs=attrs)
+    return xr.Dataset(variables, coords=coordinates, attrs=attrs | dataset_attrs())

@@ -17,6 +17,7 @@ from wfr_pde.numerics.arguments import flag, knows_its_arguments
 from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.run_sampler import run_sampler
+from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
 from wfr_pde.validation.reference import Reference, reference_of
@@ -240,6 +241,7 @@ def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) 
         "repeated": 0,
         "power_factor": test.power_factor(setting.effect),
         "rng": setting.rng,
+        **dataset_attrs(),
     }
     coordinates = {
         "t": ("t", setting.times[1:], {"long_name": "time", "units": "1"}),

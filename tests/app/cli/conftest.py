@@ -8,6 +8,7 @@ from figure_of_powers import FIGURE
 
 from wfr_pde.app.cli import sweep
 from wfr_pde.app.cli.main import main
+from wfr_pde.app.experiments import loading
 
 POWERS = (
     '''"""Powers of a number."""
@@ -75,8 +76,9 @@ def power(x):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project with one experiment, as the working directory."""
+    """A project with one experiment, as the working directory; none come with the package."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "SHIPPED", tmp_path / "shipped")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "powers.py").write_text(POWERS)
     return tmp_path

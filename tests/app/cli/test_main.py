@@ -77,7 +77,7 @@ def test_traceback_where_asked_for():
         ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["run"], "run needs the NAME of an experiment (see wfr-pde list)"),
-        (["run", "circles"], "there is no experiment 'circles' in 'experiments'; known: powers"),
+        (["run", "circles"], "there is no experiment 'circles' in 'experiments' or in wfr_pde; known: powers"),
         (["run", "circles.py"], "there is no file 'circles.py'"),
         (["run", "powers", "--m", "3"], "powers has no knob 'm'; it has (with defaults): --n 4, --base 2.0,"),
         (["run", "powers", "--n", "x"], "--n must be a whole number (default: 4), got 'x'"),
@@ -94,14 +94,6 @@ def test_wrong_command_lines(words, message, stderr_of):
     assert code == 2
     assert text.startswith("wfr-pde: error: ")
     assert message in text
-
-
-def test_no_experiments_here(project, monkeypatch, stderr_of):
-    monkeypatch.chdir(project / "experiments")
-    assert stderr_of("list") == (
-        2,
-        "wfr-pde: error: there is no folder 'experiments' here: go to the project's root, or give the path of a file\n",
-    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

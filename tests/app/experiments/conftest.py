@@ -2,6 +2,8 @@
 
 import pytest
 
+from wfr_pde.app.experiments import loading
+
 GOOD = '''"""A parabola and its end.
 
 Its second paragraph.
@@ -37,8 +39,9 @@ def figure(ds):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A project with one experiment, as the working directory."""
+    """A project with one experiment, as the working directory; none come with the package."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "SHIPPED", tmp_path / "shipped")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "parabola.py").write_text(GOOD)
     (tmp_path / "experiments" / "_shared.py").write_text("raise RuntimeError")

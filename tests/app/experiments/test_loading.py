@@ -1,8 +1,11 @@
 """Loading experiments: what is found, what a file must hold, and which code its data depend on."""
 
+from pathlib import Path
+
 import pytest
 
-from wfr_pde.app.experiments.loading import description, find_experiments, load_experiment
+from wfr_pde.app.experiments import loading
+from wfr_pde.app.experiments.loading import description, find_experiments, load_experiment, own_folder
 
 
 def test_find_and_describe_without_running(folder):
@@ -93,10 +96,39 @@ def test_a_file_that_is_no_experiment(folder, edited, old, new, message):
 
 
 def test_names_that_do_not_exist(folder, monkeypatch):
-    with pytest.raises(ValueError, match="no experiment 'circle' in 'experiments'; known: parabola"):
+    with pytest.raises(ValueError, match="no experiment 'circle' in 'experiments' or in wfr_pde; known: parabola"):
         load_experiment("circle")
     with pytest.raises(FileNotFoundError, match=r"no file 'circle\.py'"):
         load_experiment("circle.py")
     monkeypatch.chdir(folder)
-    with pytest.raises(FileNotFoundError, match="no folder 'experiments' here"):
+    with pytest.raises(ValueError, match="no experiment 'parabola' .*known: none"):
         load_experiment("parabola")
+    with pytest.raises(FileNotFoundError, match="no folder 'experiments' here"):
+        load_experiment("parabola", "experiments")
+
+
+def test_those_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find_experiments()
+    assert {"galaxies", "splitting_order"} <= set(found)
+    assert load_experiment("galaxies").path == found["galaxies"].resolve()
+    assert own_folder() == loading.SHIPPED
+
+
+def test_own_experiments_come_first(folder, monkeypatch, caplog):
+    shipped = loading.SHIPPED
+    shipped.mkdir()
+    for name in ("parabola", "circle"):
+        (shipped / f"{name}.py").write_text((folder / "parabola.py").read_text())
+    assert find_experiments() == {"circle": shipped / "circle.py", "parabola": Path("experiments/parabola.py")}
+    assert find_experiments(folder) == {"parabola": folder / "parabola.py"}
+    assert own_folder() == Path("experiments")
+    with caplog.at_level("INFO", "wfr_pde"):
+        load_experiment("circle")
+        assert caplog.messages == []
+        assert load_experiment("parabola").path == folder / "parabola.py"
+        assert caplog.messages == ["taken from the folder 'experiments', not from wfr_pde: parabola"]
+        caplog.clear()
+        monkeypatch.setattr(loading, "SHIPPED", folder)  # the source tree itself: the same files
+        load_experiment("parabola")
+        assert caplog.messages == []

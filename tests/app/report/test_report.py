@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import wfr_pde as wfr
 from wfr_pde.app.cli.main import main
 from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.app.report import film, write_report
@@ -123,7 +124,7 @@ def test_a_run_is_read_whole(project):
     ]
     assert run.command == "wfr-pde run good --out=stored"
     assert run.provenance["seed"] == "7"
-    assert "wfr_pde 0.1.0" in run.provenance["versions"]
+    assert f"wfr_pde {wfr.__version__}" in run.provenance["versions"]
     assert [path.name for path in run.pictures] == ["figure.png"]
     assert {path.name for path in run.files} >= {"data.nc", "figure.pdf", "figure.png", "run.json"}
     assert len(run.films) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,18 @@ from wfr_pde.app.cli.report import summary, write_page
 from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 from wfr_pde.app.experiments.experiment import OUT
-from wfr_pde.app.experiments.loading import FOLDER
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Cell, Outcome
 
+LOG = logging.getLogger(__name__)
 NAME = "all"
 SUMMARY = "run every experiment, in parallel, and write the report"
 EXAMPLES = """\
-Every experiment in the folder `experiments` is run as `wfr-pde run` runs it, one process per processor; then the report
-of all results is written. What is done is not done again, so that a run that was stopped goes on with the same command.
-One that fails, or that cannot be loaded, costs only itself.
+Every experiment in the folder `experiments` of the working directory or, where there is no such folder, every one of
+wfr_pde, is run as `wfr-pde run` runs it, one process per processor; then the report of all results is written. What is
+done is not done again, so that a run that was stopped goes on with the same command.
+One that fails, or that cannot be loaded, costs only itself. Experiments are files of Python, whose code is run.
 
 examples:
   wfr-pde all --quick                      all experiments with their quick knobs, and report.html
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
     add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
-    add("--experiments", default=FOLDER, metavar="DIR", help="where the experiments are (default: %(default)s)")
+    add("--experiments", metavar="DIR", help="where the experiments are (default: as said below)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _complain(errors: dict[str, str]) -> None:
     """Say which experiments failed, and why."""
     for name, error in errors.items():
-        print(f"wfr-pde: {name} failed: {error}", file=sys.stderr)
+        LOG.error("%s failed: %s", name, error)
 
 
 def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, Any]]]:
@@ -77,7 +78,7 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
         If an option does not fit, or there is no experiment that can be loaded.
     """
     from wfr_pde.app.experiments.jobs import Cell, failure
-    from wfr_pde.app.experiments.loading import find_experiments, load_experiment
+    from wfr_pde.app.experiments.loading import find_experiments, load_experiment, own_folder
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
@@ -86,18 +87,17 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
         make_folder("--out", Path(args.out), Path(args.out))
         made_sure_of("--report", page)
     planned, broken = [], {}
-    for name in find_experiments(args.experiments):
+    folder = own_folder() if args.experiments is None else Path(args.experiments)
+    for name in find_experiments(folder):
         try:
-            experiment = load_experiment(name, args.experiments)
+            experiment = load_experiment(name, folder)
             planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))
         except Exception as error:
             broken[name] = failure(error)
             broken[name]["error"] += f" {notes(error)}" if notes(error) else ""
     if not planned:
         why = "; ".join(f"{name}: {each['error']}" for name, each in broken.items())
-        raise ValueError(
-            f"there is no experiment in {args.experiments!r}{f' that can be loaded ({why})' if why else ''}"
-        )
+        raise ValueError(f"there is no experiment in {str(folder)!r}{f' that can be loaded ({why})' if why else ''}")
     return planned, broken
 
 

@@ -31,6 +31,8 @@ SAMPLES is a file of positions, a dotted path to a sampler, or several of these:
     wfr_pde.samplers:SMCWFR, which needs --dt. Options of either: --options '{"name": value}'. A name may also be that
     of an object: my_sampler.py:flow, where the file says flow = Strang(Langevin(), BirthDeath(bandwidth=0.2)).
 
+Dotted paths and files of Python run code: what they name is imported, with all that you may do. Give those you trust.
+
 The truth is a file that `wfr-pde truth` wrote; it knows its target and start.
 
 examples:

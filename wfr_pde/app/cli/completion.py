@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from wfr_pde.app.exit_codes import DONE
 
@@ -14,7 +15,7 @@ examples:
   wfr-pde completion zsh > ~/.zfunc/_wfr-pde                                with fpath+=~/.zfunc before compinit
   wfr-pde completion fish > ~/.config/fish/completions/wfr-pde.fish"""
 SHELLS = ("bash", "zsh", "fish")
-EXPERIMENTS = {  # what completes the name of an experiment, or the path of its file
+EXPERIMENTS = {  # what completes the name of an experiment, or the path of its file; SHIPPED: the package's folder
     "bash": "_wfr_pde_experiments",
     "zsh": "_wfr_pde_experiments",
     "fish": "(__wfr_pde_experiments)",
@@ -22,20 +23,20 @@ EXPERIMENTS = {  # what completes the name of an experiment, or the path of its 
         "bash": """\
 _wfr_pde_experiments() {
     local file
-    for file in experiments/[!_]*.py; do
+    for file in experiments/[!_]*.py SHIPPED/[!_]*.py; do
         [[ -e $file ]] && compgen -W "$(basename "$file" .py)" -- "$1"
     done
 }""",
         "zsh": """\
 _wfr_pde_experiments() {
     local -a names
-    names=(experiments/[^_]*.py(N:t:r))
+    names=(experiments/[^_]*.py(N:t:r) SHIPPED/[^_]*.py(N:t:r))
     compadd -a names
     _files -g '*.py'
 }""",
         "fish": """\
 function __wfr_pde_experiments
-    for file in experiments/*.py
+    for file in experiments/*.py SHIPPED/*.py
         string match -qv '_*' (basename $file); and basename $file .py
     end
     __fish_complete_suffix .py
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the script, made from the parsers of all commands."""
     import shtab
 
+    from wfr_pde.app.experiments.loading import SHIPPED
+
     for parser in args.parsers.values():
         for argument in parser.arguments:
             kind = str(argument.metavar)
@@ -73,5 +76,5 @@ def run(args: argparse.Namespace) -> int:
     script = shtab.complete(args.parsers[""], args.shell)
     for text, better in IMPROVEMENTS.get(args.shell, ()):
         script = script.replace(text, better)
-    print(script)
+    print(script.replace("SHIPPED", shlex.quote(str(SHIPPED))))
     return DONE

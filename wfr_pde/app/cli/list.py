@@ -9,7 +9,11 @@ from wfr_pde.app.exit_codes import DONE
 
 NAME = "list"
 SUMMARY = "the experiments, one line each"
-EXAMPLES = """examples:
+EXAMPLES = """\
+Those of wfr_pde, and yours: the files in the folder `experiments` of the working directory. A name that both have means
+yours.
+
+examples:
   wfr-pde list
   wfr-pde list --json"""
 
@@ -20,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the experiments."""
-    from wfr_pde.app.experiments.loading import description, find_experiments
+    from wfr_pde.app.experiments.loading import description, find_experiments, tell_of_replaced
 
     found = {name: (path, description(path)) for name, path in find_experiments().items()}
     if args.json:
@@ -29,6 +33,5 @@ def run(args: argparse.Namespace) -> int:
     width = max(map(len, found), default=0)
     for name, (_, text) in found.items():
         print(f"{name:{width}}  {text}")
-    if not found:
-        print("no experiments in the folder 'experiments'")
+    tell_of_replaced(found)
     return DONE

@@ -18,6 +18,7 @@ from wfr_pde._version import __version__
 from wfr_pde.app.cli import all as all_
 from wfr_pde.app.cli import compare, completion, figures, info, report, run, solve, sweep, truth, validate
 from wfr_pde.app.cli import list as list_
+from wfr_pde.app.cli.messages import messages_on_stderr
 from wfr_pde.app.cli.output import notes
 from wfr_pde.app.cli.parser import Parser, join_values
 from wfr_pde.app.exit_codes import DONE, INTERRUPTED, exit_code
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _without_exit(args: argparse.Namespace) -> int:
     """Run the command; code of the user that ends the program does not pass for success."""
     try:
-        return args.command.run(args)
+        with messages_on_stderr():
+            return args.command.run(args)
     except SystemExit as error:
         raise ValueError(
             f"the code that was run ends the program (SystemExit with the code {error.code}) before there is a result: "

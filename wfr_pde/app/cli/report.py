@@ -9,7 +9,6 @@ from wfr_pde.app.cli.output import print_json
 from wfr_pde.app.cli.written import made_sure_of, page_path
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
-from wfr_pde.app.experiments.loading import FOLDER
 
 NAME = "report"
 SUMMARY = "one self-contained HTML page of all results"
@@ -30,12 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--results", default=OUT, metavar="DIR", help="where the results are (default: %(default)s)")
     add("-o", "--out", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
-    add(
-        "--experiments",
-        default=FOLDER,
-        metavar="DIR",
-        help="experiments, for the whole text of their docstrings (default: %(default)s)",
-    )
+    words = "where the experiments are, for the whole text of their docstrings (default: those of `wfr-pde list`)"
+    add("--experiments", metavar="DIR", help=words)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
-def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
+def write_page(results: str, page: str, experiments: str | None) -> dict[str, Any]:
     """Write the page of the results, and say in plain types what it shows."""
     from wfr_pde.app.report import write_report
 

@@ -30,7 +30,9 @@ EXAMPLES = """examples:
 
 Data that are stored for the same knobs, by the same code and version, are taken as they are. Without them, a run that
 was stopped or killed goes on after the last part that it stored, if the experiment stores its parts; to the same
-numbers as if it had not been stopped."""
+numbers as if it had not been stopped.
+
+NAME is a file of Python whose code is run, for --help and --dry-run too. Give those you trust."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

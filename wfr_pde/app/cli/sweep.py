@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
+import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wfr_pde.app.experiments.sweep import Plan
 
 MAX_CHECKS = 4  # with more of them, a row of the table shows none
+LOG = logging.getLogger(__name__)
 NAME = "sweep"
 SUMMARY = "run an experiment over a grid of knobs, in parallel"
 EXAMPLES = """\
@@ -40,7 +41,9 @@ examples:
   wfr-pde sweep splitting_order --t-gaussian 0.25:1:200 --no-figures    two hundred values
   wfr-pde sweep NAME --seed 0,1,2,3 --dry-run                      the cells, and which are done
   wfr-pde sweep NAME --seed 0,1,2,3 --shard $SLURM_ARRAY_TASK_ID/4 one of four jobs of an array, numbered from 1
-  wfr-pde sweep NAME --seed 0,1,2,3 --dask tcp://10.0.0.1:8786     on the workers of a Dask cluster"""
+  wfr-pde sweep NAME --seed 0,1,2,3 --dask tcp://10.0.0.1:8786     on the workers of a Dask cluster
+
+NAME is a file of Python whose code is run, for --help and --dry-run too. Give those you trust."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{text_table(_rows(grid, outcomes))}\n\n{grid.directory / 'sweep.nc'}, sweep.csv")
     for line in _complaints(grid, outcomes):
-        print(f"wfr-pde: a cell failed: {line}", file=sys.stderr)
+        LOG.error("a cell failed: %s", line)
     return exit_code_of_runs(outcomes)
 
 

@@ -27,6 +27,8 @@ SAMPLES is a file of positions of at least 20 independent runs, or a dotted path
 --scheme names the Flow that it declares to be, with a step of --dt; by default a Flow is what it says itself. It is
 held against the law of that scheme for infinitely many particles, where it has one, else against the truth.
 
+Dotted paths and files of Python run code: what they name is imported, with all that you may do. Give those you trust.
+
 Exit code: 0 consistent, or not enough power to tell; 1 inconsistent.
 
 examples:

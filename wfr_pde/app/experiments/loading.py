@@ -4,34 +4,70 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import logging
 import math
 import numbers
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wfr_pde import _version
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.knobs import found_knobs
 
-FOLDER = "experiments"
+FOLDER = "experiments"  # of the working directory
 NOT_DATA = ("QUICK", "CHECKS")  # parts of a file that the data do not depend on
+LOG = logging.getLogger(__name__)
 
 
-def find_experiments(folder: str | Path = FOLDER) -> dict[str, Path]:
-    """The experiments in a folder, name -> file, sorted; files whose name starts with `_` are left out.
+def _shipped() -> Path:
+    """Return the folder of the experiments of the package: in it where it was installed, beside it in its source."""
+    inside = Path(__file__).parent / "shipped"
+    return inside if inside.is_dir() else Path(_version.__file__).parents[1] / FOLDER
+
+
+SHIPPED = _shipped()
+
+
+def find_experiments(folder: str | Path | None = None) -> dict[str, Path]:
+    """Find experiments, name -> file, sorted; files whose name starts with `_` are left out.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where they are. By default they are those of the package and those in the folder `experiments` of the working
+        directory; where both have a name, it is the latter.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {str(folder)!r} here: go to the project's root, or give the path of a file"
-        )
+    if folder is None:
+        return dict(sorted({**_files(SHIPPED), **_files(Path(FOLDER))}.items()))
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {str(folder)!r} here: give the path of one that is there")
+    return _files(Path(folder))
+
+
+def own_folder() -> Path:
+    """Return the folder `experiments` of the working directory or, where there is none, that of the package."""
+    return Path(FOLDER) if Path(FOLDER).is_dir() else SHIPPED
+
+
+def tell_of_replaced(names: Iterable[str]) -> None:
+    """Log which of these experiments are those of the working directory, in place of some of the package."""
+    own, shipped = _files(Path(FOLDER)), _files(SHIPPED)
+    both = sorted(own.keys() & shipped.keys() & set(names))
+    replaced = [name for name in both if not own[name].samefile(shipped[name])]
+    if replaced:
+        LOG.info("taken from the folder %r, not from wfr_pde: %s", FOLDER, ", ".join(replaced))
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """List the experiments in a folder, which need not be there."""
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
 
 
@@ -49,8 +85,8 @@ def description(path: str | Path) -> str:
     return docstring(path).splitlines()[0]
 
 
-def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment:
-    """The experiment of that name in `folder`, or in the file of that path.
+def load_experiment(name: str | Path, folder: str | Path | None = None) -> Experiment:
+    """Load the experiment of that name, found as `find_experiments` does, or in the file of that path.
 
     Raises
     ------
@@ -62,10 +98,11 @@ def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment
     if path.suffix != ".py":
         known = find_experiments(folder)
         if given not in known:
-            raise ValueError(
-                f"there is no experiment {given!r} in {str(folder)!r}; known: {', '.join(known) or 'none'}"
-            )
+            where = f"{FOLDER!r} or in wfr_pde" if folder is None else repr(str(folder))
+            raise ValueError(f"there is no experiment {given!r} in {where}; known: {', '.join(known) or 'none'}")
         path = known[given]
+        if folder is None:
+            tell_of_replaced([given])
     elif not path.is_file():
         raise FileNotFoundError(f"there is no file {given!r}")
     module, source = _executed(path)

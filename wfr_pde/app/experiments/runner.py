@@ -16,7 +16,7 @@ from wfr_pde.app.experiments.drawing import store_figure
 from wfr_pde.app.experiments.experiment import OUT, Check, Experiment, canonical
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.parts import RunWithParts, StoredParts
-from wfr_pde.storage import files, locks, provenance
+from wfr_pde.storage import files, locks, provenance, schema_version
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Result:
             "checks": {check.name: check.content() for check in self.checks},
             "versions": json.loads(attrs["versions"]),
             "commit": attrs["commit"],
-            **{name: attrs[name] for name in (code.NAME, code.OTHERS) if name in attrs},
+            **{name: attrs[name] for name in (schema_version.NAME, code.NAME, code.OTHERS) if name in attrs},
             "wall_time": attrs["wall_time"],
             "source": attrs["source"],
             **({"caption": self.caption} if self.caption else {}),
@@ -258,10 +258,8 @@ def _computed(experiment: Experiment, values: dict[str, Any], parts: StoredParts
         knobs=canonical(values),
         command=experiment.command(values, parts.directory.parents[1]),
         source=experiment.source,
-        versions=json.dumps(dict(provenance.versions())),
-        commit=provenance.commit(),
         wall_time=round(run.seconds + time.perf_counter() - began, 6),
-        **code.code_attrs(run.source_hashes),
+        **provenance.dataset_attrs(code.code_attrs(run.source_hashes)),
     )
 
 

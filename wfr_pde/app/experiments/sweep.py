@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.experiments.experiment import OUT, Experiment, out_words
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
 from wfr_pde.app.experiments.loading import load_experiment
-from wfr_pde.storage import files, locks, provenance
+from wfr_pde.storage import files, locks, provenance, schema_version
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def combine(plan: Plan) -> xr.Dataset:
             "axes": plan.axes,
             "cells": [plan.experiment.directory(cell, plan.out).name for cell in plan.cells],
             "versions": dict(provenance.versions()),
-            **{name: ds.attrs[name] for name in (code.NAME, code.OTHERS) if name in ds.attrs},
+            **{name: ds.attrs[name] for name in (schema_version.NAME, code.NAME, code.OTHERS) if name in ds.attrs},
             "source": plan.experiment.source,
         }
         files.write_json(content, plan.directory / "sweep.json")
@@ -252,8 +252,7 @@ def _combined(plan: Plan) -> xr.Dataset:
         "command": plan.command,
         "knobs": json.dumps(fixed, sort_keys=True),
         "source": plan.experiment.source,
-        "versions": json.dumps(dict(provenance.versions())),
-        **code.code_attrs(_other_hashes(plan)),
+        **provenance.dataset_attrs(code.code_attrs(_other_hashes(plan))),
     }
     return xr.Dataset(variables, coords, attrs)
 

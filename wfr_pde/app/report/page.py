@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from itertools import groupby
@@ -16,7 +17,7 @@ from markupsafe import Markup
 
 from wfr_pde._version import __version__
 from wfr_pde.app.experiments.experiment import OUT
-from wfr_pde.app.experiments.loading import FOLDER
+from wfr_pde.app.experiments.loading import find_experiments
 from wfr_pde.app.report.entry import Entry
 from wfr_pde.app.report.runs import (
     DONE,
@@ -78,7 +79,7 @@ class Report:
 
 
 def write_report(
-    results: str | Path = OUT, out: str | Path = "report.html", experiments: str | Path = FOLDER
+    results: str | Path = OUT, out: str | Path = "report.html", experiments: str | Path | None = None
 ) -> Report:
     """Write one HTML page of all results.
 
@@ -88,9 +89,9 @@ def write_report(
         Folder of the results.
     out : path
         The page. Its links to data are relative, so that the two can be moved together.
-    experiments : path
+    experiments : path, optional
         Folder of the experiments, where the page takes the text below the first line of their docstrings from; it
-        need not be there.
+        need not be there. By default all that `find_experiments` finds.
 
     Raises
     ------
@@ -112,7 +113,8 @@ def write_report(
     by_other = sum(bool(run.by_other_code) for run in runs)
     quick = sum(run.is_quick for run in runs)
     report = Report(path, len(by_name), verdicts, len(checks), passed, by_other, len(found.left_out), quick)
-    text = _page(report, by_name, found, Path(experiments))
+    is_there = experiments is None or Path(experiments).is_dir()
+    text = _page(report, by_name, found, find_experiments(experiments) if is_there else {})
     files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return report
 
@@ -121,11 +123,11 @@ def _modified(run: Run) -> float:
     return max((path.stat().st_mtime for path in run.files), default=0.0)
 
 
-def _page(report: Report, by_name: dict[str, tuple[Run, ...]], found: Survey, folder: Path) -> str:
+def _page(report: Report, by_name: dict[str, tuple[Run, ...]], found: Survey, known: Mapping[str, Path]) -> str:
     """The whole page."""
     entries = []
     for name, runs in by_name.items():
-        claim, more = described(name, runs, folder)
+        claim, more = described(runs, known.get(name))
         entries.append(Entry(name, runs, claim, prose(more)))
     template = _environment(report.path.parent).get_template("page.html")
     return template.render(

@@ -273,15 +273,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def described(name: str, runs: Sequence[Run], folder: str | Path) -> tuple[str, str]:
-    """The claim of an experiment, and what its file says below it.
+def described(runs: Sequence[Run], path: Path | None) -> tuple[str, str]:
+    """Return the claim of an experiment, and what its file, where it is known, says below it.
 
     The claim is that of the newest run. The file's text goes with it if it still begins with the same line; it also
     serves where no run has stored a claim.
     """
     claim = next((run.claim for run in runs if run.claim), "")
-    path = Path(folder) / f"{name}.py"
-    if not path.is_file():
+    if path is None:
         return claim, ""
     first, _, rest = docstring(path).partition("\n")
     return claim or first, rest.strip("\n") if claim in ("", first) else ""

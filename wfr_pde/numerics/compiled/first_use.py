@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from typing import Any
 
@@ -13,6 +13,7 @@ from wfr_pde.numerics.deadline import leave_out
 from wfr_pde.numerics.progress import is_seen
 
 PACKAGE = "wfr_pde."
+LOG = logging.getLogger(__name__)
 
 
 class Announcer(event.Listener):
@@ -31,11 +32,8 @@ class Announcer(event.Listener):
         if self.has_spoken or not str(getattr(function, "__module__", "")).startswith(PACKAGE) or not is_seen():
             return
         self.has_spoken = True
-        print(
-            "wfr_pde: compiling loops, which takes some seconds; they are kept for the next time",
-            file=sys.stderr,
-            flush=True,
-        )
+        # a warning, as that is what is seen where logging is not set up
+        LOG.warning("wfr_pde compiles its loops, which takes some seconds; they are kept for the next time")
 
     @override
     def on_end(self, event: Any) -> None:

@@ -22,8 +22,7 @@ from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles, positions_of
-from wfr_pde.storage.provenance import commit, versions
-from wfr_pde.storage.source_hash import source_hash
+from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -104,9 +103,7 @@ def run_sampler(
             "seed": seed,
             "backend": "numpy",
             "device": "cpu",
-            "versions": json.dumps(dict(versions())),
-            "commit": commit(),
-            "source_hash": source_hash(),
+            **dataset_attrs(),
             "wall_time": round(time.perf_counter() - began, 6),
         },
     )

@@ -9,7 +9,6 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 from wfr_pde.storage import provenance
-from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 
 if TYPE_CHECKING:
@@ -78,8 +77,6 @@ def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
         "evidence": json.dumps(best.evidence),
         "backend": grid.backend.name,
         "device": grid.backend.device,
-        "versions": json.dumps(dict(provenance.versions())),
-        "commit": provenance.commit(),
-        "source_hash": source_hash(),
+        **provenance.dataset_attrs(),
         "wall_time": round(best.work.seconds - best.work.left(), 6),
     }

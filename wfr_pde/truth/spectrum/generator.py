@@ -22,7 +22,6 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage import provenance
-from wfr_pde.storage.source_hash import source_hash
 from wfr_pde.targets.base import Target
 from wfr_pde.truth.spectrum.chain import Chain, finite_volume_chain
 from wfr_pde.truth.spectrum.eigenpairs import SPARE, eigenfunctions, lanczos_vectors, lowest_modes
@@ -134,9 +133,7 @@ def spectrum(
         "cells": json.dumps([list(g.shape) for g in grids]),
         "backend": "numpy",
         "device": "cpu",
-        "versions": json.dumps(dict(provenance.versions())),
-        "commit": provenance.commit(),
-        "source_hash": source_hash(),
+        **provenance.dataset_attrs(),
         "wall_time": round(time.perf_counter() - began, 6),
     }
     return _dataset(Density(grid, log_pi), values[rising], errors[rising], functions, attrs)
