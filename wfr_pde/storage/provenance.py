@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +12,11 @@ from types import MappingProxyType
 from wfr_pde import _version
 from wfr_pde._version import __version__
 
+NEEDED = (  # the packages that this one cannot do without
+    *("numpy", "scipy", "xarray", "h5netcdf", "h5py", "matplotlib", "mpmath", "numba", "sympy", "filelock", "tqdm"),
+    *("threadpoolctl", "shtab", "typing-extensions", "jinja2", "markupsafe"),
+)
+CONSTRAINTS = "constraints.txt"  # beside results: the versions that made them
 RESULTS = (":(top,exclude)results", ":(top,exclude)gallery")  # which runs write
 
 
@@ -45,3 +51,44 @@ def versions() -> Mapping[str, str]:
     packages = ("numpy", "scipy", "xarray", "h5netcdf")
     found = {name: version(name) for name in packages}
     return MappingProxyType({"wfr_pde": __version__, "python": platform.python_version(), **found})
+
+
+@functools.cache
+def packages() -> Mapping[str, str]:
+    """Versions of all packages that this one needs, and that these need, by their names in lower case, sorted."""
+    from importlib import metadata
+
+    found: dict[str, str] = {}
+    todo = list(NEEDED)
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # needed on other systems only
+        found[name] = distribution.version
+        todo += [_normal_name(one) for one in distribution.requires or () if not re.search(r"\bextra\s*==", one)]
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def constraints() -> str:
+    """These versions as a file that `pip install -c` reads, with Python and the system as a comment."""
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    lines = [f"# {system}; pip install -c {CONSTRAINTS} -e . installs these versions"]
+    return "\n".join(lines + [f"{name}=={version}" for name, version in packages().items()]) + "\n"
+
+
+def constraints_in(path: Path) -> dict[str, str]:
+    """The versions in such a file, by name; none where there is no file."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+def _normal_name(requirement: str) -> str:
+    """Return the name of a package in a requirement, as indexes write it."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
