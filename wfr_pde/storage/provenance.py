@@ -17,7 +17,7 @@ NEEDED = (  # the packages that this one cannot do without
     *("threadpoolctl", "shtab", "typing-extensions", "jinja2", "markupsafe"),
 )
 CONSTRAINTS = "constraints.txt"  # beside results: the versions that made them
-RESULTS = (":(top,exclude)results", ":(top,exclude)gallery")  # which runs write
+RESULTS = (":(top,exclude)results", ":(top,exclude)gallery", ":(top,exclude)benchmarks/history.csv")  # which runs write
 
 
 @functools.cache
