@@ -105,6 +105,7 @@ def test_tolerances_that_an_experiment_states(project, stored, changed, result, 
     assert found == code
     assert rows(out)["last"] == row
     assert "has been changed" not in out  # data do not depend on TOLERANCES
+    assert ("TOLERANCES of powers.py fits nothing by other" in out) == ("other" in tolerances)
 
 
 @pytest.mark.parametrize("tolerances", [3, {"last": 1e-6}, {"last": (-1e-6, 0.0)}, {"last": (1e-6, float("inf"))}])

@@ -143,6 +143,8 @@ def _notes(found: Reproduction) -> list[str]:
         lines.append("the experiment has been changed since the result was stored")
     if _package_changed(found):
         lines.append("the package has been changed since the result was stored")
+    if unused := found.unused_tolerances:
+        lines.append(f"TOLERANCES of {found.result.experiment.path.name} fits nothing by {', '.join(unused)}")
     if found.other_versions:
         others = (f"{name} {there} (here {here})" for name, (there, here) in found.other_versions.items())
         lines.append(f"the result was stored with other versions: {', '.join(others)}")

@@ -104,6 +104,16 @@ class Reproduction:
         """Whether all numbers agree."""
         return all(comparison.agrees for comparison in self.comparisons)
 
+    @property
+    def unused_tolerances(self) -> list[str]:
+        """Patterns in TOLERANCES that fit no name."""
+        names = [comparison.name for comparison in self.comparisons]
+        return [
+            pattern
+            for pattern in self.result.experiment.tolerances
+            if not any(fnmatchcase(name, pattern) for name in names)
+        ]
+
 
 def read_result(directory: str | Path) -> dict[str, Any]:
     """What `run.json` of a stored result says.
