@@ -45,7 +45,8 @@ class Comparison:
     Attributes
     ----------
     name : str
-        A scalar variable, or panel, kind and column of the figure's table: "panel 1 line y".
+        A scalar variable, or panel, kind and column of the figure's table: "panel 1 line y"; for an artist with a
+        tolerance of its own "panel 1 line 3 y".
     stored, again : float
         NaN where there is none.
     tolerance : float or None
@@ -219,7 +220,10 @@ def _columns(
         a, b = before[:, k], after[:, k]
         if np.isnan(a).all() and np.isnan(b).all():
             continue
-        name, largest = f"panel {panel} {kind} {column}", np.max(np.abs(a), where=np.isfinite(a), initial=0.0)
+        own, name = f"panel {panel} {kind} {number} {column}", f"panel {panel} {kind} {column}"
+        if any(fnmatchcase(own, pattern) for pattern in stated):
+            name = own
+        largest = np.max(np.abs(a), where=np.isfinite(a), initial=0.0)
         pair = _stated(name, stated, (RELATIVE, ABSOLUTE * largest))
         if pair is None:
             yield Comparison(name, a[0], b[0], None, len(a))
