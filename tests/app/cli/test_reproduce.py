@@ -76,6 +76,17 @@ def test_scalars_that_do_not_agree(stored, changed, result):
     assert "these do not agree: last, lost" in out
 
 
+def test_numbers_that_are_none(project, stored, changed, result):
+    changed(numbers={"last": "nan"})
+    code, out, _ = result("reproduce", "powers")
+    assert code == 1
+    assert rows(out)["last"] == ["nan", "8", "inf", "5.0e-04", "NO"]
+    path = project / "experiments" / "powers.py"
+    path.write_text(path.read_text().replace('"last": values[-1]', '"last": np.nan'))
+    code, out, _ = result("reproduce", "powers")
+    assert code == 0  # as it was, in the run.json of both
+
+
 def test_a_figure_that_does_not_agree(stored, result):
     table = (stored / "figure.csv").read_text()
     assert ",3,8," in table
