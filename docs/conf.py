@@ -1,10 +1,13 @@
 """Sphinx: `sphinx-build -W --keep-going -b html docs docs/_build`, without a network."""
 
+import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # a page cannot draw a bar over the last one
 
 import wfr_pde  # noqa: E402
 
@@ -12,7 +15,19 @@ project = "wfr_pde"
 author = "The wfr_pde developers"
 version = release = wfr_pde.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "plain_docstrings", "generated"]
+extensions = [
+    "myst_nb",
+    "sphinx_copybutton",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "mathml",
+    "plain_docstrings",
+    "generated",
+]
+nb_execution_mode = "force"  # what a page shows is what the code of today prints
+nb_execution_timeout = 120
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_extensions", "examples"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import wfr_pde as wfr
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 PAGES = sorted([*DOCS.glob("*.md"), *(DOCS / "design").glob("*.md")])
+ADDRESSES = ("https://doi.org/", "https://arxiv.org/", "https://pypi.org/project/")
 PRINTING = sorted(path.stem for path in EXAMPLES.glob("*.txt"))
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -47,6 +49,60 @@ def test_an_example_prints_what_its_page_says(name):
     printed, said = (list(map(float, NUMBER.findall(text))) for text in (ran.stdout, promised))
     # what is printed is rounded: one unit of the fourth digit after the point; another processor may sum otherwise
     assert printed == pytest.approx(said, rel=1e-3, abs=1.5e-4)
+
+
+def blocks_of(page):
+    """The Python code of a page, block by block."""
+    return re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def smaller(code, **words):
+    """Code with other numbers, each of which it has to hold."""
+    for old, new in words.values():
+        assert old in code, old
+        code = code.replace(old, new)
+    return code
+
+
+def test_the_code_of_the_page_on_schemes_runs():
+    target, start = wfr.GaussianMixture([-2, 2], [0.3, 0.7], 0.5), wfr.Gaussian(-2, 0.5)
+    scope = {"wfr": wfr, "target": target, "start": start, "t": [0, 0.5]}
+    (code,) = blocks_of("choose_a_scheme.md")
+    exec(code, scope)
+    assert scope["ds"].sizes["t"] == 2
+
+
+def test_the_code_of_the_page_on_certificates_runs(capsys):
+    first, evidence, pieces, walls, ridges = blocks_of("certify.md")
+    scope = {"wfr": wfr, "np": np, "target": wfr.DoubleWell(2.0), "start": wfr.Gaussian(-1, 0.04)}
+    exec(first, scope)
+    assert float(scope["truth"].error_l1.max()) <= 1e-5
+    exec(evidence, scope)
+    assert "'kind': 'proved'" in capsys.readouterr().out
+    exec(pieces, scope)
+    exec(walls, scope)
+    assert scope["half_line"].sizes["t"] == 2
+    exec(ridges, scope)
+    # the mean of the flow between Gaussians, in x and y, whatever the axes of the run
+    assert "rotation" in scope["truth"].attrs
+    assert scope["path"].mean(0.0) == pytest.approx([0.0, 0.0], abs=1e-3)
+
+
+def test_the_code_of_the_page_on_samplers_runs(capsys):
+    compared, law = blocks_of("samplers.md")
+    compared = smaller(compared, n=("sample(500,", "sample(100,"), runs=("range(10)", "range(2)"), dt=("0.02", "0.1"))
+    scope = {}
+    exec(smaller(compared, rtol=("rtol=1e-5", "rtol=1e-3")), scope)
+    assert "equivalent_draws" in capsys.readouterr().out
+    scope["grid"] = wfr.Grid.covering(scope["target"], scope["start"], shape=96, tail=1e-9)
+    exec(law, scope)
+    assert scope["law"].log_density.shape == (2, 96, 96)
+
+
+def test_every_block_of_code_is_run():
+    with_blocks = {page.name for page in PAGES if "```python" in page.read_text(encoding="utf-8")}
+    # of experiments.md the folder is of a sweep of the reader's own: tests/app/experiments/test_opened_sweep.py
+    assert with_blocks == {"choose_a_scheme.md", "certify.md", "samplers.md", "experiments.md"}
 
 
 def test_the_example_of_an_experiment_runs_by_its_path(tmp_path, capsys):
@@ -80,7 +136,7 @@ def test_every_example_is_shown_and_every_shown_file_exists():
 def test_links_lead_to_files(page, generated):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if link.startswith(("https://doi.org/", "https://arxiv.org/")):
+        if link.startswith(ADDRESSES):
             continue
         path = (page.parent / link.split("#")[0]).resolve()
         made = path.relative_to(DOCS / "generated").as_posix() if path.is_relative_to(DOCS / "generated") else None
@@ -90,7 +146,8 @@ def test_links_lead_to_files(page, generated):
 def test_every_page_is_in_the_table_of_contents():
     tables = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("index.md", "design.md"))
     entries = re.findall(r"^([\w/]+)$", tables, re.MULTILINE)
-    assert {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES} - {"index"} <= set(entries)
+    pages = {page.relative_to(DOCS).with_suffix("").as_posix() for page in [*PAGES, DOCS / "notebook.ipynb"]}
+    assert pages - {"index"} <= set(entries)
 
 
 def test_the_api_has_every_public_name(generated):

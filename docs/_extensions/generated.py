@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import inspect
 import json
 import os
@@ -50,21 +51,34 @@ all of them, and makes one page of the results. Figures, their numbers as csv, a
 
 def api() -> dict[str, str]:
     """A page for every group of the package's names, and for every namespace."""
-    result = {}
+    result, tables = {}, []
     left = [name for name in wfr_pde.__all__ if name not in NAMESPACES and name != "__version__"]
     for group, (title, modules) in GROUPS.items():
         here = [name for name in left if getattr(wfr_pde, name).__module__.startswith(modules)]
         left = [name for name in left if name not in here]
         result[f"api/{group}.md"] = _api_page(title, "", "wfr_pde", here)
+        tables += _summaries(title, "wfr_pde", here)
     for name, module in NAMESPACES.items():
         names = public_names(module)
         result[f"api/{name}.md"] = _api_page(f"wfr_pde.{name}", f"wfr_pde.{name}", f"wfr_pde.{name}", names)
+        tables += _summaries(f"wfr_pde.{name}", f"wfr_pde.{name}", names)
     entries = "\n".join(Path(path).stem for path in result)
     result["api/index.md"] = (
         "# API reference\n\nThe names of `import wfr_pde as wfr` are on the first three pages; namespaces follow.\n\n"
-        f"```{{toctree}}\n:maxdepth: 2\n\n{entries}\n```\n"
+        + "\n".join(tables)
+        + f"\n```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{entries}\n```\n"
     )
     return result
+
+
+def _summaries(title: str, module: str, names: Iterable[str]) -> list[str]:
+    """A table of names, with the first lines of their docstrings."""
+    lines = [f"## {title}", "", "| name | |", "|---|---|"]
+    for name in names:
+        value = getattr(importlib.import_module(module), name)
+        first = plain((inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " "))
+        lines.append(f"| {{py:obj}}`~{module}.{name}` | {first} |")
+    return [*lines, ""]
 
 
 def public_names(module: Any) -> list[str]:
@@ -85,7 +99,7 @@ def _api_page(title: str, described: str, module: str, names: Iterable[str]) -> 
     if described:
         lines += ["```{eval-rst}", f".. automodule:: {described}", "   :no-members:", "```", ""]
     for name in names:
-        value = getattr(__import__(module, fromlist=[name]), name)
+        value = getattr(importlib.import_module(module), name)
         lines += ["```{eval-rst}"]
         if inspect.isclass(value):
             lines += [f".. autoclass:: {module}.{name}", "   :members:"]
@@ -158,8 +172,10 @@ def made(content: dict[str, Any]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text in Markdown, with the signs escaped that would be markup."""
-    return "".join(f"\\{sign}" if sign in "*_|$<>[]" else sign for sign in text)
+    """Text in Markdown, with the signs escaped that would be markup, but for code between backticks."""
+    parts = text.split("`")
+    words = ["".join(f"\\{sign}" if sign in "*_|$<>[]" else sign for sign in part) for part in parts]
+    return "`".join(parts[k] if k % 2 else words[k] for k in range(len(parts)))
 
 
 def write(app: Any = None) -> None:

@@ -194,7 +194,7 @@ class FrameInterpolation:
 
     def is_sound(self, rule: Rule, k: int) -> bool:
         """Return whether frames are told apart, finite, and not weighted by more than `MOST_WEIGHT`."""
-        if not rule.variable.separates(rule.times):
+        if not rule.variable.separates(rule.times) or (rule.hermite and not rule.variable.moves(rule.times)):
             return False
         inner = self.times[k] + (self.times[k + 1] - self.times[k]) * np.array(PROBES)
         return rule.lebesgue(inner) <= MOST_WEIGHT

@@ -10,6 +10,7 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
+AT_REST = 1e-12  # of its first slope: below, what a variable says of rates of change drowns in rounding
 LEVELS = np.concatenate([[0.25], 0.25 * 1.08 ** np.arange(1, 150)])  # nats below the top, up to 24,000
 
 
@@ -34,6 +35,11 @@ class Variable:
         if self.kind == "log":
             return 1 / (since + self.scale)
         return np.exp(-self.scale * since) if self.kind == "decay" else np.ones_like(since)
+
+    def moves(self, times: Array) -> bool:
+        """Return whether the variable moves at all of the times: one that decays comes to rest."""
+        slopes = self.slope(times)
+        return self.kind != "decay" or bool((slopes > AT_REST * slopes.max()).all())
 
     def separates(self, times: Array) -> bool:
         """Return whether the variable tells the times apart in floating point."""

@@ -24,7 +24,8 @@ def rule_by_residual(frames: FrameInterpolation, k: int) -> Rule | None:
     """Choose the rule with the least residual; None if the equation cannot be evaluated here."""
     if not all(np.isfinite(frames.rate(number)).all() for number in (k, k + 1)):
         return None
-    near = [frames.made(variable, (k, k + 1), True) for variable in frames.variables(k)]
+    ends = frames.times[k : k + 2]
+    near = [frames.made(variable, (k, k + 1), variable.moves(ends)) for variable in frames.variables(k)]
     near.sort(key=lambda rule: _residual(frames, rule, k, RANKING)[0])
     rules = near[:BEST_VARIABLES]
     for variable in [rule.variable for rule in rules]:
@@ -49,6 +50,8 @@ def rule_by_residual(frames: FrameInterpolation, k: int) -> Rule | None:
 def _places(frames: FrameInterpolation, variable: Variable, k: int, count: int) -> tuple[Array, Array]:
     """Return times in an interval, denser at its ends, and what they weigh in an integral over time."""
     angles = (np.arange(count) + 0.5) * (math.pi / 2 / count)
+    if not variable.moves(frames.times[k : k + 2]):  # its last times would all be the same
+        variable = Variable("log", float(frames.times[k]), 1 / variable.scale)
     low, high = (float(variable(frames.times[i])) for i in (k, k + 1))
     shares = np.sin(angles) ** 2
     left, right = float(frames.times[k]), float(frames.times[k + 1])

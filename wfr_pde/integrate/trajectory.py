@@ -15,6 +15,7 @@ from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.diagnostics import mode_masses
 from wfr_pde.integrate.helmholtz_split import helmholtz
 from wfr_pde.integrate.rate_of_change import RateOfChange
+from wfr_pde.integrate.target_departure import TargetDeparture
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
 from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
@@ -299,11 +300,25 @@ class Trajectory(Record):
             nats, slopes, within = self._errors.claims(time)
             top = float(self._interpolation.log_values_at(*self._interpolation.place(time)).max())
             errors = (nats, slopes)[which][tuple(index[where] for index in cells)]
+            errors = errors + self._departure(points[where], time, which)
             errors = np.where(top - log_prob[where] < within, errors, np.inf)
             result[where] = np.where(inside[where], errors, np.nan)
         return result.reshape(self._points.shape(x, t)[:-1])
 
     # What is needed for it
+
+    def _departure(self, points: Array, time: float, which: int) -> Array:
+        """By how much V does what the splines through the centres cannot show: at the time, and where it began."""
+        if self.target is None:
+            return np.zeros(len(points))
+        degree = self._interpolation.densities[self._interpolation.place(time)[1]].degree
+        times = (time, float(self.times[0])) if self.target.moving else (time,)
+        inner = self.frame.inner(points)
+        return np.maximum.reduce([self._target_departure(inner, t, degree, which) for t in times])
+
+    @cached_property
+    def _target_departure(self) -> TargetDeparture:
+        return TargetDeparture(self.grid, self._inner_target)
 
     @cached_property
     def _log_target(self) -> Array:

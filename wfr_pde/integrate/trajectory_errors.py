@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from wfr_pde.integrate.spline_errors import largest_around, spline_errors
 from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.numerics.arguments import real_array
-from wfr_pde.numerics.splines import QUINTIC
 from wfr_pde.numerics.typing import Array
 
 if TYPE_CHECKING:
@@ -120,8 +119,7 @@ class TrajectoryErrors:
         key = ("spline", number)
         if key not in self._cache:
             density = self.interpolation.densities[number]
-            degree = 1 if density._has_steps() else QUINTIC
-            self._cache[key] = spline_errors(self.interpolation.grid, density.log_values, degree)
+            self._cache[key] = spline_errors(self.interpolation.grid, density.log_values, density.degree)
         return self._cache[key]
 
     def claims(self, t: float) -> tuple[Array, Array, float]:

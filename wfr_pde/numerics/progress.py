@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
@@ -34,7 +35,9 @@ def bar(
     if not is_watched(progress) or (progress is None and _REPORTED.get() is not None):
         yield lambda: None  # no hidden bar: tqdm starts a thread for it all the same
         return
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, where ipywidgets are not there: its bars are text then, which will do
+        from tqdm.auto import tqdm
 
     with tqdm(total=total, initial=done, unit=unit, desc=title or None, leave=False) as shown:
         yield shown.update

@@ -238,9 +238,14 @@ class Density(Record):
         return False
 
     @cached_property
+    def degree(self) -> int:
+        """Degree of the spline behind `log_prob`: 5, or 1 where the density jumps from cell to cell."""
+        return 1 if self._has_steps() else QUINTIC
+
+    @cached_property
     def _spline(self) -> RegularSpline:
         values = self.grid.reductions.whole(self.log_values)
-        return RegularSpline([axis.cells for axis in self.grid.axes], values, 1 if self._has_steps() else QUINTIC)
+        return RegularSpline([axis.cells for axis in self.grid.axes], values, self.degree)
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
         """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.

@@ -96,3 +96,16 @@ def test_a_lognormal_law_by_a_function_follows_no_scales_at_the_wall():
     kl = 0.5 * (0.3 - 1 + 0.5**2 - np.log(0.3))  # of N(0.5, 0.3) to N(0, 1): log x is one to one
     assert abs(float(truth.kl[0]) - kl) <= float(truth.error_kl[0]) + 1e-8  # what is beyond 500
     assert float(truth.error_l1.max()) <= 1e-4
+
+
+@pytest.mark.parametrize("support", [(-3.01, 3.37), (-2.9, 3.2)])
+def test_a_support_that_is_no_wall_and_lets_mass_out_is_refused(support):
+    start = wfr.Potential("x**2/2 + sin(3*x)", support=support)
+    with pytest.raises(ValueError, match=r"the support of the start .* leaves .* of its mass outside: its density goes on"):
+        wfr.ground_truth(wfr.Gaussian(0.5, 1), start, [0, 0.3], transport_rate=0, max_cut=1)
+
+
+def test_a_support_that_holds_the_mass_is_a_hint():
+    start = wfr.Potential("x**2/2 + sin(3*x)", support=(-8, 8))
+    truth = wfr.ground_truth(wfr.Gaussian(0.5, 1), start, [0, 0.3], transport_rate=0, rtol=1e-4)
+    assert float(truth.error_l1.max()) < 1e-4

@@ -27,6 +27,7 @@ from wfr_pde.truth.certified.grids.hidden_features import Look, both, hidden_fea
 from wfr_pde.truth.certified.grids.singular_walls import without_walls
 from wfr_pde.truth.certified.preparation.input_checks import check_input
 from wfr_pde.truth.certified.preparation.prepared import most_cut, prepared
+from wfr_pde.truth.certified.preparation.supports import check_supports
 from wfr_pde.truth.certified.problem import Problem
 
 # nats above the lowest V, and above V where the start has its mass, up to which V is looked at
@@ -89,6 +90,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
     walls = any(ends_at_walls(one) for one in (problem.target.at(float(problem.times[0])), problem.start))
     if box is None and walls:
         box = covering_box([first, *places, problem.start], most_cut(problem))
+        check_supports(problem, *box)
     real_walls = box is not None
     if box is None:
         if "periodic" in boundaries_per_axis(boundary, problem.target.ndim):
@@ -99,6 +101,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
                 options["names"] = TURNED_NAMES[: problem.target.ndim]
             return _terrain_of_ready(*ready, options)
         box = covering_box([first, *places, problem.start], most_cut(problem))
+        check_supports(problem, *box)
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
         raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")

@@ -259,7 +259,7 @@ def cut_mass(
         return _share_in_shells(distribution, lower, upper, which)
     if np.all((box[0] >= lower) & (box[1] <= upper) | ~which):
         return 0.0
-    return _share_outside(distribution, lower, upper, which, box)
+    return share_outside(distribution, lower, upper, which, box)
 
 
 @dataclass(frozen=True)
@@ -343,7 +343,7 @@ def _box_of(distribution: Target, lower: Array, upper: Array, free: Mask, tail: 
     return _Strip(distribution, lower, upper, ~free).box(tail)
 
 
-def _share_outside(distribution: Target, lower: Array, upper: Array, free: Mask, box: tuple[Array, Array]) -> float:
+def share_outside(distribution: Target, lower: Array, upper: Array, free: Mask, box: tuple[Array, Array]) -> float:
     """Share of the mass outside by quadrature over both boxes, on panels as the scales want that end at the walls."""
     d = distribution.ndim
     low = np.where(free, np.minimum(box[0], lower), lower)
