@@ -53,6 +53,14 @@ CHECKS = {
     "early_clipped_many": (2.12, 0.1),
     "early_finitevolume_many": (1.0, 0.02),
 }
+TOLERANCES = {  # what spectral methods show of far tails is their rounding, another on every machine
+    "early_eigenbasis_far": (0.0, 2.0),
+    "early_eigenbasis_many": (0.0, 0.15),
+    "early_transforms_far": (0.0, 1.0),
+    "early_transforms_many": (0.0, 0.1),
+    "panel [15] line [56] y": None,  # profiles
+    "panel [234678] line [23] y": None,  # arrivals, heights, KL
+}
 
 FLOOR = 1e-16
 DT, EULER_STEP = 0.02, 0.25

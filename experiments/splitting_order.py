@@ -39,6 +39,12 @@ CHECKS = {f"eoc_{key}": claim for key, claim in zip(KEYS, EXPECTED, strict=True)
     for key, (order, _) in zip(KEYS, EXPECTED, strict=True)
 }
 
+TOLERANCES = {  # orders 6 and 8 are fitted down to errors of 2e-12, where rounding shows; so are the lines through them
+    "eoc_extrapolated_6*": (0.0, 1e-2),
+    "eoc_extrapolated_8*": (0.0, 0.1),
+    "panel * line y": (0.1, 1e-13),
+}
+
 
 def gaussian(t_end):
     target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(-20.0, 4.0)

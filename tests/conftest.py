@@ -17,6 +17,7 @@ settings.load_profile("default")
 
 def pytest_addoption(parser):
     parser.addoption("--results", help="a folder with quick runs of the experiments, which are not made again")
+    parser.addoption("--record-counts", action="store_true", help="write what tests/regressions counts to counts.json")
 
 
 @pytest.fixture

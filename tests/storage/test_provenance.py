@@ -1,6 +1,10 @@
 """Commit and versions."""
 
+import re
 import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
 
 import wfr_pde as wfr
 from wfr_pde import _version
@@ -34,3 +38,16 @@ def test_the_commit_is_dirty_by_changes_of_the_source_but_not_of_results(tmp_pat
     assert commit() == clean
     (tmp_path / "README.md").write_text("2")
     assert commit() == f"{clean}-dirty"
+
+
+def test_constraints_pin_all_that_is_needed(tmp_path):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert {re.split("[<>=]", one)[0] for one in project["dependencies"]} == set(provenance.NEEDED)
+    path = tmp_path / "constraints.txt"
+    path.write_text(provenance.constraints())
+    found = provenance.constraints_in(path)
+    assert set(provenance.NEEDED) < set(found)
+    assert "llvmlite" in found  # needed by numba
+    assert "pytest" not in found  # nobody needs it but in extras
+    assert all(metadata.version(name) == version for name, version in found.items())
+    assert provenance.constraints_in(tmp_path / "none.txt") == {}

@@ -155,5 +155,9 @@ def readable(name: str) -> str:
 
 def write_json(content: Mapping[str, Any], path: str | Path) -> Path:
     """Write a mapping as JSON, whole or not at all."""
-    text = json.dumps(content, indent=2, default=str) + "\n"
+    return write_text(json.dumps(content, indent=2, default=str) + "\n", path)
+
+
+def write_text(text: str, path: str | Path) -> Path:
+    """Write a text, whole or not at all."""
     return write_atomically(path, lambda temporary: temporary.write_text(text))

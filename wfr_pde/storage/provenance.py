@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,12 @@ from wfr_pde._version import __version__
 from wfr_pde.storage import schema_version
 from wfr_pde.storage.source_hash import code_attrs
 
-RESULTS = (":(top,exclude)results", ":(top,exclude)gallery")  # which runs write
+NEEDED = (  # the packages that this one cannot do without
+    *("numpy", "scipy", "xarray", "h5netcdf", "h5py", "matplotlib", "mpmath", "numba", "sympy", "filelock", "tqdm"),
+    *("threadpoolctl", "shtab", "typing-extensions", "jinja2", "markupsafe"),
+)
+CONSTRAINTS = "constraints.txt"  # beside results: the versions that made them
+RESULTS = (":(top,exclude)results", ":(top,exclude)gallery", ":(top,exclude)benchmarks/history.csv")  # which runs write
 
 
 @functools.cache
@@ -58,3 +64,44 @@ def dataset_attrs(code: Mapping[str, str] | None = None) -> dict[str, str | int]
         "commit": commit(),
         **(code_attrs() if code is None else code),
     }
+
+
+@functools.cache
+def packages() -> Mapping[str, str]:
+    """Versions of all packages that this one needs, and that these need, by their names in lower case, sorted."""
+    from importlib import metadata
+
+    found: dict[str, str] = {}
+    todo = list(NEEDED)
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # needed on other systems only
+        found[name] = distribution.version
+        todo += [_normal_name(one) for one in distribution.requires or () if not re.search(r"\bextra\s*==", one)]
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def constraints() -> str:
+    """These versions as a file that `pip install -c` reads, with Python and the system as a comment."""
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    lines = [f"# {system}; pip install -c {CONSTRAINTS} -e . installs these versions"]
+    return "\n".join(lines + [f"{name}=={version}" for name, version in packages().items()]) + "\n"
+
+
+def constraints_in(path: Path) -> dict[str, str]:
+    """The versions in such a file, by name; none where there is no file."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+def _normal_name(requirement: str) -> str:
+    """Return the name of a package in a requirement, as indexes write it."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""

@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from wfr_pde.app.cli.main import main
@@ -53,7 +54,11 @@ def test_all_in_quick_mode_and_the_report(project, capsys):
     assert [row[:2] for row in rows[1:4]] == [["good", "pass"], ["lost", "pass"], ["off", "pass"]]
     assert "3 of 3 checks pass" in out
     assert "A number and its square" in (project / "report.html").read_text()
+    constraints = project / "results" / "constraints.txt"
+    assert f"numpy=={np.__version__}\n" in constraints.read_text()
+    constraints.write_text("numpy==1.0")
     assert main(["all", "--quick"]) == 0
+    assert constraints.read_text() == "numpy==1.0"  # what is done is of the versions that it was made with
     assert capsys.readouterr().out.count("(stored)") == 3
 
 

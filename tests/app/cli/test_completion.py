@@ -59,8 +59,8 @@ def test_bash_takes_what_it_does_not_know_for_a_file(project, result):
 
 def test_zsh_completes_each_of_several_arguments(result):
     _, script, _ = result("completion", "zsh")
-    assert script.count(':_wfr_pde_experiments"') == 3
-    assert script.count('"*:') == 2
+    assert script.count(':_wfr_pde_experiments"') == 4
+    assert script.count('"*:') == 3
     assert '"(*)' not in script
     assert "(eval|file)" in script
 

@@ -21,9 +21,10 @@ NAME = "all"
 SUMMARY = "run every experiment, in parallel, and write the report"
 EXAMPLES = """\
 Every experiment in the folder `experiments` of the working directory or, where there is no such folder, every one of
-wfr_pde, is run as `wfr-pde run` runs it, one process per processor; then the report of all results is written. What is
-done is not done again, so that a run that was stopped goes on with the same command.
-One that fails, or that cannot be loaded, costs only itself. Experiments are files of Python, whose code is run.
+wfr_pde, is run as `wfr-pde run` runs it, one process per processor; then the report of all results is written, and the
+versions of all libraries, as constraints.txt beside the results. What is done is not done again, so that a run that was
+stopped goes on with the same command. One that fails, or that cannot be loaded, costs only itself. Experiments are
+files of Python, whose code is run.
 
 examples:
   wfr-pde all --quick                      all experiments with their quick knobs, and report.html
@@ -105,10 +106,14 @@ def _run_all(args: argparse.Namespace, planned: list[Cell]) -> tuple[list[Outcom
     """Run what is planned and write the report; return what became of the runs and what the report shows."""
     from wfr_pde.app.experiments.executors import Processes
     from wfr_pde.app.experiments.jobs import run_cells
+    from wfr_pde.storage.files import write_text
+    from wfr_pde.storage.provenance import CONSTRAINTS, constraints
 
     with Processes(args.jobs) as executor:
         options = {"force": args.force, "accept_other_code": args.accept_other_code, "figures": not args.no_figures}
         outcomes = run_cells(planned, executor, **options, title="all")
+    if not all(outcome.reused for outcome in outcomes):
+        write_text(constraints(), Path(args.out) / CONSTRAINTS)
     return outcomes, write_page(args.out, args.report, args.experiments)
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from wfr_pde._version import __version__
 from wfr_pde.app.cli import all as all_
-from wfr_pde.app.cli import compare, completion, figures, info, report, run, solve, sweep, truth, validate
+from wfr_pde.app.cli import compare, completion, figures, info, report, reproduce, run, solve, sweep, truth, validate
 from wfr_pde.app.cli import list as list_
 from wfr_pde.app.cli.messages import messages_on_stderr
 from wfr_pde.app.cli.output import notes
@@ -46,7 +46,7 @@ class Command(Protocol):
 
 
 COMMANDS: tuple[Command, ...] = (
-    list_, run, sweep, all_, figures, solve, truth, compare, validate, report, info, completion,
+    list_, run, sweep, all_, figures, reproduce, solve, truth, compare, validate, report, info, completion,
 )  # fmt: skip
 TAKE_KNOBS: tuple[Command, ...] = (run, sweep)  # options that they do not know are knobs of an experiment
 

@@ -9,6 +9,8 @@ It is a Python file, usually in the folder `experiments`, with
 - ``QUICK``, a dict of knobs for a run of a few seconds;
 - ``CHECKS``, a dict ``name -> (expected, tolerance)``: the scalar variable of that name must be within the
   tolerance of what is expected;
+- where the usual tolerance of `wfr-pde reproduce` does not fit, ``TOLERANCES``: see
+  `wfr_pde.app.experiments.reproduction`;
 - where a run is large, ``costs(**knobs)``, a dict of what `wfr_pde.estimate` says of its parts, for ``--dry-run``.
 
 `run_experiment` stores data, figures and provenance in ``results/<name>/<hash of knobs>``. A long `run` has its parts
@@ -22,7 +24,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from wfr_pde.integrate.estimate import Estimate
 
 OUT = "results"
+Tolerance = tuple[float, float] | None  # relative, absolute; None: not compared
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Experiment:
     description : str
         First line of the docstring.
     source : str
-        Hash of the code that the data depend on: without docstring, QUICK, CHECKS, what only `figure`, `costs` use.
+        Hash of the code that the data depend on: without docstring, QUICK, CHECKS, TOLERANCES, and what only
+        `figure` and `costs` use.
     run, figure : callable
     quick : dict
     checks : dict
@@ -85,6 +89,8 @@ class Experiment:
     path : Path
         The file.
     costs : callable or None
+    tolerances : dict of str to Tolerance
+        By patterns of names, of what `reproduce` compares; where the usual tolerance does not fit.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Experiment:
     knobs: dict[str, Knob]
     path: Path
     costs: Callable[..., dict[str, Estimate]] | None = None
+    tolerances: dict[str, Tolerance] = field(default_factory=dict)
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Knobs from the command line: name (dashes or underscores) -> text.

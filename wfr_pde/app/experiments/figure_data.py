@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ("panel", "kind", "artist", "label", "part", "x", "y", "value")
+TEXTS = ("title", "x axis", "y axis")  # kinds of rows that hold text, no numbers
 Piece = tuple[Any, Any, Any]  # x, y, value: arrays of one length, value may be None
 
 
@@ -42,7 +43,7 @@ def rows(figure: Figure) -> Iterator[tuple[Any, ...]]:
     """The rows of the table, in the order of `COLUMNS`."""
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     for panel, ax in enumerate(panels, 1):
-        for kind, text in (("title", ax.get_title()), ("x axis", ax.get_xlabel()), ("y axis", ax.get_ylabel())):
+        for kind, text in zip(TEXTS, (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()), strict=True):
             if text:
                 yield (panel, kind, "", text, "", "", "", "")
         shown = [artist for artist in ax.get_children() if artist.get_visible() and artist is not ax.patch]

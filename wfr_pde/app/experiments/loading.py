@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from wfr_pde import _version
-from wfr_pde.app.experiments.experiment import Experiment
+from wfr_pde.app.experiments.experiment import Experiment, Tolerance
 from wfr_pde.app.experiments.knobs import found_knobs
 
 FOLDER = "experiments"  # of the working directory
-NOT_DATA = ("QUICK", "CHECKS")  # parts of a file that the data do not depend on
+NOT_DATA = ("QUICK", "CHECKS", "TOLERANCES")  # parts of a file that the data do not depend on
 LOG = logging.getLogger(__name__)
 
 
@@ -126,6 +126,7 @@ def load_experiment(name: str | Path, folder: str | Path | None = None) -> Exper
         knobs=knobs,
         path=path.resolve(),
         costs=getattr(module, "costs", None),
+        tolerances=_checked_tolerances(getattr(module, "TOLERANCES", {}), path),
     )
     if not isinstance(module.QUICK, dict):
         raise ValueError(f"QUICK of {path} must be a dict of knobs, got {module.QUICK!r}")
@@ -156,7 +157,7 @@ def _executed(path: Path) -> tuple[types.ModuleType, str]:
 
 
 def _hash_of_code(tree: ast.Module) -> str:
-    """Hash of the code that the data depend on, without docstring, QUICK, CHECKS, what only `figure`, `costs` use."""
+    """Hash of the code that the data depend on, without docstring, `NOT_DATA`, what only `figure`, `costs` use."""
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
     defined: dict[str, list[ast.stmt]] = {}
     for node in body:
@@ -206,3 +207,19 @@ def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
                 f"got {claim!r}"
             )
     return {name: (float(expected), float(tolerance)) for name, (expected, tolerance) in checks.items()}
+
+
+def _checked_tolerances(tolerances: Any, path: Path) -> dict[str, Tolerance]:
+    """TOLERANCES, if every entry is pattern -> (relative, absolute), or -> None."""
+    if not isinstance(tolerances, dict):
+        raise ValueError(
+            f"TOLERANCES of {path} must be a dict name -> (relative, absolute) or None, got {tolerances!r}"
+        )
+    for name, pair in tolerances.items():
+        is_pair = isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(x, numbers.Real) for x in pair)
+        if pair is not None and not (is_pair and all(0 <= x < math.inf for x in pair)):
+            raise ValueError(
+                f"TOLERANCES[{name!r}] of {path} must be (relative, absolute), two numbers that are not negative, or "
+                f"None for what is not compared, got {pair!r}"
+            )
+    return {name: None if pair is None else (float(pair[0]), float(pair[1])) for name, pair in tolerances.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import numbers
 import threading
 import time
@@ -63,7 +64,7 @@ class Result:
         return code.other_hashes(self.data.attrs)
 
     def content(self) -> dict[str, Any]:
-        """What `run.json` holds: status, knobs, command, checks and provenance in plain types."""
+        """What `run.json` holds: status, knobs, command, checks, scalar variables and provenance in plain types."""
         attrs = self.data.attrs
         return {
             "status": "done",
@@ -74,6 +75,7 @@ class Result:
             "command": attrs["command"],
             "passed": self.passed,
             "checks": {check.name: check.content() for check in self.checks},
+            "numbers": _scalars(self.data),
             "versions": json.loads(attrs["versions"]),
             "commit": attrs["commit"],
             **{name: attrs[name] for name in (schema_version.NAME, code.NAME, code.OTHERS) if name in attrs},
@@ -275,6 +277,12 @@ def _check_storable(experiment: Experiment, ds: xr.Dataset) -> None:
                     f"{experiment.name}: attribute {name!r} of {where} is {value!r}, but a file takes "
                     "text and numbers only: use json.dumps(...)"
                 )
+
+
+def _scalars(data: xr.Dataset) -> dict[str, float | str]:
+    """Return the scalar variables that are numbers, for JSON: as text where they are not finite."""
+    found = {str(name): v.item() for name, v in data.data_vars.items() if v.size == 1 and v.dtype.kind in "fiub"}
+    return {name: float(x) if math.isfinite(x) else str(float(x)) for name, x in found.items()}
 
 
 def _check(experiment: Experiment, data: xr.Dataset, name: str) -> Check:
