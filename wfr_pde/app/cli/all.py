@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.cli.output import notes, print_json, text_table
+from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.parser import folder, whole
 from wfr_pde.app.cli.report import summary, write_page
 from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
+from wfr_pde.app.complaints import notes
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
@@ -39,10 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="go on with parts that other code of the package has stored")
     add("--no-figures", action="store_true", help="draw no figures; `wfr-pde figures` draws them later")
-    add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
-    add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
+    add("--jobs", type=whole, metavar="N", help="processes (default: one per processor)")
+    add("--out", type=folder, default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
-    add("--experiments", default=FOLDER, metavar="DIR", help="where the experiments are (default: %(default)s)")
+    add(
+        "--experiments",
+        type=folder,
+        default=FOLDER,
+        metavar="DIR",
+        help="where the experiments are (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from wfr_pde.targets import Target
 
+OBJECT = "'{\"rate\": 1.0}'"  # as an example of JSON
 SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted path to a sampler
 
 
@@ -41,7 +42,7 @@ def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Tar
     for option, attribute in (("target", "energy"), ("start", "start")):
         text = getattr(args, option)
         try:
-            found.append(stored_distribution(truth, attribute) if text is None else distribution(text))
+            found.append(stored_distribution(truth, attribute) if text is None else distribution(f"--{option}", text))
         except ValueError as error:
             if text is not None:
                 raise
@@ -77,12 +78,56 @@ def load_sampler(text: str) -> Any:
         ) from error
 
 
+def is_flow(found: Any) -> bool:
+    """Whether what a dotted path names is a Flow, or a class of them, and not a function."""
+    import wfr_pde as wfr
+
+    return isinstance(found, wfr.Flow) or (isinstance(found, type) and issubclass(found, wfr.Flow))
+
+
+def with_options(text: str, option: str, chosen: dict[str, Any]) -> Any:
+    """Import what a dotted path names, and make the Flow with its arguments where that is a class.
+
+    Raises
+    ------
+    ValueError
+        If it is a Flow already, which takes no arguments any more, or the class takes other ones.
+    """
+    found = load_sampler(text)
+    if not is_flow(found):
+        return found
+    if not isinstance(found, type):
+        if chosen:
+            raise ValueError(f"{text} is a Flow that is made already, which {option} cannot change: name its class")
+        return found
+    try:
+        return found(**chosen)
+    except (TypeError, ValueError) as error:
+        error.add_note(f"({text} is made with {option})")
+        raise
+
+
 def json_object(option: str, text: str) -> dict[str, Any]:
     """Read the arguments of a sampler."""
-    try:
-        chosen = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{option} must be JSON such as '{{\"rate\": 1.0}}', got {text!r}: {error}") from None
+    chosen = read_json(option, text, OBJECT)
     if not isinstance(chosen, dict):
-        raise ValueError(f"{option} must be a JSON object such as '{{\"rate\": 1.0}}', got {text!r}")
+        raise ValueError(f"{option} must be a JSON object such as {OBJECT}, got {text!r}")
     return chosen
+
+
+def read_json(option: str, text: str, example: str) -> Any:
+    """Read strict JSON: what is no number, such as NaN, is none there.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{option} must be JSON such as {example}, got {text!r}: {error}") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
