@@ -27,12 +27,12 @@ def notes(error: BaseException) -> str:
 def code_of(error: Exception) -> int | None:
     """Return the exit code of an error; None for one of the program itself, and not of the user's code."""
     code = exit_code(error)
-    return BAD_INPUT if code is None and _users_place(error) else code
+    return BAD_INPUT if code is None and users_place(error) else code
 
 
 def complaint(error: Exception) -> str:
     """Write an error on one line; one that the user's code raised with its file and line, and its type."""
-    place = "" if isinstance(error, SAY_ENOUGH) else _users_place(error)
+    place = "" if isinstance(error, SAY_ENOUGH) else users_place(error)
     text = f"{error} {notes(error)}"
     if not str(error).strip() or (place and not _is_raised_here(error)):
         text = f"{type(error).__name__}: {text}" if str(error).strip() else f"{type(error).__name__} {notes(error)}"
@@ -69,7 +69,7 @@ def _warning_line(
     return f"wfr-pde: warning: {shortened(text)}\n"
 
 
-def _users_place(error: BaseException) -> str:
+def users_place(error: BaseException) -> str:
     """Return file and line of the innermost call in the user's code; empty where no such code was running."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

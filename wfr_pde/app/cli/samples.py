@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.distributions import distribution
+from wfr_pde.app.complaints import users_place
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,8 +61,6 @@ def load_sampler(text: str) -> Any:
         )
     try:
         return wfr.load_callable(text)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
     except SyntaxError as error:
         raise ValueError(
             f"{text} cannot be imported: {error.filename}, line {error.lineno}, is not valid Python: {error.msg}"
@@ -70,12 +68,12 @@ def load_sampler(text: str) -> Any:
     except SystemExit as error:
         raise ValueError(f"{text} ends the program when it is imported, with the exit code {error.code}") from error
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        if Path(frame.filename).is_relative_to(Path(wfr.__file__).parent):
-            raise  # an error of ours says what is wrong
-        raise ValueError(
-            f"{text} cannot be imported: {frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
-        ) from error
+        place = users_place(error)
+        if place:
+            raise ValueError(f"{text} cannot be imported: {place}: {type(error).__name__}: {error}") from None
+        if isinstance(error, ImportError):
+            raise ValueError(str(error)) from error
+        raise  # an error of ours says what is wrong
 
 
 def is_flow(found: Any) -> bool:
