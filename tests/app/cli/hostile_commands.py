@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import random
 import re
 import signal
@@ -131,11 +132,11 @@ def is_object(text):
 
 
 def is_written(text):
-    return Path(text).is_file()
+    return Path(text).expanduser().is_file()
 
 
 def is_folder(text):
-    return Path(text).is_dir()
+    return Path(text).expanduser().is_dir()
 
 
 def never(text):
@@ -287,6 +288,7 @@ def in_threads(jobs):
 
 
 IN_THREADS = mock.patch.object(executors, "Processes", in_threads)
+AT_HOME = mock.patch.dict(os.environ, {"HOME": "home"})  # below the working directory
 AT_ONCE = mock.patch.object(executors, "SECONDS_TO_ANSWER", 0.1)
 
 
@@ -393,7 +395,7 @@ def fault_of(command, name, kind, words, text):
         return f"says more than one line: {err[:300]!r}"
     if len(err) > LONGEST:
         return f"says {len(err)} characters: {err[:200]!r}"
-    bare = name.lstrip("-")
+    bare = name.lstrip("-").replace("potential", "target")
     spelled = "|".join({re.escape(bare), re.escape(bare.replace("-", "_")), re.escape(bare.replace("-", " "))})
     is_named = re.search(rf"(?<![A-Za-z0-9])({spelled})(?![A-Za-z0-9])", err, re.I)
     return None if is_named or any(map(err.__contains__, quoted(text))) else f"does not name it: {err.strip()[:300]}"
@@ -403,7 +405,7 @@ def quoted(text):
     """The beginnings of a text, and of the name in it, as a message may quote them."""
     name = text.rpartition(":")[2]
     found = [text, " ".join(text.split()), name, str(Path(text).expanduser())]
-    return [each[:20] for each in found if each.strip()] + [repr(text)[:20]]
+    return [each[:20] for each in found if each.strip()] + [repr(text)[1:20]]
 
 
 def shown(error):
@@ -427,15 +429,16 @@ def tour(command, seed, n=None, only="", told=False):
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGPROF, alarm)
     chosen, faults = trials(command, random.Random(seed), n), []
-    for name, kind, line, label in chosen:
-        if only not in name or (VALUES[label].startswith("-") and not name.startswith("-")):
-            continue  # of a word that begins with a dash nobody knows what it stands for
-        text = VALUES[label]
-        fault = fault_of(command, name, kind, line(text), text)
-        if fault is not None:
-            faults.append(f"{command} {name} {label}: {fault}")
-            if told:
-                print(faults[-1], flush=True)
+    with AT_HOME:
+        for name, kind, line, label in chosen:
+            if only not in name or (VALUES[label].startswith("-") and not name.startswith("-")):
+                continue  # of a word that begins with a dash nobody knows what it stands for
+            text = VALUES[label]
+            fault = fault_of(command, name, kind, line(text), text)
+            if fault is not None:
+                faults.append(f"{command} {name} {label}: {fault}")
+                if told:
+                    print(faults[-1], flush=True)
     return len(chosen), faults
 
 

@@ -185,7 +185,7 @@ def _parse_scalar(kind: type, text: str) -> Any:
     if kind is int and not text.lstrip("+-").isdigit():
         return _check_scalar(int, float(text))  # 1e5 is a whole number too
     value = kind(text)
-    if kind is float and math.isinf(value) and "inf" not in text.lower():
+    if kind is float and (math.isnan(value) or (math.isinf(value) and "inf" not in text.lower())):
         raise ValueError  # 1e309 is too large for a float
     return value
 
@@ -196,7 +196,7 @@ def _check_scalar(kind: type, value: Any) -> Any:
     elif kind is int:
         fits = isinstance(value, numbers.Real) and math.isfinite(value) and value == round(float(value))
     elif kind is float:
-        fits = isinstance(value, numbers.Real) and not math.isnan(value)
+        fits = isinstance(value, numbers.Real)
     else:
         fits = isinstance(value, str)
     if not fits:

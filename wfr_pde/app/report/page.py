@@ -113,7 +113,7 @@ def write_report(
     quick = sum(run.is_quick for run in runs)
     report = Report(path, len(by_name), verdicts, len(checks), passed, by_other, len(found.left_out), quick)
     text = _page(report, by_name, found, Path(experiments))
-    files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    files.write_atomically(path, lambda temporary: temporary.write_text(files.readable(text), encoding="utf-8"))
     return report
 
 
@@ -161,7 +161,7 @@ def _environment(here: Path) -> Environment:
         code_spans=code_spans,
         data_uri=_data_uri,
         knob=knob,
-        link=lambda path: quote(_relative(path.resolve(), here.resolve())),
+        link=lambda path: quote(_relative(path.resolve(), here.resolve()), errors="surrogateescape"),
         number=number,
         plural=plural,
         relative=lambda path: _relative(path, here),
