@@ -33,9 +33,11 @@ def code_of(error: Exception) -> int | None:
 def complaint(error: Exception) -> str:
     """Write an error on one line; one that the user's code raised with its file and line, and its type."""
     place = "" if isinstance(error, SAY_ENOUGH) else users_place(error)
-    text = f"{error} {notes(error)}"
-    if not str(error).strip() or (place and not _is_raised_here(error)):
-        text = f"{type(error).__name__}: {text}" if str(error).strip() else f"{type(error).__name__} {notes(error)}"
+    text = str(error)
+    if not text.strip() or (place and not _is_raised_here(error)):
+        text = f"{type(error).__name__}: {text}" if text.strip() else type(error).__name__
+    for note in getattr(error, "__notes__", []):
+        text += f" {note}" if note.startswith("(") else f"; {note}"
     return shortened(f"{place}: {text}" if place else text)
 
 

@@ -395,8 +395,9 @@ def fault_of(command, name, kind, words, text):
         return f"says more than one line: {err[:300]!r}"
     if len(err) > LONGEST:
         return f"says {len(err)} characters: {err[:200]!r}"
-    bare = name.lstrip("-").replace("potential", "target")
-    spelled = "|".join({re.escape(bare), re.escape(bare.replace("-", "_")), re.escape(bare.replace("-", " "))})
+    bare = name.lstrip("-")
+    words = {bare, bare.replace("-", "_"), bare.replace("-", " "), "target" if bare == "potential" else bare}
+    spelled = "|".join(map(re.escape, words))
     is_named = re.search(rf"(?<![A-Za-z0-9])({spelled})(?![A-Za-z0-9])", err, re.I)
     return None if is_named or any(map(err.__contains__, quoted(text))) else f"does not name it: {err.strip()[:300]}"
 

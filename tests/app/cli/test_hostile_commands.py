@@ -62,7 +62,7 @@ def test_hostile_values_meet_one_line_of_ours(name):
 
 @HERE
 @pytest.mark.parametrize("name", [name for name in NAMES if hostile.EXAMPLES[name]])
-def test_options_without_a_value_or_given_twice_are_refused(name):
+def test_options_without_a_value_are_refused(name):
     for option, kind in hostile.EXAMPLES[name].items():
         if not option.startswith("-"):
             continue
@@ -70,6 +70,18 @@ def test_options_without_a_value_or_given_twice_are_refused(name):
         code, _, err = hostile.said_of([*words, option])
         assert code == 2, option
         assert option in err
-        code, _, err = hostile.said_of([*words, option, kind.example])
-        assert (code, err.count("\n")) == (2, 1)
-        assert f"{option} is given twice: give it once" in err
+
+
+@HERE
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *(("run", "--n"), ("sweep", "--n"), ("solve", "--record"), ("compare", "--metrics"), ("compare", "--options")),
+        *(("validate", "--options"), ("validate", "--scheme-options"), ("validate", "--modes")),
+    ],
+)
+def test_what_holds_several_is_given_once(name, option):
+    example = hostile.EXAMPLES[name][option].example
+    code, _, err = hostile.said_of([*hostile.with_value(name, option, example), option, example])
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{option} is given twice: give it once" in err

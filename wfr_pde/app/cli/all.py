@@ -11,7 +11,6 @@ from wfr_pde.app.cli.output import print_json, text_table
 from wfr_pde.app.cli.parser import folder, whole
 from wfr_pde.app.cli.report import summary, write_page
 from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
-from wfr_pde.app.complaints import notes
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 from wfr_pde.app.experiments.experiment import OUT
 from wfr_pde.app.experiments.loading import FOLDER
@@ -100,7 +99,6 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
             planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))
         except Exception as error:
             broken[name] = failure(error)
-            broken[name]["error"] += f" {notes(error)}" if notes(error) else ""
     if not planned:
         why = "; ".join(f"{name}: {each['error']}" for name, each in broken.items())
         raise ValueError(

@@ -66,8 +66,8 @@ def knob_texts(words: list[str], knobs: Mapping[str, Knob]) -> dict[str, str]:
 
 def _refuse_without_value(name: str | None, knobs: Mapping[str, Knob]) -> None:
     """Refuse a knob without a value that is no flag."""
-    if name in knobs and knobs[name].kind is not bool:
-        knob = knobs[name]
+    knob = None if name is None else knobs.get(name)
+    if knob is not None and knob.kind is not bool:
         raise ValueError(f"{knob.option} needs a value, such as {knob.option} {knob.text(knob.default)}")
 
 

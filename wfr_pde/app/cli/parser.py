@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
+SEVERAL_IN_ONE = ("NAMES", "JSON")  # metavar of options whose value is a list or a mapping
 MOST_DIGITS = 18  # of a whole number
 
 
@@ -92,7 +93,7 @@ def expand_home(words: Sequence[str]) -> list[str]:
 
 
 def refuse_repeated(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Refuse an option that is given twice with a value: only the last one would count.
+    """Refuse lists of names, and JSON, that are given twice: only the last would count, where both may be meant.
 
     Raises
     ------
@@ -100,13 +101,13 @@ def refuse_repeated(words: Sequence[str], parser: argparse.ArgumentParser) -> No
     """
     given: set[str] = set()
     for word in words[: words.index("--")] if "--" in words else words:
-        name = "-o" if re.match(r"-o", word) else word.partition("=")[0]
+        name = word.partition("=")[0]
         action = parser._option_string_actions.get(name)
-        if action is None or action.nargs == 0:
+        if action is None or action.metavar not in SEVERAL_IN_ONE:
             continue
-        if action.dest in given:
-            raise ValueError(f"{name} is given twice: give it once (see {parser.prog} --help)")
-        given.add(action.dest)
+        if name in given:
+            raise ValueError(f"{name} is given twice: give it once, with all in it (see {parser.prog} --help)")
+        given.add(name)
 
 
 def join_values(words: Sequence[str]) -> list[str]:
