@@ -1,4 +1,4 @@
-"""What docs/stability.md promises: public names stay, and the page says the exit codes and the schema that there are."""
+"""What docs/stability.md promises: public names stay, and the page says the exit codes and schema that there are."""
 
 import importlib
 import re

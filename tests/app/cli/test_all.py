@@ -79,7 +79,7 @@ def test_what_fails_costs_only_itself(capsys):
     [
         ("x = 1", 2, "experiments/helpers.py is not an experiment: it lacks run, figure, QUICK, CHECKS"),
         ("import no_such_package", 3, "No module named 'no_such_package' (in experiments/helpers.py)"),
-        ("1 / 0", 1, "ZeroDivisionError: division by zero (helpers.py:1) (in experiments/helpers.py)"),
+        ("1 / 0", 2, "experiments/helpers.py, line 1: ZeroDivisionError: division by zero (in experiments/helpers.py)"),
         ("def f(:", 2, "experiments/helpers.py is not valid Python"),
         ("raise SystemExit(3)", 2, "experiments/helpers.py ends the program when it is loaded, with the exit code 3"),
         ("\0", 2, "experiments/helpers.py"),

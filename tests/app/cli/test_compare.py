@@ -129,7 +129,7 @@ def complex_positions(target, positions, times, rng):
     ("words", "message"),
     [
         (["bad.py:ends"], "the sampler bad.ends ends the program (SystemExit with the code 0), before it yielded"),
-        (["bad.py:ends_later"], "ends the program (SystemExit with the code 0), after t=0: it must yield"),
+        (["bad.py:ends_later"], "ends the program (SystemExit with the code 0), after t=0, in "),
         (["bad.py:complex_positions"], "which is complex: give .real"),
         (["broken.py:f"], "broken.py, line 3, is not valid Python"),
         (["raises.py:f"], "raises.py, line 2: ZeroDivisionError: division by zero"),

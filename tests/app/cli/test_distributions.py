@@ -24,8 +24,9 @@ def test_a_run_goes_on_from_a_stored_density(result):
     assert (code, err) == (0, "")
     for name in ("kl", "log_density"):
         np.testing.assert_allclose(read_dataset("later.nc")[name][-1], read_dataset("whole.nc")[name][-1], atol=1e-12)
-    assert distribution("whole.nc").log_values.tolist() == read_dataset("whole.nc")["log_density"][-1].values.tolist()
-    frame = distribution("whole.nc:log_density@0")
+    last = distribution("--target", "whole.nc")
+    assert last.log_values.tolist() == read_dataset("whole.nc")["log_density"][-1].values.tolist()
+    frame = distribution("--target", "whole.nc:log_density@0")
     assert frame.log_values.tolist() == read_dataset("whole.nc")["log_density"][0].values.tolist()
 
 
@@ -34,7 +35,8 @@ def test_values_in_a_file_are_a_target(result):
     xr.Dataset({"p": ("x", np.exp(-(x**2) / 2)), "q": ("x", x)}, coords={"x": x}).to_netcdf("two.nc", engine="h5netcdf")
     xr.Dataset({"log_p": ("x", -(x**2) / 2)}, coords={"x": x}).to_netcdf("one.nc", engine="h5netcdf")
     for text in ("two.nc:p", "one.nc"):
-        assert distribution(text).log_density([[1.0]]) - distribution(text).log_density([[0.0]]) == pytest.approx(-0.5)
+        found = distribution("--target", text)
+        assert found.log_density([[1.0]]) - found.log_density([[0.0]]) == pytest.approx(-0.5)
     code, _, _ = result("solve", "--target", "two.nc:p", "--start", START, "--t", "0,0.5", "-o", "out.nc")
     assert code == 0
     assert float(read_dataset("out.nc")["kl"][-1]) < 0.2
@@ -42,9 +44,9 @@ def test_values_in_a_file_are_a_target(result):
 
 
 def test_paths_between_two():
-    path = distribution(f"geometric_path(start={START}, target=double_well(2))")
+    path = distribution("--target", f"geometric_path(start={START}, target=double_well(2))")
     assert repr(path) == repr(wfr.GeometricPath(wfr.Gaussian(1, 0.5), wfr.DoubleWell(2)))
-    assert distribution(f"geometric_mean({START}, {TARGET}, 0.5)").ndim == 1
+    assert distribution("--target", f"geometric_mean({START}, {TARGET}, 0.5)").ndim == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import pytest
 
@@ -61,14 +63,76 @@ def test_exit_codes(mode, code, message, capsys):
     assert capsys.readouterr().err.splitlines() == [message]
 
 
-def test_an_error_of_the_program_is_not_taken_for_bad_input():
+def test_an_error_of_the_program_is_not_taken_for_bad_input(monkeypatch):
+    def fails(args):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("wfr_pde.app.cli.info.run", _of_the_package(fails))
     with pytest.raises(KeyError):
-        main(["run", "powers", "--mode", "bug"])
+        main(["info"])
+
+
+def _of_the_package(function):
+    """The function as if its file were one of the package."""
+    file = str(Path(wfr.__file__).parent / "app" / "cli" / "info.py")
+    return types.FunctionType(function.__code__.replace(co_filename=file), function.__globals__)
+
+
+def test_an_error_of_the_users_code_is_one_line_with_its_place(project, result):
+    line = (project / "experiments" / "powers.py").read_text().split('raise KeyError("a bug")')[0].count("\n") + 1
+    place = f"experiments/powers.py, line {line}"
+    assert result("run", "powers", "--mode", "bug")[::2] == (2, f"wfr-pde: error: {place}: KeyError: 'a bug'\n")
+    with pytest.raises(KeyError):
+        main(["run", "powers", "--mode", "bug", "--traceback"])
 
 
 def test_traceback_where_asked_for():
     with pytest.raises(ValueError, match="no experiment"):
         main(["run", "circles", "--traceback"])
+
+
+def test_long_messages_lack_their_middle(stderr_of):
+    code, err = stderr_of("run", "x" * 10_000)
+    assert code == 2
+    assert len(err) < 1300
+    assert "[...]" in err
+    assert err.endswith("known: powers\n")
+
+
+def test_home_is_found_where_the_shell_leaves_it(project, monkeypatch, result):
+    monkeypatch.setenv("HOME", str(project / "home"))
+    code, out, _ = result("run", "powers", "--dry-run", "--out=~/there")
+    assert code == 0
+    assert str(project / "home" / "there" / "powers") in out
+    assert "  directory  ~x/powers" in result("run", "powers", "--dry-run", "--out=~x")[1]
+
+
+WARNING = """
+import warnings
+
+from wfr_pde.errors import OpenIntegralWarning
+
+
+def run(args):
+    warnings.warn("the integral\\nis open", OpenIntegralWarning, stacklevel=2)
+    warnings.warn("odd", RuntimeWarning, stacklevel=1)
+    return 0
+"""
+
+
+def test_warnings_are_a_line_each(project):
+    (project / "mine.py").write_text(WARNING)
+    script = (
+        "import mine, wfr_pde.app.cli.info as info, wfr_pde.app.cli.main as cli\n"
+        "info.run = mine.run\n"
+        "cli.main(['info'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stderr.splitlines() == [
+        "wfr-pde: warning: the integral is open",
+        "wfr-pde: warning: mine.py, line 9: RuntimeWarning: odd",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +145,9 @@ def test_traceback_where_asked_for():
         (["run", "circles.py"], "there is no file 'circles.py'"),
         (["run", "powers", "--m", "3"], "powers has no knob 'm'; it has (with defaults): --n 4, --base 2.0,"),
         (["run", "powers", "--n", "x"], "--n must be a whole number (default: 4), got 'x'"),
-        (["run", "powers", "--n"], "--n must be a whole number"),
+        (["run", "powers", "--n"], "--n needs a value, such as --n 4"),
+        (["run", "powers", "--mode", "--n", "3"], "--mode needs a value, such as --mode fine"),
+        (["run", "powers", "--n", "3", "--n", "4"], "--n is given twice: give it once"),
         (["run", "powers", "4"], "unknown argument '4': knobs are written as --name value"),
         (["run", "powers", "--n", "-1", "--dry-run", "--quik"], "has no knob 'quik'"),
         (["solve", "--start", "gaussian(0, 1)"], "required"),

@@ -41,7 +41,7 @@ def test_run_exits_with_one_if_a_check_fails(capsys):
 
 
 def test_run_as_json(project, json_of):
-    code, content = json_of("run", "powers", "--n", "3", "--base=nan", "--out", "elsewhere")
+    code, content = json_of("run", "powers", "--n", "3", "--base=inf", "--out", "elsewhere")
     assert code == 1
     assert content["checks"]["last"]["passed"] is False
     assert content["knobs"]["n"] == 3

@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wfr_pde.app.cli.output import notes, print_json, text_table
+from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.parser import folder, whole
 from wfr_pde.app.cli.report import summary, write_page
 from wfr_pde.app.cli.written import made_sure_of, make_folder, page_path
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
@@ -41,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="go on with parts that other code of the package has stored")
     add("--no-figures", action="store_true", help="draw no figures; `wfr-pde figures` draws them later")
-    add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
-    add("--out", default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
+    add("--jobs", type=whole, metavar="N", help="processes (default: one per processor)")
+    add("--out", type=folder, default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
     add("--report", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
-    add("--experiments", metavar="DIR", help="where the experiments are (default: as said below)")
+    add("--experiments", type=folder, metavar="DIR", help="where the experiments are (default: as said below)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,7 +96,6 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
             planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))
         except Exception as error:
             broken[name] = failure(error)
-            broken[name]["error"] += f" {notes(error)}" if notes(error) else ""
     if not planned:
         why = "; ".join(f"{name}: {each['error']}" for name, each in broken.items())
         raise ValueError(f"there is no experiment in {str(folder)!r}{f' that can be loaded ({why})' if why else ''}")

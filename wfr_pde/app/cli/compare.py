@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.cli.parser import finite, whole
 from wfr_pde.app.cli.problem import parse_times
-from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.cli.samples import (
+    SAMPLE_SUFFIXES,
+    is_flow,
+    json_object,
+    load_sampler,
+    problem_of,
+    read_truth,
+    with_options,
+)
 from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.storage.files import readable
@@ -39,6 +48,7 @@ examples:
   wfr-pde compare truth.nc samples.npz
   wfr-pde compare truth.nc wfr_pde.samplers:SMCWFR --dt 0.01 --n 500 --seeds 20 --figure smc.png
   wfr-pde compare truth.nc my_sampler.py:ula --n 1000 --options '{"step": 0.01}' -o out.nc"""
+MOST_RUNS = 1_000_000  # of a sampler
 CENTRAL = "mean_error,covariance_error,mmd,total_variation"
 
 
@@ -54,14 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of wfr_pde.metrics, with commas between (default: %(default)s)",
     )
     add("--t", metavar="TIMES", help="start:stop:number, or 0,0.5,2 (default: those that truth and samples share)")
-    add("--n", type=int, default=500, help="particles of a sampler (default: %(default)s)")
-    add("--seeds", type=int, default=10, help="runs of a sampler (default: %(default)s)")
-    add("--seed", type=int, default=0, help="the first seed (default: %(default)s)")
-    add("--dt", type=float, help="time step, for those of wfr_pde.samplers")
+    add("--n", type=whole, default=500, help="particles of a sampler (default: %(default)s)")
+    add("--seeds", type=whole, default=10, help="runs of a sampler (default: %(default)s)")
+    add("--seed", type=whole, default=0, help="the first seed (default: %(default)s)")
+    add("--dt", type=finite, help="time step, for those of wfr_pde.samplers")
     add("--options", default="{}", metavar="JSON", help="arguments of a sampler")
     add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
     add("--start", metavar="SPEC", help="the start, where the truth does not say it")
-    add("--floor-draws", type=int, default=20, help="sets of independent draws for the floor (default: %(default)s)")
+    add("--floor-draws", type=whole, default=20, help="sets of independent draws for the floor (default: %(default)s)")
     add("-o", "--out", metavar="OUT.nc", help="write the Dataset of `compare`; folders are made on the way")
     add("--figure", metavar="FILE", help="draw the metrics over time (.png, .pdf, ...)")
 
@@ -98,8 +108,7 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     times = path.times
     if chosen is not None:  # a sampler starts where the truth does
         times = np.unique(np.append(chosen[chosen > times[0]], times[0]))
-    if args.seeds < 1 or args.n < 1:
-        raise ValueError(f"--seeds and --n must be at least 1, got {args.seeds} and {args.n}")
+    _check_sizes(args)
     names = [_short(text) for text in args.samples]
     names = [readable(text) if names.count(name) > 1 else name for name, text in zip(names, args.samples, strict=True)]
     runs = {name: _runs(text, args, truth, times) for name, text in zip(names, args.samples, strict=True)}
@@ -109,6 +118,27 @@ def _comparison(args: argparse.Namespace, chosen: np.ndarray | None) -> xr.Datas
     if picture is not None:
         write_figure(plotting.comparison(ds), picture)
     return ds
+
+
+def _check_sizes(args: argparse.Namespace) -> None:
+    """Refuse numbers of runs and particles that cannot be, and a step that nothing would take.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not (1 <= args.seeds <= MOST_RUNS and args.n >= 1):
+        raise ValueError(
+            f"--seeds and --n must be at least 1, and --seeds at most {MOST_RUNS:,}, got {args.seeds} and {args.n}"
+        )
+    samplers = [text for text in args.samples if not text.endswith(SAMPLE_SUFFIXES)]
+    if not samplers and json_object("--options", args.options):
+        raise ValueError("--options are for samplers, and SAMPLES names files only: leave them out")
+    if args.dt is not None and not any(is_flow(load_sampler(text)) for text in samplers):
+        raise ValueError(
+            "--dt would be taken by none of the SAMPLES: files have no step left to choose, and a function gets its "
+            """own by --options, as in '{"step": 0.01}'"""
+        )
 
 
 def _short(text: str) -> str:
@@ -133,13 +163,12 @@ def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndar
 
     if text.endswith(SAMPLE_SUFFIXES):
         return [wfr.read_samples(text)]
-    found = load_sampler(text)
     chosen = json_object("--options", args.options)
+    found = with_options(text, "--options", chosen)
     target, start = problem_of(args, truth)
     seeds = range(args.seed, args.seed + args.seeds)
-    if not isinstance(found, wfr.Flow) and not (isinstance(found, type) and issubclass(found, wfr.Flow)):
+    if not is_flow(found):
         return [wfr.run_sampler(found, target, start, times, args.n, rng=seed, **chosen) for seed in seeds]
     if args.dt is None:
         raise ValueError(f"{text} needs a time step: give --dt")
-    flow = found if isinstance(found, wfr.Flow) else found(**chosen)
-    return [wfr.solve(target, flow, start.sample(args.n, rng=seed), times, args.dt, rng=seed) for seed in seeds]
+    return [wfr.solve(target, found, start.sample(args.n, rng=seed), times, args.dt, rng=seed) for seed in seeds]

@@ -18,8 +18,8 @@ distributions (SPEC): gaussian(mean=-1, covariance=0.04), mixture(means=[[-2,0],
   time, as `solve` and `truth` write it, or the only variable"""
 
 
-def distribution(text: str) -> Target:
-    """Return the distribution that a text names.
+def distribution(option: str, text: str) -> Target:
+    """Return the distribution that the text of an option names.
 
     Raises
     ------
@@ -29,7 +29,11 @@ def distribution(text: str) -> Target:
     from wfr_pde.targets import parse_distribution
 
     found = IN_A_FILE.fullmatch(text.strip())
-    return _stored(**found.groupdict()) if found else parse_distribution(text)
+    try:
+        return _stored(**found.groupdict()) if found else parse_distribution(text)
+    except (ValueError, TypeError, OSError) as error:
+        error.add_note(f"(of {option})")
+        raise
 
 
 def _stored(path: str, name: str | None, time: str | None) -> Target:

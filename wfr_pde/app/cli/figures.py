@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json, text_table
+from wfr_pde.app.cli.parser import folder
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE, exit_code
+from wfr_pde.app.experiments.experiment import OUT
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.experiment import Experiment
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="experiments, or paths of their files (default: all that are stored)")
-    add("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
+    add("--out", type=folder, default=OUT, metavar="DIR", help="root of the results (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +71,8 @@ def _draw(args: argparse.Namespace) -> list[Drawn]:
     from wfr_pde.app.experiments.loading import load_experiment
 
     root = Path(args.out)
+    if args.out != OUT and not root.is_dir():
+        raise ValueError(f"there is no folder --out {args.out}: say where results are")
     if not args.names:
         return [_drawn(directory, None) for directory in _stored(root, "*")]
     drawn = []
@@ -76,7 +80,7 @@ def _draw(args: argparse.Namespace) -> list[Drawn]:
         experiment = load_experiment(name)
         directories = _stored(root, experiment.name)
         if not directories:
-            raise ValueError(f"nothing of {name} is stored in {root}: `wfr-pde run {name}` computes it")
+            raise ValueError(f"nothing of {name} is stored in --out {root}: `wfr-pde run {name}` computes it")
         drawn += [_drawn(directory, experiment) for directory in directories]
     return drawn
 

@@ -1,8 +1,9 @@
 """The command line `wfr-pde`: the table of its commands, and what becomes of their errors.
 
 Exit codes: 0 done, 1 a check of an experiment failed or a sampler is inconsistent, 2 bad input, 3 a device or an
-optional package is missing, 4 numerical failure, 130 interrupted. An error of the program itself shows its
-traceback, as the option `--traceback` does for all.
+optional package is missing, 4 numerical failure, 130 interrupted. An error of the user's code, such as a sampler's, is
+bad input, and said with its file and line. One of the program itself shows its traceback, as the option `--traceback`
+does for all.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ from wfr_pde.app.cli import all as all_
 from wfr_pde.app.cli import compare, completion, figures, info, report, reproduce, run, solve, sweep, truth, validate
 from wfr_pde.app.cli import list as list_
 from wfr_pde.app.cli.messages import messages_on_stderr
-from wfr_pde.app.cli.output import notes
-from wfr_pde.app.cli.parser import Parser, join_values
-from wfr_pde.app.exit_codes import DONE, INTERRUPTED, exit_code
+from wfr_pde.app.cli.parser import Parser, expand_home, join_values, refuse_repeated
+from wfr_pde.app.complaints import code_of, complaint, notes, warnings_on_one_line
+from wfr_pde.app.exit_codes import DONE, INTERRUPTED
 
 EXAMPLES = """examples:
   wfr-pde list
   wfr-pde run galaxies --quick
   wfr-pde sweep splitting_order --quick --t-gaussian 0.25,0.5
   wfr-pde solve --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o out.nc
-  wfr-pde COMMAND --help"""
+  wfr-pde COMMAND --help
+
+exit codes:
+  0 done; 1 a check failed, or a sampler is inconsistent; 2 bad input, or an error in your own code, said with its file
+  and line (COMMAND --traceback shows Python's traceback); 3 a device or an optional package is missing; 4 numerical
+  failure; 130 interrupted"""
 
 
 class Command(Protocol):
@@ -53,10 +59,17 @@ TAKE_KNOBS: tuple[Command, ...] = (run, sweep)  # options that they do not know 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    words = join_values(sys.argv[1:] if argv is None else argv)
+    words = join_values(expand_home(sys.argv[1:] if argv is None else argv))
     _replace_what_cannot_be_printed()
+    with warnings_on_one_line():
+        return _code(words)
+
+
+def _code(words: list[str]) -> int:
+    """Run the command line, say what went wrong, and return the exit code."""
     try:
         args, rest = parsers()[""].parse_known_args(words)
+        refuse_repeated(words[1:], args.parser)
         if rest and args.command not in TAKE_KNOBS:
             raise ValueError(f"unknown argument {rest[0]!r} (see wfr-pde {args.command.NAME} --help)")
         args.rest = rest
@@ -69,11 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        code = exit_code(error)
+        code = code_of(error)
         if code is None or "--traceback" in words:
             raise
-        message = " ".join(f"{error} {notes(error)}".split()) or type(error).__name__
-        print(f"wfr-pde: error: {message}", file=sys.stderr)
+        print(f"wfr-pde: error: {complaint(error)}", file=sys.stderr)
         return code
 
 
@@ -93,7 +105,7 @@ def _replace_what_cannot_be_printed() -> None:
     """Have characters that the terminal's encoding lacks replaced: an error would come after the work is done."""
     for stream in (sys.stdout, sys.stderr):
         fails = ("strict", "surrogateescape")  # the latter where the locale is C
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in fails and stream.encoding.lower() != "utf-8":
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in fails:  # UTF-8 has no halves of characters
             stream.reconfigure(errors="replace")
 
 
@@ -116,7 +128,7 @@ def parsers() -> dict[str, Parser]:
             add_help=command not in TAKE_KNOBS,
         )
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
-        parser.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+        parser.add_argument("--traceback", action="store_true", help="show all of Python's traceback of an error")
         command.add_arguments(parser)
         parser.set_defaults(command=command, parser=parser, parsers=found)
         found[command.NAME] = parser

@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, sizes, durations and the notes of errors."""
+"""What commands print: tables, JSON, sizes and durations."""
 
 from __future__ import annotations
 
@@ -65,8 +65,3 @@ def duration_text(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
-def notes(error: BaseException) -> str:
-    """Join the notes that were added to an exception."""
-    return " ".join(getattr(error, "__notes__", []))

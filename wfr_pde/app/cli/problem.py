@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.app.cli.distributions import distribution
+from wfr_pde.app.cli.parser import finite
 from wfr_pde.app.cli.written import made_sure_of, netcdf_path
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--start", metavar="SPEC", required=True, help="the distribution at the first time, or its file")
     add("--t", required=True, metavar="TIMES", help="save times: start:stop:number, or 0,0.5,2")
-    add("--transport-rate", type=float, default=1.0, metavar="ALPHA", help="default: %(default)s")
-    add("--reaction-rate", type=float, default=1.0, metavar="BETA", help="default: %(default)s")
+    add("--transport-rate", type=finite, default=1.0, metavar="ALPHA", help="default: %(default)s")
+    add("--reaction-rate", type=finite, default=1.0, metavar="BETA", help="default: %(default)s")
     add(
         "--lower",
         metavar="A,B,...",
@@ -39,7 +40,7 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     add("--boundary", default="no-flux", metavar="KIND", help="no-flux (default) or periodic, or one per axis")
     add(
         "--max-cut",
-        type=float,
+        type=finite,
         default=1e-6,
         metavar="MASS",
         help="mass that the box may cut off; 1 for real walls",
@@ -52,12 +53,14 @@ def target_and_start(args: argparse.Namespace) -> tuple[Target, Target]:
     """Read the distributions of the target and of the start."""
     from wfr_pde.targets import Potential
 
-    start = distribution(args.start)
+    start = distribution("--start", args.start)
+    if args.target is not None:
+        return distribution("--target", args.target), start
     try:
-        return distribution(args.target) if args.target else Potential(args.potential, start.ndim), start
-    except ValueError as error:
-        if "ndim" in str(error):
-            error.add_note(f"(--start is {start.ndim}-dimensional)")
+        return Potential(args.potential, start.ndim), start
+    except (ValueError, TypeError) as error:
+        start_too = f"; --start is {start.ndim}-dimensional" if "ndim" in str(error) else ""
+        error.add_note(f"(of --potential{start_too})")
         raise
 
 

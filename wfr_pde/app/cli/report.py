@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.cli.parser import folder
 from wfr_pde.app.cli.written import made_sure_of, page_path
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
@@ -27,10 +28,10 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("--results", default=OUT, metavar="DIR", help="where the results are (default: %(default)s)")
+    add("--results", type=folder, default=OUT, metavar="DIR", help="where the results are (default: %(default)s)")
     add("-o", "--out", default="report.html", metavar="FILE.html", help="the page to write (default: %(default)s)")
     words = "where the experiments are, for the whole text of their docstrings (default: those of `wfr-pde list`)"
-    add("--experiments", metavar="DIR", help=words)
+    add("--experiments", type=folder, metavar="DIR", help=words)
 
 
 def run(args: argparse.Namespace) -> int:

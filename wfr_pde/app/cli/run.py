@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.experiment import add_experiment_arguments, knob_texts, named_experiment
-from wfr_pde.app.cli.output import bytes_text, duration_text, notes, print_json, text_table
+from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, text_table
+from wfr_pde.app.cli.parser import folder
 from wfr_pde.app.cli.written import make_folder
+from wfr_pde.app.complaints import notes
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -51,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on with parts that other code of the package has stored, and say so in the result",
     )
-    parser.add_argument("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=folder, default="results", metavar="DIR", help="root of the results (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     experiment = named_experiment(args)
     if experiment is None:
         return DONE
-    knobs = experiment.parse(knob_texts(args.rest))
+    knobs = experiment.parse(knob_texts(args.rest, experiment.knobs))
     if args.dry_run:
         return _dry_run(args, experiment, knobs)
     make_folder("--out", Path(args.out), Path(args.out))

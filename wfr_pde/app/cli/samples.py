@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.distributions import distribution
+from wfr_pde.app.complaints import users_place
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from wfr_pde.targets import Target
 
+OBJECT = "'{\"rate\": 1.0}'"  # as an example of JSON
 SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted path to a sampler
 
 
@@ -41,7 +42,7 @@ def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Tar
     for option, attribute in (("target", "energy"), ("start", "start")):
         text = getattr(args, option)
         try:
-            found.append(stored_distribution(truth, attribute) if text is None else distribution(text))
+            found.append(stored_distribution(truth, attribute) if text is None else distribution(f"--{option}", text))
         except ValueError as error:
             if text is not None:
                 raise
@@ -60,8 +61,6 @@ def load_sampler(text: str) -> Any:
         )
     try:
         return wfr.load_callable(text)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
     except SyntaxError as error:
         raise ValueError(
             f"{text} cannot be imported: {error.filename}, line {error.lineno}, is not valid Python: {error.msg}"
@@ -69,20 +68,64 @@ def load_sampler(text: str) -> Any:
     except SystemExit as error:
         raise ValueError(f"{text} ends the program when it is imported, with the exit code {error.code}") from error
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        if Path(frame.filename).is_relative_to(Path(wfr.__file__).parent):
-            raise  # an error of ours says what is wrong
-        raise ValueError(
-            f"{text} cannot be imported: {frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
-        ) from error
+        place = users_place(error)
+        if place:
+            raise ValueError(f"{text} cannot be imported: {place}: {type(error).__name__}: {error}") from None
+        if isinstance(error, ImportError):
+            raise ValueError(str(error)) from error
+        raise  # an error of ours says what is wrong
+
+
+def is_flow(found: Any) -> bool:
+    """Whether what a dotted path names is a Flow, or a class of them, and not a function."""
+    import wfr_pde as wfr
+
+    return isinstance(found, wfr.Flow) or (isinstance(found, type) and issubclass(found, wfr.Flow))
+
+
+def with_options(text: str, option: str, chosen: dict[str, Any]) -> Any:
+    """Import what a dotted path names, and make the Flow with its arguments where that is a class.
+
+    Raises
+    ------
+    ValueError
+        If it is a Flow already, which takes no arguments any more, or the class takes other ones.
+    """
+    found = load_sampler(text)
+    if not is_flow(found):
+        return found
+    if not isinstance(found, type):
+        if chosen:
+            raise ValueError(f"{text} is a Flow that is made already, which {option} cannot change: name its class")
+        return found
+    try:
+        return found(**chosen)
+    except (TypeError, ValueError) as error:
+        error.add_note(f"({text} is made with {option})")
+        raise
 
 
 def json_object(option: str, text: str) -> dict[str, Any]:
     """Read the arguments of a sampler."""
-    try:
-        chosen = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{option} must be JSON such as '{{\"rate\": 1.0}}', got {text!r}: {error}") from None
+    chosen = read_json(option, text, OBJECT)
     if not isinstance(chosen, dict):
-        raise ValueError(f"{option} must be a JSON object such as '{{\"rate\": 1.0}}', got {text!r}")
+        raise ValueError(f"{option} must be a JSON object such as {OBJECT}, got {text!r}")
     return chosen
+
+
+def read_json(option: str, text: str, example: str) -> Any:
+    """Read strict JSON: what is no number, such as NaN, is none there.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{option} must be JSON such as {example}, got {text!r}: {error}") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

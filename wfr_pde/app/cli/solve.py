@@ -13,6 +13,7 @@ import numpy as np
 
 from wfr_pde.app.cli.distributions import SPEC
 from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, solution_table, text_table
+from wfr_pde.app.cli.parser import finite, whole
 from wfr_pde.app.cli.problem import (
     add_problem_arguments,
     box_corners,
@@ -73,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="grade the cells by the local scales of target and start: worth it where those differ tenfold and more",
     )
-    add("--dt", type=float, help="largest time step (default: the smallest that the cells resolve)")
-    add("--order", type=int, default=6, choices=(2, 4, 6, 8), help="order in time (default: %(default)s)")
+    add("--dt", type=finite, help="largest time step (default: the smallest that the cells resolve)")
+    add("--order", type=whole, default=6, choices=(2, 4, 6, 8), help="order in time (default: %(default)s)")
     add(
         "--record",
         default="kl,mean",
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="diagnostics at every save time (default: %(default)s)",
     )
     add("--device", default="cpu", choices=tuple(BACKENDS), help="default: %(default)s")
-    add("--seed", type=int, help="stored with the result (these flows draw no random numbers)")
+    add("--seed", type=whole, help="stored with the result (these flows draw no random numbers)")
     add("--force", action="store_true", help="replace OUT.nc, and drop what a stopped run left")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.experiment import add_experiment_arguments, knob_texts, named_experiment
 from wfr_pde.app.cli.output import duration_text, print_json, text_table
+from wfr_pde.app.cli.parser import folder, whole
 from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
 
@@ -55,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="compute every cell anew, whatever is stored")
     add("--accept-other-code", action="store_true", help="take cells that other code of the package has computed")
     add("--no-figures", action="store_true", help="draw no figure of a cell; `wfr-pde figures NAME` draws them later")
-    add("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
+    add("--jobs", type=whole, metavar="N", help="processes (default: one per processor)")
     add("--dask", metavar="ADDRESS", help="run on a Dask cluster: address of its scheduler, or its scheduler file")
     add("--shard", metavar="I/N", help="run only part I of N, I = 1, ..., N: every N-th cell")
-    add("--out", default="results", metavar="DIR", help="root of the results (default: %(default)s)")
+    add("--out", type=folder, default="results", metavar="DIR", help="root of the results (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     experiment = named_experiment(args)
     if experiment is None:
         return DONE
-    grid, outcomes = _sweep(args, experiment, knob_texts(args.rest))
+    grid, outcomes = _sweep(args, experiment, knob_texts(args.rest, experiment.knobs))
     if args.dry_run:
         content = _dry_content(grid, args)
         if args.json:
@@ -95,11 +96,10 @@ def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str,
     """
     from wfr_pde.app.experiments.sweep import plan, sweep
 
-    named = {name.replace("-", "_"): text for name, text in texts.items()}
-    experiment.refuse_unknown(named)
+    experiment.refuse_unknown(texts)
     grid = plan(
         experiment,
-        {name: experiment.knobs[name].parse_several(text) for name, text in named.items()},
+        {name: experiment.knobs[name].parse_several(text) for name, text in texts.items()},
         quick=args.quick,
         out=args.out,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from wfr_pde.app.cli.distributions import SPEC
 from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, solution_table, text_table
+from wfr_pde.app.cli.parser import finite
 from wfr_pde.app.cli.problem import add_problem_arguments, box_corners, output_file, parse_times, target_and_start
 from wfr_pde.app.exit_codes import DONE
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_problem_arguments(parser)
     add = parser.add_argument
-    add("--rtol", type=float, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
+    add("--rtol", type=finite, default=1e-6, help="tolerance of the L1 error (default: %(default)s)")
     add("--seconds", type=float, default=600.0, help="time budget (default: %(default)g)")
     add("--memory", type=float, help="memory budget in GiB (default: what is free)")
     add("--best", action="store_true", help="where rtol is out of reach, write the best there is, with its error")

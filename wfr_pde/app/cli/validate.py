@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json
+from wfr_pde.app.cli.parser import finite, whole
 from wfr_pde.app.cli.problem import parse_times
-from wfr_pde.app.cli.samples import SAMPLE_SUFFIXES, json_object, load_sampler, problem_of, read_truth
+from wfr_pde.app.cli.samples import (
+    SAMPLE_SUFFIXES,
+    is_flow,
+    json_object,
+    problem_of,
+    read_json,
+    read_truth,
+    with_options,
+)
 from wfr_pde.app.cli.written import figure_to_write, netcdf_to_write, write_figure
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
@@ -44,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("samples", metavar="SAMPLES", help="a file, or a dotted path to a sampler")
     add("--scheme", metavar="PATH", help="dotted path to the Flow that the sampler declares to be")
     add("--scheme-options", default="{}", metavar="JSON", help="arguments of the scheme, if it is a class")
-    add("--dt", type=float, help="time step")
-    add("--n", type=int, default=1000, help="particles of a run (default: %(default)s)")
-    add("--seeds", type=int, default=20, help="independent runs, at least 20 (default: %(default)s)")
-    add("--seed", type=int, default=0, help="all runs follow from it (default: %(default)s)")
+    add("--dt", type=finite, help="time step")
+    add("--n", type=whole, default=1000, help="particles of a run (default: %(default)s)")
+    add("--seeds", type=whole, default=20, help="independent runs, at least 20 (default: %(default)s)")
+    add("--seed", type=whole, default=0, help="all runs follow from it (default: %(default)s)")
     add("--t", metavar="TIMES", help="start:stop:number, or 0.5,2 (default: at most four of the truth)")
     add("--modes", metavar="JSON", help="places of the modes, such as [[-2,0],[2,0]] (default: those of a mixture)")
-    add("--effect", type=float, default=0.2, help="deviation worth finding, in standard deviations (%(default)s)")
-    add("--level", type=float, default=0.05, help="share of correct samplers that may fail (default: %(default)s)")
+    add("--effect", type=finite, default=0.2, help="deviation worth finding, in standard deviations (%(default)s)")
+    add("--level", type=finite, default=0.05, help="share of correct samplers that may fail (default: %(default)s)")
     add("--confirm", action="store_true", help="repeat an accusation with fresh seeds, and print the second verdict")
     add("--options", default="{}", metavar="JSON", help="arguments of the sampler")
     add("--target", metavar="SPEC", help="pi, where the truth does not say it (as for `truth`)")
@@ -80,7 +88,6 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     ValueError
         For files and names that are not what they should be.
     """
-    import wfr_pde as wfr
     from wfr_pde import plotting
     from wfr_pde.storage import files
     from wfr_pde.validation.verdicts import validate
@@ -88,16 +95,7 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     out, picture = netcdf_to_write(args.out), figure_to_write(args.figure)
     truth = read_truth(args.truth)
     target, start = problem_of(args, truth)
-    chosen = json_object("--options", args.options)
-    sampler: Any
-    if args.samples.endswith(SAMPLE_SUFFIXES):
-        sampler = wfr.read_samples(args.samples)
-    else:
-        sampler = _flow(args.samples, chosen)
-        chosen = chosen if not isinstance(sampler, wfr.Flow) else {}
-    scheme = None
-    if args.scheme is not None:
-        scheme = _flow(args.scheme, json_object("--scheme-options", args.scheme_options))
+    sampler, chosen, scheme = _sampler_and_scheme(args)
     ds = validate(
         sampler, truth, target, dt=args.dt, n=args.n, seeds=args.seeds, scheme=scheme, start=start, t=times,
         modes=_modes(args.modes), effect=args.effect, level=args.level, rng=args.seed, options=chosen,
@@ -110,21 +108,34 @@ def _verdict(args: argparse.Namespace, times: np.ndarray | None) -> xr.Dataset:
     return ds
 
 
-def _flow(text: str, chosen: dict[str, Any]) -> Any:
-    """Load a Flow, made with the options where a class is named; or a function."""
+def _sampler_and_scheme(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any]:
+    """Read the sampler, the options that it gets at every call, and the scheme that it declares.
+
+    Raises
+    ------
+    ValueError
+        For options that nothing would take, among others.
+    """
     import wfr_pde as wfr
 
-    found = load_sampler(text)
-    if isinstance(found, type) and issubclass(found, wfr.Flow):
-        return found(**chosen)
-    return found
+    chosen = json_object("--options", args.options)
+    declared = json_object("--scheme-options", args.scheme_options)
+    if args.scheme is None and declared:
+        raise ValueError("--scheme-options are for the class that --scheme names: give --scheme, or leave them out")
+    scheme = None if args.scheme is None else with_options(args.scheme, "--scheme-options", declared)
+    if not args.samples.endswith(SAMPLE_SUFFIXES):
+        sampler = with_options(args.samples, "--options", chosen)
+        return sampler, {} if is_flow(sampler) else chosen, scheme
+    if chosen:
+        raise ValueError(f"--options are for samplers, and {args.samples} is a file: leave them out")
+    return wfr.read_samples(args.samples), {}, scheme
 
 
 def _modes(text: str | None) -> Any:
     """Read the places of modes."""
     if text is None:
         return None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--modes must be JSON such as [[-2,0],[2,0]], got {text!r}: {error}") from None
+    modes = read_json("--modes", text, "[[-2,0],[2,0]]")
+    if not isinstance(modes, list):
+        raise ValueError(f"--modes must be a list of places such as [[-2,0],[2,0]], got {text!r}")
+    return modes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -22,9 +23,11 @@ from typing import Any
 
 from typing_extensions import override
 
+from wfr_pde.app.complaints import warnings_on_one_line
 from wfr_pde.errors import BackendError
 
 ATTEMPTS = 2  # of a call whose process dies
+SECONDS_TO_ANSWER = 10  # that a scheduler may take
 
 
 class ProcessDiedError(RuntimeError):
@@ -141,7 +144,7 @@ def _serve(connection: multiprocessing.connection.Connection, threads: int) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
     sys.stdout = sys.stderr  # what a call prints must not mix with a table or JSON
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with _threads(threads), contextlib.suppress(EOFError, OSError):
+    with _threads(threads), warnings_on_one_line(), contextlib.suppress(EOFError, OSError):
         while True:
             fn, args, kwargs = connection.recv()
             try:
@@ -197,13 +200,27 @@ def dask_executor(address: str, retries: int = 2) -> Iterator[Executor]:
         from dask.distributed import Client
     except ImportError:
         raise BackendError('Dask needs the package distributed: pip install "wfr-pde[dask]"') from None
-    where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
-        client = Client(**where, timeout=10, set_as_default=False)
-    except (OSError, ValueError, concurrent.futures.TimeoutError) as error:
+        where = {"address": _address_in(address) if Path(address).is_file() else address}
+        client = Client(**where, timeout=SECONDS_TO_ANSWER, set_as_default=False)
+    except (OSError, ValueError, TypeError, concurrent.futures.TimeoutError) as error:
         raise ConnectionError(
             f"no Dask scheduler answers at {address!r} ({error}): start one by `dask scheduler`, workers by "
             "`dask worker ADDRESS`, and give the address that the scheduler prints"
         ) from None
     with client:
         yield client.get_executor(retries=retries)
+
+
+def _address_in(path: str) -> str:
+    """The address that the file of a scheduler names.
+
+    Raises
+    ------
+    ValueError
+        If it names none.
+    """
+    try:
+        return str(json.loads(Path(path).read_text(encoding="utf-8"))["address"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError("the file is none of a scheduler: it holds no address") from None

@@ -147,7 +147,7 @@ class Experiment:
         """The command line that runs it with these knobs, and stores it in that folder."""
         changed = [knob for knob in self.knobs.values() if values[knob.name] != knob.default]
         words = [f"{knob.option}={knob.text(values[knob.name])}" for knob in changed]
-        return shlex.join(["wfr-pde", "run", self.given, *words, *out_words(out)])
+        return files.readable(shlex.join(["wfr-pde", "run", self.given, *words, *out_words(out)]))
 
     def is_quick(self, values: Mapping[str, Any]) -> bool:
         """Whether the knobs are those of QUICK, or ones in their place: none that QUICK changes has its default."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wfr_pde.app.exit_codes import CHECK_FAILED, exit_code
+from wfr_pde.app.complaints import code_of, complaint, notes
+from wfr_pde.app.exit_codes import CHECK_FAILED
 from wfr_pde.app.experiments.executors import Processes
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.loading import load_experiment
@@ -209,13 +210,12 @@ def run_cell(
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What an error says, as the parts `error` and `code` of an outcome; one of the program with its name and place."""
-    code = exit_code(error)
-    text = " ".join(str(error).split())
+    """What an error says, as the parts `error` and `code` of an outcome, with the place in the user's code."""
+    code = code_of(error)
     if code is None:
-        trace = error.__traceback__
+        text, trace = " ".join(f"{error} {notes(error)}".split()), error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         place = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
         return {"error": f"{type(error).__name__}: {text}{place}", "code": CHECK_FAILED}
-    return {"error": text or type(error).__name__, "code": code}
+    return {"error": complaint(error), "code": code}

@@ -95,9 +95,11 @@ class Knob:
             if self.is_tuple:
                 row = next(csv.reader([text], skipinitialspace=True), [])
                 parts = [part.strip() for part in row if part.strip()]
+                if not parts:
+                    raise ValueError
                 return tuple(self._chosen(_parse_scalar(self.kind, part)) for part in parts)
             return self._chosen(_parse_scalar(self.kind, text.strip()))
-        except ValueError:
+        except (ValueError, OverflowError, csv.Error):
             raise ValueError(
                 f"{self.option} must be {self.words} (default: {self.text(self.default)}), got {text!r}"
             ) from None
@@ -116,7 +118,7 @@ class Knob:
                     raise ValueError
                 return tuple(self._chosen(_check_scalar(self.kind, entry)) for entry in value)
             return self._chosen(_check_scalar(self.kind, value))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ValueError(
                 f"the knob {self.name} must be {self.words} (default: {self.default!r}), got {value!r}"
             ) from None
@@ -182,7 +184,10 @@ def _parse_scalar(kind: type, text: str) -> Any:
         return WORDS[text.lower()]
     if kind is int and not text.lstrip("+-").isdigit():
         return _check_scalar(int, float(text))  # 1e5 is a whole number too
-    return kind(text)
+    value = kind(text)
+    if kind is float and (math.isnan(value) or (math.isinf(value) and "inf" not in text.lower())):
+        raise ValueError  # 1e309 is too large for a float
+    return value
 
 
 def _check_scalar(kind: type, value: Any) -> Any:

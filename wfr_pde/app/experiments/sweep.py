@@ -65,7 +65,7 @@ class Plan:
             if values != (knob.default,):
                 separator = ";" if knob.is_tuple or any("," in knob.text(value) for value in values) else ","
                 words.append(f"{knob.option}={separator.join(map(knob.text, values))}")
-        return shlex.join([*words, *out_words(self.out)])
+        return files.readable(shlex.join([*words, *out_words(self.out)]))
 
     def shard(self, i: int, n: int) -> list[dict[str, Any]]:
         """The cells of part i of n, i = 1, ..., n: every n-th.

@@ -115,7 +115,7 @@ def write_report(
     report = Report(path, len(by_name), verdicts, len(checks), passed, by_other, len(found.left_out), quick)
     is_there = experiments is None or Path(experiments).is_dir()
     text = _page(report, by_name, found, find_experiments(experiments) if is_there else {})
-    files.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    files.write_atomically(path, lambda temporary: temporary.write_text(files.readable(text), encoding="utf-8"))
     return report
 
 
@@ -163,7 +163,7 @@ def _environment(here: Path) -> Environment:
         code_spans=code_spans,
         data_uri=_data_uri,
         knob=knob,
-        link=lambda path: quote(_relative(path.resolve(), here.resolve())),
+        link=lambda path: quote(_relative(path.resolve(), here.resolve()), errors="surrogateescape"),
         number=number,
         plural=plural,
         relative=lambda path: _relative(path, here),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -175,9 +176,10 @@ def _results(
 
 def _ended(name: str, frames: _Frames, error: SystemExit) -> ValueError:
     """Return the error of a sampler that would end the program, perhaps as if all were well."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
     return ValueError(
-        f"the sampler {name} ends the program (SystemExit with the code {error.code}), {frames.progress()}: it must "
-        "yield at every one of `times`, or raise an error"
+        f"the sampler {name} ends the program (SystemExit with the code {error.code}), {frames.progress()}, in "
+        f"{place.filename}, line {place.lineno}: it must yield at every one of `times`, or raise an error"
     )
 
 
