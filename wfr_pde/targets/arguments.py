@@ -14,7 +14,7 @@ from wfr_pde.numerics.typing import Array
 
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
 
-LEAST_TAIL = 1e-300  # of which quantiles are finite
+LEAST_TAIL = 1e-300  # smallest mass outside a box: SciPy gives a finite normal quantile for it, and for half of it
 _BLOCK = 2**16  # elements of a temporary array, so that a few of them stay in cache
 
 

@@ -18,8 +18,10 @@ from wfr_pde.targets.arguments import box_of
 from wfr_pde.targets.breaks import Breaks
 
 PACKAGE = __name__.partition(".")[0]  # whose own targets leave points as they are
+# methods of users that get copies of points, so that working in place changes no grid
 OF_POINTS = ("log_density", "score")
-BOX_PROBES = 64  # places by which it is seen whether a log-density is still that of the box that was found
+# places at which a log-density must be as it was for its box to be kept; a change elsewhere alone is missed
+BOX_PROBES = 64
 
 if TYPE_CHECKING:
     Box = tuple[Array, Array]

@@ -18,10 +18,14 @@ from wfr_pde.targets.arguments import box_of, fingerprint
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 
-ONE: dict[str, Any] = {"joints": (), "roots": PLAIN}  # of axes of which nothing is stored
-FEWEST_TOLD = 12  # values along an axis of which a repetition is told
-REPEATED = 1e-9  # of the range of the log-values: as good as equal
-ROUGHER = 0.5  # times the roughness with the last values that there is at most without them, if they are repeated
+# joints and roots of axes of which nothing is stored: one smooth piece
+ONE: dict[str, Any] = {"joints": (), "roots": PLAIN}
+# of fewer values along an axis no repetition is told: the fourth differences take eight around the seam
+FEWEST_TOLD = 12
+# of the range of the log-values: a smaller difference counts as equal, as of values written with ten digits
+REPEATED = 1e-9
+# a repetition is told where the roughness without the last values is at most this share of that with them
+ROUGHER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
