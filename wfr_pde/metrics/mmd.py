@@ -32,10 +32,10 @@ KERNELS = ("gaussian", "laplace")  # kernels that are known, by name
 class MMD(Metric):
     """Maximum mean discrepancy, MMD² = E k(X, X') + E k(Y, Y') - 2 E k(X, Y).
 
-    X, X' are independent draws from the reference, Y, Y' from the other, and
-    k(x, y) = exp(-|x - y|²/scale²), or exp(-|x - y|/scale). It sees differences on the length `scale` best; of longer
-    ones it sees that the distributions differ, but not by how far, and shorter ones it smooths away. n independent
-    draws from the reference have `floor(reference, n)` as root mean square, about n^-½ in every dimension.
+    X, X' are independent draws from the reference, Y, Y' from the other, and k(x, y) = exp(-|x - y|²/scale²), or
+    exp(-|x - y|/scale). It sees differences on the length `scale` best; of longer ones it sees that the distributions
+    differ, but not by how far, and shorter ones it smooths away. n independent draws from the reference have
+    `floor(reference, n)` as root mean square, about n^-½ in every dimension.
 
     Between particles the sums are over all pairs, weighted. By default the pairs of a particle with itself belong to
     them (the V-statistic, which is >= 0); with `unbiased` they do not, E k(Y, Y') is Σ_{i≠j} w_i w_j k_ij/(1 - Σ w²),
