@@ -485,7 +485,7 @@ class _Walk:
         low, high = _outward(ends, ULPS)
 
         def share(a: _Value, b: _Value) -> Ends:
-            """1/(1 + exp(b - a)), between 0 and 1."""
+            """Return 1/(1 + exp(b - a)), between 0 and 1."""
             below, above = _reciprocal(_one_plus(_UNARY["exp"][0](_add([b.ends, _negative(a.ends)]))))
             return np.maximum(below, 0.0), np.minimum(above, 1.0)
 
