@@ -136,7 +136,7 @@ def _write_mp4(path: Path, figure: Figure, draw: Draw, count: int, fps: float, d
 
 
 def _write_gif(path: Path, figure: Figure, draw: Draw, count: int, fps: float, dpi: float) -> None:
-    """Write all frames in the colours of the first, a middle and the last: what stays the same does not flicker."""
+    """Write all frames in one palette, of the first, a middle and the last: what stays the same does not flicker."""
     from PIL import Image
 
     figure.set_dpi(dpi)

@@ -439,7 +439,7 @@ def _derivative_of_choice(self: Any, symbol: Any) -> Any:
 
 
 def inert(name: str) -> Any:
-    """Return the sympy function that stands for the function `name` of the language."""
+    """Return the inert sympy function that stands for the function `name` of the expression language."""
     return _symbol(name)
 
 

@@ -102,7 +102,7 @@ class StoredParts:
         return {attrs[CODE] for attrs in found if attrs}
 
     def drop(self) -> None:
-        """Remove all parts."""
+        """Remove the files of all parts."""
         for path in self.files():
             path.unlink()
 
@@ -157,7 +157,7 @@ class RunWithParts:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Have `stored` store parts of this run."""
+        """Make `stored` store the parts of this run, within a context."""
         token = _RUN.set(self)
         try:
             yield
