@@ -108,7 +108,7 @@ class Enclosure:
         return self._evaluate(lower, upper, slopes=True)
 
     def tight(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
-        """Bound the values by a call and by the mean value form, and keep the narrower; the excess falls with width²."""
+        """Bound the values by a call and the mean value form, keeping the narrower; the excess falls as width²."""
         lower, upper = self._boxes(lower, upper)
         bounds = self.bounds(lower, upper)
         centre, half = centre_and_half(lower, upper)
