@@ -22,6 +22,7 @@ from wfr_pde.storage.files import write_atomically
 from wfr_pde.targets.base import Target
 
 Draw = Callable[[int], None]
+# bounds of frames per second, and of pixels per inch: values outside are taken for mistakes
 SLOWEST, FASTEST, COARSEST, FINEST = 1e-3, 1000, 10, 2400
 TONES, NEARLY_WHITE = 64, 247  # of the palette of a gif
 

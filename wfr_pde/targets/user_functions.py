@@ -23,6 +23,7 @@ from wfr_pde.targets.expressions import compile_expression
 # kinds of parameters that may be coordinates
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 TRIED = 8  # points at which a function that takes no arrays is tried with numbers; it may be undefined at some
+# forms of functions that users write: what they are called with
 FORMS = {
     "coordinates": "one array (...) per coordinate",
     "points": "one array of points (..., d)",

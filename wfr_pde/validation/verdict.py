@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"
+CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"  # the three verdicts
 ROWS = 12  # most rows of the report, those that say most first
 
 

@@ -19,7 +19,7 @@ from wfr_pde.storage.source_hash import NAME, SHORT, by_other_code, other_hashes
 if TYPE_CHECKING:
     import xarray as xr
 
-PASSED, DONE, FAILED, UNFINISHED, UNREADABLE = "passed", "done", "failed", "unfinished", "unreadable"
+PASSED, DONE, FAILED, UNFINISHED, UNREADABLE = "passed", "done", "failed", "unfinished", "unreadable"  # status of a run
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")  # endings of pictures that browsers show
 
 
