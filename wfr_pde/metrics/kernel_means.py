@@ -15,13 +15,15 @@ from wfr_pde.space.checks import NARROWEST_SD, UNRESOLVED_MASS
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 
-PRODUCT = 2**22  # numbers of an intermediate product of particles and cells
-LEVELS = 6  # of the extrapolation of a lattice sum
-MOST_CELLS = 40_000  # of a graded grid, between all of which distances are summed directly
+# most numbers of an intermediate product of particles and cells, 32 MB; no number depends on it but by rounding
+PRODUCT = 2**22
+LEVELS = 6  # of the Richardson extrapolation of a lattice sum: with 6 the constant is right to about rounding
+# most cells of a graded grid, between all of which distances are summed directly: 1.6e9 of them take seconds
+MOST_CELLS = 40_000
 
 
 def mutual_mean(kernel: str, scale: float, a: Measure, b: Measure) -> float:
-    """Return E k(X, Y)."""
+    """Return E k(X, Y) of independent draws from two measures."""
     if not isinstance(a, Density):
         a, b = b, a
     points, weights = atoms(b)
@@ -49,7 +51,7 @@ def check_widths(density: Density, scale: float) -> None:
 
 @functools.lru_cache(maxsize=8)
 def own_mean(kernel: str, scale: float, density: Density) -> float:
-    """Return E k(X, X') of a density."""
+    """Return E k(X, X') of independent draws from a density."""
     return double_sum(kernel, scale, density.grid, cell_masses(density))
 
 
@@ -89,7 +91,7 @@ def _interpolated_mean(kernel: str, scale: float, density: Density) -> TensorSpl
 
 
 def sums_over_sources(kernel: str, scale: float, at: Array, sources: Array, weights: Array) -> Array:
-    """Return Σ_j w_j k(x_i, y_j)."""
+    """Return Σ_j w_j k(x_i, y_j) at points x, with sources y and weights w."""
     from wfr_pde.numerics.compiled.pair_sums import distance_sums, kernel_sums, laplace_sums  # here, as it loads numba
 
     if kernel == "gaussian":
@@ -154,7 +156,7 @@ def _summed(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
 
 
 def _kink(grid: Grid) -> Array:
-    """Return what |x - y| counts as between a cell and itself, so that sums over cells are integrals (broadcasts)."""
+    """Return the value of |x - y| between a cell and itself that makes sums over cells integrals (broadcasts)."""
     if grid.is_uniform:
         return np.asarray(lattice_constant(tuple(float(axis.widths[0]) for axis in grid.axes)))
     side = grid.backend.asnumpy(grid.cell_volume) ** (1 / grid.ndim)
@@ -165,8 +167,8 @@ def _kink(grid: Grid) -> Array:
 def lattice_constant(widths: tuple[float, ...]) -> float:
     """Find C with ∫ |x| f(x) dx = volume (Σ_n |x_n| f(x_n) + C f(0)) + O(dx^(d+3)), x_n the lattice of these widths.
 
-    (Minus the Epstein zeta function of the lattice at -½; 1/6 for widths (1,).) Taken from f = exp(-a |x|²), with the
-    powers of a removed by Richardson extrapolation.
+    It is minus the Epstein zeta function of the lattice at -½, and 1/6 for widths (1,). It is taken from
+    f = exp(-a |x|²), with the powers of a removed by Richardson extrapolation.
     """
     d, w = len(widths), np.array(widths) / max(widths)
     sphere = 2 * math.pi ** (d / 2) / math.gamma(d / 2)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from wfr_pde.metrics.numerals import Cell
 
+# characters that LaTeX reads as commands, and how they are printed
 ESCAPED = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -55,7 +56,7 @@ def tabular(rows: Sequence[Sequence[Cell]], caption: str | None, label: str | No
 
 
 def escaped(words: str) -> str:
-    """Return text that LaTeX prints as it is."""
+    """Escape text for LaTeX, so that it is printed as it is."""
     return "".join(ESCAPED.get(letter, letter) for letter in " ".join(words.split()))
 
 
@@ -69,6 +70,6 @@ def _cell(cell: Cell) -> str:
 
 
 def _number(numeral: str) -> str:
-    """A numeral, or a value ± half a width, in math mode."""
+    """Write a numeral, or a value ± half a width, in math mode."""
     numeral = re.sub(r"e([+-]\d+)", lambda found: rf" \times 10^{{{int(found[1])}}}", numeral)
     return numeral.replace("inf", r"\infty").replace("nan", r"\mathrm{nan}").replace("±", r"\pm")

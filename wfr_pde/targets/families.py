@@ -16,11 +16,12 @@ from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.ring import Ring
 from wfr_pde.targets.turned import Turned
 
+# classes whose log-density is a formula of this package
 FORMULAS = {Banana, CoshDoubleWell, DoubleWell, FourModes, Funnel, Gaussian, GaussianMixture, GridTarget, Ring}
 
 
 def is_of_package(target: Target) -> bool:
-    """Whether the log-density is a formula of this package: no function, expression or class of a user is in it."""
+    """Tell whether the log-density is a formula of this package, without a function, expression or class of a user."""
     if isinstance(target, GeometricMean | GeometricPath):
         return is_of_package(target.start) and is_of_package(target.target)
     if isinstance(target, Turned | Capped):

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from wfr_pde.targets import Target
 
 OBJECT = "'{\"rate\": 1.0}'"  # as an example of JSON
-SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted path to a sampler
+SAMPLE_SUFFIXES = (".npz", ".nc")  # endings of files of samples; all else is a dotted path to a sampler
 
 
 def read_truth(path: str) -> xr.Dataset:
-    """Read what `wfr-pde truth` or `solve` wrote."""
+    """Read a Dataset that `wfr-pde truth` or `solve` wrote."""
     from wfr_pde.storage import files
 
     if not Path(path).exists():
@@ -106,7 +106,7 @@ def with_options(text: str, option: str, chosen: dict[str, Any]) -> Any:
 
 
 def json_object(option: str, text: str) -> dict[str, Any]:
-    """Read the arguments of a sampler."""
+    """Read an option that holds a JSON object: the arguments of a sampler."""
     chosen = read_json(option, text, OBJECT)
     if not isinstance(chosen, dict):
         raise ValueError(f"{option} must be a JSON object such as {OBJECT}, got {text!r}")

@@ -55,13 +55,14 @@ examples:
       --t 0:1:5 --graded -o scales.nc
   wfr-pde solve --target "double_well(2)" --start well.nc@0.5 --t 0.5:5:10 -o later.nc        from a stored density on
   wfr-pde solve ... --dry-run                  cells, steps, memory and time, without solving"""
-BACKENDS = {  # by device
+# backend of the grid, by device
+BACKENDS = {
     "cpu": "numpy",
     "cuda": "cupy",
     "cpu:single": "numpy:single",
     "cuda:single": "cupy:single",
 }
-CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
+CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension: at most 331,776 in all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -210,7 +211,7 @@ def chosen_dt(flow: Flow, energy: Any, like: Density, times: np.ndarray) -> floa
 
 
 def _chosen(args: argparse.Namespace) -> str:
-    """Say that dt was chosen, if it was."""
+    """Write the words that say that dt was chosen; none if it was given."""
     return " (chosen: the smallest that the cells resolve; a larger one is faster)" if args.dt is None else ""
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Outcome
     from wfr_pde.app.experiments.sweep import Plan
 
-MAX_CHECKS = 4  # with more of them, a row of the table shows none
+# most checks whose values are in a row of the table; with more of them it shows none, as it would be too wide
+MAX_CHECKS = 4
 LOG = logging.getLogger(__name__)
 NAME = "sweep"
 SUMMARY = "run an experiment over a grid of knobs, in parallel"
@@ -124,7 +125,7 @@ def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str,
 
 
 def _shard(text: str | None) -> tuple[int, int]:
-    """Read I/N."""
+    """Read the part I/N of a sweep as (I, N)."""
     try:
         i, n = (1, 1) if text is None else map(int, text.split("/"))
     except ValueError:
@@ -134,7 +135,7 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[Executor]:
-    """Open what the cells are run on: processes, or a Dask cluster."""
+    """Open the executor that cells run on: processes, or a Dask cluster."""
     from wfr_pde.app.experiments.executors import Processes, dask_executor
 
     with Processes(args.jobs) if args.dask is None else dask_executor(args.dask) as executor:

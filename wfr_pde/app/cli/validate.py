@@ -132,7 +132,7 @@ def _sampler_and_scheme(args: argparse.Namespace) -> tuple[Any, dict[str, Any], 
 
 
 def _modes(text: str | None) -> Any:
-    """Read the places of modes."""
+    """Read the places of modes, a JSON list of points; None where none are given."""
     if text is None:
         return None
     modes = read_json("--modes", text, "[[-2,0],[2,0]]")

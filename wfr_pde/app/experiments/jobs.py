@@ -18,12 +18,12 @@ from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.numerics.progress import bar
 from wfr_pde.storage.source_hash import other_hashes
 
-FEW = 4  # failed checks that are named
+FEW = 4  # most failed checks that are named in a row of a table
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """An experiment with all its knobs, and the root of the results."""
+    """One experiment with all its knobs, and the root of the results."""
 
     experiment: Experiment
     knobs: dict[str, Any]
@@ -31,13 +31,13 @@ class Cell:
 
     @property
     def directory(self) -> Path:
-        """Where its results are."""
+        """Directory that its results are in."""
         return self.experiment.directory(self.knobs, self.out)
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a cell.
+    """Outcome of a cell: done, or what went wrong.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """pass, FAIL (a check) or failed."""
+        """Status in a word: pass, FAIL (a check) or failed."""
         if self.error:
             return "failed"
         return "pass" if self.content["passed"] else "FAIL"
@@ -72,7 +72,7 @@ class Outcome:
 
     @property
     def row(self) -> tuple[str, str]:
-        """Two entries of a table: status, with the checks that failed, and time."""
+        """Return two entries of a table: status, with the checks that failed, and time."""
         missed = [name for name, check in self.content.get("checks", {}).items() if not check["passed"]]
         how = f"FAIL {', '.join(missed[:FEW])}{', ...' if len(missed) > FEW else ''}" if missed else self.status
         seconds = self.content.get("wall_time")
@@ -81,7 +81,7 @@ class Outcome:
         return how, took
 
     def plain(self) -> dict[str, Any]:
-        """The outcome in plain types, for JSON."""
+        """Return the outcome in plain types, for JSON."""
         return {
             "knobs": self.cell.knobs,
             "directory": str(self.cell.directory),
@@ -104,7 +104,7 @@ def run_cells(
     progress: bool | None = None,
     title: str = "",
 ) -> list[Outcome]:
-    """Run the cells that are not done.
+    """Run the cells that are not done, in parallel.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def run_cell(
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What an error says, as the parts `error` and `code` of an outcome, with the place in the user's code."""
+    """Return the parts `error` and `code` of an outcome for an error, with the place in the user's code."""
     code = code_of(error)
     if code is None:
         text, trace = " ".join(f"{error} {notes(error)}".split()), error.__traceback__

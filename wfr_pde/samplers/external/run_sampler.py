@@ -29,7 +29,8 @@ from wfr_pde.targets.base import Target
 if TYPE_CHECKING:
     import xarray as xr
 
-SAME_TIME = 1e-9  # relative to the largest of the times, or to one
+# by which a time that is yielded may differ, relative to the largest of the times, or to one: rounding of sums of steps
+SAME_TIME = 1e-9
 
 
 def run_sampler(
@@ -52,6 +53,7 @@ def run_sampler(
         (t, positions, log_weights or None) for every save time in order; the first save time may be left out. What is
         yielded is copied: arrays may be used again.
     target : Target
+        What the sampler samples; it is passed on.
     start : Target, Density, Particles, or array (n, d)
         What the positions at t[0] are drawn from, as by `start.sample(n, rng)`; or these themselves.
     t : array (n_t,)
@@ -75,6 +77,18 @@ def run_sampler(
     TypeError, ValueError
         For arguments that do not fit, or where what was yielded does: other times, shapes that differ, positions that
         are not finite, weights that sum to zero. Exceptions of the sampler pass, with a note of when they came.
+
+    Examples
+    --------
+    A sampler that moves all particles to the left at speed one:
+
+    >>> import wfr_pde as wfr
+    >>> def drift(target, positions, times, rng):
+    ...     for t in times:
+    ...         yield t, positions - t, None
+    >>> ds = wfr.run_sampler(drift, wfr.Gaussian(0, 1), wfr.Particles([[2.0], [4.0]]), t=[0, 0.5, 1])
+    >>> ds.position.mean("particle").values.ravel().tolist()
+    [3.0, 2.5, 2.0]
     """
     name = _checked_sampler(sampler)
     instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
@@ -120,7 +134,7 @@ def _checked_sampler(sampler: Any) -> str:
 
 
 def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.random.Generator) -> Array:
-    """Return the positions (n, d) at the first time."""
+    """Return the positions (n, d) at the first time: drawn from the start, or the particles of the start."""
     if is_array(start):
         start = positions_of("start", start)
     if not isinstance(start, Target | Density | Particles):
@@ -145,7 +159,7 @@ def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.ra
 def _results(
     sampler: Callable[..., Any], name: str, frames: _Frames, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Iterator[Any]:
-    """Yield what the sampler yields; its exceptions get a note of when they came."""
+    """Yield the results of the sampler; its exceptions get a note of when they came."""
     try:
         results = sampler(*arguments, **options)
         iterator = iter(results) if hasattr(results, "__iter__") else None
@@ -194,7 +208,7 @@ def _check_apart(results: list[Any] | tuple[Any, ...], name: str) -> None:
 
 
 class _Frames:
-    """What a sampler has yielded so far, checked."""
+    """Frames that a sampler has yielded so far, checked."""
 
     def __init__(self, name: str, times: Array, start: Array) -> None:
         self.name, self.times, self.start = name, times, start
@@ -243,7 +257,7 @@ class _Frames:
             )
 
     def _particles(self, time: float, positions: Any, log_weights: Any) -> Particles:
-        """Return the particles of one time, checked by themselves and against those before."""
+        """Return the particles of one time, if they are valid and fit to those before."""
         where = f"{self.name} yielded at t={time:g}"
         d = self.start.shape[1]
         try:
@@ -283,7 +297,7 @@ class _Frames:
 
 
 def _in_words(result: Any) -> str:
-    """Say shortly what something is."""
+    """Describe a result shortly, for an error."""
     if isinstance(result, np.ndarray):
         return f"an array of shape {result.shape}"
     if isinstance(result, tuple | list):
