@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wfr_pde.energies import Energy
 from wfr_pde.integrate import diagnostics
+from wfr_pde.integrate.described import Record
 from wfr_pde.integrate.schema import is_reserved
 from wfr_pde.numerics.arguments import shown
 
-Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
 TAKEN = "functions f(state, energy), such as [wfr.diagnostics.kl, wfr.KL(target)], or a mapping name -> function"
 
 
