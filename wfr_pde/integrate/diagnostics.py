@@ -492,5 +492,5 @@ def _integral(state: Density, values: Any) -> float:
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """List the public names."""
     return __all__

@@ -207,7 +207,7 @@ def _split_shares(scheme: str, x: Array, y: float) -> tuple[Array, Array]:
 def _evolved(
     target: Gaussian, start: Gaussian, eigen: tuple[Array, Array], x: Array, y: float, *, r: Array, q: Array
 ) -> Gaussian:
-    """Evaluate the formulas in the notes of `gaussian_flow`, in the eigenbasis of A: x, r, q have one entry per eigenvalue."""
+    """Evaluate the formulas in the notes of `gaussian_flow` in the eigenbasis of A, with arrays x, r, q (d,)."""
     a, basis = eigen
     root, gone = np.exp(-(x + y)), -np.expm1(-2 * (x + y))  # sqrt(e), 1 - e
     k11, k22 = r + q * root**2, q + r * root**2
