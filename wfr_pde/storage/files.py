@@ -137,7 +137,7 @@ def read_dataset(path: str | Path) -> xr.Dataset:
 
 
 def read_attrs(path: str | Path) -> dict[str, Any]:
-    """The attributes of a NetCDF file, without reading its variables."""
+    """Read the attributes of a NetCDF file, without its variables."""
     import xarray as xr
 
     with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
@@ -145,7 +145,10 @@ def read_attrs(path: str | Path) -> dict[str, Any]:
 
 
 def readable(name: str) -> str:
-    """A name of a file as text that can be stored: in a locale that is not UTF-8 Python reads some bytes as halves."""
+    """Return the name of a file as text that can be stored.
+
+    In a locale that is not UTF-8 Python reads some bytes of names as halves of characters, which no file can hold.
+    """
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
