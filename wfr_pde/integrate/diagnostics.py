@@ -458,6 +458,7 @@ def target_mass_below_floor(state: Density, energy: Energy) -> float:
 
 
 def _check_measure(state: Any) -> None:
+    """Refuse a state that is neither a density nor particles."""
     instance("state", state, (Density, Particles))
 
 
@@ -467,6 +468,7 @@ def _log_pi(grid: Any, energy: Any) -> Any:
 
 
 def _check_density(state: Any) -> None:
+    """Refuse a state that is no density, and name the records that take particles too."""
     if not isinstance(state, Density):
         raise TypeError(
             f"this record needs a density on a grid as state, got {shown(state)}; mass, mean, covariance, "
@@ -488,6 +490,7 @@ def _ratio_and_densities(density: Density, energy: Energy) -> tuple[Any, Any, An
 
 
 def _integral(state: Density, values: Any) -> float:
+    """Integrate values over the cells of a state, as a float."""
     return float(state.grid.integrate(values))
 
 

@@ -71,7 +71,7 @@ def helmholtz(density: Density, field: Field, t: float = 0.0) -> xr.Dataset:
 
 
 def _derivative_matrix(axis: Axis) -> Array:
-    """Derivative at the cell centres of the spline of degree 5 through values there, (n, n)."""
+    """Return the matrix (n, n) from values at the cell centres to the derivative of their spline of degree 5 there."""
     if not axis.periodic:
         return derivative(axis.centres, axis.edges, np.eye(axis.n), 0, False)
     from scipy.interpolate import make_interp_spline
@@ -84,7 +84,7 @@ def _derivative_matrix(axis: Axis) -> Array:
 
 
 def _along(matrix: Array, values: Array, axis: int) -> Array:
-    """Product of a matrix with values along one axis."""
+    """Return the product of a matrix with values along one axis."""
     return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
 
 
@@ -115,7 +115,7 @@ def _potential(grid: Grid, matrices: list[Array], weights: Array, v: Array) -> A
 
 
 def _preconditioner(grid: Grid, weights: Array) -> Callable[[Array], Array]:
-    """Solves with the finite-volume operator of some weights, or with its diagonal where it is too large to factor."""
+    """Make a solver of the finite-volume operator of some weights, or of its diagonal where cells are too many."""
     from scipy.sparse import coo_array, diags_array
     from scipy.sparse.linalg import splu
 

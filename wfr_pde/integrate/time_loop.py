@@ -183,7 +183,7 @@ class _PreparedSteps:
         self._steps: Steps | None = None
 
     def of_size(self, h: float) -> Steps:
-        """Runs of steps of size `h`."""
+        """Return the function that makes runs of steps of size `h`."""
         if self._steps is None or h != self._size:
             self._steps = None
             self._size, self._steps = h, self.flow.make_steps(self.run.energy, self.run.start, h)

@@ -67,7 +67,7 @@ def as_truth(truth: Truth | xr.Dataset | Density | Target, target: Target | None
 
 
 def is_stationary(truth: Truth) -> bool:
-    """Whether the law is the same at all times."""
+    """Return whether the law is the same at all times."""
     return len(truth.times) == 0
 
 

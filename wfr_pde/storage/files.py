@@ -86,7 +86,7 @@ class PatientFile(io.RawIOBase):
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Have `write(temporary_path)` make a file, then flush it to disk and rename it to `path`.
+    """Write a file by `write(temporary_path)`, flush it to disk, and rename it to `path`.
 
     Raises
     ------

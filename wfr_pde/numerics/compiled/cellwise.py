@@ -51,7 +51,7 @@ untyped: Any = intrinsic  # with the context as first argument, which calls do n
 
 @untyped
 def _float(context, bits):  # type: ignore
-    """The number with the given bits."""
+    """Return the number with the given bits."""
     return types.float64(types.int64), lambda _, builder, signature, arguments: builder.bitcast(
         arguments[0], ir.DoubleType()
     )
@@ -59,7 +59,7 @@ def _float(context, bits):  # type: ignore
 
 @untyped
 def _bits(context, number):  # type: ignore
-    """The bits of a number."""
+    """Return the bits of a number."""
     return types.int64(types.float64), lambda _, builder, signature, arguments: builder.bitcast(
         arguments[0], ir.IntType(64)
     )
@@ -78,7 +78,7 @@ def _widest(context):  # type: ignore
 
 @untyped
 def _dgemm(context, routine, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ignore
-    """C ← A B + beta C by the BLAS routine at an address, for column-major matrices at addresses."""
+    """Compute C ← A B + beta C by a BLAS routine at an address, for column-major matrices at addresses."""
     integer, real = types.int64, types.float64
     flag, i32, f64 = ir.IntType(8), ir.IntType(32), ir.DoubleType()
 
@@ -108,7 +108,7 @@ def _dgemm(context, routine, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ig
 
 @inlined
 def _exp(x):  # type: ignore
-    """e^x for x in [-700, 700]."""
+    """Compute e^x for x in [-700, 700]."""
     x = SMALLEST if x < SMALLEST else x  # (not a number stays so)
     shifted = x * LOG2_E + TO_INTEGER
     k = shifted - TO_INTEGER
@@ -130,7 +130,7 @@ def _exp(x):  # type: ignore
 
 @inlined
 def _log(x):  # type: ignore
-    """log x for a positive normal x, as k log 2 + log(1 + f) with 1 + f between sqrt(1/2) and sqrt(2)."""
+    """Compute log x for a positive normal x, as k log 2 + log(1 + f) with 1 + f between sqrt(1/2) and sqrt(2)."""
     bits = _bits(x)
     exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # the bits of sqrt(1/2)
     f = _float(bits - (exponent << 52)) - 1.0
@@ -155,13 +155,13 @@ def _log(x):  # type: ignore
 
 @inlined
 def _ordered(bits):  # type: ignore
-    """Bits of numbers as integers in the same order, and back; what is not a number is beyond the infinite."""
+    """Map bits of numbers to integers in the same order, and back; nan is beyond the infinite."""
     return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
 
 
 @inlined
 def _range(values, low, high):  # type: ignore
-    """The smaller of `low` and some values, and the larger of `high` and them, as integers: see `_ends`."""
+    """Return the smaller of `low` and some values, and the larger of `high` and them, as integers: see `_ends`."""
     lowest, highest = np.int64(HIGHEST), np.int64(LOWEST)
     for i in range(values.size):
         number = _ordered(_bits(values[i]))
@@ -171,13 +171,13 @@ def _range(values, low, high):  # type: ignore
 
 @inlined
 def _ends(low, high):  # type: ignore
-    """Numbers of integers in the same order; compilers compare those in vectors, and what is not a number is kept."""
+    """Return the numbers whose ordered integers these are: integers are compared in vectors, and keep nan."""
     return _float(_ordered(low)), _float(_ordered(high))
 
 
 @inlined
 def _sum(values):  # type: ignore
-    """Sum of some values, in pairs; they are overwritten."""
+    """Sum some values in pairs; they are overwritten."""
     n = values.size
     while n > 1:
         half = (n + 1) // 2
@@ -189,7 +189,7 @@ def _sum(values):  # type: ignore
 
 @jit(types.UniTuple(types.float64, 2), types.float64, READ, READ, WRITTEN, *CHUNK)
 def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
-    """out = scale x + y, and its smallest and largest value."""
+    """Compute out = scale x + y, and return its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
     for row in range(rows):
@@ -205,7 +205,7 @@ def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _blend_add(x, y, s, z, out, start, rows, stride, width):  # type: ignore
-    """out = (x - y) s + y + z, and its smallest and largest value."""
+    """Compute out = (x - y) s + y + z, and return its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
     for row in range(rows):
@@ -221,7 +221,7 @@ def _blend_add(x, y, s, z, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.void, READ, types.float64, WRITTEN, *CHUNK)
 def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
-    """out = exp(x - shift), without gaps."""
+    """Compute out = exp(x - shift), without gaps."""
     _widest()
     for row in range(rows):
         first = start + row * stride
@@ -232,7 +232,7 @@ def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.void, READ, *(types.float64,) * 3, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width):  # type: ignore
-    """out = sign (log product + shift) + a x + b y; the product is without gaps."""
+    """Compute out = sign (log product + shift) + a x + b y; the product is without gaps."""
     _widest()
     for row in range(rows):
         first = start + row * stride
@@ -244,7 +244,7 @@ def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width): 
 
 @jit(types.UniTuple(types.float64, 2), WRITTEN, *(types.float64,) * 2)
 def _log_mass(values, top, total):  # type: ignore
-    """The larger of `top` and some values, and the sum of `total` e^top and all e^value, over e^that; overwrites."""
+    """Add e^value of some values to total e^top: return the larger top, and the total over e^that; overwrites."""
     _widest()
     low, high = _range(values, HIGHEST, LOWEST)
     _, highest = _ends(low, high)
@@ -258,7 +258,7 @@ def _log_mass(values, top, total):  # type: ignore
 
 @jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_blend(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
-    """out = (log product + shift + z + y - y) s + y, and the masses of `_mix`; the product is without gaps."""
+    """Compute out = (log product + shift + z + y - y) s + y, and return the masses of `_log_mass`."""
     _widest()
     top, total, filled = -np.inf, 0.0, 0
     scratch = np.empty(BLOCK)
@@ -279,7 +279,7 @@ def _log_blend(product, shift, y, s, z, out, start, rows, stride, width):  # typ
 
 @jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_blend_add(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
-    """out = (log product + shift + z + y - y) s + y + z, and its smallest and largest value."""
+    """Compute out = (log product + shift + z + y - y) s + y + z, and return its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
     for row in range(rows):
@@ -295,7 +295,7 @@ def _log_blend_add(product, shift, y, s, z, out, start, rows, stride, width):  #
 
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *CHUNK)
 def _blend(x, y, s, out, start, rows, stride, width):  # type: ignore
-    """out = (x - y) s + y, its largest value, and the sum of exp(out - that); the same to the last bit where x = y."""
+    """Compute out = (x - y) s + y, to the bit where x = y; return its largest value and the sum of exp(out - that)."""
     _widest()
     top, total, filled = -np.inf, 0.0, 0
     scratch = np.empty(BLOCK)
@@ -316,7 +316,7 @@ def _blend(x, y, s, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.void, types.int64, BLOCKS, *(types.int64,) * 2, READ, *(types.int64,) * 3, WRITTEN, *(types.int64,) * 3)
 def _product(routine, blocks, outer, inner, source, start, step, row, target, new_start, new_step, new_row):  # type: ignore
-    """The product of a matrix, given by blocks, with lines of values: `inner` beside each other, `outer` times.
+    """Multiply a matrix, given by blocks, with lines of values: `inner` beside each other, `outer` times.
 
     Where the first value is, how far the next group of lines and the next value of a line are is said of `source` and
     of `target`. A row of `blocks` is: first row and rows, first column and columns of a block, its address and how far
@@ -341,7 +341,7 @@ def _product(routine, blocks, outer, inner, source, start, step, row, target, ne
 
 @jit(types.float64, READ, *(types.int64,) * 6, WRITTEN)
 def _middles(x, start, outer, step, n, row, inner, middle):  # type: ignore
-    """Middles of the ranges of lines of values, as in `_product`, and the widest of the ranges."""
+    """Return the middles of the ranges of lines of values, as in `_product`, and the widest of the ranges."""
     _widest()
     widest = 0.0
     high = np.empty(inner)
@@ -368,7 +368,7 @@ def _middles(x, start, outer, step, n, row, inner, middle):  # type: ignore
 
 @jit(types.void, READ, *(types.int64,) * 6, READ, WRITTEN)
 def _exp_lines(x, start, outer, step, n, row, inner, middle, out):  # type: ignore
-    """out = exp(x - middle) for lines of values, without gaps."""
+    """Compute out = exp(x - middle) for lines of values, without gaps."""
     _widest()
     for group in range(outer):
         first = start + group * step
@@ -387,7 +387,7 @@ def _exp_lines(x, start, outer, step, n, row, inner, middle, out):  # type: igno
 
 @jit(types.void, READ, *(types.int64,) * 6, READ, WRITTEN)
 def _log_lines(product, start, outer, step, n, row, inner, middle, out):  # type: ignore
-    """out = log product + middle for lines of values; the product is without gaps."""
+    """Compute out = log product + middle for lines of values; the product is without gaps."""
     _widest()
     for group in range(outer):
         first = start + group * step

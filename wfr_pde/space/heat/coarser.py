@@ -15,7 +15,7 @@ LEAST_CELLS = 8  # of an axis of equal cells: interpolation from it goes through
 
 
 def coarser_grid(grid: Grid, time: float) -> Grid | None:
-    """The coarser grid for a heat kernel of that time, where it pays; see `Grid.coarser`."""
+    """Return the coarser grid for a heat kernel of that time, or None where it does not pay; see `Grid.coarser`."""
     if grid.size * CHUNK_PARTS < grid.backend.chunk:
         return None
     axes = [_coarser_axis(axis, time) for axis in grid.axes]
@@ -23,7 +23,7 @@ def coarser_grid(grid: Grid, time: float) -> Grid | None:
 
 
 def _coarser_axis(axis: Axis, time: float) -> Axis:
-    """The axis with wider cells, or itself where the kernel does not allow them."""
+    """Return the axis with wider cells, or itself where the kernel does not allow them."""
     widest = math.sqrt(time / MIN_TIME)
     if axis.is_uniform:
         n = max(LEAST_CELLS, math.ceil(axis.n / min(MAX_WIDENING, widest / axis.dx) - 1e-9))

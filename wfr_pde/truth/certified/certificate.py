@@ -238,13 +238,13 @@ def plan(
 
 
 def _budget(seconds: Any, memory: Any) -> Budget:
-    """Time and memory that may be spent."""
+    """Return the budget of time and memory, if the arguments are one."""
     allowed = positive("seconds", seconds, "the time that may be spent")
     return Budget(allowed, math.inf if memory is None else positive("memory", memory, "GiB that may be used"))
 
 
 def _checked_box(box: Any) -> tuple[Array, Array] | None:
-    """The corners of the box, if they are two."""
+    """Return the two corners of the box, or refuse what is none."""
     if box is None:
         return None
     refuse_no_entries("box", box)
@@ -254,7 +254,7 @@ def _checked_box(box: Any) -> tuple[Array, Array] | None:
 
 
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
-    """The problem, if it is one."""
+    """Make the problem of the arguments, or refuse them."""
     from wfr_pde.targets.base import Target
     from wfr_pde.targets.grid_target import GridTarget
 
@@ -280,7 +280,7 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
 
 
 def _certified(problem: Problem, cells: GridFamily, work: Budget, box_may_grow: bool) -> tuple[Attempt, str]:
-    """The first attempt whose error is within the tolerance, or else the best one and what kept from a better one."""
+    """Return the first attempt with an error within the tolerance, or the best one and what kept from a better one."""
     plan = Plan(schedule_by_trial(problem, cells, work), cells, box_may_grow, first_order(problem))
     best: Attempt | None = None
     in_vain, limit = 0, f"in {ROUNDS} attempts"
@@ -333,7 +333,7 @@ def _certified(problem: Problem, cells: GridFamily, work: Budget, box_may_grow: 
 
 
 def _shown(best: Attempt, limit: str, terrain: Terrain, work: Budget, box_may_grow: bool) -> tuple[Attempt, str]:
-    """The answer after a look between its cells: on more of them while V hides something there, and time is left.
+    """Look between the cells of the answer, and compute it on more of them while V hides something and time is left.
 
     An answer is there: what is left of the budget does not decide over the look.
     """
@@ -353,7 +353,7 @@ def _shown(best: Attempt, limit: str, terrain: Terrain, work: Budget, box_may_gr
 
 
 def _contradiction(best: Attempt, times: Array) -> str:
-    """Where the two families of schemes differ by more than both their errors allow."""
+    """Say where the two families of schemes differ by more than both their errors allow."""
     found = best.agreement
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
@@ -367,7 +367,7 @@ def _contradiction(best: Attempt, times: Array) -> str:
 
 
 def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
-    """What stands in the way, and what is reachable."""
+    """Say what stands in the way of the tolerance, and which one is reachable."""
     parts = {part: float(best.l1[part].max()) for part in PARTS}
     worst = max(parts, key=lambda part: parts[part])
     more = "a larger rtol" if limit == GAINLESS else "larger budgets, seconds= and memory="

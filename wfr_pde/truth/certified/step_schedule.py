@@ -25,7 +25,7 @@ LEGENDRE = np.polynomial.legendre
 
 
 def _lobatto() -> Array:
-    """Gauss-Lobatto points on [0, 1]."""
+    """Return the Gauss-Lobatto points on [0, 1]."""
     derivative = LEGENDRE.legder([0.0] * (NODES - 1) + [1.0])
     inner = np.sort(LEGENDRE.legroots(derivative).real)
     return np.concatenate([[0.0], 0.5 * (inner + 1), [1.0]])
@@ -57,11 +57,11 @@ class Nodes:
     of_panel: Any
 
     def steps(self) -> int:
-        """Number of steps."""
+        """Return the number of steps."""
         return len(self.times) - 1
 
     def integral_weights(self, k: Any, decay: float) -> tuple[Any, Array, Array]:
-        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over steps k, F the polynomial through the nodes of the panel.
+        """Return weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over steps k, F the polynomial through a panel's nodes.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class StepSchedule:
     breaks: Array = field(default_factory=lambda: np.empty(0))  # that no panel may cross
 
     def nodes(self, times: Array) -> Nodes:
-        """The steps: between the Gauss-Lobatto points of every panel and the save times."""
+        """Return the nodes of all steps: the Gauss-Lobatto points of every panel, and the save times."""
         low, high = self.ends[:-1, None], self.ends[1:, None]
         points = low + (high - low) * LOBATTO
         points[:, -1] = self.ends[1:]
@@ -105,7 +105,7 @@ class StepSchedule:
         return Nodes(everything, np.searchsorted(everything, times), panel, np.searchsorted(everything, points))
 
     def refined(self, cuts: int | Ints) -> StepSchedule:
-        """Every panel cut into so many equal ones; one number for all, or one for each."""
+        """Cut every panel into equal ones; their number is one for all, or one for each."""
         numbers = np.broadcast_to(cuts, len(self.ends) - 1).tolist()
         parts = [
             np.linspace(a, b, n + 1)[:-1] for (a, b), n in zip(itertools.pairwise(self.ends), numbers, strict=True)
@@ -114,7 +114,7 @@ class StepSchedule:
 
 
 def subdivided(times: Array, parts: int) -> Array:
-    """Every step cut into equal parts."""
+    """Cut every step into equal parts."""
     if parts == 1:
         return times
     inner = times[:-1, None] + np.diff(times)[:, None] * np.arange(parts) / parts
@@ -130,7 +130,7 @@ def trial_schedule(
     breaks: Array | None = None,
     noise: Array | float = 0.0,
 ) -> StepSchedule:
-    """Panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
+    """Find panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
 
     On a panel the right-hand side F of the equation is expanded in Legendre polynomials. The panel is accepted if the
     last term, times the length of the panel, has a mean modulus below the tolerance; the next one is longer or shorter
@@ -197,7 +197,7 @@ def _panel(
     length: float,
     noise: Array | float,
 ) -> tuple[float, Any]:
-    """Mean modulus of the last Legendre term of F over a panel, times its length; and the state at its end.
+    """Return the mean modulus of the last Legendre term of F over a panel, times its length, and the state at its end.
 
     Places where that is more than two nats count as if it were two. So cells that are far smaller than others, on which
     rounding is all that is seen of F, matter by the mass that they hold.

@@ -31,7 +31,7 @@ NEAR, PROBES = 40.0, 100  # nats below the top, and points, where it is watched 
 
 
 def schedule_by_trial(problem: Problem, cells: GridFamily, work: Budget) -> StepSchedule:
-    """The panels of time that the flow wants, by a trial run on few cells."""
+    """Find the panels of time that the flow wants, by a trial run on few cells."""
     span = float(problem.times[0]), float(problem.times[-1])
     if problem.alpha == 0 and not problem.target.moving:
         return StepSchedule(np.array(span))
@@ -94,7 +94,7 @@ def schedule_by_trial(problem: Problem, cells: GridFamily, work: Budget) -> Step
 
 
 def _log_volumes(substitution: Substitution) -> Array:
-    """Logarithms of the volumes around the places between the cells: half of those of the cells on both sides."""
+    """Return the logarithms of the volumes around the places between cells: half of the cells on both sides."""
     total: Any = 0.0
     for axis, places in zip(substitution.grid.axes, substitution.axes, strict=True):
         halves = np.zeros(len(places.x))
@@ -105,7 +105,7 @@ def _log_volumes(substitution: Substitution) -> Array:
 
 
 def _amplified(substitution: Substitution) -> Array:
-    """What errors of one of g at the centres may make of Lap g at the places between them."""
+    """Bound what errors of one of g at the centres make of Lap g at the places between them."""
     total: Any = 0.0
     for places in substitution.axes:
         rows = [np.asarray(abs(matrix).sum(axis=1)).ravel() for matrix in (places.first, places.second)]
@@ -114,7 +114,7 @@ def _amplified(substitution: Substitution) -> Array:
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
-    """Some centres of cells (n, d) where the start, or the target at some time, is not negligible."""
+    """Return some centres of cells (n, d) where the start, or the target at some time, is not negligible."""
     points = grid.points().reshape(-1, grid.ndim)
     near = np.zeros(len(points), dtype=bool)
     for distribution in (problem.start, *problem.places):

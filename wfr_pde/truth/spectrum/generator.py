@@ -155,7 +155,7 @@ def spectrum(
 
 
 def _checked_order(grid: Any, order: int | None) -> int:
-    """The order, by default the highest that the numbers of cells allow."""
+    """Return the order, or by default the highest that the numbers of cells allow."""
     instance("grid", grid, Grid, "such as Grid.covering(target, shape=128)")
     if order is None:
         return 6 if all(cells % 4 == 0 and cells >= 16 for cells in grid.shape) else 4
@@ -201,7 +201,7 @@ def _check_memory(grid: Grid, n: int) -> None:
 
 
 def _modes_of_all(chains: list[Chain], count: int) -> list[tuple[Array, Array]]:
-    """`lowest_modes` on all grids; on the coarser ones with spare modes, as some may have changed places there."""
+    """Find the lowest modes on all grids, with spare ones on the coarser grids, where some may change places."""
     found = []
     for chain in chains:
         found.append(lowest_modes(chain, count if chain is chains[0] else count + SPARE // 2))

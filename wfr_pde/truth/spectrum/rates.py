@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def long_time_rate(ds: xr.Dataset, transport_rate: float = 1.0, reaction_rate: float = 1.0) -> float:
-    """Rate 2 (alpha lambda_1 + beta) at which KL(mu|pi) falls in the end: KL ~ exp(-2 (alpha lambda_1 + beta) t).
+    """Return the rate 2 (alpha lambda_1 + beta) at which KL(mu|pi) falls in the end.
 
     Near equilibrium f = mu/pi - 1 obeys df/dt = alpha L f - beta f, and KL is ½ ∫ f² pi. A start without a part in
     mode 1 falls faster; without transport (alpha = 0) the rate is 2 beta.
@@ -30,7 +30,7 @@ def long_time_rate(ds: xr.Dataset, transport_rate: float = 1.0, reaction_rate: f
 
 
 def decay_rate(ds: xr.Dataset, name: str = "kl", since: float | None = None) -> float:
-    """Rate r at which a record falls like e^(-r t): least squares of its logarithm over the times from `since` on.
+    """Fit the rate r at which a record falls like e^(-r t), by least squares of its logarithm from `since` on.
 
     It is the rate of the end only where faster modes have died out by `since`, and the record is still above its
     rounding (for KL about 1e-30, as it is summed from terms that do not cancel): look at the curve.

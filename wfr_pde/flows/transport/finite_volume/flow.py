@@ -39,9 +39,9 @@ class FiniteVolume(Flow):
     2013, doi:10.1137/120874485). Order 2 in dx.
 
     Along one axis the chain is solved exactly, up to `tolerance` relative to the value of every cell, for any dt:
-    positive, conservative, pi kept, no floor in the tails (see `line_sweeps`). Several axes take turns in a
-    palindrome, X/2 Y/2 Z Y/2 X/2: order 2 in dt, self-adjoint, and pi is kept by each. In one dimension there is no
-    error in dt at all.
+    positive, conservative, pi kept, no floor in the tails (see `numerics.compiled.chain_exponential`). Several axes
+    take turns in a palindrome, X/2 Y/2 Z Y/2 X/2: order 2 in dt, self-adjoint, and pi is kept by each. In one dimension
+    there is no error in dt at all.
 
     Tails are those of the chain: relative errors are small where dx |grad log mu| is. On devices the sweeps are kernels
     of the backend, a thread per line, and agree with those of the CPU to the tolerance; a backend without kernels goes

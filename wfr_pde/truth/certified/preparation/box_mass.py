@@ -23,7 +23,7 @@ POINTS_AT_ONCE = 2**18
 
 
 def log_integral(target: Target, lower: Array, upper: Array, tolerance: float) -> tuple[float, float]:
-    """log ∫ exp(-V) dx over the box [lower, upper], and the change in the last round.
+    """Compute log ∫ exp(-V) dx over the box [lower, upper]; return it and its change in the last round.
 
     Gauss-Legendre sums of order 16 on panels. Axis by axis the panels are halved, until that changes nothing by more
     than the tolerance along any; a ridge along which the sum over one axis is smooth needs fine panels along the other
@@ -67,7 +67,7 @@ def log_integral(target: Target, lower: Array, upper: Array, tolerance: float) -
 
 
 def _log_sum(target: Target, lower: Array, upper: Array, panels: list[int]) -> float:
-    """The sum over the nodes of all panels, in pieces."""
+    """Sum over the nodes of all panels, in pieces, and return the logarithm."""
     axes = []
     for low, high, n in zip(lower, upper, panels, strict=True):
         width = (high - low) / n
