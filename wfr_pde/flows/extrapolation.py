@@ -23,8 +23,8 @@ DOWN_NODES, UP_NODES = 6, 4  # order in dx of the interpolation of g, and of its
 
 # (relative, absolute) rise of KL in nats that an extrapolated step may make; benchmarks/extrapolation.py counts what
 # is refused by it and what is let pass
-RISE = (1e-3, 1e-6)
-MOVING_RISE = (0.3, 0.5)
+RISE = (1e-3, 1e-6)  # of a target at rest: of KL itself, and for a KL near zero
+MOVING_RISE = (0.3, 0.5)  # of a moving target, to which KL may rise: beside the finest of the combined runs
 ROUNDED = 1e3  # times rounding, that KL may rise by: below all others but in single precision
 
 

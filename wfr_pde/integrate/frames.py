@@ -14,8 +14,8 @@ from wfr_pde.storage.run_directory import RunDirectory
 if TYPE_CHECKING:
     import xarray as xr
 
-SECONDS_PER_SEGMENT = 10.0
-BYTES_PER_SEGMENT = 2**27
+SECONDS_PER_SEGMENT = 10.0  # that are lost at most when a run is killed; no number depends on it
+BYTES_PER_SEGMENT = 2**27  # frames, 128 MiB, that are held before they are written
 
 
 class SegmentFrames:

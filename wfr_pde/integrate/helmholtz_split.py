@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEVEL = 1e-15  # of the highest density: below, a density counts as this in the Helmholtz split
 SPLIT_TOLERANCE = 1e-9  # of the norm of the field
-MOST_ITERATIONS = 10_000
+MOST_ITERATIONS = 10_000  # of conjugate gradients, after which the split is an error
 FACTORED = 40_000  # cells in three dimensions up to which the preconditioner is a factorisation
 
 

@@ -21,6 +21,7 @@ OUTER = 32  # th part of the cells of an axis by which its ends are judged, at l
 ONE, ALIKE = 0.98, 0.2  # power of the distance from which on there is no integral, and what two estimates differ by
 TOUCHES = 1e-9  # of the length of an axis: a wall of the target that is that of the box
 
+# records whose warning was given in this run; None outside a run
 _TOLD: ContextVar[set[str] | None] = ContextVar("_TOLD", default=None)
 
 

@@ -12,6 +12,7 @@ from wfr_pde.integrate.described import Record
 from wfr_pde.integrate.schema import is_reserved
 from wfr_pde.numerics.arguments import shown
 
+# what `record` takes, for messages
 TAKEN = "functions f(state, energy), such as [wfr.diagnostics.kl, wfr.KL(target)], or a mapping name -> function"
 
 

@@ -14,7 +14,7 @@ from wfr_pde.space.grid import Grid
 
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two
-HALVES = (slice(0, None, 2), slice(1, None, 2))
+HALVES = (slice(0, None, 2), slice(1, None, 2))  # every second centre, from the first and from the second on
 LEAST = 8  # centres for such a spline
 AROUND = 2  # cells on each side whose differences count, as differences cross zero
 ROUNDING = 1e-14  # of the values

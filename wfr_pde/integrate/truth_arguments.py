@@ -17,6 +17,7 @@ from wfr_pde.targets.base import Target
 if TYPE_CHECKING:
     import xarray as xr
 
+# of the protocol `Truth`, whose absence a message names
 MEMBERS = ("times", "at", "log_prob", "score", "sample", "error_l1")
 
 

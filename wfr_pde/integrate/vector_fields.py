@@ -17,7 +17,7 @@ from wfr_pde.numerics.user_calls import call
 
 Field = Callable[[Array, float], ArrayLike]
 
-SHIFTS = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
+SHIFTS = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])  # steps from a point to those of its central difference
 WEIGHTS = np.array([-1.0, 9.0, -45.0, 45.0, -9.0, 1.0]) / 60  # central differences of order 6
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from wfr_pde.numerics.typing import Array
 
 SHOWN = 80  # characters of a value in a message
-LARGEST_WHOLE = 2**63 - 1
+LARGEST_WHOLE = 2**63 - 1  # of an integer in an array
 LARGEST_SEED = 2**256  # entropy that numpy makes has 128 bits
-MOST_DIMENSIONS = 10**6
+MOST_DIMENSIONS = 10**6  # a larger number of dimensions is taken for a mistake
 LENGTHS = 1e-75, 1e75  # the fourth power and its inverse are numbers
 MOST_NESTED = 64  # lists in lists: NumPy has no more dimensions
 LONGEST_NAME = 255  # bytes
@@ -115,7 +115,7 @@ def refuse_masked(name: str, value: Any, depth: int = 0) -> None:
     )
 
 
-_KINDS = {
+_KINDS = {  # what arrays that are no real numbers hold, by NumPy's letter, and the remedy
     "c": "complex: give .real, or real and imaginary parts as two coordinates",
     "m": "a duration: give numbers in one unit of time, such as value / np.timedelta64(1, 's')",
     "M": "a date: give numbers in one unit of time since the start",

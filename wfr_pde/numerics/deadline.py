@@ -12,6 +12,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.progress import step_done
 
 _NOT_COUNTED = [0.0]  # seconds that went into compiling loops
+# when the time budget of this context is spent, by `clock`
 _END: ContextVar[float] = ContextVar("_END", default=math.inf)
 
 

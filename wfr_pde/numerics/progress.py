@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
+# what the bar of a long computation is told of a step; None where there is no bar
 _REPORTED: ContextVar[Callable[[], object] | None] = ContextVar("_REPORTED", default=None)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
 from wfr_pde.numerics.typing import Array
 
-PLAIN = (1.0, 1.0)
+PLAIN = (1.0, 1.0)  # roots of an axis whose walls are like any other place
 Powers = list[tuple[float, float, float]]  # multiples of the logarithm of the distance from a wall, the wall, a length
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 SMALL = 0.35  # below this the series is used; x^15/15! is then 3e-18 of x²/2
-LAST_POWER = 14
+LAST_POWER = 14  # of the series
 
 
 def expm1_minus(x: Any, xp: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 REFUSED = "read-only"  # what errors of NumPy, and of buffers, say when an array cannot be written to
+# what a message tells the author of a function that works in place
 REMEDY = "write x = x - 1 in place of x -= 1, or begin with x = x.copy()"
 
 

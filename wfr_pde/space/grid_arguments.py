@@ -11,9 +11,10 @@ from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, re
 from wfr_pde.numerics.backends import Backend
 from wfr_pde.space.axis import Axis
 
-BOUNDARIES = ("no-flux", "periodic")
-AXIS_NAMES = ("x", "y", "z", "w")
+BOUNDARIES = ("no-flux", "periodic")  # values of the argument `boundary`
+AXIS_NAMES = ("x", "y", "z", "w")  # by default; more axes need names of their own
 FARTHEST = 1e150  # coordinate of a box: squares of larger ones are beyond double precision
+# dimensions and variables of a Dataset, which no axis can be named as
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
 
 

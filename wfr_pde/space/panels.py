@@ -51,6 +51,7 @@ def shared_out(density: Callable[[Array], Any], ends: ArrayLike) -> Array:
     return np.diff(panels.integral(x))
 
 
+# integrals by the function that a density is made of, and how: they go with that function
 _INTEGRALS: WeakKeyDictionary[Callable[[Array], Any], dict[tuple[Hashable, ...], Panels]] = WeakKeyDictionary()
 
 

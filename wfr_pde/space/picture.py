@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 240, 140  # pixels
 POINTS = 120  # of a curve
 BLOCKS = 40  # along an axis of the plane
-SHADES = 8
+SHADES = 8  # of a block, from empty to full: more look the same at this size
 COLOUR = "#0072B2"
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+# errors that say that a disk, a file or a quota is full
 NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 

@@ -11,6 +11,7 @@ from wfr_pde.errors import BackendError
 from wfr_pde.numerics.backends.base import Backend, Transforms
 from wfr_pde.numerics.cuda import Kernels
 
+# the remedy that messages name
 INSTALL = 'pip install "wfr-pde[cuda12]" (or "wfr-pde[cuda13]", by the CUDA version that nvidia-smi prints)'
 CHUNK = 2**24  # values of a chunk: enough for every multiprocessor
 

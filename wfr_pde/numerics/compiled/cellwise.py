@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from wfr_pde.numerics.cellwise import Cellwise, Chunk, Terms
 
+# flat arrays that a loop writes to, and that it only reads
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
 CHUNK = (types.int64,) * 4  # `Chunk.numbers`
 BLOCKS = types.Array(types.int64, 2, "C", readonly=True)  # a row per block of a band, see `_product`
@@ -37,9 +38,9 @@ def jit(result: Any, *arguments: Any) -> Any:
 inlined = numba.njit(inline="always", error_model="numpy", fastmath={"contract"})
 LINES, SMALL = 256, 4096  # lines at a time that BLAS gets where a block has so few entries: it has fast code for these
 BLOCK = 1024  # values, that stay in the first cache between two loops
-LOG2_E = 1 / math.log(2)
+LOG2_E = 1 / math.log(2)  # powers of two in e
 LN2_HIGH = round(math.log(2) * 2**33) / 2**33  # a short number: its products with integers are exact
-LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))
+LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))  # the rest of log 2
 TO_INTEGER = 1.5 * 2.0**52  # added to a small number, it rounds that to an integer, in the last bits
 SMALLEST = -700.0  # exponents below are taken for this one: e^-700 is lost in any sum with 1, and not subnormal
 LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # 64-bit integers

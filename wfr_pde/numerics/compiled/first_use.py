@@ -12,7 +12,7 @@ from typing_extensions import override
 from wfr_pde.numerics.deadline import leave_out
 from wfr_pde.numerics.progress import is_seen
 
-PACKAGE = "wfr_pde."
+PACKAGE = "wfr_pde."  # modules whose functions are announced
 
 
 class Announcer(event.Listener):

@@ -20,7 +20,7 @@ from wfr_pde.numerics.typing import Array
 BLOCK = 1024  # sources at a time: the buffers fit into the first cache
 NEGLIGIBLE = -50.0  # logarithm of a term beside the largest so far, below which a block is passed over
 PARALLEL_FROM = 1_000_000  # pairs, some milliseconds of one thread, from which others are worth their start
-GAUSSIAN, LAPLACE, DISTANCE = 0, 1, 2
+GAUSSIAN, LAPLACE, DISTANCE = 0, 1, 2  # kinds of kernels, as compiled loops know them
 LOG2_E, LOWEST = 1.4426950408889634, -1000.0  # 1 / log 2; exponent of two that smaller ones are taken for
 MAGIC = 1.5 * 2.0**52  # x + MAGIC has round(x) in its last bits
 POWERS = tuple(math.log(2) ** k / math.factorial(k) for k in range(13))  # of 2^x, |x| <= 1/2: up to 2e-16

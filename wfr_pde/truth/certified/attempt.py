@@ -45,6 +45,7 @@ RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four g
 COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
 NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
 REFINED = 2  # ratio of the numbers of steps that are compared
+# times the measured differences; benchmarks/honesty.py attacks the bounds that come of them
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 3.0}
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
@@ -57,6 +58,7 @@ LOST = 0.5  # bound of the L1 error from which on KL is not known
 BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
 SATURATION, BUMP = 2.0, 1e-6  # L1 distance at most, and share of a cell by bumps from which nats are unknown there
 MOVES_MASS = "time", "space", "witness"  # parts whose errors may be anywhere in the bulk
+# of the error; their sum is the bound
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
 

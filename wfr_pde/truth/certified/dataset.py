@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LONG_NAMES = {
+LONG_NAMES = {  # of the parts of the error
     "time": "part of the steps",
     "space": "part of the cells",
     "witness": "part of what is left in the equation",

@@ -16,7 +16,7 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.time_breaks import at_times
 
-FLUX = "scharfetter-gummel"
+FLUX = "scharfetter-gummel"  # exact where V' and the flux are constant
 MOST_HALVINGS = 12  # of the time of a sweep
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
 MOST_HELD = 32  # times at which a target that moves is remembered

@@ -19,9 +19,9 @@ FIRST = 2.0**-4  # first panel tried, over the whole time
 SMALLEST = 2.0**-60  # panel, over the whole time
 SMALLEST_PART = 1 / 64  # of a panel that has to be more than the rounding of the time
 GROWTH, CUT = 4.0, 0.05  # of a panel over the one before, at most, and of one that is tried again, at least
-SAFETY = 0.8
+SAFETY = 0.8  # times the length that the last term suggests for the next panel
 MOST = 2.0  # nats that a panel may miss at a place: beyond, nothing is known there, which costs twice its mass
-LEGENDRE = np.polynomial.legendre
+LEGENDRE = np.polynomial.legendre  # the module
 
 
 def _lobatto() -> Array:
@@ -31,8 +31,9 @@ def _lobatto() -> Array:
     return np.concatenate([[0.0], 0.5 * (inner + 1), [1.0]])
 
 
-LOBATTO = _lobatto()
+LOBATTO = _lobatto()  # nodes of a panel, on [0, 1]
 TO_LEGENDRE = np.linalg.inv(LEGENDRE.legvander(2 * LOBATTO - 1, NODES - 1))  # values at the nodes -> coefficients
+# for ∫ e^(-decay t) t^k dt over a step, with decay of the order of one
 QUADRATURE_NODES, QUADRATURE_WEIGHTS = LEGENDRE.leggauss(24)
 
 

@@ -21,8 +21,8 @@ LOOKS = 1024  # times at which the whole is looked at
 LOOKS_PER_PANEL = 8  # and each panel, at least
 SHARE = 1e-4  # of the tolerance that a panel may miss, error times length over the whole
 ROUNDING = 1e-13  # of the largest V
-MOST_PANELS = 1000
-GOLDEN = 0.6180339887498949
+MOST_PANELS = 1000  # a target that needs more moves too roughly, and is refused
+GOLDEN = 0.6180339887498949  # the golden ratio less one: its multiples mod 1 are even shares, however many
 
 
 def at_times(target: Target, evaluate: Callable[[Target], Any]) -> Callable[[float], Array]:

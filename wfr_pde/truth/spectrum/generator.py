@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-ORDERS = (2, 4, 6)
+ORDERS = (2, 4, 6)  # in the cell width: by one, two and three grids
 
 
 @knows_its_arguments

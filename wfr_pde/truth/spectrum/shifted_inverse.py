@@ -14,7 +14,7 @@ from wfr_pde.truth.spectrum.chain import Chain, aggregates
 DIRECT = 40_000  # cells up to which a matrix of three or more dimensions is factorised
 COARSEST = 4000  # cells up to which multigrid factorises: more would cost more than the iterations that they save
 SOLVED = 1e-11  # residual of conjugate gradients, relative
-MAX_ITERATIONS = 500
+MAX_ITERATIONS = 500  # of conjugate gradients, after which it is an error
 
 
 class Solver(Protocol):

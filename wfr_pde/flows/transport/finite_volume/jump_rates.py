@@ -40,6 +40,7 @@ def log_scharfetter_gummel(rise: Array) -> Array:
     return np.log(size) - np.log(-np.expm1(-size)) - np.maximum(rise, 0.0)
 
 
+# values of the argument `flux`: weight functions b of the rise of V, and their logarithms where b underflows
 FLUXES = {"scharfetter-gummel": scharfetter_gummel, "square-root": square_root}
 LOG_FLUXES = {"scharfetter-gummel": log_scharfetter_gummel, "square-root": lambda rise: -0.5 * rise}
 UNDERFLOW = 1e-290  # rates below have lost digits, or are zero

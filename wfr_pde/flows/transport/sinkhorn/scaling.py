@@ -17,11 +17,11 @@ from wfr_pde.space.heat.coarser import LEAST_CELLS
 from wfr_pde.space.heat.product import HeatKernel
 from wfr_pde.space.transfer import local_weights
 
-MAX_ROUNDS = 200
+MAX_ROUNDS = 200  # after which it is given up: each divides the residual by 5.8, so that some twenty reach rounding
 MAX_OF_ROUNDING = 10.0  # times rounding, from which a residual need not fall further
 
-DOWN_NODES = 4
-UP_NODES = LEAST_CELLS
+DOWN_NODES = 4  # centres of the interpolation to the coarser grid: no result depends on it, the rate does
+UP_NODES = LEAST_CELLS  # and back: as many as the smallest coarser grid has
 ROWS = 32  # of a block of an interpolation
 
 MAX_COARSE_RATE = 0.25  # of the residual before: with the coarser grid's products, 5.8 per product are better

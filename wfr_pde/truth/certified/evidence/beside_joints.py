@@ -27,10 +27,11 @@ NODES = 10  # of the polynomial, from the layer to the other end of the cell
 FARTHEST = 1e9  # nats, for what is infinite
 MOST_RISE = 60.0  # nats that a density may rise in a layer above what it is at its end
 MOST_LINES = 4096  # lines through a joint, of those with most mass
+# Chebyshev points from the layer to the other end of the cell
 NODE_PLACES = LAYER + (1 - LAYER) * 0.5 * (1 - np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES))
 
 
-TO_DISTANCES = lagrange(NODE_PLACES, DISTANCES)
+TO_DISTANCES = lagrange(NODE_PLACES, DISTANCES)  # values at these points -> the polynomial in the layer
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ CACHED = 4_000_000  # points up to which V is kept
 NEGLIGIBLE = 1e-16  # mass of mu and pi in all cells that are left out
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 JOINT_SAFETY = 2.0  # of what hides beside joints, told by places that stand a quarter apart
-LOG_2 = math.log(2.0)
+LOG_2 = math.log(2.0)  # a cell of the grid with the ratio one has two of the fine grid along every axis
 BULK = 1e-6  # of the largest mass of a cell, of cells that tell by how many nats KL may change with their mass
 NEAR = 1.0  # log-ratio below which m log(m/pi) - m + pi would cancel
 

@@ -12,7 +12,7 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 
 DEEP, LOWEST = 2.0, 40.0  # nats of a valley between two modes, and below the top, down to which modes are told apart
-TINY = 1e-300
+TINY = 1e-300  # stands for zero in a denominator or a logarithm
 KL_SHARE = 0.3  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 
 

@@ -48,7 +48,7 @@ from wfr_pde.truth.certified.step_schedule import Nodes
 LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no path at all
 NOTHING = -80.0  # logarithm of what is added up from zero
 MOST_LOST = 1e-3  # share of unknown ancestors, beyond which nothing is known of a cell
-CHAIN_TOLERANCE = 1e-10
+CHAIN_TOLERANCE = 1e-10  # of the sweeps: what is compared are two runs of one chain, which have its error alike
 SMALL, MOST_PARTS = 0.05, 32  # nats of the source in a part of a step, where ridges are stiff, and parts at most
 LARGE_IN = 1e-2  # of the tolerance: mass in cells with more
 FAST = 30.0  # times the rate of the reaction, at which mass leaves where it slides down a slope
@@ -58,6 +58,7 @@ FAST_IN = 1e-6  # of the tolerance: mass in cells with a source above LARGEST, t
 SMALL_RESPONSE = 0.3  # nats, that what a large source leaves behind may be
 CANCELLING = 1e8  # times the density, beyond which positive and negative responses that cancel say nothing
 LARGEST_DENSITY = 300.0  # its logarithm
+# what a chain carries along, and puts back where a step is not made
 CARRIED = ("alone", "moved", "above", "below", "lost")
 QUARTER = 0.25  # of a part of a step, what is left for the following ones
 KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least

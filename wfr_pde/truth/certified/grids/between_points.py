@@ -31,8 +31,8 @@ from wfr_pde.truth.certified.problem import Problem
 POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
 PLACES = {1: 2**18, 2: 2**19}  # in all cells together
 FEWER_PLACES = 2**15  # on a line on which bounds of slopes tell the rest
-PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}
-AT_ONCE = 2**18
+PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}  # fewest and most places in a cell
+AT_ONCE = 2**18  # places evaluated together; no number depends on it
 ROUNDING = 64 * EPS  # of the largest V in a cell
 NATS = 40.0  # that a departure counts at most
 STEEP = 3.0  # by which a density may be above its mean over a cell where a bump is

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FIRST_PANELS = 8  # per axis
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # of a panel
-MOST_POINTS = 3e7
-POINTS_AT_ONCE = 2**18
+MOST_POINTS = 3e7  # of a quadrature, some seconds of a formula: more is an error
+POINTS_AT_ONCE = 2**18  # 2 MiB per coordinate; no number depends on it
 
 
 def log_integral(target: Target, lower: Array, upper: Array, tolerance: float) -> tuple[float, float]:

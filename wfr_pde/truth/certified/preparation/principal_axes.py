@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GAIN = 1.5  # times fewer cells for which axes are turned
 CORRELATED = math.sqrt(1 - GAIN**-2)  # the correlation from which on two principal axes can gain that much
 STEP = 1e-4  # of the difference quotient of the score, in local standard deviations
-DRAWS = 200
+DRAWS = 200  # for a covariance that is not known: a variance is off by a tenth then
 ROUNDS = 200  # of the search for the mode
 
 

@@ -32,7 +32,7 @@ TOLERANCE = 1e-6  # of the sweeps, relative to every cell
 MARGIN_NATS = 300.0  # between the highest level that mass attains and the ceiling
 MARGIN_LENGTH, MARGIN_CELLS = 0.15, 1  # of the places that are reached, and cells of the pilot, added on each side
 PAYS = 1.3  # a box is made smaller where that shortens an axis by this factor
-ROUNDS = 4
+ROUNDS = 4  # of pilot runs in boxes that shrink: a box that might shrink further only has more cells
 RUNGS = 2.0  # ratio of neighbouring ceilings
 
 
