@@ -84,7 +84,7 @@ class Run:
         return self.steps_before[-1]
 
     def fingerprint(self) -> str:
-        """Hash of what determines the bits of the result.
+        """Hash everything that determines the bits of the result.
 
         Functions are known by their values: the target's on the grid, or at the particles, at some twenty times if it
         moves, those of the flow as its `reference` says, and every record's on the start.

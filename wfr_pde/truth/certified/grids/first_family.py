@@ -304,7 +304,7 @@ def _layers(
 
 
 def _break(log_mu: Array, g: Array, small: float) -> tuple[float, float]:
-    """Jump of g between the second and the third of four places, and what its slope jumps by from place to place.
+    """Return the jump of g between the second and the third of four places, and the jump of its slope.
 
     Zero for what is no more than noise, and for slopes with which mu g' is the same. What is `small`, in nats from
     place to place, is no slope.
