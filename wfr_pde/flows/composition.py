@@ -28,7 +28,7 @@ def intersection(*limits: tuple[float, float]) -> tuple[float, float]:
 
 
 class Composition(Flow):
-    """What all compositions share: properties that follow from the parts."""
+    """A base of compositions, whose properties follow from their parts."""
 
     @property
     def parts(self) -> tuple[Flow, ...]:

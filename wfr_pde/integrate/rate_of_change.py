@@ -66,7 +66,7 @@ class RateOfChange:
         return self._cache[key]
 
     def gradient_size(self, values: Array) -> Array:
-        """Return the length of the gradient of values on the grid."""
+        """Return the length of the gradient of values in every cell of the grid."""
         return gradient_size(values, self._matrices)
 
     def _along(self, values: Array, axis: int, order: int) -> Array:
@@ -78,7 +78,7 @@ class RateOfChange:
 
 
 def gradient_size(values: Array, matrices: list[tuple[csr_array, csr_array]]) -> Array:
-    """Return the length of the gradient of values on a grid, by the matrices of its axes."""
+    """Return the length of the gradient of values in every cell of a grid, by the matrices of its axes."""
     with np.errstate(all="ignore"):
         squares = [_applied(pair[0], values, k) ** 2 for k, pair in enumerate(matrices)]
         return np.asarray(np.sqrt(np.sum(squares, axis=0)))

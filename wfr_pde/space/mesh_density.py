@@ -95,7 +95,7 @@ def _check_still(distributions: Sequence[Target]) -> None:
 
 
 class _Box:
-    """Where scales are looked for: the box [lower, upper] and which of its axes wrap."""
+    """The box [lower, upper] in which local scales are looked for, and which of its axes wrap."""
 
     def __init__(self, lower: Array, upper: Array, periodic: tuple[bool, ...]) -> None:
         self.lower, self.upper, self.periodic = lower, upper, periodic

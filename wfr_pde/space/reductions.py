@@ -22,7 +22,7 @@ MIN_SHARED_OPERATIONS = 2e7  # operations of a matrix product, a third of a mill
 
 @dataclass(frozen=True, eq=False)
 class Reductions:
-    """What goes over all cells of a grid: every number that depends on values in more than one place is made here.
+    """Sums, integrals and extremes over the cells of a grid: every number that depends on values in several places.
 
     Work is done chunk by chunk, so that temporaries stay in cache, and threads share the chunks. Where a grid is cut
     into slabs of its first axis, one per process, arrays are local, and all results are those of the whole grid, the

@@ -16,7 +16,7 @@ PACKAGE = "wfr_pde."  # modules whose functions are announced
 
 
 class Announcer(event.Listener):
-    """Says so when the first function of this package is compiled; those in the cache are not."""
+    """A listener that says so when the first function of this package is compiled; those in the cache are not."""
 
     def __init__(self) -> None:
         self.has_spoken = False

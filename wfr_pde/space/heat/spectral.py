@@ -35,7 +35,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 
 
 class HeatSemigroup:
-    """u → e^{time Lap} u on the cell centres of a grid of uniform axes; arrays of its backend in and out.
+    """The map u → e^{time Lap} u on the cell centres of a grid of uniform axes, for arrays of its backend.
 
     Type II cosines, which have no slope at the walls, on no-flux axes; Fourier on periodic ones. Exact for what the
     cells resolve; the error is that of the transforms, some eps max|u| in every cell, however small u is there.

@@ -73,9 +73,9 @@ class _Answer:
     l1, kl : float
         Bounds of its errors.
     counts : bool
-        Whether orders count.
+        Whether the extrapolation in dx counts.
     apart : array of that shape
-        Nats between two of them; infinite where they do not.
+        Distance of two orders in nats; infinite where extrapolation does not count.
     """
 
     log_values: Array
@@ -501,7 +501,7 @@ class Attempt:
 
     @property
     def contradicted(self) -> bool:
-        """Whether the two families disagree."""
+        """Whether the second family of schemes contradicts the answer."""
         return self.agreement is not None and not bool(self.agreement.agrees.all())
 
     def pointwise_error(self) -> Array:

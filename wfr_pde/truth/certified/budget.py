@@ -26,7 +26,7 @@ TOLERANCE, FINEST, COARSEST = 1e-6, 1e-13, 1e-10  # of the transport in time: ov
 
 @dataclass(frozen=True)
 class Run:
-    """A run on one grid: what it is of, its steps, and the times that are wanted; see `Budget.run`."""
+    """A run on one grid, by its problem, steps, order and wanted times; see `Budget.run`."""
 
     problem: Problem
     grid: Grid
@@ -64,7 +64,7 @@ class Run:
 
 @dataclass
 class Budget:
-    """What has been spent, and what may be."""
+    """The budgets of time and memory, and what has been spent of them."""
 
     seconds: float
     memory: float = math.inf  # GiB

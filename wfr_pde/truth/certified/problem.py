@@ -26,7 +26,7 @@ SHIFT = 1e-9  # of the whole time, by which ceilings hold earlier: times that ar
 
 @dataclass(frozen=True)
 class Problem:
-    """What is solved, and how well.
+    """The problem that is solved: target, start, save times, rates, tolerance.
 
     The last six say how a problem that was made ready for a grid (`prepared`) differs from the one that is given.
 

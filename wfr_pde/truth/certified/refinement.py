@@ -29,7 +29,7 @@ WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
 
 @dataclass
 class Plan:
-    """How fine steps and cells are; the attempts so far have told."""
+    """The fineness of steps and cells for the next attempt, by the errors of those so far."""
 
     schedule: StepSchedule
     cells: GridFamily

@@ -90,7 +90,7 @@ class Nodes:
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """Panels of time, `ends` (panels + 1,), the first and the last of the whole among them."""
+    """Panels of time between neighbouring `ends` (panels + 1,), of which the first and last bound the whole."""
 
     ends: Array
     breaks: Array = field(default_factory=lambda: np.empty(0))  # that no panel may cross

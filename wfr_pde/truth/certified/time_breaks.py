@@ -89,7 +89,7 @@ def breaks(target: Target, points: Array, span: tuple[float, float], rtol: float
 
 
 class _Panels:
-    """Whether -log pi_t is a polynomial in t on panels of time."""
+    """Panels of time, and a test whether -log pi_t is a polynomial in t on them."""
 
     def __init__(self, target: Target, points: Array, span: tuple[float, float], rtol: float) -> None:
         self.length, self.share = span[1] - span[0], SHARE * rtol

@@ -64,7 +64,7 @@ class _History:
 
 
 class RoundingFloorMonitor:
-    """Follows what the transport steps of one run plant, and warns once where it matters.
+    """A monitor of what the transport steps of one run plant, which warns once where it matters.
 
     The floor matters if
 

@@ -107,6 +107,6 @@ def lines_through(grid: Grid, layer: Layer, masses: Array) -> Array:
 
 
 def area_of(grid: Grid, layer: Layer, lines: Array) -> Array:
-    """Return the volume (n,) of the cells of the other axes."""
+    """Return the volumes (n,) of the cells of `lines` in the other axes, over which a layer is integrated."""
     others: list[Axis] = [axis for k, axis in enumerate(grid.axes) if k != layer.axis]
     return np.asarray(math.prod((axis.widths[lines[:, i]] for i, axis in enumerate(others)), start=np.ones(len(lines))))

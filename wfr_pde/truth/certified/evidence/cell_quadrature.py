@@ -112,7 +112,7 @@ class _Points:
 
 
 class CellQuadrature:
-    """Mass and KL of densities by integrals over the cells of the grid with the ratio one.
+    """Quadrature of mass and KL of densities over the cells of the grid with the ratio one, with doubts.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ SPACING = 0.03  # of these places, over the width of a cell
 
 @dataclass(frozen=True)
 class Look:
-    """What is seen of densities at the places between the cells: arrays (..., places...), frames or none first.
+    """Densities at the places between the cells: arrays (..., places...), where frames, if any, come first.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ def _at_singular_walls(grid: Grid, axes: list[Places]) -> np.ndarray:
 
 
 class Substitution:
-    """Densities on a grid, put into the equation at the corners of the cells.
+    """The substitution of densities on a grid into the equation, at the corners of the cells.
 
     With local polynomials of degree 9 for g = log(mu/pi), V and grad V exact at the places, the equation is
     d_t log mu = alpha (Lap g + grad g . grad log mu) - beta (g - E g). At walls, through which nothing may pass, and at

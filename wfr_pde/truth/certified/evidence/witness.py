@@ -66,7 +66,7 @@ KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by cha
 
 @dataclass(frozen=True)
 class Testimony:
-    """What the witness says at the save times: arrays (n_times,).
+    """The errors that the witness finds at the save times: arrays (n_times,).
 
     Attributes
     ----------
@@ -346,7 +346,7 @@ class _Chain:
         self.alone, self.moved = after + log_pi, moved + log_pi
 
     def _react(self, source: Array, bad: np.ndarray, t: float, dt: float, share: Any = 0.0) -> None:
-        """React exactly and add a source; in `bad` cells a share (its logarithm) of the mass is lost instead."""
+        """React exactly and add a source; in `bad` cells e^`share` of the mass counts as lost."""
         s = math.exp(-self.problem.beta * dt)
         log_pi = self.chain.log_pi(t)
         alone = s * self.alone + (1 - s) * log_pi

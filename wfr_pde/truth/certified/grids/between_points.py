@@ -229,7 +229,7 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
 
 
 def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
-    """Return the values with the padding undefined where it lies beyond a wall or a joint."""
+    """Return V at the places of some cells, nan in the padding that lies beyond a wall or a joint."""
     ends = {0, axis.n, *axis.joints}
     v = v.copy()
     v[np.isin(cells, list(ends)), :PADDING] = np.nan

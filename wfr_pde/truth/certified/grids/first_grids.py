@@ -167,7 +167,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
 
 
 def _even(cells: GridFamily) -> GridFamily:
-    """Return the cells, or more of them where the density of points changes too much within one."""
+    """Return the family of grids, with more cells where the density of points changes too much within one."""
     for _ in range(MORE_CELLS):
         try:
             cells.grid(1)

@@ -67,7 +67,7 @@ def log_integral(target: Target, lower: Array, upper: Array, tolerance: float) -
 
 
 def _log_sum(target: Target, lower: Array, upper: Array, panels: list[int]) -> float:
-    """Sum over the nodes of all panels, in pieces, and return the logarithm."""
+    """Return log of the quadrature sum of exp(-V) over the nodes of all panels, which goes in pieces."""
     axes = []
     for low, high, n in zip(lower, upper, panels, strict=True):
         width = (high - low) / n

@@ -284,6 +284,7 @@ class _Strip(Target):
     cut: Mask  # (d,), the axes along which it ends
 
     @property
+    @override
     def ndim(self) -> int:  # type: ignore[override]
         """Dimension d."""
         return self.whole.ndim

@@ -75,7 +75,7 @@ class Ceilings:
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """What a pilot run saw.
+    """The box and the ceilings that a pilot run found.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ def pilot_grid(problem: Problem, lower: Array, upper: Array, options: dict[str, 
 
 
 def _pilot(problem: Problem, lower: Array, upper: Array, options: dict[str, Any], tail: float) -> Reach:
-    """Make one pilot run."""
+    """Solve the flow on few cells in a box, and return the box and the ceilings that its mass reaches."""
     grid = pilot_grid(problem, lower, upper, options)
     potential, heights = _heights(problem.target, grid)
     lowest = float(potential.min())
@@ -228,7 +228,7 @@ def _rung(highest: float, lowest: float) -> float:
 
 
 class _Watched:
-    """Where the mass of the states of a pilot is."""
+    """A record of where the mass of the states of a pilot has been."""
 
     def __init__(self, grid: Grid, heights: Array, tail: float) -> None:
         self.grid, self.tail = grid, tail
@@ -239,7 +239,7 @@ class _Watched:
         self.highest: list[float] = []
 
     def look(self, state: Density) -> None:
-        """Note marginals, and the level above which a mass of at most `tail` is."""
+        """Note the marginals of a state, and the level of V above which a mass of at most `tail` is."""
         mass = np.asarray(self.grid.backend.asnumpy(state.values * self.grid.cell_volume))
         mass = mass / mass.sum()
         others = [tuple(i for i in range(mass.ndim) if i != k) for k in range(mass.ndim)]

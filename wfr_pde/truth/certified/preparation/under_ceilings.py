@@ -38,6 +38,7 @@ class UnderCeilings(Flow):
     measures = (Density,)
 
     @property
+    @override
     def order(self) -> float:  # type: ignore[override]
         """Order of the flow in dt."""
         return self.flow.order
