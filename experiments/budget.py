@@ -1,23 +1,30 @@
 """Where the errors of samplers come from: splitting, step, bandwidth, finite number, and noise, each isolated.
 
-`wfr.error_budget` exchanges the ingredients of SMC-WFR, birth-death Langevin and a weighted SDE with a kernel, one by
-one (alpha = beta = 1), on
+Method: `wfr.error_budget` exchanges the ingredients of SMC-WFR, birth-death Langevin and a weighted SDE with a kernel,
+one by one (alpha = beta = 1), on
 
 - a Gaussian, N(0, 0.5) to N(1, 1), t = 1, dt = 0.1;
 - two modes in 1D, 0.4 N(-1, 0.3) + 0.6 N(1.2, 0.2) from N(-0.6, 0.25), t = 1, dt = 0.1;
-- the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.04, dt = 0.01: thin, with dt V'' = 1;
+- the four modes of Lu, Lu and Nolen from the component at (0, 8), t = 0.04, dt = 0.01: they are thin, with dt V'' = 1;
   SMC-WFR alone;
 - the posterior of two group means of 82 galaxies, from one labelling, t = 3, dt = 0.1.
 
-With 500 particles and 20 runs of each kind, the sum of the parts and the measured error of independent runs are at most
-0.94 of their joint 95 % half width apart, over all 10 cases and all statistics. What rules differs:
+There are 500 particles, and 20 runs of each kind. The sum of the parts and the measured error of independent runs are
+at most 0.94 of their joint 95 % half width apart, over all 10 cases and all statistics.
 
-- Gaussian and two modes: the step (ULA), and what is a bandwidth's bias for one sampler is a finite number for another;
-  with the exact g nothing but noise is left.
-- Four modes: dt V'' = 1 doubles the thin variance, and the mean potential is 0.49 too high; all else is below 0.004.
-- Galaxies: mu_t has 18 % in the second labelling. The weighted SDE has none, and would have as little with the exact
-  g: a reaction multiplies particles, and none of 500 is there to be multiplied. Birth-death loses the same mass to its
-  step: an event copies a particle once, where the flow multiplies by more than that in a step.
+Findings, by what is the largest part:
+
+- Gaussian and two modes: the step (as of ULA). What is a bias of the bandwidth for one sampler is one of the finite
+  number for another; with the exact g only noise is left.
+- Four modes: dt V'' = 1 doubles the thin variance, and the mean potential is 0.49 too high; all other parts are below
+  0.004.
+- Galaxies: mu_t has 18 % in the second labelling. The weighted SDE has none there, and would have as little with the
+  exact g: a reaction multiplies particles, and none of 500 is there to be multiplied. Birth-death loses the same mass
+  to its step: an event copies a particle once, where the flow multiplies by more than that in a step.
+
+Figure: a waterfall for each problem (row) and sampler (column). Bars are parts of the error of one statistic, which
+add up from left to right; the last bar is the measured error. Whiskers are 95 % intervals, the grey band is that of a
+single run.
 """
 
 import numpy as np

@@ -1,20 +1,24 @@
 """Double wells with barriers from 2 to 12 nats: W slows down with the barrier, the rate of WFR stays above 2 beta.
 
-Targets: `CoshDoubleWell(gap)`, whose spectral gap lambda_1 = gap is known exactly. Start: a Gaussian in the left well,
-with the variance 1/V'' of the well. alpha = beta = 1, time in units of 1/beta, V and KL in nats.
+Method: the targets are `CoshDoubleWell(gap)`, whose spectral gap lambda_1 = gap is known exactly. The start is a
+Gaussian in the left well, with the variance 1/V'' of the well. alpha = beta = 1, time is in units of 1/beta, V and KL
+are in nats. The flows are solved by `SinkhornKernel` of order 8, and again by `FiniteVolume` (exact in time along one
+axis, order 4 in dx). The latter follows the W flow to five times 1/lambda_1, up to a million units of time. E_mu
+tanh(kx) gives lambda_1 of the W flow at any time, by either scheme, as tanh(kx) is the eigenfunction.
 
-KL(mu|pi) falls in the end like exp(-r t) with
+Findings: KL(mu|pi) falls in the end like exp(-r t) with
 
 - W: r = 2 alpha lambda_1, which falls with the barrier like exp(-barrier);
 - FR: r = 2 beta;
 - WFR: r = 2 (alpha lambda_1 + beta) >= 2 beta, for any barrier.
 
-What grows with the barrier is the time until then: the reaction first has to raise the far well, whose height
-exp(-L) in the start goes like exp(-L e^{-beta t}) under FR alone. That takes about log(L)/beta; with transport less.
+What grows with the barrier is the time until then. The reaction first has to raise the density in the far well, where
+the start has exp(-L) of what it should have; under FR alone this becomes exp(-L e^{-beta t}), which takes about
+log(L)/beta. With transport it takes less.
 
-Solved by `SinkhornKernel` of order 8, and again by `FiniteVolume` (exact in time along one axis, order 4 in dx). The W
-flow is followed by the latter to five times 1/lambda_1, up to a million units of time; E_mu tanh(kx) gives lambda_1 of
-the W flow at any time, by either scheme: tanh(kx) is the eigenfunction.
+Figure: (a), (b) the density over time under W and WFR. (c) Mass of the right well, (d) KL of FR and WFR, (e) KL of W
+in units of 1/lambda_1, in which all barriers give one curve; pale for the lowest barrier and dark for the highest. (f)
+Rates against the barrier; the lines are the expected ones.
 """
 
 import numpy as np

@@ -1,28 +1,33 @@
 """The false floor: four common schemes let the WFR flow of far targets converge many times too fast, and quietly.
 
-The reaction amplifies relative values: whether a far mode holds 1e-16 or 1e-200 decides when the mass is there. What
-cannot hold the latter arrives too early, with positive densities of mass one all the way. Each scheme is the transport
-part of a Strang splitting with steps of 0.02, on the same cells:
+Method: the reaction amplifies relative values. Whether a far mode holds 1e-16 or 1e-200 of the mass decides when the
+mass gets there. A scheme that cannot hold the latter lets it arrive too early, with positive densities of mass one all
+the way. Each of these schemes is the transport part of a Strang splitting with steps of 0.02, on the same cells:
 
-- *transforms*: `SplitStep`, cosine transforms of mu/sqrt(pi), right to rounding beside the largest value only; the
-  `FloorWarning` that it gives is silenced here;
-- *eigenbasis*: exp(dt L) by all eigenvectors of the symmetrised generator; negative values, the gaps in its curves, are
-  put at 1e-300 of the largest;
-- *backward Euler*, in steps of 0.25: no floor, but tails that fall like exp(-|x| / sqrt(alpha dt)) from a step on;
+- *transforms*: `SplitStep`, cosine transforms of mu/sqrt(pi), right to rounding relative to the largest value only;
+  the `FloorWarning` that it gives is silenced here;
+- *eigenbasis*: exp(dt L) by all eigenvectors of the symmetrised generator; negative values, the gaps in its curves,
+  are replaced by 1e-300 of the largest;
+- *backward Euler*, in steps of 0.25: no floor, but tails that fall like exp(-|x| / sqrt(alpha dt)) after a step;
 - *clipped*: `FiniteVolume`, with the density clipped at 1e-16 after each step, as one guards a logarithm.
 
-They are held against the certified truth, `ground_truth`, and, as a control, `FiniteVolume` without the clipping. It
-arrives on time; its deep tails are those of a chain on these cells.
+They are compared with the certified truth, `ground_truth`, and, as a control, with `FiniteVolume` without the
+clipping. The two cases, with beta = 1, time in units of 1/beta, V and KL in nats:
 
 - Far start: N(-10, 1/2²) to N(0, 1), alpha = 0.1. The closed form is within the error bar of the truth, in L1, and
   within 0.01 of log10 of its density at the mode.
 - Six modes of equal weight and standard deviation 1/2 at 0, 8, ..., 40, from the first one, alpha = 1.
 
-Arrival: the mass beyond a gate (-3; 36, half way to the last mode) is half of what the target has there. The factors
-are the times of arrival of the truth over those of the scheme. The error of the truth, below 1e-8 in L1, is not
-visible. It says nothing of the deepest tails: those of the far start are right to 0.01 in log10 down to 1e-80, by the
-closed form; at the last of six modes log10 is -369 with rtol = 1e-6 and -385 with 1e-8.
-beta = 1; time is in units of 1/beta, V and KL in nats.
+Findings: all four arrive too early, by the factors in the figure; `FiniteVolume` arrives on time, with the deep tails
+of a Markov chain on these cells. Arrival is when the mass beyond a gate (-3; 36, half way to the last mode) is half of
+what the target has there, and the factor is the time of arrival of the truth over that of the scheme. The error of the
+truth is below 1e-8 in L1, which cannot be seen. It says nothing of the deepest tails: those of the far start are right
+to 0.01 in log10 down to 1e-80, by the closed form; at the last of six modes log10 is -369 with rtol = 1e-6 and -385
+with 1e-8.
+
+Figure, a row for each case: the density of the truth (blue, pale below 1e-16) and of the schemes at one time; the mass
+beyond the gate, with arrows from the arrival of the truth to that of a scheme. Below: the density at the far mode, and
+KL, over time.
 """
 
 import warnings

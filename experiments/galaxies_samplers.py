@@ -1,11 +1,15 @@
 """Mass that WFR moves at t = 3 takes its samplers with 500 particles to t = 20 and more: first one has to get there.
 
-The posterior of two group means of 82 galaxies of `galaxies`: two labellings, each with half of the mass, and 8.9 nats
-between them. All samplers begin in one. The certified mu_t has 5 % in the other at t = 2.5, and half at t = 12 (L1
-error below 5e-6). A reaction can only copy particles or raise their weights. Of 500 particles none is where mu_t grows
-from almost nothing, so that a run waits for one to diffuse over the barrier, and only then fills the other labelling,
-in a few units of time. 20 seeds; runs with 5 % in the second labelling, of 20, with the 95 %
-interval of the share (Clopper and Pearson), and the first and the median time of those that have it:
+Method: the target is the posterior of two group means of 82 galaxies of `galaxies`: two labellings, each with half of
+the mass, and 8.9 nats between them. All samplers begin in one, with 500 particles and 20 seeds. alpha = beta = 1,
+lengths are in 1000 km/s, time is in units of 1/beta, steps are 0.1. The posterior is written out with its gradient,
+which the samplers need often; it is compared with `wfr.Posterior`.
+
+Findings: the certified mu_t has 5 % in the second labelling at t = 2.5, and half at t = 12 (L1 error below 5e-6). A
+reaction can only copy particles or raise their weights, and of 500 particles none is where mu_t grows from almost
+nothing. So a run waits for one to diffuse over the barrier, and only then fills the second labelling, in a few units
+of time. The numbers of runs of 20 that have 5 % in it, with the 95 % interval of the share (Clopper and Pearson), and
+the first and the median time of those that have it:
 
     by t =                                             12    40    share at 40       first   median
     SMC-WFR                                            0     6     [0.12, 0.54]      23      26
@@ -15,14 +19,15 @@ interval of the share (Clopper and Pearson), and the first and the median time o
     MALA                                               0     0     [0.00, 0.17]      -       -
     parallel tempering, T = 1, 3, 9                    20    20    [0.83, 1.00]      4       4.5
 
-Once there, the balance is that of the estimate of the density: 8 units of time later, at t = 40, runs have 0.499 in the
-first labelling with SMC-WFR, 0.495 with teleporting walkers, whose equilibrium is exact, and 0.541 with the weighted
-SDE, where the spread over seeds is 0.003, 0.017 and 0.004. The noise of 500 independent draws is 0.022.
-Parallel tempering, without any interaction of particles, is the first to cross, and slow to balance: 0.785 at t = 12,
-0.566 at t = 40. It costs three times the evaluations.
+Once particles are there, the balance is as good as the estimate of the density: at t = 40, 8 or more units of time
+later, runs have 0.499 in the first labelling with SMC-WFR, 0.495 with teleporting walkers, whose equilibrium is exact,
+and 0.541 with the weighted SDE; the spread over seeds is 0.003, 0.017 and 0.004. The noise of 500 independent draws is
+0.022. Parallel tempering, without any interaction of particles, is the first to cross, and slow to balance: 0.785 at t
+= 12, 0.566 at t = 40. It costs three times the evaluations.
 
-Units: lengths in 1000 km/s, time 1/beta, alpha = beta = 1; steps of 0.1. The posterior is written out with its
-gradient, which the samplers need often; it is compared with `wfr.Posterior`.
+Figure: above, the mass in the first labelling over time, a line for every seed, and in black the certified one. Below,
+the share of the runs that have 5 % in the second labelling, with 95 % bands for two samplers; the black line is the
+certified time.
 """
 
 import numpy as np

@@ -1,36 +1,39 @@
 """On four modes SMC-WFR is ahead of birth-death Langevin by a factor of 8 at most, not by the 100 in print.
 
-Example 2 of Lu, Lu and Nolen (2019, arXiv:1905.09863): four thin Gaussians, the start is the one at (0, 8), N = 500,
-gamma = 0.01, 1000 iterations, kernel variance 0.01, 50 seeds. Crucinio and Pathiraja (2025, arXiv:2506.05905) print
-mean squared errors of SMC-WFR two orders of magnitude below those of birth-death Langevin. With a birth-death sampler
-that does what its paper says, the ratio of the MSEs of the mean to pi is (95 % interval by bootstrap over seeds)
+Method: example 2 of Lu, Lu and Nolen (2019, arXiv:1905.09863): four thin Gaussians, the start is the one at (0, 8), N
+= 500, gamma = 0.01, 1000 iterations, kernel variance 0.01, 50 seeds. Crucinio and Pathiraja (2025, arXiv:2506.05905)
+print mean squared errors of SMC-WFR two orders of magnitude below those of birth-death Langevin. Here birth-death does
+what the paper of its authors says. Beside it is *births and refill*, the update in the programs published with the
+paper of 2025 (GaussianMixture4Modes.py of github.com/FrancescaCrucinio/SMC-WFR; which of its versions made the tables
+in print is not known): those who are to die are chosen but not removed; the born get two places, and all others are
+drawn anew from the population, uniformly, at every step.
+
+Findings: the ratio of the MSEs of the mean to pi is (95 % interval by bootstrap over seeds)
 
     t                          2                 4                 6                 8                10
     birth-death / SMC-WFR      1.3 [1.2, 1.4]    1.7 [1.5, 1.9]    4.7 [3.6, 6.2]    4.2 [2.9, 6.1]   2.1 [1.4, 3.2]
     the same, covariance       1.5 [1.4, 1.6]    1.5 [1.3, 1.7]    3.7 [2.6, 5.4]    1.2 [0.7, 1.8]   1.0 [0.8, 1.4]
     births and refill / SMC    1.7 [1.6, 1.8]    5.7 [4.8, 6.8]    53 [40, 73]       259 [193, 356]   262 [194, 371]
 
-and at no time t >= 1, for mean or covariance, to pi or to the certified mu_t, does the interval reach beyond 12.4 (t =
-7, ratio 8.3). So the claim does not hold. What does have two orders is *births and refill*, the update in the programs
-published with that paper (GaussianMixture4Modes.py of github.com/FrancescaCrucinio/SMC-WFR; which of its versions made
-the tables in print is not known): those who are to die are chosen but not removed; the born get two places, and all
-others are drawn anew from the population, uniformly, at every step. The N draws per step are noise that does not fall
-with dt: 262 times the MSE of SMC-WFR at t = 10, and 127 [94, 176] times that of the birth-death of the paper.
+and at no time t >= 1, for mean or covariance, to pi or to the certified mu_t, does the interval for birth-death reach
+beyond 12.4 (t = 7, ratio 8.3). So the claim does not hold. Births and refill does have two orders: its N draws per
+step are noise that does not fall with dt, 262 times the MSE of SMC-WFR at t = 10, and 127 [94, 176] times that of the
+birth-death of the paper.
 
 SMC-WFR is ahead on the way: it reaches MMD² < 0.05 (kernel exp(-|x - y|²)) after 272 iterations (median), birth-death
-after 338, births and refill in 14 of 50 runs. At t = 10 the first two are near the level of 500 independent draws, MMD²
-0.0024 and 0.0023 beside 0.0020. All samplers lag behind mu_t (certified, L1 error below 2e-5): at t = 4 its mean has a
-squared distance of 0.10 from that of pi, SMC-WFR 1.0, birth-death 1.7, a weighted SDE with a kernel 4.1; with the true
-density in place of the kernel, and reaction every tenth step, 1.8, and 1.2 at t = 10: weights add noise of their own.
-Leaving out the self term of SMC-WFR helps: 237 iterations (8 seeds).
+after 338, births and refill in 14 of 50 runs. At t = 10 the first two are near the level of 500 independent draws,
+MMD² 0.0024 and 0.0023 beside 0.0020. All samplers lag behind mu_t (certified, L1 error below 2e-5): at t = 4 its mean
+has a squared distance of 0.10 from that of pi, SMC-WFR 1.0, birth-death 1.7, a weighted SDE with a kernel 4.1. With
+the true density in place of the kernel, and reaction every tenth step, it is 1.8, and 1.2 at t = 10: weights add noise
+of their own. Leaving out the self term of SMC-WFR helps: 237 iterations (8 seeds).
 
 Bias of ULA: gamma V'' = 1 across the components doubles their thin variance, 1.9 to 2.0 times that of pi for SMC-WFR,
 birth-death and ULA, 0.97 with MALA. Mean and MMD² hardly see it: it is 2.6e-5 in MMD², beside 1.8e-3 of 500 draws, and
-1.1e-4 in the squared error of the covariance, beside 0.12. With gamma/4 (4 seeds) the order of the samplers is within
+1.1e-4 in the squared error of the covariance, beside 0.12. With gamma/4 (4 seeds) the samplers are equally fast up to
 noise: 322 iterations of 0.01 for SMC-WFR, 318 for birth-death, so that part of the lead is that of large steps.
 
-The figure: errors over time with bands of two standard errors; ratios with intervals; particles of the first seed at
-the end over ellipses that hold 95 % of each component.
+Figure: (a) errors of the mean and (c) MMD² over time with bands of two standard errors; (b) ratios of errors with
+intervals; below, particles of the first seed at the end over ellipses that hold 95 % of each component.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,17 @@
 """Spectral gaps known to the last digit, from 1 to 1e-6: computed to ten digits, and as the rates of W and WFR.
 
-Target: V = -2 log cosh(x) + gap/4 cosh(2x) on the line, with the eigenfunction tanh(x); two wells, and a barrier of
-0.2 nats for a gap of 1, 13.5 nats for 1e-6.
+Method: the target is V = -2 log cosh(x) + gap/4 cosh(2x) on the line, with the eigenfunction tanh(x) and the
+eigenvalue gap; it has two wells, and a barrier of 0.2 nats for a gap of 1, of 13.5 nats for 1e-6. The box leaves out
+1e-12. Rates are those of KL, which in the end falls like exp(-rate t), with rate = 2 alpha gap for the W flow and 2
+(alpha gap + beta) for WFR, alpha = beta = 1. The start has 52 % of its mass in one well. The rate is fitted when the
+next mode has died out, so that no run needs to wait for a time of 1/gap. Time is in units of 1/alpha, with lengths in
+units of the barrier's width.
 
-- Left: relative error of `wfr.spectrum` over the number of cells, on this grid alone (order 2), and extrapolated from
-  two and three grids (orders 4 and 6), a line for each gap. The box leaves out 1e-12.
-- Right: in the end KL falls like exp(-rate t), with rate = 2 alpha gap for the W flow and 2 (alpha gap + beta) for
-  WFR, alpha = beta = 1. The barrier holds W up, and not WFR. The start has 52 % of its mass in one well; the rate is
-  fitted when the next mode has died out, which no run needs to wait 1/gap for.
+Findings: `wfr.spectrum` finds gaps to ten digits, and the rates are those of the gaps: the barrier slows W down, and
+not WFR.
 
-Time is in units of 1/alpha, with lengths in units of the barrier's width.
+Figure: (a) relative error of `wfr.spectrum` over the number of cells, on this grid alone (order 2), and extrapolated
+from two and three grids (orders 4 and 6), a line for each gap. (b) Rates of KL against the gap; lines are exact.
 """
 
 import numpy as np

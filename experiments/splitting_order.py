@@ -1,13 +1,16 @@
 """Error against step size: Lie splittings have order 1, Strang 2, extrapolated Strang 4, 6 and 8.
 
-Two problems, alpha = beta = 1, errors in L1 at the end:
+Method: two problems, alpha = beta = 1, errors in L1 at the end:
 
 - Gaussian: N(-20, 2²) to N(0, 1), against the closed form of the flow;
 - double well: V = 2 (x² - 1)², N(-1, 0.2²), against order 8 with a step half as large.
 
 Orders are fitted where the errors are asymptotic, alpha dt |V''| <= 0.15 with V'' at the modes, and where they are
 above 2e-12: log-densities reach -600, so that rounding makes errors of 1e-13. Where that leaves less than two steps,
-orders are those of the two smallest with errors above 1e-11.
+orders are those of the two smallest steps with errors above 1e-11.
+
+Figure: the error against the step, a panel for each problem, with the fitted orders in the legend and thin lines of
+every whole order.
 """
 
 import numpy as np

@@ -1,34 +1,38 @@
 """Tempering from the start delays FR always, and WFR unless transport is much faster than reaction; annealing may help.
 
-The flows follow pi_t ∝ r^(1 - lambda(t)) pi^lambda(t) instead of pi. Where r is the start, that is said to give no
-speed-up (Crucinio and Pathiraja 2025, arXiv:2506.05905v1). Here r is the start or, as in annealing, a broad Gaussian
-with the mean of pi and twice its covariance. Compared is the time from which on KL(mu_t|pi), to the final pi, is below
-0.01 nats: that without tempering over that with it. alpha = beta = 1, time is in units of 1/beta. Four schedules; T is
-the end of a linear one.
+Method: the flows follow pi_t ∝ r^(1 - lambda(t)) pi^lambda(t) instead of pi. Where r is the start, that is said to
+give no speed-up (Crucinio and Pathiraja 2025, arXiv:2506.05905v1). Here r is the start or, as in annealing, a broad
+Gaussian with the mean of pi and twice its covariance. The time from which on KL(mu_t|pi), to the final pi, is below
+0.01 nats is compared: that without tempering over that with it. alpha = beta = 1, time is in units of 1/beta. Four
+schedules; T is the end of a linear one. For small wells schedules are in units of L²/alpha.
 
-- From the start, all flows set out slower: log(mu_0/pi_0) is lambda(0) log(mu_0/pi) and a constant, so that KL falls
-  at lambda(0) times the rate. FR stays behind, for every target and schedule: log mu_t is (1 - a) log mu_0 + a log pi
-  and a constant, with a' = beta (lambda - a), hence a <= 1 - exp(-beta t); and KL of mu_0^s pi^(1-s) rises with s. The
-  largest ratio in 14 cases is 0.84.
+Error bars: the curves of W and WFR are two runs that differ in steps and cells; the bar is twice their difference, the
+largest of five neighbouring times, and what the interpolation in time adds. Curves certified by `ground_truth` lie
+within them, as do the equations of the moments for N(1, 5). Between Gaussians on a line the equations of the moments
+are all there is, and FR is a quadrature, from which its certified curve differs by 0.01 error bars. A ratio counts as
+larger than one if it is by more than its bar.
+
+Findings:
+
+- From the start, all flows set out more slowly: log(mu_0/pi_0) is lambda(0) log(mu_0/pi) and a constant, so that KL
+  falls at lambda(0) times the rate. FR stays behind, for every target and schedule: log mu_t is (1 - a) log mu_0 + a
+  log pi and a constant, with a' = beta (lambda - a), hence a <= 1 - exp(-beta t); and KL of mu_0^s pi^(1-s) rises with
+  s. The largest ratio in 14 cases is 0.84.
 - WFR from the start: none of 14 cases is faster, the largest ratio is 0.82. So the claim holds for the targets of the
   literature that are tried here, and for wells and a spike, all of lengths of one and more.
 - As a theorem it fails, for W and for WFR. From a broad start on the wrong side of two unequal wells at ±L, with
   barriers of about 7 and 9 nats, the wrong masses fall into the wells, with tempering less so. Only beta L²/alpha
-  matters. With T = 30 L²/alpha W gains a factor 1.32, and WFR 1.14, 1.30 and 1.31 at L = 0.1, 0.03 and 0.01; at
-  L = 0.3 it loses (0.54). Certified at L = 0.1: KL after T is lower by a factor of up to 1.75, and by 23,000 error bars
-  at least.
+  matters. With T = 30 L²/alpha W gains a factor 1.32, and WFR 1.14, 1.30 and 1.31 at L = 0.1, 0.03 and 0.01; at L =
+  0.3 it loses (0.54). Certified at L = 0.1: KL after T is lower by a factor of up to 1.75, and by 23,000 error bars at
+  least.
 - From the broad reference, W gains in 6 of 12 cases, those with barriers: 2.3 at m = 6 and 14 with the two wells, T =
   30, as the masses find their places before the barrier is there. WFR gains in 6 of 13, by 8 % at most and with T = 2,
   as barriers hardly delay it; with T = 30 it takes 6 to 37 times as long. Between small wells it gains 4.8 (L = 0.1)
   to 13 (L = 0.01). FR gains 6 % with N(1, 5), where the start is too narrow and the reference too broad.
 
-Small wells: schedules are in units of L²/alpha. Arrows: KL is still above 0.01 at the end, the ratio is left of them.
-
-Error bars: the curves of W and WFR are two runs that differ in steps and cells; the bar is twice their difference, the
-largest of five neighbouring times, and what the interpolation in time adds. Curves certified by `ground_truth` (upper
-row; dotted: their bars) lie within them, as do the equations of the moments for N(1, 5). Between Gaussians on a line
-the equations of the moments are all there is, and FR is a quadrature, from which its certified curve differs by 0.01
-error bars. A ratio counts as larger than one if it is by more than its bar.
+Figure: above, KL over time for two cases (dotted: certified error bars), and the ratio for smaller and smaller wells.
+Below, the ratios of all cases for W, FR and WFR; grey, right of one: tempering helps; an arrow: KL is still above 0.01
+at the end, and the ratio is left of it.
 """
 
 from collections.abc import Callable

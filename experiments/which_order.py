@@ -1,34 +1,38 @@
 """W-FR is ahead of the flow where Cov(g, |grad g|²) < 0, FR-W where > 0: by under half a step, and Strang is closer.
 
-One step of a Lie splitting errs by ±(h²/2) alpha beta mu (|grad g|² - E_mu |grad g|²) + O(h³), plus for W-FR (transport
-first), minus for FR-W, g = log(mu/pi): KL(mu|pi) is off by ±(h²/2) alpha beta Cov_mu(g, |grad g|²). Here alpha = beta =
-1; twelve targets to t = 2 and `ground_truth` (rtol 1e-7, in 2D 1e-4); Cov by two schemes; transports exact in time in
-1D, extrapolated in 2D. Error bars of differences hold the certified one, the distance of order 8 on the cells of the
-splittings to the truth, what fewer cells change, and the error of the transport in 2D.
+Method: one step of a Lie splitting errs by ±(h²/2) alpha beta mu (|grad g|² - E_mu |grad g|²) + O(h³), plus for W-FR
+(transport first), minus for FR-W, g = log(mu/pi): KL(mu|pi) is off by ±(h²/2) alpha beta Cov_mu(g, |grad g|²). Here
+alpha = beta = 1; twelve targets to t = 2 and `ground_truth` (rtol 1e-7, in 2D 1e-4); Cov by two schemes; transports
+exact in time in 1D, extrapolated in 2D. Error bars of differences hold the certified one, the distance of order 8 on
+the cells of the splittings to the truth, what fewer cells change, and the error of the transport in 2D.
+
+Findings:
 
 - One step: all 116 signs known beyond the error bars are as predicted, for both orders; sizes to 5e-4 where the error
   bar is below one per cent.
 - Sign of Cov along the flow: negative throughout for eight targets; positive throughout for the narrower Gaussian;
   from plus to minus for two modes from a wide start (at t = 0.69), four components (0.25) and the banana (0.19).
-- What adds up is not Cov at the time. With S a Strang step, W-FR^n = FR(h/2) S^n FR(-h/2) and FR-W^n = FR(-h/2) S^n
-  FR(h/2): to order h, KL_split - KL = ±(h/2) (b - Var g), b the fall of KL at t per unit of FR that the start is moved
-  by. This has the sign of KL_split - KL at 99 % of (target, time, order) for h = 1/8, and at all for h <= 1/16; Cov at
-  the time at 89 % and 88 %. For two modes from a wide start Cov changes sign and the effect never does; for four
-  components it does so at t = 1.75 only. For h = 1/2 the two orders err to the same side at 4 % of the points.
-- Faster: at the end W-FR is ahead of the exact flow for ten targets, FR-W for two (the narrower Gaussian, and two modes
-  from a wide start). By an offset in time: for h to 0 between 0.03 and 0.43 steps at the end, and less than half a step
-  for every target at every time.
+- Errors do not add up to Cov at the time. With S a Strang step, W-FR^n = FR(h/2) S^n FR(-h/2) and FR-W^n = FR(-h/2)
+  S^n FR(h/2): to order h, KL_split - KL = ±(h/2) (b - Var g), b the fall of KL at t per unit of FR that the start is
+  moved by. This has the sign of KL_split - KL at 99 % of (target, time, order) for h = 1/8, and at all for h <= 1/16;
+  Cov at the time at 89 % and 88 %. For two modes from a wide start Cov changes sign and the effect never does; for
+  four components it does so at t = 1.75 only. For h = 1/2 the two orders err to the same side at 4 % of the points.
+- Faster: at the end W-FR is ahead of the exact flow for ten targets, FR-W for two (the narrower Gaussian, and two
+  modes from a wide start). It is an offset in time: for h to 0 between 0.03 and 0.43 steps at the end, and less than
+  half a step for every target at every time.
 - Closer: for h to 0 neither, log of the ratio of L1 errors is of order h (median 0.25 at h = 1/2, 0.08 at 1/8, 0.02 at
-  1/32). At finite h W-FR is at 69 % of the points (h = 1/8), the order that is ahead at 78 %.
+  1/32). At finite h W-FR is closer at 69 % of the points (h = 1/8), the order that is ahead at 78 %.
 - Per unit of cost, one transport solve a step: with 16 of them the better Strang has an L1 error 30 times smaller than
-  the better Lie order (median; at least 1.8 times), with 64, in 1D, 125 times. Only for the four components, with 4 and
-  8 solves, is a Lie order closer. Its lead in KL (median 24 % with 4 solves, 7 % with 16) is no gain: Strang FR-W-FR
-  and half a reaction more, which takes no transport, has a smaller KL than both Lie orders for every target and step.
-  The larger the step, the more KL it "wins", at the larger error.
+  the better Lie order (median; at least 1.8 times), with 64, in 1D, 125 times. Only for the four components, with 4
+  and 8 solves, is a Lie order closer. Its lead in KL (median 24 % with 4 solves, 7 % with 16) is no gain: Strang
+  FR-W-FR and half a reaction more, which takes no transport, has a smaller KL than both Lie orders for every target
+  and step. The larger the step, the smaller the KL of the Lie order, and the larger its error.
 
-Rows of the figure: shade, the correlation of g and |grad g|²; line, the effect in half steps. Below the axis W-FR has
-the smaller KL. Middle: the offset at the end for h = 1/2 (large) and 1/8, bars: predicted. Lower right: medians, and
-the range over the targets. Strang W-FR-W takes one transport solve more than shown. 2D stops at h = 1/16.
+Figure: (a) a row for each target; shade, the correlation of g and |grad g|²; line, the effect in half steps; below the
+axis W-FR has the smaller KL. (b) Steps by which the orders are behind the flow at the end for h = 1/2 (large) and 1/8;
+bars: predicted. (c) Ratio of the L1 errors. (d) Error of KL in one step against Cov. (e), (f) Error and gain against
+the number of transport solves: medians, and the range over the targets. Strang W-FR-W takes one transport solve more
+than shown. 2D stops at h = 1/16.
 """
 
 from dataclasses import dataclass, replace

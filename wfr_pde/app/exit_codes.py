@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Outcome
 
 DONE, CHECK_FAILED, BAD_INPUT, MISSING, NUMERICAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+# errors that wrong input leads to: they are printed without a traceback
 BAD_INPUTS = (ValueError, TypeError, MemoryError, OSError)
 
 

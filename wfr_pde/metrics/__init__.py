@@ -45,5 +45,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """Return the public names."""
     return __all__

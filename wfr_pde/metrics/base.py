@@ -19,15 +19,17 @@ from wfr_pde.space.particles import Particles
 Measure = Density | Particles
 F = TypeVar("F", bound=Callable[..., float])
 
-MASS_ERROR = 1e-6  # by which the mass of a density may differ from one
-NEGLIGIBLE = 1e-16  # share of the mass that may be left out, all cells together
-NEGATIVE = 1e-12  # of its largest term, to which a sum that is >= 0 may be negative by rounding
+MASS_ERROR = 1e-6  # by which the mass of a density may differ from one: more is a density that was not normalised
+NEGLIGIBLE = 1e-16  # share of the mass that may be left out, all cells together: below the rounding of what is left
+# of its largest term, by which a sum that is >= 0 may be negative: rounding of thousands of terms; more is an error
+NEGATIVE = 1e-12
 
 
 class Metric(Record):
-    """A function (reference, other) -> float with parameters: a frozen dataclass with `__call__`.
+    """Base of metrics with parameters: a frozen dataclass that is called with (reference, other) and returns a float.
 
-    `tests/contracts/test_metrics.py` measures what is declared, for functions (`described`), too.
+    Metrics without parameters are functions with the same attributes. What a metric declares here, such as its
+    symmetry, is measured by `tests/contracts/test_metrics.py`.
 
     Attributes
     ----------
@@ -57,6 +59,20 @@ class Metric(Record):
         ``at_resolution_of(reference, n)`` is the metric that looks at any number of particles as it does at n.
     fewest : int, where it needs several
         Number of particles that it needs.
+
+    Examples
+    --------
+    A metric of your own, the shift of the mean of the first coordinate:
+
+    >>> from dataclasses import dataclass
+    >>> import wfr_pde as wfr
+    >>> @dataclass(frozen=True)
+    ... class Shift(wfr.metrics.Metric):
+    ...     name: str = "shift"
+    ...     def __call__(self, reference, other):
+    ...         return abs(float(reference.mean()[0] - other.mean()[0]))
+    >>> Shift()(wfr.Particles([[0.0], [2.0]]), wfr.Particles([[4.0]]))
+    3.0
     """
 
     name: str
@@ -71,7 +87,7 @@ class Metric(Record):
     max_ndim: float = math.inf
 
     def __post_init__(self) -> None:
-        """Check what all have; metrics with parameters of their own check those besides."""
+        """Check the name, which all metrics have; metrics with parameters of their own check those besides."""
         text("name", self.name, "the name of a variable")
 
     @property
@@ -88,8 +104,9 @@ class Metric(Record):
         raise NotImplementedError(f"{type(self).__name__} must define __call__(reference, other)")
 
 
+# attributes that every metric declares
 DECLARED = ("symmetric", "triangle", "vanishes", "signed", "splits_weights", "references", "others", "max_ndim")
-WHERE_KNOWN = ("floor", "at_resolution_of", "fewest")
+WHERE_KNOWN = ("floor", "at_resolution_of", "fewest")  # attributes that only some metrics have
 
 
 def described(long_name: str, units: str = "1", **declared: Any) -> Callable[[F], F]:
@@ -122,7 +139,7 @@ def described(long_name: str, units: str = "1", **declared: Any) -> Callable[[F]
 
 
 def check_measures(reference: Any, other: Any, metric: str = "this metric") -> None:
-    """Refuse what is neither a Density nor Particles, and two measures on different spaces."""
+    """Refuse what is neither a Density nor Particles, and two measures in different numbers of dimensions."""
     for role, measure in (("reference", reference), ("other", other)):
         check_measure(measure, role, metric)
     if reference.ndim != other.ndim:
@@ -133,7 +150,7 @@ def check_measures(reference: Any, other: Any, metric: str = "this metric") -> N
 
 
 def check_measure(measure: Any, role: str, metric: str) -> None:
-    """Refuse what is neither a Density of mass one nor Particles."""
+    """Refuse what is neither a Density of mass one, up to 1e-6, nor Particles."""
     if not isinstance(measure, Density | Particles):
         raise TypeError(
             f"{metric} compares a Density or Particles, but {role} is {type(measure).__name__}: wrap positions (n, d) "
@@ -154,7 +171,7 @@ def check_density(reference: Any, metric: str) -> None:
 
 
 def check_draws(n: Any) -> None:
-    """Refuse numbers of draws that are none."""
+    """Refuse numbers of draws that are not whole and positive."""
     whole("n", n, 1, "the number of independent draws")
 
 

@@ -24,13 +24,14 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
-TIE = 1e-9  # relative to spreads and masses: what differs by less is equal up to rounding
-SURE = 12.0  # standard deviations of a binomial count that are summed over
+# relative to spreads and masses: what differs by less is equal up to rounding, so that bins do not depend on it
+TIE = 1e-9
+SURE = 12.0  # standard deviations of a binomial count that are summed over: the rest has a probability below 1e-30
 
 
 @dataclass(frozen=True)
 class _Binned(Metric):
-    """Masses of the reference and of the other in bins of about equal mass of the reference.
+    """Base of distances over bins of about equal mass of the reference.
 
     Bins are boxes of cells, found by halving the box again and again across the axis of the largest spread, so that
     both halves have the mass that their number of bins asks for. Particles outside the box have a bin of their own,
@@ -44,7 +45,7 @@ class _Binned(Metric):
     @property
     @override
     def splits_weights(self) -> bool:  # type: ignore[override]
-        """Whether the number of bins is given; else it follows the effective sample size."""
+        """Whether the number of bins is given; else it follows the effective sample size, which splitting changes."""
         return self.bins is not None
 
     @override
@@ -84,15 +85,14 @@ class _Binned(Metric):
 
 @dataclass(frozen=True)
 class BinnedTotalVariation(_Binned):
-    """½ Σ_B |mu(B) - nu(B)| over bins B of about equal mass of the reference mu, between 0 and 1.
+    """Total variation over bins B of about equal mass of the reference mu: ½ Σ_B |mu(B) - nu(B)|, between 0 and 1.
 
     It sees whether the masses of the bins agree, of weighted particles or densities; not what happens inside of a bin,
     such as in the far tails, which belong to the outer bins (it is a lower bound of the total variation, which is 1
     between particles and any density), nor how far mass is from where it belongs. n independent draws of mu itself have
     `floor(mu, n)` on average: what is below is not seen. More bins see more and have a higher floor, about
     sqrt(bins / (2π n)). The default n^(d/(d+2)), n the effective sample size, balances that with the size bins^(-1/d)
-    of a bin, as for the L1 error of a histogram (Devroye and Györfi 1985, Nonparametric Density Estimation: The L1
-    View); fix the number to compare runs of different n.
+    of a bin, as for the L1 error of a histogram; fix the number to compare runs of different n.
 
     Cells count by the quadrature: the mass of a bin errs by O(dx²). Cost: O(cells log bins) once per reference, then
     O(n log cells).
@@ -102,6 +102,7 @@ class BinnedTotalVariation(_Binned):
     bins : int, optional
         Number of bins, less where single cells have more mass than a bin should.
     name : str
+        Name of the variable in a Dataset.
 
     Raises
     ------
@@ -109,6 +110,20 @@ class BinnedTotalVariation(_Binned):
         If the reference is not a Density, or the other neither a Density nor Particles.
     ValueError
         If dimensions differ, or the grids of two densities do.
+
+    References
+    ----------
+    Devroye and Györfi (1985), Nonparametric Density Estimation: The L1 View, for the number of bins.
+
+    Examples
+    --------
+    All particles are on the left of the median, where half of the mass belongs:
+
+    >>> import wfr_pde as wfr
+    >>> density = wfr.Grid.covering(wfr.Gaussian(0, 1), shape=64).density(wfr.Gaussian(0, 1))
+    >>> left = wfr.Particles([[-2.0], [-1.0], [-0.5]])
+    >>> round(wfr.metrics.BinnedTotalVariation(bins=2)(density, left), 6)
+    0.5
     """
 
     name: str = "total_variation"
@@ -116,29 +131,56 @@ class BinnedTotalVariation(_Binned):
     @property
     @override
     def long_name(self) -> str:
-        """Label for the axis of a plot."""
         return f"total variation over {self.bins if self.bins else 'equal'} bins"
 
     @override
     def __call__(self, reference: Density, other: Measure) -> float:
-        """Return the distance of `other` from `reference`."""
         expected, found = self.masses(reference, other)
         return 0.5 * float(np.abs(expected - found).sum())
 
     def floor(self, reference: Density, n: int) -> float:
         """Return the mean over `n` independent draws from the reference: ½ Σ_B E|N_B/n - p_B|, exact for binomial N_B.
 
-        E|N - np| = 2 k (1 - p) P(N = k) with k = floor(np) + 1 (de Moivre; Diaconis and Zabell 1991,
-        doi:10.1214/ss/1177011699).
+        E|N - np| = 2 k (1 - p) P(N = k) with k = floor(np) + 1, a formula of de Moivre.
+
+        References
+        ----------
+        Diaconis and Zabell (1991), doi:10.1214/ss/1177011699.
         """
         return 0.5 * float(mean_deviation(self._probabilities(reference, n), n).sum())
 
 
 @dataclass(frozen=True)
 class BinnedHellinger(_Binned):
-    """sqrt(½ Σ_B (sqrt(mu(B)) - sqrt(nu(B)))²) over bins B of about equal mass of the reference, between 0 and 1.
+    """Hellinger distance over bins B of about equal mass of the reference: sqrt(½ Σ_B (sqrt(mu(B)) - sqrt(nu(B)))²).
 
-    Bins, parameters and errors are those of `BinnedTotalVariation`. It weighs bins that have become empty more.
+    It is between 0 and 1, and weighs bins that have become empty more than `BinnedTotalVariation`, whose bins, cost and
+    errors it has.
+
+    Parameters
+    ----------
+    bins : int, optional
+        Number of bins, less where single cells have more mass than a bin should; by default n^(d/(d+2)) for an
+        effective sample size n.
+    name : str
+        Name of the variable in a Dataset.
+
+    Raises
+    ------
+    TypeError
+        If the reference is not a Density, or the other neither a Density nor Particles.
+    ValueError
+        If dimensions differ, or the grids of two densities do.
+
+    Examples
+    --------
+    All particles are on the left of the median: the distance is sqrt(1 - sqrt(1/2)).
+
+    >>> import wfr_pde as wfr
+    >>> density = wfr.Grid.covering(wfr.Gaussian(0, 1), shape=64).density(wfr.Gaussian(0, 1))
+    >>> left = wfr.Particles([[-2.0], [-1.0], [-0.5]])
+    >>> round(wfr.metrics.BinnedHellinger(bins=2)(density, left), 6)
+    0.541196
     """
 
     name: str = "hellinger"
@@ -146,12 +188,10 @@ class BinnedHellinger(_Binned):
     @property
     @override
     def long_name(self) -> str:
-        """Label for the axis of a plot."""
         return f"Hellinger distance over {self.bins if self.bins else 'equal'} bins"
 
     @override
     def __call__(self, reference: Density, other: Measure) -> float:
-        """Return the distance of `other` from `reference`."""
         expected, found = self.masses(reference, other)
         return math.sqrt(0.5 * float(np.sum((np.sqrt(expected) - np.sqrt(found)) ** 2)))
 
@@ -185,7 +225,7 @@ Block = tuple[tuple[slice, ...], int]
 
 
 def _halves(masses: Array, centres: list[Array], block: tuple[slice, ...], wanted: int) -> list[Block] | None:
-    """Halve a block of cells into two with their numbers of bins; None if it cannot be divided."""
+    """Halve a block of cells into two with their numbers of bins; return None if it cannot be divided."""
     part = masses[block]
     total = part.sum()
     if not total > 0:

@@ -10,7 +10,7 @@ from wfr_pde import metrics
 
 
 def known_metrics() -> dict[str, tuple[str, Callable[..., Any]]]:
-    """Name of a metric, and of its class: how it is written, and the metric with the parameters it has by default."""
+    """Return how metrics are written, and with default parameters, by their names and those of their classes."""
     known: dict[str, tuple[str, Callable[..., Any]]] = {}
     for key in metrics.__all__:
         found, written = getattr(metrics, key), key
@@ -25,7 +25,7 @@ def known_metrics() -> dict[str, tuple[str, Callable[..., Any]]]:
 
 
 def meant_metric(name: str) -> str:
-    """The metrics that a text may stand for, as they are written."""
+    """Return the metrics that a text may stand for, as they are written."""
     known = {key.lower(): written for key, (written, _) in known_metrics().items()}
     near = difflib.get_close_matches(name.strip().lower(), known, 1)
     if near:

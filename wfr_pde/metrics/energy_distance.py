@@ -31,7 +31,7 @@ class EnergyDistance(Metric):
     It sees every difference, on all lengths, long ones best: a shift by L much longer than the distributions are wide
     has D² = 2 L up to their widths, one much shorter about L²/width. No parameter, and scaled with the space: D² is a
     length. n independent draws from the reference have `floor(reference, n)` as root mean square, in every dimension
-    about n^-½. Székely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
+    about n^-½.
 
     In one dimension D² = 2 ∫ (F - G)² dx, exact for mass spread evenly over the cells, an error O(dx²). In more, sums
     over cells and particles with the errors and the cost of the Laplace kernel of `MMD`. Particles outside the box
@@ -42,6 +42,7 @@ class EnergyDistance(Metric):
     squared : bool
         Whether D² is returned, in units of length.
     name : str
+        Name of the variable in a Dataset.
 
     Raises
     ------
@@ -50,6 +51,18 @@ class EnergyDistance(Metric):
     ValueError
         If dimensions differ, an axis is periodic, two densities in more than one dimension are on different grids, or
         a graded grid in more than one dimension has mass in more than 40000 cells.
+
+    References
+    ----------
+    Székely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
+
+    Examples
+    --------
+    Between two points at the distance L it is D² = 2 L:
+
+    >>> import wfr_pde as wfr
+    >>> wfr.metrics.EnergyDistance(squared=True)(wfr.Particles([[0.0]]), wfr.Particles([[3.0]]))
+    6.0
     """
 
     squared: bool = False
@@ -71,18 +84,15 @@ class EnergyDistance(Metric):
     @property
     @override
     def long_name(self) -> str:
-        """Label for the axis of a plot."""
         return f"{'squared ' if self.squared else ''}energy distance"
 
     @property
     @override
     def units(self) -> str:  # type: ignore[override]
-        """Units of the result."""
         return "length" if self.squared else "length^½"
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:

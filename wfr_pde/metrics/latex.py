@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from wfr_pde.metrics.numerals import Cell
 
+# characters that LaTeX reads as commands, and how they are printed
 ESCAPED = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -69,6 +70,6 @@ def _cell(cell: Cell) -> str:
 
 
 def _number(numeral: str) -> str:
-    """A numeral, or a value ± half a width, in math mode."""
+    """Write a numeral, or a value ± half a width, in math mode."""
     numeral = re.sub(r"e([+-]\d+)", lambda found: rf" \times 10^{{{int(found[1])}}}", numeral)
     return numeral.replace("inf", r"\infty").replace("nan", r"\mathrm{nan}").replace("±", r"\pm")

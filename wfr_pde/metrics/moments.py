@@ -37,6 +37,12 @@ def mean_error(reference: Measure, other: Measure) -> float:
     Parameters
     ----------
     reference, other : Density or Particles
+        Two measures in the same number of dimensions.
+
+    Returns
+    -------
+    float
+        In length².
 
     Raises
     ------
@@ -44,6 +50,14 @@ def mean_error(reference: Measure, other: Measure) -> float:
         If one is neither.
     ValueError
         If dimensions differ.
+
+    Examples
+    --------
+    The means (0, 0) and (3, 4) are 5 apart:
+
+    >>> import wfr_pde as wfr
+    >>> wfr.metrics.mean_error(wfr.Particles([[0.0, 0.0]]), wfr.Particles([[3.0, 4.0]]))
+    25.0
     """
     a, b = _in_one_box(reference, other)
     return float(np.sum((a.mean() - b.mean()) ** 2))
@@ -51,9 +65,33 @@ def mean_error(reference: Measure, other: Measure) -> float:
 
 @described("squared error of the covariance", "length⁴", symmetric=True)
 def covariance_error(reference: Measure, other: Measure) -> float:
-    """Return |C - C'|² in the Frobenius norm, C and C' the covariance matrices; arguments and errors as `mean_error`.
+    """Return |C - C'|² in the Frobenius norm, C and C' the covariance matrices.
 
     C' of particles is Σ w (x - m')(x - m')ᵀ, without a correction of small samples.
+
+    Parameters
+    ----------
+    reference, other : Density or Particles
+        Two measures in the same number of dimensions.
+
+    Returns
+    -------
+    float
+        In length⁴.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mean_error`.
+
+    Examples
+    --------
+    The variances 1 and 4 differ by 3:
+
+    >>> import wfr_pde as wfr
+    >>> narrow, wide = wfr.Particles([[-1.0], [1.0]]), wfr.Particles([[-2.0], [2.0]])
+    >>> wfr.metrics.covariance_error(narrow, wide)
+    9.0
     """
     a, b = _in_one_box(reference, other)
     return float(np.sum((a.covariance() - b.covariance()) ** 2))
@@ -63,12 +101,37 @@ def covariance_error(reference: Measure, other: Measure) -> float:
 def effective_sample_size(reference: Any, other: Particles) -> float:
     """Return 1/Σ w² of the particles, between 1 and n: neither positions nor the reference count.
 
-    Kong (1992); it says nothing of whether the particles are where they should be.
+    It says nothing of whether the particles are where they should be.
+
+    Parameters
+    ----------
+    reference
+        Anything: it does not count.
+    other : Particles
+
+    Returns
+    -------
+    float
+        A number of particles.
 
     Raises
     ------
     TypeError
         If the other is not Particles.
+
+    References
+    ----------
+    Kong (1992), A note on importance sampling using standardized weights, University of Chicago, technical report 348.
+
+    Examples
+    --------
+    Of three particles with the weights ½, ½ and 0, two count:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> particles = wfr.Particles(np.zeros((3, 1)), log_weights=[0.0, 0.0, -np.inf])
+    >>> round(wfr.metrics.effective_sample_size(None, particles), 6)
+    2.0
     """
     if not isinstance(other, Particles):
         raise TypeError(f"the effective sample size is one of Particles, got {type(other).__name__} as other")
@@ -77,22 +140,32 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ModeMasses(Metric):
-    """½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre: between 0 and 1.
+    """Total variation of the masses of modes: ½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre.
 
-    It sees how the mass is divided between the modes, not what it looks like around them. `diagnostics.mode_masses` has
-    the masses themselves. Where a boundary cuts through cells, the error is up to the mass of those; particles
-    outside the box count to their nearest centre, too. Cost O((n + cells) k).
+    It is between 0 and 1 and sees how the mass is divided between the modes, not what it looks like around them.
+    `diagnostics.mode_masses` has the masses themselves. Where a boundary cuts through cells, the error is up to the
+    mass of those; particles outside the box count to their nearest centre, too. Cost O((n + cells) k).
 
     Parameters
     ----------
     centres : array (k, d), or (k,) in one dimension
         Usually the modes of the target.
     name : str
+        Name of the variable in a Dataset.
 
     Raises
     ------
     ValueError
         If the centres are not finite, or dimensions differ.
+
+    Examples
+    --------
+    A quarter of the mass has to move from the mode at 1 to that at -1:
+
+    >>> import wfr_pde as wfr
+    >>> even, uneven = wfr.Particles([[-1.0], [1.0]]), wfr.Particles([[-1.0], [1.0], [1.1], [0.9]])
+    >>> wfr.metrics.ModeMasses([-1, 1])(even, uneven)
+    0.25
     """
 
     centres: ArrayLike = field(repr=False)
@@ -108,7 +181,6 @@ class ModeMasses(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """Return the distance of `other` from `reference`."""
         a, b = self._of(_in_one_box(reference, other))
         return 0.5 * float(np.abs(a - b).sum())
 
@@ -124,21 +196,34 @@ class ModeMasses(Metric):
 
 @dataclass(frozen=True)
 class ExpectationError(Metric):
-    """|E_mu f - E_nu f|² of a function of the user, such as the indicator of a tail; sees nothing but that.
+    """Squared error |E_mu f - E_nu f|² of the expectation of a function, such as the indicator of a tail.
+
+    It sees nothing but that expectation.
 
     Parameters
     ----------
     function : function of points (..., d) -> (...) or (..., k)
+        The f.
     name : str
         Name of the variable in a Dataset.
     long_name : str
         Label for the axis of a plot.
     units : str
+        Units of the squared error.
 
     Raises
     ------
     TypeError, ValueError
         As `mean_error`.
+
+    Examples
+    --------
+    P(x > 0) is ½ and 0:
+
+    >>> import wfr_pde as wfr
+    >>> right = wfr.metrics.ExpectationError(lambda x: x[..., 0] > 0, name="right")
+    >>> right(wfr.Particles([[-1.0], [1.0]]), wfr.Particles([[-1.0], [-2.0]]))
+    0.25
     """
 
     function: Callable[[np.ndarray], ArrayLike]
@@ -157,13 +242,12 @@ class ExpectationError(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """Return the squared error of the expectation."""
         a, b = (measure.expectation(self.function) for measure in _in_one_box(reference, other))
         return float(np.sum((a - b) ** 2))
 
 
 def _in_one_box(reference: Any, other: Any) -> tuple[Measure, Measure]:
-    """Check both, and wrap particles along the periodic axes of the density among them."""
+    """Check two measures, and wrap particles along the periodic axes of the density among them."""
     check_measures(reference, other)
     grids = [measure.grid for measure in (reference, other) if isinstance(measure, Density)]
     if not grids or not any(axis.periodic for axis in grids[0].axes):

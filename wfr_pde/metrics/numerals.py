@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 Cell = str | tuple[str, ...]  # words; or the numerals of a number, or of two ends of an interval; () for nothing
-KEPT = 2  # digits of half the width of an interval
+KEPT = 2  # digits of half the width of an interval that are printed: two, as is usual for uncertainties
 UNKNOWN = 3  # digits of a number whose error is not known
 SMALLEST, LARGEST = -3, 6  # powers of ten between which numbers are written out
 
@@ -44,10 +44,10 @@ def plain(value: float, digits: int, sign: bool = False) -> str:
 
 
 def _power(value: float) -> int:
-    """The power of ten of the first digit."""
+    """Return the power of ten of the first digit."""
     return math.floor(math.log10(abs(value)))
 
 
 def _unsigned_zero(numeral: str) -> str:
-    """Zero has neither sign nor power of ten, whatever was rounded to it."""
+    """Write zero without sign and power of ten, whatever was rounded to it; return any other numeral as it is."""
     return numeral.lstrip("+-").split("e")[0] if float(numeral) == 0 else numeral

@@ -11,7 +11,7 @@ from wfr_pde.metrics.base import Measure, cell_masses
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 
-FINEST = 2**16  # bins of a line onto which a density is projected
+FINEST = 2**16  # most bins of a line onto which a density is projected: narrower cells share bins, to save memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["to_dataframe", "to_latex", "to_text"]
 
-KINDS = {  # function: variables that tell its result, its dimensions, and the columns of its numbers
+# function: variables that tell its result, its dimensions, and the columns of its numbers
+KINDS = {
     "compare": (
         ("mean", "low", "high", "metric"),
         ("method", "n", "t", "metric"),
@@ -63,6 +64,19 @@ def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
     ------
     TypeError, ValueError
         If it is no such Dataset.
+
+    Examples
+    --------
+    Errors that fall as dt² have the order 2 in every row but the first:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> grid = wfr.Grid.covering(target, wfr.Gaussian(1, 1), shape=64)
+    >>> table = wfr.convergence_table(
+    ...     lambda dt: grid.density(wfr.Gaussian(dt**2, 1)), "dt", [0.4, 0.2, 0.1], reference=grid.density(target)
+    ... )
+    >>> [round(float(order), 1) for order in wfr.tables.to_dataframe(table)["order"][1:]]
+    [2.0, 2.0]
     """
     kind = _kind(ds)
     dims, columns = _dims(ds, kind), KINDS[kind][2]
@@ -87,10 +101,31 @@ def to_text(ds: xr.Dataset) -> str:
     ds : Dataset
         Of `compare`, `validate`, `error_budget` or `convergence_table`, or a selection of one.
 
+    Returns
+    -------
+    str
+        Lines: the names of the columns, then a row each.
+
     Raises
     ------
     TypeError, ValueError
         If it is no such Dataset.
+
+    Examples
+    --------
+    A shift by dt² has an error of the order 2; its time is left out:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> grid = wfr.Grid.covering(target, wfr.Gaussian(1, 1), shape=64)
+    >>> table = wfr.convergence_table(
+    ...     lambda dt: grid.density(wfr.Gaussian(dt**2, 1)), "dt", [0.4, 0.2, 0.1], reference=grid.density(target)
+    ... )
+    >>> print(wfr.tables.to_text(table.drop_vars("wall_time")))
+     dt     error  order
+    0.4  1.28e-01      -
+    0.2  3.20e-02   2.00
+    0.1  8.00e-03   2.00
     """
     return aligned(table_rows(ds))
 
@@ -120,10 +155,28 @@ def to_latex(ds: xr.Dataset, caption: str | None = None, label: str | None = Non
     label : str, optional
         For ``\ref``.
 
+    Returns
+    -------
+    str
+        LaTeX: a ``tabular``, in a ``table`` if there is a caption or a label.
+
     Raises
     ------
     TypeError, ValueError
         If it is no such Dataset.
+
+    Examples
+    --------
+    A shift by dt² has an error of the order 2; its time is left out:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> grid = wfr.Grid.covering(target, wfr.Gaussian(1, 1), shape=64)
+    >>> table = wfr.convergence_table(
+    ...     lambda dt: grid.density(wfr.Gaussian(dt**2, 1)), "dt", [0.4, 0.2, 0.1], reference=grid.density(target)
+    ... )
+    >>> print(wfr.tables.to_latex(table.drop_vars("wall_time")).splitlines()[5])
+    $0.2$ & $3.20 \times 10^{-2}$ & $2.00$ \\
     """
     for name, value in (("caption", caption), ("label", label)):
         if value is not None:
@@ -150,11 +203,14 @@ def table_rows(ds: xr.Dataset, long_names: bool = False) -> list[list[Cell]]:
 
 
 def _kind(ds: Any) -> str:
-    """The function that returned a Dataset.
+    """Return the name of the function that returned a Dataset.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If it is no Dataset.
+    ValueError
+        If it is one of something else.
     """
     import xarray as xr
 
@@ -167,19 +223,19 @@ def _kind(ds: Any) -> str:
 
 
 def _dims(ds: xr.Dataset, kind: str) -> tuple[str, ...]:
-    """Dimensions of what a function returned, also those along which one entry is selected."""
+    """Return the dimensions of what a function returned, also those along which one entry is selected."""
     if kind != "convergence_table":
         return KINDS[kind][1]
     return tuple(map(str, ds["error"].dims or ds["error"].coords))
 
 
 def _key(value: Any) -> str:
-    """A number of particles, a time or a step."""
+    """Write a number of particles, a time or a step."""
     return f"{value:d}" if isinstance(value, int | np.integer) else f"{value:.6g}"
 
 
 def _long_names(ds: xr.Dataset) -> dict[str, str]:
-    """Long names of metrics, with their units, by their names."""
+    """Return the long names of metrics, with their units, by their names."""
     if "metric_long_name" not in ds.coords:
         return {}
     columns = (np.atleast_1d(ds[name].values) for name in ("metric", "metric_long_name", "metric_units"))
@@ -190,7 +246,7 @@ def _long_names(ds: xr.Dataset) -> dict[str, str]:
 
 
 def _of_comparison(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], Any]:
-    """Head, and cells of a row."""
+    """Return the head, and a function that makes the cells of a row."""
     has_floor = "floor" in numbers.columns
     percent = f"{100 * ds.attrs['confidence']:g} % interval" if "confidence" in ds.attrs else "interval"
     head: list[Cell] = ["mean", percent, *(["floor", "equivalent draws"] if has_floor else [])]
@@ -209,7 +265,10 @@ def _of_comparison(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], A
 
 
 def _of_verdict(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], Any]:
-    """Head, and cells of a row: reference and mean to the digits of the interval of the deviation, in their units."""
+    """Return the head, and a function that makes the cells of a row.
+
+    Reference and mean are written to the digits of the interval of the deviation, in their own units.
+    """
     whole = ds.expand_dims([dim for dim in ("t", "statistic") if dim not in ds.dims])
     scale = whole["standard_deviation"].to_series().to_dict()
     head: list[Cell] = ["reference", "mean of runs", "deviation", "interval", "margin", "resolution"]
@@ -225,7 +284,7 @@ def _of_verdict(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], Any]
 
 
 def _of_budget(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], Any]:
-    """Head, and cells of a row: every part with half the width of its interval."""
+    """Return the head, and a function that makes the cells of a row: every part with half the width of its interval."""
     names = [*map(str, ds["parts"].values), "sum", "measured"]
     head: list[Cell] = [*names, "noise of a run"]
 
@@ -238,13 +297,13 @@ def _of_budget(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], Any]:
 
 
 def _with_half(value: float, half: float) -> list[str]:
-    """A value and half the width of its interval; the value alone where there is none."""
+    """Return the numerals of a value and of half the width of its interval; of the value alone where there is none."""
     (signed,), (_, width) = numerals([value], half, sign=True), numerals([value, half], half)
     return [signed, width] if half > 0 else [signed]
 
 
 def _of_convergence(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], Any]:
-    """Head, and cells of a row."""
+    """Return the head, and a function that makes the cells of a row."""
 
     is_timed = "wall_time" in numbers.columns
 
@@ -257,5 +316,5 @@ def _of_convergence(ds: xr.Dataset, numbers: pd.DataFrame) -> tuple[list[Cell], 
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """Return the public names."""
     return __all__

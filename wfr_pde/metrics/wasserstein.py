@@ -30,9 +30,11 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
-MOST_PAIRS = 2**27  # of a matrix of costs: a gigabyte
+MOST_PAIRS = 2**27  # most entries of a matrix of costs: a gigabyte; more is refused
+# of the network simplex, after which it is an error: some thousand particles need a tenth of it
 MOST_PIVOTS = 10_000_000
-GOLDEN_ROUNDS = 60  # of a fixed point that converges by more than a factor 2 each
+# of a fixed point that converges by more than a factor 2 each: 60 are more than the digits of a double
+GOLDEN_ROUNDS = 60
 
 
 def _floor_1(reference: Density, n: int) -> float:
@@ -60,23 +62,62 @@ def wasserstein_1(reference: Measure, other: Measure) -> float:
     reference, other : Density or Particles
         In one dimension.
 
+    Returns
+    -------
+    float
+        A length.
+
     Raises
     ------
     TypeError
         If one is neither.
     ValueError
         In more dimensions, or on a periodic axis.
+
+    Examples
+    --------
+    A shift by 1 moves all mass by 1:
+
+    >>> import wfr_pde as wfr
+    >>> reference, other = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> grid = wfr.Grid.covering(reference, other, shape=256)
+    >>> round(wfr.metrics.wasserstein_1(grid.density(reference), grid.density(other)), 6)
+    1.0
     """
     return lines.wasserstein(*_on_a_line(reference, other, "wasserstein_1"), 1)
 
 
 @described("W₂", "length", symmetric=True, triangle=True, max_ndim=1)
 def wasserstein_2(reference: Measure, other: Measure) -> float:
-    """Return W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension; arguments, errors and cost as `wasserstein_1`.
+    """Return W_2 = (∫ |F⁻¹ - G⁻¹|² du)^½ in one dimension, F and G the distribution functions.
 
     Mass m at distance L from where it belongs counts sqrt(m) L: it weighs far-away mass more than W_1 does. For n
     draws from the reference it decays as n^-½ up to the tails, slower for several modes with gaps between them
-    (n^-¼), as the numbers of particles in the modes vary.
+    (n^-¼), as the numbers of particles in the modes vary. Cost as `wasserstein_1`.
+
+    Parameters
+    ----------
+    reference, other : Density or Particles
+        In one dimension.
+
+    Returns
+    -------
+    float
+        A length.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `wasserstein_1`.
+
+    Examples
+    --------
+    A quarter of the mass has to move by 2:
+
+    >>> import wfr_pde as wfr
+    >>> even, uneven = wfr.Particles([[-1.0], [1.0]]), wfr.Particles([[-1.0], [1.0], [1.0], [1.0]])
+    >>> wfr.metrics.wasserstein_2(even, uneven)
+    1.0
     """
     return lines.wasserstein(*_on_a_line(reference, other, "wasserstein_2"), 2)
 
@@ -94,27 +135,28 @@ def _on_a_line(reference: Any, other: Any, metric: str) -> tuple[lines.Line, lin
 
 @dataclass(frozen=True)
 class SlicedWasserstein(Metric):
-    """(mean over directions θ of W_p(θ·X, θ·Y)^p)^(1/p): Wasserstein distances of one-dimensional projections.
+    """Sliced Wasserstein distance (mean over directions θ of W_p(θ·X, θ·Y)^p)^(1/p), from one-dimensional projections.
 
     It sees every difference in the limit of many directions, and how far mass has to move; at most W_p, and between
     distributions that differ by a shift alone |shift|/sqrt(d) for p = 2. Its noise for n draws, about n^-½, does not
-    grow with the dimension. Rabin, Peyré, Delon and Bernot (2012), doi:10.1007/978-3-642-24785-9_37.
+    grow with the dimension.
 
     Directions are fixed: equally spaced in the plane (exact for p = 2 and shifts), in more dimensions quasi-random
     (multiples of the powers of a generalised golden ratio modulo 1, shifted by the seed, through the normal quantile
-    function). Along a direction a cell is spread evenly over an
-    interval with the variance of the projected cell, an error O(dx²). Particles outside the box count where they are.
-    Cost per direction
-    O(n log n), and O(cells) once per density.
+    function). Along a direction a cell is spread evenly over an interval with the variance of the projected cell, an
+    error O(dx²). Particles outside the box count where they are. Cost per direction O(n log n), and O(cells) once per
+    density.
 
     Parameters
     ----------
     n_directions : int
+        Number of directions.
     order : {1, 2}
         The p.
     seed : int
         Seed of the quasi-random directions, in three dimensions and more.
     name : str
+        Name of the variable in a Dataset.
 
     Raises
     ------
@@ -122,6 +164,19 @@ class SlicedWasserstein(Metric):
         If an argument is neither a Density nor Particles.
     ValueError
         If dimensions differ, or an axis is periodic.
+
+    References
+    ----------
+    Rabin, Peyré, Delon and Bernot (2012), doi:10.1007/978-3-642-24785-9_37.
+
+    Examples
+    --------
+    A shift of length 5 in the plane counts 5/sqrt(2):
+
+    >>> import wfr_pde as wfr
+    >>> distance = wfr.metrics.SlicedWasserstein()
+    >>> round(distance(wfr.Particles([[0.0, 0.0]]), wfr.Particles([[3.0, 4.0]])), 6)
+    3.535534
     """
 
     n_directions: int = 64
@@ -142,7 +197,6 @@ class SlicedWasserstein(Metric):
     @property
     @override
     def long_name(self) -> str:
-        """Label for the axis of a plot."""
         return f"sliced W{'₁₂'[self.order - 1]}"
 
     def directions(self, d: int) -> Array:
@@ -164,7 +218,6 @@ class SlicedWasserstein(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         pairs = zip(self._projections(reference), self._projections(other), strict=True)
@@ -187,14 +240,13 @@ def _projections_of_density(metric: SlicedWasserstein, density: Density) -> list
 
 @dataclass(frozen=True)
 class Wasserstein(Metric):
-    """W_p = (min over couplings of E|X - Y|^p)^(1/p) in any dimension.
+    """Wasserstein distance W_p = (min over couplings of E|X - Y|^p)^(1/p) in any dimension.
 
     It sees every difference, and how far mass has to move; but n draws from the reference are at a distance n^(-1/d)
     from it in d > 2 dimensions, above which nothing is seen. In one dimension exact, as `wasserstein_1`. In more, a
     density is first replaced by the means of `atoms` boxes of cells of about equal mass: that changes the result by at
     most `discretisation_error(density)`, by the triangle inequality; between those and the particles it is exact, by
-    the network simplex of POT (Bonneel et al. 2011, doi:10.1145/2070781.2024192; Flamary et al. 2021,
-    https://pythonot.github.io). Particles outside the box count where they are. Cost: memory 8 n atoms bytes, time
+    the network simplex of POT. Particles outside the box count where they are. Cost: memory 8 n atoms bytes, time
     about their product times some hundred nanoseconds.
 
     Parameters
@@ -204,6 +256,7 @@ class Wasserstein(Metric):
     atoms : int
         Number of point masses that stand for a density.
     name : str
+        Name of the variable in a Dataset.
 
     Raises
     ------
@@ -215,6 +268,20 @@ class Wasserstein(Metric):
         If dimensions differ, an axis is periodic, or there are too many pairs.
     NumericalError
         If the network simplex does not end.
+
+    References
+    ----------
+    Bonneel et al. (2011), doi:10.1145/2070781.2024192, for the network simplex; Flamary et al. (2021),
+    https://pythonot.github.io, for POT.
+
+    Examples
+    --------
+    In one dimension, without POT: the mass ½ has to move by 2.
+
+    >>> import wfr_pde as wfr
+    >>> distance = wfr.metrics.Wasserstein(order=1)
+    >>> distance(wfr.Particles([[0.0], [1.0]]), wfr.Particles([[0.0], [3.0]]))
+    1.0
     """
 
     order: int = 2
@@ -233,12 +300,10 @@ class Wasserstein(Metric):
     @property
     @override
     def long_name(self) -> str:
-        """Label for the axis of a plot."""
         return f"W{'₁₂'[self.order - 1]}"
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        """Return the distance of `other` from `reference`."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:

@@ -17,15 +17,36 @@ from wfr_pde.plotting.style import GREY, MARKERS, axes_or_new, figure_of, label,
 
 
 def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figure:
-    """A record against time; of a record with one more dimension, a line for each entry, named in the legend.
+    """Draw a record against time; of one with a further dimension, a line for each entry, named in the legend.
 
     Parameters
     ----------
     variable : DataArray
         With the dimension `t`, as ``ds["kl"]``.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
     **line
         Passed to matplotlib's plot: color, label, ...
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no DataArray, or has other dimensions.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> start = wfr.Grid.covering(target, start, shape=32).density(start)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), start, t=[0, 0.5, 1], dt=0.5, record=[wfr.KL(target)])
+    >>> figure = wfr.plotting.record(ds["kl"])
+    >>> figure.axes[0].get_ylabel(), round(float(figure.axes[0].lines[0].get_ydata()[0]), 3)
+    ('KL(μ|π) (nats)', 0.5)
     """
     instance("variable", variable, xr.DataArray, "such as ds['kl']")
     if "t" not in variable.dims or variable.ndim > 2:
@@ -52,7 +73,7 @@ def record(variable: xr.DataArray, ax: Axes | None = None, **line: Any) -> Figur
 def seed_band(
     variable: xr.DataArray, ax: Axes | None = None, *, confidence: float = 0.95, spread: bool = False, log: bool = False
 ) -> Figure:
-    """A record of several runs against time: the mean over the seeds, in a band.
+    """Draw a record of several runs against time: the mean over the seeds, in a band.
 
     The band is Student's confidence interval of the mean, or with `spread` holds that share of the runs. Of a record
     with one more dimension a line is drawn for each entry, named in the legend. Missing runs are NaN.
@@ -62,6 +83,7 @@ def seed_band(
     variable : DataArray
         With the dimensions `t` and `seed`, and at most one more.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
     confidence : float
         Share that the band holds.
     spread : bool
@@ -69,10 +91,26 @@ def seed_band(
     log : bool
         Whether the scale is logarithmic. Its limits are those of the means: bands may reach down to zero.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
     Raises
     ------
     ValueError
         If the dimensions are others, or the share is none.
+
+    Examples
+    --------
+    Of three runs the line is the mean, from 2 down to 1:
+
+    >>> import xarray as xr
+    >>> import wfr_pde as wfr
+    >>> runs = xr.DataArray([[1.0, 0.5], [2.0, 1.0], [3.0, 1.5]], dims=("seed", "t"), coords={"t": [0.0, 1.0]})
+    >>> figure = wfr.plotting.seed_band(runs)
+    >>> figure.axes[0].lines[0].get_ydata().tolist()
+    [2.0, 1.0]
     """
     share("confidence", confidence, "the share that the band holds, such as 0.95")
     flag("spread", spread)
@@ -105,25 +143,43 @@ def seed_band(
 def error_band(
     ds: xr.Dataset, name: str, bound: str | None = None, ax: Axes | None = None, *, log: bool = False, **line: Any
 ) -> Figure:
-    """A record of a certified solution against time, in the band that the bound of its error leaves.
+    """Draw a record of a certified solution against time, in the band that the bound of its error leaves.
 
     Parameters
     ----------
-    ds : Dataset of `ground_truth`
+    ds : Dataset
+        Of `ground_truth`, or another with a record and a bound of its error.
     name : str
-        Of the record, as "kl".
+        Name of the record, as "kl".
     bound : str, optional
         Name of the bound; by default ``error_<name>``. A record that is an L1 distance has "error_l1".
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
     log : bool
         Whether the scale is logarithmic: where the record is below its bound, the band reaches down to the axis.
     **line
         Passed to matplotlib's plot: color, label, ...
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
     Raises
     ------
     ValueError
         If there is no such record over `t`, or no such bound.
+
+    Examples
+    --------
+    KL falls from 2 to 1, each known to 0.1: the band ends at 0.9.
+
+    >>> import xarray as xr
+    >>> import wfr_pde as wfr
+    >>> ds = xr.Dataset({"kl": ("t", [2.0, 1.0]), "error_kl": ("t", [0.1, 0.1])}, coords={"t": [0.0, 1.0]})
+    >>> figure = wfr.plotting.error_band(ds, "kl")
+    >>> round(float(figure.axes[0].collections[0].get_paths()[0].vertices[:, 1].min()), 6)
+    0.9
     """
     instance("ds", ds, xr.Dataset, "of ground_truth")
     text("name", name)
@@ -147,7 +203,7 @@ def error_band(
 def convergence(
     table: xr.Dataset, ax: Axes | None = None, *, names: Sequence[str] | None = None, fit: slice | None = None
 ) -> Figure:
-    """Errors against a knob, with the observed orders in the legend and a line of every whole order beside.
+    """Draw errors against a knob, with the observed orders in the legend and a line of every whole order beside.
 
     Parameters
     ----------
@@ -155,10 +211,32 @@ def convergence(
         Of `convergence_table`, or several joined along a first dimension: `error` (knob) or (scheme, knob). A
         variable `eoc` (scheme) holds the orders; without it they are fitted.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
     names : sequence of str, optional
         Names of the curves; by default the coordinate of the first dimension.
     fit : slice, optional
         Range of the knob for fitted orders, as in ``table.sel(dt=fit)``: all by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such table, or the names do not fit.
+
+    Examples
+    --------
+    Errors that are dt² have the order 2:
+
+    >>> import xarray as xr
+    >>> import wfr_pde as wfr
+    >>> table = xr.Dataset({"error": ("dt", [0.16, 0.04, 0.01])}, coords={"dt": [0.4, 0.2, 0.1]})
+    >>> figure = wfr.plotting.convergence(table)
+    >>> figure.axes[0].get_legend().get_texts()[0].get_text()
+    'order 2.00'
     """
     dataset("table", table, ("error",), "convergence_table")
     error = table["error"]
@@ -187,16 +265,31 @@ def convergence(
 
 @knows_its_arguments
 def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.0) -> np.ndarray:
-    """Orders by least squares of log error against log knob, over the errors above `floor`; NaN for fewer than two.
+    """Fit orders by least squares of log error against log knob, over the errors above `floor`.
 
     Parameters
     ----------
     table : Dataset
         As for `convergence`.
     fit : slice, optional
-        Range of the knob.
+        Range of the knob; all by default.
     floor : float
         Rounding: smaller errors are left out.
+
+    Returns
+    -------
+    array (scheme,)
+        Orders; NaN where fewer than two errors are left.
+
+    Examples
+    --------
+    Errors that are dt² have the order 2:
+
+    >>> import xarray as xr
+    >>> import wfr_pde as wfr
+    >>> table = xr.Dataset({"error": ("dt", [0.16, 0.04, 0.01])}, coords={"dt": [0.4, 0.2, 0.1]})
+    >>> wfr.plotting.fitted_orders(table).round(6).tolist()
+    [2.0]
     """
     dataset("table", table, ("error",), "convergence_table")
     floor = not_negative("floor", floor, "the rounding below which errors are left out")
@@ -217,7 +310,7 @@ def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.
 
 
 def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: np.ndarray) -> None:
-    """A thin line of every whole order, just below the first curve that has it."""
+    """Draw a thin line of every whole order, just below the first curve that has it."""
     sign = 1 if values[0] > values[-1] else -1  # dt falls towards the finest, a number of cells rises
     drawn: set[int] = set()
     low, high = np.nanmin(curves[curves > 0]), np.nanmax(curves)
@@ -233,13 +326,13 @@ def _reference_slopes(ax: Axes, values: np.ndarray, curves: np.ndarray, orders: 
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis, of those that are there; NaN where none is."""
+    """Average over the first axis what is not NaN; NaN where all is."""
     count = np.isfinite(values).sum(axis=0)
     return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _band(values: np.ndarray, mean: np.ndarray, confidence: float, spread: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the band of some runs (seed, t); NaN for fewer than two."""
+    """Return the ends of the band of some runs (seed, t); NaN for fewer than two."""
     count = np.isfinite(values).sum(axis=0)
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     several = count > 1
@@ -256,7 +349,7 @@ def _band(values: np.ndarray, mean: np.ndarray, confidence: float, spread: bool)
 
 
 def _shade(ax: Axes, t: np.ndarray, bands: Sequence[tuple[Any, np.ndarray, np.ndarray]], log: bool) -> None:
-    """Bands in the colours of their lines; on a logarithmic scale they do not change its limits."""
+    """Draw bands in the colours of their lines; on a logarithmic scale they do not change its limits."""
     if log:
         ax.set_yscale("log")
         ax.set_ylim(*ax.get_ylim())

@@ -11,15 +11,15 @@ import xarray as xr
 from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, number, refuse_no_entries, shown
 from wfr_pde.targets.base import Target
 
-TIMES = ("t", "t_kept")
-SAME_TIME = 1e-9  # relative
-UNSEEN = 1e-3  # mass outside the limits of an axis
-MARGIN = 0.08  # of the width, beyond them
+TIMES = ("t", "t_kept")  # names that the dimension of time may have: `t_kept` where `keep` left out frames
+SAME_TIME = 1e-9  # by which times may be outside those stored, relative to the largest: rounding of sums of steps
+UNSEEN = 1e-3  # mass outside the limits of an axis: boxes are made for tails of 1e-12, which no eye sees
+MARGIN = 0.08  # of the width, beyond these limits; no number depends on it
 Goal = Target | xr.DataArray | None  # a target, or its log-density on the cells
 
 
 def log_density_of(ds: xr.Dataset | xr.DataArray, ndim: int) -> xr.DataArray:
-    """The log-density of a Dataset, if it has `ndim` space dimensions."""
+    """Return the log-density of a Dataset, if it has `ndim` space dimensions."""
     log_density = with_cells(ds)
     space = space_of(log_density)
     if len(space) != ndim or (ndim == 1 and log_density.ndim != 2):
@@ -31,11 +31,14 @@ def log_density_of(ds: xr.Dataset | xr.DataArray, ndim: int) -> xr.DataArray:
 
 
 def dataset(name: str, value: Any, variables: Sequence[str], of: str) -> xr.Dataset:
-    """`value`, if it is a Dataset with some variables, as the function `of` returns it.
+    """Return `value`, if it is a Dataset with some variables, as the function `of` returns it.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If it is no Dataset.
+    ValueError
+        If a variable is missing.
     """
     instance(name, value, xr.Dataset, f"as {of} returns it")
     missing = [variable for variable in variables if variable not in value.variables]
@@ -46,7 +49,7 @@ def dataset(name: str, value: Any, variables: Sequence[str], of: str) -> xr.Data
 
 
 def with_cells(ds: xr.Dataset | xr.DataArray, name: str = "ds") -> xr.DataArray:
-    """The log-density of a Dataset, with the widths of its cells as coordinates."""
+    """Return the log-density of a Dataset, with the widths of its cells as coordinates."""
     instance(name, ds, (xr.Dataset, xr.DataArray), "of a density, as solve and ground_truth return it")
     if isinstance(ds, xr.DataArray):
         return ds
@@ -61,17 +64,17 @@ def with_cells(ds: xr.Dataset | xr.DataArray, name: str = "ds") -> xr.DataArray:
 
 
 def space_of(log_density: xr.DataArray) -> list[str]:
-    """Names of the axes of space."""
+    """Return the names of the axes of space."""
     return [str(dim) for dim in log_density.dims if dim not in TIMES]
 
 
 def time_of(log_density: xr.DataArray) -> str | None:
-    """Name of the dimension of time, if there is one."""
+    """Return the name of the dimension of time, if there is one."""
     return next((str(dim) for dim in log_density.dims if dim in TIMES), None)
 
 
 def frame_at(log_density: xr.DataArray, t: float | None) -> xr.DataArray:
-    """The log-density at the stored time nearest to `t`, the last by default."""
+    """Return the log-density at the stored time nearest to `t`, the last by default."""
     time = time_of(log_density)
     if time is None:
         if t is not None:
@@ -81,11 +84,12 @@ def frame_at(log_density: xr.DataArray, t: float | None) -> xr.DataArray:
 
 
 def nearest(name: str, times: Any, stored: np.ndarray) -> np.ndarray:
-    """Numbers of the stored times that are nearest to some, none of which may be before the first or after the last.
+    """Return the numbers of the stored times that are nearest to some.
 
     Raises
     ------
     ValueError
+        If one of them is before the first stored time or after the last.
     """
     wanted = np.atleast_1d(finite_array(name, times))
     if wanted.ndim != 1 or len(wanted) == 0:
@@ -101,11 +105,12 @@ def nearest(name: str, times: Any, stored: np.ndarray) -> np.ndarray:
 
 
 def names_of(name: str, value: Any, known: Sequence[str]) -> list[str]:
-    """`value`, a name or several, if they are different ones of those that are known.
+    """Return `value`, a name or several, as a list.
 
     Raises
     ------
     ValueError
+        If they are not different ones of those that are known.
     """
     refuse_no_entries(name, value)
     wanted = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence | np.ndarray) else []
@@ -115,7 +120,7 @@ def names_of(name: str, value: Any, known: Sequence[str]) -> list[str]:
 
 
 def frame_of(ds: xr.Dataset | xr.DataArray, t: float | None, dimensions: Sequence[int]) -> xr.DataArray:
-    """The density at a time, if it has one of some numbers of dimensions."""
+    """Return the density at a time, if it has one of some numbers of dimensions."""
     frame = frame_at(with_cells(ds), t)
     space = space_of(frame)
     if len(space) not in dimensions:
@@ -128,17 +133,18 @@ def frame_of(ds: xr.Dataset | xr.DataArray, t: float | None, dimensions: Sequenc
 
 
 def time_text(frame: xr.DataArray) -> str:
-    """What a frame is of, as "t = 0.5"; nothing where that is not stored."""
+    """Write the time of a frame, as "t = 0.5"; nothing where it is not stored."""
     return next((f"t = {float(frame[time]):.3g}" for time in TIMES if time in frame.coords), "")
 
 
 @knows_its_arguments
 def marginal(ds: xr.Dataset | xr.DataArray, axes: str | Sequence[str]) -> xr.DataArray:
-    """Log-density of some of the coordinates, at all stored times.
+    """Sum the density over all coordinates but some, at all stored times, and return its logarithm.
 
     Parameters
     ----------
-    ds : Dataset with `log_density`, or that variable
+    ds : Dataset or DataArray
+        With `log_density` (t, x, ...), or that variable.
     axes : str or sequence of str
         Names of the axes that stay.
 
@@ -151,6 +157,19 @@ def marginal(ds: xr.Dataset | xr.DataArray, axes: str | Sequence[str]) -> xr.Dat
     ------
     ValueError
         If there is no such axis.
+
+    Examples
+    --------
+    The marginal of y of N(0, diag(1, 4)) has the variance 4:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian([0, 0], [1, 4])
+    >>> grid = wfr.Grid.covering(target, shape=(32, 32))
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(target), t=[0, 1], dt=1)
+    >>> y = wfr.plotting.marginal(ds, "y").isel(t=-1)
+    >>> round(float((y.y**2 * np.exp(y) * y.cell_width_y).sum()), 3)
+    4.0
     """
     log_density = with_cells(ds)
     space = space_of(log_density)
@@ -170,14 +189,14 @@ def marginal(ds: xr.Dataset | xr.DataArray, axes: str | Sequence[str]) -> xr.Dat
 
 
 def cell_widths(log_density: xr.DataArray, name: str) -> xr.DataArray:
-    """Widths of the cells along an axis: those stored, or from the distances of their centres."""
+    """Return the widths of the cells along an axis: those stored, or from the distances of their centres."""
     stored = log_density.coords.get(f"cell_width_{name}")
     values = np.gradient(log_density[name].values) if stored is None else stored.values
     return xr.DataArray(values, dims=name)
 
 
 def limits(log_densities: Iterable[xr.DataArray | None], name: str) -> tuple[float, float]:
-    """Limits of an axis that show all but a thousandth of the mass of some densities, at all their times."""
+    """Return limits of an axis that show all but a thousandth of the mass of some densities, at all their times."""
     given = [marginal(log_density, name) for log_density in log_densities if log_density is not None]
     ends, walls = [], []
     for along in given:
@@ -196,7 +215,7 @@ def limits(log_densities: Iterable[xr.DataArray | None], name: str) -> tuple[flo
 
 
 def target_on(frame: xr.DataArray, target: Goal) -> xr.DataArray | None:
-    """Log-density of the target where `frame` has its values: evaluated, or as it is given."""
+    """Return the log-density of the target where `frame` has its values: evaluated, or as it is given."""
     if target is None:
         return None
     if isinstance(target, Target):
@@ -213,7 +232,7 @@ def target_on(frame: xr.DataArray, target: Goal) -> xr.DataArray | None:
 
 
 def log_target_of(frame: xr.DataArray, target: Target) -> xr.DataArray:
-    """Log-density of the target where `frame` has its values, normalised there; of one that moves, as it is then."""
+    """Return the log-density of the target where `frame` has its values and at its time, normalised there."""
     names = frame.dims
     if target.ndim != len(names):
         raise ValueError(
@@ -229,7 +248,7 @@ def log_target_of(frame: xr.DataArray, target: Target) -> xr.DataArray:
 
 
 def cell_volumes(frame: xr.DataArray) -> np.ndarray:
-    """Volumes of the cells: those stored, or from the distances of their centres."""
+    """Return the volumes of the cells: those stored, or from the distances of their centres."""
     volumes = np.ones(())
     for name in frame.dims:
         volumes = volumes[..., None] * cell_widths(frame, str(name)).values
@@ -237,7 +256,7 @@ def cell_volumes(frame: xr.DataArray) -> np.ndarray:
 
 
 def edges_of(centres: np.ndarray) -> np.ndarray:
-    """Edges half way between centres, and as far outside the first and last."""
+    """Return edges half way between centres, and as far outside the first and last."""
     if len(centres) == 1:
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     middles = 0.5 * (centres[1:] + centres[:-1])
@@ -245,12 +264,12 @@ def edges_of(centres: np.ndarray) -> np.ndarray:
 
 
 def relative(log_density: xr.DataArray) -> np.ndarray:
-    """The density divided by its largest value."""
+    """Return the density divided by its largest value."""
     return np.exp(log_density.values - log_density.values.max())
 
 
 def levels_of(log_density: xr.DataArray, masses: Sequence[float]) -> list[float]:
-    """Values of the relative density whose contours enclose the given shares of the mass, rising."""
+    """Return the values of the relative density whose contours enclose the given shares of the mass, rising."""
     density = relative(log_density).ravel()
     mass = density * np.broadcast_to(cell_volumes(log_density), log_density.shape).ravel()
     order = np.argsort(density)[::-1]

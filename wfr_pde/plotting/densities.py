@@ -28,19 +28,42 @@ from wfr_pde.plotting.data import (
 from wfr_pde.plotting.style import BLUE, axes_or_new, colour_map, density_label, figure_of, label, style
 from wfr_pde.targets.base import Target
 
-LONGEST_BOX = 10  # widths: a longer one is not drawn to scale
-HEADROOM = 1.08  # of the axis of a density, above its highest value
-CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)  # contours enclose these shares of the mass
+LONGEST_BOX = 10  # widths of a box: a longer one is not drawn to scale, as it would be a line
+HEADROOM = 1.08  # of the axis of a density, over its highest value, so that the curve does not touch the frame
+# shares of the mass that contours enclose: from the tails to the core, about evenly spaced to the eye
+CONTOUR_MASSES = (0.99, 0.9, 0.75, 0.5, 0.25)
 
 
 @knows_its_arguments
 def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figure:
-    """Space-time image of a density in one dimension: time to the right, darker is denser.
+    """Draw a density in one dimension as an image: time to the right, darker is denser.
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x), or that variable
+    ds : Dataset or DataArray
+        With `log_density` (t, x), or that variable.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it has no such density, or a single time.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> grid = wfr.Grid.covering(target, start, shape=32)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), t=[0, 0.5, 1], dt=0.5)
+    >>> figure = wfr.plotting.density_image(ds)
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['x', 'density']
     """
     log_density = log_density_of(ds, ndim=1)
     time, space = log_density.dims
@@ -61,16 +84,38 @@ def density_image(ds: xr.Dataset | xr.DataArray, ax: Axes | None = None) -> Figu
 def density_ridge(
     ds: xr.Dataset | xr.DataArray, times: ArrayLike | None = None, target: Target | None = None, ax: Axes | None = None
 ) -> Figure:
-    """Densities in one dimension at several times, one above the other, with the time beside each.
+    """Draw densities in one dimension at several times, one above the other, with the time beside each.
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x), or that variable
+    ds : Dataset or DataArray
+        With `log_density` (t, x), or that variable.
     times : array, optional
         The nearest stored ones are drawn, none of them outside of the run; six by default.
     target : Target, optional
         Drawn as a thin line behind each.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, as a time outside of the run.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> grid = wfr.Grid.covering(target, start, shape=32)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), t=[0, 0.5, 1], dt=0.5)
+    >>> figure = wfr.plotting.density_ridge(ds, target=target)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['t = 0', 't = 0.5', 't = 1']
     """
     log_density = log_density_of(ds, ndim=1)
     time, space = log_density.dims
@@ -101,15 +146,40 @@ def density_ridge(
 def density_curve(
     ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None, ax: Axes | None = None
 ) -> Figure:
-    """Density in one dimension at one time, filled, with the target as a dotted line.
+    """Draw a density in one dimension at one time, filled, with the target as a dotted line.
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x), or that variable, or one frame of it (x)
+    ds : Dataset or DataArray
+        With `log_density` (t, x), or that variable, or one frame of it (x).
     t : float, optional
         The nearest stored time is drawn; the last by default.
     target : Target, or DataArray of its log-density (x), optional
+        What the flow runs to.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, as a time outside of the run.
+
+    Examples
+    --------
+    The highest value of a Gaussian of variance 1 is 1/sqrt(2 pi) = 0.399, some per cent less between two cells:
+
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> grid = wfr.Grid.covering(target, start, shape=32)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), t=[0, 0.5, 1], dt=0.5)
+    >>> figure = wfr.plotting.density_curve(ds, target=target)
+    >>> round(float(figure.axes[0].lines[0].get_ydata().max()), 1)
+    0.4
     """
     frame = frame_of(ds, t, (1,))
     with style():
@@ -130,27 +200,44 @@ def density_contours(
     ax: Axes | None = None,
     colour: str = BLUE,
 ) -> Figure:
-    """Density in two dimensions, shaded by the share of the mass inside, with the contours of the target.
+    """Draw a density in two dimensions, shaded by the share of the mass inside, with the contours of the target.
 
-    The shades, from light to dark, end where the density encloses 99, 90, 75, 50 and 25 % of the mass: a narrow
-    density and a wide one are equally visible.
+    The shades, from light to dark, end where the density encloses 99, 90, 75, 50 and 25 % of the mass: a narrow density
+    and a wide one are equally visible. The time is written above a figure of its own, and above `ax` where `t` is
+    given.
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x, y), or that variable, or one frame of it (x, y)
+    ds : Dataset or DataArray
+        With `log_density` (t, x, y), or that variable, or one frame of it (x, y).
     t : float, optional
         The nearest stored time is drawn; the last by default.
     target : Target, or DataArray of its log-density (x, y), optional
         Drawn as lines that enclose 99, 90 and 50 % of its mass.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
     colour : str
         Of the darkest shade.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit, as a time outside of the run. The time is written above a figure of its own, and
-        above `ax` where `t` is given.
+        If an argument does not fit, as a time outside of the run.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian([0, 0], [1, 4])
+    >>> grid = wfr.Grid.covering(target, shape=(32, 32))
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(target), t=[0, 1], dt=1)
+    >>> figure = wfr.plotting.density_contours(ds, target=target)
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('x', 'y')
     """
     log_density = frame_at(log_density_of(ds, ndim=2), t)
     if not isinstance(colour, str | tuple) or not is_color_like(colour):
@@ -165,7 +252,7 @@ def density_contours(
 
 
 def draw_contours(ax: Axes, log_density: xr.DataArray, target: Goal = None, colour: str = BLUE) -> None:
-    """Contours of a density in two dimensions, shaded, and lines of the target."""
+    """Draw contours of a density in two dimensions, shaded, and lines of the target."""
     names = log_density.dims
     x, y = (log_density[name].values for name in names)
     density, levels = relative(log_density), levels_of(log_density, CONTOUR_MASSES)
@@ -182,7 +269,7 @@ def draw_contours(ax: Axes, log_density: xr.DataArray, target: Goal = None, colo
 
 
 def draw_curve(ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, flipped: bool = False) -> None:
-    """A density in one dimension, filled, and the target as a dotted line; the density to the right if `flipped`."""
+    """Draw a filled density in one dimension, and the target as a dotted line; turned by 90 degrees if `flipped`."""
     x, density = frame[frame.dims[0]].values, np.exp(frame.values)
     fill, line = (ax.fill_betweenx, lambda *xy, **look: ax.plot(*xy[::-1], **look)) if flipped else (
         ax.fill_between, ax.plot,
@@ -197,7 +284,7 @@ def draw_curve(ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, flipped
 
 
 def legend_above(ax: Axes, text: str, legend: bool) -> None:
-    """A line of text above the axes, and the legend beside it, where they hide no data."""
+    """Write a line of text above the axes, and the legend beside it, where they hide no data."""
     ax.set_title(text, loc="left", fontweight="normal")
     if legend:
         ax.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=2)

@@ -26,21 +26,45 @@ from wfr_pde.plotting.style import (
     style,
 )
 
-DROPS = (0.5, 2.0, 4.5, 8.0)  # nats below the peak: 1 to 4 standard deviations of a Gaussian
-LINES = (0.5, 4.5)  # those of the target
+DROPS = (0.5, 2.0, 4.5, 8.0)  # nats below the peak at which shades end: 1 to 4 standard deviations of a Gaussian
+# nats below the target's own peak at which its lines are drawn: 1 and 3 standard deviations of a Gaussian
+LINES = (0.5, 4.5)
 
 
 @knows_its_arguments
 def density_joint(ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None) -> Figure:
-    """Density in two dimensions as contours, with the marginals of both coordinates beside.
+    """Draw a density in two dimensions as contours, with the marginals of both coordinates beside.
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x, y), or that variable, or one frame of it (x, y)
+    ds : Dataset or DataArray
+        With `log_density` (t, x, y), or that variable, or one frame of it (x, y).
     t : float, optional
         The nearest stored time is drawn; the last by default.
     target : Target, or DataArray of its log-density (x, y), optional
         Drawn as lines, dotted in the marginals.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, as a time outside of the run.
+
+    Examples
+    --------
+    The contours, and a panel for each marginal:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian([0, 0], [1, 4])
+    >>> grid = wfr.Grid.covering(target, shape=(32, 32))
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(target), t=[0, 1], dt=1)
+    >>> figure = wfr.plotting.density_joint(ds, target=target)
+    >>> len(figure.axes)
+    3
     """
     frame = frame_of(ds, t, (2,))
     goal = target_on(frame, target)
@@ -67,17 +91,40 @@ def density_joint(ds: xr.Dataset | xr.DataArray, t: float | None = None, target:
 def density_marginals(
     ds: xr.Dataset | xr.DataArray, t: float | None = None, target: Goal = None, axes: Sequence[str] | None = None
 ) -> Figure:
-    """Marginals of a density in two dimensions or more: of each coordinate on the diagonal, of each pair below it.
+    """Draw marginals of a density in two dimensions or more: of each coordinate on the diagonal, of each pair below it.
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x, y, ...), or that variable, or one frame of it
+    ds : Dataset or DataArray
+        With `log_density` (t, x, y, ...), or that variable, or one frame of it.
     t : float, optional
         The nearest stored time is drawn; the last by default.
     target : Target, or DataArray of its log-density (x, y, ...), optional
         Its marginals are drawn as lines, dotted on the diagonal.
     axes : sequence of str, optional
         Names of the coordinates to show; by default all.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, as a time outside of the run.
+
+    Examples
+    --------
+    Of the four panels the one above the diagonal is hidden:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian([0, 0], [1, 4])
+    >>> grid = wfr.Grid.covering(target, shape=(32, 32))
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(target), t=[0, 1], dt=1)
+    >>> figure = wfr.plotting.density_marginals(ds)
+    >>> [axes.get_visible() for axes in figure.axes]
+    [True, False, True, True]
     """
     frame = frame_of(ds, t, (2, 3, 4))
     goal = target_on(frame, target)
@@ -102,7 +149,7 @@ def density_marginals(
 def density_slices(
     ds: xr.Dataset | xr.DataArray, point: ArrayLike | None = None, t: float | None = None, target: Goal = None
 ) -> Figure:
-    """Density in three or four dimensions on the planes along every pair of axes through a point.
+    """Draw a density in three or four dimensions on the planes along every pair of axes through a point.
 
     The shades end 0.5, 2, 4.5 and 8 nats below the highest value of the whole density, which is where a
     Gaussian is 1 to 4 standard deviations from its mean: they mean the same in all planes, and a plane without mass
@@ -110,13 +157,36 @@ def density_slices(
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x, y, z[, w]), or that variable, or one frame of it
+    ds : Dataset or DataArray
+        With `log_density` (t, x, y, z[, w]), or that variable, or one frame of it.
     point : array (d,), optional
         The planes go through the nearest cell centre; by default through the highest value.
     t : float, optional
         The nearest stored time is drawn; the last by default.
     target : Target, or DataArray of its log-density, optional
         Drawn as lines 0.5 and 4.5 nats below its own highest value.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, as a point outside of the box or a time outside of the run.
+
+    Examples
+    --------
+    Three planes, and a colour bar:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian([0, 0, 0], 1)
+    >>> grid = wfr.Grid.covering(target, shape=(20, 20, 20))
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(target), t=[0, 1], dt=1)
+    >>> figure = wfr.plotting.density_slices(ds)
+    >>> sum(axes.get_visible() for axes in figure.axes)
+    4
     """
     frame = frame_of(ds, t, (3, 4))
     goal = target_on(frame, target)
@@ -139,7 +209,7 @@ def density_slices(
 def _marginal_panel(
     ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, names: Sequence[str], place: tuple[int, int]
 ) -> None:
-    """The marginal in row i and column j, of the coordinates j and i."""
+    """Draw the marginal in row i and column j, of the coordinates j and i."""
     i, j = place
     if j > i:
         ax.set_visible(False)
@@ -163,7 +233,7 @@ def _marginal_panel(
 def _slice_panel(
     ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, pair: tuple[str, str], place: dict[str, int]
 ) -> Any:
-    """The plane of two axes through a cell; returns what a colour bar takes."""
+    """Draw the plane of two axes through a cell; return what a colour bar takes."""
     others = {name: cell for name, cell in place.items() if name not in pair}
     x, y = (frame[name].values for name in pair)
     shades = colour_map(BLUE)(np.linspace(0.12, 0.95, len(DROPS)))
@@ -185,7 +255,7 @@ def _slice_panel(
 
 
 def _nearest_cell(frame: xr.DataArray, point: ArrayLike | None) -> dict[str, int]:
-    """Index of the cell nearest to a point along every axis; that of the highest value without one."""
+    """Return the index of the cell nearest to a point along every axis; that of the highest value without one."""
     names = space_of(frame)
     if point is None:
         return dict(zip(names, map(int, np.unravel_index(int(frame.values.argmax()), frame.shape)), strict=True))

@@ -43,8 +43,8 @@ def movie(
 
     Parameters
     ----------
-    ds : Dataset with `log_density` (t, x) or (t, x, y), or that variable
-        Of more dimensions `marginal` leaves two.
+    ds : Dataset or DataArray
+        With `log_density` (t, x) or (t, x, y), or that variable. Of more dimensions `marginal` leaves two.
     path : str or Path
         Ends in .gif or .mp4, which needs ffmpeg. Without an ending: mp4 where ffmpeg is found, else gif.
     target : Target, or DataArray of its log-density, optional
@@ -67,6 +67,22 @@ def movie(
         If the density has no times or more than two dimensions, or the path another ending.
     BackendError
         If ffmpeg is not found for an mp4.
+
+    Examples
+    --------
+    Of three stored times three frames are made:
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> grid = wfr.Grid.covering(target, start, shape=32)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), t=[0, 0.5, 1], dt=0.5)
+    >>> with TemporaryDirectory() as directory:
+    ...     with Image.open(wfr.plotting.movie(ds, Path(directory, "flow.gif"), dpi=50)) as picture:
+    ...         print(picture.n_frames)
+    3
     """
     fps, dpi = positive("fps", fps, "the frames per second"), positive("dpi", dpi, "the pixels per inch")
     if not SLOWEST <= fps <= FASTEST or not COARSEST <= dpi <= FINEST:
@@ -93,7 +109,7 @@ def movie(
 
 
 def _writer(path: Path) -> tuple[Path, Callable[..., None]]:
-    """The path with an ending, and what writes such a file."""
+    """Return the path with an ending, and the function that writes such a file."""
     from matplotlib.animation import FFMpegWriter
 
     found = FFMpegWriter.isAvailable()
@@ -120,7 +136,7 @@ def _write_mp4(path: Path, figure: Figure, draw: Draw, count: int, fps: float, d
 
 
 def _write_gif(path: Path, figure: Figure, draw: Draw, count: int, fps: float, dpi: float) -> None:
-    """All frames in the colours of the first, a middle and the last: what stays the same does not flicker."""
+    """Write all frames in the colours of the first, a middle and the last: what stays the same does not flicker."""
     from PIL import Image
 
     figure.set_dpi(dpi)
@@ -146,7 +162,7 @@ def _write_gif(path: Path, figure: Figure, draw: Draw, count: int, fps: float, d
 
 
 def _curve(log_density: xr.DataArray, target: Goal) -> tuple[Figure, Draw]:
-    """A figure of a curve, and what draws it at one of the times."""
+    """Make a figure of a curve, and the function that draws it at one of the times."""
     goals, times = _goals(log_density, target), _time_texts(log_density)
     name = space_of(log_density)[0]
     parts = [part for part in (log_density, goals(0), goals(-1)) if part is not None]
@@ -164,7 +180,7 @@ def _curve(log_density: xr.DataArray, target: Goal) -> tuple[Figure, Draw]:
 
 
 def _contours(log_density: xr.DataArray, target: Goal) -> tuple[Figure, Draw]:
-    """A figure of contours, and what draws them at one of the times."""
+    """Make a figure of contours, and the function that draws them at one of the times."""
     goals, times = _goals(log_density, target), _time_texts(log_density)
     parts = [log_density, goals(0), goals(-1)]
     x, y = (limits(parts, name) for name in space_of(log_density))
@@ -182,7 +198,7 @@ def _contours(log_density: xr.DataArray, target: Goal) -> tuple[Figure, Draw]:
 
 
 def _laid_out(figure: Figure, draw: Draw) -> tuple[Figure, Draw]:
-    """Let the axes stay where the first frame has them."""
+    """Draw the first frame, and keep the axes where it has them."""
     draw(0)
     FigureCanvasAgg(figure).draw()
     figure.set_layout_engine("none")
@@ -190,7 +206,7 @@ def _laid_out(figure: Figure, draw: Draw) -> tuple[Figure, Draw]:
 
 
 def _goals(log_density: xr.DataArray, target: Goal) -> Callable[[int], xr.DataArray | None]:
-    """The target on the cells, by the number of the frame; evaluated once, unless it moves."""
+    """Return a function from the number of a frame to the target on the cells, evaluated once unless it moves."""
     if isinstance(target, Target) and target.moving:
         return lambda k: target_on(log_density[k], target)
     fixed = target_on(log_density[0], target)
@@ -198,7 +214,7 @@ def _goals(log_density: xr.DataArray, target: Goal) -> Callable[[int], xr.DataAr
 
 
 def _time_texts(log_density: xr.DataArray) -> list[str]:
-    """The time of every frame, with as many digits as tell them apart."""
+    """Write the time of every frame, with as many digits as tell them apart."""
     time = log_density[log_density.dims[0]]
     values = time.values.astype(float)
     gaps = np.diff(np.unique(values))

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from wfr_pde.numerics.arguments import instance, knows_its_arguments
 
 COLOUR_BAR = "<colorbar>"  # label that matplotlib gives to axes of colour bars
-SAME_ROW = 0.05  # of the height of a figure, within which panels of a row end
+SAME_ROW = 0.05  # of the height of a figure, within which panels of a row end: labels move them a little
 LOCATIONS: tuple[Literal["center", "left", "right"], ...] = ("center", "left", "right")  # of titles
 
 
 def panels_of(figure: Figure) -> list[Axes]:
-    """Axes that are seen, row by row from the top, without those of colour bars, insets, and second scales."""
+    """Return the axes that are seen, row by row from the top, without colour bars, insets, and second scales."""
     seen: list[Axes] = []
     children = {inset for ax in figure.axes for inset in ax.child_axes}
     for ax in figure.axes:
@@ -32,7 +32,7 @@ def panels_of(figure: Figure) -> list[Axes]:
 
 
 def same_place(one: Axes, other: Axes) -> bool:
-    """Whether two axes are cells of one layout at the same place, as those of `twinx` are."""
+    """Tell whether two axes are cells of one layout at the same place, as those of `twinx` are."""
     specs = one.get_subplotspec(), other.get_subplotspec()
     return specs[0] is not None and specs[0] == specs[1] and one.figure is other.figure
 
@@ -56,6 +56,16 @@ def panel_letters(figure: Figure) -> Figure:
     ------
     TypeError
         If it is none.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> figure = wfr.plotting.new_figure()
+    >>> left, right = figure.subplots(1, 2)
+    >>> text = left.set_title("before"), right.set_title("after")
+    >>> figure = wfr.plotting.panel_letters(figure)
+    >>> left.get_title(), right.get_title()
+    ('(a) before', '(b) after')
     """
     panels = panels_of(instance("figure", figure, Figure, "of matplotlib"))
     if not 1 < len(panels) <= len(string.ascii_lowercase):
@@ -68,10 +78,10 @@ def panel_letters(figure: Figure) -> Figure:
 
 
 def title_of(ax: Axes) -> tuple[Any, str]:
-    """Where the title of a panel is, and what it says; at the left where there is none."""
+    """Return where the title of a panel is, and what it says; at the left where there is none."""
     return next(((where, ax.get_title(where)) for where in LOCATIONS if ax.get_title(where)), ("left", ""))
 
 
 def _set_title(ax: Axes, words: str, where: Any) -> None:
-    """Exchange the words of a title; all else of it stays."""
+    """Exchange the words of a title, and nothing else of it."""
     {"center": ax.title, "left": ax._left_title, "right": ax._right_title}[where].set_text(words)  # type: ignore[attr-defined]

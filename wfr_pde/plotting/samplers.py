@@ -44,12 +44,13 @@ from wfr_pde.plotting.style import (
 )
 from wfr_pde.space.particles import Particles
 
-LETTERS = 15  # of a title, per inch
-MARGIN = 0.5  # inches beside a panel
-OUTLYING = 1e-3  # share of the particles on either side that the axes may leave out
-MARKS = 500  # particles that have a mark below the histogram
+LETTERS = 15  # of a title, per inch: longer titles are broken into lines
+MARGIN = 0.5  # inches beside a panel, which its title may not fill
+# share of the particles on either side that the axes may leave out, so that one far away does not shrink the rest
+OUTLYING = 1e-3
+MARKS = 500  # most particles that have a mark below the histogram, evenly chosen: more make a solid bar
 DOTS, DOT = 1500, (0.5, 8.0)  # area of all dots together, and limits of that of one, in square points
-EDGED = 2.0  # square points from which a dot has a white edge
+EDGED = 2.0  # square points from which a dot has a white edge: smaller ones would be all edge
 
 
 @knows_its_arguments
@@ -60,27 +61,47 @@ def particles(
     axes: str | Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Particles of a run over the true density at the same time.
+    """Draw particles of a run over the true density at the same time.
 
     In one dimension a histogram of their weights over the curve, and a mark for each particle; in two dots whose area
     is in proportion to the weight, over contours. What lies outside the axes is not drawn.
 
     Parameters
     ----------
-    runs : Dataset with `position` (t, particle, dim), and `log_weight` if weights differ
-        One run: of several choose one, as by ``.isel(seed=0)``.
-    truth : Dataset with `log_density` (t, x, ...), or that variable, or one frame of it
-        Its axes are the entries of `dim`, in order.
+    runs : Dataset
+        One run, with `position` (t, particle, dim), and `log_weight` if weights differ: of several choose one, as by
+        ``.isel(seed=0)``.
+    truth : Dataset or DataArray
+        With `log_density` (t, x, ...), or that variable, or one frame of it. Its axes are the entries of `dim`, in
+        order.
     t : float, optional
         The nearest time that the run has stored; the last by default. The truth must have it, too.
     axes : str or sequence of str, optional
         Names of one or two axes to look along; needed in more than two dimensions.
     ax : matplotlib Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        That of `ax`, or a new one.
 
     Raises
     ------
     ValueError
         If dimensions, axes or times do not fit.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> grid = wfr.Grid.covering(target, start, shape=32)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), t=[0, 0.5, 1], dt=0.5)
+    >>> particles = start.sample(50, rng=0)
+    >>> run = wfr.solve(target, wfr.samplers.Langevin(), particles, t=[0, 0.5, 1], dt=0.5, rng=0)
+    >>> figure = wfr.plotting.particles(run, ds)
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('x', 'density')
     """
     now, time = _particles_at(runs, t)
     frame = _truth_at(with_cells(truth, "truth"), time)
@@ -100,7 +121,7 @@ def particles(
 
 
 def _histogram(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> None:
-    """Weights of particles in one dimension as bars, a mark for each below, and the curve."""
+    """Draw weights of particles in one dimension as bars, a mark for each below, and the curve."""
     x = points[:, 0]
     low, high = limits([truth], str(truth.dims[0]))
     low, high = min(low, float(np.quantile(x, OUTLYING))), max(high, float(np.quantile(x, 1 - OUTLYING)))
@@ -120,7 +141,7 @@ def _histogram(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles
 
 
 def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> None:
-    """Particles in the plane over the contours; equal weights cover the same area, whatever their number."""
+    """Draw particles in the plane over the contours; equal weights cover the same area, whatever their number."""
     draw_contours(ax, truth, colour=SKY)  # light enough for black dots, in grey too
     area = now.weights * len(points) * np.clip(DOTS / len(points), *DOT)
     order = np.argsort(-area)  # small ones in front
@@ -141,7 +162,7 @@ def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> 
 
 
 def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float | None]:
-    """The particles at the stored time nearest to `t`, and that time."""
+    """Return the particles at the stored time nearest to `t`, and that time."""
     instance("runs", runs, xr.Dataset, "of particles, as solve returns it for start.sample(n)")
     if "position" not in runs:
         raise ValueError(
@@ -161,7 +182,7 @@ def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float |
 
 
 def _truth_at(log_density: xr.DataArray, time: float | None) -> xr.DataArray:
-    """The true density at the time of the particles."""
+    """Return the true density at the time of the particles."""
     dim = time_of(log_density)
     if dim is None or time is None:
         return frame_at(log_density, time)
@@ -177,18 +198,41 @@ def _truth_at(log_density: xr.DataArray, time: float | None) -> xr.DataArray:
 
 @knows_its_arguments
 def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | None = None) -> Figure:
-    """Metrics of samplers over time, as `compare` returns them, above the floor of independent draws.
+    """Draw metrics of samplers over time, as `compare` returns them, above the floor of independent draws.
 
     One panel per metric: means over the seeds with confidence bands, and in grey what as many independent draws from
     the truth would have, mean and spread.
 
     Parameters
     ----------
-    ds : Dataset of `compare`
+    ds : Dataset
+        Of `compare`.
     metrics : sequence of str, optional
         Names of the metrics to draw; by default all.
     n : int, optional
         Number of particles; by default the largest.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such Dataset, or has no such metric or number.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> runs = [
+    ...     wfr.solve(target, wfr.samplers.MALA(), target.sample(20, rng=seed), t=[0, 1], dt=0.5, rng=seed)
+    ...     for seed in range(3)
+    ... ]
+    >>> ds = wfr.compare(target, runs, [wfr.metrics.mean_error, wfr.metrics.wasserstein_1], floor_draws=10)
+    >>> [axes.get_title() for axes in wfr.plotting.comparison(ds).axes]
+    ['(a) squared error of the mean (length²)', '(b) W₁ (length)']
     """
     dataset("ds", ds, ("metric", "n", "method", "mean"), "compare")
     known, numbers = [str(name) for name in ds["metric"].values], ds["n"].values.tolist()
@@ -211,7 +255,7 @@ def comparison(ds: xr.Dataset, metrics: Sequence[str] | None = None, n: int | No
 
 
 def _compared(ax: Axes, one: xr.Dataset, width: float) -> None:
-    """One metric over time, in a panel of some width in inches."""
+    """Draw one metric over time, in a panel of some width in inches."""
     t, positive = one["t"].values, True
     bands: list[Any] = []
     mark = "o" if len(t) < 2 else ""
@@ -241,13 +285,35 @@ def _compared(ax: Axes, one: xr.Dataset, width: float) -> None:
 
 @knows_its_arguments
 def verdict(ds: xr.Dataset) -> Figure:
-    """Deviations of a sampler from its reference, as `validate` returns them: a row per statistic, a mark per time.
+    """Draw deviations of a sampler from its reference, as `validate` finds them: a row per statistic, a mark per time.
 
     Bars are simultaneous intervals, the grey ones behind them the margins; rows that deviate by more are red.
 
     Parameters
     ----------
-    ds : Dataset of `validate`
+    ds : Dataset
+        Of `validate`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one, titled by the verdict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such Dataset.
+
+    Examples
+    --------
+    MALA, from draws of its equilibrium, stays in it:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> density = wfr.Grid.covering(target, shape=48).density(target)
+    >>> ds = wfr.validate(wfr.samplers.MALA(), density, target, start=target, t=[0, 1], dt=0.5, n=100, seeds=20)
+    >>> wfr.plotting.verdict(ds).axes[0].get_title()
+    'consistent'
     """
     dataset("ds", ds, ("statistic", "t", "margin", "score", "deviation"), "validate")
     names, times = ds["statistic"].values.tolist(), ds["t"].values
@@ -280,21 +346,42 @@ def verdict(ds: xr.Dataset) -> Figure:
 
 @knows_its_arguments
 def budget(ds: xr.Dataset, statistic: str) -> Figure:
-    """Waterfall of the error of a sampler, as `error_budget` returns it: a panel per step and number of particles.
+    """Draw the error of a sampler as waterfalls, as `error_budget` divides it: a panel per step and number.
 
     Every bar starts where the one before it ends; the last is the measured error, which their sum should meet. Whiskers
     are confidence intervals, the grey band that of a single run.
 
     Parameters
     ----------
-    ds : Dataset of `error_budget`
+    ds : Dataset
+        Of `error_budget`.
     statistic : str
-        Which one.
+        Name of the statistic whose error it is.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one.
 
     Raises
     ------
-    ValueError
-        If there is none of that name.
+    TypeError, ValueError
+        If it is no such Dataset, or there is no statistic of that name.
+
+    Examples
+    --------
+    Five parts, and the measured error:
+
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> density = wfr.Grid.covering(target, start, shape=48).density(start)
+    >>> flow = wfr.Strang(wfr.FisherRao(), wfr.LangevinKernel())
+    >>> truth = wfr.solve(target, flow, density, t=[0, 0.5], dt=0.125)
+    >>> sampler = wfr.Lie(wfr.samplers.Langevin(), wfr.samplers.BirthDeath(bandwidth=0.4))
+    >>> ds = wfr.error_budget(sampler, truth, target, start=start, dt=0.25, n=50, seeds=4)
+    >>> figure = wfr.plotting.budget(ds, "mean x")
+    >>> figure.axes[0].get_ylabel(), len(figure.axes[0].get_xticks())
+    ('error of mean x', 6)
     """
     dataset("ds", ds, ("statistic", "part", "measured", "noise"), "error_budget")
     choice("statistic", statistic, ds["statistic"].values.tolist())
@@ -315,7 +402,36 @@ def budget(ds: xr.Dataset, statistic: str) -> Figure:
 
 @knows_its_arguments
 def waterfall(cell: xr.Dataset, ax: Axes) -> None:
-    """One panel of a `budget`: of one step, number of particles and statistic."""
+    """Draw one panel of a `budget`: of one step, number of particles and statistic.
+
+    Parameters
+    ----------
+    cell : Dataset
+        Of `error_budget`, with one entry selected of `dt`, `n` and `statistic`.
+    ax : matplotlib Axes
+        Where to draw.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such Dataset, or of more entries.
+
+    Examples
+    --------
+    Five parts, and the measured error:
+
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)
+    >>> density = wfr.Grid.covering(target, start, shape=48).density(start)
+    >>> flow = wfr.Strang(wfr.FisherRao(), wfr.LangevinKernel())
+    >>> truth = wfr.solve(target, flow, density, t=[0, 0.5], dt=0.125)
+    >>> sampler = wfr.Lie(wfr.samplers.Langevin(), wfr.samplers.BirthDeath(bandwidth=0.4))
+    >>> ds = wfr.error_budget(sampler, truth, target, start=start, dt=0.25, n=50, seeds=4)
+    >>> axes = wfr.plotting.new_figure().subplots()
+    >>> wfr.plotting.waterfall(ds.isel(dt=0, n=0).sel(statistic="mean x"), axes)
+    >>> len(axes.get_xticks())
+    6
+    """
     dataset("cell", cell, ("parts", "part", "measured", "noise"), "error_budget")
     if cell["part"].ndim != 1:
         raise ValueError(f"cell must be of one dt, n and statistic, but has the dimensions {cell['part'].dims}")

@@ -39,5 +39,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """Return the public names."""
     return __all__

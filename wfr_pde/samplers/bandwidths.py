@@ -9,7 +9,9 @@ import numpy as np
 from wfr_pde.numerics.arguments import length
 from wfr_pde.numerics.typing import Array
 
-MOST = 1000  # particles whose distances are looked at: evenly spaced numbers of them where there are more
+# particles whose distances are looked at, evenly spaced ones where there are more: the median of 5e5 distances is known
+# to a few per cent, in 10 ms
+MOST = 1000
 
 
 def median_distance(positions: Array) -> float:
@@ -33,10 +35,11 @@ def median_distance(positions: Array) -> float:
 
 
 def checked_bandwidth(bandwidth: float | None) -> float | None:
-    """Return a bandwidth as a float, if it is positive, or None where none is given.
+    """Return a bandwidth as a float, or None where none is given.
 
     Raises
     ------
     ValueError
+        If it is not positive.
     """
     return None if bandwidth is None else length("bandwidth", bandwidth, "a standard deviation")

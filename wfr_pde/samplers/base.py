@@ -18,11 +18,12 @@ SLOWEST, FASTEST = 1e-100, 1e100  # rates: the variances of steps and their inve
 
 
 def sampler_rate(rate: float, what: str, name: str = "rate") -> float:
-    """`rate` as `checked_rate` has it, if variances of steps can be made of it.
+    """Return `rate` as `checked_rate` does, if variances of steps can be made of it.
 
     Raises
     ------
     ValueError
+        If it is negative, not finite, or so large that they overflow.
     """
     value = checked_rate(rate, what, name)
     if value and not SLOWEST <= value <= FASTEST:
@@ -43,6 +44,24 @@ class Sampler(Flow):
     `law_on_grid` takes a `Density`, too, and does to it what a step does to the law of infinitely many particles, at
     the same dt and bandwidth: ``solve(target, sampler, grid.density(start), t, dt)`` is the mean-field law of the
     sampler. On a grid it is not random, and walls are felt.
+
+    Examples
+    --------
+    Gradient descent, as a flow of particles: at x = 1 the score of N(0, 1) is -1.
+
+    >>> from dataclasses import dataclass
+    >>> import wfr_pde as wfr
+    >>> @dataclass(frozen=True)
+    ... class Descent(wfr.samplers.Sampler):
+    ...     rate: float = 1.0
+    ...     law = "own"
+    ...     random = interacting = False
+    ...     def build_step(self, energy, template, dt):
+    ...         score = energy.equilibrium.score
+    ...         return lambda state, rng: self.moved(state, state.positions + self.rate * dt * score(state.positions))
+    >>> ds = wfr.solve(wfr.Gaussian(0, 1), Descent(), wfr.Particles([[1.0]]), t=[0, 1], dt=0.5)
+    >>> ds.position.values.ravel().tolist()
+    [1.0, 0.25]
     """
 
     order: float = 1
@@ -73,7 +92,7 @@ class Sampler(Flow):
     @property
     @override
     def measures(self) -> tuple[type, ...]:  # type: ignore[override]
-        """The measures that it moves: Particles, and Density where it has a law on the grid."""
+        """Measures that it moves: Particles, and Density where it has a law on the grid."""
         return (Particles,) if self.law_on_grid() is None else (Particles, Density)
 
     @property
@@ -104,6 +123,7 @@ class Sampler(Flow):
         Raises
         ------
         TypeError, ValueError
+            With the reason, as `Flow.check` of either says it.
         """
         super().check(energy, template)
         law = self._law_of(template)
@@ -112,18 +132,18 @@ class Sampler(Flow):
 
     @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Smallest and largest dt: those of the law on a grid, none for particles."""
+        """Return the smallest and largest dt: those of the law on a grid, none for particles."""
         law = self._law_of(template)
         return super().dt_bounds(energy, template) if law is None else law.dt_bounds(energy, template)
 
     @override
     def memory_use(self, template: Any) -> MemoryUse:
-        """What a prepared step holds: on a grid what its law does."""
+        """Return what a prepared step holds: on a grid what its law does."""
         law = self._law_of(template)
         return super().memory_use(template) if law is None else law.memory_use(template)
 
     def _law_of(self, template: Any) -> Flow | None:
-        """The flow that moves the template, if it is a density."""
+        """Return the flow that moves the template, if it is a density."""
         return self.law_on_grid() if isinstance(template, Density) else None
 
     def exact(self) -> Flow:
@@ -137,13 +157,13 @@ class Sampler(Flow):
         raise TypeError(f"{type(self).__name__} stands for no part of the equation that could be put in its place")
 
     def with_density(self, density: Any) -> Sampler:
-        """Return the same sampler with another `LogRatio`, if it has one."""
+        """Return the same sampler with another `LogRatio`; itself, where it uses none."""
         return self
 
     def moved(
         self, state: Particles, positions: Array, mixture: Mixture | None = None, auxiliary: Array | None = None
     ) -> Particles:
-        """Return the particles at other places, with the weights they had.
+        """Return the particles at other places, with the weights that they had.
 
         Raises
         ------
@@ -161,11 +181,12 @@ class Sampler(Flow):
 
 
 def equally_weighted(state: Particles, name: str) -> None:
-    """Refuse weights.
+    """Refuse weights that differ.
 
     Raises
     ------
     ValueError
+        If they do, with the remedy: to resample first.
     """
     if np.ptp(state.log_weights) > 1e-12:
         raise ValueError(

@@ -26,10 +26,10 @@ class MALA(Sampler):
     """Metropolis-adjusted Langevin algorithm: the W flow as dt goes to 0, with pi as its equilibrium at any dt.
 
     Y = X + rate dt score(X) + sqrt(2 rate dt) N(0, I) is accepted with probability min(1, pi(Y) q(Y, X) / (pi(X) q(X,
-    Y))), q(x, ·) the Gaussian that Y comes from; else X stays (Besag 1994, J. R. Stat. Soc. B 56, 591; Roberts and
-    Tweedie 1996, doi:10.2307/3318418). Weights stay. Order 1 in dt before equilibrium: a proposal is refused with
-    probability O(dt^(3/2)), most where the drift is steep: far out, a large dt brings everything to a halt. Two
-    evaluations of density and score per particle, memory O(n). Its law on one axis is `MALAKernel`.
+    Y))), q(x, ·) the Gaussian that Y comes from; else X stays. Weights stay. Order 1 in dt before equilibrium: a
+    proposal is refused with probability O(dt^(3/2)), most where the drift is steep: far out, a large dt brings
+    everything to a halt. Two evaluations of density and score per particle, memory O(n). Its law on one axis is
+    `MALAKernel`.
 
     Parameters
     ----------
@@ -40,6 +40,21 @@ class MALA(Sampler):
     ------
     NumericalError
         From a step, if the score is not finite at a particle.
+
+    References
+    ----------
+    Besag (1994), J. R. Stat. Soc. B 56, 591; Roberts and Tweedie (1996), doi:10.2307/3318418.
+
+    Examples
+    --------
+    The law of infinitely many particles: pi stays pi at a large step, where `Langevin` would have the variance 4/3.
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> start = wfr.Grid.covering(target, shape=64).density(target)
+    >>> ds = wfr.solve(target, wfr.samplers.MALA(), start, t=[0, 5], dt=0.5, record=[wfr.diagnostics.covariance])
+    >>> round(ds["covariance"].values[-1].item(), 3)
+    1.0
     """
 
     rate: float = 1.0

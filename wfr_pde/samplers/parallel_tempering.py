@@ -24,11 +24,10 @@ class ParallelTempering(Sampler):
     """Parallel tempering: every particle has replicas that sample pi^(1/T) and change places with their neighbours.
 
     Every replica makes a Metropolis-adjusted Langevin move of dX = rate score dt + sqrt(2 rate T) dB. Then neighbours,
-    first those of the pairs (1, 2), (3, 4), ..., then of (2, 3), ..., try to change places with probability
-    1 - exp(-rate swap_rate dt), and do so with probability min(1, (pi(X_{k+1}) / pi(X_k))^(1/T_k - 1/T_{k+1}))
-    (Geyer 1991, hdl:11299/58440; Hukushima and Nemoto 1996, doi:10.1143/JPSJ.65.1604). The product of the pi^(1/T_k) is
-    the exact equilibrium at any dt; particles do not see each other. Order 1 in dt on the way there. All pi^(1/T) must
-    be integrable. Time and memory O(K n) for K temperatures.
+    first those of the pairs (1, 2), (3, 4), ..., then of (2, 3), ..., try to change places with probability 1 -
+    exp(-rate swap_rate dt), and do so with probability min(1, (pi(X_{k+1}) / pi(X_k))^(1/T_k - 1/T_{k+1})). The product
+    of the pi^(1/T_k) is the exact equilibrium at any dt; particles do not see each other. Order 1 in dt on the way
+    there. All pi^(1/T) must be integrable. Time and memory O(K n) for K temperatures.
 
     Replicas 2, ..., K are carried in `Particles.auxiliary` (n, (K - 1) d); where there are none, they begin where their
     particle is. So particles drawn from pi leave it for a while, until the replicas are in equilibrium too.
@@ -49,6 +48,22 @@ class ParallelTempering(Sampler):
         replicas.
     NumericalError
         From a step, if the score is not finite at a replica.
+
+    References
+    ----------
+    Geyer (1991), hdl:11299/58440; Hukushima and Nemoto (1996), doi:10.1143/JPSJ.65.1604.
+
+    Examples
+    --------
+    All particles start in the right one of two wells that are equally deep; in the end half are in the left one:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.GaussianMixture(means=[-2, 2], weights=[1, 1], covariances=0.25)
+    >>> flow = wfr.samplers.ParallelTempering(temperatures=(1, 4, 16))
+    >>> start = target.component(1).sample(400, rng=0)
+    >>> ds = wfr.solve(target, flow, start, t=[0, 20], dt=0.2, rng=0)
+    >>> bool(abs((ds.position.values[-1] < 0).mean() - 0.5) < 0.1)
+    True
     """
 
     rate: float = 1.0

@@ -17,16 +17,16 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.space.particles import Particles
 
-SCHEMES = ("systematic", "stratified", "multinomial")
+SCHEMES = ("systematic", "stratified", "multinomial")  # ways to draw that are known, by name
 
 
 @dataclass(frozen=True)
 class Resample(Sampler):
-    """Draw as many particles from the weighted ones, equally weighted, when the effective sample size is small.
+    """Draw of as many particles from the weighted ones, equally weighted, when the effective sample size is small.
 
     The draw is unbiased: particle i is drawn n w_i times on average. Systematic and stratified resampling draw one
-    uniform number for all n strata, or one for each; multinomial ones are independent draws (Douc, Cappé and Moulines
-    2005, arXiv:cs/0507025). It takes no time: dt is ignored. Its law on a grid is `Rest`.
+    uniform number for all n strata, or one for each; multinomial ones are independent draws. It takes no time: dt is
+    ignored. Its law on a grid is `Rest`.
 
     Parameters
     ----------
@@ -34,11 +34,27 @@ class Resample(Sampler):
         Effective sample size 1 / Σ w², as a share of n, above which nothing is done. 1 resamples whenever weights
         differ at all.
     scheme : {"systematic", "stratified", "multinomial"}
+        How the n particles are drawn.
 
     Raises
     ------
     ValueError
         For a threshold outside (0, 1] or an unknown scheme.
+
+    References
+    ----------
+    Douc, Cappé and Moulines (2005), arXiv:cs/0507025.
+
+    Examples
+    --------
+    Of four particles, that of weight ½ is drawn twice, and that of weight ¼ once:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> weighted = wfr.Particles([[0.0], [1.0], [2.0], [3.0]], log_weights=np.log([0.5, 0.25, 0.125, 0.125]))
+    >>> ds = wfr.solve(wfr.Gaussian(0, 1), wfr.samplers.Resample(threshold=1), weighted, t=[0, 1], dt=1, rng=0)
+    >>> ds.position.values[-1].ravel()[:3].tolist()
+    [0.0, 0.0, 1.0]
     """
 
     threshold: float = 1.0
@@ -80,7 +96,13 @@ class Resample(Sampler):
 
 
 def chosen(weights: Array, rng: np.random.Generator, scheme: str = "systematic") -> np.ndarray:
-    """Draw n particles by their weights: their numbers (n,), in ascending order."""
+    """Draw n particles by their weights.
+
+    Returns
+    -------
+    array of int (n,)
+        Their numbers, in ascending order.
+    """
     n = len(weights)
     cumulative = np.cumsum(weights)
     if scheme == "multinomial":

@@ -19,10 +19,10 @@ from wfr_pde.space.particles import Particles
 class SVGD(Sampler):
     """Stein variational gradient descent: dX_i = rate/n Σ_j [K(X_j, X_i) score(X_j) + grad_{X_j} K(X_j, X_i)] dt.
 
-    K is the Gaussian kernel exp(-|x - y|² / (2 bandwidth²)) (Liu and Wang 2016, arXiv:1608.04471). The law of
-    infinitely many particles goes down KL in a geometry of its own, that of the kernel, so that speeds are not those of
-    the W flow. Finitely many come to rest, in high dimension with too small a variance. One explicit Euler step, of
-    order 1 in dt. A sum over all pairs, in time O(n²) and memory O(n).
+    K is the Gaussian kernel exp(-|x - y|² / (2 bandwidth²)). The law of infinitely many particles goes down KL in a
+    geometry of its own, that of the kernel, so that speeds are not those of the W flow. Finitely many come to rest, in
+    high dimension with too small a variance. One explicit Euler step, of order 1 in dt. A sum over all pairs, in time
+    O(n²) and memory O(n).
 
     Parameters
     ----------
@@ -36,6 +36,20 @@ class SVGD(Sampler):
     ------
     ValueError
         If the bandwidth is not positive, or, in a step, the particles have different weights.
+
+    References
+    ----------
+    Liu and Wang (2016), arXiv:1608.04471.
+
+    Examples
+    --------
+    A single particle goes down the gradient of V, here x²/2, in two steps of ½:
+
+    >>> import wfr_pde as wfr
+    >>> flow = wfr.samplers.SVGD(bandwidth=1.0)
+    >>> ds = wfr.solve(wfr.Gaussian(0, 1), flow, wfr.Particles([[1.0]]), t=[0, 1], dt=0.5)
+    >>> ds.position.values[-1].tolist()
+    [[0.25]]
     """
 
     rate: float = 1.0

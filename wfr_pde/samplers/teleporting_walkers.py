@@ -18,7 +18,8 @@ from wfr_pde.numerics.user_calls import given_over
 from wfr_pde.samplers.base import Sampler, equally_weighted
 from wfr_pde.space.particles import Particles
 
-MOST_ATTEMPTS = 1e6  # per walker and step, of O(n) each; more are taken for a mistake
+# most attempts per walker and step, of O(n) each: more are a mistake in dt or the rate, and would take hours
+MOST_ATTEMPTS = 1e6
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class TeleportingWalkers(Sampler):
     Let q(x, y) be the Gaussian of standard deviation `bandwidth`. A clone Y ~ q(X_i, ·) of a uniformly chosen walker
     makes a pool z_0 = Y, z_1 = X_1, ..., z_n = X_n. Each of the pool has a weight w_l = Σ_{k≠l} q(z_k, z_l) / pi(z_l),
     the crowd around it over what pi wants there. One of the walkers is chosen for deletion with probability w_j / Σ_l≥1
-    w_l, and Y takes its place with probability min(1, Σ_{l≠0} w_l / Σ_{l≠j} w_l) (Lindsey, Weare and Zhang 2022,
-    doi:10.1137/21M1425062, arXiv:2106.02686).
+    w_l, and Y takes its place with probability min(1, Σ_{l≠0} w_l / Σ_{l≠j} w_l).
 
     Invariance: with Q(z) = Σ_{k≠0} q(z_k, z), so that w_0 = Q(Y) / pi(Y), the flow of probability from X to X with Y at
     place j is, up to the factor pi of the walkers that stay, pi(X_j) Q(Y) w_j / Σ_{l≠0} w_l min(1, ·) = pi(X_j) pi(Y)
@@ -52,6 +52,23 @@ class TeleportingWalkers(Sampler):
     ------
     ValueError
         If the bandwidth is not positive, or, in a step, the walkers have different weights or one is where pi is zero.
+
+    References
+    ----------
+    Lindsey, Weare and Zhang (2022), doi:10.1137/21M1425062, arXiv:2106.02686.
+
+    Examples
+    --------
+    Of 200 walkers 20 start in the left one of two equally heavy modes; in the end it has about half of them:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> target = wfr.GaussianMixture(means=[-2, 2], weights=[1, 1], covariances=0.25)
+    >>> flow = wfr.Lie(wfr.samplers.MALA(), wfr.samplers.TeleportingWalkers(bandwidth=0.2))
+    >>> walkers = wfr.Particles(np.repeat([-2.0, 2.0], [20, 180])[:, None])
+    >>> ds = wfr.solve(target, flow, walkers, t=[0, 10], dt=0.5, rng=0)
+    >>> bool(abs((ds.position.values[-1] < 0).mean() - 0.5) < 0.15)
+    True
     """
 
     bandwidth: float

@@ -15,7 +15,7 @@ from wfr_pde.targets.geometric_path import GeometricMean
 
 @dataclass(frozen=True, eq=False)
 class TemperedPath:
-    """The Fisher-Rao flow from `start` to `target`, which has a closed form."""
+    """Fisher-Rao flow from `start` to `target`, which has a closed form."""
 
     start: Target
     target: Target
@@ -28,7 +28,7 @@ class TemperedPath:
         Raises
         ------
         ValueError
-            Before the start.
+            If t is before the start.
         """
         if t < self.start_time - 1e-12 * max(1.0, abs(self.start_time)):
             raise ValueError(f"the path begins at start_time={self.start_time:g}, but a step begins at t={t:g}")
@@ -48,7 +48,10 @@ def checked_start(start: Target, name: str) -> None:
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If it is no `Target`.
+    ValueError
+        If it moves.
     """
     instance("start", start, Target, f"that the particles of {name} were drawn from")
     if start.moving:

@@ -14,12 +14,18 @@ from wfr_pde.numerics.typing import Array
 
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
 
-LEAST_TAIL = 1e-300  # of which quantiles are finite
+LEAST_TAIL = 1e-300  # smallest mass outside a box: SciPy gives a finite normal quantile for it, and for half of it
 _BLOCK = 2**16  # elements of a temporary array, so that a few of them stay in cache
 
 
 def tail_mass(tail: float) -> float:
-    """`tail` as a probability strictly between 0 and 1."""
+    """Return `tail`, the mass left outside a box, as a float between 1e-300 and 1.
+
+    Raises
+    ------
+    ValueError
+        If it is out of that range: quantiles of a smaller mass are not finite.
+    """
     value = share("tail", tail, "the mass left outside the box")
     if value < LEAST_TAIL:
         raise ValueError(f"tail must be at least {LEAST_TAIL:g}, got {value}: it is the mass left outside the box")
@@ -27,7 +33,13 @@ def tail_mass(tail: float) -> float:
 
 
 def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array]:
-    """`value` as (lower, upper), two arrays of shape (ndim,); scalars hold for every axis."""
+    """Return `value` as a box (lower, upper), two arrays of shape (ndim,); a scalar corner holds for every axis.
+
+    Raises
+    ------
+    ValueError
+        If it is no pair of finite corners, has the wrong number of axes, or is empty along one.
+    """
     refuse_no_entries(name, value)
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
         raise ValueError(f"{name} must be a pair (lower, upper), got {shown(value)}")
@@ -45,7 +57,13 @@ def box_of(name: str, value: Any, ndim: int | None = None) -> tuple[Array, Array
 
 
 def covariance_matrix(name: str, value: Any, ndim: int) -> Array:
-    """`value` (scalar, diagonal (d,) or full (d, d)) as a positive definite matrix (d, d)."""
+    """Return `value` (scalar, diagonal (d,) or full (d, d)) as a positive definite matrix (d, d).
+
+    Raises
+    ------
+    ValueError
+        If a variance is not positive, the shape does not fit, or a matrix is not symmetric and positive definite.
+    """
     array = finite_array(name, value)
     if array.ndim == 0 or (array.shape == (ndim,)):
         diagonal = np.broadcast_to(array, (ndim,))
@@ -90,7 +108,7 @@ def _check_positive_definite(name: str, matrix: Array) -> None:
 
 
 def call_repr(target: Any) -> str:
-    """One line that builds `target` again as far as text can: `Gaussian(mean=[0.0], covariance=[[1.0]])`."""
+    """Spell the call that builds `target` again, as far as text can: `Gaussian(mean=[0.0], covariance=[[1.0]])`."""
     given = [(f.name, getattr(target, f.name)) for f in fields(target) if f.init and f.repr]
     spelled = ", ".join(f"{name}={_spell(value)}" for name, value in given if value is not None)
     return f"{type(target).__name__}({spelled})"
@@ -107,13 +125,16 @@ def _spell(value: Any) -> str:
 
 
 def fingerprint(array: Array) -> str:
-    """Shape and hash of an array too long to be spelled."""
+    """Describe an array too long to be spelled: its shape and a hash of its values."""
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
     return f"<array of shape {array.shape}, sha256 {digest}>"
 
 
 def blockwise(function: Callable[[Array], Array], points: Array, width: int, trailing: tuple[int, ...] = ()) -> Array:
-    """`function`, points (m, d) -> (m, *trailing), at points (..., d) in blocks, `width` numbers a point."""
+    """Evaluate `function`, which maps points (m, d) to (m, *trailing), at points (..., d), a block of points at a time.
+
+    `width` is how many numbers the function holds per point: it decides how many points make a block.
+    """
     flat = points.reshape(-1, points.shape[-1])
     rows = max(1, _BLOCK // max(1, width))
     if len(flat) <= rows:

@@ -25,12 +25,25 @@ class Banana(Target):
     Parameters
     ----------
     variance : float
-        s²; the ridge gets longer and thinner as it grows.
+        s² > 0, the variance of x; the ridge gets longer and thinner as it grows.
 
     Raises
     ------
     ValueError
         If the variance is not positive.
+
+    References
+    ----------
+    Rosenbrock (1960), doi:10.1093/comjnl/3.3.175, for the function whose valley it is.
+
+    Examples
+    --------
+    The mean of y is E x² = 1 + s²:
+
+    >>> import wfr_pde as wfr
+    >>> mean, covariance = wfr.Banana(variance=2.0).moments()
+    >>> mean.round(3).tolist()
+    [1.0, 3.0]
     """
 
     variance: float = 2.0
@@ -64,13 +77,13 @@ class Banana(Target):
 
     @override
     def moments(self) -> tuple[Array, Array]:
-        """Mean (2,) and covariance (2, 2), from the moments of a Gaussian up to the fourth."""
+        """Return the mean (2,) and the covariance (2, 2), from the moments of a Gaussian up to the fourth."""
         s2 = self.variance
         return np.array([1.0, 1 + s2]), np.array([[s2, 2 * s2], [2 * s2, 1 / s2 + 4 * s2 + 2 * s2**2]])
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Box of quantiles, half of `tail` for x and half for y - x²: the mass outside is at most `tail`."""
+        """Return a box of quantiles, half of `tail` for x and half for y - x²: the mass outside is at most `tail`."""
         q, s = gaussian_quantile(tail_mass(tail) / 2), np.sqrt(self.variance)
         left, right = 1 - q * s, 1 + q * s
         lowest = 0.0 if left < 0 else left**2

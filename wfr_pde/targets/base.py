@@ -1,4 +1,4 @@
-"""The noun `Target`: an unnormalised log-density on R^d, and what may be known about it."""
+"""Base class `Target`: an unnormalised log-density on R^d, and what may be known about it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from wfr_pde.targets.arguments import box_of
 from wfr_pde.targets.breaks import Breaks
 
 PACKAGE = __name__.partition(".")[0]  # whose own targets leave points as they are
+# methods of users that get copies of points, so that working in place changes no grid
 OF_POINTS = ("log_density", "score")
-BOX_PROBES = 64  # places by which it is seen whether a log-density is still that of the box that was found
+# places at which a log-density must be as it was for its box to be kept; a change elsewhere alone is missed
+BOX_PROBES = 64
 
 if TYPE_CHECKING:
     Box = tuple[Array, Array]
@@ -43,6 +45,19 @@ class Target(Record):
         density is not finite beyond, or has a hundredth of its largest value at the face.
     log_normaliser : float or None
         log ∫ exp(log_density) dx where it is known in closed form.
+
+    Examples
+    --------
+    The score of V = x⁴/4 is -x³; it needs no formula of its own:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> class Quartic(wfr.Target):
+    ...     ndim = 1
+    ...     def log_density(self, points):
+    ...         return -np.asarray(points)[..., 0] ** 4 / 4
+    >>> round(float(Quartic().score([[2.0]])[0, 0]), 6)
+    -8.0
     """
 
     ndim: int
@@ -58,11 +73,11 @@ class Target(Record):
                 setattr(cls, name, keeps_points(vars(cls)[name]))
 
     def log_density(self, points: ArrayLike) -> Array:
-        """Log-density -V(x), up to a constant, at `points` of shape (..., d); result of shape (...)."""
+        """Return the log-density -V(x), up to a constant, at `points` of shape (..., d); the result has shape (...)."""
         raise NotImplementedError(f"{type(self).__name__} must define log_density")
 
     def score(self, points: ArrayLike) -> Array:
-        """Gradient of the log-density, shape (..., d).
+        """Return the gradient of the log-density at `points` (..., d), shape (..., d).
 
         Without a closed form it is taken by complex steps (error about 1e-14) and checked against central
         differences; where the log-density does not accept complex numbers, by differences (about 1e-9).
@@ -80,7 +95,13 @@ class Target(Record):
         return float(np.finfo(np.float64).eps)
 
     def sample(self, n: int, rng: Rng = None) -> Array:
-        """`n` exact, independent draws, shape (n, d).
+        """Return `n` exact, independent draws, shape (n, d).
+
+        Parameters
+        ----------
+        n : int
+        rng : int or numpy Generator, optional
+            Seed or generator; a fresh one by default.
 
         Raises
         ------
@@ -93,15 +114,20 @@ class Target(Record):
         )
 
     def moments(self) -> tuple[Array, Array] | None:
-        """Mean (d,) and covariance (d, d) where they are known in closed form, else None."""
+        """Return the mean (d,) and the covariance (d, d) where they are known in closed form, else None."""
         return None
 
     def box(self, tail: float = 1e-12) -> Box:
-        """Box outside which the target has a mass below `tail`: two arrays (d,), lower and upper.
+        """Return a box outside which the target has a mass below `tail`: two arrays (d,), lower and upper.
 
-        Taken from `support` if the user gave one, else searched for: modes from many starts, then every
-        face is moved out until the estimated mass beyond it is small enough. A mode that no start runs
-        into stays hidden: give `support` where that can happen.
+        It is `support` if the user gave one. Else it is searched for: modes are climbed from many starts, then every
+        face is moved out until the estimated mass beyond it is small enough. A mode that no start climbs to stays
+        hidden: give `support` where that can happen.
+
+        Parameters
+        ----------
+        tail : float
+            Mass that may lie outside, relative to the whole.
 
         Raises
         ------
@@ -124,13 +150,16 @@ class Target(Record):
         return found[tail][0]
 
     def _probed(self, box: Box) -> Array:
-        """The log-density at some places of a box: what it is has changed if they have, as that of a closure may."""
+        """Return the log-density at 64 fixed places of a box.
+
+        If these values change, the log-density itself has changed since the box was found, as that of a closure may.
+        """
         shares = np.random.default_rng(0).random((BOX_PROBES, self.ndim))
         with np.errstate(all="ignore"):
             return np.asarray(self.log_density(box[0] + shares * (box[1] - box[0])), dtype=np.float64)
 
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Where the log-density, or a derivative of it, jumps inside the box with corners (d,); nowhere by default.
+        """Return where the log-density, or a derivative of it, jumps in the box with corners (d,); nowhere by default.
 
         Cells whose edges lie there keep the order of a scheme.
         """
@@ -138,13 +167,13 @@ class Target(Record):
         return Breaks.none(self.ndim)
 
     def at(self, t: float) -> Target:
-        """The target at time `t`: itself, unless it moves."""
+        """Return the target at time `t`: itself, unless it moves."""
         if math.isnan(number("t", t)):
             raise ValueError("t must be a time, got nan")
         return self
 
     def as_points(self, points: ArrayLike) -> Array:
-        """`points` as a read-only float array of shape (..., d).
+        """Return `points` as a read-only float array of shape (..., d).
 
         Raises
         ------
@@ -162,11 +191,14 @@ class Target(Record):
 
 
 def at_rest(name: str, distribution: Any) -> Target:
-    """`distribution`, if it is a `Target` that does not move.
+    """Return `distribution`, if it is a `Target` that does not move.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If it is no `Target`.
+    ValueError
+        If it moves.
     """
     target = instance(name, distribution, Target, "such as Gaussian(mean=0, covariance=1)")
     if target.moving:
@@ -177,7 +209,7 @@ def at_rest(name: str, distribution: Any) -> Target:
 
 
 def as_numbers(points: ArrayLike) -> Array:
-    """`points` as an array of real numbers, or of complex ones: the complex steps of derivatives."""
+    """Return `points` as an array of real numbers, or of complex ones, which complex steps for derivatives use."""
     if type(points) is np.ndarray and points.dtype == np.complex128:
         return points
     return real_array("points", points)

@@ -13,34 +13,40 @@ from wfr_pde.numerics.typing import Array
 
 Function = Callable[[Array], Array]
 
-FIRST_LOOKS = 20_000  # places on the line
-CANDIDATES = 40  # of the largest second differences over their surroundings
-WINDOW = 33  # places in a window
-ZOOM = 4.0  # how much narrower a window is than the one before
-ZOOMS = 11
-PERSISTS = 0.5  # share of the slope's jump that is still there in the last window
-ENOUGH = 3  # windows in which it is still there, after which it may end in rounding
-NOISE = 200.0  # of the rounding of the values, that a second difference has to exceed
-MOST, FOURTH, TIMES = 0.6, 3.0, 10.0  # quantile of fourth differences, over second ones; what a bend has to exceed
-ROUND = 60.0  # neighbouring places over which a second difference is compared with the median
-SAME = 1e-6  # of the length: kinks of different lines this close to each other are one
+FIRST_LOOKS = 20_000  # places on a line: kinks closer to each other than a few spacings are seen as one
+CANDIDATES = 40  # places with the largest second differences that are zoomed in on: more breaks than that are not found
+WINDOW = 33  # places in a window: enough for quantiles of fourth differences that a few kinks do not move
+ZOOM = 4.0  # how much narrower a window is than the one before: a smooth bend falls by as much, a kink stays
+ZOOMS = 11  # windows: with FIRST_LOOKS the last is 5e-11 of the length wide, beyond which rounding hides most kinks
+PERSISTS = 0.5  # share of the slope's jump that must be left in the last window: a smooth bend has lost 3/4 in one
+ENOUGH = 3  # windows that it has to last, after which it may drown in rounding: a smooth bend is down to 1/64 then
+# roundings of the values that a second difference has to exceed: those of sums of some hundred terms stay below
+NOISE = 200.0
+# quantile of fourth differences, their size over second ones, and what a bend has to exceed: kinks in 40 % of a window
+# do not count as noise
+MOST, FOURTH, TIMES = 0.6, 3.0, 10.0
+ROUND = 60.0  # neighbours on either side whose median second difference one is compared with
+SAME = 1e-6  # of the length: kinks of different lines this close to each other are one hyperplane
 SAME_KINK = 1e-7  # of the length: kinks of one line closer to each other are one
-BESIDE, ROUNDS_BESIDE = 4.0, 3  # first looks on both sides of a kink in which there may be another one, and rounds
-LOOKS_BESIDE, CANDIDATES_BESIDE = 1000, 4
-LINES = 5  # parallel to every axis
-LOOKS_ALONG = {2: 4000, 3: 2500}  # places on each of them
-CANDIDATES_ALONG = {2: 10, 3: 6}
+# first looks on both sides of a kink in which there may be another one, and rounds of looking so
+BESIDE, ROUNDS_BESIDE = 4.0, 3
+LOOKS_BESIDE, CANDIDATES_BESIDE = 1000, 4  # places looked at there, 250 times finer than at first, and zoomed in on
+LINES = 5  # lines parallel to every axis; a kink on all of them at one place counts as a hyperplane
+# places on each of them, by dimension: fewer than on a line alone, as there are more lines
+LOOKS_ALONG = {2: 4000, 3: 2500}
+CANDIDATES_ALONG = {2: 10, 3: 6}  # places on each that are zoomed in on, by dimension
 
 
 def find_kinks(
     function: Function, lower: float, upper: float, looks: int = FIRST_LOOKS, candidates: int = CANDIDATES
 ) -> Array:
-    """Places in (lower, upper) where a function jumps or has a jump in its slope.
+    """Find the places in (lower, upper) where a function jumps or has a jump in its slope.
 
-    In a window of width w the largest second difference over the step, max |f(x+h) - 2 f(x) + f(x-h)| / h, falls like w
-    where f is smooth, stays where f' jumps, and grows where f does. Windows around the most suspicious places are made
-    narrower and narrower. What is no larger than the noise of f does not count: terms that cancel leave more of it than
-    the size of f tells. It is what fourth differences show in two windows alike.
+    Windows around the most suspicious of many places are made narrower and narrower. In a window of width w the largest
+    second difference over the step, max |f(x+h) - 2 f(x) + f(x-h)| / h, falls like w where f is smooth, stays where f'
+    jumps, and grows where f does. What is no larger than the noise of f does not count. That noise is the part of the
+    fourth differences which two windows have alike: where large terms cancel in f, it is larger than the size of f
+    tells.
 
     Parameters
     ----------
@@ -76,7 +82,7 @@ def find_kinks(
 
 
 def _kinks(function: Function, lower: float, upper: float, looks: int, candidates: int) -> list[float]:
-    """Kinks and jumps that stand alone among so many looks."""
+    """Find kinks and jumps that stand alone among so many looks."""
     length = upper - lower
     x = lower + length * (np.arange(looks) + 0.5) / looks
     values = _finite(function(x))
@@ -100,7 +106,7 @@ def _kinks(function: Function, lower: float, upper: float, looks: int, candidate
 
 
 def find_hyperplanes(function: Function, lower: Array, upper: Array, through: Array) -> tuple[tuple[Array, ...], bool]:
-    """Hyperplanes x_k = c in a box across which a function jumps, or has a jump in its slope, along lines.
+    """Find hyperplanes x_k = c in a box across which a function jumps, or has a jump in its slope, along lines.
 
     A kink that lies at the same place of all lines parallel to an axis is such a hyperplane. What is missing on a line
     is looked for there once more.
@@ -130,7 +136,7 @@ def find_hyperplanes(function: Function, lower: Array, upper: Array, through: Ar
 
 
 def _along(function: Function, point: Array, k: int) -> Function:
-    """The function on the line through a point along axis k."""
+    """Return the function on the line through a point along axis k."""
 
     def line(x: Array) -> Array:
         points = np.repeat(point[None], len(x), axis=0)
@@ -143,7 +149,7 @@ def _along(function: Function, point: Array, k: int) -> Function:
 def _on_all(
     lines: Sequence[Function], found: Sequence[Array], lower: float, upper: float, width: float
 ) -> tuple[Array, bool]:
-    """Places of kinks that all lines have, the median of each, and whether there are others."""
+    """Return places of kinks that all lines have, the median of each, and whether there are others."""
     length = upper - lower
     everywhere = np.sort(np.concatenate(found))
     groups = np.split(everywhere, np.flatnonzero(np.diff(everywhere) > SAME * length) + 1)
@@ -174,12 +180,15 @@ def _running_median(values: Array) -> Array:
 
 
 def _noise(values: Array) -> float:
-    """What is no polynomial of degree 3 in a window, but at the places of a few kinks, as a second difference."""
+    """Estimate the noise of the values in a window as a second difference would show it.
+
+    It is what remains after a polynomial of degree 3, except at the places of a few kinks.
+    """
     return float(np.quantile(np.abs(np.diff(values, 4)), MOST)) / FOURTH
 
 
 def _zoomed(function: Function, place: float, width: float, lower: float, upper: float) -> float | None:
-    """The kink or jump near a place, if there is one."""
+    """Return the kink or jump near a place, if there is one."""
     first: float | None = None
     before = noise = 0.0
     narrowest = (upper - lower) * 4 / FIRST_LOOKS * ZOOM ** (1.5 - ZOOMS)
@@ -212,7 +221,7 @@ def _zoomed(function: Function, place: float, width: float, lower: float, upper:
 
 
 def _of_jump(function: Function, place: float, width: float) -> float:
-    """The place itself, or where the function jumps beside it, to the last place."""
+    """Return the place itself, or where the function jumps beside it, to the last place."""
     low, high = place - width, place + width
     before, left, right, after = np.asarray(function(np.array([low - 2 * width, low, high, high + 2 * width])))
     if not abs(right - left) > TIMES * (abs(left - before) + abs(after - right)):

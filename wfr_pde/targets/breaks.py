@@ -17,18 +17,20 @@ from wfr_pde.targets.expressions import AXES, compile_expression, inert, numeric
 if TYPE_CHECKING:
     from wfr_pde.targets.enclosures import Enclosure
 
+# parts of an interval to begin with; parts that bounds do not decide are halved, so that no result depends on it
 FIRST_BOXES = 64
-MOST_BOXES = 2**14  # of one round; with more, not all roots are looked for
-NARROWEST = 2.0**-30  # of the box: below it roots are told apart by signs
+MOST_BOXES = 2**14  # parts in one round; with more, not all roots are looked for, and the breaks say so (`elsewhere`)
+NARROWEST = 2.0**-30  # of the box: below it roots are told apart by signs, as bounds no longer decide
 COARSE = 2.0**-10  # of the box: wider parts are not given up for being undefined at their ends
-CROWDED = 2**12  # boxes that no bound decides: narrower ones would not help
-CROWDED_CLUSTER = 4  # zeros closer than that to each other: there may be any number
-PLACES = 129  # looked at within what no bound decides
+CROWDED = 2**12  # parts that no bound decides, at which halving ends: narrower ones would not help
+CROWDED_CLUSTER = 4  # zeros within a part that no bound decides, from which on there may be any number, as of sin(1/x)
+PLACES = 129  # places looked at within a part that no bound decides
+# most bisections for a zero; most end sooner, at the last bit, and a zero at 0 is known to 2^-200 of its part
 HALVINGS = 200
-EQUAL = 1e-14  # of the box: closer breaks are one
-SAME_ZERO = 1e-8  # of the box: closer zeros are one where nothing is seen between them
-NOTHING = 1e-290  # what underflows
-BOXES_IN_SPACE = 2**14
+EQUAL = 1e-14  # of the box: closer breaks are one, as some roundings may lie between them
+SAME_ZERO = 1e-8  # of the box: closer zeros are one where u is zero to rounding between them; 1 - cos(x) is for 1e-8
+NOTHING = 1e-290  # bounds of u this small mean that it underflows, and is zero without a break
+BOXES_IN_SPACE = 2**14  # boxes in more dimensions, at which the search for a zero ends: then there may be one
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +50,25 @@ class Breaks(Record):
 
     @classmethod
     def none(cls, ndim: int) -> Breaks:
-        """No break in `ndim` dimensions."""
+        """Make breaks that are none, in `ndim` dimensions."""
         return cls(tuple(np.empty(0) for _ in range(ndim)))
 
     def __bool__(self) -> bool:
         return self.elsewhere or any(len(places) > 0 for places in self.places)
 
     def __or__(self, other: Breaks) -> Breaks:
-        """The breaks of either."""
+        """Return the breaks of either."""
         pairs = zip(self.places, other.places, strict=True)
         return Breaks(tuple(np.union1d(a, b) for a, b in pairs), self.elsewhere or other.elsewhere)
 
     def inside(self, lower: Array, upper: Array) -> Breaks:
-        """Breaks strictly inside a box, whose corners have shape (d,)."""
+        """Return the breaks strictly inside a box, whose corners have shape (d,)."""
         each = zip(self.places, lower, upper, strict=True)
         return Breaks(tuple(p[(p > low) & (p < high)] for p, low, high in each), self.elsewhere)
 
 
 def given_breaks(value: Any, ndim: int) -> Breaks:
-    """Breaks by the user's word: a list of numbers in one dimension, a list of d such lists otherwise.
+    """Take breaks by the user's word: a list of numbers in one dimension, a list of d such lists otherwise.
 
     Raises
     ------
@@ -94,13 +96,13 @@ def given_breaks(value: Any, ndim: int) -> Breaks:
 
 
 def breaks_of_expression(text: str, ndim: int, lower: Array, upper: Array) -> Breaks:
-    """Breaks of an expression in a box with corners (d,), as `_breaks` finds them."""
+    """Find the breaks of an expression in a box with corners (d,), as `_breaks` does."""
     return _breaks(text, ndim, tuple(map(float, lower)), tuple(map(float, upper)))
 
 
 @lru_cache(maxsize=256)
 def _breaks(text: str, ndim: int, lower: tuple[float, ...], upper: tuple[float, ...]) -> Breaks:
-    """Breaks of an expression in a box with corners (d,): where the pieces meet of which it is made.
+    """Find the breaks of an expression in a box with corners (d,): where the pieces meet of which it is made.
 
     These are the zeros of the arguments of abs, sign, Heaviside, of a - b in min(a, b), max(a, b) and comparisons,
     and of what is under a root, a logarithm, a power that is not whole, or a fraction bar. What is listed need not be
@@ -131,7 +133,10 @@ def _breaks(text: str, ndim: int, lower: tuple[float, ...], upper: tuple[float, 
 
 
 def _vanishing(formula: Any) -> Iterator[tuple[Any, bool]]:
-    """Expressions at whose zeros pieces meet, each once, and whether a zero without a change of sign counts."""
+    """Yield the expressions at whose zeros pieces of a formula meet, each once.
+
+    With each comes whether zeros without a change of sign count too.
+    """
     import sympy
 
     seen = set()
@@ -144,7 +149,10 @@ def _vanishing(formula: Any) -> Iterator[tuple[Any, bool]]:
 
 
 def _argument(node: Any) -> tuple[Any, bool]:
-    """What vanishes where the pieces of a function meet, or it is singular; None if there is no such place."""
+    """Return what vanishes where pieces of a function meet, or where it is singular; None if there is no such place.
+
+    The second value is whether zeros without a change of sign count too.
+    """
     name = type(node).__name__
     if name in ("f_abs", "f_sign", "f_Heaviside"):
         return node.args[0], False
@@ -166,7 +174,10 @@ def _argument(node: Any) -> tuple[Any, bool]:
 
 
 def _factors(u: Any, touching: bool) -> list[Any]:
-    """Factors of u whose zeros are those of u; none that changes no sign, if only changes of sign count."""
+    """Return factors of u whose zeros are those of u.
+
+    If only changes of sign count (`touching` is false), factors that change no sign are left out.
+    """
     if u.is_Mul:
         return [factor for part in u.args for factor in _factors(part, touching)]
     if u.is_Pow and int(u.exp) % 2 == 0 and not touching:
@@ -180,7 +191,7 @@ def _factors(u: Any, touching: bool) -> list[Any]:
 
 
 def _roots(u: Any, lower: float, upper: float, touching: bool) -> tuple[Array, bool]:
-    """Zeros of an expression of x in [lower, upper], and whether these are all.
+    """Find the zeros of an expression of x in [lower, upper], and tell whether these are all.
 
     Parts on which the bounds of u, or of its slope, leave one zero at most are decided; the others are halved. What
     is left in the end is looked at place by place.
@@ -227,7 +238,7 @@ def _roots(u: Any, lower: float, upper: float, touching: bool) -> tuple[Array, b
 
 
 def _without_plateaus(at: Callable[[Array], Array], roots: Array, close: float) -> Array:
-    """The roots, those being one between which u is zero to rounding, as 1 - cos(x) is for 1e-8 around 0."""
+    """Replace roots between which u is zero to rounding by one, as for 1 - cos(x), which is zero for 1e-8 around 0."""
     if len(roots) < 2:
         return roots
     between = roots[:-1] + 0.5 * np.diff(roots)
@@ -237,7 +248,7 @@ def _without_plateaus(at: Callable[[Array], Array], roots: Array, close: float) 
 
 
 def _joined(left: Array, right: Array) -> list[tuple[float, float]]:
-    """Intervals that the parts make together."""
+    """Return the intervals that adjacent parts make together."""
     order = np.argsort(left)
     left, right = left[order], right[order]
     first = np.flatnonzero(np.concatenate([[True], left[1:] > right[:-1]])) if len(left) else np.empty(0, dtype=int)
@@ -246,7 +257,7 @@ def _joined(left: Array, right: Array) -> list[tuple[float, float]]:
 
 
 def _in_cluster(at: Callable[[Array], Array], left: float, right: float, touching: bool) -> Array:
-    """Changes of sign within an interval in which no bound decides, or the place where u touches zero."""
+    """Find changes of sign within an interval in which no bound decides, or the place where u touches zero."""
     places = np.linspace(left, right, PLACES)
     values = at(places)
     signed = places[np.isfinite(values) & (values != 0)]
@@ -268,7 +279,7 @@ def _in_cluster(at: Callable[[Array], Array], left: float, right: float, touchin
 
 
 def _changes(at: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """One zero in every interval at whose ends u has different signs, to the last bit."""
+    """Find one zero in every interval at whose ends u has different signs, to the last bit."""
     signs = np.sign(at(left)), np.sign(at(right))
     opposite = signs[0] * signs[1] <= 0
     left, right, start = left[opposite].copy(), right[opposite].copy(), signs[0][opposite]
@@ -284,20 +295,20 @@ def _changes(at: Callable[[Array], Array], left: Array, right: Array) -> Array:
 
 
 def _nicest(at: Callable[[Array], Array], roots: Array, length: float) -> Array:
-    """The roots, or numbers of few digits beside them that are zeros to the last bit."""
+    """Exchange roots for numbers of few digits beside them, where these are zeros to the last bit."""
     rounded = np.round(roots, 12)
     zero = (at(rounded) == 0) & (np.abs(rounded - roots) <= 1e-12 * np.maximum(np.abs(roots), min(length, 1.0)))
     return np.where(zero, rounded, roots) + 0.0
 
 
 def _distinct(places: Array, least: float) -> Array:
-    """Sorted, without those that are closer than `least` to the one before."""
+    """Sort places, and leave out those that are closer than `least` to the one before."""
     places = np.unique(places)
     return places[np.concatenate([[True], np.diff(places) > least])] if len(places) else places
 
 
 def _may_vanish(enclosure: Enclosure, lower: Sequence[float] | Array, upper: Sequence[float] | Array) -> bool:
-    """Whether bounds leave room for a zero in a box."""
+    """Tell whether bounds leave room for a zero in a box."""
     left, right = np.array([lower], dtype=np.float64), np.array([upper], dtype=np.float64)
     while True:
         low, high = enclosure(left, right)

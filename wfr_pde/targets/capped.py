@@ -62,18 +62,18 @@ class Capped(DerivedTarget):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V, capped, at points (..., d), shape (...); NaN where V is."""
+        """Return -V, capped, at points (..., d), shape (...); NaN where V is."""
         return self.cap(self.target.log_density(points))
 
     def cap(self, log_density: Array) -> Array:
-        """-V, capped, by values of the log-density of the target."""
+        """Return -V, capped, from values of the log-density of the target."""
         excess = self._excess(log_density)
         blended = -self.ceiling - self.span * _blend(excess)
         return np.asarray(np.where(excess > 0, blended, log_density))
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """The score of the target times phi', shape (..., d); zero where V is infinite."""
+        """Return the score of the target times phi', shape (..., d); zero where V is infinite."""
         score = self.target.score(points)
         slope = _slope(self._excess(self.target.log_density(points)))[..., None]
         with np.errstate(invalid="ignore"):
@@ -81,39 +81,39 @@ class Capped(DerivedTarget):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """Draws of the target itself: in a box they are right up to its mass above the ceiling."""
+        """Return draws of the target itself: in a box they are right up to its mass above the ceiling."""
         return self.target.sample(n, rng)
 
     @override
     def at(self, t: float) -> Target:
-        """The target at time `t`, capped at the same ceiling."""
+        """Return the target at time `t`, capped at the same ceiling."""
         return Capped(self.target.at(t), self.ceiling, self.span) if self.moving else self
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Box of the target itself."""
+        """Return the box of the target itself."""
         return self.target.box(tail)
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Breaks of the target itself: the cap is smooth."""
+        """Return the breaks of the target itself: the cap is smooth."""
         return self.target.breaks(lower, upper)
 
     def _excess(self, log_density: Array) -> Array:
-        """(V - c)/w."""
+        """Return (V - c)/w."""
         with np.errstate(over="ignore"):
             return np.asarray((-np.real(log_density) - self.ceiling) / self.span)
 
 
 def _blend(z: Array) -> Array:
-    """phi(z) for z > 0; anything for others."""
+    """Return phi(z) for z > 0; anything for others."""
     inner = np.clip(z, 1e-3, FAR)  # e^-1000 is zero, and phi(z) = z
     blended = inner / (1 + inner * np.exp(-1 / inner))
     return np.asarray(np.where(z < 1e-3, z, np.where(z > FAR, 1.0, np.where(np.isnan(z), np.nan, blended))))
 
 
 def _slope(z: Array) -> Array:
-    """phi'(z); one for z <= 0."""
+    """Return phi'(z); one for z <= 0."""
     inner = np.clip(z, 1e-3, FAR)
     slope = -np.expm1(-1 / inner) / (1 + inner * np.exp(-1 / inner)) ** 2
     return np.asarray(np.where(z < 1e-3, 1.0, np.where(np.isinf(z), 0.0, np.where(np.isnan(z), np.nan, slope))))

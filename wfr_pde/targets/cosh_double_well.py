@@ -42,6 +42,17 @@ class CoshDoubleWell(Target):
     ------
     ValueError
         If gap or k is not positive.
+
+    Examples
+    --------
+    With f = tanh, (f'' - V' f') / f is minus the gap everywhere, here at x = 0.7:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> target, x = wfr.CoshDoubleWell(gap=0.5), 0.7
+    >>> score, slope = float(target.score([[x]])[0, 0]), 1 / np.cosh(x) ** 2  # -V' and f'
+    >>> round(float((-2 * np.tanh(x) * slope + score * slope) / np.tanh(x)), 6)
+    -0.5
     """
 
     gap: float
@@ -89,21 +100,21 @@ class CoshDoubleWell(Target):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., 1), shape (...); -inf where cosh overflows, from |kx| = 355 on."""
+        """Return -V at points (..., 1), shape (...); -inf where cosh overflows, from |kx| = 355 on."""
         with np.errstate(over="ignore"):
             size = np.minimum(np.abs(self.k * self.as_points(points)[..., 0]), FARTHEST)
             return np.asarray(2 * (size + np.log1p(np.exp(-2 * size)) - np.log(2)) - self._c * np.cosh(2 * size))
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """-V' at points (..., 1), shape (..., 1)."""
+        """Return -V' at points (..., 1), shape (..., 1)."""
         with np.errstate(over="ignore"):
             u = self.k * self.as_points(points)
             return np.asarray(2 * self.k * (np.tanh(u) - self._c * np.sinh(2 * u)))
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, 1).
+        """Return `n` independent draws, shape (n, 1).
 
         |w| by rejection from (1 + w) exp(-2cw²), half of a Gaussian and a Rayleigh distribution, which
         sqrt(1 + w²) <= 1 + w accepts with a probability of at least 1/sqrt(2).
@@ -122,7 +133,7 @@ class CoshDoubleWell(Target):
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Box outside which the mass is at most `tail`, to a few percent in the tail where that is small.
+        """Return a box outside which the mass is at most `tail`, to a few per cent in the tail where that is small.
 
         For w > W it is sqrt(1 + w²) <= w + sqrt(1 + W²) - W, so that the mass beyond sqrt(2c) W = y is at most
         e^{-y²} (1/(4c) + (sqrt(1 + W²) - W) sqrt(pi/(8c)) erfcx(y)) over (K_0 + K_1) e^c / 4, bisected in y.

@@ -8,18 +8,19 @@ from wfr_pde.targets.base import Target
 
 
 class DerivedTarget(Target):
-    """A target made of another one, its `target`: what is said of its numbers is said of those."""
+    """Target made of another one, its `target`, with whose numbers it computes.
+
+    How exact its log-density and score are is therefore what that one says of itself.
+    """
 
     target: Target
 
     @property
     @override
     def score_by_differences(self) -> bool:
-        """Whether the score of the target that this one is made of is by differences."""
         return self.target.score_by_differences
 
     @property
     @override
     def machine_epsilon(self) -> float:
-        """Machine epsilon of the numbers of the target that this one is made of."""
         return self.target.machine_epsilon

@@ -17,16 +17,20 @@ _COMPLEX_STEP = 1e-30  # its square is lost beside any coordinate, so the deriva
 _STEPS = 2.0 ** np.arange(-24, 0, 4)
 _WEIGHTS = np.array([45.0, -9.0, 1.0]) / 60  # order 6, of f(x + kh) - f(x - kh) over h, k = 1, 2, 3
 _LOWER_WEIGHTS = np.array([8.0, -1.0]) / 12  # order 4 from the same values
+# points at which a gradient is held against differences: a wrong formula is wrong at most places; time grows with it
 _CHECKED_POINTS = 16
 
 
 def gradient(function: Function, points: Array) -> Array:
-    """Gradient of `function` at `points` (..., d), shape (..., d).
+    """Differentiate `function` at `points` (..., d); the gradient has shape (..., d).
 
-    Complex steps (Squire and Trapp 1998) where the function accepts complex numbers and, at up to 16 of
-    the points, agrees with central differences; error about 1e-14. Central differences of order 6
-    elsewhere, for the whole call; error about 1e-9 or less relative to the size of the function. NaN where
-    the function is not finite.
+    Complex steps are taken where the function accepts complex numbers and, at up to 16 of the points, agrees with
+    central differences; the error is about 1e-14. Elsewhere, for the whole call, central differences of order 6 are
+    taken; the error is about 1e-9 or less relative to the size of the function. NaN where the function is not finite.
+
+    References
+    ----------
+    Squire and Trapp (1998), doi:10.1137/S003614459631241X, for complex steps.
     """
     points = np.asarray(points, dtype=np.float64)
     flat = points.reshape(-1, points.shape[-1])
@@ -64,10 +68,10 @@ def check_gradient(log_density: Function, score: Function, points: Array) -> Non
 
 
 def differences(function: Function, points: Array) -> tuple[Array, Array]:
-    """Central differences at `points` (m, d) and an estimate of their error, both (m, d).
+    """Return central differences at `points` (m, d) and an estimate of their error, both (m, d).
 
-    At every point the step is the one of six, a factor 16 apart, with the smallest estimated sum of
-    truncation (taken from the difference to order 4) and rounding; finer steps overrule coarser ones.
+    At every point the step is the one of six, a factor 16 apart, with the smallest estimated sum of truncation (taken
+    from the difference to order 4) and rounding; finer steps overrule coarser ones.
     """
     result, error = np.full(points.shape, np.nan), np.full(points.shape, np.inf)
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -87,7 +91,7 @@ def differences(function: Function, points: Array) -> tuple[Array, Array]:
 
 
 def _stencil(function: Function, points: Array, axis: int, step: Array) -> tuple[Array, Array]:
-    """Derivative of order 6 along one axis and the estimate of its error (inf where it cannot be taken)."""
+    """Return the derivative of order 6 along one axis and an estimate of its error (inf where it cannot be taken)."""
     jumps, largest = [], np.zeros(len(points))
     for k in (1, 2, 3):
         ahead, behind = points.copy(), points.copy()
@@ -105,7 +109,7 @@ def _stencil(function: Function, points: Array, axis: int, step: Array) -> tuple
 
 
 def _complex_step(function: Function, points: Array) -> Array | None:
-    """Gradient by complex steps, or None if `function` does not take complex numbers."""
+    """Return the gradient by complex steps, or None if `function` does not take complex numbers."""
     result = np.empty(points.shape)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -124,7 +128,7 @@ def _complex_step(function: Function, points: Array) -> Array | None:
 
 
 def _agrees(function: Function, candidate: Array, points: Array) -> bool:
-    """Whether a gradient is finite where the function is, and near the differences at some of the points."""
+    """Tell whether a gradient is finite where the function is, and near the differences at some of the points."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         finite = np.isfinite(function(points))

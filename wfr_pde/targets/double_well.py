@@ -34,6 +34,15 @@ class DoubleWell(Target):
     ------
     ValueError
         If height, width or a stiffness is not positive, or there is a coupling but nothing to couple to.
+
+    Examples
+    --------
+    The barrier at 0 is `height` nats above the wells at ±width:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.DoubleWell(height=2.0, width=1.5)
+    >>> (target.log_density([[1.5]]) - target.log_density([[0.0]])).tolist()
+    [2.0]
     """
 
     height: float

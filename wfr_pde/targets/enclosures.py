@@ -24,14 +24,16 @@ from wfr_pde.targets.expressions import AXES, compile_expression, logcosh
 
 Ends: TypeAlias = tuple[Any, Any]  # lower and upper ends, numbers or arrays (m,)
 
-EPS = 2.0**-52
+EPS = 2.0**-52  # machine epsilon; a rounding is half of it, relative, and the other half is room for the bound itself
 ULPS = 8  # outwards per function of NumPy, whose error is at most 4 in the last place
-TINY = 1e-300  # outwards per operation, for what underflows
-ABSOLUTE = 2e-15  # outwards for functions of size one that cancel near their zeros
+# outwards per operation, for what underflows: far above the smallest number, far below what any bound needs
+TINY = 1e-300
+ABSOLUTE = 2e-15  # outwards for functions of size one that cancel near their zeros: nine times EPS
+# ends that overflow are moved to it, so that the other side of an interval stays a bound
 LARGEST = np.finfo(np.float64).max
-LONGEST_TURN = 1e14  # beyond it the sine is anything
-BOXES_AT_ONCE = 2**12  # so that temporaries stay in cache
-LINE: Ends = (-np.inf, np.inf)
+LONGEST_TURN = 1e14  # the sine of a larger argument may be anything in [-1, 1]: doubles are 0.016 apart there
+BOXES_AT_ONCE = 2**12  # so that temporaries stay in cache; no number depends on it
+LINE: Ends = (-np.inf, np.inf)  # bounds of what is not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class _Value:
 
 @dataclass(frozen=True, eq=False)
 class Enclosure:
-    """Bounds on boxes of an expression of `ndim` coordinates; made by `enclosure`.
+    """Bounds of an expression of `ndim` coordinates on boxes; made by `enclosure`.
 
     Parameters
     ----------
@@ -80,10 +82,10 @@ class Enclosure:
     ndim: int
 
     def __call__(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
-        """Bounds (low, high), each (m,), of the values on the boxes [lower, upper], each (m, d).
+        """Bound the values on the boxes [lower, upper], each (m, d): two arrays (low, high), each (m,).
 
-        They hold the range of V, rounding included, and are (-inf, inf) where V may be undefined. The natural form:
-        its excess shrinks with the width of the box.
+        They hold the range of V, rounding included, and are (-inf, inf) where V may be undefined. They come from
+        interval arithmetic on the expression as it stands, so that their excess shrinks with the width of the box.
 
         Raises
         ------
@@ -94,7 +96,7 @@ class Enclosure:
         return bounds.low, bounds.high
 
     def gradient(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
-        """Bounds (low, high), each (m, d), of the partial derivatives; (-inf, inf) where V may jump or be undefined.
+        """Bound the partial derivatives: (low, high), each (m, d); (-inf, inf) where V may jump or be undefined.
 
         At kinks they hold the slopes of all sides, so that the mean value theorem holds with them.
         """
@@ -102,11 +104,11 @@ class Enclosure:
         return bounds.slope_low, bounds.slope_high
 
     def bounds(self, lower: ArrayLike, upper: ArrayLike) -> Bounds:
-        """Bounds of values and gradient on the boxes [lower, upper], each (m, d): the natural form of both."""
+        """Bound values and gradient on the boxes [lower, upper], each (m, d), without the mean value form."""
         return self._evaluate(lower, upper, slopes=True)
 
     def tight(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
-        """Bounds as by a call, cut with the mean value form, whose excess shrinks with the square of the width."""
+        """Bound the values as a call does, and by the mean value form, whose excess falls with the width squared."""
         lower, upper = self._boxes(lower, upper)
         bounds = self.bounds(lower, upper)
         centre, half = centre_and_half(lower, upper)
@@ -152,7 +154,7 @@ class Enclosure:
 
 @lru_cache(maxsize=64)
 def enclosure(text: str, ndim: int | None = None) -> Enclosure:
-    """The `Enclosure` of an expression, as `Potential` takes it.
+    """Make the `Enclosure` of an expression, as `Potential` takes it.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def enclosure(text: str, ndim: int | None = None) -> Enclosure:
 
 
 def centre_and_half(lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Middles of boxes, and distances from them that no place of the box exceeds."""
+    """Return the middles of boxes, and distances from them that no place of the box exceeds."""
     centre = np.clip(lower + 0.5 * (upper - lower), lower, upper)
     return centre, np.maximum(upper - centre, centre - lower) * (1 + 2 * EPS)
 
@@ -173,7 +175,10 @@ def centre_and_half(lower: Array, upper: Array) -> tuple[Array, Array]:
 
 
 def _outward(ends: Ends, ulps: float = 1, positive: Any = False) -> Ends:
-    """Ends moved outwards by so many units in the last place; not below zero where the true values are not."""
+    """Move ends outwards by so many units in the last place.
+
+    Where `positive`, the true values are not negative, and the lower end stays at zero or above.
+    """
     low, high = np.minimum(ends[0], LARGEST), np.maximum(ends[1], -LARGEST)
     low = low - (np.abs(low) * (ulps * EPS) + TINY)
     high = high + (np.abs(high) * (ulps * EPS) + TINY)
@@ -181,7 +186,7 @@ def _outward(ends: Ends, ulps: float = 1, positive: Any = False) -> Ends:
 
 
 def _add(terms: Sequence[Ends]) -> Ends:
-    """Sum, in whatever order it is taken."""
+    """Sum intervals, with an error of rounding that holds for any order of summation."""
     if len(terms) == 1:
         return terms[0]
     ends = []
@@ -211,26 +216,26 @@ def _multiply(a: Ends, b: Ends) -> Ends:
 
 
 def _reciprocal(a: Ends) -> Ends:
-    """1/a; unbounded where a is not of one sign."""
+    """Return 1/a; unbounded where a is not of one sign."""
     through = (a[0] <= 0) & (a[1] >= 0)
     low, high = _outward((1 / a[1], 1 / a[0]), 2, positive=a[0] >= 0)
     return np.where(through, -np.inf, low), np.where(through, np.inf, high)
 
 
 def _size(a: Ends) -> Ends:
-    """|a|."""
+    """Return |a|."""
     low, high = np.abs(a[0]), np.abs(a[1])
     return np.where((a[0] <= 0) & (a[1] >= 0), 0.0, np.minimum(low, high)), np.maximum(low, high)
 
 
 def _whole_power(a: Ends, n: int) -> Ends:
-    """a**n for a whole n > 0."""
+    """Return a**n for a whole n > 0."""
     ends = _size(a) if n % 2 == 0 else a
     return ends if n == 1 else _outward((ends[0] ** n, ends[1] ** n), ULPS, positive=ends[0] >= 0)
 
 
 def _real_power(u: Ends, v: Ends) -> Ends:
-    """u**v for u >= 0: monotone in u and in v, so that the ends are those of the corners."""
+    """Return u**v for u >= 0: monotone in u and in v, so that the ends are those of the corners."""
     base = np.maximum(u[0], 0.0), np.maximum(u[1], 0.0)
     corners = [np.power(p, q) for p in base for q in v]
     return _outward((reduce(np.minimum, corners), reduce(np.maximum, corners)), ULPS, positive=True)
@@ -245,7 +250,7 @@ def _hull(a: Ends, b: Ends) -> Ends:
 
 
 def _chosen(sure: Any, surely_not: Any, a: Ends, b: Ends) -> Ends:
-    """a, b, or both where it is not known which."""
+    """Return a, b, or both where it is not known which."""
     both = _hull(a, b)
     low, high = (np.where(sure, a[i], np.where(surely_not, b[i], both[i])) for i in (0, 1))
     return low, high
@@ -255,12 +260,12 @@ def _chosen(sure: Any, surely_not: Any, a: Ends, b: Ends) -> Ends:
 
 
 def _increasing(function: Callable[..., Any], positive_from: float = 0.0) -> Callable[[Ends], Ends]:
-    """Range of a function that grows, and is not negative from some place on."""
+    """Make the range of a function that grows, and is not negative from some place on."""
     return lambda u: _outward((function(u[0]), function(u[1])), ULPS, positive=u[0] >= positive_from)
 
 
 def _even(function: Callable[..., Any], absolute: float = 0.0) -> Callable[[Ends], Ends]:
-    """Range of an even function that grows with |u|, and is nowhere negative."""
+    """Make the range of an even function that grows with |u|, and is nowhere negative."""
 
     def of(u: Ends) -> Ends:
         size = _size(u)
@@ -271,7 +276,7 @@ def _even(function: Callable[..., Any], absolute: float = 0.0) -> Callable[[Ends
 
 
 def _cosine(u: Ends, offset: float = 0.0) -> Ends:
-    """Cosine of u - 2 pi offset."""
+    """Return the range of the cosine of u - 2 pi offset."""
     function = np.sin if offset else np.cos
     size = np.maximum(np.abs(u[0]), np.abs(u[1]))
     margin = size * (4 * EPS) + 1e-15
@@ -307,7 +312,7 @@ def _sign(u: Ends) -> Ends:
 
 
 def _slope_of_bell(function: Callable[..., Any]) -> Callable[[Ends], Ends]:
-    """Range of an even function that falls with |u|, and is nowhere negative."""
+    """Make the range of an even function that falls with |u|, and is nowhere negative."""
 
     def of(u: Ends) -> Ends:
         size = _size(u)
@@ -357,7 +362,7 @@ _UNARY: dict[str, _Unary] = {
     "sign": (_sign, lambda u: (0.0, 0.0), _nowhere),
     "Heaviside": (_unit_step, lambda u: (0.0, 0.0), _nowhere),
 }
-_STEPS = ("sign", "Heaviside")
+_STEPS = ("sign", "Heaviside")  # functions that jump at zero
 
 
 class _Walk:
@@ -369,7 +374,7 @@ class _Walk:
         self.known: dict[Any, _Value] = {}
 
     def value(self, node: Any) -> _Value:
-        """The value of a node."""
+        """Return the value of a node, computed when it is first asked for."""
         if node not in self.known:
             self.known[node] = self._value(node)
         return self.known[node]
@@ -407,7 +412,7 @@ class _Walk:
         return (None,) * self.ndim if self.slopes else ()
 
     def _chain(self, *parts: tuple[Callable[[], Ends], _Value]) -> tuple[Ends | None, ...]:
-        """Slopes of a function of some arguments: Σ (derivative by the argument) (slope of the argument)."""
+        """Return slopes of a function of some arguments: Σ (derivative by the argument) (slope of the argument)."""
         if not self.slopes:
             return ()
         derivatives = [derivative() if any(argument.slopes) else None for derivative, argument in parts]
@@ -426,7 +431,7 @@ class _Walk:
         return _Value((self.corners[0][:, k], self.corners[1][:, k]), slopes)
 
     def _radius(self) -> _Value:
-        """The distance from the origin, with the slopes x / r in [-1, 1]."""
+        """Return the distance from the origin, with the slopes x / r in [-1, 1]."""
         coordinates = [self._coordinate(k).ends for k in range(self.ndim)]
         square = _add([_whole_power(x, 2) for x in coordinates])
         ends = _outward((np.sqrt(np.maximum(square[0], 0.0)), np.sqrt(square[1])), ULPS, positive=True)
@@ -480,7 +485,7 @@ class _Walk:
         low, high = _outward(ends, ULPS)
 
         def share(a: _Value, b: _Value) -> Ends:
-            """1/(1 + exp(b - a)), between 0 and 1."""
+            """Return 1/(1 + exp(b - a)), between 0 and 1."""
             below, above = _reciprocal(_one_plus(_UNARY["exp"][0](_add([b.ends, _negative(a.ends)]))))
             return np.maximum(below, 0.0), np.minimum(above, 1.0)
 

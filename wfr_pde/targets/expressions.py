@@ -20,17 +20,18 @@ import numpy as np
 
 from wfr_pde.numerics.arguments import shown
 
-AXES = ("x", "y", "z", "w")
-CONSTANTS = {"pi": np.pi, "e": np.e}
+AXES = ("x", "y", "z", "w")  # names of the coordinates, in order; four is the largest dimension of a grid
+CONSTANTS = {"pi": np.pi, "e": np.e}  # names that stand for numbers
 
+# characters of a text, and depth below: hostile text ends in an error, not in minutes or a full stack
 _MAX_LENGTH = 1000
-_MAX_DEPTH = 50
-_MAX_POWER = 1000
-_LARGEST = 1e300
+_MAX_DEPTH = 50  # brackets and operations within each other: far below Python's limit of 1000 nested calls
+_MAX_POWER = 1000  # largest constant exponent: x**1000 overflows from x = 2.04 on
+_LARGEST = 1e300  # largest number in a text: a little below the largest double, beyond which there is only infinity
 
 
 def logcosh(u: Any) -> Any:
-    """Logarithm of the hyperbolic cosine, of any size."""
+    """Return the logarithm of the hyperbolic cosine; it does not overflow."""
     size = np.abs(u)  # cosh overflows beyond 710
     return size + np.log1p(np.exp(-2 * size)) - np.log(2)
 
@@ -168,7 +169,7 @@ def compile_expression(text: str, ndim: int | None = None) -> CompiledExpression
 
 
 def constant(node: ast.expr, text: str) -> float:
-    """The number that an expression without coordinates stands for."""
+    """Return the number that an expression without coordinates stands for."""
     number = _Builder(text, {}).build(node)
     assert isinstance(number, float)
     return number
@@ -193,7 +194,10 @@ def _dimension(text: str, used: set[str], ndim: int | None) -> int:
 
 
 def syntax_tree(text: str, allowed: str, named: bool = False) -> ast.expr:
-    """Syntax tree of `text`, after a check of length, characters (a pattern), depth and, if no value is named, of =."""
+    """Parse `text`, after a check of its length, its depth and its characters, against the pattern `allowed`.
+
+    Unless `named`, = is refused too: it would name a value.
+    """
     if not isinstance(text, str):
         raise TypeError(f"text must be a text, got {shown(text)}")
     text = normalised(text)
@@ -219,7 +223,7 @@ def syntax_tree(text: str, allowed: str, named: bool = False) -> ast.expr:
 
 
 def normalised(text: str) -> str:
-    """`text` on one line, the form to which the columns of a syntax tree refer."""
+    """Return `text` on one line, the form to which the columns of a syntax tree refer."""
     return re.sub(r"\s", " ", text).strip()
 
 
@@ -245,14 +249,14 @@ def refuse(text: str, column: int, piece: str, reason: str) -> NoReturn:
 
 
 def refuse_node(text: str, node: ast.AST, reason: str) -> NoReturn:
-    """`refuse` for a node of the syntax tree."""
+    """Raise the ValueError of `refuse` for a node of the syntax tree."""
     text = normalised(text)
     column = getattr(node, "col_offset", 0)
     refuse(text, column, ast.get_source_segment(text, node) or text, reason)
 
 
 class _Builder:
-    """Walks a syntax tree; a piece without coordinates becomes a float, any other a sympy expression."""
+    """Builder of a formula from a syntax tree: what has no coordinates becomes a float, else a sympy expression."""
 
     def __init__(self, text: str, symbols: Mapping[str, Any]) -> None:
         self.text, self.symbols = text, symbols
@@ -329,7 +333,7 @@ class _Builder:
         return _apply(name, [first, *others])
 
     def _comparison(self, node: ast.Compare, depth: int) -> Any:
-        """1 where a comparison, or every one of a chain such as 0 < x < 1, holds, else 0."""
+        """Return 1 where a comparison, or every one of a chain such as 0 < x < 1, holds, else 0."""
         sides = [self.build(side, depth + 1) for side in (node.left, *node.comparators)]
         result: Any = None
         for operation, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
@@ -341,7 +345,7 @@ class _Builder:
         return result
 
     def _checked(self, node: ast.AST, result: Any) -> Any:
-        """`result`, its numbers being real, finite and of a sane size."""
+        """Return `result`, if its numbers are real, finite and below 1e300."""
         if isinstance(result, complex):
             refuse_node(self.text, node, "is not a real number")
         if isinstance(result, int | float | np.floating):
@@ -370,14 +374,14 @@ def _operate(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any
 
 
 def _exact(value: Any) -> Any:
-    """A float as a sympy number that prints with all its digits."""
+    """Return a float as a sympy number that prints with all its digits."""
     import sympy
 
     return sympy.Float(value, 17) if isinstance(value, float) else value
 
 
 def _apply(name: str, arguments: list[Any]) -> Any:
-    """A function of numbers, or its inert symbol."""
+    """Apply a function: to numbers at once, else as its inert symbol."""
     if all(isinstance(argument, float) for argument in arguments):
         function = (_FUNCTIONS.get(name) or _PIECEWISE[name])[0]
         with np.errstate(all="ignore"):
@@ -386,7 +390,7 @@ def _apply(name: str, arguments: list[Any]) -> Any:
 
 
 def _choose(condition: Any, a: Any, b: Any) -> Any:
-    """where(condition, a, b), or the branch if there is but one."""
+    """Return where(condition, a, b), or the branch if there is but one."""
     a, b = _exact(a), _exact(b)
     if isinstance(condition, float) or getattr(condition, "is_Number", False):
         return a if condition != 0 else b
@@ -395,7 +399,7 @@ def _choose(condition: Any, a: Any, b: Any) -> Any:
 
 @cache
 def _symbol(name: str) -> Any:
-    """Sympy function that knows its derivatives and nothing else, so that sympy does not rewrite it."""
+    """Make a sympy function that knows its derivatives and nothing else, so that sympy does not rewrite it."""
     import sympy
 
     if name in _PIECEWISE:
@@ -415,7 +419,7 @@ def _symbol(name: str) -> Any:
 
 
 def _piecewise(name: str) -> Any:
-    """Sympy function of `_PIECEWISE`; its derivative is that of the branch, never a product with the other one."""
+    """Make a sympy function of `_PIECEWISE`, whose derivative is that of the branch, never a product with the other."""
     import sympy
 
     def derivative(self: Any, symbol: Any) -> Any:
@@ -428,19 +432,19 @@ def _piecewise(name: str) -> Any:
 
 
 def _derivative_of_choice(self: Any, symbol: Any) -> Any:
-    """Derivative of min(u, v) or max(u, v): that of the one taken, so that none of the other can be 0 times NaN."""
+    """Differentiate min(u, v) or max(u, v): the one taken alone, so that none of the other can be 0 times NaN."""
     u, v = self.args
     condition = _symbol("less_equal")(*((u, v) if type(self).__name__ == "f_min" else (v, u)))
     return _choose(condition, u.diff(symbol), v.diff(symbol))
 
 
 def inert(name: str) -> Any:
-    """The sympy function that stands for the function `name` of the language."""
+    """Return the sympy function that stands for the function `name` of the language."""
     return _symbol(name)
 
 
 def numeric(arguments: list[Any], formulas: list[Any]) -> Callable[..., list[Any]]:
-    """Function of arrays, one per symbol of `arguments`, that returns the values of the formulas."""
+    """Make a function of arrays, one per symbol of `arguments`, that returns the values of the formulas."""
     import sympy
 
     known = {**_FUNCTIONS, "power": _POWER, **_PIECEWISE}

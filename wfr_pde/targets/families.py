@@ -20,7 +20,7 @@ FORMULAS = {Banana, CoshDoubleWell, DoubleWell, FourModes, Funnel, Gaussian, Gau
 
 
 def is_of_package(target: Target) -> bool:
-    """Whether the log-density is a formula of this package: no function, expression or class of a user is in it."""
+    """Tell whether the log-density is a formula of this package, without a function, expression or class of a user."""
     if isinstance(target, GeometricMean | GeometricPath):
         return is_of_package(target.start) and is_of_package(target.target)
     if isinstance(target, Turned | Capped):

@@ -19,6 +19,15 @@ class FourModes(GaussianMixture):
     References
     ----------
     Lu, Lu and Nolen (2019), arXiv:1905.09863, example 2.
+
+    Examples
+    --------
+    The four means average to (0, 5):
+
+    >>> import wfr_pde as wfr
+    >>> mean, covariance = wfr.FourModes().moments()
+    >>> mean.tolist()
+    [0.0, 5.0]
     """
 
     def __init__(self) -> None:

@@ -12,12 +12,13 @@ from wfr_pde.numerics.arguments import choice, knows_its_arguments, shown
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
 
-_CLASS = re.compile(r"\b([A-Z][A-Za-z]*)\(")
+_CLASS = re.compile(r"\b([A-Z][A-Za-z]*)\(")  # name of a class before its bracket, in the spelling of a Target
+# targets whose arguments are arrays, functions or targets, which text does not hold
 _NEEDS_OBJECTS = ("GridTarget", "Posterior", "GeometricPath", "GeometricMean")
 
 
 def distribution_names() -> dict[str, type[Target]]:
-    """The targets that text can build: their class names in snake_case, and `mixture`."""
+    """Return the targets that text can build: their class names in snake_case, and `mixture`."""
     import wfr_pde.targets as targets
 
     classes = [getattr(targets, name) for name in targets.__all__ if name not in _NEEDS_OBJECTS]
@@ -27,7 +28,7 @@ def distribution_names() -> dict[str, type[Target]]:
 
 
 def _known() -> dict[str, type[Target]]:
-    """All names that text may call: those of distributions, and of paths and means between two of them."""
+    """Return all names that text may call: those of distributions, and of paths and means between two of them."""
     import wfr_pde.targets as targets
 
     paths = {"geometric_path": targets.GeometricPath, "geometric_mean": targets.GeometricMean}
@@ -36,12 +37,32 @@ def _known() -> dict[str, type[Target]]:
 
 @knows_its_arguments
 def stored_distribution(ds: Any, attribute: str) -> Target:
-    """The target (attribute "energy") or the start (attribute "start") that the provenance of a Dataset names.
+    """Build the target or the start that the provenance of a Dataset names.
+
+    Parameters
+    ----------
+    ds : Dataset
+        As `solve` returns it.
+    attribute : {"energy", "start"}
+        "energy" for the target, "start" for the start.
+
+    Returns
+    -------
+    Target
 
     Raises
     ------
     ValueError
-        If it is no text to make a distribution from, as that of a function is.
+        If the attribute is no text to make a distribution from, as that of a Python function is.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> grid = wfr.Grid.covering(target, shape=32)
+    >>> ds = wfr.solve(target, wfr.FisherRao(), grid.density(target), t=[0, 1], dt=1)
+    >>> wfr.targets.stored_distribution(ds, "energy")
+    Gaussian(mean=[0.0], covariance=[[1.0]])
     """
     if not hasattr(ds, "attrs"):
         raise TypeError(f"ds must be a Dataset of solve, whose attributes say what it is of, got {shown(ds)}")
@@ -59,7 +80,7 @@ def _snake(name: str) -> str:
 
 @knows_its_arguments
 def parse_distribution(text: str) -> Target:
-    """The target that `text` names, without evaluating it as Python.
+    """Build the target that `text` names, without evaluating it as Python.
 
     Parameters
     ----------
@@ -68,10 +89,20 @@ def parse_distribution(text: str) -> Target:
         `potential("x**4/4 - x**2")`; arguments are numbers (`1/3` and `sqrt(2)` too), lists, for a potential text, and
         for `geometric_path(start, target)` such calls.
 
+    Returns
+    -------
+    Target
+
     Raises
     ------
     ValueError
         If it is anything else, the name is unknown or the target refuses the arguments.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> wfr.targets.parse_distribution("gaussian(mean=1/2, covariance=0.25)")
+    Gaussian(mean=[0.5], covariance=[[0.25]])
     """
     known = _known()
     call = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.<>=\s\[\]'\"]", named=True)
@@ -85,7 +116,7 @@ def parse_distribution(text: str) -> Target:
 
 
 def _built(call: ast.Call, function: ast.Name, text: str, known: dict[str, type[Target]]) -> Target:
-    """The target that a call of a known name makes."""
+    """Make the target that a call of a known name stands for."""
     name = function.id
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -120,14 +151,14 @@ def _check_arguments(name: str, signature: inspect.Signature, args: list[Any], k
 
 
 def _argument(node: ast.expr, text: str, known: dict[str, type[Target]]) -> Any:
-    """A number, list or text; or a distribution."""
+    """Return a number, list or text; or a distribution."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
         return _built(node, node.func, text, known)
     return _literal(node, text)
 
 
 def _literal(node: ast.expr, text: str) -> Any:
-    """A number, list or text."""
+    """Return a number, list or text."""
     if isinstance(node, ast.List | ast.Tuple):
         return [_literal(element, text) for element in node.elts]
     if isinstance(node, ast.Constant) and type(node.value) in (int, str):

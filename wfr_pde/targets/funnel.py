@@ -30,7 +30,7 @@ class Funnel(Target):
     Parameters
     ----------
     variance : float
-        v.
+        v > 0, the variance of x_0.
     ndim : int
         Dimension, at least 2.
 
@@ -41,7 +41,16 @@ class Funnel(Target):
 
     References
     ----------
-    Neal (2003), Slice sampling, Annals of Statistics 31.
+    Neal (2003), Slice sampling, Annals of Statistics 31, doi:10.1214/aos/1056562461.
+
+    Examples
+    --------
+    The variance of x_1 is E e^{x_0} = e^{v/2}:
+
+    >>> import wfr_pde as wfr
+    >>> mean, covariance = wfr.Funnel(variance=1.0).moments()
+    >>> covariance.round(4).tolist()
+    [[1.0, 0.0], [0.0, 1.6487]]
     """
 
     variance: float = 9.0
@@ -60,7 +69,7 @@ class Funnel(Target):
         return float(self.ndim / 2 * np.log(2 * np.pi) + 0.5 * np.log(self.variance))
 
     def _scaled(self, points: Array) -> tuple[Array, Array, Array]:
-        """x_0 of shape (...), e^{-x_0/2} of shape (..., 1), and x_k e^{-x_0/2}, standard under pi."""
+        """Return x_0 (...), e^{-x_0/2} (..., 1), and x_k e^{-x_0/2}, which is standard normal under pi."""
         x0 = points[..., 0]
         shrink = np.exp(np.minimum(-x0 / 2, _STEEPEST))[..., None]
         return x0, shrink, points[..., 1:] * shrink
@@ -89,19 +98,19 @@ class Funnel(Target):
 
     @override
     def moments(self) -> tuple[Array, Array]:
-        """Mean (d,), zero, and covariance (d, d), diag(v, e^{v/2}, …)."""
+        """Return the mean (d,), zero, and the covariance (d, d), diag(v, e^{v/2}, …)."""
         return np.zeros(self.ndim), np.diag([self.variance] + [np.exp(self.variance / 2)] * (self.ndim - 1))
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Box of quantiles, `tail` / d for each axis: the mass outside is at most `tail`."""
+        """Return a box of quantiles, `tail` / d for each axis: the mass outside is at most `tail`."""
         share = tail_mass(tail) / self.ndim
         first = gaussian_quantile(share) * np.sqrt(self.variance)
         half = np.array([first] + [self._quantile(share)] * (self.ndim - 1))
         return -half, half
 
     def _quantile(self, tail: float) -> float:
-        """L with P(|x_k| > L) = E erfc(L e^{-x_0/2} / sqrt 2) = tail, bisected in log L.
+        """Find L with P(|x_k| > L) = E erfc(L e^{-x_0/2} / sqrt 2) = tail, by bisection in log L.
 
         The mean over x_0 is a trapezoidal sum, exact to rounding: the integrand is smooth and decays like
         a Gaussian.

@@ -33,6 +33,15 @@ class Gaussian(Target):
     ValueError
         If an entry is not finite, the shapes do not match, or the covariance is not symmetric and
         positive definite.
+
+    Examples
+    --------
+    The mean square of (3, 4) in units of the standard deviations (1, 2) is 13, and V is half of it:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(mean=[0, 0], covariance=[1, 4])
+    >>> target.log_density([[3.0, 4.0]]).tolist(), target.score([[3.0, 4.0]]).tolist()
+    ([-6.5], [[-3.0, -1.0]])
     """
 
     mean: Floats
@@ -55,7 +64,7 @@ class Gaussian(Target):
 
     @cached_property
     def _diagonal(self) -> Array | None:
-        """The variances, if the axes are independent: then no cross terms add their noise."""
+        """Variances (d,) if the axes are independent, else None: products with them have no cross terms to round."""
         variances = self.covariance.diagonal()
         return variances if np.array_equal(self.covariance, np.diag(variances)) else None
 
@@ -83,14 +92,14 @@ class Gaussian(Target):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V(x) at points (..., d), shape (...)."""
+        """Return -V(x) at points (..., d), shape (...)."""
         centred = self.as_points(points) - self.mean
         whitened = centred / np.sqrt(self._diagonal) if self._diagonal is not None else centred @ self._whitening.T
         return np.asarray(-0.5 * np.einsum("...i,...i->...", whitened, whitened))
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """-C⁻¹ (x - m) at points (..., d), shape (..., d)."""
+        """Return -C⁻¹ (x - m) at points (..., d), shape (..., d)."""
         centred = self.as_points(points) - self.mean
         return -centred / self._diagonal if self._diagonal is not None else -centred @ self.precision
 
@@ -105,13 +114,13 @@ class Gaussian(Target):
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Box of exact quantiles, tail / (2 d) beyond each face: the mass outside is at most `tail`."""
+        """Return a box of exact quantiles, tail / (2 d) beyond each face: the mass outside is at most `tail`."""
         half = gaussian_quantile(tail_mass(tail) / self.ndim) * np.sqrt(self.covariance.diagonal())
         return self.mean - half, self.mean + half
 
 
 def gaussian_quantile(tail: float) -> float:
-    """q > 0 with mass `tail` of the standard Gaussian outside [-q, q], right for the smallest `tail` too."""
+    """Return the q > 0 with mass `tail` of the standard Gaussian outside [-q, q], exact for tiny `tail` too."""
     from scipy.special import ndtri
 
     return float(-ndtri(tail / 2))

@@ -21,7 +21,7 @@ from wfr_pde.targets.gaussian import Gaussian
 
 
 def exponential_schedule(t: float) -> float:
-    """1 - e^{-t}: the weight of the target along the Fisher–Rao flow with rate 1."""
+    """Return 1 - e^{-t}: the weight of the target along the Fisher–Rao flow with rate 1."""
     return float(-np.expm1(-t))
 
 
@@ -32,7 +32,7 @@ class GeometricMean(Target):
     Parameters
     ----------
     start, target : Target
-        Of one dimension, neither moving.
+        Two distributions in the same number of dimensions; neither moves.
     weight : float
         lambda, in [0, 1].
 
@@ -40,6 +40,15 @@ class GeometricMean(Target):
     ------
     ValueError
         If the dimensions differ, one of them moves, or the weight is not in [0, 1].
+
+    Examples
+    --------
+    Half way between N(0, 1) and N(4, 1) is N(2, 1), whose score at 3 is -1:
+
+    >>> import wfr_pde as wfr
+    >>> mean = wfr.targets.GeometricMean(wfr.Gaussian(0, 1), wfr.Gaussian(4, 1), weight=0.5)
+    >>> mean.score([[3.0]]).tolist()
+    [[-1.0]]
     """
 
     start: Target
@@ -54,7 +63,7 @@ class GeometricMean(Target):
     __repr__ = call_repr
 
     def _parts(self) -> list[tuple[float, Target]]:
-        """Both ends with their weights, less an end of weight zero: no 0 * inf."""
+        """Return both ends with their weights, but no end of weight zero, whose log-density may be infinite."""
         parts = [(1 - self.weight, self.start), (self.weight, self.target)]
         return [(weight, end) for weight, end in parts if weight > 0]
 
@@ -69,17 +78,17 @@ class GeometricMean(Target):
     @property
     @override
     def machine_epsilon(self) -> float:
-        """The larger of both ends."""
+        """Machine epsilon of the end that is computed less precisely."""
         return max(end.machine_epsilon for _, end in self._parts())
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Smallest box around the boxes of the two ends."""
+        """Return the smallest box around the boxes of the two ends."""
         return _union([end.box(tail) for _, end in self._parts()])
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Breaks of both ends inside the box."""
+        """Return the breaks of both ends inside the box."""
         return reduce(operator.or_, (end.breaks(lower, upper) for _, end in self._parts()))
 
 
@@ -87,12 +96,13 @@ class GeometricMean(Target):
 class GeometricPath(Target):
     """Moving target: V(x, t) = (1 - lambda(t)) V_start(x) + lambda(t) V_target(x).
 
-    It has a density only at a time: `path.at(t)`.
+    It has a density only at a time: `path.at(t)`. With the default schedule it is the Fisher–Rao flow of rate 1 from
+    start to target.
 
     Parameters
     ----------
     start, target : Target
-        Of one dimension, neither moving.
+        Two distributions in the same number of dimensions; neither moves.
     schedule : function t -> [0, 1], optional
         lambda; by default 1 - e^{-t}.
 
@@ -100,6 +110,16 @@ class GeometricPath(Target):
     ------
     ValueError
         If the dimensions differ, one of the ends moves, or the schedule leaves [0, 1].
+
+    Examples
+    --------
+    At t = log 2 the weight of the target is a half:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> path = wfr.GeometricPath(wfr.Gaussian(0, 1), wfr.Gaussian(4, 1))
+    >>> path.at(np.log(2)).mean.round(6).tolist()
+    [2.0]
     """
 
     start: Target
@@ -118,7 +138,13 @@ class GeometricPath(Target):
 
     @override
     def at(self, t: float) -> Target:
-        """The target at time `t`: a `Gaussian` between two Gaussians, else a `GeometricMean`."""
+        """Return the target at time `t`: a `Gaussian` between two Gaussians, else a `GeometricMean`.
+
+        Raises
+        ------
+        ValueError
+            If the schedule is outside [0, 1] at that time.
+        """
         t = number("t", t)
         weight = _checked_weight(self.schedule(t), f"t={t}: schedule({t})")  # type: ignore[misc]
         if isinstance(self.start, Gaussian) and isinstance(self.target, Gaussian):
@@ -127,22 +153,22 @@ class GeometricPath(Target):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """Raises ValueError: the density depends on time, use `at(t)`."""
+        """Refuse: the density depends on time, use `at(t)`."""
         raise ValueError("a GeometricPath moves, its density depends on time: use path.at(t).log_density(points)")
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """Raises ValueError: the score depends on time, use `at(t)`."""
+        """Refuse: the score depends on time, use `at(t)`."""
         raise ValueError("a GeometricPath moves, its score depends on time: use path.at(t).score(points)")
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """Raises ValueError: the law depends on time, use `at(t)`."""
+        """Refuse: the law depends on time, use `at(t)`."""
         raise ValueError("a GeometricPath moves, its law depends on time: use path.at(t).sample(n, rng)")
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Smallest box around the boxes of the two ends; between Gaussians also of nine places on the way."""
+        """Return the smallest box around those of the two ends, and between Gaussians of nine places on the way."""
         boxes = [self.start.box(tail), self.target.box(tail)]
         if isinstance(self.start, Gaussian) and isinstance(self.target, Gaussian):
             # correlations can push the mean out of the box of the ends
@@ -151,12 +177,12 @@ class GeometricPath(Target):
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Breaks of both ends inside the box."""
+        """Return the breaks of both ends inside the box."""
         return self.start.breaks(lower, upper) | self.target.breaks(lower, upper)
 
 
 def _between(start: Gaussian, target: Gaussian, weight: float) -> Gaussian:
-    """Exact geometric mean: precisions, and precisions times means, are averaged."""
+    """Return the exact geometric mean of two Gaussians: precisions, and precisions times means, are averaged."""
     if weight in (0, 1):
         return target if weight else start
     precision = (1 - weight) * start.precision + weight * target.precision

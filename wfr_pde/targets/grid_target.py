@@ -18,19 +18,23 @@ from wfr_pde.targets.arguments import box_of, fingerprint
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.breaks import Breaks
 
-ONE: dict[str, Any] = {"joints": (), "roots": PLAIN}  # of axes of which nothing is stored
-FEWEST_TOLD = 12  # values along an axis of which a repetition is told
-REPEATED = 1e-9  # of the range of the log-values: as good as equal
-ROUGHER = 0.5  # times the roughness with the last values that there is at most without them, if they are repeated
+# joints and roots of axes of which nothing is stored: one smooth piece
+ONE: dict[str, Any] = {"joints": (), "roots": PLAIN}
+# of fewer values along an axis no repetition is told: the fourth differences take eight around the seam
+FEWEST_TOLD = 12
+# of the range of the log-values: a smaller difference counts as equal, as of values written with ten digits
+REPEATED = 1e-9
+# a repetition is told where the roughness without the last values is at most this share of that with them
+ROUGHER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class GridTarget(Target):
-    """The distribution with given values at the cell centres of a box: V = -(spline through the logs).
+    """Distribution with given values at the cell centres of a box: V = -(spline through the logarithms).
 
-    The spline is a tensor product of degree 5, which crosses no joint of the grid of a Density or a Dataset, and is one
-    in a root of the distance from walls where its cells are equal in that. Outside the box the log-density is -inf and
-    the score NaN.
+    The spline is a tensor product of degree 5. Across joints of the grid that a Density or Dataset brings, it is made
+    of separate pieces; along axes whose cells are equal in a root of the distance from a wall, it is a spline in that
+    root. Outside the box the log-density is -inf and the score NaN.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ class GridTarget(Target):
     lower, upper : float or array (d,)
         Corners of the box, half a cell outside the first and last centre. Not for a DataArray, Dataset or Density.
     log : bool
-        The values are log-densities; implied for a DataArray named "log_density", and for a Density.
+        Whether the values are log-densities; implied for a DataArray named "log_density", and for a Density.
     periodic : bool or sequence of bool
         Whether the axes wrap around. Then the values are given once: not at x = 0 and at x = period.
 
@@ -50,6 +54,17 @@ class GridTarget(Target):
     ValueError
         If a value is NaN, infinite, zero or negative (naming its place), the box is missing or empty, an
         axis has fewer than two cells, coordinates do not rise, or a periodic axis repeats its first values at its end.
+
+    Examples
+    --------
+    The values of a standard Gaussian; the score of its logarithm is -x, between the cell centres too:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> centres = np.linspace(-4, 4, 41)[:-1] + 0.1
+    >>> target = wfr.GridTarget(np.exp(-(centres**2) / 2), lower=-4, upper=4)
+    >>> round(float(target.score([[1.23]])[0, 0]), 6)
+    -1.23
     """
 
     values: Any
@@ -151,24 +166,24 @@ class GridTarget(Target):
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """The joints of the grid that the values come from, inside the box."""
+        """Return the joints of the grid that the values come from, inside the box."""
         corners = zip(*box_of("(lower, upper)", (lower, upper), self.ndim), strict=True)
         places = [one.edges[list(one.joints)] for one in self._cells]
         return Breaks(tuple(p[(p > a) & (p < b)] for p, (a, b) in zip(places, corners, strict=True)))
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """Spline through the log-values at points (..., d), shape (...); -inf outside the box."""
+        """Evaluate the spline through the log-values at points (..., d), shape (...); -inf outside the box."""
         return self._spline(real_array("points", self.as_points(points)), outside=-np.inf)
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """Gradient of the spline at points (..., d), shape (..., d); NaN outside the box."""
+        """Return the gradient of the spline at points (..., d), shape (..., d); NaN outside the box."""
         return self._spline.gradient(real_array("points", self.as_points(points)))
 
 
 def _per_axis(periodic: Any, ndim: int) -> tuple[bool, ...]:
-    """Whether each axis is periodic."""
+    """Return for every axis whether it is periodic."""
     refuse_no_entries("periodic", periodic)
     given = [periodic] * ndim if isinstance(periodic, bool | np.bool_) else periodic
     if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str) or len(given) != ndim:
@@ -177,10 +192,10 @@ def _per_axis(periodic: Any, ndim: int) -> tuple[bool, ...]:
 
 
 def _repeats_its_end(log_values: Array, axis: int) -> bool:
-    """Whether the last values along a periodic axis are the first again, and the axis is smoother without them.
+    """Tell whether the last values along a periodic axis repeat the first, and the axis is smoother without them.
 
-    Of a function that is symmetric about the middle of the box first and last values are equal too, by right: then it
-    is rougher without. Roughness is the largest fourth difference around the seam.
+    A function that is symmetric about the middle of the box has equal first and last values by right: without the last
+    ones it is then rougher. Roughness is the largest fourth difference around the seam.
     """
     values = np.moveaxis(log_values, axis, 0)
     if len(values) < FEWEST_TOLD or not np.allclose(values[0], values[-1], rtol=0, atol=REPEATED * np.ptp(values)):
@@ -193,7 +208,7 @@ def _repeats_its_end(log_values: Array, axis: int) -> bool:
 
 
 def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array], dict[str, dict[str, Any]]]:
-    """The log-density of a Dataset of `solve`, which axes wrap, edges that are stored, and joints and roots."""
+    """Return the log-density of a Dataset of `solve`, which axes wrap, edges that are stored, and joints and roots."""
     if "log_density" not in ds.data_vars:
         raise ValueError(f"a Dataset needs the variable log_density, but has {list(ds.data_vars)}: give a DataArray")
     values = ds["log_density"]
@@ -211,7 +226,7 @@ def _of_dataset(ds: Any, periodic: Any) -> tuple[Any, Any, dict[str, Array], dic
 
 
 def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:
-    """Cell centres (n,) and edges (n + 1,) along a dimension of a DataArray."""
+    """Return the cell centres (n,) and edges (n + 1,) along a dimension of a DataArray."""
     if dim not in values.coords or values.sizes[dim] < 2:
         raise ValueError(
             f"dimension {dim!r} needs at least two cells with coordinates (their centres); "
@@ -230,7 +245,7 @@ def _cells(values: Any, dim: str, edges: Array | None) -> tuple[Array, Array]:
 
 
 def _equal_cells(lower: float, upper: float, n: int) -> tuple[Array, Array]:
-    """Centres and edges of equal cells."""
+    """Return centres (n,) and edges (n + 1,) of equal cells."""
     with np.errstate(over="ignore", invalid="ignore"):  # of boxes that are refused
         edges = np.linspace(lower, upper, n + 1)
         return (edges[1:] + edges[:-1]) / 2, edges

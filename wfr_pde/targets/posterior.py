@@ -27,7 +27,7 @@ class Posterior(Target):
     Parameters
     ----------
     prior : Target
-        Its dimension is the number of parameters.
+        Law of the parameters before the data; its dimension is their number.
     log_likelihood : function
         `log_likelihood(theta_1, ..., theta_d, data)`: the log-likelihood of every datum. It is called with
         parameters of shape (m, 1) and the data (n, ...), and returns shape (m, n).
@@ -47,12 +47,15 @@ class Posterior(Target):
 
     Examples
     --------
-    The means of two groups of galaxies, with a mixture likelihood:
+    With the prior N(0, 1) and data 1 and 3 of variance 1, the posterior is N(4/3, 1/3): the score vanishes at 4/3 and
+    its slope is -3.
 
-    >>> from wfr_pde.problems.data import galaxies
-    >>> def log_likelihood(m1, m2, y):
-    ...     return np.logaddexp(-((y - m1) ** 2) / 18, -((y - m2) ** 2) / 18)
-    >>> posterior = Posterior(Gaussian([21, 21], 100), log_likelihood, galaxies())
+    >>> import wfr_pde as wfr
+    >>> def log_likelihood(mean, data):
+    ...     return -((data - mean) ** 2) / 2
+    >>> posterior = wfr.Posterior(wfr.Gaussian(0, 1), log_likelihood, data=[1.0, 3.0])
+    >>> posterior.score([[4 / 3], [7 / 3]]).round(6).tolist()
+    [[0.0], [-3.0]]
     """
 
     prior: Target
@@ -75,14 +78,14 @@ class Posterior(Target):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """Log-posterior, up to a constant, at points (..., d), shape (...)."""
+        """Return the log-posterior, up to a constant, at points (..., d), shape (...)."""
         check_deadline()  # as a Potential does
         points = self.as_points(points)
         return np.asarray(self.prior.log_density(points) + self._total_log_likelihood(points))
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """Score of the prior, and the gradient of the log-likelihood by complex steps or differences."""
+        """Return the score of the prior plus the gradient of the log-likelihood, by complex steps or differences."""
         points = self.as_points(points)
         return self.prior.score(points) + differentiation.gradient(self._total_log_likelihood, points)
 
@@ -100,7 +103,7 @@ class Posterior(Target):
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Breaks of the prior inside the box; the log-likelihood is taken to have none."""
+        """Return the breaks of the prior inside the box; the log-likelihood is taken to have none."""
         return self.prior.breaks(lower, upper)
 
     def _total_log_likelihood(self, points: Array) -> Array:

@@ -24,7 +24,7 @@ from wfr_pde.targets.user_functions import AtTime, UserFunction, checked_form, d
 
 @dataclass(frozen=True, eq=False)
 class Potential(Target):
-    """The distribution exp(-V) of any potential V(x, y, …), at rest or moving, V(x, y, …, t).
+    """Distribution exp(-V) of any potential V(x, y, …), at rest or moving, V(x, y, …, t).
 
     Parameters
     ----------
@@ -55,6 +55,16 @@ class Potential(Target):
     ValueError
         If the dimension cannot be told, the expression holds something not allowed, V or gradient return
         a wrong shape, gradient is wrong, or breaks are no finite numbers.
+
+    Examples
+    --------
+    The score of V = x⁴/4 - x² is 2x - x³:
+
+    >>> import wfr_pde as wfr
+    >>> round(float(wfr.Potential("x**4/4 - x**2").score([[2.0]])[0, 0]), 6)
+    -4.0
+    >>> round(float(wfr.Potential(lambda x: x**4 / 4 - x**2).score([[2.0]])[0, 0]), 6)
+    -4.0
     """
 
     V: Callable[..., Any] | str
@@ -97,7 +107,7 @@ class Potential(Target):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold what was given, not what is compiled from it."""
+        """Return what was given: copies and pickles do not hold what is compiled from it."""
         return {name: value for name, value in super().__getstate__().items() if name not in ("_value", "_gradient")}
 
     @property
@@ -106,12 +116,18 @@ class Potential(Target):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V at points (..., d), shape (...); NaN where V is. One that moves has a density at a time only, see `at`."""
+        """Return -V at points (..., d), shape (...); NaN where V is.
+
+        Raises
+        ------
+        ValueError
+            If V moves: it has a density at a time only, see `at`.
+        """
         return np.asarray(-self._potential(self.as_points(points)))
 
     @override
     def at(self, t: float) -> Potential:
-        """The potential at time `t`: itself, unless it moves."""
+        """Return the potential at time `t`: itself, unless it moves."""
         t = number("t", t)
         if not self.moving:
             return self
@@ -165,7 +181,7 @@ class Potential(Target):
 
 @dataclass(frozen=True)
 class _BreaksInBox:
-    """Breaks of a potential as a function of the box: those of its text, and those given."""
+    """Breaks of a potential in a box: those of its text, and those given; a function of the corners."""
 
     text: str | None
     ndim: int
@@ -179,6 +195,6 @@ class _BreaksInBox:
         return found | breaks_of_expression(self.text, self.ndim, low, high)
 
     def spelled(self) -> list[Any]:
-        """The breaks given, as the constructor takes them."""
+        """Return the breaks given, as the constructor takes them."""
         lists = [] if self.given is None else [places.tolist() for places in self.given.places]
         return lists[0] if self.ndim == 1 else lists

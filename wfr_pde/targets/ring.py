@@ -38,6 +38,15 @@ class Ring(Target):
     ------
     ValueError
         If radius or width is not positive, or ndim is not a positive integer.
+
+    Examples
+    --------
+    Each coordinate of a thin ring has the variance R²/2, and a little more:
+
+    >>> import wfr_pde as wfr
+    >>> mean, covariance = wfr.Ring(radius=2.0, width=0.1).moments()
+    >>> covariance.round(4).tolist()
+    [[2.0075, 0.0], [0.0, 2.0075]]
     """
 
     radius: float = 5.0
@@ -52,7 +61,7 @@ class Ring(Target):
     __repr__ = call_repr
 
     def _radial_integral(self, power: int) -> float:
-        """∫_0^∞ r^power exp(-(r - R)²/s²) dr, in closed form: a sum of positive terms.
+        """Return ∫_0^∞ r^power exp(-(r - R)²/s²) dr, in closed form: a sum of positive terms.
 
         With u = (r - R)/s: moments M_k = ∫_{-R/s}^∞ u^k e^{-u²} du, by parts
         M_k = (a^{k-1} e^{-a²} + (k - 1) M_{k-2}) / 2, a = -R/s.
@@ -89,7 +98,7 @@ class Ring(Target):
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """-grad V at points (..., d), shape (..., d); zero at the origin."""
+        """Return -grad V at points (..., d), shape (..., d); zero at the origin."""
         points = self.as_points(points)
         r = np.sqrt(np.sum(points**2, axis=-1, keepdims=True))
         direction = np.divide(points, r, out=np.zeros_like(points), where=r > 0)
@@ -97,7 +106,7 @@ class Ring(Target):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, d).
+        """Return `n` independent draws, shape (n, d).
 
         The radius by rejection: (r/rho)^{d-1} <= e^{(d-1)(r/rho - 1)}, rho the radial mode, makes
         N(rho, s²/2) an envelope.
@@ -116,20 +125,20 @@ class Ring(Target):
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """The origin in one dimension; in more it is but a point."""
+        """Return the origin in one dimension; in more the kink is in a single point, and no hyperplane is returned."""
         if self.ndim > 1:
             return super().breaks(lower, upper)
         return Breaks((np.zeros(1),)).inside(*box_of("(lower, upper)", (lower, upper), 1))
 
     @override
     def moments(self) -> tuple[Array, Array]:
-        """Mean (d,), zero by symmetry, and covariance (d, d), E r²/d times the identity."""
+        """Return the mean (d,), zero by symmetry, and the covariance (d, d), E r²/d times the identity."""
         second = self._radial_integral(self.ndim + 1) / self._radial_integral(self.ndim - 1)
         return np.zeros(self.ndim), second / self.ndim * np.eye(self.ndim)
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Cube around the ball beyond which the envelope of `sample` has the mass `tail`, an upper bound."""
+        """Return a cube around the ball beyond which the envelope of `sample` has the mass `tail`, an upper bound."""
         rho, power = self._radial_mode, self.ndim - 1
         height = rho**power * np.exp(-(((rho - self.radius) / self.width) ** 2)) * self.width * np.sqrt(np.pi)
         envelope = max(1.0, height / self._radial_integral(power))  # its mass, that of the target being 1

@@ -62,22 +62,22 @@ class Turned(DerivedTarget):
 
     @override
     def log_density(self, points: ArrayLike) -> Array:
-        """-V(c + Q y) at points y (..., d), shape (...)."""
+        """Return -V(c + Q y) at points y (..., d), shape (...)."""
         return self.target.log_density(original_points(self.as_points(points), self.rotation, self.centre))
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """Q' times the score at c + Q y, shape (..., d)."""
+        """Return Q' times the score at c + Q y, shape (..., d)."""
         return self.target.score(original_points(self.as_points(points), self.rotation, self.centre)) @ self.rotation
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` draws of the target, turned, shape (n, d)."""
+        """Return `n` draws of the target, turned, shape (n, d)."""
         return turned_points(self.target.sample(n, rng), self.rotation, self.centre)
 
     @override
     def moments(self) -> tuple[Array, Array] | None:
-        """Mean Q'(m - c) and covariance Q'CQ, where those of the target are known."""
+        """Return the mean Q'(m - c) and the covariance Q'CQ, where those of the target are known."""
         known = self.target.moments()
         if known is None:
             return None
@@ -85,39 +85,42 @@ class Turned(DerivedTarget):
 
     @override
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Breaks elsewhere than on planes along the new axes, if the target has any near the box."""
+        """Return no planes, as none lie along the new axes; `elsewhere` is set if the target has any near the box."""
         centre = turned_points(np.zeros(self.ndim), self.rotation, self.centre)  # the way back turns about Q'(0 - c)
         outer = turned_box((lower, upper), self.rotation.T, centre)
         return Breaks(Breaks.none(self.ndim).places, elsewhere=bool(self.target.breaks(*outer)))
 
     @override
     def at(self, t: float) -> Target:
-        """The target at time `t`, turned."""
+        """Return the target at time `t`, turned."""
         return turned(self.target.at(t), self.rotation, self.centre) if self.moving else self
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
-        """Box in the turned coordinates: searched for there; of a moving target, around its turned box."""
+        """Search for a box in the turned coordinates; that of a moving target is the one around its turned box."""
         if self.moving:
             return turned_box(self.target.box(tail), self.rotation, self.centre)
         return super().box(tail)
 
 
 def turned(target: Target, rotation: ArrayLike, centre: ArrayLike) -> Target:
-    """The law of y = Q'(x - c): a Gaussian, a mixture or a path between two of a Gaussian, a mixture or a path.
+    """Return the law of y = Q'(x - c) where x has a given law.
+
+    Gaussians, mixtures and paths between two targets stay what they are, with turned parameters.
 
     Parameters
     ----------
     target : Target
+        Law of x; it may move.
     rotation : array (d, d)
         Q, orthogonal; its columns are the new axes.
     centre : array (d,)
-        c.
+        c, the origin of the new coordinates.
 
     Returns
     -------
     Target
-        `Turned`, where it is no class of its own.
+        Of the same class where that is closed under rotations, else a `Turned`.
 
     Raises
     ------
@@ -141,22 +144,22 @@ def turned(target: Target, rotation: ArrayLike, centre: ArrayLike) -> Target:
 
 
 def turned_points(points: ArrayLike, rotation: ArrayLike, centre: ArrayLike) -> Array:
-    """y = Q'(x - c) for points x (..., d)."""
+    """Return y = Q'(x - c) for points x (..., d)."""
     return np.asarray((np.asarray(points) - np.asarray(centre)) @ np.asarray(rotation))
 
 
 def original_points(points: ArrayLike, rotation: ArrayLike, centre: ArrayLike) -> Array:
-    """x = c + Q y for points y (..., d)."""
+    """Return x = c + Q y for points y (..., d)."""
     return np.asarray(np.asarray(centre) + np.asarray(points) @ np.asarray(rotation).T)
 
 
 def turned_vectors(vectors: ArrayLike, rotation: ArrayLike) -> Array:
-    """Q'v for vectors such as scores and velocities (..., d), from x to y; the inverse has Q' in place of Q."""
+    """Return Q'v for vectors such as scores and velocities (..., d), from x to y; Q' in place of Q turns them back."""
     return np.asarray(np.asarray(vectors) @ np.asarray(rotation))
 
 
 def turned_box(box: tuple[ArrayLike, ArrayLike], rotation: ArrayLike, centre: ArrayLike) -> tuple[Array, Array]:
-    """Smallest box in y around a box (lower, upper) in x."""
+    """Return the smallest box in y around a box (lower, upper) in x."""
     lower, upper = (np.asarray(corner, dtype=np.float64) for corner in box)
     middle = turned_points((lower + upper) / 2, rotation, centre)
     half = np.abs(np.asarray(rotation)).T @ ((upper - lower) / 2)
@@ -164,7 +167,7 @@ def turned_box(box: tuple[ArrayLike, ArrayLike], rotation: ArrayLike, centre: Ar
 
 
 def checked_frame(rotation: Any, centre: Any, ndim: int) -> tuple[Array, Array]:
-    """Q (d, d) and c (d,) as read-only arrays.
+    """Return Q (d, d) and c (d,) as read-only arrays.
 
     Raises
     ------
@@ -187,6 +190,6 @@ def checked_frame(rotation: Any, centre: Any, ndim: int) -> tuple[Array, Array]:
 
 
 def _turned_matrix(matrices: Array, rotation: Array) -> Array:
-    """Q'CQ for matrices (..., d, d), symmetric to the last bit."""
+    """Return Q'CQ for matrices (..., d, d), symmetric to the last bit."""
     product = rotation.T @ matrices @ rotation
     return np.asarray((product + np.swapaxes(product, -1, -2)) / 2)

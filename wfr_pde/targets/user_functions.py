@@ -20,8 +20,9 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.numerics.user_calls import raise_if_in_place, read_only
 from wfr_pde.targets.expressions import compile_expression
 
+# kinds of parameters that may be coordinates
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-TRIED = 8  # points at which a function that takes no arrays is tried with numbers
+TRIED = 8  # points at which a function that takes no arrays is tried with numbers; it may be undefined at some
 FORMS = {
     "coordinates": "one array (...) per coordinate",
     "points": "one array of points (..., d)",
@@ -30,7 +31,7 @@ FORMS = {
 
 
 def checked_form(function: Callable[..., Any], of: Any, ndim: int | None) -> int:
-    """The dimension of a function in one of the `FORMS`, read from its parameters where it is not given.
+    """Check a function in one of the `FORMS`, and return its dimension, read from its parameters if not given.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def checked_form(function: Callable[..., Any], of: Any, ndim: int | None) -> int
 
 
 def depends_on_time(function: Callable[..., Any], of: Any, ndim: int | None) -> bool:
-    """Whether the last argument is the time: its name is t, and it is not needed as a coordinate."""
+    """Tell whether the last argument is the time: its name is t, and it is not needed as a coordinate."""
     try:
         names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in POSITIONAL]
     except (TypeError, ValueError):
@@ -89,7 +90,7 @@ class AtTime:
     ndim: int | None = None
 
     def __call__(self, *places: Any) -> Any:
-        """The function of the places at that time."""
+        """Return the function of the places at that time."""
         function = self.function
         if isinstance(function, str):
             compiled = compile_expression(function, self.ndim)
@@ -137,7 +138,7 @@ class UserFunction:
         self.epsilon = float(np.finfo(np.float64).eps)  # of the least precise numbers that it has returned
 
     def __call__(self, points: Array) -> Array:
-        """Values (...), or gradients (..., d), at points (..., d).
+        """Return values (...), or gradients (..., d), at points (..., d).
 
         Raises
         ------
@@ -173,7 +174,7 @@ class UserFunction:
         return np.reshape(values, points.shape[:-1] if self.parts is None else points.shape)
 
     def _at(self, point: Array) -> Array:
-        """Value or gradient at one point (d,); where a function of numbers has none, what NumPy would give."""
+        """Return value or gradient at one point (d,); where a function of numbers raises, what NumPy would give."""
         try:
             return self._assembled(self._called(point.tolist() if self.of == "coordinates" else point.copy()), point)
         except (OverflowError, ZeroDivisionError):  # of the math module and Python's numbers: too large for a double
@@ -184,7 +185,10 @@ class UserFunction:
             return np.full(() if self.parts is None else point.shape, np.nan)
 
     def _takes_numbers(self, points: Array, error: Exception) -> bool:
-        """Whether the function works for some point alone, given as numbers; then it is called so from now on."""
+        """Tell whether the function works for some point alone, given as numbers.
+
+        If so, it is called point by point from now on, with a warning.
+        """
         flat = points.reshape(-1, points.shape[-1])
         for point in flat[:: max(1, len(flat) // TRIED)]:
             with contextlib.suppress(Exception):  # if none works, the error of the first call is told
@@ -216,7 +220,7 @@ class UserFunction:
         return np.stack(shaped, axis=-1)
 
     def _shaped(self, value: Any, name: str, shape: tuple[int, ...], points: Array) -> Array:
-        """`value` as an array of that shape."""
+        """Return `value` as an array of that shape."""
         refuse_masked(f"what {name} returns", value)
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)  # tensors that hold gradients
         if array.dtype.kind not in "biufc" or (np.iscomplexobj(array) and not np.iscomplexobj(points)):
@@ -240,7 +244,7 @@ class UserFunction:
 
 
 def _count_coordinates(function: Callable[..., Any]) -> int:
-    """Number of positional parameters without a default."""
+    """Count the positional parameters without a default."""
     least, most = _numbers_of_arguments(function)
     if most == math.inf:
         raise ValueError(f"{function!r} takes any number of coordinates (*args), or does not tell: give ndim")
@@ -250,7 +254,7 @@ def _count_coordinates(function: Callable[..., Any]) -> int:
 
 
 def _numbers_of_arguments(function: Callable[..., Any]) -> tuple[int, float]:
-    """Fewest and most positional arguments of a function; 0 and infinity where they cannot be read."""
+    """Return the fewest and most positional arguments of a function; 0 and infinity where they cannot be read."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -14,33 +14,37 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
-SHARES = (1 / 64, 1 / 16, 1 / 4, 1, 4)  # numbers of draws that floors are taken at, over that of particles
-FEWEST = 4  # draws of a floor
-LEAST_FALL = 0.2  # of the logarithm of a floor, from the fewest to the most draws, for it to be a distance
+# numbers of draws that floors are taken at, over that of particles; a power law is taken in between
+SHARES = (1 / 64, 1 / 16, 1 / 4, 1, 4)
+FEWEST = 4  # draws of a floor: with fewer, means of metrics say little, and some are not defined
+# of the logarithm of a floor, from the fewest to the most draws: one that falls by less tells no number of draws
+LEAST_FALL = 0.2
 
 Law = Density | Particles
 Metric = Callable[[Any, Particles], float]
 
 
 def as_close(metrics: Iterable[Metric], law: Law, n: int) -> list[Metric]:
-    """Return the metrics, those whose resolution depends on the number of particles with that for `n`."""
+    """Return the metrics; those whose resolution depends on the number of particles look as closely as at `n`."""
     return [m.at_resolution_of(law, n) if hasattr(m, "at_resolution_of") else m for m in metrics]
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """Independent draws from the truth, held against it as runs are.
+    """Independent draws from the truth, compared with it as runs are.
 
     Parameters
     ----------
     truth : Truth
         The draws are its own.
     times : array (t,)
+        Times at which metrics are taken.
     laws : list of Density or Particles
         The truth at these times.
     metrics : list of functions (law, Particles) -> float
+        What is measured.
     replicates : int
-        Sets of draws.
+        Number of sets of draws.
     confidence : float
         Share of the sets between `low` and `high`.
     """
@@ -53,7 +57,7 @@ class Baseline:
     confidence: float
 
     def floors(self, n: int, rng: np.random.Generator) -> dict[int, Array]:
-        """Mean, low and high value of every metric at every time, (3, t, metric), by the number of draws.
+        """Return mean, low and high value of every metric at every time, (3, t, metric), by the number of draws.
 
         Metrics look as closely as they do at `n` particles, whatever the number of draws.
         """

@@ -13,22 +13,28 @@ from wfr_pde.energies import Energy
 from wfr_pde.flows.base import Flow, Step
 from wfr_pde.space.density import Density
 
-EMPTY_CELL_DEPTH = 400.0  # nats below the maximum of a density that emptied cells get
+# nats below the maximum of a density that emptied cells get: e^-400 does not grow back in a run, and does not underflow
+EMPTY_CELL_DEPTH = 400.0
 
 
 @dataclass(frozen=True)
 class FinitePopulationCutoff(Flow):
-    """A flow of densities that sees no place where less than one of `number` particles is expected.
+    """Flow of densities that sees no place where less than one of `number` particles is expected.
 
     After every step the least dense cells that hold a mass of 1/number together are emptied. Fronts that grow from next
-    to nothing move later then, as those of as many particles do (Brunet and Derrida 1997,
-    doi:10.1103/PhysRevE.56.2597): the difference is what a finite number may lag behind by.
+    to nothing move later then, as those of as many particles do: the difference is what a finite number may lag behind
+    by.
 
     Parameters
     ----------
     flow : Flow
+        The flow without the cutoff.
     number : float
         Number of particles.
+
+    References
+    ----------
+    Brunet and Derrida (1997), doi:10.1103/PhysRevE.56.2597.
     """
 
     flow: Flow

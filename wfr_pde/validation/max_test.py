@@ -10,10 +10,11 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
-SIGNS = 4000  # random signs of the runs
-POWERS = (0.5, 0.75, 1.0, 1.5, 2.0, math.inf)  # with which a bias may fall
+SIGNS = 4000  # random signs of the runs: a level of 0.05 is kept to about 0.003; time grows with it
+# powers with which a bias may fall: from that of Monte Carlo to none at all
+POWERS = (0.5, 0.75, 1.0, 1.5, 2.0, math.inf)
 LEAST_VARIANCE = 0.1  # of a run, over that of as many independent draws: runs that agree by chance prove nothing
-POWER = 1.645  # standard errors beyond the critical value, for 95 % power
+POWER = 1.645  # standard errors beyond the critical value at which 95 % of deviations are found: the normal quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Runs:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaxTest:
-    """What a test says of every statistic (t, k), in standard deviations of a single draw.
+    """Outcome of a test for every statistic (t, k), in standard deviations of a single draw.
 
     Attributes
     ----------
@@ -90,10 +91,17 @@ def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: flo
     Parameters
     ----------
     runs : Runs
+        Statistics of independent runs.
     means, scales, margins : arrays (t, k)
         References, standard deviations of a single draw, and margins.
     level : float
+        Share of correct samplers that may be found to deviate.
     rng : int
+        Seed of the random signs.
+
+    Returns
+    -------
+    MaxTest
     """
     shape, count = means.shape, len(runs.base)
     sets = [runs.base, runs.wide, runs.fine]
@@ -129,7 +137,7 @@ def max_test(runs: Runs, means: Array, scales: Array, margins: Array, level: flo
 
 
 def _kindest(deviations: Array, errors: Array, margin: Array) -> tuple[Array, Array]:
-    """Shares (statistic, pair) of the pairs of powers that leave least, and studentised deviations beyond the margin.
+    """Find the shares (statistic, pair) of the pairs of powers that leave least, and studentised deviations.
 
     Deviations are linear in the factors: where they lie on both sides of the margin, or within it, for some pairs, a
     power in between leaves nothing.
@@ -164,7 +172,7 @@ def _weights(runs: Runs) -> tuple[Array, Array]:
 
 
 def _critical(largest: Array, count: int, level: float) -> float:
-    """What the largest studentised deviation exceeds in a share `level` of cases by chance, for so many runs."""
+    """Return what the largest studentised deviation exceeds in a share `level` of cases by chance, for so many runs."""
     from scipy import stats
 
     quantile = float(np.quantile(largest, 1 - level))
@@ -172,7 +180,7 @@ def _critical(largest: Array, count: int, level: float) -> float:
 
 
 def _p_value(largest: Array, count: int, found: float) -> float:
-    """In what share of cases the largest studentised deviation is as large as the one that was found, by chance."""
+    """Return in what share of cases the largest studentised deviation is as large as the one found, by chance."""
     from scipy import stats
 
     share = (1 + int((largest >= found).sum())) / (1 + len(largest))
@@ -180,7 +188,7 @@ def _p_value(largest: Array, count: int, found: float) -> float:
 
 
 def _largest_by_chance(sets: list[Array], weights: Array, floors: Array, rng: int) -> Array:
-    """Largest studentised means (SIGNS,) of centred runs with random signs.
+    """Return the largest studentised means (SIGNS,) of centred runs with random signs.
 
     Parameters
     ----------

@@ -16,9 +16,10 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 
-CELLS = {1: 384, 2: 96, 3: 36}  # per axis of the coarser grid, by dimension
-FINER = 1.5  # cells per axis of the finer grid over those of the coarser
-ATTEMPTS = (1.0, 1.5, 2.25, 3.375)  # times the cells, where fewer are refused
+# per axis of the coarser grid, by dimension: as many as take seconds; errors in space are estimated and count
+CELLS = {1: 384, 2: 96, 3: 36}
+FINER = 1.5  # cells per axis of the finer grid over those of the coarser: the two are extrapolated
+ATTEMPTS = (1.0, 1.5, 2.25, 3.375)  # times the cells, where fewer are refused because the flow is not resolved
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +76,23 @@ def mean_field(
     flow : Flow
         A flow that moves densities.
     target : Target
+        pi.
     start : Target or Density
+        The law at the first time.
     times : array (t,)
         Save times, of which the first is that of the start.
     dt : float
+        Step of the flow.
     box : Grid
         Grid whose walls and names are taken; its cells are not.
     only_coarse : bool
         Whether the coarser grid serves for both.
     cells : int, optional
         Number per axis of the coarser grid; as many as are needed by default.
+
+    Returns
+    -------
+    Law
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the runs of a sampler are held against: the law of its declared scheme on a grid, or the truth."""
+"""Reference that the runs of a sampler are compared with: the law of its declared scheme on a grid, or the truth."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from wfr_pde.validation.mean_field import mean_field, moves_densities
 from wfr_pde.validation.setting import Setting
 from wfr_pde.validation.statistics import Observables, observables
 
-EXPECTED = 10.0  # particles inside a region, and outside, below which it is not looked at
+# particles inside a region, and outside, below which it is not looked at: counts are too skewed for a test of means
+EXPECTED = 10.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reference:
-    """What the runs are held against, over times and statistics."""
+    """Expectations that the runs are compared with, over times and statistics, and their errors."""
 
     observables: list[Observables]  # one per time
     means: Array  # (t, k)
@@ -46,8 +47,13 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     Parameters
     ----------
     setting : Setting
+        What is asked.
     modes, statistics :
         Those of `observables`.
+
+    Returns
+    -------
+    Reference
 
     Raises
     ------
@@ -91,12 +97,12 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
 
 
 def _problem(setting: Setting) -> dict[str, Any]:
-    """Return what `mean_field` has to know beside the flow and its step."""
+    """Return the arguments of `mean_field` beside the flow and its step."""
     return {"target": setting.target, "start": setting.start, "times": setting.times, "box": setting.box}
 
 
 def _flow_and_step(setting: Setting, is_law: bool) -> tuple[Flow, float]:
-    """Return the flow of densities that the runs are held against, and its step."""
+    """Return the flow of densities that the runs are compared with, and its step."""
     if is_law and setting.scheme is not None and setting.dt is not None:
         return setting.scheme, setting.dt
     return _ideal(setting), setting.dt or float(np.diff(setting.times).min()) / 8
@@ -154,7 +160,7 @@ def _truth_error(truth: Truth, t: float, chosen: Observables) -> Array:
 
 
 def _observable(reference: Reference, n: int) -> Reference:
-    """Return a reference without what no particle tells: statistics that do not vary, regions with next to nobody."""
+    """Return a reference without statistics that do not vary, or regions where hardly a particle is expected."""
     last = reference.observables[0]
     varies = np.all(reference.deviations > 1e-12 * (1 + np.abs(reference.means)), axis=0)
     for k, name in enumerate(last.names):

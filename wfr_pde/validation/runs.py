@@ -18,7 +18,7 @@ SAME_TIME, ROUNDING = 1e-9, 1e-13  # relative to the span of the times, and to t
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a method: particles over times, of one seed."""
+    """Run of a method: particles over times, of one seed."""
 
     method: str
     ds: Any
@@ -52,7 +52,7 @@ class Run:
 
 
 def are_runs(given: Any) -> bool:
-    """Whether something is runs, a Dataset or a list of them, and no sampler that makes some."""
+    """Tell whether something is runs, a Dataset or a list of them, and no sampler that makes some."""
     import xarray as xr
 
     return isinstance(given, xr.Dataset | list | tuple)
@@ -120,7 +120,7 @@ def _check_independent(runs: list[Run]) -> None:
 
 
 def _same(one: Run, other: Run) -> bool:
-    """Whether two runs hold the same times, positions and weights."""
+    """Tell whether two runs hold the same times, positions and weights."""
     names = [name for name in ("position", "log_weight") if name in one.ds]
     same = names == [name for name in ("position", "log_weight") if name in other.ds]
     return (

@@ -1,4 +1,4 @@
-"""What is asked of a verdict, checked: sampler, truth, target, start, scheme, times and numbers."""
+"""Arguments of a verdict, checked: sampler, truth, target, start, scheme, times and numbers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from wfr_pde.targets.base import Target
 from wfr_pde.validation.runs import are_runs, asked_times, common_times, listed_runs, time_tolerance
 
 FEWEST_SEEDS, MOST_SEEDS = 20, 10**6
-MOST_TIMES = 4  # by default
+MOST_TIMES = 4  # most times that are tested by default: more cost power, as the test is of all at once
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Setting:
-    """The arguments of `validate`, checked and complete."""
+    """Arguments of `validate`, checked and complete."""
 
     sampler: Any  # a Flow, a function, or a list of Run
     truth: Truth
@@ -72,7 +72,13 @@ def checked_setting(
     rng: Any,
     options: Any,
 ) -> Setting:
-    """Check the arguments of `validate` and complete them from the truth; all that can be refused is refused here."""
+    """Check the arguments of `validate`, and complete them from the truth.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For everything that can be refused before a run is made.
+    """
     truth = as_truth(truth, target)
     box = density_at(truth, start_time(truth), "validate").grid
     if any(axis.periodic for axis in box.axes):

@@ -21,20 +21,21 @@ from wfr_pde.targets.base import Target
 
 Function = Callable[[Array], ArrayLike]
 
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of every coordinate; regions end there
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of every coordinate, at which regions end: the median, and two on either side
 SAME_SHARE = 0.05  # by which the mass of a region may miss the quantile that it is named by
-KINDS = ("moments", "regions", "modes", "potential")
+KINDS = ("moments", "regions", "modes", "potential")  # kinds of statistics, as `observables` explains them
 
 
 @dataclass(frozen=True, eq=False)
 class Observables:
-    """Functions f of a point, and what a density says of them.
+    """Functions f of a point, and their expectations under densities and particles.
 
-    All are expectations, so that independent particles are unbiased for each, whatever their number.
+    An expectation is linear in the law, so that independent particles are unbiased for each, whatever their number.
 
     Parameters
     ----------
     functions : mapping name -> function of points (..., d) -> (...)
+        The f.
     reference : Density
         Density that means and standard deviations are taken under.
     """
@@ -85,11 +86,17 @@ def observables(
     Parameters
     ----------
     reference : Density
+        Law that they are taken of: its quantiles bound the regions.
     target : Target
         pi; the modes are by default the means of its components, where it has those.
     modes : array (k, d), optional
+        Places of modes.
     statistics : mapping name -> function of points (..., d) -> (...), optional
         These in place of all others.
+
+    Returns
+    -------
+    Observables
 
     Raises
     ------
@@ -116,7 +123,7 @@ def observables(
 
 
 def _of_points(points: Array, name: str, f: Function) -> Array:
-    """Values of a function of the user, if there is one for each point."""
+    """Return the values of a function of the user, if there is one for each point."""
     values = real_array(f"what statistics[{name!r}] returns", f(points))
     if values.shape != points.shape[:-1]:
         raise ValueError(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"
-ROWS = 12  # of the report
+ROWS = 12  # most rows of the report, those that say most first
 
 
 def verdict_of(test: MaxTest, effect: float) -> str:

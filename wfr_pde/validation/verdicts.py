@@ -1,4 +1,4 @@
-"""Does a sampler do what it declares? A verdict, with error rates, from independent runs."""
+"""Verdict on a sampler, whether it does what it declares, with error rates, from independent runs."""
 
 from __future__ import annotations
 
@@ -125,6 +125,25 @@ def validate(
     ------
     TypeError, ValueError
         If something does not fit: see the message.
+
+    Examples
+    --------
+    A Langevin sampler whose noise is too large by a tenth does not have the law that `Langevin` declares:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0, 1)
+    >>> density = wfr.Grid.covering(target, shape=48).density(target)
+    >>> def faulty(target, x, times, rng, dt):
+    ...     for k in range(round((times[-1] - times[0]) / dt) + 1):
+    ...         if np.isclose(times, times[0] + k * dt).any():
+    ...             yield times[0] + k * dt, x, None
+    ...         x = x + dt * target.score(x) + 1.1 * np.sqrt(2 * dt) * rng.standard_normal(x.shape)
+    >>> ds = wfr.validate(
+    ...     faulty, density, target, scheme=wfr.samplers.Langevin(), start=target, t=[0, 1], dt=0.25, n=500, seeds=20
+    ... )
+    >>> ds.attrs["verdict"]
+    'inconsistent'
     """
     setting = checked_setting(
         sampler=sampler,

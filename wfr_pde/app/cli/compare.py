@@ -37,6 +37,7 @@ examples:
   wfr-pde compare truth.nc samples.npz
   wfr-pde compare truth.nc wfr_pde.samplers:SMCWFR --dt 0.01 --n 500 --seeds 20 --figure smc.png
   wfr-pde compare truth.nc my_sampler.py:ula --n 1000 --options '{"step": 0.01}' -o out.nc"""
+# metrics by default: cheap, for any dimension, with and without weights
 CENTRAL = "mean_error,covariance_error,mmd,total_variation"
 
 

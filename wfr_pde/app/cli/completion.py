@@ -13,7 +13,7 @@ examples:
   eval "$(wfr-pde completion bash)"                                         in this shell; in ~/.bashrc for all
   wfr-pde completion zsh > ~/.zfunc/_wfr-pde                                with fpath+=~/.zfunc before compinit
   wfr-pde completion fish > ~/.config/fish/completions/wfr-pde.fish"""
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "zsh", "fish")  # shells that there are scripts for
 EXPERIMENTS = {  # what completes the name of an experiment, or the path of its file
     "bash": "_wfr_pde_experiments",
     "zsh": "_wfr_pde_experiments",

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from wfr_pde.targets import Target
 
+# path of a NetCDF file, with the name of a variable and a time if they are given: truth.nc:log_density@0.5
 IN_A_FILE = re.compile(r"(?P<path>.*\.(?:nc|nc4|netcdf|h5|hdf5))(?::(?P<name>\w+))?(?:@(?P<time>[^@]*))?")
 SPEC = """\
 distributions (SPEC): gaussian(mean=-1, covariance=0.04), mixture(means=[[-2,0],[2,0]], weights=[.3,.7],

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-MAX_ROWS = 11  # of the table of a solution
+MAX_ROWS = 11  # most rows of the table of a solution: it fits on a screen
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from wfr_pde.app.cli.written import made_sure_of, netcdf_path
 if TYPE_CHECKING:
     from wfr_pde.targets import Target
 
-MOST_TIMES = 10**8  # to be saved, as their numbers alone take a gigabyte
+MOST_TIMES = 10**8  # most times to be saved, as their numbers alone take a gigabyte
 
 
 def add_problem_arguments(parser: argparse.ArgumentParser) -> None:

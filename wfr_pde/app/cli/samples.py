@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wfr_pde.targets import Target
 
-SAMPLE_SUFFIXES = (".npz", ".nc")  # of files of samples; all else is a dotted path to a sampler
+SAMPLE_SUFFIXES = (".npz", ".nc")  # endings of files of samples; all else is a dotted path to a sampler
 
 
 def read_truth(path: str) -> xr.Dataset:

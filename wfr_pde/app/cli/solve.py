@@ -54,13 +54,14 @@ examples:
       --t 0:1:5 --graded -o scales.nc
   wfr-pde solve --target "double_well(2)" --start well.nc@0.5 --t 0.5:5:10 -o later.nc        from a stored density on
   wfr-pde solve ... --dry-run                  cells, steps, memory and time, without solving"""
-BACKENDS = {  # by device
+# backend of the grid, by device
+BACKENDS = {
     "cpu": "numpy",
     "cuda": "cupy",
     "cpu:single": "numpy:single",
     "cuda:single": "cupy:single",
 }
-CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension
+CELLS = {1: 256, 2: 128, 3: 64, 4: 24}  # default number of cells per axis, by dimension: at most 331,776 in all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Outcome
     from wfr_pde.app.experiments.sweep import Plan
 
-MAX_CHECKS = 4  # with more of them, a row of the table shows none
+# most checks whose values are in a row of the table; with more of them it shows none, as it would be too wide
+MAX_CHECKS = 4
 NAME = "sweep"
 SUMMARY = "run an experiment over a grid of knobs, in parallel"
 EXAMPLES = """\

@@ -17,7 +17,7 @@ from wfr_pde.app.exit_codes import DONE
 if TYPE_CHECKING:
     from wfr_pde.targets import Target
 
-PLANNED = 1000  # save times at most that a dry run goes through
+PLANNED = 1000  # most save times that a dry run goes through: each of the others costs one step
 NAME = "truth"
 SUMMARY = "solve a flow to a tolerance, with a certified error"
 EXAMPLES = f"""\

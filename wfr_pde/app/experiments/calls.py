@@ -1,4 +1,4 @@
-"""What tells two calls apart: the function and the values of its arguments, as a hash that every process finds."""
+"""Identity of calls: the function and the values of its arguments, as a hash that every process finds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the repr of an object: differs from process to process
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # address in the repr of an object, which differs from process to process
 
 
 def call_name(function: Callable[..., Any]) -> str:
-    """The name of a function, or the class of a callable object."""
+    """Return the name of a function, or of the class of a callable object."""
     if isinstance(function, functools.partial):
         return call_name(function.func)
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def call_hash(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """Hash of a call.
+    """Hash a call: the function and the values of its arguments.
 
     Numbers, texts, arrays, Datasets (their values, without attributes), containers, dataclasses and functions with what
     they close over are known by their values; other objects by their repr, without addresses.
@@ -41,7 +41,7 @@ def call_hash(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
 
 
 def _pieces(value: Any, inside: tuple[int, ...]) -> Iterator[bytes]:
-    """The bytes that a value is known by; `inside` are the ids of the objects that hold it."""
+    """Yield the bytes that a value is known by; `inside` are the ids of the objects that hold it."""
     if id(value) in inside:
         yield b"itself"
         return
@@ -74,7 +74,7 @@ def _refuse_used_up(value: Any) -> None:
 
 
 def _held(value: Any) -> list[Any] | None:
-    """The values that determine an object; None for one that holds no others."""
+    """Return the values that determine an object; None for one that holds no others."""
     import xarray as xr
 
     if isinstance(value, np.ndarray | list | tuple):
@@ -99,7 +99,7 @@ def _held(value: Any) -> list[Any] | None:
 
 
 def _held_by_function(function: types.FunctionType) -> list[Any]:
-    """Name, code, defaults, and what the function closes over."""
+    """Return name, code, defaults, and what the function closes over."""
     code = function.__code__
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     named = [function.__module__, function.__qualname__, code.co_code, code.co_names, code.co_consts]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from wfr_pde.app.experiments.experiment import Experiment
 
-QUICK = "quick run: small sizes, not the numbers of the full one"
-STRIP = 0.17  # inches below a figure, for that
+QUICK = "quick run: small sizes, not the numbers of the full one"  # what is written below the figure of a quick run
+STRIP = 0.17  # inches below a figure for these words: one line of the smallest font
 
 
 def drawn_figure(experiment: Experiment, data: xr.Dataset) -> Figure:
@@ -39,7 +39,7 @@ def drawn_figure(experiment: Experiment, data: xr.Dataset) -> Figure:
 
 
 def caption_of(experiment: Experiment, figure: Figure, is_quick: bool) -> str:
-    """The caption of a figure: what the experiment claims, its panels, and whether it is a quick run."""
+    """Write the caption of a figure: what the experiment claims, its panels, and whether it is a quick run."""
     from wfr_pde.plotting.panels import panels_of, title_of
 
     titles = [" ".join(title_of(ax)[1].split()) for ax in panels_of(figure)]
@@ -53,7 +53,7 @@ def caption_of(experiment: Experiment, figure: Figure, is_quick: bool) -> str:
 
 
 def store_figure(experiment: Experiment, data: xr.Dataset, directory: Path, is_quick: bool) -> str:
-    """Store the figure as png and pdf, and what was drawn as csv; returns its caption, which the files hold too."""
+    """Store the figure as png and pdf, and what was drawn as csv; return its caption, which the files hold too."""
     figure = drawn_figure(experiment, data)
     caption = caption_of(experiment, figure, is_quick)
     look = _marked(figure) if is_quick else {}
@@ -73,7 +73,7 @@ def store_figure(experiment: Experiment, data: xr.Dataset, directory: Path, is_q
 
 
 def _marked(figure: Figure) -> dict[str, Any]:
-    """Write below a figure that it is one of a quick run; returns how to save it with the strip that this takes."""
+    """Write below a figure that it is one of a quick run; return how to save it with the strip that this takes."""
     from matplotlib.transforms import Bbox
 
     from wfr_pde.plotting import VERMILION

@@ -1,4 +1,4 @@
-"""Where the cells of a sweep run: anything with the interface of `concurrent.futures.Executor`.
+"""Executors that the cells of a sweep run on: anything with the interface of `concurrent.futures.Executor`.
 
 `Processes` runs them on this machine, `dask_executor` on the workers of a Dask cluster. Others, such as
 `mpi4py.futures.MPIPoolExecutor`, can be passed to `wfr_pde.app.experiments.sweep.sweep` as they are.
@@ -24,20 +24,21 @@ from typing_extensions import override
 
 from wfr_pde.errors import BackendError
 
-ATTEMPTS = 2  # of a call whose process dies
+# of a call whose process dies: once more, as it may have been killed for the memory of another; then it is an error
+ATTEMPTS = 2
 
 
 class ProcessDiedError(RuntimeError):
-    """A process ended in the middle of a call: killed, out of memory, or crashed."""
+    """End of a process in the middle of a call: killed, out of memory, or crashed."""
 
 
 def processors() -> int:
-    """The number of processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Processes(Executor):
-    """Processes on this machine; one that dies costs only the call that it is at.
+    """Executor of processes on this machine; one that dies costs only the call that it is at.
 
     They are spawned, not forked, so that threads and devices of this process do no harm. They end with this process,
     however that ends. A call whose process dies is made once more, in a new one.
@@ -116,7 +117,7 @@ class Processes(Executor):
 
 
 class _Worker:
-    """A process that makes the calls that it is sent."""
+    """Process that makes the calls that it is sent."""
 
     def __init__(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -131,13 +132,13 @@ class _Worker:
         self.process.join()
 
     def how_it_ended(self) -> str:
-        """The end of the process in words."""
+        """Say how the process ended."""
         code = self.process.exitcode
         return f"killed by signal {-code}" if code is not None and code < 0 else f"left with exit code {code}"
 
 
 def _serve(connection: multiprocessing.connection.Connection, threads: int) -> None:
-    """What a process does: calls, until there is nobody to make them for."""
+    """Make calls in a process, until there is nobody to make them for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
     sys.stdout = sys.stderr  # what a call prints must not mix with a table or JSON
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -175,7 +176,7 @@ def _threads(number: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def dask_executor(address: str, retries: int = 2) -> Iterator[Executor]:
-    """The workers of a Dask cluster as an executor.
+    """Open the workers of a Dask cluster as an executor.
 
     They need this package, and the folders of the experiments and of the results under the same paths.
 

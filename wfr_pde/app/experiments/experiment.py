@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
     from wfr_pde.integrate.estimate import Estimate
 
-OUT = "results"
+OUT = "results"  # default folder of results
 
 
 @dataclass(frozen=True)
 class Check:
-    """A claim of an experiment, and what came out."""
+    """Claim of an experiment, and what came out."""
 
     name: str
     value: float
@@ -55,7 +55,7 @@ class Check:
         return abs(self.value - self.expected) <= self.tolerance
 
     def content(self) -> dict[str, Any]:
-        """The check in plain types, for JSON."""
+        """Return the check in plain types, for JSON."""
         return {
             "value": self.value if math.isfinite(self.value) else str(self.value),
             "expected": self.expected,
@@ -66,7 +66,7 @@ class Check:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Experiment:
-    """A loaded experiment; see the module for what the file holds.
+    """Experiment as it was loaded; the docstring of the module says what its file holds.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Experiment:
     costs: Callable[..., dict[str, Estimate]] | None = None
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Knobs from the command line: name (dashes or underscores) -> text.
+        """Read knobs from the command line: name (dashes or underscores) -> text.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Experiment:
         return {name: self.knobs[name].parse(text) for name, text in named.items()}
 
     def values(self, given: Mapping[str, Any], quick: bool = False) -> dict[str, Any]:
-        """All knobs: those given, else those of QUICK if `quick`, else the defaults.
+        """Return all knobs: those given, else those of QUICK if `quick`, else the defaults.
 
         Raises
         ------
@@ -137,24 +137,24 @@ class Experiment:
                 raise ValueError(f"{self.name} has no knob {name!r}; it has (with defaults): {has or 'none'}")
 
     def command(self, values: Mapping[str, Any], out: str | Path = OUT) -> str:
-        """The command line that runs it with these knobs, and stores it in that folder."""
+        """Return the command line that runs it with these knobs, and stores it in that folder."""
         changed = [knob for knob in self.knobs.values() if values[knob.name] != knob.default]
         words = [f"{knob.option}={knob.text(values[knob.name])}" for knob in changed]
         return shlex.join(["wfr-pde", "run", self.given, *words, *out_words(out)])
 
     def is_quick(self, values: Mapping[str, Any]) -> bool:
-        """Whether the knobs are those of QUICK, or ones in their place: none that QUICK changes has its default."""
+        """Tell whether the knobs are those of QUICK, or in their place: none that QUICK changes has its default."""
         changed = {name: value for name, value in self.values({}, quick=True).items() if name in self.quick}
         changed = {name: value for name, value in changed.items() if value != self.knobs[name].default}
         has_quick_ones = any(values[name] == value for name, value in changed.items())
         return has_quick_ones and all(values[name] != self.knobs[name].default for name in changed)
 
     def directory(self, values: Mapping[str, Any], out: str | Path = OUT) -> Path:
-        """Where the results with these knobs are stored."""
+        """Return where the results with these knobs are stored."""
         return Path(out) / self.name / hashlib.sha256(canonical(values).encode()).hexdigest()[:12]
 
     def stored(self, values: Mapping[str, Any], out: str | Path = OUT) -> xr.Dataset | None:
-        """The stored data of these knobs, if this code of the experiment and this version of the package made them.
+        """Read the stored data of these knobs, if this code of the experiment and this version made them.
 
         Their attribute `source_hash` says which code of the package it was.
 
@@ -175,7 +175,7 @@ class Experiment:
         return ds if found == (self.source, __version__, canonical(values)) else None
 
     def done(self, values: Mapping[str, Any], out: str | Path = OUT) -> dict[str, Any] | None:
-        """What `run.json` says of these knobs, if this code and version are done with data, checks and figure."""
+        """Return what `run.json` says of these knobs, if this code and version are done with all of it."""
         directory = self.directory(values, out)
         try:
             content = json.loads((directory / "run.json").read_text())
@@ -187,13 +187,13 @@ class Experiment:
         return content if is_done else None
 
     def begun(self, values: Mapping[str, Any], out: str | Path = OUT) -> StoredParts:
-        """The parts of these knobs that a stopped run has stored."""
+        """Return the parts of these knobs that a stopped run has stored."""
         fingerprint = json.dumps([self.source, __version__, canonical(values)])
         return StoredParts(self.directory(values, out), fingerprint)
 
 
 def out_words(out: str | Path) -> list[str]:
-    """The option `--out`, as it is given where the command is run; none for the default folder."""
+    """Return the option `--out`, as it is given where the command is run; none for the default folder."""
     where = Path(out).resolve()
     if where == Path(OUT).resolve():
         return []
@@ -202,5 +202,5 @@ def out_words(out: str | Path) -> list[str]:
 
 
 def canonical(values: Mapping[str, Any]) -> str:
-    """Knobs as JSON: the same text for the same values."""
+    """Write knobs as JSON: the same text for the same values."""
     return json.dumps(dict(values), sort_keys=True)

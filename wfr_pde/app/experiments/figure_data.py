@@ -1,4 +1,4 @@
-"""What a figure shows, as a table: the numbers of its lines, points, areas, bars, images and contours.
+"""Numbers that a figure shows, as a table: those of its lines, points, areas, bars, images and contours.
 
 One row per point, with the columns
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ("panel", "kind", "artist", "label", "part", "x", "y", "value")
+COLUMNS = ("panel", "kind", "artist", "label", "part", "x", "y", "value")  # columns of the table
 Piece = tuple[Any, Any, Any]  # x, y, value: arrays of one length, value may be None
 
 
@@ -39,7 +39,7 @@ def write_csv(figure: Figure, path: str | Path) -> None:
 
 
 def rows(figure: Figure) -> Iterator[tuple[Any, ...]]:
-    """The rows of the table, in the order of `COLUMNS`."""
+    """Yield the rows of the table, in the order of `COLUMNS`."""
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     for panel, ax in enumerate(panels, 1):
         for kind, text in (("title", ax.get_title()), ("x axis", ax.get_xlabel()), ("y axis", ax.get_ylabel())):
@@ -56,7 +56,7 @@ def rows(figure: Figure) -> Iterator[tuple[Any, ...]]:
 
 
 def _pieces(artist: Artist, ax: Axes) -> tuple[str, list[Piece]] | None:
-    """The kind of an artist and its parts; None for one that shows no numbers."""
+    """Return the kind of an artist and its parts; None for one that shows no numbers."""
     from matplotlib import collections, contour, image, lines, patches
 
     match artist:
@@ -85,7 +85,7 @@ def _pieces(artist: Artist, ax: Axes) -> tuple[str, list[Piece]] | None:
 
 
 def _contours(artist: Any) -> list[Piece]:
-    """The polygons of every level; of filled contours with the middle of two levels."""
+    """Return the polygons of every level; of filled contours with the middle of two levels."""
     return [
         (*polygon.T, np.full(len(polygon), level))
         for level, path in zip(artist.layers, artist.get_paths(), strict=True)
@@ -94,7 +94,7 @@ def _contours(artist: Any) -> list[Piece]:
 
 
 def _mesh(artist: Any) -> Piece:
-    """Centres of the cells of a mesh, or its nodes where these carry the colours."""
+    """Return the centres of the cells of a mesh, or its nodes where these carry the colours."""
     points = np.asarray(artist.get_coordinates())
     values = np.ma.filled(artist.get_array().astype(float), np.nan)
     if values.size != points[..., 0].size:
@@ -103,7 +103,7 @@ def _mesh(artist: Any) -> Piece:
 
 
 def _image(artist: Any) -> Piece | None:
-    """Centres and values of the pixels; none of one that is given as colours."""
+    """Return centres and values of the pixels; None for one that is given as colours."""
     values = np.ma.filled(artist.get_array().astype(float), np.nan)
     if values.ndim != 2:
         return None
@@ -117,7 +117,7 @@ def _image(artist: Any) -> Piece | None:
 
 
 def _columns(artist: Any, ax: Axes, piece: Piece) -> tuple[list[str], list[str], list[str]]:
-    """x, y and value as text; empty where they are not in units of the axes."""
+    """Write x, y and value as text; empty where they are not in units of the axes."""
     from matplotlib.collections import PathCollection
 
     transform = artist.get_offset_transform() if isinstance(artist, PathCollection) else artist.get_transform()

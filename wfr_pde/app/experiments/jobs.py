@@ -17,12 +17,12 @@ from wfr_pde.app.experiments.runner import run_experiment
 from wfr_pde.numerics.progress import bar
 from wfr_pde.storage.source_hash import other_hashes
 
-FEW = 4  # failed checks that are named
+FEW = 4  # most failed checks that are named in a row of a table
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """An experiment with all its knobs, and the root of the results."""
+    """One experiment with all its knobs, and the root of the results."""
 
     experiment: Experiment
     knobs: dict[str, Any]
@@ -30,13 +30,13 @@ class Cell:
 
     @property
     def directory(self) -> Path:
-        """Where its results are."""
+        """Directory that its results are in."""
         return self.experiment.directory(self.knobs, self.out)
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a cell.
+    """Outcome of a cell: done, or what went wrong.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """pass, FAIL (a check) or failed."""
+        """Status in a word: pass, FAIL (a check) or failed."""
         if self.error:
             return "failed"
         return "pass" if self.content["passed"] else "FAIL"
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def row(self) -> tuple[str, str]:
-        """Two entries of a table: status, with the checks that failed, and time."""
+        """Return two entries of a table: status, with the checks that failed, and time."""
         missed = [name for name, check in self.content.get("checks", {}).items() if not check["passed"]]
         how = f"FAIL {', '.join(missed[:FEW])}{', ...' if len(missed) > FEW else ''}" if missed else self.status
         seconds = self.content.get("wall_time")
@@ -80,7 +80,7 @@ class Outcome:
         return how, took
 
     def plain(self) -> dict[str, Any]:
-        """The outcome in plain types, for JSON."""
+        """Return the outcome in plain types, for JSON."""
         return {
             "knobs": self.cell.knobs,
             "directory": str(self.cell.directory),
@@ -209,7 +209,7 @@ def run_cell(
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What an error says, as the parts `error` and `code` of an outcome; one of the program with its name and place."""
+    """Return the parts `error` and `code` of an outcome for an error; one of the program with its name and place."""
     code = exit_code(error)
     text = " ".join(str(error).split())
     if code is None:

@@ -33,13 +33,14 @@ WORDS = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
-MOST_VALUES = 100_000  # of a range
+MOST_VALUES = 100_000  # most values of a range: more are a mistake, and no sweep makes as many cells
+# types of knobs, and how errors call them
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 @dataclass(frozen=True)
 class Knob:
-    """A parameter of an experiment.
+    """Parameter of an experiment.
 
     Attributes
     ----------
@@ -63,12 +64,12 @@ class Knob:
 
     @property
     def option(self) -> str:
-        """The knob as an option of the command line: `--t-end`."""
+        """Option of the command line that sets it: `--t-end`."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def words(self) -> str:
-        """What the value has to be."""
+        """Kind of value that it takes, in words."""
         one = KINDS[self.kind]
         if self.choices:
             one = "one of " + " | ".join(map(_scalar_text, self.choices))
@@ -76,7 +77,7 @@ class Knob:
         return f"several, separated by commas, each {one}{quotes}" if self.is_tuple else one
 
     def text(self, value: Any) -> str:
-        """A value as it is written on the command line."""
+        """Write a value as on the command line."""
         if not self.is_tuple:
             return _scalar_text(value)
         row = io.StringIO()
@@ -84,7 +85,7 @@ class Knob:
         return row.getvalue()
 
     def parse(self, text: str) -> Any:
-        """The value that `text` stands for.
+        """Read the value that `text` stands for.
 
         Raises
         ------
@@ -103,7 +104,7 @@ class Knob:
             ) from None
 
     def check(self, value: Any) -> Any:
-        """A value given in Python, in the type of the knob.
+        """Return a value given in Python in the type of the knob.
 
         Raises
         ------
@@ -122,7 +123,7 @@ class Knob:
             ) from None
 
     def parse_several(self, text: str) -> tuple[Any, ...]:
-        """The values of a sweep: separated by commas, or by semicolons; of a tuple by semicolons only.
+        """Read the values of a sweep: separated by commas, or by semicolons; of a tuple by semicolons only.
 
         Of numbers also ranges, `start:stop:number` and `start:stop:number:log`, rounded to 12 digits: the same values
         as if they were written out.
@@ -147,7 +148,7 @@ class Knob:
         return self.kind in (int, float) and not self.is_tuple and ":" in text
 
     def _range(self, text: str) -> list[Any]:
-        """The values of `start:stop:number`, with `:log` in equal ratios."""
+        """Return the values of `start:stop:number`, with `:log` in equal ratios."""
         try:
             start, stop, number, *how = text.split(":")
             low, high, count = float(start), float(stop), int(number)
@@ -200,7 +201,7 @@ def _check_scalar(kind: type, value: Any) -> Any:
 
 
 def found_knobs(run: Callable[..., Any], path: Path) -> dict[str, Knob]:
-    """The knobs: the parameters of `run`, typed by their defaults.
+    """Return the knobs: the parameters of `run`, typed by their defaults.
 
     Raises
     ------
@@ -232,7 +233,7 @@ def found_knobs(run: Callable[..., Any], path: Path) -> dict[str, Knob]:
 
 
 def _choices(parameter: inspect.Parameter, run: Callable[..., Any], path: Path) -> tuple[Any, ...]:
-    """The values that an annotation `Literal[...]` or `tuple[Literal[...], ...]` names."""
+    """Return the values that an annotation `Literal[...]` or `tuple[Literal[...], ...]` names."""
     annotation = parameter.annotation
     if isinstance(annotation, str):  # from __future__ import annotations
         try:

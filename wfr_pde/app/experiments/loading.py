@@ -1,4 +1,4 @@
-"""Finding and loading experiments, and the hash of the code in a file that its data depend on."""
+"""Search for experiments, loading them, and the hash of the code in a file that its data depend on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.knobs import found_knobs
 
-FOLDER = "experiments"
+FOLDER = "experiments"  # default folder of experiments
 NOT_DATA = ("QUICK", "CHECKS")  # parts of a file that the data do not depend on
 
 
 def find_experiments(folder: str | Path = FOLDER) -> dict[str, Path]:
-    """The experiments in a folder, name -> file, sorted; files whose name starts with `_` are left out.
+    """Find the experiments in a folder, name -> file, sorted; files whose name starts with `_` are left out.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def find_experiments(folder: str | Path = FOLDER) -> dict[str, Path]:
 
 
 def docstring(path: str | Path) -> str:
-    """The docstring of a file, which is not run."""
+    """Return the docstring of a file, which is not run."""
     try:
         found = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8")))
     except (SyntaxError, ValueError) as error:
@@ -45,12 +45,12 @@ def docstring(path: str | Path) -> str:
 
 
 def description(path: str | Path) -> str:
-    """First line of the docstring of a file, which is not run."""
+    """Return the first line of the docstring of a file, which is not run."""
     return docstring(path).splitlines()[0]
 
 
 def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment:
-    """The experiment of that name in `folder`, or in the file of that path.
+    """Load the experiment of that name in `folder`, or in the file of that path.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def load_experiment(name: str | Path, folder: str | Path = FOLDER) -> Experiment
 
 
 def _executed(path: Path) -> tuple[types.ModuleType, str]:
-    """The module of a file, and the hash of what its data depend on."""
+    """Run a file as a module; return it, and the hash of what its data depend on."""
     text = path.read_text(encoding="utf-8")
     try:
         tree = ast.parse(text, filename=str(path))
@@ -119,7 +119,7 @@ def _executed(path: Path) -> tuple[types.ModuleType, str]:
 
 
 def _hash_of_code(tree: ast.Module) -> str:
-    """Hash of the code that the data depend on, without docstring, QUICK, CHECKS, what only `figure`, `costs` use."""
+    """Hash the code that the data depend on, without docstring, QUICK, CHECKS, what only `figure`, `costs` use."""
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
     defined: dict[str, list[ast.stmt]] = {}
     for node in body:
@@ -133,7 +133,7 @@ def _hash_of_code(tree: ast.Module) -> str:
 
 
 def _defined(node: ast.stmt) -> list[str]:
-    """The names that a definition or an assignment of plain names gives."""
+    """Return the names that a definition or an assignment of plain names gives."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
@@ -143,12 +143,12 @@ def _defined(node: ast.stmt) -> list[str]:
 
 
 def _names(node: ast.AST) -> set[str]:
-    """All names in a piece of code."""
+    """Return all names in a piece of code."""
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _reached(defined: Mapping[str, list[ast.stmt]], names: set[str]) -> set[str]:
-    """The names that those need, and what these need, and so on."""
+    """Return the names that those need, and what these need, and so on."""
     found: set[str] = set()
     new = {name for name in names if name in defined}
     while new:
@@ -158,7 +158,7 @@ def _reached(defined: Mapping[str, list[ast.stmt]], names: set[str]) -> set[str]
 
 
 def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
-    """CHECKS, if every entry is name -> (expected, tolerance)."""
+    """Return CHECKS, if every entry is name -> (expected, tolerance)."""
     if not isinstance(checks, dict):
         raise ValueError(f"CHECKS of {path} must be a dict name -> (expected, tolerance), got {checks!r}")
     for name, claim in checks.items():

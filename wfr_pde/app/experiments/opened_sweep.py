@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_sweep(path: str | Path) -> xr.Dataset:
-    """A Dataset of all variables of a sweep's cells, curves among them, with the swept knobs as dimensions in front.
+    """Open all variables of the cells of a sweep, curves among them, with the swept knobs as dimensions in front.
 
     `.to_dataframe()` makes it a table of pandas.
 
@@ -68,7 +68,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
 
 
 def _stacked(found: Mapping[int, xr.Variable], dims: tuple[str, ...], shape: tuple[int, ...]) -> xr.Variable:
-    """The variables of the cells in one, with the knobs in front; NaN, or nothing, where there is no cell."""
+    """Stack the variables of the cells, with the knobs in front; NaN, or nothing, where there is no cell."""
     import xarray as xr
 
     first = next(iter(found.values()))

@@ -51,9 +51,16 @@ def stored(function: Callable[P, xr.Dataset], *args: P.args, **kwargs: P.kwargs)
 
     Examples
     --------
-    >>> def run(barriers=(1.0, 2.0), n=256):
-    ...     parts = [stored(solved, barrier, n) for barrier in barriers]
-    ...     return xr.concat(parts, xr.DataArray(list(barriers), dims="barrier", name="barrier"))
+    Outside of a run of an experiment it just calls the function:
+
+    >>> import xarray as xr
+    >>> from wfr_pde.app.experiments.parts import stored
+    >>> def solved(barrier):
+    ...     return xr.Dataset({"gap": barrier / 2})
+    >>> def run(barriers=(1.0, 3.0)):
+    ...     return xr.concat([stored(solved, barrier) for barrier in barriers], dim="barrier")
+    >>> run().gap.values.tolist()
+    [0.5, 1.5]
     """
     run = _RUN.get()
     return function(*args, **kwargs) if run is None else run.part(function, args, kwargs)
@@ -61,7 +68,7 @@ def stored(function: Callable[P, xr.Dataset], *args: P.args, **kwargs: P.kwargs)
 
 @dataclass(frozen=True)
 class StoredParts:
-    """The parts of one run on disk.
+    """Parts of one run on disk.
 
     Attributes
     ----------
@@ -75,22 +82,22 @@ class StoredParts:
     fingerprint: str
 
     def path(self, number: int) -> Path:
-        """The file of a part."""
+        """Return the file of a part."""
         return self.directory / f"seg-{number:06d}.nc"
 
     def files(self) -> list[Path]:
-        """All files of parts, those of other runs too."""
+        """Return all files of parts, those of other runs too."""
         return sorted(self.directory.glob("seg-*.nc"))
 
     def count(self) -> int:
-        """The number of parts that are stored."""
+        """Count the parts that are stored."""
         number = 0
         while self.attrs(number):
             number += 1
         return number
 
     def source_hashes(self) -> set[str]:
-        """Hashes of the code of the package that computed the parts."""
+        """Return the hashes of the code of the package that computed the parts."""
         found = (self.attrs(number) for number in range(len(self.files())))
         return {attrs[CODE] for attrs in found if attrs}
 
@@ -110,7 +117,7 @@ class StoredParts:
                 path.unlink()
 
     def attrs(self, number: int) -> dict[str, Any]:
-        """The attributes of a stored part; none if it is not there, or is one of another run.
+        """Read the attributes of a stored part; none if it is not there, or is one of another run.
 
         Raises
         ------
@@ -129,7 +136,7 @@ class StoredParts:
 
 @dataclass
 class RunWithParts:
-    """A run that is going on: it counts the calls of `stored`, and computes the parts that are not on disk.
+    """Run that is going on: it counts the calls of `stored`, and computes the parts that are not on disk.
 
     Attributes
     ----------
@@ -158,7 +165,7 @@ class RunWithParts:
             _RUN.reset(token)
 
     def part(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> xr.Dataset:
-        """The next part: read it where this call of it is stored, else compute and store it."""
+        """Return the next part: read it where this call of it is stored, else compute and store it."""
         number, self.number = self.number, self.number + 1
         if not callable(function):
             raise TypeError(_wrong(number, f"a {type(function).__name__}"))

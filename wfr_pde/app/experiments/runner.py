@@ -1,4 +1,4 @@
-"""Running an experiment: its data are computed or taken, its figure drawn, its claims checked, and all of it stored."""
+"""Runs of experiments: data are computed or taken, the figure drawn, claims checked, and all of it stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAWING = threading.Lock()  # matplotlib draws in one thread at a time; the work
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a run of an experiment left.
+    """Result of a run of an experiment.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Result:
         return code.other_hashes(self.data.attrs)
 
     def content(self) -> dict[str, Any]:
-        """What `run.json` holds: status, knobs, command, checks and provenance in plain types."""
+        """Return what `run.json` holds: status, knobs, command, checks and provenance in plain types."""
         attrs = self.data.attrs
         return {
             "status": "done",
@@ -243,7 +243,7 @@ def _compute(experiment: Experiment, values: dict[str, Any], parts: StoredParts)
 
 
 def _computed(experiment: Experiment, values: dict[str, Any], parts: StoredParts) -> xr.Dataset:
-    """The data, with provenance."""
+    """Compute the data, and add their provenance."""
     import xarray as xr
 
     began = time.perf_counter()

@@ -32,7 +32,7 @@ OWN = ("done", "passed", "wall_time")  # variables that the sweep adds to those 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A grid of knobs.
+    """Grid of knobs that a sweep runs over.
 
     Attributes
     ----------
@@ -52,13 +52,13 @@ class Plan:
 
     @property
     def directory(self) -> Path:
-        """Where the combined Dataset goes."""
+        """Directory that the combined Dataset goes to."""
         grid = json.dumps([self.cells[0], self.axes], sort_keys=True)
         return self.out / self.experiment.name / f"sweep-{hashlib.sha256(grid.encode()).hexdigest()[:12]}"
 
     @property
     def command(self) -> str:
-        """The command line that makes this sweep."""
+        """Command line that makes this sweep."""
         words = ["wfr-pde", "sweep", self.experiment.given]
         for name, knob in self.experiment.knobs.items():
             values = self.axes.get(name, (self.cells[0][name],))
@@ -68,7 +68,7 @@ class Plan:
         return shlex.join([*words, *out_words(self.out)])
 
     def shard(self, i: int, n: int) -> list[dict[str, Any]]:
-        """The cells of part i of n, i = 1, ..., n: every n-th.
+        """Return the cells of part i of n, i = 1, ..., n: every n-th.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class Plan:
         return self.cells[i - 1 :: n]
 
     def swept(self, cell: Mapping[str, Any]) -> dict[str, str]:
-        """The swept knobs of a cell, as text."""
+        """Return the swept knobs of a cell, as text."""
         return {name: self.experiment.knobs[name].text(cell[name]) for name in self.axes}
 
 
@@ -91,7 +91,7 @@ def plan(
     quick: bool = False,
     out: str | Path = OUT,
 ) -> Plan:
-    """The grid of knobs of a sweep.
+    """Plan a sweep: the grid of its knobs.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _refuse_other_cells(plan: Plan) -> None:
 
 
 def combine(plan: Plan) -> xr.Dataset:
-    """The scalar variables of all cells that are stored, over the swept knobs; written to `sweep.nc`.
+    """Combine the scalar variables of all cells that are stored, over the swept knobs; written to `sweep.nc`.
 
     Of cells that are not done, numbers are NaN and `done` is false. A variable that is called like a swept knob, or
     like `done`, `passed` or `wall_time`, gets the ending `_of_cell`.
@@ -259,19 +259,19 @@ def _combined(plan: Plan) -> xr.Dataset:
 
 
 def _other_hashes(plan: Plan) -> set[str]:
-    """Source hashes of the cells that other code of the package has computed."""
+    """Return the source hashes of the cells that other code of the package has computed."""
     done = (plan.experiment.done(cell, plan.out) for cell in plan.cells)
     return {one for content in done if content for one in code.other_hashes(content)}
 
 
 def _coordinate(plan: Plan, name: str) -> Any:
-    """The values of a swept knob; tuples as text."""
+    """Return the values of a swept knob; tuples as text."""
     knob = plan.experiment.knobs[name]
     return list(map(knob.text, plan.axes[name])) if knob.is_tuple else list(plan.axes[name])
 
 
 def _scalars(plan: Plan, cell: dict[str, Any]) -> dict[str, xr.Variable]:
-    """The numbers that a cell has stored."""
+    """Read the numbers that a cell has stored."""
     import xarray as xr
 
     content = plan.experiment.done(cell, plan.out)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from wfr_pde.app.report.runs import DONE, FAILED, PASSED, UNFINISHED, UNREADABLE, Run
 from wfr_pde.app.report.words import Block, knob
 
+# status of runs, the worst first: an experiment has that of its worst run
 WORST_FIRST = (FAILED, UNREADABLE, UNFINISHED, PASSED, DONE)
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """An experiment on the page.
+    """Experiment on the page, with what follows from its runs together.
 
     Attributes
     ----------
@@ -33,22 +34,22 @@ class Entry:
 
     @property
     def anchor(self) -> str:
-        """Where links to it lead."""
+        """Anchor that links to it lead to."""
         return "experiment-" + re.sub(r"[^\w-]", "-", self.name)
 
     @property
     def alt(self) -> str:
-        """What its pictures show, in words."""
+        """Words for what its pictures show."""
         return self.claim or f"Results of {self.name}"
 
     @property
     def status(self) -> str:
-        """The worst status of its runs."""
+        """Worst status of its runs."""
         return min((run.status for run in self.runs), key=WORST_FIRST.index)
 
     @property
     def words(self) -> str:
-        """How many of its checks pass; empty if there are none, or runs without an end."""
+        """Number of checks that pass, in words; empty if there are none, or runs without an end."""
         checks = [check for run in self.runs for check in run.checks]
         if not checks or self.status not in (PASSED, FAILED):
             return ""
@@ -61,6 +62,6 @@ class Entry:
         return tuple(name for name in names if len({knob(run.knobs.get(name)) for run in self.runs}) > 1)
 
     def label(self, run: Run) -> str:
-        """What tells a run from the others."""
+        """Say what tells a run from the others: the knobs that differ."""
         words = ", ".join(f"{name} = {knob(run.knobs[name])}" for name in self.differing if name in run.knobs)
         return words or run.directory.name

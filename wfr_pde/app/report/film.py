@@ -19,24 +19,28 @@ import xarray as xr
 from wfr_pde import plotting
 
 SLIDERS = ("t", "t_kept", "frame")  # dimensions that a film runs along
+# dimensions of Datasets of this package that are no axes of space
 NOT_SPACE = (*SLIDERS, "axis", "dim", "level", "mode", "n", "particle", "seed")
 LOGARITHM = "log_density"  # what variables that hold logarithms begin with
-TARGET = "log_target"
-FEWEST_CELLS = 24  # of a dimension of space that is not named x, y, z or w
-FRAMES = {1: 61, 2: 33}  # at most, by the number of dimensions that are drawn
-POINTS = {1: 321, 2: 97}  # along each of them
-SERIES = {1: 7, 2: 4}  # curves, and pictures to choose from
+TARGET = "log_target"  # name of the variable that holds the log-density of the target
+FEWEST_CELLS = 24  # of a dimension that is not named x, y, z or w, for it to be an axis of space: fewer are an index
+# most frames, by the number of dimensions that are drawn; with the points and series below, 2.5 MB before compression
+FRAMES = {1: 61, 2: 33}
+POINTS = {1: 321, 2: 97}  # most points along each of them: a curve 321 pixels wide loses nothing
+SERIES = {1: 7, 2: 4}  # most curves, and most pictures to choose from
 STEPS = {1: 65534, 2: 4095}  # of the quantisation: a curve shows finer ones than a shade
-DEPTH = {1: 100.0, 2: 40.0}  # nats below the highest value that are kept
-FILMS = 4  # of a run
-COLOURS = {"WFR": 0, "W": 1, "FR": 2}  # those of the flows in the experiments' figures; else in order
+# nats below the highest value that are kept, so that the steps of the quantisation stay fine
+DEPTH = {1: 100.0, 2: 40.0}
+FILMS = 4  # most films of a run: the page stays small
+# colours of the flows in the figures of the experiments; else they are taken in order
+COLOURS = {"WFR": 0, "W": 1, "FR": 2}
 CONTOURS = (0.99, 0.9, 0.5)  # shares of the target's mass that its lines enclose
-ABSENT = 65535
+ABSENT = 65535  # number that stands for no value: the largest of two bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A variable over time, ready to be drawn.
+    """Variable over time, ready to be drawn.
 
     Attributes
     ----------
@@ -59,7 +63,7 @@ class Film:
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """The dimensions of a variable, by what they are for."""
+    """Dimensions of a variable, by what they are for."""
 
     slider: str
     space: tuple[str, ...]
@@ -67,7 +71,7 @@ class _Layout:
 
 
 def films(ds: xr.Dataset) -> tuple[Film, ...]:
-    """Films of the log-densities of a Dataset, and of what else it holds over `t` and one or two axes of space."""
+    """Make films of the log-densities of a Dataset, and of what else it holds over `t` and one or two axes of space."""
     found = ((variable, layout) for variable in ds.data_vars.values() if (layout := _layout(ds, variable)))
     ranked = sorted(found, key=lambda pair: not _is_logarithm(pair[0]))
     return tuple(_film(ds, variable, layout) for variable, layout in ranked[:FILMS])
@@ -78,7 +82,7 @@ def _is_logarithm(variable: xr.DataArray) -> bool:
 
 
 def _layout(ds: xr.Dataset, variable: xr.DataArray) -> _Layout | None:
-    """How to film a variable; None if it is no field over time."""
+    """Decide how to film a variable; None if it is no field over time."""
     names = [str(name) for name in variable.dims]
     space = tuple(name for name in names if _is_space(ds, name))
     sliders = [name for name in SLIDERS if name in names]
@@ -92,7 +96,7 @@ def _layout(ds: xr.Dataset, variable: xr.DataArray) -> _Layout | None:
 
 
 def _is_space(ds: xr.Dataset, name: str) -> bool:
-    """Whether a dimension is an axis of space: rising numbers, and many, or a name or widths that say so."""
+    """Tell whether a dimension is an axis of space: rising numbers, and many, or a name or widths that say so."""
     if name in NOT_SPACE or name not in ds.coords or ds[name].dtype.kind not in "fiu":
         return False
     values = ds[name].values
@@ -101,7 +105,7 @@ def _is_space(ds: xr.Dataset, name: str) -> bool:
 
 
 def _film(ds: xr.Dataset, variable: xr.DataArray, layout: _Layout) -> Film:
-    """The film of a variable, and a caption that says what was left out."""
+    """Make the film of a variable, with a caption that says what was left out."""
     is_log, space = _is_logarithm(variable), layout.space
     ndim = min(len(space), 2)
     chosen = _evenly(variable.sizes[layout.slider], FRAMES[ndim])
@@ -124,7 +128,7 @@ def _film(ds: xr.Dataset, variable: xr.DataArray, layout: _Layout) -> Film:
 
 
 def _caption(variable: xr.DataArray, layout: _Layout, series: tuple[int, int], n_frames: int, depth: float) -> str:
-    """Where the picture comes from, and what has been left out of it."""
+    """Say where the picture comes from, and what has been left out of it."""
     parts = [f"Drawn from {variable.name} of the data"]
     if len(layout.space) > 2:
         parts.append(f"the marginal of {' and '.join(layout.space[:2])}")
@@ -139,12 +143,12 @@ def _caption(variable: xr.DataArray, layout: _Layout, series: tuple[int, int], n
 
 
 def _evenly(count: int, limit: int) -> np.ndarray:
-    """Indices of at most `limit` of `count` entries, evenly spread, the first and the last among them."""
+    """Return the indices of at most `limit` of `count` entries, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
 
 
 def _entries(ds: xr.Dataset, names: tuple[str, ...]) -> list[str]:
-    """What the entries along some dimensions are called, in the order of their values; one empty name without any."""
+    """Name the entries along some dimensions, in the order of their values; one empty name without any."""
     entries = [""]
     for name in names:
         values = ds[name].values if name in ds.coords else np.arange(ds.sizes[name])
@@ -155,12 +159,12 @@ def _entries(ds: xr.Dataset, names: tuple[str, ...]) -> list[str]:
 
 
 def _colours(names: list[str]) -> list[int]:
-    """Numbers of the colours of some curves."""
+    """Number the colours of some curves."""
     return [COLOURS[name] for name in names] if set(names) <= set(COLOURS) else list(range(len(names)))
 
 
 def _frame_name(ds: xr.Dataset, slider: str, k: int) -> str:
-    """What a frame is of: its time, or all that the Dataset says along the slider alone."""
+    """Say what a frame is of: its time, or all that the Dataset says along the slider alone."""
     own = [slider] if slider in ds.coords else [str(name) for name, v in ds.coords.items() if v.dims == (slider,)]
     parts = []
     for name in sorted(own, key=lambda name: ds[name].dtype.kind in "fiu"):  # names before numbers
@@ -177,7 +181,7 @@ def _text(value: Any) -> str:
 
 
 def _marginal(ds: xr.Dataset, values: np.ndarray, space: tuple[str, ...]) -> np.ndarray:
-    """Log-densities of the first two axes."""
+    """Return the log-densities of the first two axes."""
     for name in reversed(space[2:]):
         stored = ds.variables.get(f"cell_width_{name}")
         widths = np.gradient(ds[name].values) if stored is None else stored.values
@@ -186,7 +190,7 @@ def _marginal(ds: xr.Dataset, values: np.ndarray, space: tuple[str, ...]) -> np.
 
 
 def _resampled(ds: xr.Dataset, values: np.ndarray, space: tuple[str, ...]) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """The axes as the script takes them, and the values on their points.
+    """Return the axes as the script takes them, and the values on their points.
 
     A curve keeps points that are stored; a picture needs equal steps. Pictures are stored with the second axis first,
     as they are drawn.
@@ -203,7 +207,7 @@ def _resampled(ds: xr.Dataset, values: np.ndarray, space: tuple[str, ...]) -> tu
 
 
 def _interpolated(x: np.ndarray, values: np.ndarray, points: np.ndarray, axis: int) -> np.ndarray:
-    """Values at other points, linear in between."""
+    """Interpolate values linearly to other points."""
     right = np.clip(np.searchsorted(x, points), 1, len(x) - 1)
     shape = [1] * values.ndim
     shape[axis] = len(points)
@@ -214,7 +218,7 @@ def _interpolated(x: np.ndarray, values: np.ndarray, points: np.ndarray, axis: i
 
 
 def _quantised(values: np.ndarray, is_log: bool, ndim: int) -> dict[str, Any]:
-    """The values as text, and what makes numbers of it again."""
+    """Write the values as text, with the numbers that turn it back."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if is_log:
@@ -226,7 +230,7 @@ def _quantised(values: np.ndarray, is_log: bool, ndim: int) -> dict[str, Any]:
 
 
 def packed(numbers: np.ndarray) -> str:
-    """Whole numbers of two bytes as text; see the module for how."""
+    """Write whole numbers of two bytes as text; the docstring of the module says how."""
     differences = numbers
     for axis in (-1, -2):
         differences = np.diff(differences, axis=axis, prepend=np.uint16(0))  # modulo 65536
@@ -235,7 +239,7 @@ def packed(numbers: np.ndarray) -> str:
 
 
 def _target(ds: xr.Dataset, space: tuple[str, ...]) -> list[list[list[float]]] | None:
-    """The stored target: its density as one line over x, or lines that enclose shares of its mass; None without it."""
+    """Return the stored target, if any: its density as a line over x, or lines that enclose shares of its mass."""
     if TARGET not in ds or ds[TARGET].dims != space or len(space) > 2:
         return None
     values = ds[TARGET].values.astype(float)
@@ -255,7 +259,7 @@ def _target(ds: xr.Dataset, space: tuple[str, ...]) -> list[list[list[float]]] |
 
 
 def _contours(x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: np.ndarray) -> Iterator[np.ndarray]:
-    """Lines at some levels of values over (x, y)."""
+    """Yield lines at some levels of values over (x, y)."""
     for segments in plotting.new_figure().subplots().contour(x, y, values.T, levels).allsegs:
         for segment in segments:
             yield segment[_evenly(len(segment), 200)]

@@ -1,4 +1,4 @@
-"""The page: what `runs.py` has read, placed by the templates, which escape every text that they are given."""
+"""Page of the report: what `runs.py` has read, placed by the templates, which escape every text that they are given."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ from wfr_pde.app.report.survey import Survey, survey
 from wfr_pde.app.report.words import breakable, code_spans, knob, number, plural, prose, size, used
 from wfr_pde.storage import files
 
-PACKAGE = "wfr_pde.app.report"
-EMBEDDED = 8  # runs of an experiment whose figures and densities are part of the page
-LARGEST = 2 * 2**20  # bytes of a picture that is part of the page
+PACKAGE = "wfr_pde.app.report"  # package that holds the templates
+# most runs of an experiment whose figures and densities are part of the page: a sweep of hundreds would not open
+EMBEDDED = 8
+LARGEST = 2 * 2**20  # most bytes of a picture that is part of the page; of a larger one there is a link
+# kinds of pictures that a browser shows, by ending
 TYPES = {".png": "png", ".svg": "svg+xml", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
 VERDICTS = {  # what is shown: a sign, for those who do not see colours, and words
     PASSED: ("✓", "all checks pass"),
@@ -47,7 +49,7 @@ VERDICTS = {  # what is shown: a sign, for those who do not see colours, and wor
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows.
+    """Summary of a page: what it shows.
 
     Attributes
     ----------
@@ -65,6 +67,14 @@ class Report:
         Number of links and other things that were not looked into.
     quick : int
         Number of runs with quick knobs.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from wfr_pde.app.report import Report
+    >>> report = Report(Path("report.html"), 1, {"passed": 2}, checks=3, passed=3, by_other_code=0, left_out=0, quick=0)
+    >>> sum(report.verdicts.values())
+    2
     """
 
     path: Path
@@ -92,10 +102,34 @@ def write_report(
         Folder of the experiments, where the page takes the text below the first line of their docstrings from; it
         need not be there.
 
+    Returns
+    -------
+    Report
+        What the page shows.
+
     Raises
     ------
     ValueError
         If there are no results.
+
+    Examples
+    --------
+    A run with one check, which it passed:
+
+    >>> import json
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import xarray as xr
+    >>> from wfr_pde.app.report import write_report
+    >>> check = {"value": 1.0, "expected": 1.0, "tolerance": 0.1, "passed": True}
+    >>> with TemporaryDirectory() as folder:
+    ...     run = Path(folder, "results", "decay", "1")
+    ...     run.mkdir(parents=True)
+    ...     written = (run / "run.json").write_text(json.dumps({"status": "done", "checks": {"rate": check}}))
+    ...     written = xr.Dataset({"rate": 1.0}).to_netcdf(run / "data.nc", engine="h5netcdf")
+    ...     report = write_report(Path(folder, "results"), Path(folder, "report.html"))
+    >>> report.verdicts, report.checks
+    ({'passed': 1}, 1)
     """
     root, path = Path(results), Path(out)
     if not root.is_dir():
@@ -122,7 +156,7 @@ def _modified(run: Run) -> float:
 
 
 def _page(report: Report, by_name: dict[str, tuple[Run, ...]], found: Survey, folder: Path) -> str:
-    """The whole page."""
+    """Make the whole page."""
     entries = []
     for name, runs in by_name.items():
         claim, more = described(name, runs, folder)
@@ -144,7 +178,7 @@ def _part(name: str) -> str:
 
 
 def _environment(here: Path) -> Environment:
-    """The templates of a page in the folder `here`, with the filters that they use."""
+    """Make the templates of a page in the folder `here`, with the filters that they use."""
     environment = Environment(
         loader=PackageLoader(PACKAGE),
         autoescape=True,
@@ -173,15 +207,15 @@ def _environment(here: Path) -> Environment:
 
 
 def _relative(path: Path, here: Path) -> str:
-    """The way from a folder to a file."""
+    """Return the way from a folder to a file."""
     return Path(os.path.relpath(path, here)).as_posix()
 
 
 def _shown_pictures(run: Run) -> list[Path]:
-    """The pictures of a run that are small enough for the page."""
+    """Return the pictures of a run that are small enough for the page."""
     return [path for path in run.pictures if path.stat().st_size <= LARGEST]
 
 
 def _data_uri(path: Path) -> str:
-    """A picture as an address that holds it."""
+    """Write a picture as an address that holds it."""
     return f"data:image/{TYPES[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"

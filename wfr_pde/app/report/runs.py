@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PASSED, DONE, FAILED, UNFINISHED, UNREADABLE = "passed", "done", "failed", "unfinished", "unreadable"
-PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
+PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")  # endings of pictures that browsers show
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number that an experiment gave."""
+    """Number that an experiment gave."""
 
     name: str
     words: str
@@ -35,7 +35,7 @@ class Scalar:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """What a run left.
+    """Run as it is on disk.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Run:
 
 
 def read_run(directory: Path, root: Path | None = None) -> Run:
-    """What can be read of a run in a folder of results; `notes` say what cannot.
+    """Read what can be read of a run in a folder of results; `notes` say what cannot.
 
     Links that lead out of `root`, which is the run's directory by default, are not followed.
     """
@@ -146,12 +146,12 @@ def _read(directory: Path, root: Path) -> Run:
 
 
 def _parent_name(directory: Path) -> str:
-    """The experiment that a run is of, by where it is: <root>/<name>/<hash>."""
+    """Return the name of the experiment that a run is of, by where it is: <root>/<name>/<hash>."""
     return directory.parent.name or directory.name
 
 
 def _content(directory: Path, found: Sequence[Path], notes: list[str]) -> dict[str, Any]:
-    """What run.json says."""
+    """Read run.json."""
     path = directory / "run.json"
     if path not in found:
         notes.append("There is no run.json: status, checks and provenance are not known.")
@@ -168,7 +168,7 @@ def _content(directory: Path, found: Sequence[Path], notes: list[str]) -> dict[s
 
 
 def _data(directory: Path, found: Sequence[Path], notes: list[str]) -> xr.Dataset | None:
-    """The data, in one file or in segments."""
+    """Open the data, in one file or in segments."""
     try:
         if directory / "data.nc" in found:
             return files.read_dataset(directory / "data.nc")
@@ -181,12 +181,12 @@ def _data(directory: Path, found: Sequence[Path], notes: list[str]) -> xr.Datase
 
 
 def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a Dataset, with what they hold as JSON taken apart."""
+    """Return the attributes of a Dataset, with what they hold as JSON taken apart."""
     return {**attrs, **{name: _mapping(attrs.get(name)) for name in ("knobs", "versions") if name in attrs}}
 
 
 def _mapping(said: Any) -> dict[str, Any]:
-    """A mapping, given as one or as JSON; empty if it is neither."""
+    """Return a mapping, given as one or as JSON; empty if it is neither."""
     if isinstance(said, str):
         try:
             said = json.loads(said)
@@ -209,7 +209,7 @@ def _status(
     content: Mapping[str, Any], found: Sequence[Path], data: xr.Dataset | None, checks: tuple[Check, ...],
     notes: list[str],
 ) -> str:  # fmt: skip
-    """The verdict on a run; a note says how far an unfinished one came."""
+    """Judge a run; a note says how far an unfinished one came."""
     if not content:
         return UNREADABLE
     status = str(content.get("status", "unknown"))
@@ -225,7 +225,7 @@ def _status(
 
 
 def _scalars(data: xr.Dataset) -> tuple[Scalar, ...]:
-    """The numbers among the variables."""
+    """Return the numbers among the variables."""
     return tuple(
         Scalar(str(name), str(v.attrs.get("long_name", "")), float(v.item()), str(v.attrs.get("units", "1")))
         for name, v in data.data_vars.items()
@@ -242,7 +242,7 @@ def _films(data: xr.Dataset, notes: list[str]) -> tuple[Film, ...]:
 
 
 def _provenance(said: Mapping[str, Any]) -> dict[str, str]:
-    """Where the numbers come from: commit, versions, machine, time, seed."""
+    """Say where the numbers come from: commit, versions, machine, time, seed."""
     rows: dict[str, str] = {}
     commit = str(said.get("commit") or "")
     rows["commit"] = commit[:12] or "not known"
@@ -264,7 +264,7 @@ def _provenance(said: Mapping[str, Any]) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """A time as one reads it: 8.4 s, 3 min 20 s, 2 h 5 min."""
+    """Write a time as one reads it: 8.4 s, 3 min 20 s, 2 h 5 min."""
     if not math.isfinite(seconds):
         return "not known"
     if seconds < 60:
@@ -274,7 +274,7 @@ def duration(seconds: float) -> str:
 
 
 def described(name: str, runs: Sequence[Run], folder: str | Path) -> tuple[str, str]:
-    """The claim of an experiment, and what its file says below it.
+    """Return the claim of an experiment, and what its file says below it.
 
     The claim is that of the newest run. The file's text goes with it if it still begins with the same line; it also
     serves where no run has stored a claim.

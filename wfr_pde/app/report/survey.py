@@ -1,16 +1,16 @@
-"""What is where in a folder of results: runs, other files, and what is not looked into."""
+"""Survey of a folder of results: runs, other files, and what is not looked into."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-MARKS = ("run.json", "data.nc", "checkpoint.nc")  # a directory with one of these is a run
+MARKS = ("run.json", "data.nc", "checkpoint.nc")  # a directory with one of these files is a run
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that is not looked into, and why."""
+    """Path that is not looked into, and why."""
 
     path: Path
     reason: str
@@ -18,7 +18,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder of results holds, each list sorted.
+    """Contents of a folder of results, each list sorted.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ def survey(root: str | Path) -> Survey:
 
 
 def visible(directory: Path, root: Path) -> tuple[list[Path], list[LeftOut]]:
-    """The files and folders of a directory, sorted, without those that are being written, and what is left out."""
+    """List the files and folders of a directory, sorted, without those that are being written, and what is left out."""
     entries: list[Path] = []
     left_out: list[LeftOut] = []
     try:
@@ -77,7 +77,7 @@ def visible(directory: Path, root: Path) -> tuple[list[Path], list[LeftOut]]:
 
 
 def why_not(path: Path, root: Path) -> str:
-    """Why something in a folder of results is not looked into; empty if it is."""
+    """Say why something in a folder of results is not looked into; empty if it is."""
     try:
         if path.is_symlink():
             target = path.resolve(strict=True)

@@ -1,4 +1,4 @@
-"""How the page words numbers, names, sizes and prose: filters of its templates.
+"""Words for numbers, names, sizes and prose on the page: filters of its templates.
 
 They return plain text, which the templates escape, or `Markup` where they put elements around text that they have
 escaped.
@@ -18,7 +18,7 @@ from wfr_pde.app.experiments.experiment import Check
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a docstring: a paragraph and the points of a list below it, or what is indented, as it stands."""
+    """Part of a docstring: a paragraph and the points of a list below it, or what is indented, as it stands."""
 
     words: str = ""
     points: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Block:
 
 
 def prose(text: str) -> tuple[Block, ...]:
-    """The blocks of a docstring, which empty lines part."""
+    """Split a docstring into blocks, at empty lines."""
     blocks = []
     for block in re.split(r"\n\s*\n", text) if text else ():
         if all(line.startswith("    ") for line in block.splitlines()):
@@ -39,27 +39,27 @@ def prose(text: str) -> tuple[Block, ...]:
 
 
 def code_spans(text: str) -> Markup:
-    """A line of prose, with what stands between backticks as code."""
+    """Mark what stands between backticks in a line of prose as code."""
     return Markup(re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", str(escape(text))))
 
 
 def breakable(name: str) -> Markup:
-    """A name that may go on in the next line after an underscore."""
+    """Let a name go on in the next line after an underscore."""
     return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def plural(noun: str, number: int) -> str:
-    """The noun for so many things."""
+    """Return the noun for so many things."""
     return noun if number == 1 else f"{noun}s"
 
 
 def knob(value: Any) -> str:
-    """The value of a knob, without the brackets of a list."""
+    """Write the value of a knob, without the brackets of a list."""
     return ", ".join(map(knob, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def number(value: float, tolerance: float = 0.0) -> str:
-    """A number in as many digits as its tolerance asks for, six at least."""
+    """Write a number in as many digits as its tolerance asks for, six at least."""
     digits = 6
     if tolerance > 0 and value != 0 and math.isfinite(value):
         digits = min(max(6, math.ceil(math.log10(abs(value) / tolerance)) + 2), 16)
@@ -69,7 +69,7 @@ def number(value: float, tolerance: float = 0.0) -> str:
 
 
 def used(check: Check) -> tuple[float, str]:
-    """How much of the tolerance a deviation takes: per cent of the bar's width, and words."""
+    """Return how much of the tolerance a deviation takes: per cent of the bar's width, and words."""
     deviation = abs(check.value - check.expected)
     if deviation == 0:
         return 0.0, "exact"
@@ -80,7 +80,7 @@ def used(check: Check) -> tuple[float, str]:
 
 
 def size(n_bytes: int) -> str:
-    """The size of a file."""
+    """Write the size of a file."""
     if n_bytes >= 2**20:
         return f"{n_bytes / 2**20:.1f} MiB"
     return f"{n_bytes / 2**10:.0f} KiB" if n_bytes >= 2**10 else f"{n_bytes} B"

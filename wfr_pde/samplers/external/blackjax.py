@@ -31,12 +31,12 @@ from wfr_pde.space.particles import Particles
 from wfr_pde.targets.base import Target
 
 PROBES = 8  # particles at which a log-density in JAX is held against the target's...
-SAME = 1e-6  # ...and the relative difference that rounding may make
+SAME = 1e-6  # ...and the relative difference that rounding may make: sums of thousands of data stay below
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Blackjax(Sampler):
-    """A kernel of BlackJAX, which advances every particle by one step per dt; weights stay.
+    """Kernel of BlackJAX, which advances every particle by one step per dt; weights stay.
 
     ``build(log_density, time)`` with time = rate dt makes the algorithm. Of ``lambda f, time: blackjax.mala(f, time)``
     the proposal x + time grad + sqrt(2 time) N(0, I) is the step of `Langevin`. The algorithm's state is made anew from
@@ -68,6 +68,25 @@ class Blackjax(Sampler):
         target's, or the target moves and `log_density` does not.
     BackendError
         When a step is prepared, if blackjax is not installed.
+
+    References
+    ----------
+    Cabezas et al. (2024), arXiv:2402.10797.
+
+    Examples
+    --------
+    With blackjax installed; its Metropolis-adjusted Langevin kernel keeps N(0, 1), the variance of 1000 draws of which
+    is 1 up to a few times 0.04:
+
+    >>> import wfr_pde as wfr
+    >>> def mala(log_density, time):
+    ...     import blackjax
+    ...     return blackjax.mala(log_density, time)
+    >>> target = wfr.Gaussian(0, 1)
+    >>> flow = wfr.samplers.Blackjax(mala, law="pi")
+    >>> ds = wfr.solve(target, flow, target.sample(1000, rng=0), t=[0, 1], dt=1, rng=0)
+    >>> bool(abs(ds.position.values[-1].var() - 1) < 0.15)
+    True
     """
 
     build: Build
@@ -136,6 +155,7 @@ def _check_native(log_density: LogDensity, target: Target, points: Array) -> Non
     Raises
     ------
     ValueError
+        If values or gradients at some particles differ.
     """
     if target.moving:
         raise ValueError(

@@ -44,8 +44,7 @@ def tempered_smc(
 
     pi_lambda ∝ mu_0^(1 - lambda) pi^lambda at lambda = 1 - e^(-rate (t - t_0)), with likelihood pi/mu_0. A step
     resamples (systematically, always), moves the particles by a kernel that leaves the pi_lambda at its beginning as it
-    is, and weighs them for the one at its end (Del Moral, Doucet and Jasra 2006, doi:10.1111/j.1467-9868.2006.00553.x).
-    For infinitely many particles there is no error in dt.
+    is, and weighs them for the one at its end. For infinitely many particles there is no error in dt.
 
     Parameters
     ----------
@@ -85,6 +84,10 @@ def tempered_smc(
         If blackjax is not installed.
     NumericalError
         If no step is short enough for `target_ess`.
+
+    References
+    ----------
+    Del Moral, Doucet and Jasra (2006), doi:10.1111/j.1467-9868.2006.00553.x; Cabezas et al. (2024), arXiv:2402.10797.
     """
     _check_tempering(target, prior, rate=rate, step_size=step_size, moves=moves, dt=dt, target_ess=target_ess)
     jax = import_jax()

@@ -16,7 +16,8 @@ from wfr_pde.numerics.typing import Array
 
 LogDensity = Callable[[Any], Any]  # of a point (d,), in JAX
 Build = Callable[[LogDensity, float], Any]
-BLOCK = 4096  # numbers that cross between JAX and NumPy at once
+# numbers that cross between JAX and NumPy at once: JAX copies larger arrays in a second thread, which may wait forever
+BLOCK = 4096
 
 
 def log_density_in_jax(target_at: Callable[[float], Any]) -> Callable[[Any, Any], Any]:
@@ -83,7 +84,7 @@ def _on_host(
 
 @dataclass(frozen=True, eq=False)
 class ByIdentity:
-    """An object as the key of a cache: equal to itself alone, whether it has a hash or not."""
+    """Key of a cache that stands for an object, and is equal to itself alone, whether the object has a hash or not."""
 
     it: Any
 
@@ -102,6 +103,7 @@ def check_algorithm(algorithm: Any, build: Build) -> None:
     Raises
     ------
     TypeError
+        If `build` has returned such a thing.
     """
     if not (callable(getattr(algorithm, "init", None)) and callable(getattr(algorithm, "step", None))):
         raise TypeError(
@@ -111,7 +113,7 @@ def check_algorithm(algorithm: Any, build: Build) -> None:
 
 
 def spelled(function: Any) -> str:
-    """Spell a function by its dotted name; a lambda or an inner one, whose name is not unique, with its address."""
+    """Write the dotted name of a function; of a lambda or an inner one, whose name is not unique, with its address."""
     name = getattr(function, "__qualname__", "<")
     return repr(function) if "<" in name else f"{function.__module__}.{name}"
 

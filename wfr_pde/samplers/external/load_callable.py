@@ -21,9 +21,16 @@ from wfr_pde.numerics.arguments import text as checked_text
 def load_callable(where: str) -> Any:
     """Load the callable, or Flow, that a text names.
 
-    The text is "package.module:name", "package.module.name" or "path/to/file.py:name".
-
     The current directory, or that of the file, is put first on the module path, as Python does for what it runs.
+
+    Parameters
+    ----------
+    where : str
+        "package.module:name", "package.module.name" or "path/to/file.py:name".
+
+    Returns
+    -------
+    callable or Flow
 
     Raises
     ------
@@ -31,6 +38,13 @@ def load_callable(where: str) -> Any:
         If there is no such file, module or name.
     TypeError, ValueError
         If it is neither, or the text is none of the above.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> hypotenuse = wfr.load_callable("math:hypot")
+    >>> hypotenuse(3, 4)
+    5.0
     """
     text = checked_text("where", where, "a text such as package.module:name or path/to/file.py:name")
     module, colon, name = text.rpartition(":")
@@ -108,7 +122,7 @@ def _file_module(path: Path) -> ModuleType:
 
 
 def _is_free(name: str, path: Path) -> bool:
-    """Whether a module of that name is the file's, or there is none."""
+    """Tell whether a module of that name is the file's, or there is none."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__file__", None) == str(path)
     return importlib.util.find_spec(name) is None or Path(f"{name}.py").resolve() == path
@@ -120,7 +134,7 @@ def _put_first(directory: Path) -> None:
 
 
 def _attribute(module: ModuleType, name: str, text: str) -> Any:
-    """What a module calls `name`, which may have dots."""
+    """Return what a module calls `name`, which may have dots."""
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -134,7 +148,7 @@ def _attribute(module: ModuleType, name: str, text: str) -> Any:
 
 
 def dotted_name(function: Any) -> str:
-    """Name of a callable with that of its module; of a partial one, that of what it calls."""
+    """Return the name of a callable with that of its module; of a partial one, the name of what it calls."""
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)

@@ -18,8 +18,8 @@ from wfr_pde.storage.run_directory import open_run
 if TYPE_CHECKING:
     import xarray as xr
 
-ARRAYS = ("positions", "times", "log_weights", "weights")  # of an .npz file
-NETCDF = (".nc", ".nc4", ".netcdf", ".h5", ".hdf5")
+ARRAYS = ("positions", "times", "log_weights", "weights")  # names of arrays of an .npz file that are read
+NETCDF = (".nc", ".nc4", ".netcdf", ".h5", ".hdf5")  # endings of files that are read as NetCDF
 
 
 @knows_its_arguments
@@ -44,6 +44,21 @@ def read_samples(path: str | Path) -> xr.Dataset:
     ------
     FileNotFoundError, ValueError
         If there is no such file, or it holds something else.
+
+    Examples
+    --------
+    Three particles at two times, from an .npz file:
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> with TemporaryDirectory() as directory:
+    ...     path = Path(directory, "mine.npz")
+    ...     np.savez(path, positions=np.zeros((2, 3, 1)), times=[0.0, 1.0])
+    ...     ds = wfr.read_samples(path)
+    >>> dict(ds.position.sizes), ds.attrs["method"]
+    ({'t': 2, 'particle': 3, 'dim': 1}, 'mine')
     """
     path = checked_path("path", path)
     if not path.exists():

@@ -29,7 +29,8 @@ from wfr_pde.targets.base import Target
 if TYPE_CHECKING:
     import xarray as xr
 
-SAME_TIME = 1e-9  # relative to the largest of the times, or to one
+# by which a time that is yielded may differ, relative to the largest of the times, or to one: rounding of sums of steps
+SAME_TIME = 1e-9
 
 
 def run_sampler(
@@ -52,6 +53,7 @@ def run_sampler(
         (t, positions, log_weights or None) for every save time in order; the first save time may be left out. What is
         yielded is copied: arrays may be used again.
     target : Target
+        What the sampler samples; it is passed on.
     start : Target, Density, Particles, or array (n, d)
         What the positions at t[0] are drawn from, as by `start.sample(n, rng)`; or these themselves.
     t : array (n_t,)
@@ -75,6 +77,18 @@ def run_sampler(
     TypeError, ValueError
         For arguments that do not fit, or where what was yielded does: other times, shapes that differ, positions that
         are not finite, weights that sum to zero. Exceptions of the sampler pass, with a note of when they came.
+
+    Examples
+    --------
+    A sampler that moves all particles to the left at speed one:
+
+    >>> import wfr_pde as wfr
+    >>> def drift(target, positions, times, rng):
+    ...     for t in times:
+    ...         yield t, positions - t, None
+    >>> ds = wfr.run_sampler(drift, wfr.Gaussian(0, 1), wfr.Particles([[2.0], [4.0]]), t=[0, 0.5, 1])
+    >>> ds.position.mean("particle").values.ravel().tolist()
+    [3.0, 2.5, 2.0]
     """
     name = _checked_sampler(sampler)
     instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
@@ -195,7 +209,7 @@ def _check_apart(results: list[Any] | tuple[Any, ...], name: str) -> None:
 
 
 class _Frames:
-    """What a sampler has yielded so far, checked."""
+    """Frames that a sampler has yielded so far, checked."""
 
     def __init__(self, name: str, times: Array, start: Array) -> None:
         self.name, self.times, self.start = name, times, start

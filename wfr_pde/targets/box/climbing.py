@@ -10,26 +10,44 @@ import numpy as np
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.types import Bools, LogDensity
 
-REACH = 1e16  # nothing is looked for beyond this distance from the origin
-POINT = 1e-30  # steps of this length mean that the log-density is singular at a point, or ends there
-ONE_SIDED = 0.4  # of the second difference: slopes at a maximum that are larger belong to a jump
-WALL = 30.0  # the drop, in nats, that stands for "no density here" in a quadratic model
+REACH = 1e16  # largest coordinate that is looked at; squares of it and of its differences are far from overflow
+POINT = 1e-30  # length of steps at which a climb ends: the log-density is singular at a point, or ends there
+# of the second difference: a larger slope at a maximum belongs to a jump; 1/2 would be a drop on one side alone
+ONE_SIDED = 0.4
+WALL = 30.0  # drop in nats that stands for "no density here" in a quadratic model: large beside the half nat of a step
 
 
 @cache
 def _stencil(k: int) -> Array:
-    """Offsets that determine a quadratic in k variables: ± each axis, then the sums of two axes."""
+    """Return offsets that determine a quadratic in k variables: ± each axis, then the sums of two axes."""
     eye = np.eye(k)
     pairs = [eye[i] + eye[j] for i, j in combinations(range(k), 2)]
     return np.vstack([eye, -eye, *pairs])
 
 
 def climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> tuple[Array, Array, Array, Bools]:
-    """Local maxima of `f` from many starts at once: places (n, d), values (n,), steps (n, k, d), settled (n,).
+    """Climb to local maxima of `f` from many starts at once.
 
-    The rows of `steps` span the directions in which a start may move. They serve as stencil of a quadratic
-    model, as trust region and as whitening in one: a row's length becomes that at which `f` drops by about
-    half a nat, so that at a Gaussian mode stepsᵀ·steps is the covariance.
+    The rows of `steps` span the directions in which a start may move. They are used three times: as the stencil of a
+    quadratic model, as its trust region, and to whiten it. The length of a row becomes the distance at which `f` drops
+    by about half a nat, so that at a Gaussian mode stepsᵀ·steps is the covariance.
+
+    Parameters
+    ----------
+    f : function of points (..., d) -> (...)
+        Log-density; -inf where there is none.
+    x : array (n, d)
+        Starts.
+    steps : array (n, k, d)
+    n_rounds : int
+        Most rounds of fitting, moving and rescaling.
+    tol : float
+        Gain of `f` in a round, in nats, below which a place counts as settled.
+
+    Returns
+    -------
+    tuple
+        Places (n, d), values (n,), steps (n, k, d), and whether each place has settled (n,).
     """
     x, steps, values = x.copy(), steps.copy(), f(x)
     settled = np.full(len(x), steps.shape[1] == 0)
@@ -44,7 +62,7 @@ def climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> t
 
 
 def _climb_once(f: LogDensity, x: Array, value: Array, steps: Array, tol: float) -> tuple[Array, Array, Array, Bools]:
-    """One round of `climb`: fit a quadratic, go to the best of the points it proposes, rescale the steps."""
+    """Make one round of `climb`: fit a quadratic, go to the best of the points it proposes, rescale the steps."""
     k = steps.shape[1]
     around = x[:, None, :] + _stencil(k) @ steps
     raw = f(around)
@@ -83,10 +101,10 @@ def _climb_once(f: LogDensity, x: Array, value: Array, steps: Array, tol: float)
 
 
 def _bend_inside(bend: Array, slope: Array, at_top: Bools) -> Array:
-    """Second differences along principal axes, but by the lesser drop alone at a maximum beside a jump.
+    """Return second differences along principal axes; at a maximum beside a jump, from the smaller of the two drops.
 
-    There the drop on the other side is as large for steps of any length, and steps would become ever shorter. At walls
-    they should, where the density may be infinite.
+    The drop across a jump stays as large when steps get shorter, so that steps would become ever shorter. At walls they
+    should, as the density may be infinite there.
     """
     one_sided = at_top[:, None] & (bend > -WALL) & (np.abs(slope) > ONE_SIDED * -bend)
     one_sided &= np.abs(slope) <= -0.5 * bend

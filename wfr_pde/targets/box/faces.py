@@ -13,13 +13,17 @@ from wfr_pde.targets.box.slices import Slices, axes_of_faces, climb_slices, firs
 from wfr_pde.targets.box.starting_points import quasi_random
 from wfr_pde.targets.box.types import LogDensity
 
-FACE_ROUNDS = 24  # of following ridges that are found in the faces: |x| in 4D, with its kinks, has taken 16
-HEAVY_INDEX = 3.5  # tails P(|x| > r) ~ r^-index are refused below this index...
-HEAVY_RATIO = 30.0  # ...if they also make the box so many times wider than the bulk
+FACE_ROUNDS = 24  # most rounds of following ridges that are found in the faces: |x| in 4D, with its kinks, has taken 16
+# tails P(|x| > r) ~ r^-index below this index are refused: at 3.5 a tail of 1e-12 begins at 2,700 widths of the bulk...
+HEAVY_INDEX = 3.5
+HEAVY_RATIO = 30.0  # ...but only if the box is so many times wider than the bulk; else a grid can hold it
 
 
 def find_faces(f: LogDensity, modes: Modes, bulk: Bulk, tail: float) -> tuple[Array, Array]:
-    """Move each face to where the mass beyond it is the tail's share for one face, with a margin."""
+    """Move each face to where the mass beyond it is the tail's share of one face, with a safety margin.
+
+    Returns the corners of the box, two arrays (d,).
+    """
     ndim = bulk.median.size
     limit = bulk.log_mass + np.log(tail) - margin(ndim)
     slices = first_slices(f, modes, bulk)
@@ -48,7 +52,10 @@ def find_faces(f: LogDensity, modes: Modes, bulk: Bulk, tail: float) -> tuple[Ar
 
 
 def _refined(f: LogDensity, slices: Slices, limit: float, tail: float) -> tuple[Slices, Array]:
-    """Add slices until it is known to 1 % of the box where the mass beyond is `limit`; and those places (F,)."""
+    """Add slices until the place where the mass beyond is `limit` is known to 1 % of the box.
+
+    Returns the slices, and that place in front of each face (F,).
+    """
     faces = np.arange(len(slices.place))
     for _ in range(60):
         tails = log_tails(slices)
@@ -74,7 +81,7 @@ def _refined(f: LogDensity, slices: Slices, limit: float, tail: float) -> tuple[
 
 
 def _searched_faces(f: LogDensity, place: Array) -> Slices:
-    """The slices at the faces, one each, climbed from points all over them."""
+    """Return one slice at each face, climbed from points all over that face."""
     ndim, lower, upper = len(place) // 2, -place[0::2], place[1::2]
     axis, _ = axes_of_faces(ndim)
     points = lower + (upper - lower) * quasi_random(16 * ndim, ndim)
@@ -86,7 +93,7 @@ def _searched_faces(f: LogDensity, place: Array) -> Slices:
 
 
 def _retraced(f: LogDensity, slices: Slices, found: Slices, bulk: Bulk) -> Slices:
-    """The slices climbed again, also from where the ridges in `found` (one slice each) meet them."""
+    """Climb the slices again, also from where the ridges in `found`, one slice each, run through them."""
     axis, sign = axes_of_faces(bulk.median.size)
     centre = (sign * bulk.median[axis])[:, None]
     reach = ((slices.place - centre) / (found.place - centre))[:, :, None, None]
@@ -109,7 +116,7 @@ def _refuse_heavy_tails(f: LogDensity, slices: Slices, place: Array, bulk: Bulk)
 
 
 def _index(slices: Slices, face: int, level: int) -> float:
-    """The power in P(beyond r) ~ r^-index, from a slice and the one before it."""
+    """Return the power in P(beyond r) ~ r^-index, from a slice and the one before it."""
     mass = slices.log_mass[face, [level - 1, level]]
     if not np.all(np.isfinite(mass)):
         return np.inf

@@ -24,13 +24,15 @@ from wfr_pde.targets.box.refusals import coordinates, raw_value, remedy
 from wfr_pde.targets.box.starting_points import first_points, points_inside, points_outside, scattered_offsets
 from wfr_pde.targets.box.types import Box, LogDensity, Searchable
 
-HUGE = 1e200  # log-densities beyond this would overflow in the quadratic models
-WIDE_TAIL = 1e-9  # modes are sought around a box of this tail, or a smaller one
-MAX_ROUNDS = 6  # of looking outside for further modes
+HUGE = 1e200  # a log-density beyond it counts as none: it would overflow in the quadratic models
+# modes are sought around a box of this tail, or of a smaller one: they are easier to meet around a wide box
+WIDE_TAIL = 1e-9
+# most rounds of looking outside for further modes; every one takes thousands of values of the log-density
+MAX_ROUNDS = 6
 
 
 def find_box(target: Searchable, tail: float = 1e-12) -> Box:
-    """Box outside which `target` has a relative mass below `tail`.
+    """Find a box outside which `target` has a relative mass below `tail`.
 
     Only values of the log-density are used (moments and samples, where the target knows them, serve as
     further starting points). Values -inf and NaN count as no density. The same input gives the same box.
@@ -82,7 +84,7 @@ def find_box(target: Searchable, tail: float = 1e-12) -> Box:
 
 
 def _first_modes(f: LogDensity, target: Searchable) -> Modes:
-    """The modes met from all over space, and then from all around the heaviest of them."""
+    """Find modes from starts all over space, and then from starts around the heaviest of them."""
     points, offsets = first_points(target)
     modes = find_modes(f, points, offsets)
     if modes.x.size == 0:
@@ -99,7 +101,7 @@ def _first_modes(f: LogDensity, target: Searchable) -> Modes:
 
 
 def _guarded(target: Searchable) -> LogDensity:
-    """The log-density with NaN, ±huge values and places out of reach as -inf; shape (..., d) to (...)."""
+    """Return the log-density as a function (..., d) -> (...), -inf where it is NaN, huge or out of reach."""
 
     def density(points: Array) -> Array:
         check_deadline()

@@ -15,15 +15,16 @@ from wfr_pde.targets.box.refusals import RUNAWAY, refuse_heavy, refuse_rising
 from wfr_pde.targets.box.starting_points import FEW, peaks, quasi_random
 from wfr_pde.targets.box.types import Bools, Box, Ints, LogDensity
 
-MAX_MODES = 48
+MAX_MODES = 48  # most modes that are kept, the highest: mixtures of more components may lose some; time grows with it
 
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """Local maxima: places (n, d), log-densities (n,), steps (n, d, d) of half a nat.
+    """Local maxima of a log-density: `x` (n, d), `value` (n,), and `steps` (n, d, d) at which it drops by half a nat.
 
-    `width` (n,) is the distance, in steps, of the shell around the mode that holds the most mass, `log_mass`
-    (n,) its mass. Places that are not `settled` (n,) were still climbing: at a wall, or in a long valley.
+    `width` (n,) is the distance, in steps, of the shell around the mode that holds the most mass, and `log_mass` (n,)
+    the logarithm of that mass. Places that are not `settled` (n,) were still climbing when the search ended: at a wall,
+    or in a long valley.
     """
 
     x: Array
@@ -34,37 +35,37 @@ class Modes:
     log_mass: Array
 
     def select(self, index: Any) -> Modes:
-        """The modes with some numbers, or where a mask is true."""
+        """Return the modes with some numbers, or those where a mask is true."""
         return Modes(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     def joined(self, other: Modes) -> Modes:
-        """These modes and then the others."""
+        """Return these modes followed by the others."""
         return Modes(
             *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__dataclass_fields__)
         )
 
     def matter(self, bulk: Bulk, tail: float) -> Bools:
-        """Which modes weigh more than the tail.
+        """Tell which modes hold more mass than the tail.
 
-        A place on a slope may well lie in the tail, so it only counts if it is in the midst of the mass.
+        A place that has not settled may lie on a slope in the tail: it counts only if it is in the midst of the mass.
         """
         limit = np.where(self.settled, np.log(tail) - margin(self.x.shape[1]), -5.0)
         return self.log_mass > bulk.log_mass + limit
 
     def held(self, bulk: Bulk, tail: float) -> Modes:
-        """The modes that a box has to hold: the heaviest, and all that matter."""
+        """Return the modes that a box has to hold: the heaviest, and all that matter."""
         heaviest = np.arange(len(self.x)) == np.argmax(self.log_mass)
         return self.select(heaviest | self.matter(bulk, tail))
 
     def unlike(self, modes: Modes) -> Bools:
-        """Which of these modes are none of `modes`."""
+        """Tell which of these modes are not among `modes`."""
         known = np.zeros(len(self.x), dtype=bool)
         for x, steps in zip(modes.x, modes.steps, strict=True):
             known |= np.linalg.norm((self.x - x) @ np.linalg.pinv(steps, rtol=1e-300), axis=1) < 1
         return ~known
 
     def reach_out(self, bulk: Bulk, box: Box, tail: float) -> Bools:
-        """Which modes have more than the tail outside of a box, were they Gaussian."""
+        """Tell which modes would have more than the tail outside of a box if they were Gaussian."""
         deviations = np.sqrt(2 * np.maximum(self.log_mass - bulk.log_mass - np.log(tail), 0.0))
         reach = deviations[:, None] * np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
         slack = 0.02 * (box[1] - box[0])
@@ -72,13 +73,16 @@ class Modes:
 
     @property
     def covariance(self) -> Array:
-        """Covariances (n, d, d) of Gaussians with the steps of the modes."""
+        """Covariances (n, d, d) of the Gaussians that drop by half a nat at the steps."""
         return np.swapaxes(self.steps, 1, 2) @ self.steps
 
 
 @dataclass(frozen=True, eq=False)
 class Bulk:
-    """Where most of the mass is: log of the whole mass, and per axis median and spread (half of 68 %)."""
+    """Where most of the mass is: the logarithm of the whole mass, and median and spread along each axis.
+
+    The spread is half the length that holds 68 % of the mass.
+    """
 
     log_mass: float
     median: Array
@@ -86,7 +90,7 @@ class Bulk:
 
 
 def find_modes(f: LogDensity, points: Array, offsets: Array) -> Modes:
-    """The modes into whose regions of attraction some of the points fall."""
+    """Climb from the highest of some points, and return the modes that are reached."""
     ndim = points.shape[1]
     values = f(points)
     top = peaks(points, offsets, values)[: 2 * FEW]
@@ -106,7 +110,7 @@ def find_modes(f: LogDensity, points: Array, offsets: Array) -> Modes:
 
 
 def _distinct(x: Array, value: Array, steps: Array, limit: int) -> Ints:
-    """Indices of the highest of all points that lie within each other's steps, highest first."""
+    """Return the indices of the highest of all points that lie within each other's steps, highest first."""
     order = np.argsort(-value, kind="stable")
     order = order[np.isfinite(value[order])]
     keep: list[int] = []
@@ -119,7 +123,7 @@ def _distinct(x: Array, value: Array, steps: Array, limit: int) -> Ints:
 
 
 def _shells(f: LogDensity, x: Array, value: Array, steps: Array) -> tuple[Array, Array]:
-    """Distance, in steps, of the heaviest shell around each mode, and the log-mass of that shell.
+    """Find the heaviest shell around each mode: its distance in steps, and the logarithm of its mass.
 
     Where the density rises again along a ray, towards another mode, it is taken as constant.
     """
@@ -147,12 +151,15 @@ def _shells(f: LogDensity, x: Array, value: Array, steps: Array) -> tuple[Array,
 
 
 def log_sphere(ndim: int) -> float:
-    """Logarithm of the surface of the unit sphere in R^d."""
+    """Return the logarithm of the surface of the unit sphere in R^d."""
     return float(np.log(2) + ndim / 2 * np.log(np.pi) - gammaln(ndim / 2))
 
 
 def find_bulk(f: LogDensity, modes: Modes) -> Bulk:
-    """Importance sampling from Gaussians at the modes; what they miss makes the mass an under-estimate."""
+    """Estimate where the mass is by importance sampling from Gaussians at the modes.
+
+    What these Gaussians do not reach is missing: the mass is then an underestimate.
+    """
     ndim = modes.x.shape[1]
     modes = modes.select(np.argsort(-modes.log_mass, kind="stable")[:24])
     wide = modes.select(modes.width > 2 * np.sqrt(ndim))
@@ -182,6 +189,6 @@ def find_bulk(f: LogDensity, modes: Modes) -> Bulk:
 
 
 def margin(ndim: int) -> float:
-    """Nats by which the mass beyond a face has to lie below the tail: a share for each face, and safety."""
+    """Return by how many nats the mass beyond a face has to lie below the tail: one share per face, and safety."""
     # One nat for the mass, half a nat per axis for volumes of slices that are not Gaussian.
     return float(np.log(2 * ndim)) + 1.0 + 0.5 * ndim

@@ -9,11 +9,23 @@ import numpy as np
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.types import Searchable
 
-RUNAWAY = 1e12  # a density whose mode or bulk lies further out than this has none
+RUNAWAY = 1e12  # a mode or bulk farther from the origin than this is taken for none: doubles are 1e-4 apart there
 
 
 def refuse_heavy(x: Array, shift: Array, value: float, index: float | None) -> NoReturn:
-    """Refuse tails that are too heavy, as seen at `x`, which is `shift` away from the mass; P(beyond r) ~ r^-index."""
+    """Refuse tails that are too heavy for any box.
+
+    Parameters
+    ----------
+    x : array (d,)
+        Where that is seen.
+    shift : array (d,)
+        The same place from the middle of the mass.
+    value : float
+        Log-density there.
+    index : float or None
+        The power in P(beyond r) ~ r^-index, where it is known.
+    """
     what = "the density falls too slowly to be integrable"
     if index is not None and index > 0:
         what = f"the mass beyond a distance r falls only like r^-{index:.2g}, too slowly for a grid"
@@ -35,12 +47,12 @@ def _towards(shift: Array) -> str:
 
 
 def coordinates(x: Array) -> str:
-    """A point as text."""
+    """Write a point as text."""
     return f"x = ({', '.join(f'{value:.6g}' for value in x)})"
 
 
 def remedy() -> str:
-    """What to do where no box is found, as text."""
+    """Say what to do where no box is found."""
     return (
         "correct the target, or, if its mass is known to lie in a box, name that box: give "
         "support=(lower, upper) to the target or build Grid(lower=..., upper=...)"
@@ -48,6 +60,6 @@ def remedy() -> str:
 
 
 def raw_value(target: Searchable, x: Array) -> str:
-    """The target's own answer at one point, as text."""
+    """Write the target's own answer at one point as text."""
     with np.errstate(all="ignore"):  # the answer is shown, warnings about it would say less
         return f"{float(np.asarray(target.log_density(x))):.6g}"

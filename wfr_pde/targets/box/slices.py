@@ -11,16 +11,18 @@ from wfr_pde.targets.box.climbing import climb
 from wfr_pde.targets.box.modes import Bulk, Modes, log_sphere
 from wfr_pde.targets.box.types import Bools, Ints, LogDensity
 
-N_RIDGES = 3  # ridges that are followed from slice to slice
-SLICES = np.concatenate([[0.0], 0.5 * 4.0 ** np.arange(16)])  # first slices, in widths of the outermost mode
+N_RIDGES = 3  # ridges of a slice that are followed to the next: those below the third are lost; time grows with it
+# places of the first slices, in widths of the outermost mode: up to 5e8 of them, so that heavy tails are seen
+SLICES = np.concatenate([[0.0], 0.5 * 4.0 ** np.arange(16)])
 
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Slices of constant coordinate, in front of F faces, L of them each, sorted outwards.
+    """Slices of constant coordinate through a density, L of them in front of each of F faces, sorted outwards.
 
-    `place` (F, L) is the coordinate times the sign of the face, so that it always grows outwards; `x`
-    (F, L, R, d), `steps` (F, L, R, d-1, d) are the ridges; `log_mass` (F, L) is the integral of the slice.
+    `place` (F, L) is the coordinate times the sign of the face, so that it grows outwards. Every slice has up to R
+    ridges, local maxima within the slice: `x` (F, L, R, d) is where they are, `steps` (F, L, R, d-1, d) their widths,
+    as for `climb`. `log_mass` (F, L) is the logarithm of the integral over the slice.
     """
 
     place: Array
@@ -29,7 +31,7 @@ class Slices:
     log_mass: Array
 
     def joined(self, other: Slices) -> Slices:
-        """These slices and the others, sorted outwards."""
+        """Return these slices and the others, sorted outwards."""
         names = list(self.__dataclass_fields__)
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)], axis=1) for name in names}
         order = np.argsort(both["place"], axis=1, kind="stable")
@@ -38,12 +40,15 @@ class Slices:
 
 
 def axes_of_faces(ndim: int) -> tuple[Ints, Array]:
-    """Axis and sign of each of the 2 d faces: lower and upper in turn."""
+    """Return axis and sign of each of the 2 d faces: lower and upper in turn."""
     return np.repeat(np.arange(ndim), 2), np.tile([-1.0, 1.0], ndim)
 
 
 def first_slices(f: LogDensity, modes: Modes, bulk: Bulk) -> Slices:
-    """Slices at geometric distances from the outermost mode, each climbed from the modes that it cuts best."""
+    """Make slices at geometric distances from the outermost mode.
+
+    The ridges of a slice are climbed from the modes that are expected to be highest in it.
+    """
     axis, sign = axes_of_faces(modes.x.shape[1])
     covariance = modes.covariance
     spread = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
@@ -70,7 +75,7 @@ def first_slices(f: LogDensity, modes: Modes, bulk: Bulk) -> Slices:
 
 
 def _conditional_steps(steps: Array) -> Array:
-    """Steps (n, d, d-1, d) within the slices along each axis, from the steps (n, d, d) of a mode."""
+    """Return steps (n, d, d-1, d) within the slices along each axis, from the steps (n, d, d) of modes."""
     n, ndim, _ = steps.shape
     result = np.zeros((n, ndim, ndim - 1, ndim))
     for i in range(ndim if ndim > 1 else 0):
@@ -82,7 +87,7 @@ def _conditional_steps(steps: Array) -> Array:
 
 
 def next_slices(f: LogDensity, slices: Slices, place: Array) -> Slices:
-    """Slices at new places, climbed from the ridges of the slices on either side."""
+    """Make slices at new places, climbed from the ridges of the slices on either side."""
     right = np.stack([np.searchsorted(old, new) for old, new in zip(slices.place, place, strict=True)])
     left, right = np.maximum(right - 1, 0), np.minimum(right, slices.place.shape[1] - 1)
     rows = np.arange(len(place))[:, None]
@@ -95,7 +100,7 @@ def next_slices(f: LogDensity, slices: Slices, place: Array) -> Slices:
 
 
 def climb_slices(f: LogDensity, place: Array, x: Array, steps: Array) -> Slices:
-    """Ridges of the slices at `place` (F, L), climbed from x (F, L, P, d); the best few are kept."""
+    """Climb to the ridges of the slices at `place` (F, L) from x (F, L, P, d), and keep the best few."""
     ndim, n_starts = x.shape[-1], x.shape[2]
     axis, sign = axes_of_faces(ndim)
     on_axis = np.arange(ndim) == axis[:, None, None, None]
@@ -124,7 +129,7 @@ def climb_slices(f: LogDensity, place: Array, x: Array, steps: Array) -> Slices:
 
 
 def _repeated(x: Array, steps: Array) -> Bools:
-    """Which of the points (n, P, d) lie within the steps of one that comes before it."""
+    """Tell which of the points (n, P, d) lie within the steps of one that comes before it."""
     apart = x[:, :, None, :] - x[:, None, :, :]
     # Length in units of the steps: the least-norm z with z · steps = apart.
     inverse = np.linalg.pinv(steps)
@@ -134,9 +139,9 @@ def _repeated(x: Array, steps: Array) -> Bools:
 
 
 def _slice_mass(f: LogDensity, x: Array, value: Array, steps: Array) -> Array:
-    """Log-integral of the density around a ridge, in its slice, by shells at doubling distances.
+    """Integrate the density around a ridge, in its slice, over shells at doubling distances; returns the logarithm.
 
-    Unlike Laplace's formula, which for a Gaussian it agrees with, it sees a wide foot under a peak.
+    For a Gaussian it agrees with Laplace's formula; unlike that, it sees a wide foot under a peak.
     """
     k = steps.shape[-2]
     if k == 0:
@@ -154,7 +159,7 @@ def _slice_mass(f: LogDensity, x: Array, value: Array, steps: Array) -> Array:
 
 
 def log_tails(slices: Slices) -> Array:
-    """Log of the mass beyond each slice: the integral of straight pieces of the log-mass against the place."""
+    """Integrate the mass beyond each slice, the log-mass being linear in between; returns logarithms (F, L)."""
     before, after = slices.log_mass[:, :-1], slices.log_mass[:, 1:]
     length = np.diff(slices.place, axis=1)
     higher, lower = np.maximum(before, after), np.minimum(before, after)

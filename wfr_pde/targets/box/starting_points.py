@@ -8,14 +8,16 @@ from scipy.special import ndtri
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.box.types import Box, Ints, LogDensity, Searchable
 
-N_ANYWHERE = (4096, 8192, 16384, 16384)  # points of the scans, in 1, 2, 3, 4 dimensions
-N_INSIDE = (1024, 8192, 16384, 16384)
+# points of the scan around the origin in 1, 2, 3, 4 dimensions: more find modes that are smaller beside their distance
+N_ANYWHERE = (4096, 8192, 16384, 16384)
+N_INSIDE = (1024, 8192, 16384, 16384)  # points of the scan inside a box, by dimension; as above
+# points of the scan outside a box, by dimension: more than inside, as the room is larger
 N_OUTSIDE = (4096, 32768, 65536, 65536)
-FEW = 500  # starts that are climbed without choosing among them
+FEW = 500  # starts that are all climbed; of more only those are that are higher than their neighbours, to save time
 
 
 def quasi_random(n: int, dim: int) -> Array:
-    """`n` evenly spread points of the unit cube: the additive sequence of Roberts (2018)."""
+    """Return `n` evenly spread points of the unit cube: the additive sequence of Roberts (2018)."""
     ratio = 2.0
     for _ in range(60):
         ratio = (1 + ratio) ** (1 / (dim + 1))  # the root of r^(dim+1) = r + 1, a generalised golden ratio
@@ -23,7 +25,7 @@ def quasi_random(n: int, dim: int) -> Array:
 
 
 def scattered_offsets(ndim: int, low: float, high: float, n: int) -> Array:
-    """`n` vectors of lengths from `low` to `high`, all scales and directions alike, and some on the axes."""
+    """Return `n` vectors of lengths from `low` to `high`, all scales and directions alike, and some on the axes."""
     if ndim == 1:
         lengths = np.geomspace(low, high, n // 2)[:, None]
         return np.concatenate([lengths, -lengths])
@@ -36,9 +38,10 @@ def scattered_offsets(ndim: int, low: float, high: float, n: int) -> Array:
 
 
 def first_points(target: Searchable) -> tuple[Array, Array]:
-    """Points (n, d) at all scales around the origin and where the target knows its mass; and their offsets.
+    """Return points (n, d) at all scales, and their offsets (n, d).
 
-    The offset of a point is its place relative to the centre of its scan. Its length is the scale there.
+    The points lie around the origin and, where the target knows its moments or has a sampler, around its mass. The
+    offset of a point is its place relative to the centre that it lies around; its length tells the scale there.
     """
     ndim = target.ndim
     points = [scattered_offsets(ndim, 1e-3, 1e6, N_ANYWHERE[min(ndim, 4) - 1])]
@@ -57,9 +60,9 @@ def first_points(target: Searchable) -> tuple[Array, Array]:
 
 
 def points_outside(f: LogDensity, box: Box) -> tuple[Array, Array]:
-    """Points outside a box where the density falls towards the box: the way to a mode that was missed.
+    """Return points outside a box where the density falls towards the box, which leads to modes that were missed.
 
-    They are sought at all distances from the faces. Also returns offsets, as `first_points`.
+    They are sought at all distances from the faces. Their offsets are returned too, as by `first_points`.
     """
     middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
     uniform = quasi_random(N_OUTSIDE[min(middle.size, 4) - 1], middle.size + 1)
@@ -72,14 +75,17 @@ def points_outside(f: LogDensity, box: Box) -> tuple[Array, Array]:
 
 
 def points_inside(box: Box) -> tuple[Array, Array]:
-    """Points all over a box, and their offsets from its middle."""
+    """Return points all over a box, and their offsets from its middle."""
     middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]) / 2
     offsets = half * (2 * quasi_random(N_INSIDE[min(middle.size, 4) - 1], middle.size) - 1)
     return middle + offsets, offsets
 
 
 def peaks(points: Array, offsets: Array, values: Array) -> Ints:
-    """Indices of the points that are higher than their neighbours (of all, if they are few), highest first."""
+    """Return the indices of the points that are higher than their neighbours, highest first; of all, if they are few.
+
+    Neighbours are near in direction and in the logarithm of the distance from the centre of their scan.
+    """
     n, ndim = points.shape
     if n <= FEW:
         top = np.arange(n)

@@ -24,13 +24,13 @@ class Searchable(Protocol):
         ...
 
     def log_density(self, points: Array, /) -> Array:
-        """Log-density, up to a constant, at `points` (n, d); shape (n,)."""
+        """Return the log-density, up to a constant, at `points` (n, d); shape (n,)."""
         ...
 
     def moments(self) -> tuple[Array, Array] | None:
-        """Mean (d,) and covariance (d, d) where they are known, else None."""
+        """Return the mean (d,) and covariance (d, d) where they are known, else None."""
         ...
 
     def sample(self, n: int, rng: int) -> Array:
-        """`n` draws (n, d); ValueError or NotImplementedError if there is no sampler."""
+        """Return `n` draws (n, d); raise ValueError or NotImplementedError if there is no sampler."""
         ...
