@@ -2,6 +2,14 @@
 
 Every metric has a `name`, a `long_name` for the axis of a plot, and `units`; those with parameters are objects, to be
 made first: ``metrics.MMD(scale=1)(reference, particles)``.
+
+Examples
+--------
+Two points at a distance of 3:
+
+>>> import wfr_pde as wfr
+>>> wfr.metrics.wasserstein_1(wfr.Particles([[0.0]]), wfr.Particles([[3.0]]))
+3.0
 """
 
 from wfr_pde.metrics.base import Metric

@@ -55,7 +55,7 @@ class _Binned(Metric):
             object.__setattr__(self, "bins", whole("bins", self.bins, 2))
 
     def masses(self, reference: Density, other: Measure) -> tuple[Array, Array]:
-        """Return the masses of both in the bins (k + 1,), the last one outside the box."""
+        """Return the masses of `reference` and `other` in the bins (k + 1,), the last one outside the box."""
         check_measures(reference, other, self.name)
         check_density(reference, self.name)
         n = other.effective_sample_size if isinstance(other, Particles) else math.inf
@@ -68,13 +68,16 @@ class _Binned(Metric):
         return expected, found / found.sum()
 
     def number(self, reference: Density, n: float) -> int:
-        """Return the number of bins for `n` effective particles: `bins`, or n^(d/(d+2)); all cells if n is infinite."""
+        """Return the number of bins of the `reference` for `n` effective particles.
+
+        It is `bins` if that is given, else n^(d/(d+2)); all cells if n is infinite.
+        """
         if self.bins is not None:
             return int(self.bins)
         return reference.grid.size if math.isinf(n) else max(2, math.ceil(n ** (reference.ndim / (reference.ndim + 2))))
 
     def at_resolution_of(self, reference: Density, n: int) -> _Binned:
-        """Return the metric with the bins that it has for `n` particles."""
+        """Return the metric with the number of bins of the `reference` that it has for `n` particles."""
         return replace(self, bins=self.number(reference, n))
 
     def _probabilities(self, reference: Density, n: int) -> Array:
@@ -139,7 +142,7 @@ class BinnedTotalVariation(_Binned):
         return 0.5 * float(np.abs(expected - found).sum())
 
     def floor(self, reference: Density, n: int) -> float:
-        """Return the mean over `n` independent draws from the reference: ½ Σ_B E|N_B/n - p_B|, exact for binomial N_B.
+        """Return the mean over `n` draws from the `reference`: ½ Σ_B E|N_B/n - p_B|, exact for binomial N_B.
 
         E|N - np| = 2 k (1 - p) P(N = k) with k = floor(np) + 1, a formula of de Moivre.
 
@@ -196,7 +199,7 @@ class BinnedHellinger(_Binned):
         return math.sqrt(0.5 * float(np.sum((np.sqrt(expected) - np.sqrt(found)) ** 2)))
 
     def floor(self, reference: Density, n: int) -> float:
-        """Return the root mean square over `n` independent draws: sqrt(1 - Σ_B sqrt(p_B) E sqrt(N_B/n))."""
+        """Return the root mean square over `n` draws from the `reference`: sqrt(1 - Σ_B sqrt(p_B) E sqrt(N_B/n))."""
         p = self._probabilities(reference, n)
         return math.sqrt(max(0.0, float(p.sum() - np.sum([q * mean_root(q, n) for q in p if q > 0]))))
 

@@ -108,7 +108,7 @@ class EnergyDistance(Metric):
         return square if self.squared else root(square, size, self.name)
 
     def floor(self, reference: Density, n: int) -> float:
-        """Return the root mean square over `n` independent draws, (E|X - X'|/n)^½; its square if squared."""
+        """Return the root mean square over `n` draws from the `reference`, (E|X - X'|/n)^½; its square if squared."""
         check_density(reference, self.name)
         check_straight(self.name, reference)
         check_draws(n)

@@ -25,7 +25,7 @@ class _EstimatedKL(Metric):
     references = (Density,)
 
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
-        """Return different positions (m, d), their weights (m,), and estimated log-densities (m,)."""
+        """Return different positions (m, d) of `particles`, their weights (m,), and estimated log-densities (m,)."""
         raise NotImplementedError(f"{type(self).__name__} must define log_density")
 
     @override

@@ -108,7 +108,7 @@ class KSD(Metric):
     def floor(self, reference: Density, n: int) -> float:
         """Return the root mean square over `n` independent draws, (E k_0(X, X)/n)^½; its square if squared.
 
-        The reference must be the target on a grid.
+        The `reference` must be the target on a grid.
         """
         check_density(reference, self.name)
         check_draws(n)

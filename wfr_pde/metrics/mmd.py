@@ -140,7 +140,7 @@ class MMD(Metric):
         return square if self.squared else root(square, 1.0, self.name)
 
     def floor(self, reference: Density, n: int) -> float:
-        """Return the root mean square over `n` independent draws, ((1 - E k(X, X'))/n)^½; its square if squared.
+        """Return the root mean square over `n` draws of the `reference`, ((1 - E k(X, X'))/n)^½; squared, its square.
 
         It is zero for the unbiased estimate.
         """

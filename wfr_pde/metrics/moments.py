@@ -188,7 +188,7 @@ class ModeMasses(Metric):
         return [np.asarray(self._masses(measure, None)) for measure in measures]  # type: ignore[attr-defined]
 
     def floor(self, reference: Density, n: int) -> float:
-        """Return the mean over `n` independent draws from the reference, exact as in `BinnedTotalVariation`."""
+        """Return the mean over `n` draws from the `reference`, exact as in `BinnedTotalVariation`."""
         check_density(reference, self.name)
         check_draws(n)
         return 0.5 * float(mean_deviation(np.clip(self._of((reference,))[0], 0, 1), n).sum())

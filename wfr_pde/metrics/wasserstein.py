@@ -200,7 +200,7 @@ class SlicedWasserstein(Metric):
         return f"sliced W{'₁₂'[self.order - 1]}"
 
     def directions(self, d: int) -> Array:
-        """Return unit vectors (n_directions, d)."""
+        """Return unit vectors (n_directions, d) in `d` dimensions."""
         if d == 1:
             return np.ones((1, 1))
         if d == 2:
@@ -317,7 +317,10 @@ class Wasserstein(Metric):
         return float(_optimal_cost(x, p, y, q, self.order) ** (1 / self.order))
 
     def discretisation_error(self, density: Density) -> float:
-        """Return the root mean square distance to the mean of the box of cells, a bound of the error of a distance."""
+        """Return the root mean square distance of a `density` to the means of its boxes of cells.
+
+        It bounds the error of a distance from the density in more than one dimension, where those means stand for it.
+        """
         check_density(density, self.name)
         return _means_of_boxes(density, int(self.atoms))[2]
 

@@ -281,6 +281,11 @@ def fitted_orders(table: xr.Dataset, fit: slice | None = None, floor: float = 0.
     array (scheme,)
         Orders; NaN where fewer than two errors are left.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such table, or `fit` holds no value of the knob.
+
     Examples
     --------
     Errors that are dt² have the order 2:

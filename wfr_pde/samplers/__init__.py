@@ -1,4 +1,15 @@
-"""Particle samplers: flows of `Particles`, composed by the same splittings and run by the same `solve`."""
+"""Particle samplers: flows of `Particles`, composed by the same splittings and run by the same `solve`.
+
+Examples
+--------
+1000 particles, moved for one unit of time from N(3, 1), whose mean falls to 3/e = 1.1:
+
+>>> import wfr_pde as wfr
+>>> target, start = wfr.Gaussian(0, 1), wfr.Gaussian(3, 1)
+>>> ds = wfr.solve(target, wfr.samplers.Langevin(), start.sample(1000, rng=0), t=[0, 1], dt=0.01, rng=0)
+>>> bool(abs(ds.position.values[-1].mean() - 1.1) < 0.2)
+True
+"""
 
 from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.birth_death import BirthDeath

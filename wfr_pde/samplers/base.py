@@ -105,7 +105,7 @@ class Sampler(Flow):
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare steps of particles, by default from `build_step` with a moving target frozen at the midpoint.
 
-        Arguments and result are those of `make_step`.
+        The arguments `energy`, `template` and `dt`, and the result, are those of `make_step`.
         """
         return super().make_step(energy, template, dt)
 
@@ -157,13 +157,24 @@ class Sampler(Flow):
         raise TypeError(f"{type(self).__name__} stands for no part of the equation that could be put in its place")
 
     def with_density(self, density: Any) -> Sampler:
-        """Return the same sampler with another `LogRatio`; itself, where it uses none."""
+        """Return the same sampler with another `LogRatio`, the `density`; itself, where it uses none."""
         return self
 
     def moved(
         self, state: Particles, positions: Array, mixture: Mixture | None = None, auxiliary: Array | None = None
     ) -> Particles:
         """Return the particles at other places, with the weights that they had.
+
+        Parameters
+        ----------
+        state : Particles
+            The particles as they were.
+        positions : array (n, d)
+            Where they are now.
+        mixture : Mixture, optional
+            The law that the positions were drawn from, if it is known.
+        auxiliary : array (n, k), optional
+            What else is carried along for each.
 
         Raises
         ------

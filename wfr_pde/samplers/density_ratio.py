@@ -64,7 +64,7 @@ class LogRatio(Record):
         raise NotImplementedError
 
     def on_grid(self, grid: Grid) -> OnGrid:
-        """Return a function (density, energy, t) -> g at the cell centres: what infinitely many particles give."""
+        """Return a function (density, energy, t) -> g at the cells of `grid`: what infinitely many particles give."""
         raise NotImplementedError
 
 
@@ -155,7 +155,7 @@ class KernelDensity(LogRatio):
         return lambda state, energy, t: smooth(state.log_values + volume) - energy.log_equilibrium(grid)
 
     def smoothing(self, grid: Grid) -> Callable[[Any], Any]:
-        """Return a function log m -> log Σ_j m_j K(x_i - x_j) of masses on the cells, with K of integral one.
+        """Return a function log m -> log Σ_j m_j K(x_i - x_j) of masses on the cells of `grid`, with K of integral one.
 
         Raises
         ------

@@ -159,15 +159,26 @@ class Target(Record):
             return np.asarray(self.log_density(box[0] + shares * (box[1] - box[0])), dtype=np.float64)
 
     def breaks(self, lower: ArrayLike, upper: ArrayLike) -> Breaks:
-        """Return where the log-density, or a derivative of it, jumps in the box with corners (d,); nowhere by default.
+        """Return where the log-density, or a derivative of it, jumps inside a box; nowhere by default.
 
         Cells whose edges lie there keep the order of a scheme.
+
+        Parameters
+        ----------
+        lower, upper : array (d,)
+            Corners of the box.
         """
         box_of("(lower, upper)", (lower, upper), self.ndim)
         return Breaks.none(self.ndim)
 
     def at(self, t: float) -> Target:
-        """Return the target at time `t`: itself, unless it moves."""
+        """Return the target at time `t`: itself, unless it moves.
+
+        Raises
+        ------
+        ValueError
+            If t is NaN.
+        """
         if math.isnan(number("t", t)):
             raise ValueError("t must be a time, got nan")
         return self
