@@ -67,7 +67,6 @@ class KL(Energy):
     @property
     @override
     def moving(self) -> bool:  # type: ignore[override]
-        """Whether the target moves."""
         return self.target.moving
 
     @override
@@ -77,7 +76,6 @@ class KL(Energy):
     @property
     @override
     def equilibrium(self) -> Target:
-        """The target."""
         return self.target
 
     @override

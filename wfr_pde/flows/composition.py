@@ -110,13 +110,11 @@ class Composition(Flow):
     @property
     @override
     def interacting(self) -> bool:  # type: ignore[override]
-        """Whether a part couples its particles."""
         return any(part.interacting for part in self.parts)
 
     @property
     @override
     def random(self) -> bool:  # type: ignore[override]
-        """Whether a part is random."""
         return any(part.random for part in self.parts)
 
 

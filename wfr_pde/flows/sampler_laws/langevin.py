@@ -72,7 +72,7 @@ class LangevinKernel(Flow):
 
     @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """Prepare to move the cells and sum the Gaussians about them.
+        """Prepare a step that moves the cells by the drift, and sums the Gaussians about them.
 
         Raises
         ------

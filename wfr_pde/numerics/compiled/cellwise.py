@@ -435,7 +435,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
-        """Multiply by BLAS, without anything between the products."""
+        """Multiply by BLAS, with no pass over the values between the products of two axes."""
         shape, product = values.shape, _flat(self.exp(chunk, values, shift))
         if len(shape) == 1:
             values[chunk.index] = product
@@ -451,7 +451,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
-        """Multiply by BLAS, from where the values are."""
+        """Multiply by BLAS, which reads the values where they are."""
         result = np.empty(values[chunk.index].shape)
         row, width = values.size // values.shape[0], result.size // values.shape[0]
         places = _flat(values), chunk.start, values.size, row, _flat(result), 0, result.size, width
@@ -460,7 +460,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
-        """Do each of the parts in one pass."""
+        """Do exponential, product and logarithm in one compiled pass each."""
         shape, flat = values.shape, _flat(values)
         n, row = shape[axis], math.prod(shape[axis + 1 :])
         outer, inner = (1, chunk.rows * chunk.width // n) if axis == 0 else (chunk.width // (n * row), row)
@@ -477,7 +477,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
-        """Take one pass, if there are a logarithm to be taken and two terms."""
+        """Do it in one compiled pass, where there is a logarithm to be taken, and two terms; else as the base does."""
         if len(terms) != 2 or shift is None:
             super().log(chunk, product, shift, sign, terms, out)
             return
@@ -488,7 +488,7 @@ class CompiledCellwise(Cellwise):
     def log_blend_add(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
-        """Take one pass, if there is a logarithm to be taken."""
+        """Do it in one compiled pass, where there is a logarithm to be taken; else as the base does."""
         if shift is None:
             return super().log_blend_add(chunk, product, shift, y=y, s=s, z=z, out=out)
         return _log_blend_add(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
@@ -497,7 +497,7 @@ class CompiledCellwise(Cellwise):
     def log_blend(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
-        """Take one pass, if there is a logarithm to be taken, and all cells are equal."""
+        """Do it in one compiled pass, for a logarithm to be taken, and equal cells; else as the base does."""
         if shift is None or not isinstance(volume, float):
             return super().log_blend(chunk, product, shift, y=y, s=s, z=z, volume=volume, out=out)
         top, total = _log_blend(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
@@ -505,7 +505,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
-        """Take one pass, where all cells are equal."""
+        """Do it in one compiled pass where all cells are equal; else as the base does."""
         if not isinstance(volume, float):
             return super().blend(chunk, x, y, s, volume, out)
         top, total = _blend(_flat(x), _flat(y), s, _flat(out), *chunk.numbers)

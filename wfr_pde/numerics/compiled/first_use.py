@@ -39,7 +39,7 @@ class Announcer(event.Listener):
 
     @override
     def on_end(self, event: Any) -> None:
-        """Leave out what it took."""
+        """Take the seconds that compiling took off the clock of time budgets."""
         self.depth -= 1
         if self.depth == 0:
             leave_out(time.perf_counter() - self.began)

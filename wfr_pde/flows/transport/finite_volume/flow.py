@@ -96,7 +96,7 @@ class FiniteVolume(Flow):
 
     @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """Prepare the sweeps over the axes.
+        """Prepare a step that sweeps over the axes, there and back.
 
         Raises
         ------

@@ -286,7 +286,6 @@ class _Strip(Target):
     @property
     @override
     def ndim(self) -> int:  # type: ignore[override]
-        """Dimension d."""
         return self.whole.ndim
 
     @override
@@ -300,7 +299,6 @@ class _Strip(Target):
 
     @override
     def score(self, points: ArrayLike) -> Array:
-        """Return the score of the whole."""
         return self.whole.score(points)
 
 

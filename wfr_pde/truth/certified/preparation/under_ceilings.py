@@ -40,25 +40,21 @@ class UnderCeilings(Flow):
     @property
     @override
     def order(self) -> float:  # type: ignore[override]
-        """Order of the flow in dt."""
         return self.flow.order
 
     @property
     @override
     def space_order(self) -> float:  # type: ignore[override]
-        """Order of the flow in dx."""
         return self.flow.space_order
 
     @property
     @override
     def self_adjoint(self) -> bool:  # type: ignore[override]
-        """Whether the flow is self-adjoint."""
         return self.flow.self_adjoint
 
     @property
     @override
     def law(self) -> Law | str:  # type: ignore[override]
-        """Law that the flow follows."""
         return self.flow.law
 
     @property
