@@ -18,16 +18,16 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
-SHOWN = 80  # characters of a value in a message
+SHOWN = 80  # characters of a value in a message: one line of a terminal
 LARGEST_WHOLE = 2**63 - 1  # of an integer in an array
 LARGEST_SEED = 2**256  # entropy that numpy makes has 128 bits
 MOST_DIMENSIONS = 10**6  # a larger number of dimensions is taken for a mistake
 LENGTHS = 1e-75, 1e75  # the fourth power and its inverse are numbers
 MOST_NESTED = 64  # lists in lists: NumPy has no more dimensions
-LONGEST_NAME = 255  # bytes
-SMALL = 2**28  # bytes that are taken to be free
+LONGEST_NAME = 255  # bytes of a name of a file, as Linux, macOS and Windows have it
+SMALL = 2**28  # bytes, 256 MiB, that are taken to be free without asking the system
 LARGEST = 2**47  # bytes that a process can address at all
-ALIKE = 0.65  # share of letters that a name and the one that was meant have in common
+ALIKE = 0.65  # share of letters that a name and the one that was meant have in common: difflib's default is 0.6
 ELSEWHERE = {  # arguments that other functions have, and what to do without them
     "record": "solve has; of a stored density ask wfr.diagnostics, as in "
     "wfr.diagnostics.mean(wfr.Density.from_dataset(ds), wfr.KL(target))",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 CHUNK = 2**16  # cells of a chunk: half a MiB per array, so that a few are in the second cache
-COMPILED_FROM = 2**12  # cells
+COMPILED_FROM = 2**12  # cells: with fewer, loading numba costs more than its loops save
 
 # glibc gives memory back to the system with every array that is freed, to have it cleared for the next one, until it
 # has seen a larger array freed (up to 32 MiB): so it sees one, which is not touched

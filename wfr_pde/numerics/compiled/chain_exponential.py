@@ -27,7 +27,7 @@ from wfr_pde.numerics.typing import Array
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-POLES = 8  # order 15
+POLES = 8  # order 2 * 8 - 1 = 15
 PAIRS = POLES // 2  # of conjugate poles: one elimination for both
 SHARE = 1.1  # uniformisation rate over the largest exit rate: P keeps a tenth at least
 SERIES = 100.0  # x of one series; its terms exceed f by e^100 at most
@@ -41,12 +41,12 @@ SAFETY = 0.8  # of the step that the error asks for, as is usual where steps are
 CELLS_PER_BLOCK = 768  # five arrays of them fit into the first cache
 
 TOP, RANGE = 450.0, 1050.0  # f is scaled to at most e^TOP; lines that span more than RANGE nats get a scale per cell
-WIDE_SERIES = 40.0  # x of one series there
+WIDE_SERIES = 40.0  # x of one series where cells have scales of their own
 WIDE_GROWTH = 320.0  # x times a scaled jump rate over the largest: terms grow to e^320 at most
-MOST_SCALED = 900  # log2 of a scaled jump rate
+MOST_SCALED = 900  # log2 of a scaled jump rate: doubles end at 2^1024
 REACH = 500  # cells along which values are carried in one series: (320 e / 500)^500, far above the smallest double
 SMALL = 1e-290  # scaled values below have lost digits
-NOWHERE = -(2**40)  # exponent of zero
+NOWHERE = -(2**40)  # exponent of zero: below those of all doubles, and far from overflow of integers
 MOST_PARTS = 20_000  # of the time of a step: then something is wrong
 PATIENCE = 32  # series, at most, before the second way is tried again
 DONE, NEEDS_LOG_RATES, NO_END = 0, 1, 2  # of a sweep along one line

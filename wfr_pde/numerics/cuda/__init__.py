@@ -18,10 +18,10 @@ Launch = Callable[[tuple[int, ...], tuple[int, ...], tuple[Any, ...]], None]  # 
 Compile = Callable[[str], Callable[[str], Launch]]  # text -> name of a kernel -> kernel
 
 SUMS = 2**18  # threads that add up exponentials; a fixed number, so that results do not depend on the device
-THREADS = 256  # per block
+THREADS = 256  # per block: a multiple of a warp; no number depends on it
 THREADS_OF_LINES = 32  # per block: a warp, so that a few thousand lines keep all multiprocessors busy
 SCRATCH = 2**32  # bytes of scratch that a sweep takes at most, if not a single block needs more
-PAIRS = 4  # of poles
+PAIRS = 4  # of conjugate poles, as in `chain_exponential`
 
 
 def source(name: str, constants: Mapping[str, float] | None = None) -> str:

@@ -14,7 +14,7 @@ from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
 MAX_BAND_SHARE = 0.7  # share of a matrix that its band may be for being worth the smaller products
-REACH_STEP = 32  # nats by which bands are told apart
+REACH_STEP = 32  # nats by which bands are told apart: fewer steps are fewer bands in memory, and wider ones
 EXPONENT_MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
 
 

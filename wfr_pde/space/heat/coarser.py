@@ -8,7 +8,7 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
 
 MIN_TIME = 0.25  # over dx² on a coarser grid: its sampled Gaussian aliases like e^(-4 pi² 0.25) = 5e-5
-MAX_WIDENING = 2.0  # of cells
+MAX_WIDENING = 2.0  # of cells: beyond, the coarser kernel would not stand for the finer one
 MAX_SHARE = 0.36  # of the cells: a coarser grid with more of them costs what it saves, and one axis never has one
 CHUNK_PARTS = 8  # a grid of fewer cells than one such part of a chunk has no coarser one: few cells, and as many calls
 LEAST_CELLS = 8  # of an axis of equal cells: interpolation from it goes through so many

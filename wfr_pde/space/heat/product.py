@@ -13,8 +13,8 @@ from wfr_pde.space.heat.band import Band
 from wfr_pde.space.heat.blocks import Blocks
 from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
-LINES = 128  # that a product takes at a time, at least
-WIDEST_BLOCK = 16  # cells
+LINES = 128  # lines that a product takes at a time at least, so that BLAS is fast; no number depends on it
+WIDEST_BLOCK = 16  # cells: wider blocks are checked and narrowed more often; no number depends on it
 
 Begin = Callable[[Chunk], tuple[Any, Any]] | tuple[float, float]
 End = Callable[[Chunk, Any, float | None], Any]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
-FASTEST = 1e100  # rates
+FASTEST = 1e100  # rates: products with times and second derivatives of V stay below the largest double
 ROUNDS = 32  # attempts: budgets and `IN_VAIN` end the search long before
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 MOST_DIVERGED = 9  # refinements of the steps in all

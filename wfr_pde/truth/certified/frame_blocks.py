@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wfr_pde.truth.certified.problem import Problem
 
 
-BLOCK = 2**16  # numbers of a block, but for a frame that has more
+BLOCK = 2**16  # numbers of a block, but for a frame that has more: what stays in cache; no number depends on it
 
 
 def blocks(first: int, last: int, size: int) -> Iterator[slice]:

@@ -17,10 +17,10 @@ from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.time_breaks import at_times
 
 FLUX = "scharfetter-gummel"  # exact where V' and the flux are constant
-MOST_HALVINGS = 12  # of the time of a sweep
+MOST_HALVINGS = 12  # of the time of a sweep that comes to no end: after these the step is an error
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
-MOST_HELD = 32  # times at which a target that moves is remembered
-MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
+MOST_HELD = 32  # times at which a target that moves is remembered: the sub-steps of a step of order 8 fit in
+MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs, beyond which it diverges
 
 
 class RatioChain:

@@ -23,7 +23,7 @@ MORE_CUTS = (
 )
 TIME_DOUBT = 3.0  # times what the witness says: highest terms of the polynomials in time, for which panels are cut
 SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
-DIVERGING = 3  # refinements of the steps before the order is lowered
+DIVERGING = 3  # refinements of the steps before the order is lowered: smaller steps are tried first
 WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
 
 

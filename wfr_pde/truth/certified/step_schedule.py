@@ -14,9 +14,9 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array, Ints
 
-NODES = 8  # of a panel, its ends among them: polynomials of degree 7
-FIRST = 2.0**-4  # first panel tried, over the whole time
-SMALLEST = 2.0**-60  # panel, over the whole time
+NODES = 8  # of a panel, its ends among them: polynomials of degree 7, as exact as steps of order 8
+FIRST = 2.0**-4  # first panel tried, over the whole time; the error tells the next
+SMALLEST = 2.0**-60  # panel, over the whole time: below, the flow is taken to have no expansion, which is an error
 SMALLEST_PART = 1 / 64  # of a panel that has to be more than the rounding of the time
 GROWTH, CUT = 4.0, 0.05  # of a panel over the one before, at most, and of one that is tried again, at least
 SAFETY = 0.8  # times the length that the last term suggests for the next panel

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
 
-DEGREE = 8  # in time, on a panel
-LOOKS = 1024  # times at which the whole is looked at
+DEGREE = 8  # in time, on a panel: that of the panels of steps, and one more
+LOOKS = 1024  # times at which the whole is looked at: what is over between two of them is not seen
 LOOKS_PER_PANEL = 8  # and each panel, at least
 SHARE = 1e-4  # of the tolerance that a panel may miss, error times length over the whole
-ROUNDING = 1e-13  # of the largest V
+ROUNDING = 1e-13  # of the largest V, which differences of log pi_t have
 MOST_PANELS = 1000  # a target that needs more moves too roughly, and is refused
 GOLDEN = 0.6180339887498949  # the golden ratio less one: its multiples mod 1 are even shares, however many
 

@@ -20,11 +20,11 @@ from wfr_pde.truth.certified.ratio_chain import RatioChain
 from wfr_pde.truth.certified.step_schedule import StepSchedule, trial_schedule
 from wfr_pde.truth.certified.time_breaks import breaks
 
-TRIAL = 0.75  # cells of the trial run, over the coarsest grid
+TRIAL = 0.75  # cells of the trial run, over the coarsest grid: its steps need not be exact
 DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats
 TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10  # in dt, and of the sweeps: steps are found, not the answer
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
-LOOSEST_PANEL = 1e-3  # whatever the tolerance
+LOOSEST_PANEL = 1e-3  # whatever the tolerance: beyond, polynomials in time say nothing
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 NEAR, PROBES = 40.0, 100  # nats below the top, and points, where it is watched how the target moves

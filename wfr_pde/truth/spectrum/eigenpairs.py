@@ -14,7 +14,7 @@ from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, SOLVED, Solver, inver
 Modes = tuple[Array, Array]  # eigenvalues and vectors
 
 SPARE = 4  # modes beyond those wanted: room for a multiple eigenvalue, and for one that changes places
-DENSE = 400  # cells up to which all modes are computed
+DENSE = 400  # cells up to which all modes are computed, without a search
 MAX_RESTARTS = 60  # of a search; easy spectra take five, clusters a few dozen
 ACCURATE = 1e-10  # residual of a mode in a search, relative; rounding beside modes 1e6 times as slow is below that
 CONVERGED = 1e-8  # largest residual of a mode, relative; its eigenvalue has the square of that

@@ -39,7 +39,7 @@ from wfr_pde.truth.certified.evidence.residual import (
 from wfr_pde.truth.certified.frame_blocks import at_each
 from wfr_pde.truth.certified.problem import Problem
 
-POINTS = 5  # of Gauss's rule in a cell
+POINTS = 5  # of Gauss's rule in a cell: exact for the degree 9 of the polynomials
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 LEAST_APART = 1e-8  # nats between two cells, below which V is the same in both
 MOST_PASSING = 1e100  # of a flux over a mass: nothing is known beyond

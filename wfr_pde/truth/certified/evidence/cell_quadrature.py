@@ -45,11 +45,11 @@ from wfr_pde.truth.certified.problem import Problem
 Window = tuple[slice, ...]
 
 POINTS = {1: 8, 2: 6, 3: 4}  # of the first rule in a cell along every axis, by the number of dimensions
-FEWEST_POINTS = 2  # with more dimensions
+FEWEST_POINTS = 2  # with more dimensions, where 4^d points of a cell would be too many
 NODES, FEWER_NODES = 14, 10  # of the interpolation, and of the one that its error is measured against
 WALL_POWER = 3  # of the variable of integration in cells beside walls where densities are powers of the distance
-SLAB = 2**18  # points that are evaluated at once
-CACHED = 4_000_000  # points up to which V is kept
+SLAB = 2**18  # points that are evaluated at once: what stays in cache; no number depends on it
+CACHED = 4_000_000  # points up to which V is kept: 32 MB
 NEGLIGIBLE = 1e-16  # mass of mu and pi in all cells that are left out
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 JOINT_SAFETY = 2.0  # of what hides beside joints, told by places that stand a quarter apart

@@ -22,14 +22,14 @@ from wfr_pde.truth.certified.problem import Problem
 Interval = tuple[float, float]
 
 COARSER = (1.0, 1.2, 1.35, 1.55)  # times fewer cells of the grids that are compared
-FEWEST_CELLS = 16  # of the coarsest grid
+FEWEST_CELLS = 16  # of the coarsest grid: the interpolation goes through 12
 MOST_CELLS = {1: 640, 2: 2**15, 3: 2**18}  # of the finest
-CELLS_PER_SCALE = 0.9  # at first
-LOOKS = 2049  # places on a line where scales are looked at
+CELLS_PER_SCALE = 0.9  # at first: where these do not do, the next attempt has more
+LOOKS = 2049  # places on a line where scales are looked at: more cost time only
 MATTERS = 16.0  # nats below the top, down to which they are
-MORE_CELLS = 1.45  # from one attempt to the next
+MORE_CELLS = 1.45  # times as many along every axis, from one attempt to the next
 ATTEMPTS = 8  # with more cells or shorter steps each; its time ends them before
-GOAL = 0.25  # of the tolerance
+GOAL = 0.25  # of the tolerance: an opinion with a larger error contradicts less
 FIRST_HALVINGS = 3  # of the whole time, for the first step that is tried
 DEEPEST = 40  # halvings of an interval between save times
 

@@ -16,7 +16,8 @@ from wfr_pde.truth.certified.evidence.differences import missed_by_sums
 from wfr_pde.truth.certified.problem import Problem
 
 FAR = np.concatenate([[0.0], np.geomspace(1e-2, 2.0**30, 600)])  # lengths of an axis beyond it
-LINES, RAYS = 100, 100  # through a side of the box along its axis, about, and from the centre
+# through a side of the box along its axis, about, and from the centre: more find more, and cost time
+LINES, RAYS = 100, 100
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 FLATTEST = 1.0  # nats over the length of an axis, by which a density falls at least towards an edge
 NOTHING = 1e-20  # of a sum of masses: where less than that is left at the end of a margin, nothing is said of its fall

@@ -29,20 +29,20 @@ from wfr_pde.truth.certified.grids.singular_walls import without_walls
 from wfr_pde.truth.certified.problem import Problem
 
 POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
-PLACES = {1: 2**18, 2: 2**19}  # in all cells together
+PLACES = {1: 2**18, 2: 2**19}  # in all cells together: more find narrower bumps and cost time
 FEWER_PLACES = 2**15  # on a line on which bounds of slopes tell the rest
 PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}  # fewest and most places in a cell
 AT_ONCE = 2**18  # places evaluated together; no number depends on it
-ROUNDING = 64 * EPS  # of the largest V in a cell
-NATS = 40.0  # that a departure counts at most
+ROUNDING = 64 * EPS  # of the largest V in a cell: what V may differ by for rounding alone
+NATS = 40.0  # that a departure counts at most: beyond, all of a cell's mass is in doubt
 STEEP = 3.0  # by which a density may be above its mean over a cell where a bump is
-PADDING = 2  # places beyond either end of a cell
+PADDING = 2  # places beyond either end of a cell, for differences of order four
 BESIDE_WALL = 2  # cells beside a wall where log-densities are infinite
 MATTERS = 40.0  # nats below the top of a density, of cells that count
 LINES, BOXES_ON_LINES = 8, 2**11  # along either axis of the plane, and boxes on each
 DEVIATIONS = 3.0  # standard ones, of the number of places in the plane that meet something
 RESOLVED = 0.1  # of the tolerance: departures that get finer cells
-LARGEST = 700.0  # of a logarithm
+LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 SHARES = np.linspace(0.0, 1.0, 11)  # of the start in what a reaction makes of it
 LOWEST = -1e300  # nats, for what is not finite
 

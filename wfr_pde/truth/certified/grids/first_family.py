@@ -30,12 +30,12 @@ from wfr_pde.truth.certified.grids.singular_walls import (
 from wfr_pde.truth.certified.problem import Problem
 
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
-CELLS_PER_SCALE = 2.0  # with the ratio one
+CELLS_PER_SCALE = 2.0  # with the ratio one: fewer are made up for by refinement, more may be in vain
 LOOSE = 3e-4  # on one axis, where tolerances are tighter than that
 FEWER_PER_SCALE, TIGHT = 1.25, 1e-6  # in space, where tolerances are looser than that
-GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded; else equal cells are kept
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
-GROWTH = 0.1  # of the width of cells with the distance from a short segment
+GROWTH = 0.1  # of the width of cells with the distance from a short segment: 10 % per cell keeps the map smooth
 SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
 LAYER = 5e-3  # scale beside a break of log(mu/pi), over that of the density around, at most
 SLOPE_ROUNDING = 1e-11  # of log(mu/pi), over the width of a cell: what slopes beside a break have of rounding
@@ -43,7 +43,7 @@ RELAXED = 0.1  # of the square of a box over the transport rate: after that time
 UNKNOWN_BEND = 1.0  # nats per scale and scale, where the target moves
 SAME_FLUX, SAME_VALUE = 1e-3, 1e-6  # relative difference, and nats, below which there is no break of it
 SAME_SLOPE = 1e-2  # nats per length of the box that do not count either
-PROBES = 400  # places where it is looked for the mass of the start
+PROBES = 400  # places where it is looked for the mass of the start: more cost time only
 BESIDE = 1e-6  # of the box: how far from a break its sides are looked at
 LEAST_LAYER = 1e-7  # the same, over the shorter of the segments that meet there
 LAYER_GROWTH = 0.4  # of that scale with the distance from the break

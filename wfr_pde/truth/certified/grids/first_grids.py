@@ -31,12 +31,12 @@ from wfr_pde.truth.certified.problem import Problem
 
 # nats above the lowest V, and above V where the start has its mass, up to which V is looked at
 WITHIN, ABOVE = 40.0, 10.0
-BULK = 20.0  # nats below its top where the start has its mass
-LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
+BULK = 20.0  # nats below its top where the start has its mass: e^-20 = 2e-9 is outside
+LOOK_ROUNDS = 6  # of finer cells for what was found between the centres: what is left after them is part of the bound
 KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
-MOST_SEARCHED = 3  # dimensions in which breaks are searched for
-BULK_LOOKS = 2000  # places where it is looked for mass
-INSIDE = 12  # places in every feature that was found
+MOST_SEARCHED = 3  # dimensions in which breaks are searched for: in more, places are too few to find them
+BULK_LOOKS = 2000  # places where it is looked for mass: more cost time only
+INSIDE = 12  # places in every feature that was found, for its local scales
 MOST_FEATURES = 60  # that get finer cells in a round; more wait for the next
 FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
 TURNED_NAMES = ("u", "v", "w", "s")  # of principal axes

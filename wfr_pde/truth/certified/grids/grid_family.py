@@ -18,7 +18,7 @@ from wfr_pde.space.panels import shared_out
 Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a, power p of the map
 
 FEWEST_IN_SEGMENT = 16  # cells: local polynomials of degree 9 and the interpolation by 14 nodes fit in
-WIDER = 0.12  # of the box, on each side
+WIDER = 0.12  # of the box, on each side: an eighth, in whole cells, of the run that tells what the walls do
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ SLACK = 0.5  # nats that V may depart unnoticed: a factor of 1.6 in density, wit
 STEEP = 0.1  # share of its change from centre to centre that it may depart in addition: walls are steep, and bent
 MOST_STEEP = 4  # times the slack, that this may be at most
 EVALUATIONS = {1: 10**6, 2: 2 * 10**6}  # places looked at, at most; 1e6 beyond 2D
-BOXES = {1: 10**5, 2: 5 * 10**5}  # of a proof, all of its rounds together
+BOXES = {1: 10**5, 2: 5 * 10**5}  # of a proof, all of its rounds together: where they do not do, places are looked at
 MOST_PER_CELL = {1: 2**14, 2: 2**10}  # places in a cell, at most
 POINTS_AT_ONCE = 2**15  # evaluated together; no number depends on it
 CANDIDATES, CLOSER_POINTS, CLOSER_ROUNDS = 32, 64, 4  # cells looked at more closely, about their largest departure
 SHARP = 0.1  # share of a departure to which its size is bounded
-NARROWEST = 1e-13  # of the box
+NARROWEST = 1e-13  # of the box: places that are closer are told apart by a few last digits only
 RIM = {1: 2.0**-20, 2: 2.0**-5}  # of a cell: width to which a jump is followed
 GOLDEN = 0.6180339887498949  # the golden ratio less one: its multiples mod 1 are even shares, however many
 

@@ -13,14 +13,14 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.targets.enclosures import EPS, Bounds, Enclosure
 
 OUTLIER = 100.0  # times the median of a cell, from which on a difference belongs to something narrow
-NOISE = 256 * EPS  # of the largest V
+NOISE = 256 * EPS  # of the largest V: differences of order four multiply rounding by 16
 FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells of a line together, and in each
-MOST_BOXES = 2**16  # all rounds together
+MOST_BOXES = 2**16  # all rounds together: more follow narrower features and cost time
 STEEPER = 32.0, 4.0  # times the change of slope that places show: boxes with wider bounds are halved, at first and then
 OFF_EDGES = 1e-9  # of a cell: what is nearer to an edge is looked at elsewhere
 HALVINGS = 40  # of a box, to 1e-12 of it
 LEAST_EFFECT = 1e-13  # nats times share of the box: what could do less is not followed
-DEEP = 3  # halvings after which a box is one of something narrow
+DEEP = 3  # halvings after which a box is one of something narrow, which the next grid resolves
 PART = 0.01  # of the largest departure: what belongs to it
 
 

@@ -19,10 +19,11 @@ DECADES = 10.0 ** -np.arange(2, 15)  # distances from the wall, over the length 
 DEEPEST = 1e7  # units in the last place of the wall that a distance has at least
 REGULAR = 1e-4  # of a - 1: what is below is a slope, or rounding
 AGREE = 2e-3  # difference of the exponents from decade to decade that is still a power law
-PLACES = 5  # along the wall
-SAME_POWER = 0.05  # powers of the error this close count as one
+PLACES = 5  # along the wall, where exponents must agree to be one
+SAME_POWER = 0.05  # powers of the error this close count as one: weights that cancel both would be huge
 WHOLE = (4.0, 5.0, 6.0)  # powers of the map that are tried, besides those that suit the exponent
-LEAST, LARGEST = 3.5, 12.0  # of all of them
+# powers of the map: below, the flux errs too much beside the wall; above, cells are too narrow there
+LEAST, LARGEST = 3.5, 12.0
 TOLD_APART, MANY_CELLS = 1e3, 1e3  # units in the last place of a wall, and cells of an axis
 NEXT_TO_ZERO = 1e-100  # distance from a wall at 0 that is told from it, in V too
 CELLS_PRICE = 1.5  # of one in the power of the map, over one in a power of the error

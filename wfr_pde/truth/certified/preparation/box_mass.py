@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
 
-FIRST_PANELS = 8  # per axis
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # of a panel
+FIRST_PANELS = 8  # per axis: what stands alone in less than an eighth may be missed until they are halved
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # of a panel: order 16
 MOST_POINTS = 3e7  # of a quadrature, some seconds of a formula: more is an error
 POINTS_AT_ONCE = 2**18  # 2 MiB per coordinate; no number depends on it
 

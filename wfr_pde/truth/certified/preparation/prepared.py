@@ -22,7 +22,7 @@ TAIL, SHARE = 1e-8, 1e-3  # mass that the first box may cut off on a line, and o
 LOOSER = 1e-4  # of the tolerance, that it may in more dimensions, where cells are dear
 REACHED = 1e-2  # of the tolerance: mass outside the box that is reached, and above a ceiling
 MASS = 1e-3  # of the tolerance: error of the logarithm of the normaliser
-SHRUNK = 0.999  # of the length of an axis
+SHRUNK = 0.999  # of the length of an axis: a box that shrinks by less is not made anew
 WIDE = 1000.0  # nats that V spans in the box, beyond which sweeps are slow, and few of the cells are where mass is
 
 

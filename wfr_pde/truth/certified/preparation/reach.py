@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from wfr_pde.truth.certified.problem import Problem
 
 
-GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
-LOOKS = 4097  # places where the density of points of an axis is summed
-FEWEST_CELLS, MOST_CELLS = 40, 40_000  # along an axis, and of all
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded; else equal cells are kept
+LOOKS = 4097  # places where the density of points of an axis is summed: cells need not be exact here
+FEWEST_CELLS, MOST_CELLS = 40, 40_000  # along an axis, and of all: the pilot is to be cheap beside the first attempt
 FIRST_STEP, LONGEST_STEP = 2.0**-16, 2.0**-5  # of the whole time; every step in between doubles it
-TOLERANCE = 1e-6  # of the sweeps, relative to every cell
+TOLERANCE = 1e-6  # of the sweeps, relative to every cell: where mass is, not how much, is asked
 MARGIN_NATS = 300.0  # between the highest level that mass attains and the ceiling
 MARGIN_LENGTH, MARGIN_CELLS = 0.15, 1  # of the places that are reached, and cells of the pilot, added on each side
 PAYS = 1.3  # a box is made smaller where that shortens an axis by this factor
 ROUNDS = 4  # of pilot runs in boxes that shrink: a box that might shrink further only has more cells
-RUNGS = 2.0  # ratio of neighbouring ceilings
+RUNGS = 2.0  # ratio of neighbouring ceilings: few levels, so that few sweeps are prepared
 
 
 @dataclass(frozen=True, eq=False)
