@@ -56,6 +56,19 @@ def helmholtz(density: Density, field: Field, t: float = 0.0) -> xr.Dataset:
         If the field is not finite at a cell centre or has the wrong shape.
     NumericalError
         If the iteration does not converge.
+
+    Examples
+    --------
+    A rotation leaves N(0, I) as it is; all of its norm, sqrt(E |x|²) = sqrt(2), is in that part:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> from wfr_pde.integrate.helmholtz_split import helmholtz
+    >>> density = wfr.Grid([-8.0, -8.0], [8.0, 8.0], 48).density(wfr.Gaussian([0.0, 0.0], 1.0))
+    >>> rotation = lambda points, t: np.stack([-points[..., 1], points[..., 0]], axis=-1)
+    >>> parts = helmholtz(density, rotation)
+    >>> abs(round(float(parts.gradient_norm), 4)), round(float(parts.divergence_free_norm), 4)
+    (0.0, 1.4142)
     """
     grid = density.grid
     field_values = checked_values(field, grid.points(), float(t))

@@ -154,7 +154,10 @@ class TensorSpline:
 def derivative(
     centres: Array, edges: Array, values: ArrayLike, axis: int, periodic: bool, joints: Sequence[int] = ()
 ) -> Array:
-    """Return the derivative along one axis, at the cell centres, of the spline of degree 5 in every segment."""
+    """Return the derivative of the quintic spline through `values` along one axis, at the cell centres.
+
+    No polynomial crosses a joint.
+    """
     from scipy.interpolate import BSpline
 
     values = np.asarray(values, dtype=np.float64)

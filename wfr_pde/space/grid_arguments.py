@@ -94,7 +94,7 @@ def axis_of(name: str, lower: float, upper: float, n: int, grading: Any, periodi
 
 
 def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
-    """Return the grading per axis: None, a density of points, or the cells themselves."""
+    """Return the gradings of `d` axes: for each None, a density of points, or the cells; one alone where d = 1."""
     refuse_no_entries("grading", grading)
     single = grading is None or callable(grading) or isinstance(grading, Axis)
     if not single and not isinstance(grading, Iterable):
@@ -114,7 +114,7 @@ def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
 
 
 def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
-    """Return the number of cells per axis."""
+    """Return the numbers of cells of `d` axes, from one for all or one for each."""
     each = shape if isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes) else None
     cells = [shape] * d if each is None or (isinstance(each, np.ndarray) and each.ndim == 0) else list(each)
     if len(cells) != d:
@@ -125,7 +125,7 @@ def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
 
 
 def boundaries_per_axis(boundary: Any, d: int) -> tuple[str, ...]:
-    """Return the boundary condition per axis."""
+    """Return the boundary conditions of `d` axes, from one for all or one for each."""
     refuse_no_entries("boundary", boundary)
     per_axis = (boundary,) * d if isinstance(boundary, str) else boundary
     if not isinstance(per_axis, Sequence | np.ndarray) or len(per_axis) != d:

@@ -47,14 +47,14 @@ class Moves:
         return moved
 
     def _near(self, moved: Array, grid: Grid, log_ratio: Array) -> Array:
-        """Return the log-ratios on the finest grid, within some nats of the range at the centres around."""
+        """Keep interpolated log-ratios on the finest grid within some nats of the range at the centres around."""
         places = [axis.centres for axis in self.grids[-1].axes]
         high, low = around(log_ratio, grid, places), -around(-log_ratio, grid, places)
         more = high - low + LEAST_MORE
         return np.clip(moved, low - more, high + more)
 
     def _limited(self, moved: Array, grid: Grid, log_ratio: Array, which: Any) -> Array:
-        """Return log-ratios on the finest grid, for densities of mass one, not far above those at the centres."""
+        """Keep interpolated log-ratios, as densities of mass one, not far above those at the centres around."""
         times, finest = self.times[which], self.grids[-1]
         log_density = log_ratio + log_equilibria(self.problem, grid, times)
         most = around(log_density, grid, [axis.centres for axis in finest.axes])

@@ -215,6 +215,14 @@ def plan(
     -------
     dict
         `lower`, `upper`, `shapes` of the grids, `graded` axes, `n_steps`, `memory_bytes`, `free_bytes`, `seconds`.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> from wfr_pde.truth.certified.certificate import plan
+    >>> cost = plan(wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 1.0), [0.0, 0.5])
+    >>> len(cost["shapes"]), cost["seconds"] < 60
+    (5, True)
     """
     flag("turn", turn)
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)

@@ -16,7 +16,7 @@ def checked_problem(target: Any, start: Any, alpha: float, beta: float) -> tuple
 
 
 def checked_gaussian(name: str, distribution: Any) -> Gaussian:
-    """Return the distribution, if it is a Gaussian."""
+    """Return the distribution, or refuse what is no Gaussian."""
     return instance(name, distribution, Gaussian)
 
 

@@ -35,7 +35,7 @@ def square_root(rise: Array) -> Array:
 
 
 def log_scharfetter_gummel(rise: Array) -> Array:
-    """Evaluate log B(z), also where B underflows."""
+    """Evaluate log(z / (e^z - 1)) of the rise z of V, also where the Bernoulli function itself underflows."""
     size = np.maximum(np.abs(rise), 1e-300)
     return np.log(size) - np.log(-np.expm1(-size)) - np.maximum(rise, 0.0)
 

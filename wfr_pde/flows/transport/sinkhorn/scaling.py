@@ -66,7 +66,7 @@ def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
 
 
 class _Level:
-    """The equation on one grid, and the way to the next coarser one."""
+    """The equation of `sinkhorn_scaling` on one grid, and the interpolations to the next coarser grid and back."""
 
     def __init__(self, kernel: HeatKernel, log_pi: Any) -> None:
         self.kernel, self.log_pi = kernel, log_pi

@@ -112,7 +112,7 @@ class CellBalance:
         self._resistance = self.widths  # of every cell, as it was when it was last looked at
 
     def _potentials(self, t: Any) -> list[Array]:
-        """Return V at the points of the rule, the edges, and the centres; the times (...) come first where it moves."""
+        """Return V at the points of the rule, the edges, the centres; times (...) come first for a moving target."""
         if self._still is not None:
             return self._still
         if self.problem.target.moving:
