@@ -10,6 +10,7 @@ from wfr_pde.errors import BackendError, NumericalError
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.jobs import Outcome
 
+# exit codes, as the help and the documents list them; 130 is that of shells for Ctrl-C
 DONE, CHECK_FAILED, BAD_INPUT, MISSING, NUMERICAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 # errors that wrong input leads to: they are printed without a traceback
 BAD_INPUTS = (ValueError, TypeError, MemoryError, OSError)

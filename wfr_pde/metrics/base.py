@@ -187,7 +187,7 @@ def check_straight(metric: str, *measures: Any) -> None:
 
 
 def check_same_cells(a: Grid, b: Grid) -> None:
-    """Refuse two grids with different cells."""
+    """Refuse two grids whose cells differ."""
     if not a.matches(b):
         raise ValueError(f"the densities are on different grids: {differences(a, b)}")
 
@@ -227,7 +227,7 @@ def wrapped(positions: Array, grid: Grid) -> Array:
 
 
 def root(square: float, size: float, metric: str) -> float:
-    """Return the square root of what is >= 0 up to rounding of terms as large as `size`.
+    """Return the root of `square`, which is >= 0 but for rounding of terms as large as `size`.
 
     Raises
     ------

@@ -116,11 +116,11 @@ class EnergyDistance(Metric):
         return square if self.squared else math.sqrt(square)
 
     def _own(self, measure: Measure) -> float:
-        """Return E|X - X'|."""
+        """Return E|X - X'| of independent draws from one measure."""
         if isinstance(measure, Density):
             return own_mean("distance", 1.0, measure)
         return self._mutual(measure, measure)
 
     def _mutual(self, a: Measure, b: Measure) -> float:
-        """Return E|X - Y|."""
+        """Return E|X - Y| of draws from two measures."""
         return mutual_mean("distance", 1.0, a, b)

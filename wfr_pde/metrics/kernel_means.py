@@ -23,7 +23,7 @@ MOST_CELLS = 40_000
 
 
 def mutual_mean(kernel: str, scale: float, a: Measure, b: Measure) -> float:
-    """Return E k(X, Y)."""
+    """Return E k(X, Y) of independent draws from two measures."""
     if not isinstance(a, Density):
         a, b = b, a
     points, weights = atoms(b)
@@ -51,7 +51,7 @@ def check_widths(density: Density, scale: float) -> None:
 
 @functools.lru_cache(maxsize=8)
 def own_mean(kernel: str, scale: float, density: Density) -> float:
-    """Return E k(X, X') of a density."""
+    """Return E k(X, X') of independent draws from a density."""
     return double_sum(kernel, scale, density.grid, cell_masses(density))
 
 
@@ -91,7 +91,7 @@ def _interpolated_mean(kernel: str, scale: float, density: Density) -> TensorSpl
 
 
 def sums_over_sources(kernel: str, scale: float, at: Array, sources: Array, weights: Array) -> Array:
-    """Return Σ_j w_j k(x_i, y_j)."""
+    """Return Σ_j w_j k(x_i, y_j) at points x, with sources y and weights w."""
     from wfr_pde.numerics.compiled.pair_sums import distance_sums, kernel_sums, laplace_sums  # here, as it loads numba
 
     if kernel == "gaussian":
@@ -156,7 +156,7 @@ def _summed(kernel: str, scale: float, grid: Grid, masses: Array) -> Array:
 
 
 def _kink(grid: Grid) -> Array:
-    """Return what |x - y| counts as between a cell and itself, so that sums over cells are integrals (broadcasts)."""
+    """Return the value of |x - y| between a cell and itself that makes sums over cells integrals (broadcasts)."""
     if grid.is_uniform:
         return np.asarray(lattice_constant(tuple(float(axis.widths[0]) for axis in grid.axes)))
     side = grid.backend.asnumpy(grid.cell_volume) ** (1 / grid.ndim)

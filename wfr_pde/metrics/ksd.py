@@ -132,6 +132,6 @@ class KSD(Metric):
         return scores
 
     def _diagonal(self, scores: Array) -> Array:
-        """Return k_0(x, x)."""
+        """Return k_0(x, x) at points with some scores."""
         d, c, b = scores.shape[1], self.length, self.power
         return np.sum(scores**2, axis=1) * c ** (2 * b) - 2 * b * d * c ** (2 * (b - 1))

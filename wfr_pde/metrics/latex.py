@@ -56,7 +56,7 @@ def tabular(rows: Sequence[Sequence[Cell]], caption: str | None, label: str | No
 
 
 def escaped(words: str) -> str:
-    """Return text that LaTeX prints as it is."""
+    """Escape text for LaTeX, so that it is printed as it is."""
     return "".join(ESCAPED.get(letter, letter) for letter in " ".join(words.split()))
 
 

@@ -152,7 +152,7 @@ class MMD(Metric):
         return square if self.squared else math.sqrt(square)
 
     def _own(self, measure: Measure) -> float:
-        """Return E k(X, X')."""
+        """Return E k(X, X') of independent draws from one measure."""
         if isinstance(measure, Density):
             return own_mean(self.kernel, float(self.scale), measure)
         points, weights = atoms(measure)
@@ -165,7 +165,7 @@ class MMD(Metric):
         return (total - diagonal) / (1 - diagonal)
 
     def _mutual(self, a: Measure, b: Measure) -> float:
-        """Return E k(X, Y)."""
+        """Return E k(X, Y) of draws from two measures."""
         return mutual_mean(self.kernel, float(self.scale), a, b)
 
     def _of_cells(self, grid: Grid, masses: Array) -> float:

@@ -16,7 +16,7 @@ FINEST = 2**16  # most bins of a line onto which a density is projected: narrowe
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A distribution function F on a line.
+    """Distribution function F of a measure on a line.
 
     Parameters
     ----------

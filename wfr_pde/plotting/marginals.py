@@ -233,7 +233,7 @@ def _marginal_panel(
 def _slice_panel(
     ax: Axes, frame: xr.DataArray, goal: xr.DataArray | None, pair: tuple[str, str], place: dict[str, int]
 ) -> Any:
-    """Draw the plane of two axes through a cell; return what a colour bar takes."""
+    """Draw the plane of two axes through a cell; return the contours, which a colour bar takes."""
     others = {name: cell for name, cell in place.items() if name not in pair}
     x, y = (frame[name].values for name in pair)
     shades = colour_map(BLUE)(np.linspace(0.12, 0.95, len(DROPS)))

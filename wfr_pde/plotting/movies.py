@@ -22,6 +22,7 @@ from wfr_pde.storage.files import write_atomically
 from wfr_pde.targets.base import Target
 
 Draw = Callable[[int], None]
+# bounds of frames per second, and of pixels per inch: values outside are taken for mistakes
 SLOWEST, FASTEST, COARSEST, FINEST = 1e-3, 1000, 10, 2400
 TONES, NEARLY_WHITE = 64, 247  # of the palette of a gif
 
@@ -136,7 +137,7 @@ def _write_mp4(path: Path, figure: Figure, draw: Draw, count: int, fps: float, d
 
 
 def _write_gif(path: Path, figure: Figure, draw: Draw, count: int, fps: float, dpi: float) -> None:
-    """Write all frames in the colours of the first, a middle and the last: what stays the same does not flicker."""
+    """Write all frames in one palette, of the first, a middle and the last: what stays the same does not flicker."""
     from PIL import Image
 
     figure.set_dpi(dpi)

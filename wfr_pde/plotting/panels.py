@@ -78,7 +78,7 @@ def panel_letters(figure: Figure) -> Figure:
 
 
 def title_of(ax: Axes) -> tuple[Any, str]:
-    """Return where the title of a panel is, and what it says; at the left where there is none."""
+    """Return the place of the title of a panel, and its words; the left place where there is none."""
     return next(((where, ax.get_title(where)) for where in LOCATIONS if ax.get_title(where)), ("left", ""))
 
 

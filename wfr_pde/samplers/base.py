@@ -138,7 +138,7 @@ class Sampler(Flow):
 
     @override
     def memory_use(self, template: Any) -> MemoryUse:
-        """Return what a prepared step holds: on a grid what its law does."""
+        """Return the memory that a prepared step holds; on a grid that of the law on the grid."""
         law = self._law_of(template)
         return super().memory_use(template) if law is None else law.memory_use(template)
 

@@ -96,7 +96,7 @@ class BirthDeath(Sampler):
 
     @override
     def exact(self) -> FisherRao:
-        """Return the FR flow."""
+        """Return the FR flow of the same rate."""
         return FisherRao(self.rate)
 
     @override

@@ -70,7 +70,7 @@ class FeynmanKac(Sampler):
 
     @override
     def exact(self) -> FisherRao:
-        """Return the FR flow."""
+        """Return the FR flow of the same rate."""
         return FisherRao(self.rate)
 
     @override
@@ -84,7 +84,7 @@ class FeynmanKac(Sampler):
 
     @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Prepare the change of the weights over `dt`."""
+        """Prepare a step that changes the weights by the reaction over `dt`."""
         if self.rate == 0:
             return lambda state, t, rng=None: state
         share = reaction_share(self.rate, dt, self.density.is_exact)

@@ -67,7 +67,7 @@ class Langevin(Sampler):
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """Prepare the step of Euler and Maruyama."""
+        """Prepare one Euler-Maruyama step."""
         target, drift, width = energy.equilibrium, self.rate * dt, math.sqrt(2 * self.rate * dt)
         if self.rate == 0:
             return lambda state, rng: state
@@ -83,5 +83,5 @@ class Langevin(Sampler):
 
     @override
     def exact(self) -> FiniteVolume:
-        """Return the W flow."""
+        """Return the W flow of the same rate."""
         return FiniteVolume(self.rate)

@@ -84,7 +84,7 @@ class MALA(Sampler):
 
     @override
     def exact(self) -> FiniteVolume:
-        """Return the W flow."""
+        """Return the W flow of the same rate."""
         return FiniteVolume(self.rate)
 
 

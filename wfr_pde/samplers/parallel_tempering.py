@@ -120,7 +120,7 @@ class ParallelTempering(Sampler):
         return step
 
     def _replicas(self, state: Particles) -> Array:
-        """Return all replicas (K, n, d)."""
+        """Return all replicas (K, n, d): the positions, and the auxiliary variables or copies of the positions."""
         (n, d), hotter = state.positions.shape, len(self.temperatures) - 1
         if state.auxiliary is None:
             return np.repeat(state.positions[None], hotter + 1, axis=0)

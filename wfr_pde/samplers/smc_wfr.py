@@ -105,7 +105,7 @@ class SMCWFR(Sampler):
 
     @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Prepare to resample, move and weigh."""
+        """Prepare a step that resamples, moves and weighs."""
         step = self.composition.make_step(energy, template, dt)
 
         def advance(state: Any, t: float, rng: np.random.Generator | None = None) -> Any:
@@ -115,5 +115,5 @@ class SMCWFR(Sampler):
 
     @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        """Return the composition of exchanged parts."""
+        """Return the composition with its parts exchanged."""
         return self.composition.map_parts(exchange)

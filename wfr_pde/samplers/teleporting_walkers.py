@@ -86,7 +86,7 @@ class TeleportingWalkers(Sampler):
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """Prepare the attempts of one step."""
+        """Prepare a step: a Poisson number of attempts to clone and delete."""
         target, time = energy.equilibrium, self.rate * dt
         equally_weighted(template, "TeleportingWalkers")
         if self.rate == 0:
@@ -107,7 +107,7 @@ class TeleportingWalkers(Sampler):
         return step
 
     def _teleported(self, positions: Array, target: Any, attempts: int, rng: np.random.Generator) -> Array:
-        """Return the walkers (n, d) after so many attempts."""
+        """Return the walkers (n, d) after `attempts` attempts to clone and delete."""
         from wfr_pde.numerics.compiled.pair_sums import log_kernel_sums  # here, as they load numba
         from wfr_pde.numerics.compiled.teleportation import teleport
 

@@ -61,7 +61,7 @@ def checked_start(start: Target, name: str) -> None:
 def tempered_path(
     start: Target, energy: Energy, template: Particles, rate: float, start_time: float, name: str
 ) -> TemperedPath:
-    """Return the path to the target of an energy.
+    """Return the tempered path from a start to the target of an energy.
 
     Raises
     ------

@@ -100,7 +100,7 @@ class Tempering(Sampler):
 
     @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Prepare to weigh, resample and move."""
+        """Prepare a step that weighs, resamples and moves."""
         path = tempered_path(self.start, energy, template, self.rate, self.start_time, "Tempering")
         resample = Resample(self.threshold, self.scheme).build_step(energy, template, dt)
         if self.rate == 0:

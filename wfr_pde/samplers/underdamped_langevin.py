@@ -70,7 +70,7 @@ class UnderdampedLangevin(Sampler):
 
     @override
     def build_step(self, energy: Energy, template: Particles, dt: float) -> FrozenStep:
-        """Prepare a step of BAOAB."""
+        """Prepare a step by the splitting BAOAB."""
         target, h = energy.equilibrium, self.rate * dt
         damping, noise = math.exp(-self.friction * h), math.sqrt(-math.expm1(-2 * self.friction * h))
         if self.rate == 0:

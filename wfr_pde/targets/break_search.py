@@ -82,7 +82,7 @@ def find_kinks(
 
 
 def _kinks(function: Function, lower: float, upper: float, looks: int, candidates: int) -> list[float]:
-    """Find kinks and jumps that stand alone among so many looks."""
+    """Find kinks and jumps by one search along the line: looks at equal distances, then zooming in on candidates."""
     length = upper - lower
     x = lower + length * (np.arange(looks) + 0.5) / looks
     values = _finite(function(x))

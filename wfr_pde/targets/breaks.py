@@ -50,14 +50,14 @@ class Breaks(Record):
 
     @classmethod
     def none(cls, ndim: int) -> Breaks:
-        """Make breaks that are none, in `ndim` dimensions."""
+        """Make the `Breaks` of a function without any, in `ndim` dimensions."""
         return cls(tuple(np.empty(0) for _ in range(ndim)))
 
     def __bool__(self) -> bool:
         return self.elsewhere or any(len(places) > 0 for places in self.places)
 
     def __or__(self, other: Breaks) -> Breaks:
-        """Return the breaks of either."""
+        """Return the breaks of both, joined."""
         pairs = zip(self.places, other.places, strict=True)
         return Breaks(tuple(np.union1d(a, b) for a, b in pairs), self.elsewhere or other.elsewhere)
 
@@ -174,7 +174,7 @@ def _argument(node: Any) -> tuple[Any, bool]:
 
 
 def _factors(u: Any, touching: bool) -> list[Any]:
-    """Return factors of u whose zeros are those of u.
+    """Return the factors of u whose zeros, together, are those of u.
 
     If only changes of sign count (`touching` is false), factors that change no sign are left out.
     """

@@ -100,7 +100,7 @@ class Capped(DerivedTarget):
         return self.target.breaks(lower, upper)
 
     def _excess(self, log_density: Array) -> Array:
-        """Return (V - c)/w."""
+        """Return (V - c)/w, how far V is above the ceiling, in spans."""
         with np.errstate(over="ignore"):
             return np.asarray((-np.real(log_density) - self.ceiling) / self.span)
 

@@ -108,7 +108,7 @@ class Enclosure:
         return self._evaluate(lower, upper, slopes=True)
 
     def tight(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
-        """Bound the values as a call does, and by the mean value form, whose excess falls with the width squared."""
+        """Bound the values by a call and the mean value form, keeping the narrower; the excess falls as width²."""
         lower, upper = self._boxes(lower, upper)
         bounds = self.bounds(lower, upper)
         centre, half = centre_and_half(lower, upper)
@@ -216,26 +216,26 @@ def _multiply(a: Ends, b: Ends) -> Ends:
 
 
 def _reciprocal(a: Ends) -> Ends:
-    """Return 1/a; unbounded where a is not of one sign."""
+    """Return an interval that holds 1/a; unbounded where a is not of one sign."""
     through = (a[0] <= 0) & (a[1] >= 0)
     low, high = _outward((1 / a[1], 1 / a[0]), 2, positive=a[0] >= 0)
     return np.where(through, -np.inf, low), np.where(through, np.inf, high)
 
 
 def _size(a: Ends) -> Ends:
-    """Return |a|."""
+    """Return an interval that holds |a|."""
     low, high = np.abs(a[0]), np.abs(a[1])
     return np.where((a[0] <= 0) & (a[1] >= 0), 0.0, np.minimum(low, high)), np.maximum(low, high)
 
 
 def _whole_power(a: Ends, n: int) -> Ends:
-    """Return a**n for a whole n > 0."""
+    """Return an interval that holds a**n for a whole n > 0."""
     ends = _size(a) if n % 2 == 0 else a
     return ends if n == 1 else _outward((ends[0] ** n, ends[1] ** n), ULPS, positive=ends[0] >= 0)
 
 
 def _real_power(u: Ends, v: Ends) -> Ends:
-    """Return u**v for u >= 0: monotone in u and in v, so that the ends are those of the corners."""
+    """Return an interval that holds u**v for u >= 0: it is monotone in u and in v, so that the corners bound it."""
     base = np.maximum(u[0], 0.0), np.maximum(u[1], 0.0)
     corners = [np.power(p, q) for p in base for q in v]
     return _outward((reduce(np.minimum, corners), reduce(np.maximum, corners)), ULPS, positive=True)
@@ -250,7 +250,7 @@ def _hull(a: Ends, b: Ends) -> Ends:
 
 
 def _chosen(sure: Any, surely_not: Any, a: Ends, b: Ends) -> Ends:
-    """Return a, b, or both where it is not known which."""
+    """Return the interval a, or b, or one that holds both where it is not known which is taken."""
     both = _hull(a, b)
     low, high = (np.where(sure, a[i], np.where(surely_not, b[i], both[i])) for i in (0, 1))
     return low, high

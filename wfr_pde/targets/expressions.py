@@ -82,8 +82,10 @@ _PIECEWISE: dict[str, tuple[Callable[..., Any], int]] = {
     "less": (_less, 2),
     "less_equal": (_less_equal, 2),
 }
+# u**v as a NumPy function, and its derivative by each argument
 _POWER: tuple[Callable[..., Any], tuple[str, ...]] = (np.power, ("v*u**(v - 1)", "log(u)*u**v"))
 
+# node of the syntax tree: what is done to its sides
 _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -97,6 +99,7 @@ _COMPARISONS: dict[type[ast.AST], tuple[str, bool]] = {
     ast.Gt: ("less", True),
     ast.GtE: ("less_equal", True),
 }
+# what is written in place of a character or sign that is not allowed
 _HINTS = {"^": "write ** for powers", "=": "write the potential alone", "×": "write *", "²": "write **2"}
 
 
@@ -439,7 +442,7 @@ def _derivative_of_choice(self: Any, symbol: Any) -> Any:
 
 
 def inert(name: str) -> Any:
-    """Return the sympy function that stands for the function `name` of the language."""
+    """Return the inert sympy function that stands for the function `name` of the expression language."""
     return _symbol(name)
 
 

@@ -16,6 +16,7 @@ from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.ring import Ring
 from wfr_pde.targets.turned import Turned
 
+# classes whose log-density is a formula of this package
 FORMULAS = {Banana, CoshDoubleWell, DoubleWell, FourModes, Funnel, Gaussian, GaussianMixture, GridTarget, Ring}
 
 

@@ -151,14 +151,14 @@ def _check_arguments(name: str, signature: inspect.Signature, args: list[Any], k
 
 
 def _argument(node: ast.expr, text: str, known: dict[str, type[Target]]) -> Any:
-    """Return a number, list or text; or a distribution."""
+    """Return what an argument of a call spells: a number, list or text; or a distribution."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
         return _built(node, node.func, text, known)
     return _literal(node, text)
 
 
 def _literal(node: ast.expr, text: str) -> Any:
-    """Return a number, list or text."""
+    """Return the number, list or text that a node of the syntax tree spells."""
     if isinstance(node, ast.List | ast.Tuple):
         return [_literal(element, text) for element in node.elts]
     if isinstance(node, ast.Constant) and type(node.value) in (int, str):

@@ -107,7 +107,7 @@ class Potential(Target):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Return what was given: copies and pickles do not hold what is compiled from it."""
+        """Return the arguments alone: copies and pickles do not hold what is compiled from them."""
         return {name: value for name, value in super().__getstate__().items() if name not in ("_value", "_gradient")}
 
     @property

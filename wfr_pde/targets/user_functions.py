@@ -23,6 +23,7 @@ from wfr_pde.targets.expressions import compile_expression
 # kinds of parameters that may be coordinates
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 TRIED = 8  # points at which a function that takes no arrays is tried with numbers; it may be undefined at some
+# forms of functions that users write: what they are called with
 FORMS = {
     "coordinates": "one array (...) per coordinate",
     "points": "one array of points (..., d)",
@@ -104,7 +105,7 @@ class AtTime:
 
 
 class UserFunction:
-    """A function of points (..., d), from one that a user wrote in one of the `FORMS`.
+    """Function of points (..., d), from one that a user wrote in one of the `FORMS`.
 
     A function of coordinates that does not take arrays, but takes numbers, is called point by point from then on, with
     a `SlowFunctionWarning`. No function is called without points.
@@ -174,7 +175,7 @@ class UserFunction:
         return np.reshape(values, points.shape[:-1] if self.parts is None else points.shape)
 
     def _at(self, point: Array) -> Array:
-        """Return value or gradient at one point (d,); where a function of numbers raises, what NumPy would give."""
+        """Return value or gradient at one point (d,); infinity or NaN, as NumPy does, where plain Python raises."""
         try:
             return self._assembled(self._called(point.tolist() if self.of == "coordinates" else point.copy()), point)
         except (OverflowError, ZeroDivisionError):  # of the math module and Python's numbers: too large for a double

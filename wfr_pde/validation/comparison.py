@@ -37,7 +37,7 @@ def compare(
     rng: int | np.random.Generator | None = 0,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Return what metrics say of samples, run by run, and what they would say of independent draws from the truth.
+    """Compare samples with the truth by metrics, run by run, and beside them independent draws from the truth.
 
     No finite sample is at distance zero: the floor is the mean of a metric over independent draws of as many points
     from the truth at the same time. The equivalent number of draws is that for which the floor would be as high as
@@ -107,7 +107,7 @@ def compare(
 
 
 def _named(metrics: Any) -> dict[str, Metric]:
-    """Return the metrics by their names, if they are what `compare` takes."""
+    """Return the metrics by their names, if they are such as `compare` takes."""
     refuse_no_entries("metrics", metrics)
     if callable(metrics):
         raise TypeError(f"metrics must be a list of metrics, got one: give [{getattr(metrics, '__name__', metrics)}]")
@@ -155,7 +155,7 @@ def _interval(value: Array, confidence: float) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """Table of what metrics say of every run, and what goes with it."""
+    """Table of the metrics of every run, filled run by run, and made a Dataset in the end."""
 
     value: Array  # (method, n, seed, t, metric)
     methods: list[str]

@@ -74,7 +74,7 @@ class FinitePopulationCutoff(Flow):
 
 
 def without_least(state: Density, mass: float) -> Density:
-    """Return the density without the least dense cells that hold `mass` together."""
+    """Empty the least dense cells that hold `mass` together, and normalise the density."""
     grid = state.grid
     log_values = np.array(grid.backend.asnumpy(state.log_values))
     shares = np.exp(log_values + np.broadcast_to(grid.backend.asnumpy(grid.log_cell_volume), grid.shape)).ravel()

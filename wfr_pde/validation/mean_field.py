@@ -24,7 +24,7 @@ ATTEMPTS = (1.0, 1.5, 2.25, 3.375)  # times the cells, where fewer are refused b
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """Densities at the save times, on a finer and a coarser grid.
+    """Law of a flow for infinitely many particles: densities at the save times, on a finer and a coarser grid.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Law:
 
 
 def moves_densities(flow: Flow, ndim: int) -> bool:
-    """Return whether a flow of particles moves densities on `ndim` axes, too: then it has a law on a grid."""
+    """Tell whether a flow of particles moves densities on `ndim` axes, too: then it has a law on a grid."""
     takes_kl = issubclass(KL, flow.energies or Energy)
     return takes_kl and Density in flow.measures and ndim <= min(flow.max_ndim, max(CELLS))
 

@@ -142,7 +142,7 @@ def _ordered(ds: Any, method: str) -> Any:
 
 
 def asked_times(t: ArrayLike) -> Array:
-    """Return the times (t,) that are asked for.
+    """Return the times (t,) that the user asks for, as an array.
 
     Raises
     ------

@@ -20,6 +20,7 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.runs import are_runs, asked_times, common_times, listed_runs, time_tolerance
 
+# bounds of the number of runs: variances over fewer are too uncertain, more are taken for a mistake
 FEWEST_SEEDS, MOST_SEEDS = 20, 10**6
 MOST_TIMES = 4  # most times that are tested by default: more cost power, as the test is of all at once
 

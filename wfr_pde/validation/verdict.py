@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"
+CONSISTENT, INCONSISTENT, NO_POWER = "consistent", "inconsistent", "not enough power"  # the three verdicts
 ROWS = 12  # most rows of the report, those that say most first
 
 
@@ -60,7 +60,7 @@ def report(ds: xr.Dataset) -> str:
 
 
 def _what_would_do(ds: xr.Dataset) -> str:
-    """Say what would give enough power."""
+    """Say which numbers of runs or particles would give enough power, or what makes that impossible."""
     effect, factor = ds.attrs["effect"], ds.attrs["power_factor"]
     stacked = ds.stack(where=("t", "statistic"))
     widest = stacked.isel(where=int(np.argmax(stacked["margin"].values)))

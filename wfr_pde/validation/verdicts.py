@@ -174,7 +174,7 @@ def validate(
 
 
 def _tested(setting: Setting, reference: Reference) -> xr.Dataset:
-    """Make the runs, and test them."""
+    """Make the runs, test them, and return the Dataset of `validate`."""
     runs = _runs(setting, reference)
     test = max_test(runs, reference.means, reference.deviations, reference.margins, setting.level, setting.rng)
     return _dataset(setting, reference, runs, test)

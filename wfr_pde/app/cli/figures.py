@@ -28,7 +28,7 @@ examples:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of the figure of a run: its error is empty, and its code `DONE`, where it was drawn."""
+    """Outcome for the figure of a run: its error is empty, and its code `DONE`, where it was drawn."""
 
     name: str
     directory: Path
@@ -37,7 +37,7 @@ class Drawn:
     code: int = DONE
 
     def content(self) -> dict[str, Any]:
-        """Return the same in plain types, for JSON."""
+        """Return name, directory, note and error in plain types, for JSON."""
         return {"name": self.name, "directory": str(self.directory), "note": self.note, "error": self.error}
 
 
@@ -59,13 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(args: argparse.Namespace) -> list[Drawn]:
-    """Draw what is asked for; one that fails does not keep the others from it.
-
-    Raises
-    ------
-    ValueError
-        If an experiment that was asked for is not there, or has no data.
-    """
+    """Draw the figures that are asked for; one that fails does not keep the others from being drawn."""
     from wfr_pde.app.experiments.loading import load_experiment
 
     root = Path(args.out)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the program runs with."""
+    """Print versions, backends, devices, threads and memory."""
     import importlib.metadata as metadata
     import platform
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _info_text(content: dict[str, Any]) -> str:
-    """Write what is known as a table."""
+    """Format versions, devices, threads and memory as a table."""
     memory = content["free_memory_bytes"]
     limits = ", ".join(f"{name}={value}" for name, value in content["thread_limits"].items())
     rows = [

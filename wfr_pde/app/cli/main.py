@@ -31,7 +31,7 @@ EXAMPLES = """examples:
 
 
 class Command(Protocol):
-    """What the module of a command offers."""
+    """Protocol of the module of a command: its name, summary, examples and functions."""
 
     NAME: str
     SUMMARY: str  # one line
@@ -88,7 +88,7 @@ def _without_exit(args: argparse.Namespace) -> int:
 
 
 def _replace_what_cannot_be_printed() -> None:
-    """Have characters that the terminal's encoding lacks replaced: an error would come after the work is done."""
+    """Make the streams print ? for characters that their encoding lacks: an error would come after the work is done."""
     for stream in (sys.stdout, sys.stderr):
         fails = ("strict", "surrogateescape")  # the latter where the locale is C
         if isinstance(stream, io.TextIOWrapper) and stream.errors in fails and stream.encoding.lower() != "utf-8":

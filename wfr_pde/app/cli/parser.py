@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
     @override
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
+        """Raise a ValueError with the message that argparse would print."""
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 

@@ -19,7 +19,7 @@ MOST_TIMES = 10**8  # most times to be saved, as their numbers alone take a giga
 
 
 def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is to be solved, when and where, and the file to write."""
+    """Add the arguments of a problem: target, start, save times, box and the file to write."""
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--potential", metavar="EXPR", help="V in x, y, z, w and r, where pi is proportional to exp(-V)"
@@ -94,7 +94,7 @@ def parse_times(text: str) -> np.ndarray:
 
 
 def parse_numbers(option: str, text: str, kind: Callable[[str], Any] = float) -> list[Any]:
-    """Read numbers separated by commas."""
+    """Read numbers separated by commas, each by `kind`; an error names the `option`."""
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError:

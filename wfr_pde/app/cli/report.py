@@ -75,7 +75,7 @@ def write_page(results: str, page: str, experiments: str) -> dict[str, Any]:
 
 
 def counted(number: int, what: str) -> str:
-    """Write a number of things, of one in the singular."""
+    """Write a number of things: "1 run", "2 runs"."""
     return f"{number} {what}{'s' * (number != 1)}"
 
 

@@ -19,7 +19,7 @@ SAMPLE_SUFFIXES = (".npz", ".nc")  # endings of files of samples; all else is a 
 
 
 def read_truth(path: str) -> xr.Dataset:
-    """Read what `wfr-pde truth` or `solve` wrote."""
+    """Read a Dataset that `wfr-pde truth` or `solve` wrote."""
     from wfr_pde.storage import files
 
     if not Path(path).exists():
@@ -78,7 +78,7 @@ def load_sampler(text: str) -> Any:
 
 
 def json_object(option: str, text: str) -> dict[str, Any]:
-    """Read the arguments of a sampler."""
+    """Read an option that holds a JSON object: the arguments of a sampler."""
     try:
         chosen = json.loads(text)
     except json.JSONDecodeError as error:

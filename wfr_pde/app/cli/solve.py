@@ -210,7 +210,7 @@ def chosen_dt(flow: Flow, energy: Any, like: Density, times: np.ndarray) -> floa
 
 
 def _chosen(args: argparse.Namespace) -> str:
-    """Say that dt was chosen, if it was."""
+    """Write the words that say that dt was chosen; none if it was given."""
     return " (chosen: the smallest that the cells resolve; a larger one is faster)" if args.dt is None else ""
 
 

@@ -122,7 +122,7 @@ def _sweep(args: argparse.Namespace, experiment: Experiment, texts: Mapping[str,
 
 
 def _shard(text: str | None) -> tuple[int, int]:
-    """Read I/N."""
+    """Read the part I/N of a sweep as (I, N)."""
     try:
         i, n = (1, 1) if text is None else map(int, text.split("/"))
     except ValueError:
@@ -132,7 +132,7 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[Executor]:
-    """Open what the cells are run on: processes, or a Dask cluster."""
+    """Open the executor that cells run on: processes, or a Dask cluster."""
     from wfr_pde.app.experiments.executors import Processes, dask_executor
 
     with Processes(args.jobs) if args.dask is None else dask_executor(args.dask) as executor:

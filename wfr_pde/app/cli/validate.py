@@ -119,7 +119,7 @@ def _flow(text: str, chosen: dict[str, Any]) -> Any:
 
 
 def _modes(text: str | None) -> Any:
-    """Read the places of modes."""
+    """Read the places of modes, a JSON list of points; None where none are given."""
     if text is None:
         return None
     try:

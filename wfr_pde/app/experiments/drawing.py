@@ -21,7 +21,7 @@ STRIP = 0.17  # inches below a figure for these words: one line of the smallest 
 
 
 def drawn_figure(experiment: Experiment, data: xr.Dataset) -> Figure:
-    """Draw the figure of an experiment, with letters of its panels.
+    """Draw the figure of an experiment, and put letters on its panels.
 
     Raises
     ------

@@ -132,7 +132,7 @@ class _Worker:
         self.process.join()
 
     def how_it_ended(self) -> str:
-        """Say how the process ended."""
+        """Say by which exit code or signal the process ended."""
         code = self.process.exitcode
         return f"killed by signal {-code}" if code is not None and code < 0 else f"left with exit code {code}"
 

@@ -103,7 +103,7 @@ def run_cells(
     progress: bool | None = None,
     title: str = "",
 ) -> list[Outcome]:
-    """Run the cells that are not done.
+    """Run the cells that are not done, in parallel.
 
     Parameters
     ----------

@@ -233,7 +233,7 @@ def found_knobs(run: Callable[..., Any], path: Path) -> dict[str, Knob]:
 
 
 def _choices(parameter: inspect.Parameter, run: Callable[..., Any], path: Path) -> tuple[Any, ...]:
-    """Return the values that an annotation `Literal[...]` or `tuple[Literal[...], ...]` names."""
+    """Return the values that an annotation `Literal[...]` or `tuple[Literal[...], ...]` names; none for others."""
     annotation = parameter.annotation
     if isinstance(annotation, str):  # from __future__ import annotations
         try:

@@ -148,7 +148,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _reached(defined: Mapping[str, list[ast.stmt]], names: set[str]) -> set[str]:
-    """Return the names that those need, and what these need, and so on."""
+    """Return all names that some names need, directly or through others."""
     found: set[str] = set()
     new = {name for name in names if name in defined}
     while new:

@@ -75,7 +75,7 @@ class StoredParts:
     directory : Path
         Where they are.
     fingerprint : str
-        What determines them; a file with another one is not there.
+        Hash of what determines them: a file with another one counts as absent.
     """
 
     directory: Path
@@ -102,7 +102,7 @@ class StoredParts:
         return {attrs[CODE] for attrs in found if attrs}
 
     def drop(self) -> None:
-        """Remove all parts."""
+        """Remove the files of all parts."""
         for path in self.files():
             path.unlink()
 
@@ -141,12 +141,13 @@ class RunWithParts:
     Attributes
     ----------
     parts : StoredParts
+        The files of the parts.
     check : callable
         Raises for a Dataset that a file does not take.
     seconds : float
-        What the parts that were read from disk took when they were computed.
+        Seconds that the parts that were read from disk took when they were computed.
     source_hashes : set of str
-        Of the code that computed those.
+        Hashes of the code that computed those.
     """
 
     parts: StoredParts
@@ -157,7 +158,7 @@ class RunWithParts:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Have `stored` store parts of this run."""
+        """Make `stored` store the parts of this run, within a context."""
         token = _RUN.set(self)
         try:
             yield

@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def alt(self) -> str:
-        """Words for what its pictures show."""
+        """Description of its pictures in words."""
         return self.claim or f"Results of {self.name}"
 
     @property

@@ -159,7 +159,7 @@ def _entries(ds: xr.Dataset, names: tuple[str, ...]) -> list[str]:
 
 
 def _colours(names: list[str]) -> list[int]:
-    """Number the colours of some curves."""
+    """Return the indices of the colours of some curves."""
     return [COLOURS[name] for name in names] if set(names) <= set(COLOURS) else list(range(len(names)))
 
 
@@ -207,7 +207,7 @@ def _resampled(ds: xr.Dataset, values: np.ndarray, space: tuple[str, ...]) -> tu
 
 
 def _interpolated(x: np.ndarray, values: np.ndarray, points: np.ndarray, axis: int) -> np.ndarray:
-    """Interpolate values linearly to other points."""
+    """Interpolate values linearly at other points along an axis."""
     right = np.clip(np.searchsorted(x, points), 1, len(x) - 1)
     shape = [1] * values.ndim
     shape[axis] = len(points)

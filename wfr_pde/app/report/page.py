@@ -156,7 +156,7 @@ def _modified(run: Run) -> float:
 
 
 def _page(report: Report, by_name: dict[str, tuple[Run, ...]], found: Survey, folder: Path) -> str:
-    """Make the whole page."""
+    """Return the HTML of the whole page."""
     entries = []
     for name, runs in by_name.items():
         claim, more = described(name, runs, folder)

@@ -19,7 +19,7 @@ from wfr_pde.storage.source_hash import NAME, SHORT, by_other_code, other_hashes
 if TYPE_CHECKING:
     import xarray as xr
 
-PASSED, DONE, FAILED, UNFINISHED, UNREADABLE = "passed", "done", "failed", "unfinished", "unreadable"
+PASSED, DONE, FAILED, UNFINISHED, UNREADABLE = "passed", "done", "failed", "unfinished", "unreadable"  # status of a run
 PICTURES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")  # endings of pictures that browsers show
 
 
@@ -151,7 +151,7 @@ def _parent_name(directory: Path) -> str:
 
 
 def _content(directory: Path, found: Sequence[Path], notes: list[str]) -> dict[str, Any]:
-    """Read run.json."""
+    """Read run.json; a note says so where it is missing or cannot be read."""
     path = directory / "run.json"
     if path not in found:
         notes.append("There is no run.json: status, checks and provenance are not known.")
@@ -209,7 +209,7 @@ def _status(
     content: Mapping[str, Any], found: Sequence[Path], data: xr.Dataset | None, checks: tuple[Check, ...],
     notes: list[str],
 ) -> str:  # fmt: skip
-    """Judge a run; a note says how far an unfinished one came."""
+    """Return the status of a run, from its run.json, data and checks; a note says how far an unfinished one came."""
     if not content:
         return UNREADABLE
     status = str(content.get("status", "unknown"))
@@ -225,7 +225,7 @@ def _status(
 
 
 def _scalars(data: xr.Dataset) -> tuple[Scalar, ...]:
-    """Return the numbers among the variables."""
+    """Return the variables of the data that hold a single number."""
     return tuple(
         Scalar(str(name), str(v.attrs.get("long_name", "")), float(v.item()), str(v.attrs.get("units", "1")))
         for name, v in data.data_vars.items()

@@ -10,7 +10,7 @@ MARKS = ("run.json", "data.nc", "checkpoint.nc")  # a directory with one of thes
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Path that is not looked into, and why."""
+    """Path of something that is not looked into, with the reason."""
 
     path: Path
     reason: str

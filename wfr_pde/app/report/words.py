@@ -49,7 +49,7 @@ def breakable(name: str) -> Markup:
 
 
 def plural(noun: str, number: int) -> str:
-    """Return the noun for so many things."""
+    """Return the noun in singular or plural, by the number."""
     return noun if number == 1 else f"{noun}s"
 
 
@@ -80,7 +80,7 @@ def used(check: Check) -> tuple[float, str]:
 
 
 def size(n_bytes: int) -> str:
-    """Write the size of a file."""
+    """Write the size of a file in B, KiB or MiB."""
     if n_bytes >= 2**20:
         return f"{n_bytes / 2**20:.1f} MiB"
     return f"{n_bytes / 2**10:.0f} KiB" if n_bytes >= 2**10 else f"{n_bytes} B"

@@ -113,7 +113,7 @@ class Blackjax(Sampler):
 
     @override
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
-        """Compile the algorithm for all particles."""
+        """Prepare a step: compile the algorithm for all particles at once."""
         if self.rate == 0:
             return lambda state, t, rng=None: state
         jax = import_jax()

@@ -98,7 +98,7 @@ class ByIdentity:
 
 
 def check_algorithm(algorithm: Any, build: Build) -> None:
-    """Refuse what has no init and step.
+    """Refuse a result of `build` that has no `init` and `step`, as algorithms of BlackJAX have.
 
     Raises
     ------

@@ -134,7 +134,7 @@ def _put_first(directory: Path) -> None:
 
 
 def _attribute(module: ModuleType, name: str, text: str) -> Any:
-    """Return what a module calls `name`, which may have dots."""
+    """Return the object that a module calls `name`, which may have dots."""
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):

@@ -77,7 +77,7 @@ def read_samples(path: str | Path) -> xr.Dataset:
 
 
 def _from_npz(path: Path) -> xr.Dataset:
-    """Read samples from arrays."""
+    """Read samples from an .npz file."""
     arrays = _arrays(path)
     has = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     unknown = sorted(set(arrays) - set(ARRAYS))
@@ -132,7 +132,7 @@ def _log_weights(arrays: dict[str, Array], path: Path) -> Array | None:
 
 
 def _from_netcdf(ds: xr.Dataset, path: Path) -> xr.Dataset:
-    """Take samples from a Dataset of particles."""
+    """Take samples from a Dataset of particles, stored as NetCDF."""
     if "position" not in ds:
         raise ValueError(
             f"{path} misses the variable 'position' (t, particle, dim); it has {', '.join(map(str, ds.data_vars))}"

@@ -136,7 +136,7 @@ def _checked_sampler(sampler: Any) -> str:
 
 
 def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.random.Generator) -> Array:
-    """Return the positions (n, d) at the first time."""
+    """Return the positions (n, d) at the first time: drawn from the start, or the particles of the start."""
     if is_array(start):
         start = positions_of("start", start)
     if not isinstance(start, Target | Density | Particles):
@@ -161,7 +161,7 @@ def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.ra
 def _results(
     sampler: Callable[..., Any], name: str, frames: _Frames, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Iterator[Any]:
-    """Yield what the sampler yields; its exceptions get a note of when they came."""
+    """Yield the results of the sampler; its exceptions get a note of when they came."""
     try:
         results = sampler(*arguments, **options)
         iterator = iter(results) if hasattr(results, "__iter__") else None
@@ -258,7 +258,7 @@ class _Frames:
             )
 
     def _particles(self, time: float, positions: Any, log_weights: Any) -> Particles:
-        """Return the particles of one time, checked by themselves and against those before."""
+        """Return the particles of one time, if they are valid and fit to those before."""
         where = f"{self.name} yielded at t={time:g}"
         d = self.start.shape[1]
         try:
@@ -298,7 +298,7 @@ class _Frames:
 
 
 def _in_words(result: Any) -> str:
-    """Say shortly what something is."""
+    """Describe a result shortly, for an error."""
     if isinstance(result, np.ndarray):
         return f"an array of shape {result.shape}"
     if isinstance(result, tuple | list):

@@ -39,10 +39,11 @@ def climb(f: LogDensity, x: Array, steps: Array, n_rounds: int, tol: float) -> t
     x : array (n, d)
         Starts.
     steps : array (n, k, d)
+        First steps of each start.
     n_rounds : int
         Most rounds of fitting, moving and rescaling.
     tol : float
-        Gain of `f` in a round, in nats, below which a place counts as settled.
+        A place has settled when a round gains less than this, in nats, and hardly changes the lengths of the steps.
 
     Returns
     -------

@@ -35,7 +35,7 @@ class Modes:
     log_mass: Array
 
     def select(self, index: Any) -> Modes:
-        """Return the modes with some numbers, or those where a mask is true."""
+        """Return the modes at some indices, or those where a mask is true."""
         return Modes(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     def joined(self, other: Modes) -> Modes:
