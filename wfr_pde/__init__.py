@@ -127,7 +127,7 @@ _AT_FIRST_USE = {  # public name: the module it is in
 if not TYPE_CHECKING:  # else a type checker would take any name
 
     def __getattr__(name: str) -> Any:
-        """A public name whose module is imported when it is first used, as it is slow to import."""
+        """Import a public name when it is first used, as its module is slow to import."""
         if name in _NAMESPACES:
             return importlib.import_module(f"{__name__}.{name}")
         if name not in _AT_FIRST_USE:
@@ -137,5 +137,5 @@ if not TYPE_CHECKING:  # else a type checker would take any name
         return value
 
     def __dir__() -> list[str]:
-        """Public names, also those that are not imported yet."""
+        """List the public names, also those that are not imported yet."""
         return sorted({*__all__, *_BY_OTHER_NAMES, *_NAMESPACES})

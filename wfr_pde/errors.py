@@ -1,4 +1,4 @@
-"""Exceptions that a caller may want to tell apart; bad input is a plain ``ValueError`` (or ``TypeError``)."""
+"""Exceptions and warnings that a caller may want to tell apart; bad input is a plain `ValueError` or `TypeError`."""
 
 from collections.abc import Mapping
 
@@ -17,11 +17,39 @@ def refuse_old_hooks(cls: type, renamed: Mapping[str, str]) -> None:
 
 
 class BackendError(RuntimeError):
-    """A device or an optional package that was asked for is missing."""
+    """A device or an optional package that was asked for is missing.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> try:
+    ...     wfr.Grid(0.0, 1.0, 8, backend="abacus")
+    ... except wfr.BackendError as error:
+    ...     print(str(error).split(" in ")[0])
+    there is no backend 'abacus'
+    """
 
 
 class NumericalError(ArithmeticError):
-    """A run lost finiteness, mass or convergence: the numbers cannot be trusted, so none are returned."""
+    """A run lost finiteness, mass or convergence: its numbers cannot be trusted, so that none are returned.
+
+    Examples
+    --------
+    A flow that promises to keep the mass, and doubles it:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> class Doubling(wfr.Flow):
+    ...     energies, order, preserves = (), np.inf, frozenset({"mass"})
+    ...     def build_step(self, energy, template, dt):
+    ...         return lambda state, rng: wfr.Density(state.grid, state.log_values + np.log(2))
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(0.0, 1.0))
+    >>> try:
+    ...     wfr.solve(None, Doubling(), start, [0.0, 1.0], 1.0)
+    ... except wfr.NumericalError as error:
+    ...     print(str(error).split(",")[0])
+    the mass is 2 at t=1
+    """
 
 
 class SchemaError(RuntimeError):
@@ -33,11 +61,28 @@ class NoEquilibriumError(TypeError):
 
 
 class FloorWarning(UserWarning):
-    """A transform's rounding decides about cells that matter: log-densities there are too high."""
+    """The rounding of a spectral transform decides about cells that matter: log-densities there are too high.
+
+    `SplitStep` gives it once a run; see there for the floor, and for the flows that have none.
+
+    Examples
+    --------
+    The target has a mode of mass 1/2 at 14, where a start at 0 has next to nothing:
+
+    >>> import warnings
+    >>> import wfr_pde as wfr
+    >>> target = wfr.GaussianMixture([[0.0], [14.0]], [0.5, 0.5], 1.0)
+    >>> start = wfr.Grid(-8.0, 22.0, 128).density(wfr.Gaussian(0.0, 1.0))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     ds = wfr.solve(target, wfr.Strang(wfr.FisherRao(), wfr.SplitStep()), start, [0.0, 1.0], 0.1)
+    >>> [warning.category.__name__ for warning in caught]
+    ['FloorWarning']
+    """
 
 
 class OpenIntegralWarning(UserWarning):
-    """An integral over the whole space does not end in the box, whose number is another one."""
+    """An integral over the whole space does not end in the box: the number computed is one of the box alone."""
 
 
 class SlowFunctionWarning(UserWarning):
@@ -45,4 +90,4 @@ class SlowFunctionWarning(UserWarning):
 
 
 class UnevenCellsError(ValueError):
-    """A density of points changes too much within a cell: with more cells it may not."""
+    """A density of points changes too much within a cell; with more cells it may not."""

@@ -22,7 +22,12 @@ def marked(lines: list[str]) -> list[str]:
     result: list[str] = []
     block: int | None = None  # the indentation of the text that a literal block interrupts
     section, above = False, 0
+    example = False
     for k, line in enumerate(lines):
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))  # up to an empty line
+        if example:
+            result.append(line)
+            continue
         indent = len(line) - len(line.lstrip())
         section = section or (k + 1 < len(lines) and UNDERLINE.match(lines[k + 1]) is not None)
         if not line.strip():

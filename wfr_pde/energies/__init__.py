@@ -8,5 +8,5 @@ __all__ = ["KL", "Energy", "NoEnergy"]
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """List the public names."""
     return __all__

@@ -17,7 +17,7 @@ RENAMED = {"log_ratio": "first_variation", "fisher_rao": "reaction"}  # hooks by
 
 
 class Energy(Record):
-    """A functional of a measure, which flows go down.
+    """A functional F of a measure, which flows go down.
 
     A new energy is one class with the methods below; flows and samplers ask for nothing else. An energy is also a
     record: `solve(..., record=[KL(pi)])`.
@@ -28,6 +28,20 @@ class Energy(Record):
         Name of its record.
     moving : bool
         True if it depends on time; then `at` returns it frozen.
+
+    Examples
+    --------
+    An energy with a value alone serves as a record. E_mu x² of N(exp(-t), 1) is exp(-2 t) + 1:
+
+    >>> import wfr_pde as wfr
+    >>> class SecondMoment(wfr.Energy):
+    ...     name = "second_moment"
+    ...     def value(self, state):
+    ...         return float(state.expectation(lambda points: points[..., 0] ** 2))
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> run = wfr.solve(wfr.Gaussian(0.0, 1.0), wfr.FisherRao(), start, [0.0, 1.0], 1.0, record=[SecondMoment()])
+    >>> [round(float(value), 4) for value in run["second_moment"]]
+    [2.0, 1.1353]
     """
 
     name: str
@@ -39,11 +53,31 @@ class Energy(Record):
         refuse_old_hooks(cls, RENAMED)
 
     def at(self, t: float) -> Energy:
-        """The energy at time `t`: itself, unless it moves."""
+        """Return the energy at the time `t`, frozen: itself, unless it moves.
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        Energy
+            One that does not move.
+        """
         return self
 
     def value(self, state: Any) -> float:
-        """F(mu)."""
+        """Compute F(mu), in nats where F is a divergence.
+
+        Parameters
+        ----------
+        state : Density or Particles
+            mu, of a kind that the energy takes.
+
+        Returns
+        -------
+        float
+        """
         raise NotImplementedError(f"{type(self).__name__} must define value")
 
     @property
@@ -61,36 +95,80 @@ class Energy(Record):
         )
 
     def log_equilibrium(self, grid: Grid) -> Any:
-        """log pi of the minimiser at the cell centres, normalised on the grid.
+        """Return log pi of the minimiser at the cell centres, normalised on the grid.
+
+        Parameters
+        ----------
+        grid : Grid
+
+        Returns
+        -------
+        array of shape grid.local_shape
 
         Raises
         ------
         NoEquilibriumError
-            As `equilibrium`.
+            If there is no minimiser, or more than one, or none is known.
         """
         return grid.log_density(self.equilibrium, "the minimiser")
 
     def reference(self, start: Any) -> np.ndarray:
-        """Values at a start, of a Density in its cells or of Particles, that tell this energy from others.
+        """Return values that tell this energy from others; by default the log-density of the minimiser at a start.
 
-        A run that goes on from disk is known by them; by default those of the minimiser.
+        A run that goes on from disk is known by them.
+
+        Parameters
+        ----------
+        start : Density or Particles
+            The values are those in its cells, or at its positions.
+
+        Returns
+        -------
+        NumPy array
         """
         if isinstance(start, Density):
             return start.grid.backend.asnumpy(self.log_equilibrium(start.grid))
         return np.asarray(self.equilibrium.log_density(start.positions))
 
     def check(self, grid: Grid, t: float) -> None:
-        """Refuse a minimiser that the grid cannot hold at time `t`; by default none.
+        """Refuse a minimiser that the grid cannot hold at a time; by default nothing is refused.
+
+        Parameters
+        ----------
+        grid : Grid
+        t : float
 
         Raises
         ------
         ValueError
+            If the grid cannot hold it.
         """
 
     def first_variation(self, state: Density) -> Any:
-        """The first variation g of F at mu, up to a constant: the driving force of both parts of the flow."""
+        """Compute the first variation g of F at mu, up to a constant: both parts of the flow are driven by it.
+
+        Parameters
+        ----------
+        state : Density
+
+        Returns
+        -------
+        array of shape grid.local_shape
+        """
         raise NotImplementedError(f"{type(self).__name__} must define first_variation")
 
     def reaction(self, state: Density, time: float) -> Density:
-        """The Fisher-Rao gradient flow of F, solved exactly over `time`."""
+        """Solve the Fisher-Rao gradient flow of F, d_t mu = -mu (g - E_mu g), exactly over a time.
+
+        Parameters
+        ----------
+        state : Density
+            The measure at the beginning.
+        time : float
+            Reaction rate times time, >= 0.
+
+        Returns
+        -------
+        Density
+        """
         raise NotImplementedError(f"{type(self).__name__} must define reaction")

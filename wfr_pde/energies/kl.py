@@ -34,6 +34,15 @@ class KL(Energy):
     ------
     TypeError
         If it is not a Target.
+
+    Examples
+    --------
+    KL(N(1, 1)|N(0, 1)) is half the squared distance of the means:
+
+    >>> import wfr_pde as wfr
+    >>> density = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> round(wfr.KL(wfr.Gaussian(0.0, 1.0)).value(density), 6)
+    0.5
     """
 
     target: Target
@@ -44,7 +53,7 @@ class KL(Energy):
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles leave out what was put on grids."""
+        """Leave out of copies and pickles what was put on grids."""
         return KL, (self.target, self.checked)
 
     def __post_init__(self) -> None:
@@ -58,23 +67,20 @@ class KL(Energy):
     @property
     @override
     def moving(self) -> bool:  # type: ignore[override]
-        """Whether the target moves."""
         return self.target.moving
 
     @override
     def at(self, t: float) -> KL:
-        """KL to the target as it is at time `t`."""
         return KL(self.target.at(t), checked=False) if self.moving else self
 
     @property
     @override
     def equilibrium(self) -> Target:
-        """The target."""
         return self.target
 
     @override
     def log_equilibrium(self, grid: Grid) -> Any:
-        """log pi at the cell centres, normalised on the grid; computed once per grid.
+        """Return log pi at the cell centres, normalised on the grid; it is computed once per grid.
 
         Raises
         ------
@@ -96,18 +102,17 @@ class KL(Energy):
 
     @override
     def first_variation(self, state: Density) -> Any:
-        """g = log(mu/pi) at the cell centres."""
+        """Compute g = log(mu/pi) at the cell centres."""
         return state.log_values - self.log_equilibrium(state.grid)
 
     @override
     def value(self, state: Density) -> float:
-        """KL(mu|pi) in nats."""
         instance("state", state, Density)
         return relative_entropy(state.grid, state.log_values, self.log_equilibrium(state.grid))
 
     @override
     def reaction(self, state: Density, time: float) -> Density:
-        """The exact flow d_t mu = -mu (g - E_mu g): mu^s pi^(1-s) / Z with s = exp(-time)."""
+        """Return the exact solution mu^s pi^(1-s) / Z with s = exp(-time)."""
         grid, kernels, s = state.grid, state.grid.backend.kernels, math.exp(-time)
         log_pi = self.log_equilibrium(grid)
         if kernels is not None:  # the same in two passes

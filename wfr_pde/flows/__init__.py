@@ -26,5 +26,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """List the public names."""
     return __all__

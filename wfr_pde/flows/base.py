@@ -65,9 +65,9 @@ class MemoryUse:
 class Flow(Record):
     """A map that advances a measure: density or particles, deterministic or random.
 
-    A new flow is one class. If it treats the energy as constant over a step, it writes `build_step`, and a
-    moving target is then frozen at the flow's own midpoint, which keeps symmetric compositions at even order.
-    A composition writes `make_step`.
+    A new flow is one class. If it treats the energy as constant over a step, it writes `build_step`, and a moving
+    target is then frozen at the flow's own midpoint, which keeps symmetric compositions at even order. A composition
+    writes `make_step`.
 
     Attributes
     ----------
@@ -90,13 +90,28 @@ class Flow(Record):
         with their number.
     energies : tuple of types
         The energies whose flow it is; () if it needs none. Such a flow is solved with None in place of an energy, goes
-        along with any energy, as part of a composition say, and declares nothing about an equilibrium.
+        along with any energy, for instance as part of a composition, and declares nothing about an equilibrium.
     measures : tuple of types
         The measures that it moves.
     max_ndim : int or math.inf
         Largest number of axes of a density that it moves.
     single : bool
         Whether it moves densities in single precision, too.
+
+    Examples
+    --------
+    Particles that move to the right at speed one, over a time 2:
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> class Shift(wfr.Flow):
+    ...     energies, order, measures = (), math.inf, (wfr.Particles,)
+    ...     def build_step(self, energy, template, dt):
+    ...         return lambda state, rng: wfr.Particles(state.positions + dt)
+    >>> start = wfr.Particles([[0.0], [1.0]])
+    >>> run = wfr.solve(None, Shift(), start, [0.0, 2.0], 0.5, record=[wfr.diagnostics.mean])
+    >>> run["mean"].values[:, 0]
+    array([0.5, 2.5])
     """
 
     order: float
@@ -125,7 +140,20 @@ class Flow(Record):
             )
 
     def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
-        """The step of size `dt` under an energy that does not move, for states like `template`."""
+        """Prepare the step of size `dt` under an energy that does not move.
+
+        Parameters
+        ----------
+        energy : Energy
+        template : Density or Particles
+            A state like those that will be advanced; its values are not used.
+        dt : float
+
+        Returns
+        -------
+        callable
+            ``step(state, rng) -> state`` makes one step. It changes nothing, and the same arguments give the same bits.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define build_step or make_step")
 
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
@@ -152,7 +180,7 @@ class Flow(Record):
         return lambda state, t, rng=None: frozen(state, rng)
 
     def make_steps(self, energy: Energy, template: Any, dt: float) -> Steps:
-        """Prepare runs of steps of size `dt`: what only the last state needs is not computed for all, where that saves.
+        """Prepare runs of steps of size `dt`, which may leave out what only the last state needs.
 
         Parameters
         ----------
@@ -162,8 +190,8 @@ class Flow(Record):
         Returns
         -------
         steps : callable
-            ``steps(state, t, n, rng=None, callback=no_callback) -> state`` advances by `n` steps from time `t`, as that
-            of `make_step` does `n` times, up to rounding. Pure, too; ``callback()`` is called before every step.
+            ``steps(state, t, n, rng=None, callback=no_callback) -> state`` advances by `n` steps from time `t`, as the
+            step of `make_step` does `n` times, up to rounding. Pure, too; ``callback()`` is called before every step.
         """
         step = self.make_step(energy, template, dt)
 
@@ -176,39 +204,99 @@ class Flow(Record):
         return steps
 
     def monitored(self) -> Flow:
-        """The flow for one run, which may watch its steps and warn; by default itself.
+        """Return the flow for one run, which may watch its steps and warn; by default itself.
 
         Whoever loops over time, such as `solve`, takes it once per run, and makes all steps of the run from it. The
         states are those of the flow itself, to the bit.
+
+        Returns
+        -------
+        Flow
         """
         return self
 
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Smallest and largest `dt` that the flow can take on a state like `template`."""
+        """Return the smallest and the largest `dt` that the flow can take; by default there is no limit.
+
+        Parameters
+        ----------
+        energy : Energy
+        template : Density or Particles
+            A state like those that will be advanced.
+
+        Returns
+        -------
+        (float, float)
+        """
         return 0.0, math.inf
 
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
-        """Largest `dt` for which the expansion of the error in powers of dt converges: extrapolation needs it."""
+        """Return the largest `dt` for which the error has the expansion in powers of dt that extrapolation needs.
+
+        Parameters
+        ----------
+        energy : Energy
+        template : Density or Particles
+            A state like those that will be advanced.
+
+        Returns
+        -------
+        float
+        """
         return math.inf
 
     def memory_use(self, template: Any) -> MemoryUse:
-        """What a prepared step holds, and what exists at once, for states like `template`."""
+        """Count the bytes that a prepared step holds, and the states that exist at once.
+
+        Parameters
+        ----------
+        template : Density or Particles
+            A state like those that will be advanced.
+
+        Returns
+        -------
+        MemoryUse
+        """
         return MemoryUse()
 
     def reference(self, template: Any) -> np.ndarray:
-        """Values that tell this flow from others with the same repr; by default none.
+        """Return values that tell this flow from others with the same repr; by default none.
 
         A run that goes on from disk is known by its flow's repr and by these. A flow with functions among its fields
-        leaves them out of the repr, which shows their address, and returns what they are at a start like `template`.
+        leaves them out of the repr, which would show their address, and returns their values at a start.
+
+        Parameters
+        ----------
+        template : Density or Particles
+            A start like that of the run.
+
+        Returns
+        -------
+        NumPy array
         """
         return np.empty(0)
 
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        """The flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``."""
+        """Return the flow with every part that is no composition, which may be itself, replaced by ``exchange(part)``.
+
+        Parameters
+        ----------
+        exchange : function of a Flow -> Flow
+
+        Returns
+        -------
+        Flow
+        """
         return exchange(self)
 
     def check(self, energy: Energy, template: Any) -> None:
         """Refuse an energy or a measure that the flow does not know.
+
+        Parameters
+        ----------
+        energy : Energy
+        template : Density or Particles
+            A state like those that will be advanced.
 
         Raises
         ------
@@ -240,7 +328,7 @@ class Flow(Record):
 
 
 def checked_rate(rate: float, what: str, name: str = "rate") -> float:
-    """`rate`, the argument `name`, as a float, if it is finite and not negative.
+    """Return `rate`, the argument `name` of what is called `what`, as a float, if it is finite and not negative.
 
     Raises
     ------

@@ -18,17 +18,17 @@ from wfr_pde.numerics.arguments import instance, whole
 
 
 def scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
-    """Limits of the outer dt when a part takes dt / factor."""
+    """Return the limits of the outer dt where a part takes dt / factor."""
     return limits[0] * factor, limits[1] * factor
 
 
 def intersection(*limits: tuple[float, float]) -> tuple[float, float]:
-    """Limits of dt that satisfy all of several ones."""
+    """Return the limits of dt that satisfy all of several pairs of limits."""
     return max(low for low, _ in limits), min(high for _, high in limits)
 
 
 class Composition(Flow):
-    """What all compositions share: properties that follow from the parts."""
+    """A base of compositions, whose properties follow from their parts."""
 
     @property
     def parts(self) -> tuple[Flow, ...]:
@@ -42,7 +42,6 @@ class Composition(Flow):
 
     @override
     def check(self, energy: Energy, template: Any) -> None:
-        """Check that every part takes the energy and the measure."""
         for part in self.parts:
             part.check(energy, template)
 
@@ -54,12 +53,10 @@ class Composition(Flow):
 
     @override
     def reference(self, template: Any) -> np.ndarray:
-        """The values that tell the parts from others, one after another."""
         return np.concatenate([np.ravel(part.reference(template)) for part in self.parts])
 
     @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        """Compose the exchanged parts."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         parts = {name: part for name, part in own.items() if isinstance(part, Flow)}
         exchanged = {id(part): part.map_parts(exchange) for part in parts.values()}  # one that is there twice stays one
@@ -67,12 +64,11 @@ class Composition(Flow):
 
     @override
     def monitored(self) -> Flow:
-        """Compose the monitored parts."""
         return self.map_parts(lambda part: part.monitored())
 
     @override
     def memory_use(self, template: Any) -> MemoryUse:
-        """Sum up what the parts hold; states are those of the largest part, or three: the first, and around a part."""
+        """Sum up what the parts hold; count the states of the largest part, or three: the first, two around a part."""
         uses = [part.memory_use(template) for part in self.parts]
         return MemoryUse(sum(use.held for use in uses), max(3, *(use.states for use in uses)))
 
@@ -114,13 +110,11 @@ class Composition(Flow):
     @property
     @override
     def interacting(self) -> bool:  # type: ignore[override]
-        """Whether a part couples its particles."""
         return any(part.interacting for part in self.parts)
 
     @property
     @override
     def random(self) -> bool:  # type: ignore[override]
-        """Whether a part is random."""
         return any(part.random for part in self.parts)
 
 
@@ -128,12 +122,21 @@ class _Splitting(Composition):
     """A splitting: flows that act one after another."""
 
     def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
-        """Flows, their step sizes, and when they begin."""
+        """Return the flows in the order in which they act, the sizes of their steps, and when these begin.
+
+        Parameters
+        ----------
+        dt : float
+
+        Returns
+        -------
+        list of (Flow, float, float)
+        """
         raise NotImplementedError
 
     @override
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
-        """Prepare all turns, which a step makes one after another."""
+        """Prepare the steps of all parts, which a step makes one after another."""
         fused = self._fused(energy, template, dt)
         if fused is not None:
             return lambda state, t, rng=None: fused(state, 1, no_callback)
@@ -153,7 +156,7 @@ class _Splitting(Composition):
 
     @override
     def make_steps(self, energy: Energy, template: Any, dt: float) -> Steps:
-        """Prepare runs of steps; the transport, if it takes them, makes the reactions between two steps as one."""
+        """Prepare runs of steps; a transport that takes reactions along makes the two between its steps as one."""
         fused = self._fused(energy, template, dt)
         if fused is None:
             return super().make_steps(energy, template, dt)
@@ -166,7 +169,7 @@ class _Splitting(Composition):
         return use if self._transport(template) is None else replace(use, stepping=2)
 
     def _transport(self, template: Any) -> tuple[int, TakesReactions] | None:
-        """The transport and the number of its turn, if it is the only one and takes reactions along."""
+        """Return the only transport that takes reactions along, with its number among the stages; else None."""
         stages = [flow for flow, _, _ in self.stages(1.0)]
         transports = [(k, flow) for k, flow in enumerate(stages) if type(flow) is not FisherRao]
         if len(transports) != 1:
@@ -175,7 +178,7 @@ class _Splitting(Composition):
         return (number, flow) if isinstance(flow, TakesReactions) and flow.takes_reactions(template) else None
 
     def _fused(self, energy: Energy, template: Any, dt: float) -> FrozenSteps | None:
-        """Prepare all turns as one, if they are a transport and reactions that it takes along."""
+        """Prepare all parts as one, if they are one transport and reactions that it takes along; else return None."""
         found = self._transport(template)
         if energy.moving or found is None:
             return None
@@ -198,6 +201,27 @@ class Lie(_Splitting):
     Parameters
     ----------
     first, second : Flow
+
+    Raises
+    ------
+    TypeError
+        If a part is no flow.
+
+    References
+    ----------
+    Trotter (1959), doi:10.1090/S0002-9939-1959-0108732-6.
+
+    Examples
+    --------
+    One step from N(1, 1) to N(0, 1): the mean falls by e^(-asinh dt) in the transport, and by e^-dt in the reaction:
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> flow = wfr.Lie(wfr.SinkhornKernel(), wfr.FisherRao())
+    >>> run = wfr.solve(wfr.Gaussian(0.0, 1.0), flow, start, [0.0, 0.5], 0.5, record=[wfr.diagnostics.mean])
+    >>> round(float(run["mean"][-1, 0]), 4), round(math.exp(-math.asinh(0.5) - 0.5), 4)
+    (0.3749, 0.3749)
     """
 
     first: Flow
@@ -212,12 +236,11 @@ class Lie(_Splitting):
 
     @override
     def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
-        """One step of each."""
         return [(self.first, dt, 0.0), (self.second, dt, 0.0)]
 
     @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Both parts take dt."""
+        """Intersect the limits of both parts, which take dt."""
         return intersection(self.first.dt_bounds(energy, template), self.second.dt_bounds(energy, template))
 
 
@@ -225,11 +248,32 @@ class Lie(_Splitting):
 class Strang(_Splitting):
     """Symmetric splitting, order 2: outer(dt/2), inner(dt), outer(dt/2).
 
-    Strang (1968), doi:10.1137/0705041.
-
     Parameters
     ----------
     outer, inner : Flow
+
+    Raises
+    ------
+    TypeError
+        If a part is no flow.
+
+    References
+    ----------
+    Strang (1968), doi:10.1137/0705041.
+
+    Examples
+    --------
+    Half the step divides the error of the variance, of which `exact.gaussian_flow` is the limit, by 2²:
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(0.0, 4.0)
+    >>> rho = wfr.Grid(-16.0, 16.0, 128).density(start)
+    >>> def error(dt, flow=wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel())):
+    ...     run = wfr.solve(target, flow, rho, [0.0, 1.0], dt, record=[wfr.diagnostics.covariance])
+    ...     return float(run["covariance"][-1, 0, 0]) - wfr.exact.gaussian_flow(target, start, 1.0).covariance[0, 0]
+    >>> round(math.log2(error(0.1) / error(0.05)), 1)
+    2.0
     """
 
     outer: Flow
@@ -254,17 +298,16 @@ class Strang(_Splitting):
 
     @override
     def stages(self, dt: float) -> list[tuple[Flow, float, float]]:
-        """Half a step of the outer, one of the inner, half of the outer."""
         return [(self.outer, dt / 2, 0.0), (self.inner, dt, 0.0), (self.outer, dt / 2, dt / 2)]
 
     @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """The outer part takes dt / 2."""
+        """Intersect the limits of the inner part with twice those of the outer, which takes dt / 2."""
         return intersection(scaled(self.outer.dt_bounds(energy, template), 2), self.inner.dt_bounds(energy, template))
 
     @override
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
-        """The outer part takes dt / 2."""
+        """Return the lesser of the inner part's limit and twice that of the outer, which takes dt / 2."""
         return min(
             2 * self.outer.max_extrapolation_dt(energy, template), self.inner.max_extrapolation_dt(energy, template)
         )
@@ -272,13 +315,31 @@ class Strang(_Splitting):
 
 @dataclass(frozen=True)
 class Repeated(Composition):
-    """`n` equal steps of a flow in place of one.
+    """The flow that makes `n` equal steps of another in place of one.
 
     Parameters
     ----------
     flow : Flow
     n : int
         Number of sub-steps, each of size dt / n.
+
+    Raises
+    ------
+    ValueError
+        If `n` is no whole number of at least one.
+    TypeError
+        If `flow` is no flow.
+
+    Examples
+    --------
+    Two steps of size 1/2 of `SinkhornKernel` multiply the mean by e^(-2 asinh(1/2)):
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> start, flow = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0)), wfr.Repeated(wfr.SinkhornKernel(), 2)
+    >>> run = wfr.solve(wfr.Gaussian(0.0, 1.0), flow, start, [0.0, 1.0], 1.0, record=[wfr.diagnostics.mean])
+    >>> round(float(run["mean"][-1, 0]), 4), round(math.exp(-2 * math.asinh(0.5)), 4)
+    (0.382, 0.382)
     """
 
     flow: Flow
@@ -292,13 +353,11 @@ class Repeated(Composition):
     @property
     @override
     def order(self) -> float:  # type: ignore[override]
-        """Order of the flow."""
         return self.flow.order
 
     @property
     @override
     def self_adjoint(self) -> bool:  # type: ignore[override]
-        """Self-adjoint if the flow is."""
         return self.flow.self_adjoint
 
     @property
@@ -320,10 +379,10 @@ class Repeated(Composition):
 
     @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """The flow takes dt / n."""
+        """Return `n` times the limits of the flow, which takes dt / n."""
         return scaled(self.flow.dt_bounds(energy, template), self.n)
 
     @override
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
-        """The flow takes dt / n."""
+        """Return `n` times the limit of the flow, which takes dt / n."""
         return self.n * self.flow.max_extrapolation_dt(energy, template)

@@ -23,14 +23,14 @@ DOWN_NODES, UP_NODES = 6, 4  # order in dx of the interpolation of g, and of its
 
 # (relative, absolute) rise of KL in nats that an extrapolated step may make; benchmarks/extrapolation.py counts what
 # is refused by it and what is let pass
-RISE = (1e-3, 1e-6)
-MOVING_RISE = (0.3, 0.5)
+RISE = (1e-3, 1e-6)  # of a target at rest: of KL itself, and for a KL near zero
+MOVING_RISE = (0.3, 0.5)  # of a moving target, to which KL may rise: beside the finest of the combined runs
 ROUNDED = 1e3  # times rounding, that KL may rise by: below all others but in single precision
 
 
 @functools.cache
 def richardson_weights(k: int) -> tuple[float, ...]:
-    """Weights of 1, 2, ..., k equal sub-steps that cancel the error terms h², h⁴, ..., h^(2k-2).
+    """Return the weights of 1, 2, ..., k equal sub-steps that cancel the error terms h², h⁴, ..., h^(2k-2).
 
     w_j = Π_{i≠j} j² / (j² - i²); for k = 4: -1/360, 16/45, -729/280, 1024/315.
     (Hairer, Nørsett, Wanner, Solving ODEs I, section II.9.)
@@ -56,7 +56,7 @@ def _check_fall(energy: Energy, before: Density, after: Density, slack: tuple[fl
 
 
 def _add_difference(weight: float, total: Any, x: Any, y: Any) -> None:
-    """total + weight (x - y), in place."""
+    """Add weight (x - y) to `total` in place."""
     difference = x - y
     difference *= weight
     total += difference
@@ -96,6 +96,24 @@ class Extrapolated(Composition):
         a step in dx if the joined cells do not resolve the target, or an axis has an odd number of cells.
     NumericalError
         From a step whose extrapolation diverges.
+
+    References
+    ----------
+    Hairer, Nørsett, Wanner (1993), Solving Ordinary Differential Equations I, doi:10.1007/978-3-540-78862-1, section
+    II.9.
+
+    Examples
+    --------
+    The error of the mean of N(1, 1) at t = 1, which falls as exp(-t), with two steps of order 2 and of order 8:
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0.0, 1.0), wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> for flow in wfr.SinkhornKernel(), wfr.Extrapolated(wfr.SinkhornKernel(), 8):
+    ...     run = wfr.solve(target, flow, start, [0.0, 1.0], 0.5, record=[wfr.diagnostics.mean])
+    ...     print(f"{float(run['mean'][-1, 0]) - math.exp(-1):.0e}")
+    1e-02
+    5e-08
     """
 
     flow: Flow
@@ -191,7 +209,7 @@ class Extrapolated(Composition):
         return step
 
     def _combined_sub_steps(self, energy: Energy, template: Density, dt: float) -> Combined:
-        """Sub-steps of size dt, dt/2, ..."""
+        """Prepare the runs of 1, 2, ..., order/2 sub-steps, and their combination."""
         weights = richardson_weights(self.order // 2)
         runs = [Repeated(self.flow, k + 1).make_step(energy, template, dt) for k in range(len(weights))]
 
@@ -207,7 +225,7 @@ class Extrapolated(Composition):
         return extrapolate
 
     def _combined_grids(self, energy: Energy, template: Density, dt: float) -> Combined:
-        """A step on the grid and on that of joined cells: order 2 in dx has the weights 4/3 and -1/3."""
+        """Prepare a step on the grid and on joined cells, combined with 4/3 and -1/3, the weights of order 2 in dx."""
         fine, coarse = template.grid, template.grid.coarsened()
         down, up = Interpolation(fine, coarse, DOWN_NODES), Interpolation(coarse, fine, UP_NODES)
 

@@ -25,6 +25,22 @@ class FisherRao(Flow):
     ----------
     rate : float
         Reaction rate beta >= 0, per unit of time.
+
+    Raises
+    ------
+    ValueError
+        If the rate is negative or not finite.
+
+    Examples
+    --------
+    Between Gaussians of one variance the mean falls as exp(-rate t):
+
+    >>> import wfr_pde as wfr
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> target, flow = wfr.Gaussian(0.0, 1.0), wfr.FisherRao(2.0)
+    >>> run = wfr.solve(target, flow, start, [0.0, 0.5], 0.5, record=[wfr.diagnostics.mean])
+    >>> round(float(run["mean"][-1, 0]), 4)
+    0.3679
     """
 
     rate: float = 1.0
@@ -41,7 +57,7 @@ class FisherRao(Flow):
 
     @override
     def memory_use(self, template: Any) -> MemoryUse:
-        """Count the state, and what comes of it."""
+        """Count the state before the step and that after it."""
         return MemoryUse(states=2)
 
     @override

@@ -6,7 +6,7 @@ from wfr_pde.numerics.arguments import shown
 
 
 class Law(StrEnum):
-    """The limit of a flow as dt goes to 0, and the number of particles to infinity; each is its string, such as "w"."""
+    """The limit of a flow as dt goes to 0, and the number of particles to infinity; members are strings such as "w"."""
 
     W = "w"  # the Wasserstein flow of the energy: transport
     FR = "fr"  # its Fisher-Rao flow: reaction
@@ -17,7 +17,7 @@ class Law(StrEnum):
 
     @classmethod
     def named(cls, name: str) -> "Law":
-        """The law of that name.
+        """Return the law of that name.
 
         Raises
         ------

@@ -18,7 +18,7 @@ class TakesReactions(ABC):
 
     @abstractmethod
     def takes_reactions(self, template: Any) -> bool:
-        """Whether to include them saves anything for states like `template`."""
+        """Return whether it saves anything to include reactions for states like `template`."""
 
     @abstractmethod
     def with_reactions(self, energy: Energy, template: Any, dt: float, times: tuple[float, float]) -> FrozenSteps:

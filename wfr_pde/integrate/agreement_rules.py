@@ -53,7 +53,7 @@ def rule_by_agreement(frames: FrameInterpolation, k: int) -> Rule:
 
 
 def _differences(frames: FrameInterpolation, rules: Sequence[Rule], k: int) -> Array:
-    """Largest L1 distances between successive orders over the times that are looked at."""
+    """Return the largest L1 distances between successive orders, over some times inside an interval."""
     result = np.full(len(rules) - 1, ROUNDING)
     for time, share in zip(frames.inner_times(k), PROBES, strict=True):
         before = np.exp(frames.log_values[k if share < 0.5 else k + 1])
@@ -68,7 +68,7 @@ def _differences(frames: FrameInterpolation, rules: Sequence[Rule], k: int) -> A
 def _rivalry(
     frames: FrameInterpolation, rule: Rule, least: float, rivals: Sequence[tuple[float, Rule]], k: int
 ) -> float:
-    """Distance to the best rules of other variables, as far as their own errors do not explain it."""
+    """Return the distance to the best rules in other variables of time, less what their own errors explain."""
     worst = 0.0
     for time in frames.inner_times(k)[::2]:
         mine = np.exp(frames.normalised(rule, time))
@@ -80,7 +80,7 @@ def _rivalry(
 
 
 def _excess(frames: FrameInterpolation, rule: Rule, k: int) -> float:
-    """Mass that leaves the range of the four frames around an interval by more than their own change."""
+    """Return the mass that leaves the range of the four frames around an interval by more than their own change."""
     around = frames.log_values[max(k - 1, 0) : k + 3]
     low, high = around.min(axis=0), around.max(axis=0)
     change = high - low
@@ -94,7 +94,7 @@ def _excess(frames: FrameInterpolation, rule: Rule, k: int) -> float:
 
 
 def _disagreement(frames: FrameInterpolation, rule: Rule, lower: Rule, k: int) -> tuple[Array, Array]:
-    """Largest differences of two orders, and of their gradients, down to every level."""
+    """Return the largest differences of two orders, and of their gradients, down to every level of `LEVELS`."""
     matrices = [derivative_matrices(axis) for axis in frames.grid.axes]
     nats, slopes = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
     for time in frames.inner_times(k):
@@ -107,7 +107,10 @@ def _disagreement(frames: FrameInterpolation, rule: Rule, lower: Rule, k: int) -
 
 
 def _errors_of_orders(differences: Array) -> Array:
-    """Errors of orders, estimated from the difference of each to the order before: the slower they fall, the larger."""
+    """Estimate the errors of orders from the difference of each to the order before.
+
+    The slower the differences fall, the larger the errors are taken to be.
+    """
     ratios = np.ones(len(differences))
     ratios[1:] = np.minimum(differences[1:] / differences[:-1], 1)
     ratios[2:] = np.maximum(ratios[2:], ratios[1:-1])
@@ -119,7 +122,7 @@ def _errors_of_orders(differences: Array) -> Array:
 
 
 def until_they_grow(differences: Array) -> Array:
-    """Differences of orders up to the first that is no smaller than all before, or than a quarter of the most there is.
+    """Cut off differences of orders from the first that is no smaller than all before, or reaches `TORN`.
 
     What diverges may agree later on: polynomials through log-densities that fall by thousands of nats all end in the
     same cell of a tail.

@@ -77,6 +77,17 @@ def continuity(
         For input or values of the field that do not fit, or a characteristic that leaves the box of a Density.
     NumericalError
         If the integration along the characteristics fails.
+
+    Examples
+    --------
+    The velocity v = -x makes N(e^{-t}, e^{-2t}) of N(1, 1):
+
+    >>> import wfr_pde as wfr
+    >>> from wfr_pde.integrate.continuity import continuity
+    >>> moved = continuity(lambda points, t: -points, wfr.Gaussian(1.0, 1.0), [0.0, 1.0], wfr.Grid(-8.0, 8.0, 256))
+    >>> last = wfr.Density.from_dataset(moved)
+    >>> last.mean().round(4), last.covariance().round(4)
+    (array([0.3679]), array([[0.1353]]))
     """
     times = save_times(t)
     grid = _checked_grid(start, grid)

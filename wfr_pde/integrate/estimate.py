@@ -67,7 +67,7 @@ def estimate(
     rng: int | np.random.Generator | None = None,
     written: bool = False,
 ) -> Estimate:
-    """Time and memory of `solve` with the same arguments: steps are prepared, one is made and one is measured.
+    """Estimate the time and the memory that `solve` takes with the same arguments, from two steps that are made.
 
     Parameters
     ----------
@@ -76,10 +76,22 @@ def estimate(
     written : bool
         Whether the run is to be written to a directory, which takes the stored frames twice.
 
+    Returns
+    -------
+    Estimate
+
     Raises
     ------
     ValueError, TypeError, MemoryError
         Whatever `solve` refuses.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> cost = wfr.estimate(wfr.Gaussian(0.0, 1.0), wfr.SinkhornKernel(), start, [0.0, 1.0], 0.125)
+    >>> cost.n_steps, 0 < cost.seconds < 10, cost.memory < 2**20
+    (8, True, True)
     """
     flag("written", written)
     run = prepare(problem, flow, start, t, dt, record=record, keep=keep, rng=rng, written=written)
@@ -106,7 +118,7 @@ def estimate(
 
 
 def _measured(run: Run) -> tuple[float, float]:
-    """Seconds to prepare steps, and for one after the first, in a run of some."""
+    """Return the seconds that it takes to prepare steps, and for one step after the first, in a run of some."""
     h, t, rng = float(run.sizes[0]), float(run.times[0]), copy.deepcopy(run.rng)  # that of the user stays as it is
     clock = [time.perf_counter()]
     steps, n = run.flow.monitored().make_steps(run.energy, run.start, h), min(int(run.n_substeps[0]), STEPS)

@@ -14,8 +14,8 @@ from wfr_pde.storage.run_directory import RunDirectory
 if TYPE_CHECKING:
     import xarray as xr
 
-SECONDS_PER_SEGMENT = 10.0
-BYTES_PER_SEGMENT = 2**27
+SECONDS_PER_SEGMENT = 10.0  # that are lost at most when a run is killed; no number depends on it
+BYTES_PER_SEGMENT = 2**27  # frames, 128 MiB, that are held before they are written
 
 
 class SegmentFrames:
@@ -51,7 +51,7 @@ class SegmentFrames:
         self.bytes += state.nbytes
 
     def due(self) -> bool:
-        """Whether it is time to write."""
+        """Return whether it is time to write."""
         return time.perf_counter() - self.began > SECONDS_PER_SEGMENT or self.bytes > BYTES_PER_SEGMENT
 
     def write(self, directory: RunDirectory) -> xr.Dataset:
@@ -87,7 +87,7 @@ class SegmentFrames:
             ) from error
 
     def dataset(self) -> xr.Dataset:
-        """The frames as a Dataset in the schema."""
+        """Return the frames as a Dataset in the schema."""
         import xarray as xr
 
         run = self.run

@@ -51,7 +51,7 @@ class Variable:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """How log mu is interpolated in an interval, and how far off it is.
+    """A rule that interpolates log mu in an interval between frames, and its errors.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ VOLUMES = 5  # further arrays on graded cells: volumes, their logarithms, and th
 
 
 def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, written: bool = False) -> int:
-    """Bytes that a run needs at most: frames, working arrays, and what the prepared steps hold.
+    """Count the bytes that a run needs at most: frames, working arrays, and what the prepared steps hold.
 
     A run that is written to a directory puts its frames together from pieces, which takes them twice.
     """

@@ -21,12 +21,13 @@ OUTER = 32  # th part of the cells of an axis by which its ends are judged, at l
 ONE, ALIKE = 0.98, 0.2  # power of the distance from which on there is no integral, and what two estimates differ by
 TOUCHES = 1e-9  # of the length of an axis: a wall of the target that is that of the box
 
+# records whose warning was given in this run; None outside a run
 _TOLD: ContextVar[set[str] | None] = ContextVar("_TOLD", default=None)
 
 
 @contextmanager
 def telling_once(told: set[str]) -> Iterator[None]:
-    """What is in `told` is not said again inside, and what is said is put there."""
+    """Suppress, inside, the warnings about open integrals that are in `told`, and add to it those that are given."""
     token = _TOLD.set(told)
     try:
         yield
@@ -54,7 +55,7 @@ def warn_if_open(name: str, integrand: str, density: Density, log_integrand: Any
 
 
 def open_end(grid: Grid, log_integrand: Any, target: Target) -> str | None:
-    """What is wrong at an end of an axis, in words, if the integral goes on there; None if it ends in the box.
+    """Say at which end of an axis the integral goes on beyond the box, and why; None if it ends inside.
 
     A periodic axis has no ends. At walls nothing goes on, but values may grow too fast: the ends of a grid with
     ``max_cut=1``, and those where the support of the target ends, too.
@@ -82,7 +83,7 @@ def open_end(grid: Grid, log_integrand: Any, target: Target) -> str | None:
 
 
 def _is_singular(line: np.ndarray, centres: np.ndarray, edge: float, end: int) -> bool:
-    """Whether values grow towards a wall as a power of the distance that has no integral."""
+    """Return whether values grow towards a wall as a power of the distance that has no integral."""
     cells = [0, 1, 2] if end == 0 else [-1, -2, -3]
     distances = np.log(np.abs(centres[cells] - edge))
     first, second = -np.diff(line[cells]) / np.diff(distances)
@@ -90,7 +91,7 @@ def _is_singular(line: np.ndarray, centres: np.ndarray, edge: float, end: int) -
 
 
 def _along(grid: Grid, log_integrand: Any, k: int) -> np.ndarray:
-    """Logarithm of the integral over all axes but one."""
+    """Return the logarithm of the integral over all axes but one."""
     others = tuple(i for i in range(grid.ndim) if i != k)
     if not others:
         return grid.reductions.whole(log_integrand)

@@ -43,7 +43,7 @@ class RateOfChange:
     _cache: dict[float, Array] = field(init=False, repr=False, default_factory=dict)
 
     def __call__(self, log_values: Array, t: float) -> Array:
-        """d_t log mu (shape of the grid, nats per time) of a normalised log-density at a time."""
+        """Compute d_t log mu (shape of the grid, nats per time) of a normalised log-density at a time."""
         with np.errstate(all="ignore"):  # places where log-densities are infinite give NaN
             g = log_values - self.log_target(t)
             result = np.zeros(self.grid.shape)
@@ -66,7 +66,7 @@ class RateOfChange:
         return self._cache[key]
 
     def gradient_size(self, values: Array) -> Array:
-        """Length of the gradient of values on the grid."""
+        """Return the length of the gradient of values in every cell of the grid."""
         return gradient_size(values, self._matrices)
 
     def _along(self, values: Array, axis: int, order: int) -> Array:
@@ -78,14 +78,14 @@ class RateOfChange:
 
 
 def gradient_size(values: Array, matrices: list[tuple[csr_array, csr_array]]) -> Array:
-    """Length of the gradient of values on a grid, by the matrices of its axes."""
+    """Return the length of the gradient of values in every cell of a grid, by the matrices of its axes."""
     with np.errstate(all="ignore"):
         squares = [_applied(pair[0], values, k) ** 2 for k, pair in enumerate(matrices)]
         return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
 def derivative_matrices(axis: Axis) -> tuple[csr_array, csr_array]:
-    """First and second derivative at the cell centres, sparse (n, n)."""
+    """Return the matrices (n, n) of the first and second derivative at the cell centres, sparse."""
     from scipy.sparse import csr_array
 
     n = axis.n

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wfr_pde.energies import Energy
 from wfr_pde.integrate import diagnostics
+from wfr_pde.integrate.described import Record
 from wfr_pde.integrate.schema import is_reserved
 from wfr_pde.numerics.arguments import shown
 
-Record = Callable[[Any, Energy], Any]  # f(state, energy) -> number or array
+# what `record` takes, for messages
 TAKEN = "functions f(state, energy), such as [wfr.diagnostics.kl, wfr.KL(target)], or a mapping name -> function"
 
 
 def known_records() -> dict[str, Record]:
-    """The records of `diagnostics` by their names; those that are made by a call, such as `mode_masses`, are not."""
+    """Return the records of `diagnostics` by their names, but for those that a call makes, such as `mode_masses`."""
     found = {name: getattr(diagnostics, name) for name in diagnostics.__all__}
     return {name: one for name, one in found.items() if list(inspect.signature(one).parameters) == ["state", "energy"]}
 
 
 def named_records(record: Any) -> dict[str, Record | Energy]:
-    """The argument `record` of `solve` as a mapping of names.
+    """Return the argument `record` of `solve` as a mapping of names.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def _check_entry(where: str, entry: Any) -> None:
 
 
 def _meant(name: str) -> str:
-    """The records that a text may stand for."""
+    """Name the records that a text may stand for."""
     import difflib
 
     made = "mode_masses(centres) and region_mass(region)"

@@ -68,7 +68,7 @@ def _places(frames: FrameInterpolation, variable: Variable, k: int, count: int) 
 
 
 def _residual(frames: FrameInterpolation, rule: Rule, k: int, count: int) -> tuple[float, Array, Array]:
-    """∫ E|r| over an interval, and the same of the largest |r| and |grad r| down to every level."""
+    """Compute ∫ E|r| over an interval, r the residual, and the same of the largest |r| and |grad r| at all levels."""
     assert frames.equation is not None
     alone = frames.equation.reaction_rate == 0
     envelope = np.exp(np.maximum(frames.log_values[k], frames.log_values[k + 1])) if not alone else None
@@ -108,7 +108,7 @@ def _is_spike(frames: FrameInterpolation, density: Array, k: int) -> bool:
 
 
 def _by_pull(frames: FrameInterpolation, rule: Rule, k: int) -> float:
-    """Bound of the L1 error by the distance to a target at rest, which never grows."""
+    """Bound the L1 error of a rule by the distances to a target at rest, which never grow along the flow."""
     assert frames.equation is not None
     if frames.equation.target.moving:
         return 2.0

@@ -84,7 +84,7 @@ class Run:
         return self.steps_before[-1]
 
     def fingerprint(self) -> str:
-        """Hash of what determines the bits of the result.
+        """Hash everything that determines the bits of the result.
 
         Functions are known by their values: the target's on the grid, or at the particles, at some twenty times if it
         moves, those of the flow as its `reference` says, and every record's on the start.
@@ -107,7 +107,7 @@ class Run:
         return digest.hexdigest()
 
     def record_values(self, frame: int, state: Any) -> dict[str, np.ndarray]:
-        """What the records say of a state at a save time."""
+        """Evaluate the records of a state at the save time of a frame."""
         t = float(self.times[frame])
         energy = self.energy.at(t)
         with telling_once(self.told):
@@ -122,11 +122,11 @@ class Run:
         return values
 
     def rng_state(self) -> str:
-        """State of the random number generator as JSON; empty for a flow that is not random."""
+        """Return the state of the random number generator as JSON; empty for a flow that is not random."""
         return rng_state(self.rng)
 
     def attrs(self) -> dict[str, str | int | float]:
-        """Provenance: str, int and float only, mappings as JSON."""
+        """Return the attributes that say how the result was made: str, int and float only, mappings as JSON."""
         is_grid, of_energy = isinstance(self.start, Density), type(self.energy).__name__
         backend = self.start.grid.backend if is_grid else get_backend("numpy")
         return {
@@ -147,7 +147,7 @@ class Run:
 
 
 def _merged(sizes: np.ndarray) -> np.ndarray:
-    """Step sizes with those made equal that differ by the rounding of the save times: a new dt costs."""
+    """Make step sizes equal that differ by the rounding of the save times only: every new dt costs a preparation."""
     order = np.argsort(sizes, kind="stable")
     ascending = sizes[order]
     starts = np.flatnonzero(np.diff(ascending, prepend=-1.0) > 1e-11 * ascending)
@@ -235,7 +235,7 @@ def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
 
 
 def precision_of(state: Any) -> Precision:
-    """Floating-point precision of a state."""
+    """Return the floating-point precision of a state."""
     return state.grid.backend.precision if isinstance(state, Density) else DOUBLE
 
 

@@ -30,7 +30,7 @@ def save_times(t: ArrayLike) -> np.ndarray:
 
 
 def kept_frames(keep: Any, times: np.ndarray) -> tuple[frozenset[int], str]:
-    """Numbers of the frames to keep, and `keep` in words."""
+    """Return the numbers of the frames to keep, and the argument `keep` in words."""
     if isinstance(keep, str):
         if keep not in ("all", "last"):
             raise ValueError(f'keep must be "all", "last" or some of the save times, got {shown(keep)}')

@@ -10,12 +10,12 @@ from wfr_pde.numerics.arguments import real_array
 
 
 def time_coordinate(times: np.ndarray, dim: str = "t") -> tuple[Any, np.ndarray, dict[str, str]]:
-    """Dimensions, values and attributes of the coordinate of save times."""
+    """Return the dimensions, values and attributes of the coordinate of save times."""
     return (dim,), times, {"long_name": "time", "units": "1"}
 
 
 def state_attrs(name: str) -> dict[str, str]:
-    """long_name and units of a variable that holds states."""
+    """Return the attributes `long_name` and `units` of a variable that holds states."""
     words = {
         "log_density": "log density, normalised",
         "position": "particle position",
@@ -25,7 +25,7 @@ def state_attrs(name: str) -> dict[str, str]:
 
 
 def recorded(name: str, value: Any, expected: tuple[int, ...] | None, t: float) -> np.ndarray:
-    """What a record said, as an array of real numbers, of the shape that it had before if that is known.
+    """Return the value of a record as an array of real numbers, of the `expected` shape where that is known.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def recorded(name: str, value: Any, expected: tuple[int, ...] | None, t: float) 
 
 
 def record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, np.ndarray, dict[str, str]]:
-    """Dimensions, values and attributes of a record."""
+    """Return the dimensions, values and attributes of a record."""
     dims = getattr(record, "dims", None)
     if dims is None or len(dims) != values.ndim - 1:
         dims = tuple(f"{name}_{k}" for k in range(values.ndim - 1))
@@ -53,5 +53,5 @@ def record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, np
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a Dataset uses a name itself, so that no record can have it."""
+    """Return whether a Dataset uses a name itself, so that no record can have it."""
     return name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_")

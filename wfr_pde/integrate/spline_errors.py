@@ -14,14 +14,14 @@ from wfr_pde.space.grid import Grid
 
 LOWER = 3  # degree that the spline is held against
 SAFETY = 3.0  # times the difference of the two
-HALVES = (slice(0, None, 2), slice(1, None, 2))
+HALVES = (slice(0, None, 2), slice(1, None, 2))  # every second centre, from the first and from the second on
 LEAST = 8  # centres for such a spline
 AROUND = 2  # cells on each side whose differences count, as differences cross zero
 ROUNDING = 1e-14  # of the values
 
 
 def spline_errors(grid: Grid, values: Array, degree: int = QUINTIC) -> tuple[Array, Array]:
-    """Estimates of the errors of a spline, and of its gradient, in every cell: two arrays of the shape of the grid.
+    """Estimate the errors of a spline, and of its gradient, in every cell: two arrays of the shape of the grid.
 
     Along every axis the spline is held against one of degree 3, and against those through every second centre, at
     centres and edges; the largest difference within two cells counts, three times. Of a smooth function resolved by the
@@ -49,7 +49,7 @@ def spline_errors(grid: Grid, values: Array, degree: int = QUINTIC) -> tuple[Arr
 
 
 def largest_around(grid: Grid, values: Array, cells: int) -> Array:
-    """Largest of the values within some cells along every axis."""
+    """Return the largest of the values within some cells along every axis."""
     from scipy.ndimage import maximum_filter1d
 
     for k, axis in enumerate(grid.axes):
@@ -59,7 +59,7 @@ def largest_around(grid: Grid, values: Array, cells: int) -> Array:
 
 
 def _differences(axis: Any, lines: Array, degree: int) -> tuple[Array, Array]:
-    """Differences in value and slope to the other splines along the first axis, per cell."""
+    """Return by how much values and slopes of a spline along the first axis differ from those of others, per cell."""
     edges, centres = (axis.cells.regular(places) for places in (axis.edges, axis.centres))
     stretched = [
         axis.cells.regular_slope(places).reshape(-1, *(1,) * (lines.ndim - 1)) for places in (axis.edges, axis.centres)

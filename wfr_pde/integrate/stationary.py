@@ -40,7 +40,7 @@ class Stationary:
 
     @classmethod
     def of_target(cls, target: Target) -> Stationary:
-        """A distribution on a grid of 1024, 256² or 64³ cells in the box that holds its mass.
+        """Put a distribution on a grid of 1024, 256² or 64³ cells, in the box that holds its mass.
 
         Raises
         ------
@@ -73,25 +73,25 @@ class Stationary:
         return StatedProblem(self.target, self.density)
 
     def at(self, t: float) -> Density:
-        """The density."""
+        """Return the density, whatever the time."""
         return self.density
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """log mu(x), shape (...); -inf outside the box."""
+        """Evaluate log mu(x), shape (...); -inf outside the box."""
         values = self.density.log_prob(x)
         return np.broadcast_to(values, np.broadcast_shapes(values.shape, np.shape(t)))
 
     def score(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Gradient of log mu at x, shape (..., d); NaN outside the box."""
+        """Evaluate the gradient of log mu at x, shape (..., d); NaN outside the box."""
         values = self.density.score(x)
         return np.broadcast_to(values, (*np.broadcast_shapes(values.shape[:-1], np.shape(t)), self.density.ndim))
 
     def sample(self, n: int, t: float, rng: Rng = None) -> Array:
-        """`n` independent draws (n, d)."""
+        """Draw `n` independent points (n, d)."""
         return self.density.sample(n, rng)
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """L1 distance of the density from the distribution that it stands for, at times (...); zero without one."""
+        """Return the L1 distance of the density from its distribution, at times (...); zero where there is none."""
         return np.full(np.shape(t), self._error)[()]
 
     @cached_property

@@ -46,7 +46,7 @@ def solve(
     progress: bool | None = None,
     accept_other_code: bool = False,
 ) -> xr.Dataset:
-    """Advance a measure along a flow and return what it was at the save times.
+    """Advance a measure along a flow, and return it and its records at the save times.
 
     Parameters
     ----------
@@ -92,6 +92,17 @@ def solve(
         If another process is writing the run in `out`.
     NumericalError
         If the state loses finiteness or mass.
+
+    Examples
+    --------
+    The Wasserstein-Fisher-Rao flow from N(1, 1) to N(0, 1), whose mean is exp(-2 t):
+
+    >>> import wfr_pde as wfr
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> flow = wfr.Extrapolated(wfr.Strang(wfr.FisherRao(), wfr.SinkhornKernel()), 4)
+    >>> run = wfr.solve(wfr.Gaussian(0.0, 1.0), flow, start, [0.0, 0.5, 1.0], 0.125, record=[wfr.diagnostics.mean])
+    >>> run["mean"].values[:, 0].round(4)
+    array([1.    , 0.3679, 0.1353])
     """
     flag("accept_other_code", accept_other_code)
     if progress is not None:
@@ -172,7 +183,7 @@ class _PreparedSteps:
         self._steps: Steps | None = None
 
     def of_size(self, h: float) -> Steps:
-        """Runs of steps of size `h`."""
+        """Return the function that makes runs of steps of size `h`."""
         if self._steps is None or h != self._size:
             self._steps = None
             self._size, self._steps = h, self.flow.make_steps(self.run.energy, self.run.start, h)

@@ -83,6 +83,19 @@ class Trajectory(Record):
     ------
     ValueError, TypeError
         If the Dataset holds no densities, or the target does not fit.
+
+    Examples
+    --------
+    The WFR flow from N(1, 1) to N(0, 1), between its save times: its mean is exp(-2 t), and the transport moves mass
+    with the velocity -d/dx log(mu/pi) = -exp(-2 t):
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> target, start = wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 1.0)
+    >>> truth = wfr.ground_truth(target, start, np.linspace(0.0, 1.0, 9), rtol=1e-6)
+    >>> path = wfr.Trajectory(truth, target)
+    >>> path.mean(0.3).round(4), path.velocity([1.0], 0.3).round(4), bool(path.error_l1(0.3) < 1e-5)
+    (array([0.5488]), array([-0.5488]), True)
     """
 
     ds: xr.Dataset = field(repr=False)
@@ -150,26 +163,34 @@ class Trajectory(Record):
         return StatedProblem(target, self._stored("start"), self.transport_rate, self.reaction_rate)
 
     def _stored(self, attribute: str) -> Target | None:
-        """Return the distribution that the run names, or None where it is no text to make one from."""
+        """Return the distribution that the run names, or None where no distribution can be made from its text."""
         try:
             return stored_distribution(self.ds, attribute)
         except ValueError:
             return None
 
     def _repr_html_(self) -> str:
-        """A small picture of the last frame, which notebooks show."""
+        """Draw a small picture of the last frame, which notebooks show."""
         last = Density(self.grid, self._interpolation.log_values_at(*self._interpolation.place(float(self.times[-1]))))
         return f"<div>{page_of(last)}<code>{html.escape(repr(self))}</code></div>"
 
     # The density
 
     def at(self, t: float) -> Density:
-        """Return the density at a time, on the grid.
+        """Return the density at a time, on the grid of the run.
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        Density
 
         Raises
         ------
         ValueError
-            If the axes of the grid are turned.
+            If the axes of the grid are turned, or the time is outside the run.
         """
         refuse_turned(self.ds, "a density on the grid")
         return self._at(t)
@@ -179,16 +200,45 @@ class Trajectory(Record):
         return Density(self.grid, self._interpolation.log_values_at(*self._interpolation.place(_number(t))))
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Return log mu_t(x), shape (...); -inf outside the box."""
+        """Evaluate log mu_t(x); -inf outside the box.
+
+        Parameters
+        ----------
+        x : array (..., d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (...)
+        """
         values = self._points.evaluated(x, t, lambda density, points: density.log_prob(points))
         return values - self._points.log_mass(x, t)
 
     def score(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Return the gradient of log mu_t at x, shape (..., d); NaN outside the box."""
+        """Evaluate the gradient of log mu_t at x; NaN outside the box.
+
+        Parameters
+        ----------
+        x : array (..., d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (..., d)
+        """
         return self.frame.outer_vectors(self._points.evaluated(x, t, lambda density, points: density.score(points)))
 
     def velocity(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Return the transport velocity -alpha grad log(mu_t/pi) at x, shape (..., d).
+        """Evaluate the transport velocity -alpha grad log(mu_t/pi) at x; NaN outside the box.
+
+        Parameters
+        ----------
+        x : array (..., d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (..., d)
 
         Raises
         ------
@@ -203,7 +253,16 @@ class Trajectory(Record):
         return alpha * (score.reshape(self._points.shape(x, t)) - self.score(x, t))
 
     def growth(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Return the reaction rate -beta (g - E g), g = log(mu_t/pi), at x, shape (...); its mean over mu_t is zero.
+        """Evaluate the reaction rate -beta (g - E g), g = log(mu_t/pi), at x; its mean over mu_t is zero.
+
+        Parameters
+        ----------
+        x : array (..., d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (...)
 
         Raises
         ------
@@ -224,70 +283,166 @@ class Trajectory(Record):
         return np.where(np.isfinite(g), -beta * (g - mean), np.nan).reshape(self._points.shape(x, t)[:-1])
 
     def sample(self, n: int, t: float, rng: Rng = None) -> Array:
-        """Make `n` independent draws (n, d) from mu_t."""
+        """Draw independent points from mu_t.
+
+        Parameters
+        ----------
+        n : int
+            Number of points.
+        t : float
+        rng : int or numpy Generator, optional
+
+        Returns
+        -------
+        array (n, d)
+        """
         return self.frame.outer(self._at(t).sample(n, rng))
 
     def mean(self, t: ArrayLike) -> Array:
-        """Mean (d,) of mu_t; (..., d) for times (...)."""
+        """Compute the mean of mu_t.
+
+        Parameters
+        ----------
+        t : float or array (...)
+
+        Returns
+        -------
+        array (..., d)
+        """
         return self.frame.outer(self._over_times(t, Density.mean))
 
     def covariance(self, t: ArrayLike) -> Array:
-        """Covariance (d, d) of mu_t; (..., d, d) for times (...)."""
+        """Compute the covariance matrix of mu_t.
+
+        Parameters
+        ----------
+        t : float or array (...)
+
+        Returns
+        -------
+        array (..., d, d)
+        """
         found = self._over_times(t, Density.covariance)
         return found if self.frame.is_given else self.frame.rotation @ found @ self.frame.rotation.T
 
     def mode_masses(self, centres: ArrayLike, t: ArrayLike) -> Array:
-        """Mass (k,) of mu_t nearest to each of `centres` (k, d); (..., k) for times (...).
+        """Compute the masses of mu_t nearest to each of some centres; see `diagnostics.mode_masses`.
 
-        See `diagnostics.mode_masses`.
+        Parameters
+        ----------
+        centres : array (k, d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (..., k)
         """
         record = mode_masses(self.frame.inner(real_array("centres", centres)))
         energy: Any = None  # the record does not look at it
         return self._over_times(t, lambda density: record(density, energy))
 
     def helmholtz(self, field: Field, t: float) -> xr.Dataset:
-        """Split a vector field into what moves mu_t and what does not; see `helmholtz_split.helmholtz`."""
+        """Split a vector field into what moves mu_t and what does not; see `helmholtz_split.helmholtz`.
+
+        Parameters
+        ----------
+        field : function (points (..., d), t) -> (..., d)
+        t : float
+
+        Returns
+        -------
+        xarray.Dataset
+            With the two parts and their norms.
+
+        Raises
+        ------
+        ValueError
+            If the axes of the grid are turned, or the field has other values.
+        """
         function("field", field, "(points (..., d), t) -> (..., d)")
         return helmholtz(self.at(t), field, _number(t))
 
     # Errors
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """Bound the L1 error of the density `at` times (...): that of the frames, and of the interpolation in time.
+        """Bound the L1 error of the density `at` times; without the target it is an estimate.
 
-        Of the frames' own errors the larger of both neighbours counts: what other frames are off by is part of the
-        residual. Without the equation it is their sum with the weights of the interpolation, where that is more; a run
-        of `solve` has none. The interpolation counts with its largest in the interval. At most
-        2, the distance of any two densities, which is what is stated where nothing is known (see `remedy`). Without the
-        target it is an estimate.
+        The error of the frames counts with the larger one of both neighbours: what other frames are off by is part of
+        the residual. Without the equation it is their sum with the weights of the interpolation, where that is more; a
+        run of `solve` has none. The interpolation counts with its largest error in the interval. The bound is at most
+        2, the distance of any two densities, which is stated where nothing is known (see `remedy`).
+
+        Parameters
+        ----------
+        t : float or array (...)
+
+        Returns
+        -------
+        float, or array (...)
         """
         return self._errors.l1(_times(t))
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate the error of `log_prob` at x, in nats, shape (...); NaN outside the box.
+        """Estimate the error of `log_prob` at x, in nats; NaN outside the box.
 
-        Infinite, that is unknown, more than `holds_within(t)` nats below the top.
+        It is infinite, that is unknown, more than `holds_within(t)` nats below the top.
+
+        Parameters
+        ----------
+        x : array (..., d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (...)
         """
         return self._pointwise(x, t, 0)
 
     def score_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate the error of `score` at x, a length, shape (...); NaN outside the box.
+        """Estimate the length of the error of `score` at x; NaN outside the box.
 
-        Infinite, that is unknown, more than `holds_within(t)` nats below the top.
+        It is infinite, that is unknown, more than `holds_within(t)` nats below the top.
+
+        Parameters
+        ----------
+        x : array (..., d)
+        t : float or array (...)
+
+        Returns
+        -------
+        array (...)
         """
         return self._pointwise(x, t, 1)
 
     def holds_within(self, t: ArrayLike) -> Any:
-        """Return how many nats below the top of the density, at times (...), pointwise errors are claimed.
+        """Return how many nats below the top of the density pointwise errors are claimed.
 
-        Down to there all of them are below half a nat, as far as is known. Zero where nothing is claimed, infinite
-        where everything in the box is.
+        Down to there all of them are below half a nat, as far as is known. The number is zero where nothing is claimed,
+        and infinite where everything in the box is.
+
+        Parameters
+        ----------
+        t : float or array (...)
+
+        Returns
+        -------
+        float, or array (...)
         """
         wanted = _times(t)
         return np.array([self._errors.claims(float(time))[2] for time in wanted.ravel()]).reshape(wanted.shape)[()]
 
     def remedy(self, t: float) -> str:
-        """Say what to ask the run for, where the density at a time is not resolved (`error_l1` above 0.1), or ""."""
+        """Say what to ask the run for, where the density at a time is not resolved (`error_l1` above 0.1).
+
+        Parameters
+        ----------
+        t : float
+
+        Returns
+        -------
+        str
+            Empty where the density is resolved.
+        """
         return self._errors.remedy(_number(t))
 
     def _pointwise(self, x: ArrayLike, t: ArrayLike, which: int) -> Array:
@@ -343,7 +498,7 @@ class Trajectory(Record):
 
 
 def _times(t: Any) -> Array:
-    """The argument `t` as times (...), one or more."""
+    """Return the argument `t` as times (...), of which there is at least one."""
     times = real_array("t", t)
     if times.size == 0:
         raise ValueError("t must be one time or more, got none")

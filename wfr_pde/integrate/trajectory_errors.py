@@ -123,7 +123,7 @@ class TrajectoryErrors:
         return self._cache[key]
 
     def claims(self, t: float) -> tuple[Array, Array, float]:
-        """Errors of log mu and of its gradient in every cell at a time, and down to how many nats they are claimed."""
+        """Return the errors of log mu and of its gradient in every cell, and how many nats down they are claimed."""
         if ("claims", t) not in self._cache:
             for key in [key for key in self._cache if key[0] == "claims"]:
                 del self._cache[key]

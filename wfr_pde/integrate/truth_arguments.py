@@ -17,6 +17,7 @@ from wfr_pde.targets.base import Target
 if TYPE_CHECKING:
     import xarray as xr
 
+# of the protocol `Truth`, whose absence a message names
 MEMBERS = ("times", "at", "log_prob", "score", "sample", "error_l1")
 
 
@@ -67,7 +68,7 @@ def as_truth(truth: Truth | xr.Dataset | Density | Target, target: Target | None
 
 
 def is_stationary(truth: Truth) -> bool:
-    """Whether the law is the same at all times."""
+    """Return whether the law is the same at all times."""
     return len(truth.times) == 0
 
 

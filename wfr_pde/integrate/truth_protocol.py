@@ -32,23 +32,23 @@ class Truth(Protocol):
         """
 
     def at(self, t: float) -> Density | Particles:
-        """The law at one time: a density on a grid; or, where no grid holds it, particles, the same at every call.
+        """Return the law at one time: a density on a grid; or, where no grid holds it, the same particles always.
 
         Particles do for `compare`, with metrics that take them as reference, and for `Oracle`, which asks `log_prob`
         then. `validate` and `error_budget` need a density, and take the box of the one at the first time as their own.
         """
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """log mu_t(x), normalised, shape (...); -inf where there is no mass."""
+        """Evaluate log mu_t(x), normalised, shape (...); -inf where there is no mass."""
 
     def score(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Gradient of log mu_t at x, shape (..., d)."""
+        """Evaluate the gradient of log mu_t at x, shape (..., d)."""
 
     def sample(self, n: int, t: float, rng: Rng = None) -> Array:
-        """`n` independent draws (n, d) from mu_t."""
+        """Draw `n` independent points (n, d) from mu_t."""
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """Bound, or estimate, of the L1 distance of mu_t from the law that is meant, at times (...)."""
+        """Bound, or estimate, the L1 distance of mu_t from the law that is meant, at times (...)."""
 
 
 @dataclass(frozen=True)

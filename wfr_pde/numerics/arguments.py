@@ -18,16 +18,16 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
-SHOWN = 80  # characters of a value in a message
-LARGEST_WHOLE = 2**63 - 1
+SHOWN = 80  # characters of a value in a message: one line of a terminal
+LARGEST_WHOLE = 2**63 - 1  # of an integer in an array
 LARGEST_SEED = 2**256  # entropy that numpy makes has 128 bits
-MOST_DIMENSIONS = 10**6
+MOST_DIMENSIONS = 10**6  # a larger number of dimensions is taken for a mistake
 LENGTHS = 1e-75, 1e75  # the fourth power and its inverse are numbers
 MOST_NESTED = 64  # lists in lists: NumPy has no more dimensions
-LONGEST_NAME = 255  # bytes
-SMALL = 2**28  # bytes that are taken to be free
+LONGEST_NAME = 255  # bytes of a name of a file, as Linux, macOS and Windows have it
+SMALL = 2**28  # bytes, 256 MiB, that are taken to be free without asking the system
 LARGEST = 2**47  # bytes that a process can address at all
-ALIKE = 0.65  # share of letters that a name and the one that was meant have in common
+ALIKE = 0.65  # share of letters that a name and the one that was meant have in common: difflib's default is 0.6
 ELSEWHERE = {  # arguments that other functions have, and what to do without them
     "record": "solve has; of a stored density ask wfr.diagnostics, as in "
     "wfr.diagnostics.mean(wfr.Density.from_dataset(ds), wfr.KL(target))",
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def shown(value: Any) -> str:
-    """One short line that shows a value, whatever it is."""
+    """Show a value, whatever it is, in one short line."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return f"a whole number of {int(math.log10(abs(value))) + 1} digits"
     try:
@@ -49,7 +49,7 @@ def shown(value: Any) -> str:
 
 
 def real_array(name: str, value: Any) -> Array:
-    """`value` as an array of real numbers in double precision: itself where it is one.
+    """Return `value` as an array of real numbers in double precision: itself where it is one.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def real_array(name: str, value: Any) -> Array:
 
 
 def is_array(value: Any) -> bool:
-    """Whether something is an array, of NumPy or of another library that NumPy reads, and not a class."""
+    """Return whether something is an array, of NumPy or of a library that NumPy reads, and not a class."""
     return hasattr(value, "__array__") and hasattr(value, "shape") and not isinstance(value, type)
 
 
@@ -115,7 +115,7 @@ def refuse_masked(name: str, value: Any, depth: int = 0) -> None:
     )
 
 
-_KINDS = {
+_KINDS = {  # what arrays that are no real numbers hold, by NumPy's letter, and the remedy
     "c": "complex: give .real, or real and imaginary parts as two coordinates",
     "m": "a duration: give numbers in one unit of time, such as value / np.timedelta64(1, 's')",
     "M": "a date: give numbers in one unit of time since the start",
@@ -125,18 +125,18 @@ _KINDS = {
 
 
 def _is_number(item: Any) -> bool:
-    """Whether an item of an array of objects is a real number, such as a Fraction or a Decimal."""
+    """Return whether an item of an array of objects is a real number, such as a Fraction or a Decimal."""
     is_other = isinstance(item, complex | np.complexfloating | str | bytes | np.ma.MaskedArray)
     return hasattr(item, "__float__") and not is_other
 
 
 def _line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """Return the first line of what an error says."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:SHOWN]
 
 
 def finite_array(name: str, value: Any) -> Array:
-    """`value` as a read-only float array of its own, all entries finite."""
+    """Return `value` as a read-only float array of its own, all entries finite."""
     array = np.array(real_array(name, value))
     if not np.all(np.isfinite(array)):
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -146,7 +146,7 @@ def finite_array(name: str, value: Any) -> Array:
 
 
 def number(name: str, value: Any) -> float:
-    """`value` as a float, which may be infinite or nan."""
+    """Return `value` as a float, which may be infinite or nan."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, bool | np.bool_):
@@ -158,7 +158,7 @@ def number(name: str, value: Any) -> float:
 
 
 def finite(name: str, value: Any, meaning: str = "") -> float:
-    """`value` as a finite float; `meaning` says what it is."""
+    """Return `value` as a finite float; `meaning` says what it is."""
     result = number(name, value)
     if not math.isfinite(result):
         raise ValueError(f"{name} must be finite, got {result}{f': it is {meaning}' if meaning else ''}")
@@ -166,7 +166,7 @@ def finite(name: str, value: Any, meaning: str = "") -> float:
 
 
 def positive(name: str, value: Any, meaning: str = "") -> float:
-    """`value` as a finite float above zero."""
+    """Return `value` as a finite float above zero."""
     result = finite(name, value, meaning)
     if result <= 0:
         raise ValueError(f"{name} must be positive, got {result}{f': it is {meaning}' if meaning else ''}")
@@ -174,7 +174,7 @@ def positive(name: str, value: Any, meaning: str = "") -> float:
 
 
 def length(name: str, value: Any, meaning: str = "") -> float:
-    """`value` as a positive float of which sums of squares and their inverses are numbers still."""
+    """Return `value` as a positive float whose square, and the inverse of that, neither overflow nor vanish."""
     result = positive(name, value, meaning)
     shortest, longest = LENGTHS
     if not shortest <= result <= longest:
@@ -186,7 +186,7 @@ def length(name: str, value: Any, meaning: str = "") -> float:
 
 
 def not_negative(name: str, value: Any, meaning: str = "") -> float:
-    """`value` as a finite float of at least zero."""
+    """Return `value` as a finite float of at least zero."""
     result = finite(name, value, meaning)
     if result < 0:
         raise ValueError(f"{name} must be >= 0, got {result}{f': it is {meaning}' if meaning else ''}")
@@ -194,7 +194,7 @@ def not_negative(name: str, value: Any, meaning: str = "") -> float:
 
 
 def share(name: str, value: Any, meaning: str = "") -> float:
-    """`value` as a number strictly between 0 and 1."""
+    """Return `value` as a number strictly between 0 and 1."""
     result = number(name, value)
     if not 0 < result < 1:
         raise ValueError(f"{name} must lie between 0 and 1, got {result}{f': it is {meaning}' if meaning else ''}")
@@ -202,7 +202,7 @@ def share(name: str, value: Any, meaning: str = "") -> float:
 
 
 def whole(name: str, value: Any, least: int | None = None, meaning: str = "", most: int = LARGEST_WHOLE) -> int:
-    """`value` as an integer, at least `least` and at most `most`; a float that is whole counts."""
+    """Return `value` as an integer, at least `least` and at most `most`; a float that is whole counts."""
     said = f"a whole number{f' of at least {least}' if least is not None else ''}"
     end = f": it is {meaning}" if meaning else ""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -223,12 +223,12 @@ def whole(name: str, value: Any, least: int | None = None, meaning: str = "", mo
 
 
 def dimension(value: Any, least: int = 1) -> int:
-    """The argument `ndim` as a number of dimensions."""
+    """Return the argument `ndim` as a number of dimensions."""
     return whole("ndim", value, least, "the number of dimensions", MOST_DIMENSIONS)
 
 
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """`value`, if it is one of the choices."""
+    """Return `value`, or refuse it if it is none of the choices."""
     if not isinstance(value, str) or value not in choices:
         near = difflib.get_close_matches(value, choices, 1) if isinstance(value, str) else []
         meant = f" (did you mean {near[0]!r}?)" if near else ""
@@ -237,21 +237,21 @@ def choice(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def flag(name: str, value: Any) -> bool:
-    """`value`, if it is True or False."""
+    """Return `value`, or refuse it if it is not True or False."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def text(name: str, value: Any, meaning: str = "a text") -> str:
-    """`value`, if it is a text."""
+    """Return `value`, or refuse it if it is no text."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be {meaning}, got {shown(value)}")
     return value
 
 
 def path(name: str, value: Any) -> Path:
-    """`value` as a path."""
+    """Return `value` as a path."""
     if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
         raise TypeError(f"{name} must be a path, got {shown(value)}")
     if any(len(part.encode(errors="replace")) > LONGEST_NAME for part in Path(value).parts):
@@ -262,7 +262,7 @@ def path(name: str, value: Any) -> Path:
 
 
 def instance(name: str, value: Any, kinds: type[T] | tuple[type, ...], remedy: str = "") -> T:
-    """`value`, if it is of one of some classes."""
+    """Return `value`, or refuse it if it is of none of the classes `kinds`."""
     if isinstance(value, type) or not isinstance(value, kinds):
         known = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         article = "an" if known[0] in "AEIOU" else "a"
@@ -272,14 +272,14 @@ def instance(name: str, value: Any, kinds: type[T] | tuple[type, ...], remedy: s
 
 
 def function(name: str, value: Any, signature: str) -> Callable[..., Any]:
-    """`value`, if it can be called as `signature` says, such as "points (..., d) -> (...)"."""
+    """Return `value`, or refuse it if it cannot be called; `signature` says how, such as "points (..., d) -> (...)"."""
     if not callable(value):
         raise TypeError(f"{name} must be a function {signature}, got {shown(value)}")
     return value
 
 
 def seed(name: str, value: Any) -> Any:
-    """`value`, if numpy.random.default_rng takes it: a seed, a generator, or None."""
+    """Return `value`, or refuse it if numpy.random.default_rng does: it takes a seed, a generator, or None."""
     known = np.random.Generator | np.random.SeedSequence | np.random.BitGenerator
     if value is None or isinstance(value, known):
         return value
@@ -292,12 +292,12 @@ def seed(name: str, value: Any) -> Any:
 
 
 def generator(value: Any) -> np.random.Generator:
-    """The generator that the argument `rng` stands for."""
+    """Return the generator for the argument `rng`: itself, or a new one from a seed."""
     return value if isinstance(value, np.random.Generator) else np.random.default_rng(seed("rng", value))
 
 
 def draws(n: Any, ndim: int = 1) -> int:
-    """The argument `n` as a number of draws (d,), if they fit into memory.
+    """Return the argument `n` as a number of draws (d,), or refuse it if they do not fit into memory.
 
     Raises
     ------
@@ -342,7 +342,7 @@ def refuse_unknown(what: str, named: Mapping[str, Any], known: list[str], others
 
 
 def knows_its_arguments(called: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a public function: an argument by a name that it does not know is refused with the one that was meant."""
+    """Wrap a public function, so that an argument by an unknown name is refused with the one that was meant."""
     parameters = inspect.signature(called).parameters.values()
     known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
 

@@ -35,7 +35,7 @@ class Chunk:
 
     @classmethod
     def along(cls, shape: tuple[int, ...], axis: int, first: int, last: int) -> Chunk:
-        """The cells from `first` to before `last` of one axis."""
+        """Make a chunk of the cells from `first` to before `last` of one axis."""
         index = (*(slice(None),) * axis, slice(first, last), ...)
         if last - first == shape[axis]:
             return cls(index, 0, 1, math.prod(shape), math.prod(shape))
@@ -50,29 +50,29 @@ class Cellwise:
         self.xp = xp
 
     def empty(self, like: Any) -> Any:
-        """An array to write to."""
+        """Return an array to write to."""
         return self.xp.empty_like(like)
 
     def add(self, chunk: Chunk, scale: float, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
-        """out = scale x + y; its smallest and largest value."""
+        """Compute out = scale x + y, and return its smallest and largest value."""
         result = scale * x[chunk.index]
         result += y[chunk.index]
         out[chunk.index] = result
         return self.xp.min(result), self.xp.max(result)
 
     def exp(self, chunk: Chunk, x: Any, shift: float) -> Any:
-        """exp(x - shift), of a chunk only; x within 430 nats."""
+        """Compute exp(x - shift) of a chunk only, for x within 430 nats."""
         return self.xp.exp(x[chunk.index] - shift if shift else x[chunk.index])
 
     def blend_add(self, chunk: Chunk, x: Any, y: Any, s: float, z: Any, out: Any) -> tuple[Any, Any]:
-        """out = (x - y) s + y + z; its smallest and largest value."""
+        """Compute out = (x - y) s + y + z, and return its smallest and largest value."""
         result = self._blended(x[chunk.index], y[chunk.index], s)
         result += z[chunk.index]
         out[chunk.index] = result
         return self.xp.min(result), self.xp.max(result)
 
     def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
-        """values = the product of exp(values - shift) with bands of matrices along all axes but the first.
+        """Multiply exp(values - shift) by bands of matrices along all axes but the first, in place.
 
         Parameters
         ----------
@@ -92,11 +92,11 @@ class Cellwise:
         values[chunk.index] = product
 
     def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
-        """The product of values of a chunk, not of the first axis if there are others, with a band along that."""
+        """Multiply values of a chunk, of another axis where there is one, by a band along the first axis."""
         return band.product(values[chunk.index], 0, reach)
 
     def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
-        """values = log of the product of exp(values) with a band along an axis, with a shift per line.
+        """Replace values by the log of the product of exp(values) with a band along an axis, with a shift per line.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class Cellwise:
         return True
 
     def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
-        """out = sign (log product + shift) + a x + b y, with terms (a, x), (b, y), and the product of a chunk only.
+        """Compute out = sign (log product + shift) + a x + b y, with the terms (a, x), (b, y).
 
         With a shift of None it is the logarithm already. It may be overwritten.
         """
@@ -138,7 +138,7 @@ class Cellwise:
     def log_blend_add(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
-        """`log_blend`, and `blend_add` after it: out = (log product + shift + z + y - y) s + y + z, and its range."""
+        """Do `log_blend` and then `blend_add`: out = (log product + shift + z + y - y) s + y + z; return its range."""
         result = self._log(product, shift)
         result += z[chunk.index]
         result += y[chunk.index]
@@ -150,7 +150,7 @@ class Cellwise:
     def log_blend(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
-        """out = (log product + shift + z + y - y) s + y, with the product as in `log`, and masses as in `blend`."""
+        """Compute out = (log product + shift + z + y - y) s + y, product as in `log`, and masses as in `blend`."""
         result = self._log(product, shift)
         result += z[chunk.index]
         result += y[chunk.index]
@@ -159,21 +159,21 @@ class Cellwise:
         return self.log_mass(chunk, result, volume)
 
     def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
-        """out = (x - y) s + y; its largest value, and the sum of volume exp(out - that)."""
+        """Compute out = (x - y) s + y, and return its largest value and the sum of volume exp(out - that)."""
         result = self._blended(x[chunk.index], y[chunk.index], s)
         out[chunk.index] = result
         return self.log_mass(chunk, result, volume)
 
     @staticmethod
     def _blended(x: Any, y: Any, s: float) -> Any:
-        """(x - y) s + y, of a chunk: y to the last bit where x = y."""
+        """Compute (x - y) s + y of a chunk; it is y to the last bit where x = y."""
         result = x - y
         result *= s
         result += y
         return result
 
     def _log(self, product: Any, shift: float | None) -> Any:
-        """log product + shift; the product itself where the shift is None."""
+        """Compute log product + shift; with a shift of None the product is the logarithm already."""
         if shift is None:
             return product
         result = self.xp.log(product)
@@ -182,7 +182,7 @@ class Cellwise:
         return result
 
     def log_mass(self, chunk: Chunk, log_values: Any, volume: Any) -> tuple[Any, Any]:
-        """Largest value of a chunk, and the sum of volume exp(value - that); the volume is a number or an array."""
+        """Return the largest value of a chunk, and the sum of volume exp(value - that); volumes may be one number."""
         top = self.xp.max(log_values)
         values = self.xp.exp(log_values - top)
         if isinstance(volume, float):

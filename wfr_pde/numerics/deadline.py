@@ -12,6 +12,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.progress import step_done
 
 _NOT_COUNTED = [0.0]  # seconds that went into compiling loops
+# when the time budget of this context is spent, by `clock`
 _END: ContextVar[float] = ContextVar("_END", default=math.inf)
 
 
@@ -20,18 +21,18 @@ class OutOfTimeError(NumericalError):
 
 
 def clock() -> float:
-    """Seconds as budgets count them: those in which loops are compiled, once on a machine, are left out."""
+    """Return seconds as budgets count them, without those in which loops were compiled."""
     return time.perf_counter() - _NOT_COUNTED[0]
 
 
 def leave_out(seconds: float) -> None:
-    """Take back seconds that went into compiling."""
+    """Take seconds that went into compiling off the `clock`."""
     _NOT_COUNTED[0] += seconds
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """What runs inside, in this thread, is stopped by OutOfTimeError after `seconds`; inner ones cannot extend it."""
+    """Stop what runs inside, in this thread, by OutOfTimeError after some `seconds`; inner ones cannot extend it."""
     token = _END.set(min(_END.get(), clock() + seconds))
     try:
         yield
@@ -40,7 +41,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def check_deadline() -> None:
-    """Between parts of a long computation, which are counted by the bar that reports them.
+    """Count a step on the bar that reports it, and stop the computation if its time is spent.
 
     Raises
     ------

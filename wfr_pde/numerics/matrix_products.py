@@ -7,7 +7,7 @@ from typing import Any
 
 
 def product_along(matrix: Any, values: Any, axis: int, xp: Any) -> Any:
-    """Product of `matrix` (m, n_axis) with `values` along one axis."""
+    """Multiply `matrix` (m, n_axis) with `values` along one axis."""
     shape = values.shape
     if len(shape) == 2:
         return xp.matmul(matrix, values) if axis == 0 else xp.matmul(values, matrix.T)

@@ -51,6 +51,7 @@ class Precision:
         return np.dtype(self.dtype).itemsize
 
 
+# doubles go from e^-708 to e^709, floats from e^-87 to e^88: span and flush keep products of values and kernel inside
 DOUBLE = Precision(
     "double", np.float64, span=430.0, flush=480.0, block_span=200.0, block_flush=500.0, negligible=40.0, mass=1e-9
 )

@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
+# what the bar of a long computation is told of a step; None where there is no bar
 _REPORTED: ContextVar[Callable[[], object] | None] = ContextVar("_REPORTED", default=None)
 
 
 def is_watched(progress: bool | None = None) -> bool:
-    """Whether to show progress: as asked for, else where stderr is a terminal, or in a notebook."""
+    """Return whether to show progress: as asked for, else where stderr is a terminal, or in a notebook."""
     if progress is None:
         return is_seen()
     if not isinstance(progress, bool):
@@ -21,7 +22,7 @@ def is_watched(progress: bool | None = None) -> bool:
 
 
 def is_seen() -> bool:
-    """Whether somebody may be looking: stderr is a terminal, or the program a notebook."""
+    """Return whether somebody may be looking: stderr is a terminal, or the program a notebook."""
     shell = sys.modules.get("IPython")
     in_notebook = shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
     return in_notebook or (sys.stderr is not None and sys.stderr.isatty())
@@ -31,7 +32,7 @@ def is_seen() -> bool:
 def bar(
     progress: bool | None, total: int | None, done: int = 0, unit: str = "step", title: str = ""
 ) -> Iterator[Callable[[], object]]:
-    """A bar of so many parts, where progress is shown; what comes is to be called after every part."""
+    """Show a bar of so many parts, where progress is shown; give a function that is to be called after every part."""
     if not is_watched(progress) or (progress is None and _REPORTED.get() is not None):
         yield lambda: None  # no hidden bar: tqdm starts a thread for it all the same
         return
@@ -45,7 +46,7 @@ def bar(
 
 @contextlib.contextmanager
 def reporting(progress: bool | None, title: str) -> Iterator[None]:
-    """A bar of all steps that are made inside, in this thread and those that take its context, however many."""
+    """Show a bar of all steps that are made inside, in this thread and those that take its context, however many."""
     if _REPORTED.get() is not None:  # part of a longer computation, which reports
         yield
         return

@@ -34,7 +34,7 @@ class Record:
     other_words: ClassVar[dict[str, str]] = {}
 
     def __new__(cls, *args: Any, **named: Any) -> Any:
-        """A new object, if the class knows the names of its arguments."""
+        """Make an object, if the class knows the names of its arguments."""
         if named:
             _refuse_unknown(cls, named)
         return super().__new__(cls)
@@ -60,12 +60,12 @@ class Record:
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold no hash: that of a text differs from process to process."""
+        """Leave the hash out of copies and pickles: that of a text differs from process to process."""
         return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal: arrays in shape and every entry, lists and tuples item by item."""
+    """Return whether two values are equal: arrays in shape and every entry, lists and tuples item by item."""
     if a is b:
         return True
     if hasattr(a, "equals") or hasattr(b, "equals"):  # Datasets
@@ -78,12 +78,12 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _compared(cls: type) -> tuple[str, ...]:
-    """Names of the fields that count; none of a class that is no dataclass itself, as what it adds is not known."""
+    """Return the names of the fields that count; none where a class adds no fields, whatever else it adds."""
     return tuple(field.name for field in fields(cls) if field.compare) if "__dataclass_fields__" in vars(cls) else ()
 
 
 def _hashable(value: Any) -> Any:
-    """Something with a hash that is equal for equal values."""
+    """Return something with a hash that is equal for equal values."""
     if isinstance(value, np.ndarray):
         step = max(1, -(-value.size // HASHED))
         numbers = value.ravel()[::step]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.numerics.splines import QUINTIC, TensorSpline
 from wfr_pde.numerics.typing import Array
 
-PLAIN = (1.0, 1.0)
+PLAIN = (1.0, 1.0)  # roots of an axis whose walls are like any other place
 Powers = list[tuple[float, float, float]]  # multiples of the logarithm of the distance from a wall, the wall, a length
 
 
@@ -37,7 +37,7 @@ class Cells(NamedTuple):
     roots: tuple[float, float] = PLAIN
 
     def regular(self, points: Array) -> Array:
-        """Coordinates (...) in which the cells of every segment are regular: a root of the distance beside some walls.
+        """Return coordinates (...) in which the cells of every segment are regular: roots of the distance from walls.
 
         Increasing, and the same at walls and joints; the coordinates themselves where both `roots` are 1.
         """
@@ -48,7 +48,7 @@ class Cells(NamedTuple):
         return result
 
     def regular_slope(self, points: Array) -> Array:
-        """The derivative of `regular`, infinite in a wall with a root."""
+        """Return the derivative of `regular`, infinite in a wall with a root."""
         points = np.asarray(points, dtype=np.float64)
         slope = np.ones(points.shape)
         for root, wall, end, inside in self._rooted(points):
@@ -57,14 +57,14 @@ class Cells(NamedTuple):
         return slope
 
     def _rooted(self, points: Array) -> Iterator[tuple[float, float, float, Any]]:
-        """Roots of the segments beside walls that have one, the wall, the other end, and which points are inside."""
+        """Yield the root of each segment that has one, its wall, its other end, and which points are inside."""
         ends = self.edges[[0, *self.joints, -1]].tolist()
         for side, (wall, end) in enumerate(((ends[0], ends[1]), (ends[-1], ends[-2]))):
             if self.roots[side] != 1:
                 yield self.roots[side], wall, end, (points >= min(wall, end)) & (points <= max(wall, end))
 
     def wall_powers(self, values: Array) -> Powers:
-        """Multiples of the logarithm of the distance that values (n,) have beside walls with a root."""
+        """Return the multiples of the logarithm of the distance that values (n,) have beside walls with a root."""
         found: Powers = []
         for root, wall, ends in zip(self.roots, self.edges[[0, -1]].tolist(), ((0, 1), (-1, -2)), strict=True):
             pair = values[list(ends)]
@@ -76,13 +76,13 @@ class Cells(NamedTuple):
 
 
 def without_wall_powers(axes: Sequence[Cells], values: Array) -> Array:
-    """Values without the multiples of logarithms of the distance from walls that `RegularSpline` takes off."""
+    """Take the multiples of logarithms of the distance from walls off the values, as `RegularSpline` does."""
     powers = axes[0].wall_powers(values) if len(axes) == 1 else []
     return values - _logarithms(powers, axes[0].centres) if powers else values
 
 
 def _logarithms(powers: Powers, x: Array) -> Array:
-    """Multiples of logarithms of the distances from walls."""
+    """Sum the multiples of logarithms of the distances from walls, at places x."""
     total = np.zeros(np.shape(x))
     with np.errstate(divide="ignore", invalid="ignore"):
         for power, wall, length in powers:
@@ -120,21 +120,21 @@ class RegularSpline:
         self._is_plain = all(tuple(axis.roots) == PLAIN for axis in axes)
 
     def wrap(self, points: Array) -> tuple[Array, np.ndarray]:
-        """`points` (..., d) with periodic coordinates moved into the box, and a mask (...) of those inside it."""
+        """Return `points` (..., d) with periodic coordinates moved into the box, and a mask (...) of those inside."""
         return self._spline.wrap(points)
 
     def __call__(self, points: Array, outside: float = np.nan) -> Array:
-        """Values at `points` (..., d), shape (...); `outside` where a point is outside the box, NaN where it is."""
+        """Evaluate the spline at `points` (..., d), shape (...); `outside` beyond the box, NaN where a point is NaN."""
         result = self._spline(self._inner(points), outside)
         return result + _logarithms(self._powers, points[..., 0]) if self._powers else result
 
     def on(self, coordinates: Sequence[Array]) -> Array:
-        """Values at all combinations of coordinates inside the box: (m_1, ..., m_d) for arrays (m_i,)."""
+        """Evaluate the spline at all combinations of coordinates in the box: (m_1, ..., m_d) for arrays (m_i,)."""
         result = self._spline.on([axis.regular(x) for axis, x in zip(self.axes, coordinates, strict=True)])
         return result + _logarithms(self._powers, coordinates[0]) if self._powers else result
 
     def gradient(self, points: Array) -> Array:
-        """Gradient at `points` (..., d), shape (..., d); NaN outside the box."""
+        """Evaluate the gradient at `points` (..., d), shape (..., d); NaN outside the box."""
         result = self._spline.gradient(self._inner(points))
         if self._is_plain:
             return result
@@ -146,7 +146,7 @@ class RegularSpline:
         return result
 
     def _inner(self, points: Array) -> Array:
-        """The points in the variables of the spline; those outside the box as they are."""
+        """Return the points in the variables of the spline; those outside the box as they are."""
         if self._is_plain:
             return points
         points, inside = self.wrap(points)

@@ -12,7 +12,7 @@ EVEN = (2.0, 4.0, 6.0, 8.0)  # of a flux and a quadrature that are unchanged if 
 
 
 def richardson(ratios: Sequence[float], powers: Sequence[float] = EVEN) -> Array:
-    """Weights (m,) of values on grids with `ratios` times the cells, whose error is Σ c_k h^powers[k].
+    """Return the weights (m,) that extrapolate values on grids with `ratios` times the cells.
 
     They solve Σ w_i = 1, Σ w_i r_i^(-p) = 0 for the first m - 1 powers, so that the result has the error of the next.
 

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 SMALL = 0.35  # below this the series is used; x^15/15! is then 3e-18 of x²/2
-LAST_POWER = 14
+LAST_POWER = 14  # of the series
 
 
 def expm1_minus(x: Any, xp: Any) -> Any:
-    """e^x - 1 - x >= 0, right to rounding near zero too, where it is x²/2 + x³/6 + ...
+    """Compute e^x - 1 - x >= 0, right to rounding near zero too, where it is x²/2 + x³/6 + ...
 
     Parameters
     ----------
@@ -28,13 +28,6 @@ def expm1_minus(x: Any, xp: Any) -> Any:
 
 
 def minus_log1p(x: Any, xp: Any) -> Any:
-    """x - log(1 + x) >= 0 for x > -1, right to rounding near zero too, where it is x²/2 - x³/3 + ...
-
-    Parameters
-    ----------
-    x : array
-    xp : module
-        Array namespace of `x`.
-    """
+    """Compute x - log(1 + x) >= 0 for x > -1, right to rounding near zero too, where it is x²/2 - x³/3 + ..."""
     # with u = log(1 + x) it is e^u - 1 - u, and u is right to rounding
     return expm1_minus(xp.log1p(x), xp)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.typing import Array
 
-QUINTIC = 5
+QUINTIC = 5  # degree: the error is O(dx^6), and the gradient is smooth
 _WRAPPED_CELLS = 12  # a quintic spline forgets its end conditions by a factor 0.43 per cell; 12 cells: 4e-5 of dx^6
 
 
@@ -24,7 +24,7 @@ def spline_axis(
     degree: int = QUINTIC,
     joints: Sequence[int] = (),
 ) -> tuple[Array, Array, int]:
-    """Knots, coefficients and degree of the spline along one axis."""
+    """Return the knots, the coefficients and the degree of the spline along one axis."""
     if len(joints):
         return _spline_in_segments(centres, edges, values, axis, degree, joints)
     if periodic:
@@ -42,7 +42,7 @@ def spline_axis(
 
 
 def _stable_degree(degree: int, cells: int) -> int:
-    """The degree, less where there are too few cells; odd, as those are the stable ones."""
+    """Lower the degree where there are too few cells; it stays odd, as odd degrees are the stable ones."""
     degree = min(degree, cells - 1)
     return degree - (1 - degree % 2 if degree > 1 else 0)
 
@@ -50,7 +50,7 @@ def _stable_degree(degree: int, cells: int) -> int:
 def _spline_in_segments(
     centres: Array, edges: Array, values: Array, axis: int, degree: int, joints: Sequence[int]
 ) -> tuple[Array, Array, int]:
-    """Splines of the segments between joints as one, with so many knots in every joint that it may jump there.
+    """Join the splines of the segments between joints to one, with enough knots in every joint for jumps.
 
     Those of a segment are extrapolated over the half cells beside the joints, as at walls; at a joint the value is that
     of the segment above.
@@ -115,21 +115,21 @@ class TensorSpline:
         return len(self.lower)
 
     def wrap(self, points: Array) -> tuple[Array, Array]:
-        """`points` (..., d) with periodic coordinates moved into the box, and a mask (...) of those inside it."""
+        """Return `points` (..., d) with periodic coordinates moved into the box, and a mask (...) of those inside."""
         length = self.upper - self.lower
         wrapped = np.where(self.periodic, self.lower + (points - self.lower) % length, points)
         inside = np.all((wrapped >= self.lower) & (wrapped <= self.upper), axis=-1)
         return wrapped, inside
 
     def __call__(self, points: Array, outside: float = np.nan) -> Array:
-        """Values at `points` (..., d), shape (...); `outside` where a point is outside the box, NaN where it is."""
+        """Evaluate the spline at `points` (..., d), shape (...); `outside` beyond the box, NaN where a point is NaN."""
         points, inside = self.wrap(points)
         result = np.where(np.isnan(points).any(axis=-1), np.nan, outside)
         result[inside] = self._spline(points[inside])
         return result
 
     def on(self, coordinates: Sequence[Array]) -> Array:
-        """Values at all combinations of coordinates inside the box: (m_1, ..., m_d) for arrays (m_i,)."""
+        """Evaluate the spline at all combinations of coordinates in the box: (m_1, ..., m_d) for arrays (m_i,)."""
         from scipy.interpolate import BSpline
 
         values = self._spline.c
@@ -142,7 +142,7 @@ class TensorSpline:
         return np.ascontiguousarray(values)
 
     def gradient(self, points: Array) -> Array:
-        """Gradient at `points` (..., d), shape (..., d); NaN outside the box."""
+        """Evaluate the gradient at `points` (..., d), shape (..., d); NaN outside the box."""
         points, inside = self.wrap(points)
         result = np.full(points.shape, np.nan)
         for axis in range(self.ndim):
@@ -154,7 +154,10 @@ class TensorSpline:
 def derivative(
     centres: Array, edges: Array, values: ArrayLike, axis: int, periodic: bool, joints: Sequence[int] = ()
 ) -> Array:
-    """Derivative along one axis, at the cell centres, of the spline of degree 5 through `values`, within segments."""
+    """Return the derivative of the quintic spline through `values` along one axis, at the cell centres.
+
+    No polynomial crosses a joint.
+    """
     from scipy.interpolate import BSpline
 
     values = np.asarray(values, dtype=np.float64)

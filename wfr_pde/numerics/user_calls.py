@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 REFUSED = "read-only"  # what errors of NumPy, and of buffers, say when an array cannot be written to
+# what a message tells the author of a function that works in place
 REMEDY = "write x = x - 1 in place of x -= 1, or begin with x = x.copy()"
 
 
 def read_only(value: Any) -> Any:
-    """A view of an array of NumPy that cannot be written to; anything else as it is."""
+    """Return a view of a NumPy array that cannot be written to; return anything else as it is."""
     if not isinstance(value, np.ndarray) or not value.flags.writeable:
         return value
     view = value.view()
@@ -25,13 +26,13 @@ def read_only(value: Any) -> Any:
 
 
 def given_over(array: np.ndarray) -> np.ndarray:
-    """An array that nobody else holds, made read-only: `unchanging` takes it as it is."""
+    """Make an array read-only that nobody else holds, so that `unchanging` takes it without a copy."""
     array.flags.writeable = False
     return array
 
 
 def unchanging(array: np.ndarray) -> np.ndarray:
-    """An array that nobody can write to: a copy, unless it is one already."""
+    """Return an array that nobody can write to: a copy, unless it is one already."""
     owner = array if array.base is None else array.base
     if isinstance(owner, np.ndarray) and not owner.flags.writeable and not array.flags.writeable:
         return array
@@ -70,7 +71,7 @@ def raise_if_in_place(name: str, error: ValueError) -> None:
 
 
 def keeps_points(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a class that a user writes, which gets arrays that it cannot change."""
+    """Wrap a method of a class that a user writes, so that it gets arrays which it cannot change."""
 
     @wraps(method)
     def kept(self: Any, *arguments: Any, **named: Any) -> Any:

@@ -69,14 +69,14 @@ class Axis(Record):
 
     @classmethod
     def uniform(cls, name: str, lower: float, upper: float, n: int, periodic: bool = False) -> Axis:
-        """`n` equal cells."""
+        """Make an axis of `n` equal cells."""
         edges = np.linspace(lower, upper, n + 1)
         # widths are equal to the last bit, so that kernels are symmetric to the last bit
         return cls(name, edges, 0.5 * (edges[:-1] + edges[1:]), np.full(n, (upper - lower) / n), periodic)
 
     @classmethod
     def from_edges(cls, name: str, edges: ArrayLike, periodic: bool = False) -> Axis:
-        """Cells with the given edges.
+        """Make an axis of cells with the given edges.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class Axis(Record):
     def graded(
         cls, name: str, lower: float, upper: float, n: int, density: Callable[[Array], Any], periodic: bool = False
     ) -> Axis:
-        """`n` cells between which a density of points is shared equally.
+        """Make an axis of `n` cells between which a density of points is shared equally.
 
         With ρ the density and N(x) = ∫ρ from the lower wall, the map x(s) solves N(x) = s N(upper) / n.
 
@@ -165,7 +165,7 @@ class Axis(Record):
         reach: float,
         upper_wall: bool = False,
     ) -> Axis:
-        """`n` cells whose distance from one wall is the power p of a variable in which they are regular.
+        """Make an axis of `n` cells whose distance from one wall is the power p of a regular variable.
 
         With y the distance from the wall, cells share the density ρ(x) (1 + reach / y)^(1 - 1/p) equally. Its integral
         is y^(1/p) times a smooth function of y, so that y = s^p times a smooth function of s^p, s the number of
@@ -215,7 +215,7 @@ class Axis(Record):
 
     @classmethod
     def joined(cls, segments: Sequence[Axis], periodic: bool = False) -> Axis:
-        """Axes one after the other as the segments of one, named as the first.
+        """Join axes, one after the other, as the segments of one axis with the name of the first.
 
         Raises
         ------
@@ -245,13 +245,13 @@ class Axis(Record):
         return tuple(slice(a, b) for a, b in itertools.pairwise(ends))
 
     def segment(self, cells: slice) -> Axis:
-        """One of the `segments` as an axis between walls."""
+        """Return one of the `segments` as an axis between walls."""
         edges = self.edges[cells.start : cells.stop + 1]
         roots = self.roots[0] if cells.start == 0 else 1.0, self.roots[1] if cells.stop == self.n else 1.0
         return Axis(self.name, edges, self.centres[cells], self.widths[cells], False, self.smooth, roots=roots)
 
     def in_root(self, points: Array, share: float = 1.0) -> Array:
-        """Coordinates (m,) in which cells are regular at the walls: y^(share / p) of the distance y from a wall.
+        """Return coordinates (m,) in which cells are regular at the walls: y^(share / p) of the distance y from a wall.
 
         Increasing; the coordinates themselves where both `roots` are 1, and where both are not (such an axis has
         a joint between its walls, and its segments are what to ask).
@@ -269,11 +269,11 @@ class Axis(Record):
         return Cells(self.centres, self.edges, self.periodic, self.joints, self.roots)
 
     def renamed(self, name: str, periodic: bool) -> Axis:
-        """The same cells with another name and boundary."""
+        """Return the same cells with another name and boundary."""
         return replace(self, name=name, periodic=periodic)
 
     def coarsened(self) -> Axis:
-        """The axis with every two cells joined.
+        """Return the axis with every two cells joined.
 
         Raises
         ------
@@ -302,7 +302,7 @@ class Axis(Record):
         return Axis(self.name, edges, self.edges[1::2], 2 * self._slope_at_edges()[1::2], self.periodic)
 
     def _coarsened_in_root(self) -> Axis:
-        """`coarsened`, where the map is the power of a regular one."""
+        """Return the axis as `coarsened` does, where the map is the power of a regular one."""
         regular = Axis(self.name, self.in_root(self.edges), self.in_root(self.centres), self.widths, False)
         power, distances = max(self.roots), np.abs(regular.centres)
         slopes = self.widths / (power * distances ** (power - 1))
@@ -311,7 +311,7 @@ class Axis(Record):
         return Axis(self.name, self.edges[::2], self.edges[1::2], widths, False, roots=self.roots)
 
     def _slope_at_edges(self) -> Array:
-        """The derivative x'(s) of the map at the edges: a spline through x' at the centres (n + 1,)."""
+        """Return the derivative x'(s) of the map at the edges (n + 1,), by a spline through x' at the centres."""
         from scipy.interpolate import make_interp_spline
 
         s, log_slope = np.arange(self.n) + 0.5, np.log(self.widths)
@@ -348,7 +348,7 @@ class Axis(Record):
         return float(self.widths.max())
 
     def matches(self, other: Axis) -> bool:
-        """Whether `other` has the same name, cells, joints and boundary."""
+        """Return whether `other` has the same name, cells, joints and boundary."""
         same = (self.name, self.n, self.periodic, self.joints) == (other.name, other.n, other.periodic, other.joints)
         pairs = ((self.edges, other.edges), (self.centres, other.centres)) if same else ()
         return (

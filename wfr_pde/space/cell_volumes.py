@@ -59,7 +59,7 @@ class CellVolumes:
         return self.log_widths(range(len(self.axes))) + self.backend.asarray(np.zeros(self.local_shape))
 
     def log_widths(self, axes: Iterable[int]) -> Any:
-        """Sum of the logarithms of the cell widths along some axes, of a shape that broadcasts over the grid."""
+        """Sum the logarithms of the cell widths along some axes, in a shape that broadcasts over the grid."""
         d = len(self.axes)
         total = np.zeros((1,) * d)
         for k in axes:
@@ -67,9 +67,9 @@ class CellVolumes:
         return self.backend.asarray(total)
 
     def along_axis(self, k: int, values: np.ndarray) -> Any:
-        """Values (n,) of the cells of a whole axis at the local ones: an array that broadcasts over the others."""
+        """Return values (n,) of the cells of an axis at the local ones, in a shape that broadcasts over the others."""
         return self.backend.asarray(np.asarray(values)[self.local_cells[k]].reshape(self._place(k)))
 
     def _place(self, k: int) -> list[int]:
-        """Shape of an array along one axis that broadcasts over the others."""
+        """Return the shape of an array along one axis that broadcasts over the others."""
         return [-1 if i == k else 1 for i in range(len(self.axes))]

@@ -92,7 +92,7 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
 
 
 def mass_in_narrow_features(grid: Grid, log_values: Any, k: int) -> float:
-    """Mass in features along axis `k` narrower than the cells resolve, chunk by chunk of another axis."""
+    """Return the mass in features along axis `k` narrower than the cells resolve, chunk by chunk of another axis."""
     xp, volume = grid.backend.xp, grid.cell_volume
     across = 0 if k > 0 or grid.ndim == 1 else 1
     layers = grid.reductions.layers_beside(log_values, k)
@@ -109,7 +109,7 @@ def mass_in_narrow_features(grid: Grid, log_values: Any, k: int) -> float:
 
 
 def _is_narrow(grid: Grid, curvature: Any, k: int) -> Any:
-    """Where a curvature along axis `k` is that of a feature too narrow; not at walls and joints: no cells beyond."""
+    """Return a mask of the cells with a curvature along axis `k` as of features too narrow, but at walls and joints."""
     axis, inside = grid.axes[k], np.ones(grid.axes[k].n)
     if not axis.periodic:
         inside[[0, -1]] = 0.0
@@ -119,7 +119,7 @@ def _is_narrow(grid: Grid, curvature: Any, k: int) -> Any:
 
 
 def _cell_curvature(grid: Grid, log_values: Any, k: int, layers: Any = None) -> Any:
-    """Minus the second derivative of the log-density along axis `k`, times the cell width squared.
+    """Compute minus the second derivative of the log-density along axis `k`, times the cell width squared.
 
     Of a part of the cells with the layers beside it, as in `Reductions.neighbours`.
     """
@@ -166,7 +166,7 @@ def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distributi
 
 
 def _aside_weights(axis: Axis, cells: np.ndarray) -> list[np.ndarray]:
-    """Lagrange weights of the centres around some cells for the place `PROBE_OFFSET` of their centres."""
+    """Return Lagrange weights of the centres around some cells for a place `PROBE_OFFSET` beside their own centres."""
     nodes = [
         axis.centres[(cells + shift) % axis.n] + axis.length * ((cells + shift) // axis.n) - axis.centres[cells]
         for shift in STENCIL
@@ -215,7 +215,7 @@ def check_cut(grid: Grid, log_values: Any, log_mass: float, distribution: Target
 
 
 def _box_of(max_cut: float, distribution: Target) -> tuple[np.ndarray, np.ndarray] | None:
-    """The box that would do, where there is one."""
+    """Return the box outside which less than `max_cut` of the mass is, or None where there is none."""
     try:
         return distribution.box(max_cut)
     except ValueError:
@@ -223,13 +223,13 @@ def _box_of(max_cut: float, distribution: Target) -> tuple[np.ndarray, np.ndarra
 
 
 def _contains(grid: Grid, box: tuple[np.ndarray, np.ndarray]) -> bool:
-    """Whether `box` lies in the grid's box, up to rounding."""
+    """Return whether a box lies in the grid's box, up to rounding."""
     slack = 1e-9 * (np.asarray(grid.upper) - np.asarray(grid.lower))
     return bool(np.all(np.asarray(box[0]) >= grid.lower - slack) and np.all(np.asarray(box[1]) <= grid.upper + slack))
 
 
 def _share_outside(grid: Grid, distribution: Target, box: tuple[np.ndarray, np.ndarray]) -> float:
-    """Share of the mass outside this grid's box, on coarse cells that cover both boxes."""
+    """Return the share of the mass outside this grid's box, on coarse cells that cover both boxes."""
     n = max(8, round(COARSE_CELLS ** (1 / grid.ndim)))
     wide = Grid(np.minimum(box[0], grid.lower), np.maximum(box[1], grid.upper), n)
     points = wide.points()
@@ -241,7 +241,7 @@ def _share_outside(grid: Grid, distribution: Target, box: tuple[np.ndarray, np.n
 
 
 def _mass_beyond_walls(grid: Grid, log_values: Any) -> float:
-    """Mass beyond the no-flux walls if the density goes on as in the last two layers (infinite if it rises)."""
+    """Return the mass beyond the no-flux walls if the density goes on as in the last two layers, perhaps infinite."""
     xp = grid.backend.xp
     beyond = 0.0
     for k, axis in enumerate(grid.axes):
@@ -262,7 +262,7 @@ def _mass_beyond_walls(grid: Grid, log_values: Any) -> float:
 
 
 def _rounded(box: tuple[np.ndarray, np.ndarray]) -> tuple[list[float], list[float]]:
-    """A box rounded outwards, to a thousandth of its width."""
+    """Round a box outwards, to a thousandth of its width."""
     unit = 10.0 ** np.floor(np.log10((box[1] - box[0]) / 1000))
     ends = np.floor(box[0] / unit) * unit, np.ceil(box[1] / unit) * unit
     lower, upper = ([float(f"{value:.12g}") for value in end] for end in ends)

@@ -18,7 +18,7 @@ BEYOND = (1e-6, 1e-3, 0.1)  # of the support: places outside of it, where a dens
 
 
 def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, Array]:
-    """Box outside which every one of some distributions has a mass below `tail`: lower and upper corner (d,).
+    """Return the corners (d,) of a box outside which each of some distributions has a mass below `tail`.
 
     Where a distribution is not finite beyond a face of its `support`, or does not fall towards it, the box ends there:
     these are walls.
@@ -47,19 +47,19 @@ def covering_box(distributions: Sequence[Target], tail: float) -> tuple[Array, A
 
 
 def snapshots(distribution: Target, times: ArrayLike) -> list[Target]:
-    """A distribution at some times, if it moves and knows no box for all times; else itself alone."""
+    """Return a distribution at some times, if it moves and knows no box for all times; else the distribution alone."""
     if not distribution.moving or distribution.support is not None or type(distribution).box is not Target.box:
         return [distribution]
     return [distribution.at(float(t)) for t in np.ravel(times)]
 
 
 def ends_at_walls(distribution: Target) -> bool:
-    """Whether the log-density is not finite beyond some face of the support, or does not fall towards it."""
+    """Return whether the log-density is not finite beyond some face of the support, or does not fall towards it."""
     return distribution.support is not None and bool(np.any(_faces_that_are_walls(distribution)))
 
 
 def _faces_that_are_walls(distribution: Target) -> Array:
-    """Which faces of the support are, lower ones and upper ones (2, d), by values at places beyond their middles."""
+    """Return which faces of the support are walls (2, d), lower and upper, by values at places beyond their middles."""
     lower, upper = (np.asarray(corner, dtype=np.float64) for corner in distribution.support or ())
     d = distribution.ndim
     walls = np.zeros((2, d), dtype=bool)
@@ -73,7 +73,7 @@ def _faces_that_are_walls(distribution: Target) -> Array:
 
 
 def _faces_with_density(distribution: Target, lower: Array, upper: Array) -> Array:
-    """Faces of the support (2, d) with a density of a hundredth of the largest, at places that are spread over all."""
+    """Return at which faces of the support (2, d) the density is at least `AT_FACE` of the largest inside."""
     d = distribution.ndim
     inside = lower + np.random.default_rng(0).random((PLACES, d)) * (upper - lower)
 

@@ -45,6 +45,18 @@ class Density(Record):
     ------
     ValueError
         If the shape is not the grid's.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> density = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> round(density.mass, 6), density.mean().round(6), density.covariance().round(6)
+    (1.0, array([1.]), array([[1.]]))
+
+    Between the cell centres log mu is a spline; at the mean it is -log(2 pi)/2:
+
+    >>> density.log_prob([[1.0]]).round(6)
+    array([-0.918939])
     """
 
     grid: Grid
@@ -71,7 +83,18 @@ class Density(Record):
 
     @classmethod
     def holding(cls, grid: Grid, log_values: Any, origin: str = "") -> Density:
-        """The density of an array that nobody else writes to, neither copied nor checked: as flows make it."""
+        """Make the density of an array that nobody else writes to, neither copied nor checked, as flows do.
+
+        Parameters
+        ----------
+        grid : Grid
+        log_values : array of shape grid.local_shape
+        origin : str
+
+        Returns
+        -------
+        Density
+        """
         density = cls.__new__(cls)
         held = {"grid": grid, "log_values": grid.backend.read_only(log_values), "origin": origin}
         for name, value in held.items():
@@ -83,7 +106,7 @@ class Density(Record):
         return f"Density({self.origin + ' on ' if self.origin else ''}{self.grid!r})"
 
     def _repr_html_(self) -> str:
-        """A small picture, which notebooks show."""
+        """Draw a small picture, which notebooks show."""
         return page_of(self)
 
     @property
@@ -92,7 +115,12 @@ class Density(Record):
         return self.grid.ndim
 
     def threads(self) -> AbstractContextManager[object]:
-        """Context for many steps with states like this; see `Grid.threads`."""
+        """Return a context for many steps with states like this; see `Grid.threads`.
+
+        Returns
+        -------
+        context manager
+        """
         return self.grid.threads()
 
     @property
@@ -111,23 +139,49 @@ class Density(Record):
         return float(self.grid.integrate(self.values))
 
     def normalised(self) -> Density:
-        """The same density with mass one."""
+        """Return the same density with mass one.
+
+        Returns
+        -------
+        Density
+        """
         return Density.holding(self.grid, self.log_values - self.grid.log_integrate(self.log_values), self.origin)
 
     def is_finite(self) -> bool:
-        """Whether every log-value is finite."""
+        """Return whether every log-value is finite.
+
+        Returns
+        -------
+        bool
+        """
         return self.grid.reductions.all_finite(self.log_values)
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored of the state: name -> (dimensions, NumPy array)."""
+        """Return what a Dataset stores of the state: name -> (dimensions, NumPy array).
+
+        Returns
+        -------
+        dict
+        """
         return {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
 
     def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What a run needs to go on from here, to the same bits."""
+        """Return what a run needs to go on from here, to the same bits: name -> (dimensions, NumPy array).
+
+        Returns
+        -------
+        dict
+        """
         return self.variables()
 
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored once of the space: cell centres and widths of every axis, and the names of the axes."""
+        """Return what a Dataset stores once of the space: cell centres and widths of all axes, and their names.
+
+        Returns
+        -------
+        dict
+            Name -> (dimensions, NumPy array).
+        """
         axes, names = self.grid.axes, np.array(self.grid.names)
         return (
             {axis.name: ((axis.name,), axis.centres) for axis in axes}
@@ -137,12 +191,22 @@ class Density(Record):
         )
 
     def from_variables(self, ds: Any) -> Density:
-        """The state on the same grid with the stored values of one time."""
+        """Return the state on the same grid with the stored values of one time.
+
+        Parameters
+        ----------
+        ds : xarray.Dataset
+            With `variables` at one time.
+
+        Returns
+        -------
+        Density
+        """
         return Density(self.grid, self.grid.backend.asarray(np.asarray(ds["log_density"].values, dtype=np.float64)))
 
     @classmethod
     def from_dataset(cls, ds: Any, index: int = -1, backend: str = "numpy") -> Density:
-        """The density at one of the stored times of a Dataset that `solve` returned or wrote.
+        """Read the density at one of the stored times of a Dataset that `solve` returned or wrote.
 
         Parameters
         ----------
@@ -151,6 +215,10 @@ class Density(Record):
             Number of the frame, the last one by default.
         backend : str
             Backend of the grid that it is put on.
+
+        Returns
+        -------
+        Density
 
         Raises
         ------
@@ -167,16 +235,26 @@ class Density(Record):
         return cls(grid, grid.backend.asarray(np.asarray(log_density.values, dtype=np.float64)))
 
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
-        """Mass of the cells of the given axes, summed over the others; a NumPy array."""
+        """Return the mass of the cells of the given axes, summed over the others; a NumPy array."""
         others = tuple(k for k in range(self.ndim) if k not in axes)
         return self.grid.backend.asnumpy(self.grid.reductions.sum_along(self.values * self.grid.cell_volume, others))
 
     def mean(self) -> np.ndarray:
-        """Mean (d,) of the coordinates in the box, on a periodic axis too."""
+        """Compute the mean of the coordinates, over the box on a periodic axis too.
+
+        Returns
+        -------
+        array (d,)
+        """
         return np.array([np.sum(self._marginal_mass((k,)) * axis.centres) for k, axis in enumerate(self.grid.axes)])
 
     def covariance(self) -> np.ndarray:
-        """Covariance matrix (d, d)."""
+        """Compute the covariance matrix.
+
+        Returns
+        -------
+        array (d, d)
+        """
         centred = [axis.centres - m for axis, m in zip(self.grid.axes, self.mean(), strict=True)]
         result = np.empty((self.ndim, self.ndim))
         for i in range(self.ndim):
@@ -186,7 +264,21 @@ class Density(Record):
         return result
 
     def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
-        """E_mu f for a function of points (..., d) -> (...) or (..., k): a number or an array (k,)."""
+        """Compute E_mu f for a function of points, by the midpoint rule.
+
+        Parameters
+        ----------
+        function : function of points (..., d) -> (...) or (..., k)
+
+        Returns
+        -------
+        number, or array (k,)
+
+        Raises
+        ------
+        ValueError
+            If the values of the function have another shape.
+        """
         arguments.function("function", function, "points (..., d) -> (...) or (..., k)")
         mass = self.grid.backend.asnumpy(self.values * self.grid.cell_volume)
         total: Any = 0.0
@@ -202,7 +294,16 @@ class Density(Record):
         return np.asarray(self.grid.reductions.summed(total))[()]
 
     def marginal(self, axes: int | str | tuple[int | str, ...]) -> Density:
-        """Density of some of the coordinates, by axis number or name, on the grid of those axes.
+        """Compute the density of some of the coordinates, on the grid of their axes.
+
+        Parameters
+        ----------
+        axes : int, str, or tuple of them
+            Numbers or names of the axes.
+
+        Returns
+        -------
+        Density
 
         Raises
         ------
@@ -224,7 +325,7 @@ class Density(Record):
         return Density(grid, self.grid.reductions.log_sum_along(weighted, others))
 
     def _has_steps(self) -> bool:
-        """Whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
+        """Return whether the density jumps from cell to cell where it matters, so that a quintic spline would ring."""
         host = self.grid.reductions.whole(self.log_values)
         top = host.max()
         for k in range(self.ndim):
@@ -248,22 +349,34 @@ class Density(Record):
         return RegularSpline([axis.cells for axis in self.grid.axes], values, self.degree)
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
-        """log mu at `points` (..., d), shape (...), by a quintic spline of log mu; -inf outside the box.
+        """Evaluate log mu at points, by a quintic spline of log mu; -inf outside the box.
 
         Segments of an axis with joints have splines of their own; at a joint the value is that of the one above. Beside
-        walls where densities are powers of the distance splines are those of a root of it.
-        Where log mu bends by more than 20 nats from cell to cell, which no smooth curve follows, the interpolation is
-        linear. On a periodic axis points are wrapped into the box.
+        walls where densities are powers of the distance, splines are those of a root of it. Where log mu bends by more
+        than 20 nats from cell to cell, which no smooth curve follows, the interpolation is linear. On a periodic axis
+        points are wrapped into the box.
+
+        Parameters
+        ----------
+        points : array (..., d)
+
+        Returns
+        -------
+        array (...)
         """
         return self._spline(self._as_points(points), outside=-np.inf)
 
     def on(self, grid: Grid) -> Density:
-        """The same density at the cell centres of another grid, as `log_prob` has it there; not normalised anew.
+        """Interpolate the density at the cell centres of another grid, as `log_prob` does; it is not normalised anew.
 
         Parameters
         ----------
         grid : Grid
             Its centres in the box of this one. Axis by axis, so that large grids in 3D and 4D cost seconds.
+
+        Returns
+        -------
+        Density
 
         Raises
         ------
@@ -283,7 +396,16 @@ class Density(Record):
         return Density(grid, grid.backend.asarray(values), self.origin)
 
     def score(self, points: ArrayLike) -> np.ndarray:
-        """Gradient of log mu at `points` (..., d), shape (..., d), of the same spline; NaN outside the box."""
+        """Evaluate the gradient of log mu at points, of the spline of `log_prob`; NaN outside the box.
+
+        Parameters
+        ----------
+        points : array (..., d)
+
+        Returns
+        -------
+        array (..., d)
+        """
         return self._spline.gradient(self._as_points(points))
 
     def _as_points(self, points: ArrayLike) -> np.ndarray:
@@ -296,10 +418,20 @@ class Density(Record):
         return array
 
     def sample(self, n: int, rng: Rng = None) -> np.ndarray:
-        """`n` independent draws (n, d) from the density that `log_prob` interpolates.
+        """Draw independent points from the density that `log_prob` interpolates.
 
-        A cell is drawn by an upper bound of the density in it (its highest neighbour, with a margin), a point
-        uniformly in the cell, and the point is accepted with the ratio of density to bound.
+        A cell is drawn by an upper bound of the density in it (its highest neighbour, with a margin), a point uniformly
+        in the cell, and the point is accepted with the ratio of density to bound.
+
+        Parameters
+        ----------
+        n : int
+            Number of points.
+        rng : int or numpy Generator, optional
+
+        Returns
+        -------
+        array (n, d)
 
         Raises
         ------
@@ -310,5 +442,5 @@ class Density(Record):
 
 
 def _is_axis(number: Any) -> bool:
-    """Whether it is a whole number, and not True or False."""
+    """Return whether something is a whole number, and not True or False."""
     return isinstance(number, int | np.integer) and not isinstance(number, bool)

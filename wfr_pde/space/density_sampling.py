@@ -20,7 +20,7 @@ ENVELOPE = 1.25  # a density between cell centres stays below this times its hig
 
 
 def sample_density(density: Density, n: int, rng: int | np.random.Generator | None = None) -> Array:
-    """`n` independent draws (n, d) from what `Density.log_prob` interpolates; see `Density.sample`."""
+    """Draw `n` independent points (n, d) from what `Density.log_prob` interpolates; see `Density.sample`."""
     grid = density.grid
     n, rng = arguments.draws(n, grid.ndim), arguments.generator(rng)
     bound = _log_bound(density)
@@ -54,7 +54,7 @@ def sample_density(density: Density, n: int, rng: int | np.random.Generator | No
 
 
 def _log_bound(density: Density) -> Array:
-    """The largest log-density at the centres of every cell and its neighbours, and at its corners."""
+    """Return the largest log-density among the centres of every cell and its neighbours, and its corners."""
     grid = density.grid
     bound = grid.reductions.whole(density.log_values)
     for k, axis in enumerate(grid.axes):
@@ -69,7 +69,7 @@ def _log_bound(density: Density) -> Array:
 
 
 def _ends(axis: Axis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ends of the cells, and the numbers (n,) of the lower and the upper one of each.
+    """Return the ends of all cells, and the numbers (n,) of the lower and the upper end of each cell.
 
     A cell below a joint ends just short of it, as the density may jump there.
     """

@@ -23,7 +23,7 @@ ARRAYS_OF_A_DENSITY = 4  # at most, while a distribution is put on the grid and 
 
 
 def discretise(grid: Grid, distribution: Target) -> Density:
-    """The normalised density of a distribution on a grid; see `log_density_on` for the errors."""
+    """Return the normalised density of a distribution on a grid; see `log_density_on` for the errors."""
     if isinstance(distribution, Density):
         raise TypeError("grid.density takes a distribution such as Gaussian(0, 1): a Density is on its grid already")
     instance("distribution", distribution, Target, "such as Gaussian(mean=0, covariance=1)")
@@ -31,7 +31,7 @@ def discretise(grid: Grid, distribution: Target) -> Density:
 
 
 def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = True) -> Any:
-    """Log-density of a distribution, normalised on a grid; see `Grid.log_density`."""
+    """Evaluate the log-density of a distribution, normalised on a grid; see `Grid.log_density`."""
     instance(what.removeprefix("the "), distribution, Target, "such as Gaussian(mean=0, covariance=1)")
     if distribution.ndim != grid.ndim:
         raise ValueError(
@@ -51,7 +51,7 @@ def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = 
 
 
 def values_on(grid: Grid, function: Callable[[np.ndarray], ArrayLike]) -> Any:
-    """Values of a function of points at all cell centres, slab by slab; see `Grid.evaluate`."""
+    """Evaluate a function of points at all cell centres, slab by slab; see `Grid.evaluate`."""
     needed, available = ARRAYS_OF_A_DENSITY * 8 * grid.local_size, grid.backend.available_memory()
     known = math.inf if available is None else available
     if grid.reductions.any(needed > known):

@@ -46,7 +46,7 @@ class Frame:
 
     @classmethod
     def stored(cls, attrs: Mapping[str, Any], ndim: int) -> Frame:
-        """The coordinates of the grid of a Dataset with these attributes.
+        """Read the coordinates of the grid from the attributes of a Dataset.
 
         Raises
         ------
@@ -61,13 +61,13 @@ class Frame:
         return cls(*checked_frame(rotation.reshape(ndim, ndim), attrs["centre"], ndim), "the axes are stored")
 
     def inner(self, points: ArrayLike) -> Array:
-        """y = Q'(x - c) for points x (..., d): where `log_prob` of a density on the grid is asked."""
+        """Map points x (..., d) to y = Q'(x - c), the coordinates of the grid."""
         return (
             np.asarray(points, dtype=np.float64) if self.is_given else turned_points(points, self.rotation, self.centre)
         )
 
     def outer(self, points: ArrayLike) -> Array:
-        """x = c + Q y for points y (..., d), such as draws and means on the grid."""
+        """Map points y (..., d) on the grid, such as draws and means, to x = c + Q y."""
         return (
             np.asarray(points, dtype=np.float64)
             if self.is_given
@@ -75,12 +75,12 @@ class Frame:
         )
 
     def outer_vectors(self, vectors: ArrayLike) -> Array:
-        """Q v for vectors (..., d) on the grid, such as scores and velocities."""
+        """Map vectors (..., d) on the grid, such as scores and velocities, to Q v."""
         return np.asarray(vectors, dtype=np.float64) if self.is_given else turned_vectors(vectors, self.rotation.T)
 
 
 def stored_frame(ds: Any, ndim: int) -> Frame:
-    """The coordinates of the grid of a Dataset, of which the attributes are JSON lists.
+    """Read the coordinates of the grid of a Dataset, whose attributes are JSON lists.
 
     Raises
     ------
@@ -109,5 +109,5 @@ def refuse_turned(ds: Any, what: str) -> None:
 
 
 def given_axes(ndim: int, words: str = "the axes are the given ones") -> Frame:
-    """The coordinates as they are."""
+    """Return the frame of the given coordinates, which changes nothing."""
     return Frame(np.eye(ndim), np.zeros(ndim), words)

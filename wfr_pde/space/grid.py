@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 
 def _of_reductions(method: Callable[Concatenate[Reductions, P], R]) -> Callable[Concatenate[Grid, P], R]:
-    """A method of a grid that calls the one of the same name of its `reductions`."""
+    """Make a method of a grid that calls the one of the same name of its `reductions`."""
 
     @functools.wraps(method)
     def call(grid: Grid, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -50,7 +50,7 @@ def _of_reductions(method: Callable[Concatenate[Reductions, P], R]) -> Callable[
 
 
 def _of_values(method: Callable[Concatenate[Reductions, P], R]) -> Callable[Concatenate[Grid, P], R]:
-    """As `_of_reductions`, of values at all cells, which are checked."""
+    """Make a method as `_of_reductions` does, of values at all cells, which are checked."""
     signature = inspect.signature(method)
     _, name = signature.parameters
 
@@ -95,6 +95,17 @@ class Grid(Record):
     ------
     ValueError
         If the box is empty or not finite, or the number of cells, boundaries, names or gradings does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> grid = wfr.Grid([-8.0, -8.0], [8.0, 8.0], (64, 32))
+    >>> [axis.dx for axis in grid.axes], grid.local_shape
+    ([0.25, 0.5], (64, 32))
+    >>> x, y = np.moveaxis(grid.points(), -1, 0)
+    >>> round(float(grid.integrate(np.exp(-(x**2 + y**2) / 2))) / np.pi, 6)
+    2.0
     """
 
     lower: Any
@@ -146,7 +157,7 @@ class Grid(Record):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the fields; what is computed from them is computed again."""
+        """Leave out of copies and pickles what is computed from the fields, and computed again."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
@@ -158,7 +169,7 @@ class Grid(Record):
         graded: bool = False,
         **options: Any,
     ) -> Grid:
-        """Grid on a box outside which every one of `distributions` has a mass below `tail`.
+        """Make a grid on a box outside which every one of `distributions` has a mass below `tail`.
 
         Parameters
         ----------
@@ -185,7 +196,7 @@ class Grid(Record):
         return grid.graded(*distributions) if graded else grid
 
     def graded(self, *distributions: Target) -> Grid:
-        """The same box and number of cells, graded by the local scales of some distributions along every axis.
+        """Return the same box with as many cells, graded by the local scales of distributions along every axis.
 
         Parameters
         ----------
@@ -238,16 +249,20 @@ class Grid(Record):
 
     @classmethod
     def from_edges(cls, *edges: ArrayLike, **options: Any) -> Grid:
-        """Grid with the given cell edges, one array (n + 1,) per axis.
+        """Make a grid with given cell edges, one array (n + 1,) per axis.
 
-        Values live in the middles of the cells, and the quadrature is of order 2 in their widths; a `grading`
-        keeps it spectral.
+        Values live in the middles of the cells, and the quadrature is of order 2 in their widths; a `grading` keeps it
+        spectral.
 
         Parameters
         ----------
         *edges : arrays
         **options
             Passed to `Grid`: boundary, backend, names, max_cut.
+
+        Returns
+        -------
+        Grid
 
         Raises
         ------
@@ -261,12 +276,12 @@ class Grid(Record):
 
     @classmethod
     def _of_axes(cls, axes: Sequence[Axis], **options: Any) -> Grid:
-        """Grid with the cells of some axes."""
+        """Make a grid with the cells of some axes."""
         lower, upper = [axis.edges[0] for axis in axes], [axis.edges[-1] for axis in axes]
         return cls(lower, upper, [axis.n for axis in axes], grading=axes, **options)
 
     def coarsened(self) -> Grid:
-        """The grid with every two cells joined along every axis.
+        """Return the grid with every two cells joined along every axis.
 
         Raises
         ------
@@ -276,11 +291,11 @@ class Grid(Record):
         return self.with_axes([axis.coarsened() for axis in self.axes])
 
     def along(self, keep: Sequence[int]) -> Grid:
-        """The grid of some of the axes, by number."""
+        """Return the grid of the axes with the numbers `keep`."""
         return self.with_axes([self.axes[k] for k in keep])
 
     def with_axes(self, axes: Sequence[Axis]) -> Grid:
-        """A grid of other axes, with the same options."""
+        """Return a grid of other `axes`, with the same options."""
         return Grid._of_axes(
             axes,
             boundary=["periodic" if axis.periodic else "no-flux" for axis in axes],
@@ -310,25 +325,25 @@ class Grid(Record):
         return self.volumes.log_volume
 
     def log_widths(self, axes: Iterable[int]) -> Any:
-        """Sum of the logarithms of the cell widths along some axes, of a shape that broadcasts over the grid."""
+        """Sum the logarithms of the cell widths along `axes`: an array of a shape that broadcasts over the grid."""
         return self.volumes.log_widths(axes)
 
     def along_axis(self, k: int, values: np.ndarray) -> Any:
-        """Values (n,) of the cells of an axis as an array that broadcasts over those on the grid."""
+        """Return `values` (n,) of the cells of axis number `k` as an array that broadcasts over those on the grid."""
         return self.volumes.along_axis(k, values)
 
     @classmethod
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
-        """The grid of a Dataset that `solve` returned or wrote."""
+        """Read the grid of a Dataset `ds` that `solve` returned or wrote, to use it with `backend`."""
         check_schema(ds.attrs, "the Dataset")
         return cls(**stored_arguments(ds), backend=backend)
 
     def description(self) -> dict[str, Any]:
-        """What makes the grid, but for the backend and the cells of graded axes, in plain types."""
+        """Return what makes the grid, but for the backend and the cells of graded axes, in plain types."""
         return grid_description(self)
 
     def matches(self, other: Grid) -> bool:
-        """Whether `other` has the same cells, boundaries and axis names."""
+        """Return whether the grid `other` has the same cells, boundaries and axis names."""
         return self.ndim == other.ndim and all(a.matches(b) for a, b in zip(self.axes, other.axes, strict=True))
 
     # Sums over the cells: `Reductions` makes them all.
@@ -361,7 +376,7 @@ class Grid(Record):
     # The heat kernel
 
     def heat_kernel(self, time: float) -> HeatKernel:
-        """The heat kernel of u_t = Laplace u over a time, a product of one matrix per axis.
+        """Return the heat kernel of u_t = Laplace u over `time`, a product of one matrix per axis.
 
         It is made once for all that use it at the same time, and goes with the last of them.
         """
@@ -371,10 +386,10 @@ class Grid(Record):
         return shared_kernel(self, time, HeatKernel)
 
     def coarser(self, time: float) -> Grid | None:
-        """The grid with cells up to twice as wide on which that heat kernel can stand for the one here; None if it does
-        not pay.
+        """Return a grid with cells up to twice as wide whose heat kernel over `time` can stand for that of this grid.
 
-        Equal cells may be of any number; of others, every two are joined, as in `coarsened`.
+        It is None if it does not pay. Equal cells may be of any number; of others, every two are joined, as in
+        `coarsened`.
         """
         from wfr_pde.space.heat.coarser import coarser_grid
 
@@ -383,17 +398,25 @@ class Grid(Record):
     # Functions on the grid
 
     def points(self, slab: slice = slice(None)) -> np.ndarray:
-        """Cell centres, shape ``(*local_shape, d)``, or those of a slab of the first axis; a NumPy array."""
+        """Return the cell centres ``(*local_shape, d)``, or those of a `slab` of the first axis; a NumPy array."""
         centres = [axis.centres[cells] for axis, cells in zip(self.axes, self.local_cells, strict=True)]
         centres[0] = centres[0][slab]
         return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
 
     def slabs(self) -> list[slice]:
-        """Slices of the first axis that keep the points of one slab few."""
+        """Return slices of the first axis such that the points of one slab are few."""
         return [chunk.index[0] for chunk in self.chunks(0, CELLS_PER_SLAB)]
 
     def evaluate(self, function: Callable[[np.ndarray], ArrayLike]) -> Any:
-        """Values of a function of points (..., d) -> (...) at all cell centres; an array of the backend.
+        """Evaluate a function of points at all cell centres, slab by slab.
+
+        Parameters
+        ----------
+        function : function of points (..., d) -> (...)
+
+        Returns
+        -------
+        array of shape local_shape, of the backend
 
         Raises
         ------
@@ -405,7 +428,7 @@ class Grid(Record):
         return values_on(self, function)
 
     def log_density(self, distribution: Target, what: str = "the distribution", checked: bool = True) -> Any:
-        """Log-density of `distribution` normalised on the grid, checked: an array of shape `local_shape`.
+        """Evaluate the log-density of a distribution, normalised on the grid, and check it.
 
         Parameters
         ----------
@@ -415,24 +438,48 @@ class Grid(Record):
         checked : bool
             Whether the box and the cells are checked; finiteness always is.
 
+        Returns
+        -------
+        array of shape local_shape, of the backend
+
         Raises
         ------
         ValueError
-            If it is not finite in a cell, is cut off by the box by more than `max_cut`, or has features too
-            narrow for the cells.
+            If it is not finite in a cell, is cut off by the box by more than `max_cut`, or has features too narrow for
+            the cells.
         """
         from wfr_pde.space.discretise import log_density_on
 
         return log_density_on(self, distribution, what, checked)
 
     def density(self, distribution: Target) -> Density:
-        """The normalised `Density` of a distribution; see `log_density` for the errors."""
+        """Return the normalised density of a distribution on the grid.
+
+        Parameters
+        ----------
+        distribution : Target
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        ValueError
+            As `log_density`.
+        """
         from wfr_pde.space.discretise import discretise
 
         return discretise(self, distribution)
 
     def check_resolved(self, log_values: Any, what: str) -> None:
-        """Refuse features of a density, given by `log_values`, that are narrower than the cells resolve.
+        """Refuse features of a density that are narrower than the cells resolve; `what` names it in the message.
+
+        Parameters
+        ----------
+        log_values : array of shape local_shape
+            Logarithm of the density.
+        what : str
 
         Raises
         ------

@@ -11,14 +11,15 @@ from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, re
 from wfr_pde.numerics.backends import Backend
 from wfr_pde.space.axis import Axis
 
-BOUNDARIES = ("no-flux", "periodic")
-AXIS_NAMES = ("x", "y", "z", "w")
+BOUNDARIES = ("no-flux", "periodic")  # values of the argument `boundary`
+AXIS_NAMES = ("x", "y", "z", "w")  # by default; more axes need names of their own
 FARTHEST = 1e150  # coordinate of a box: squares of larger ones are beyond double precision
+# dimensions and variables of a Dataset, which no axis can be named as
 RESERVED_NAMES = frozenset({"t", "t_kept", "axis", "axis_2", "mode", "particle", "dim", "seed", "log_density"})
 
 
 def values_of_cells(name: str, values: Any, shape: tuple[int, ...], backend: Backend) -> Any:
-    """`values`, the argument of a sum over cells, as an array of the backend with one value per cell."""
+    """Return the argument `name` of a sum over cells as an array of the backend with one value per cell."""
     if type(values) is not np.ndarray or values.dtype.kind not in "fiubc":
         foreign = hasattr(values, "shape") and not isinstance(values, np.ndarray | np.generic)
         if backend.xp is np or not foreign:
@@ -29,7 +30,7 @@ def values_of_cells(name: str, values: Any, shape: tuple[int, ...], backend: Bac
 
 
 def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner (d,) of a box."""
+    """Return the lower and the upper corner (d,) of a box, if the arguments are that."""
     low, high = np.atleast_1d(real_array("lower", lower)), np.atleast_1d(real_array("upper", upper))
     if low.ndim != 1 or low.shape != high.shape or len(low) == 0:
         raise ValueError(
@@ -51,7 +52,7 @@ def corners(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def axis_names(names: Any, d: int) -> tuple[str, ...]:
-    """Names of the axes."""
+    """Return the names of the axes: those given, if they fit, else x, y, z, w."""
     refuse_no_entries("names", names)
     result = AXIS_NAMES[:d] if names is None else tuple(names) if isinstance(names, Iterable) else (names,)
     if len(result) != d or not all(map(_is_axis_name, result)) or len(set(result)) != d:
@@ -69,13 +70,13 @@ def check_max_cut(max_cut: float) -> None:
 
 
 def _is_axis_name(name: Any) -> bool:
-    """Whether a Dataset can have an axis of that name."""
+    """Return whether a Dataset can have an axis of that name."""
     fit = isinstance(name, str) and name.isidentifier() and name not in RESERVED_NAMES
     return fit and not name.startswith("cell_") and not name.endswith("_edge")
 
 
 def axis_of(name: str, lower: float, upper: float, n: int, grading: Any, periodic: bool) -> Axis:
-    """The cells of one axis."""
+    """Make one axis: of equal cells, graded, or of the given cells."""
     if grading is None:
         return Axis.uniform(name, lower, upper, n, periodic)
     if isinstance(grading, Axis):
@@ -93,7 +94,7 @@ def axis_of(name: str, lower: float, upper: float, n: int, grading: Any, periodi
 
 
 def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
-    """Grading per axis: None, a density of points, or the cells themselves."""
+    """Return the gradings of `d` axes: for each None, a density of points, or the cells; one alone where d = 1."""
     refuse_no_entries("grading", grading)
     single = grading is None or callable(grading) or isinstance(grading, Axis)
     if not single and not isinstance(grading, Iterable):
@@ -113,7 +114,7 @@ def gradings_per_axis(grading: Any, d: int) -> tuple[Any, ...]:
 
 
 def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
-    """Number of cells per axis."""
+    """Return the numbers of cells of `d` axes, from one for all or one for each."""
     each = shape if isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes) else None
     cells = [shape] * d if each is None or (isinstance(each, np.ndarray) and each.ndim == 0) else list(each)
     if len(cells) != d:
@@ -124,7 +125,7 @@ def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
 
 
 def boundaries_per_axis(boundary: Any, d: int) -> tuple[str, ...]:
-    """Boundary condition per axis."""
+    """Return the boundary conditions of `d` axes, from one for all or one for each."""
     refuse_no_entries("boundary", boundary)
     per_axis = (boundary,) * d if isinstance(boundary, str) else boundary
     if not isinstance(per_axis, Sequence | np.ndarray) or len(per_axis) != d:

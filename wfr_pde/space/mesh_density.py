@@ -40,7 +40,7 @@ def densities_of_points(
     passed: Sequence[tuple[Target, Target]] = (),
     places: Sequence[tuple[Target, Array]] = (),
 ) -> list[Density]:
-    """One density of points per axis, for a grid that resolves some distributions and what lies between them.
+    """Make one density of points per axis, for a grid that resolves some distributions and what lies between them.
 
     At draws y of every distribution p the scale along axis k is s = (|∂_k² log p| + (∂_k log p)²/9)^(-1/2), the
     conditional standard deviation for a Gaussian. The density of points at x is the mean of order 8 over the draws of
@@ -95,14 +95,14 @@ def _check_still(distributions: Sequence[Target]) -> None:
 
 
 class _Box:
-    """Where scales are looked for: the box [lower, upper] and which of its axes wrap."""
+    """The box [lower, upper] in which local scales are looked for, and which of its axes wrap."""
 
     def __init__(self, lower: Array, upper: Array, periodic: tuple[bool, ...]) -> None:
         self.lower, self.upper, self.periodic = lower, upper, periodic
         self.lengths = upper - lower
 
     def drawn(self, distribution: Target) -> Array:
-        """Draws (m, d) inside the box; none where the distribution has no sampler."""
+        """Draw points (m, d) inside the box; none where the distribution has no sampler."""
         try:
             points = np.asarray(distribution.sample(DRAWS, rng=0), dtype=np.float64)
         except (NotImplementedError, ValueError):
@@ -110,7 +110,7 @@ class _Box:
         return points[np.all((points > self.lower) & (points < self.upper), axis=-1)]
 
     def filled(self, first: Target, second: Target, points: Array) -> tuple[Array, Array]:
-        """Places in the mass of the first, and scales of the second there; on a line all over the mass.
+        """Return places in the mass of the first distribution, on a line all over it, and scales of the second there.
 
         Draws would leave gaps between them, and end before the mass does. Far out, where V is steep, what the scales
         ask for has no end, though all that starts there may be forgotten early: no more than `MOST_PASSED` points are
@@ -135,7 +135,7 @@ class _Box:
         return places[:, None], excess * np.exp(np.interp(places, x[:, 0], np.log(scales)))[:, None]
 
     def probed(self, distribution: Target) -> Array:
-        """Cell centres drawn by mass from a grid of moderate size, graded by what it showed and probed again."""
+        """Draw cell centres by mass from a grid of moderate size, graded by what it showed and probed again."""
         densities: list[Density] | None = None
         for _ in range(PROBE_ROUNDS):
             cells = PROBE_CELLS if densities is None else min(PROBE_CELLS, GRADED_CELLS ** len(self.lower))
@@ -147,7 +147,7 @@ class _Box:
         return points
 
     def between(self, first: Target, second: Target, ends: list[tuple[Array, Array]]) -> tuple[Array, Array]:
-        """A place in each of the geometric means p^(1-s) q^s, s from 0 to 1, and the scales there."""
+        """Return a place in each of the geometric means p^(1-s) q^s, s from 0 to 1, and the scales there."""
         shares = (np.arange(DRAWS) + 0.5) / DRAWS  # as in `cells_drawn_between`
 
         def score(points: Array) -> Array:
@@ -164,7 +164,7 @@ class _Box:
         return found[-1]
 
     def _grid(self, densities: list[Density] | None, cells: int) -> Grid:
-        """A grid of about so many cells, more where densities of points ask for that."""
+        """Make a grid of about so many cells, more where densities of points ask for that."""
         from wfr_pde.space.grid import Grid
 
         n = int(cells ** (1 / len(self.lower)))
@@ -178,7 +178,7 @@ class _Box:
         raise AssertionError
 
     def _log_masses(self, distribution: Target, grid: Grid) -> Array:
-        """Logarithms of the mass in the cells, up to a constant, in one dimension; -inf where it is not finite."""
+        """Return the logarithms (n,) of the masses of all cells, up to a constant; -inf where they are not finite."""
         with np.errstate(all="ignore"):
             log_masses = np.ravel(np.asarray(grid.evaluate(distribution.log_density) + grid.log_cell_volume))
         finite = np.isfinite(log_masses)
@@ -190,7 +190,7 @@ class _Box:
         return np.where(finite, log_masses - log_masses[finite].max(), -np.inf)
 
     def local_scales(self, score: Callable[[Array], Array], points: Array) -> Array:
-        """Length over which the log-density along every axis changes, at points (m, d); at most the box."""
+        """Return lengths, at most the box, over which the log-density changes along every axis, at points (m, d)."""
         check_deadline()
         scales = np.empty(points.shape)
         with np.errstate(all="ignore"):  # what is not finite, beside singular walls, does not count
@@ -210,7 +210,7 @@ class _Box:
         return scales
 
     def densities(self, found: Sequence[tuple[Array, Array]]) -> list[Density]:
-        """The density of points of every axis, from places and scales of several distributions."""
+        """Return the density of points of every axis, from places and scales of several distributions."""
         places, scales = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return [
             _density(places[:, k], scales[:, k], float(length), wraps)
@@ -219,13 +219,13 @@ class _Box:
 
 
 def _centres(grid: Grid, cells: Array) -> Array:
-    """Centres (m, d) of cells by their numbers (m,)."""
+    """Return the centres (m, d) of cells by their numbers (m,)."""
     index = np.unravel_index(np.minimum(cells, grid.size - 1), grid.shape)
     return np.stack([axis.centres[i] for axis, i in zip(grid.axes, index, strict=True)], axis=-1)
 
 
 def _drawn_between(first: Array, second: Array, shares: Array) -> Array:
-    """Cells (m,) up to which the masses of geometric means have given shares; of them by their logarithms (n,)."""
+    """Return the cells (m,) up to which the masses of geometric means, by their logarithms (n,), have given shares."""
     from wfr_pde.numerics.compiled.mesh_density import cells_drawn_between  # here, as it loads numba
 
     both = np.flatnonzero(np.isfinite(first) & np.isfinite(second))  # elsewhere there is no mass in between
@@ -235,7 +235,7 @@ def _drawn_between(first: Array, second: Array, shares: Array) -> Array:
 
 
 def _density(places: Array, scales: Array, length: float, periodic: bool) -> Density:
-    """Mean of order 8 of 1 / sqrt(s² + (0.2 distance)²) over the places."""
+    """Make the density of points: the mean of order 8 of 1 / sqrt(s² + (0.2 distance)²) over the places."""
     from wfr_pde.numerics.compiled.mesh_density import mean_of_order_eight  # here, as it loads numba
 
     arrays = np.ascontiguousarray(places), np.ascontiguousarray(scales)

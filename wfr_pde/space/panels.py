@@ -23,7 +23,7 @@ TO_LEGENDRE = (np.arange(16) + 0.5)[:, None] * np.polynomial.legendre.legvander(
 
 
 def checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Array], Array]:
-    """The density of points, checked wherever it is evaluated."""
+    """Return the density of points as a function that checks its values wherever it is evaluated."""
 
     def checked(x: Array) -> Array:
         values = np.asarray(call(f"the density of points of axis {name}", density, x), dtype=np.float64)
@@ -45,12 +45,13 @@ def checked_density(name: str, density: Callable[[Array], Any]) -> Callable[[Arr
 
 
 def shared_out(density: Callable[[Array], Any], ends: ArrayLike) -> Array:
-    """Integrals of a density of points between neighbouring ends (n + 1,), increasing; shape (n,)."""
+    """Integrate a density of points between neighbouring ends (n + 1,), increasing; shape (n,)."""
     x = np.asarray(ends, dtype=np.float64)
     panels = panels_of(checked_density("x", density), float(x[0]), float(x[-1]), density, ())
     return np.diff(panels.integral(x))
 
 
+# integrals by the function that a density is made of, and how: they go with that function
 _INTEGRALS: WeakKeyDictionary[Callable[[Array], Any], dict[tuple[Hashable, ...], Panels]] = WeakKeyDictionary()
 
 
@@ -61,7 +62,7 @@ def panels_of(
     made_of: Callable[[Array], Any],
     how: tuple[Hashable, ...],
 ) -> Panels:
-    """The integral of a density of points, kept as long as the function is that it is `made_of`.
+    """Integrate a density of points; the integral is kept as long as the function that the density is `made_of`.
 
     It does not depend on the number of cells, and a family of grids asks for it many times.
     """
@@ -76,7 +77,7 @@ def panels_of(
 
 
 def _rounding(values: Array, left: Array, width: Array) -> Array:
-    """What rounding of the coordinates may change a density (p, 16) at the nodes of panels by, (p,)."""
+    """Bound what rounding of the coordinates does to a density (p, 16) at the nodes of panels: (p,)."""
     steepest = np.abs(np.diff(values, axis=1) / np.diff(NODES)).max(axis=1) * 2 / width
     return np.asarray(EPS * (np.abs(left) + width) * steepest)
 
@@ -127,13 +128,13 @@ class Panels:
         self.before, self.total = cumulative - integrals, float(cumulative[-1])
 
     def integral(self, x: Array) -> Array:
-        """N at places (m,)."""
+        """Evaluate the integral N at places (m,)."""
         index = np.clip(np.searchsorted(self.left, x, side="right") - 1, 0, len(self.left) - 1)
         u = 2 * (x - self.left[index]) / self.width[index] - 1
         return np.asarray(self.before[index] + np.polynomial.legendre.legval(u, self.series[:, index], tensor=False))
 
     def inverse(self, values: Array) -> Array:
-        """Places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""
+        """Return the places (m,) where N has the given values (m,), by Newton's method kept inside the panel."""
         from wfr_pde.numerics.compiled.mesh_density import places_in_panels  # here, as it loads numba
 
         index = np.clip(np.searchsorted(self.before, values, side="right") - 1, 0, len(self.left) - 1)

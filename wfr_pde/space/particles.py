@@ -21,7 +21,7 @@ ROUNDING = 1e-13  # of the logarithm of a sum of weights, up to which it counts 
 
 
 def positions_of(name: str, value: Any) -> Particles:
-    """Equally weighted particles at positions (n, d), an argument of some name."""
+    """Return equally weighted particles at the positions (n, d) that are the argument `name`."""
     positions = real_array(name, value)
     if positions.ndim != 2 or positions.size == 0:
         raise ValueError(f"{name} as an array of positions must have shape (n, d) with n > 0, got {positions.shape}")
@@ -49,11 +49,11 @@ class Mixture(Record):
     component: np.ndarray
 
     def chosen(self, which: np.ndarray) -> Mixture:
-        """The same law, of particles number `which` alone."""
+        """Return the same law, of the particles with the numbers `which` alone."""
         return Mixture(self.means, self.variance, self.log_weights, self.component[which])
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored of it."""
+        """Return what a Dataset stores of it: name -> (dimensions, array)."""
         return {
             "mixture_mean": (("component", "dim"), self.means),
             "mixture_variance": ((), np.array(self.variance)),
@@ -81,6 +81,16 @@ class Particles(Record):
     ------
     ValueError
         If shapes do not fit, a position is not finite, or no weight is positive.
+
+    Examples
+    --------
+    Two particles of the weights 3/4 and 1/4; the effective sample size is 1/(9/16 + 1/16):
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> particles = wfr.Particles([[0.0], [1.0]], log_weights=np.log([3.0, 1.0]))
+    >>> particles.mean().round(6), round(particles.effective_sample_size, 6)
+    (array([0.25]), 1.6)
     """
 
     positions: np.ndarray
@@ -127,7 +137,12 @@ class Particles(Record):
         return self.positions.shape[1]
 
     def threads(self) -> AbstractContextManager[object]:
-        """Context for many steps with states like this: as it is."""
+        """Return a context for many steps with states like this, which changes nothing.
+
+        Returns
+        -------
+        context manager
+        """
         return nullcontext()
 
     @property
@@ -151,22 +166,42 @@ class Particles(Record):
         return float(1 / np.sum(self.weights**2))
 
     def is_finite(self) -> bool:
-        """Whether every position is finite (log-weights may be -inf)."""
+        """Return whether every position is finite (log-weights may be -inf).
+
+        Returns
+        -------
+        bool
+        """
         return bool(np.isfinite(self.positions).all() and not np.isnan(self.log_weights).any())
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What is stored of the state: name -> (dimensions, array)."""
+        """Return what a Dataset stores of the state: name -> (dimensions, array).
+
+        Returns
+        -------
+        dict
+        """
         return {
             "position": (("particle", "dim"), self.positions),
             "log_weight": (("particle",), self.log_weights),
         }
 
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """Nothing is stored of the space."""
+        """Return what a Dataset stores of the space: nothing.
+
+        Returns
+        -------
+        dict
+        """
         return {}
 
     def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """What a run needs to go on from here, to the same bits."""
+        """Return what a run needs to go on from here, to the same bits: name -> (dimensions, array).
+
+        Returns
+        -------
+        dict
+        """
         result = self.variables()
         if self.mixture is not None:
             result |= self.mixture.variables()
@@ -175,7 +210,17 @@ class Particles(Record):
         return result
 
     def from_variables(self, ds: Any) -> Particles:
-        """The state with the stored values of one time."""
+        """Return the state with the stored values of one time.
+
+        Parameters
+        ----------
+        ds : xarray.Dataset
+            With `variables` at one time.
+
+        Returns
+        -------
+        Particles
+        """
         mixture = None
         if "mixture_mean" in ds:
             names = ("mean", "variance", "log_weight", "component")
@@ -185,12 +230,21 @@ class Particles(Record):
         return Particles(ds["position"].values, ds["log_weight"].values, mixture, auxiliary)
 
     def resampled(self, which: np.ndarray) -> Particles:
-        """Particles number `which`, an array (m,) of whole numbers or of bool (n,), equally weighted.
+        """Return some of the particles, equally weighted.
+
+        Parameters
+        ----------
+        which : array (m,) of whole numbers, or of bool (n,)
+            Their numbers; one may come more than once.
+
+        Returns
+        -------
+        Particles
 
         Raises
         ------
         ValueError
-            For what are no numbers of particles.
+            If these are no numbers of particles.
         """
         which = self._numbers(which)
         mixture = None if self.mixture is None else self.mixture.chosen(which)
@@ -198,7 +252,7 @@ class Particles(Record):
         return Particles(given_over(self.positions[which]), None, mixture, auxiliary)
 
     def _numbers(self, which: Any) -> np.ndarray:
-        """Numbers of some particles, at least one."""
+        """Return the numbers of some particles, of which there is at least one."""
         n = len(self.positions)
         numbers = np.atleast_1d(real_array("which", which))
         if numbers.shape == (n,) and np.asarray(which).dtype == bool:
@@ -211,16 +265,40 @@ class Particles(Record):
         return chosen
 
     def mean(self) -> np.ndarray:
-        """Mean (d,)."""
+        """Compute the weighted mean.
+
+        Returns
+        -------
+        array (d,)
+        """
         return self.weights @ self.positions
 
     def covariance(self) -> np.ndarray:
-        """Covariance matrix (d, d) of the weighted particles (no small-sample correction)."""
+        """Compute the covariance matrix of the weighted particles, without a small-sample correction.
+
+        Returns
+        -------
+        array (d, d)
+        """
         centred = self.positions - self.mean()
         return (centred * self.weights[:, None]).T @ centred
 
     def expectation(self, function: Callable[[np.ndarray], ArrayLike]) -> np.ndarray:
-        """Weighted mean of a function of points (n, d) -> (n,) or (n, k)."""
+        """Compute the weighted mean of a function of points.
+
+        Parameters
+        ----------
+        function : function of points (n, d) -> (n,) or (n, k)
+
+        Returns
+        -------
+        number, or array (k,)
+
+        Raises
+        ------
+        ValueError
+            If the values of the function have another shape.
+        """
         arguments.function("function", function, "points (n, d) -> (n,) or (n, k)")
         values = real_array("what function returns", call("function", function, self.positions))
         if values.shape[:1] != self.weights.shape:
@@ -231,6 +309,17 @@ class Particles(Record):
         return np.asarray(self.weights @ values)[()]
 
     def sample(self, n: int, rng: Rng = None) -> np.ndarray:
-        """`n` positions (n, d) drawn with the weights as probabilities."""
+        """Draw positions with the weights as probabilities, with replacement.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        rng : int or numpy Generator, optional
+
+        Returns
+        -------
+        array (n, d)
+        """
         n, rng = draws(n, self.ndim), generator(rng)
         return self.positions[rng.choice(len(self.positions), size=n, p=self.weights / self.weights.sum())]

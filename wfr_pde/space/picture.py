@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 240, 140  # pixels
 POINTS = 120  # of a curve
 BLOCKS = 40  # along an axis of the plane
-SHADES = 8
+SHADES = 8  # of a block, from empty to full: more look the same at this size
 COLOUR = "#0072B2"
 
 
 def page_of(density: Density) -> str:
-    """The picture of a density above its repr, as HTML: a curve, or the plane of the first two coordinates."""
+    """Return the picture of a density above its repr as HTML: a curve, or the plane of the first two coordinates."""
     shown = density if density.ndim < 3 else density.marginal((0, 1))
     values = np.exp(shown.grid.reductions.whole(shown.log_values))
     drawn = _curve(values) if shown.ndim == 1 else _shades(values)
@@ -34,12 +34,12 @@ def page_of(density: Density) -> str:
 
 
 def _thinned(n: int, most: int) -> Array:
-    """Numbers of at most so many cells, evenly spaced."""
+    """Return the numbers of at most `most` cells out of `n`, evenly spaced."""
     return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 def _curve(values: Array) -> str:
-    """The density as a filled curve."""
+    """Draw the density as a filled curve."""
     cells = _thinned(len(values), POINTS)
     x = WIDTH * (cells + 0.5) / len(values)
     y = HEIGHT - 0.95 * HEIGHT * values[cells] / values.max()
@@ -52,7 +52,7 @@ def _curve(values: Array) -> str:
 
 
 def _shades(values: Array) -> str:
-    """The density in the plane by shades, the first coordinate to the right, the second upwards."""
+    """Draw the density in the plane by shades, the first coordinate to the right, the second upwards."""
     coarse = values[np.ix_(*(_thinned(n, BLOCKS) for n in values.shape))].T[::-1]
     shade = np.ceil(SHADES * coarse / coarse.max() - 0.5).astype(int)
     rows, columns = shade.shape

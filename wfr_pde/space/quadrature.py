@@ -24,7 +24,7 @@ Ends = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> expone
 
 
 def midpoint_defect(exponent: float) -> float:
-    """What the midpoint sum of k^q, k = 1/2, 3/2, ..., lacks at the end 0: minus the Hurwitz zeta function ζ(-q, 1/2).
+    """Return ∫_0^n s^q ds less the midpoint sum of k^q, k = 1/2, 3/2, ..., as far as the end 0 makes it.
 
     ∫_0^n s^q ds - Σ_{k<n} (k + 1/2)^q is this number plus terms of the other end (Navot 1961,
     doi:10.1002/sapm1961401271). It is 0 for q = 0, 2, 4, ... .
@@ -37,7 +37,7 @@ def midpoint_defect(exponent: float) -> float:
 
 
 def end_weights(exponents: Sequence[float], cells: int) -> Array:
-    """Weights (cells,) of the first values that a midpoint sum takes besides, at an end where s^q begin there.
+    """Return weights (cells,) that a midpoint sum gives the first values besides, at an end where terms s^q begin.
 
     The smallest c with Σ_k c_k (k + 1/2)^q = `midpoint_defect(q)` for all the exponents q: then s^q is integrated
     exactly at that end. Exponents 0, 1, ... are for smooth functions.
@@ -49,7 +49,7 @@ def end_weights(exponents: Sequence[float], cells: int) -> Array:
 
 
 def _end_weights(cells: int, order: int, end: tuple[float, float] | None) -> Array:
-    """`end_weights` of one end of a segment with so many cells."""
+    """Return the `end_weights` of one end of a segment with so many cells."""
     if end is not None:
         exponent, power = end
         found = [power * (exponent + k) - 1 for k in range(SINGULAR_TERMS)]
@@ -61,7 +61,7 @@ def _end_weights(cells: int, order: int, end: tuple[float, float] | None) -> Arr
 def axis_weights(
     axis: Axis, order: int = ORDER, ends: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
 ) -> Array:
-    """Factors (n,) of the cell widths with which the midpoint sum along an axis is right at walls and at joints.
+    """Return the factors (n,) of the cell widths that make the midpoint sum along an axis right at walls and joints.
 
     In the number s of the cell the sum is one of f(x(s)) x'(s), with an error that the ends alone make; they get the
     weights that make it exact for polynomials in s of degree below `order`. At a periodic wrap that is no joint nothing
@@ -96,7 +96,7 @@ def axis_weights(
 
 
 def corrected_log_volume(grid: Grid, order: int = ORDER, ends: Ends | None = None) -> Any:
-    """Logarithm of the cell volumes times the `axis_weights` along every axis, an array."""
+    """Return the logarithm of the cell volumes times the `axis_weights` along every axis, an array."""
     total = grid.log_cell_volume + grid.backend.asarray(np.zeros(grid.local_shape))
     ends = {} if ends is None else ends
     for k, axis in enumerate(grid.axes):
@@ -106,7 +106,7 @@ def corrected_log_volume(grid: Grid, order: int = ORDER, ends: Ends | None = Non
 
 
 def integrate_corrected(grid: Grid, values: Any, order: int = ORDER, ends: Ends | None = None) -> Any:
-    """∫ values dx with end weights at walls and joints: of that order in dx where values are smooth in between.
+    """Compute ∫ values dx with end weights at walls and joints, of that order in dx where values are smooth in between.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def integrate_corrected(grid: Grid, values: Any, order: int = ORDER, ends: Ends 
 
 
 def log_mass_corrected(grid: Grid, log_values: Any, order: int = ORDER, ends: Ends | None = None) -> float:
-    """Log ∫ exp(log_values) dx with end weights at walls and joints, without overflow; see `integrate_corrected`.
+    """Compute log ∫ exp(log_values) dx with end weights at walls and joints, without overflow.
 
     Next to ends a density that few cells resolve is no polynomial in the number of the cell, and then the weights help
     little: half a Gaussian on cells of a quarter of its standard deviation has an error of 8e-6 (8e-4 without them).
@@ -133,7 +133,7 @@ def log_mass_corrected(grid: Grid, log_values: Any, order: int = ORDER, ends: En
 
 
 def log_volume_for(grid: Grid, log_values: Array, order: int = ORDER) -> Array:
-    """`corrected_log_volume` for a density that may be singular at walls.
+    """Return the `corrected_log_volume` for a density that may be singular at walls.
 
     On a single axis the power of the distance that the density is beside a singular wall is read off its two values
     there.
@@ -148,7 +148,7 @@ def log_volume_for(grid: Grid, log_values: Array, order: int = ORDER) -> Array:
 
 
 def with_corrected_masses(density: Density) -> Density:
-    """A density whose sums over the cells are integrals of order 8 of the given one, normalised.
+    """Return a density, normalised, whose sums over the cells are integrals of order 8 of the given one.
 
     The value of a cell is multiplied by the factors of its width, see `log_volume_for`. Along axes with given edges
     nothing changes.

@@ -9,7 +9,7 @@ from wfr_pde.space.grid import Grid
 
 
 def relative_entropy(grid: Grid, log_p: Any, log_q: Any) -> float:
-    """∫ p log(p/q) dx for densities of equal mass, in nats.
+    """Compute ∫ p log(p/q) dx for densities of equal mass, in nats.
 
     Summed as p log(p/q) - p + q >= 0 in every cell, so that nothing cancels near p = q.
     """

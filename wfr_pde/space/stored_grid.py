@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def grid_description(grid: Grid) -> dict[str, Any]:
-    """What makes a grid, but for the backend and the cells of graded axes, in plain types."""
+    """Return what makes a grid, but for the backend and the cells of graded axes, in plain types."""
     more = {
         "joints": {axis.name: list(axis.joints) for axis in grid.axes if axis.joints},
         "roots": {axis.name: list(axis.roots) for axis in grid.axes if axis.roots != (1.0, 1.0)},
@@ -48,7 +48,7 @@ def check_dataset(ds: Any, *needed: str) -> None:
 
 
 def stored_arguments(ds: Any) -> dict[str, Any]:
-    """The arguments of `Grid` that make the grid of a Dataset, but for the backend."""
+    """Return the arguments of `Grid` that make the grid of a Dataset, but for the backend."""
     check_dataset(ds)
     description = json.loads(ds.attrs["grid"])
     smooth, joints, roots = (description.pop(what, {}) for what in ("graded", "joints", "roots"))

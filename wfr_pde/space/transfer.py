@@ -40,7 +40,7 @@ class Interpolation:
             )
 
     def __call__(self, values: Any) -> Any:
-        """The interpolated values."""
+        """Return the interpolated values."""
         for k, terms in enumerate(self.axes):
             total: Any = 0.0
             for index, weight in terms:
@@ -60,7 +60,7 @@ def _check_joints(a: Axis, b: Axis) -> None:
 
 
 def _local_weights_in_segments(axis: Axis, points: Array, nodes: int) -> tuple[np.ndarray, Array]:
-    """`local_weights` segment by segment; weights are zero beyond the cells that a short segment has."""
+    """Return the `local_weights` segment by segment; weights are zero beyond the cells that a short segment has."""
     index, weights = np.zeros((len(points), nodes), dtype=int), np.zeros((len(points), nodes))
     number = np.searchsorted(axis.edges[list(axis.joints)], points, side="right")
     for k, cells in enumerate(axis.segments):
@@ -73,7 +73,7 @@ def _local_weights_in_segments(axis: Axis, points: Array, nodes: int) -> tuple[n
 
 
 def local_weights(axis: Axis, points: Array, nodes: int, even: bool = False) -> tuple[np.ndarray, Array]:
-    """Indices (m, nodes) of the centres nearest to `points` (m,), and the weights of the polynomial through them.
+    """Return the indices (m, nodes) of the centres nearest to `points` (m,), and polynomial weights of their values.
 
     With `even`, values are continued beyond no-flux walls as in a mirror. Where the axis has joints, centres are of the
     segment that a point lies in (at a joint of the one above), and nothing is mirrored. In cells that go to a wall as

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+# errors that say that a disk, a file or a quota is full
 NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -88,7 +89,7 @@ class PatientFile(io.RawIOBase):
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Have `write(temporary_path)` make a file, then flush it to disk and rename it to `path`.
+    """Write a file by `write(temporary_path)`, flush it to disk, and rename it to `path`.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def read_dataset(path: str | Path) -> xr.Dataset:
 
 
 def read_attrs(path: str | Path) -> dict[str, Any]:
-    """The attributes of a NetCDF file, without reading its variables."""
+    """Read the attributes of a NetCDF file, without its variables."""
     import xarray as xr
 
     with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
@@ -149,7 +150,10 @@ def read_attrs(path: str | Path) -> dict[str, Any]:
 
 
 def readable(name: str) -> str:
-    """A name of a file as text that can be stored: in a locale that is not UTF-8 Python reads some bytes as halves."""
+    """Return the name of a file as text that can be stored.
+
+    In a locale that is not UTF-8 Python reads some bytes of names as halves of characters, which no file can hold.
+    """
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 

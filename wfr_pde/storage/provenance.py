@@ -25,7 +25,7 @@ RESULTS = (":(top,exclude)results", ":(top,exclude)gallery", ":(top,exclude)benc
 
 @functools.cache
 def commit() -> str:
-    """Commit of the source tree that the package runs from; empty if it is installed from elsewhere.
+    """Return the commit of the source tree that the package runs from; empty if it is installed from elsewhere.
 
     It ends in -dirty if a file has been changed since; results and the gallery, which runs write, do not count.
     """
@@ -48,7 +48,7 @@ def commit() -> str:
 
 @functools.cache
 def versions() -> Mapping[str, str]:
-    """Versions of what the numbers depend on; read once, as looking them up is slow."""
+    """Return the versions of what the numbers depend on; they are read once, as looking them up is slow."""
     from importlib.metadata import version  # here, as it is slow to import
 
     packages = ("numpy", "scipy", "xarray", "h5netcdf")

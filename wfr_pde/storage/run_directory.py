@@ -73,7 +73,7 @@ class RunDirectory:
         files.write_json({"status": status, "fingerprint": self.fingerprint, **attrs}, self.path / "run.json")
 
     def checkpoint(self) -> xr.Dataset | None:
-        """The state to go on from, with attributes `frame`, `segments` and `rng`; None if there is none."""
+        """Read the state to go on from, with attributes `frame`, `segments` and `rng`; None if there is none."""
         path = self.path / "checkpoint.nc"
         return files.read_dataset(path) if path.exists() else None
 
@@ -93,12 +93,33 @@ class RunDirectory:
 
 @knows_its_arguments
 def open_run(path: str | Path) -> xr.Dataset:
-    """The Dataset of a run directory, finished or not, up to its last checkpoint.
+    """Open the Dataset of a run directory, finished or not, up to its last checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        The directory that was given to `solve` as `out`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `solve` returns it.
 
     Raises
     ------
     FileNotFoundError
         If the directory holds no run of `solve`, or one that was stopped before anything was saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import wfr_pde as wfr
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wfr.solve(wfr.Gaussian(0.0, 1.0), wfr.FisherRao(), start, [0.0, 1.0], 1.0, out=f"{folder}/run")
+    ...     opened = wfr.open_run(f"{folder}/run")
+    >>> opened.log_density.shape, bool((opened.log_density == run.log_density).all())
+    ((2, 64), True)
     """
     path = checked_path("path", path)
     if not (path / "run.json").exists():
@@ -116,7 +137,7 @@ def open_run(path: str | Path) -> xr.Dataset:
 
 
 def join_segments(segments: list[xr.Dataset]) -> xr.Dataset:
-    """Segments put together along their time dimensions; attributes of the last."""
+    """Put segments together along their time dimensions; the attributes are those of the last."""
     import xarray as xr
 
     if len(segments) == 1:

@@ -21,10 +21,10 @@ UNKNOWN = "unknown"  # in place of a hash, of what was stored without one
 
 @functools.cache
 def source_hash() -> str:
-    """Hash of the sources that the numbers depend on: those of the package, without the room `app`.
+    """Hash the sources that the numbers depend on: those of the package, without the room `app`.
 
-    It is that of their text, whatever the line endings, and of their paths in the package, so that a wheel has the same
-    as the source tree. It is read once: what is edited later is not what this process has imported.
+    The hash is that of their text, whatever the line endings, and of their paths in the package, so that a wheel has
+    the same as the source tree. It is computed once: what is edited later is not what this process has imported.
     """
     return hash_of_sources(Path(_version.__file__).parent)
 
@@ -45,22 +45,22 @@ def hash_of_sources(package: Path) -> str:
 
 
 def other_hashes(stored: Mapping[str, Any]) -> tuple[str, ...]:
-    """The source hashes in attributes, or in what run.json says, that are not that of the present code, sorted.
+    """Return the source hashes in attributes, or in a run.json, that are not that of the present code, sorted.
 
-    Of what was stored without a hash it is "unknown".
+    What was stored without a hash counts as "unknown".
     """
     found = {str(stored.get(NAME) or UNKNOWN), *str(stored.get(OTHERS) or "").split()}
     return tuple(sorted(found - {source_hash()}))
 
 
 def code_attrs(others: Iterable[str] = ()) -> dict[str, str]:
-    """Attributes that say which code made a result: the present one, and other code whose results were accepted."""
+    """Return attributes that say which code made a result: the present one, and `others` that were accepted."""
     found = sorted(set(others) - {source_hash()})
     return {NAME: source_hash(), **({OTHERS: " ".join(found)} if found else {})}
 
 
 def code_attrs_of_resumed(stored: Mapping[str, Any], what: str, accept: bool) -> dict[str, str]:
-    """Attributes of a run that is taken up again, by what run.json says of it.
+    """Return the attributes of a run that is taken up again, by what its run.json says.
 
     A run that is done is taken, with a warning if other code computed it.
 
@@ -82,12 +82,12 @@ def code_attrs_of_resumed(stored: Mapping[str, Any], what: str, accept: bool) ->
 
 
 def compared(others: Iterable[str]) -> str:
-    """Words that name other source hashes and the present one."""
+    """Name other source hashes and the present one, in words."""
     return f"(source hash {', '.join(one[:SHORT] for one in others)}; now {source_hash()[:SHORT]})"
 
 
 def by_other_code(others: Iterable[str]) -> str:
-    """What is said of data that other code computed."""
+    """Say in words that data were computed by other code."""
     return f"computed by other code than the present {compared(others)}"
 
 

@@ -48,7 +48,7 @@ class BirthDeathLaw(Flow):
 
     @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
-        """Prepare the events of a step; the target is that at its middle."""
+        """Prepare the events of a step; the target is taken at the middle of the step."""
         self.check(energy, template)
         if self.rate == 0:
             return lambda state, t, rng=None: state

@@ -16,7 +16,7 @@ TILES = {1: (1, 1, 8), 2: (1, 4, 4), 3: (4, 4, 4)}  # cells per tile, by the num
 
 
 class GaussianSums:
-    """log Σ_j m_j N(x_i; y_j, variance I) at the centres x_i of a grid, y_j = the places that its cells are moved to.
+    """Sums log Σ_j m_j N(x_i; y_j, variance I) at the centres x_i of a grid, y_j the places its cells are moved to.
 
     Tiles of neighbouring cells are summed together: from the bounding boxes of the y_j follow bounds of what blocks of
     them contribute, and only those within e^-42 of the smallest sum in the tile are looked at. Every cell is summed by

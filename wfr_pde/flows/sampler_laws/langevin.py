@@ -41,6 +41,22 @@ class LangevinKernel(Flow):
     ----------
     rate : float
         Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats.
+
+    Raises
+    ------
+    ValueError
+        If the rate is negative or not finite.
+
+    Examples
+    --------
+    A step of 0.1 from the target N(0, 1) itself: the variance becomes 0.9² + 0.2, as the algorithm does not keep pi:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0.0, 1.0)
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(target)
+    >>> run = wfr.solve(target, wfr.LangevinKernel(), start, [0.0, 0.1], 0.1, record=[wfr.diagnostics.covariance])
+    >>> round(float(run["covariance"][-1, 0, 0]), 4)
+    1.01
     """
 
     rate: float = 1.0
@@ -56,7 +72,7 @@ class LangevinKernel(Flow):
 
     @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
-        """Prepare to move the cells and sum the Gaussians about them.
+        """Prepare a step that moves the cells by the drift, and sums the Gaussians about them.
 
         Raises
         ------
@@ -98,7 +114,7 @@ class LangevinKernel(Flow):
 
     @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
-        """Smallest dt that resolves the Gaussian: rate*dt >= 0.75 dx² on every axis, with dx as the drift leaves it."""
+        """Return the dt where rate*dt = 0.75 dx² on the widest cells, as the drift leaves them, and infinity."""
         if self.rate == 0:
             return 0.0, math.inf
         smallest = self._unstretched(energy, template)
@@ -117,7 +133,7 @@ class LangevinKernel(Flow):
 
     @override
     def check(self, energy: Energy, template: Any) -> None:
-        """Refuse what every flow does, and densities of more than three dimensions.
+        """Refuse what every flow does, and also densities of more than three dimensions.
 
         Raises
         ------
@@ -129,7 +145,7 @@ class LangevinKernel(Flow):
 
     @override
     def memory_use(self, template: Density) -> MemoryUse:
-        """What a step holds: the places of the moved cells, twice, and the heat kernels."""
+        """Count the places of the moved cells, twice, and the heat kernels."""
         return MemoryUse(8 * (8 * template.grid.size + sum(n * n for n in template.grid.shape)))
 
 

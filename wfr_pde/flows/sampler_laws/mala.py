@@ -33,6 +33,22 @@ class MALAKernel(Flow):
     ----------
     rate : float
         Transport rate alpha >= 0.
+
+    Raises
+    ------
+    ValueError
+        If the rate is negative or not finite.
+
+    Examples
+    --------
+    Unlike the step of `LangevinKernel`, this one keeps the variance of the target:
+
+    >>> import wfr_pde as wfr
+    >>> target = wfr.Gaussian(0.0, 1.0)
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(target)
+    >>> run = wfr.solve(target, wfr.MALAKernel(), start, [0.0, 0.1], 0.1, record=[wfr.diagnostics.covariance])
+    >>> round(float(run["covariance"][-1, 0, 0]), 4)
+    1.0
     """
 
     rate: float = 1.0
@@ -79,12 +95,12 @@ class MALAKernel(Flow):
 
     @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
-        """Smallest dt that resolves the proposals: rate*dt >= 0.75 dx²."""
+        """Return the dt where rate*dt = 0.75 dx², from which on the cells resolve the proposals, and infinity."""
         return SinkhornKernel(self.rate).dt_bounds(energy, template)
 
     @override
     def check(self, energy: Energy, template: Any) -> None:
-        """Refuse what every flow does, and densities on several axes or on a periodic one.
+        """Refuse what every flow does, and also densities on several axes or on a periodic one.
 
         Raises
         ------
@@ -99,7 +115,7 @@ class MALAKernel(Flow):
 
     @override
     def memory_use(self, template: Density) -> MemoryUse:
-        """What a step holds: the matrix, and a few more for a moment."""
+        """Count the matrix, and a few more of its size while it is made."""
         return MemoryUse(8 * 4 * template.grid.size**2)
 
 

@@ -15,7 +15,7 @@ from wfr_pde.space.density import Density
 
 @dataclass(frozen=True)
 class Rest(Flow):
-    """The identity: what resampling does to the law of infinitely many particles."""
+    """The identity map, which is what resampling does to the law of infinitely many particles."""
 
     order = math.inf
     law = Law.REST

@@ -49,7 +49,7 @@ class Backend:
     Attributes
     ----------
     name : str
-        Name of the file in `wfr_pde/backends` that makes it.
+        Name of the file in this folder that makes it.
     xp : module
         Array namespace, as the Python array API standard has it.
     device : str
@@ -78,6 +78,16 @@ class Backend:
         Of all numbers on the device.
     kernels : backends.cuda.Kernels or None
         Line sweeps and the fused reaction on the device; None where sweeps go through the host, by compiled code.
+
+    Examples
+    --------
+    Sum up an array of the library on its device:
+
+    >>> import numpy as np
+    >>> from wfr_pde.numerics.backends import get_backend
+    >>> backend = get_backend("numpy")
+    >>> float(backend.asnumpy(backend.xp.sum(backend.asarray(np.ones(3)))))
+    3.0
     """
 
     name: str
@@ -100,16 +110,16 @@ class Backend:
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles name the backend: libraries and their functions do not travel."""
+        """Name the backend in copies and pickles: libraries and their functions do not travel."""
         return get_backend, (self.name,)
 
     def cellwise(self, cells: int) -> Cellwise:
-        """The operations cell by cell for so many cells."""
+        """Return the operations cell by cell that are fastest for a grid of so many `cells`."""
         return self.compiled_cellwise(cells) or Cellwise(self.xp)
 
 
 def backend_names() -> list[str]:
-    """Names of the backends that this version has."""
+    """List the names of the backends that this version has."""
     import wfr_pde.numerics.backends as package
 
     modules = pkgutil.iter_modules(package.__path__)
@@ -117,12 +127,29 @@ def backend_names() -> list[str]:
 
 
 def get_backend(backend: str | Backend) -> Backend:
-    """The backend of that name, in single precision if ":single" follows; a `Backend` is passed through.
+    """Return the backend of a name; a `Backend` is passed through.
+
+    Parameters
+    ----------
+    backend : str or Backend
+        The name of a file of this folder, such as "numpy"; ":single" after it asks for single precision.
+
+    Returns
+    -------
+    Backend
 
     Raises
     ------
     BackendError
         If there is no such backend, or its library or device is missing.
+    TypeError
+        If it is neither a text nor a Backend.
+
+    Examples
+    --------
+    >>> from wfr_pde.numerics.backends import get_backend
+    >>> [get_backend(name).precision.itemsize for name in ("numpy", "numpy:single")]
+    [8, 4]
     """
     if isinstance(backend, Backend):
         return backend
@@ -141,7 +168,7 @@ def get_backend(backend: str | Backend) -> Backend:
 
 @functools.cache
 def in_single(backend: Backend) -> Backend:
-    """The same library and device, with all numbers in single precision; the host keeps double."""
+    """Return the same library and device with all numbers in single precision; the host keeps double."""
 
     def asarray(array: np.ndarray) -> Any:
         return backend.asarray(array.astype(SINGLE.dtype) if array.dtype == DOUBLE.dtype else array)

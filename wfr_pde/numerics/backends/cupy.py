@@ -11,12 +11,13 @@ from wfr_pde.errors import BackendError
 from wfr_pde.numerics.backends.base import Backend, Transforms
 from wfr_pde.numerics.cuda import Kernels
 
+# the remedy that messages name
 INSTALL = 'pip install "wfr-pde[cuda12]" (or "wfr-pde[cuda13]", by the CUDA version that nvidia-smi prints)'
 CHUNK = 2**24  # values of a chunk: enough for every multiprocessor
 
 
 def _library() -> Any:
-    """The package, with a device that it can use.
+    """Import the package, with a device that it can use.
 
     Raises
     ------
@@ -41,14 +42,14 @@ def _library() -> Any:
 
 
 def _device(cupy: Any) -> str:
-    """Name and number of the device."""
+    """Return name and number of the device."""
     number = cupy.cuda.runtime.getDevice()
     name = cupy.cuda.runtime.getDeviceProperties(number)["name"]
     return f"{name.decode() if isinstance(name, bytes) else name} (CUDA device {number})"
 
 
 def _available_memory(cupy: Any) -> int:
-    """Bytes that are free on the device, or held by CuPy's pool for reuse; within the pool's limit, if it has one."""
+    """Count the bytes that are free on the device, or held by CuPy's pool for reuse, within the limit of the pool."""
     free, _ = cupy.cuda.runtime.memGetInfo()
     pool = cupy.get_default_memory_pool()
     available, limit = free + pool.free_bytes(), pool.get_limit()
@@ -68,7 +69,7 @@ def _transforms() -> Transforms:
 
 @functools.cache
 def backend() -> Backend:
-    """The CuPy backend on the current device; asked for again, the same object.
+    """Return the CuPy backend on the current device; asked for again, the same object.
 
     Raises
     ------

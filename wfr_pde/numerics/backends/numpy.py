@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 CHUNK = 2**16  # cells of a chunk: half a MiB per array, so that a few are in the second cache
-COMPILED_FROM = 2**12  # cells
+COMPILED_FROM = 2**12  # cells: with fewer, loading numba costs more than its loops save
 
 # glibc gives memory back to the system with every array that is freed, to have it cleared for the next one, until it
 # has seen a larger array freed (up to 32 MiB): so it sees one, which is not touched
@@ -28,7 +28,7 @@ np.empty(31 * 2**17)
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that the system can still give, or None where it does not tell (it does on Linux)."""
+    """Return the bytes of memory that the system can still give, or None where it does not tell (Linux does)."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
@@ -51,13 +51,13 @@ def _blas() -> Any:
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """A context in which BLAS uses one thread."""
+    """Return a context in which BLAS uses one thread."""
     return _blas().limit(limits=1, user_api="blas")
 
 
 @contextlib.contextmanager
 def threads(many: bool) -> Iterator[None]:
-    """A context in which BLAS has one thread, and `shared` has those that BLAS had before, or one."""
+    """Give BLAS one thread for a while, and `shared` one thread, or as many as BLAS had where there is `many`."""
     from concurrent.futures import ThreadPoolExecutor  # here, as it is slow to import
 
     number = max((library.num_threads for library in _blas().select(user_api="blas").lib_controllers), default=1)
@@ -72,7 +72,7 @@ def threads(many: bool) -> Iterator[None]:
 
 
 def shared(function: Callable[[Any], Any], chunks: Sequence[Any]) -> list[Any]:
-    """The results for all chunks, in order; threads take the next one as they get free."""
+    """Call a function for all chunks and return the results in order; threads take the next chunk as they get free."""
     available = _pool.get()
     if available is None or len(chunks) == 1:
         return [function(chunk) for chunk in chunks]
@@ -95,14 +95,14 @@ def shared(function: Callable[[Any], Any], chunks: Sequence[Any]) -> list[Any]:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to."""
+    """Return a view that cannot be written to."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def compiled_cellwise(cells: int) -> Cellwise | None:
-    """Compiled cellwise, where there are cells enough for what it takes to load them."""
+    """Return the compiled operations, or None where there are too few cells to be worth the time to load them."""
     if cells < COMPILED_FROM:
         return None
     from wfr_pde.numerics.compiled.cellwise import CompiledCellwise  # here, as it loads numba
@@ -111,7 +111,7 @@ def compiled_cellwise(cells: int) -> Cellwise | None:
 
 
 def backend() -> Backend:
-    """The NumPy backend."""
+    """Return the NumPy backend."""
     return Backend(
         name="numpy",
         xp=np,

@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from wfr_pde.numerics.cellwise import Cellwise, Chunk, Terms
 
+# flat arrays that a loop writes to, and that it only reads
 WRITTEN, READ = types.Array(types.float64, 1, "C"), types.Array(types.float64, 1, "C", readonly=True)
 CHUNK = (types.int64,) * 4  # `Chunk.numbers`
 BLOCKS = types.Array(types.int64, 2, "C", readonly=True)  # a row per block of a band, see `_product`
@@ -37,9 +38,9 @@ def jit(result: Any, *arguments: Any) -> Any:
 inlined = numba.njit(inline="always", error_model="numpy", fastmath={"contract"})
 LINES, SMALL = 256, 4096  # lines at a time that BLAS gets where a block has so few entries: it has fast code for these
 BLOCK = 1024  # values, that stay in the first cache between two loops
-LOG2_E = 1 / math.log(2)
+LOG2_E = 1 / math.log(2)  # powers of two in e
 LN2_HIGH = round(math.log(2) * 2**33) / 2**33  # a short number: its products with integers are exact
-LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))
+LN2_LOW = float(decimal.Context(prec=40).ln(decimal.Decimal(2)) - decimal.Decimal(LN2_HIGH))  # the rest of log 2
 TO_INTEGER = 1.5 * 2.0**52  # added to a small number, it rounds that to an integer, in the last bits
 SMALLEST = -700.0  # exponents below are taken for this one: e^-700 is lost in any sum with 1, and not subnormal
 LOWEST, HIGHEST = -0x8000000000000000, 0x7FFFFFFFFFFFFFFF  # 64-bit integers
@@ -51,7 +52,7 @@ untyped: Any = intrinsic  # with the context as first argument, which calls do n
 
 @untyped
 def _float(context, bits):  # type: ignore
-    """The number with the given bits."""
+    """Return the number with the given bits."""
     return types.float64(types.int64), lambda _, builder, signature, arguments: builder.bitcast(
         arguments[0], ir.DoubleType()
     )
@@ -59,7 +60,7 @@ def _float(context, bits):  # type: ignore
 
 @untyped
 def _bits(context, number):  # type: ignore
-    """The bits of a number."""
+    """Return the bits of a number."""
     return types.int64(types.float64), lambda _, builder, signature, arguments: builder.bitcast(
         arguments[0], ir.IntType(64)
     )
@@ -78,7 +79,7 @@ def _widest(context):  # type: ignore
 
 @untyped
 def _dgemm(context, routine, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ignore
-    """C ← A B + beta C by the BLAS routine at an address, for column-major matrices at addresses."""
+    """Compute C ← A B + beta C by a BLAS routine at an address, for column-major matrices at addresses."""
     integer, real = types.int64, types.float64
     flag, i32, f64 = ir.IntType(8), ir.IntType(32), ir.DoubleType()
 
@@ -108,7 +109,7 @@ def _dgemm(context, routine, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ig
 
 @inlined
 def _exp(x):  # type: ignore
-    """e^x for x in [-700, 700]."""
+    """Compute e^x for x in [-700, 700]."""
     x = SMALLEST if x < SMALLEST else x  # (not a number stays so)
     shifted = x * LOG2_E + TO_INTEGER
     k = shifted - TO_INTEGER
@@ -130,7 +131,7 @@ def _exp(x):  # type: ignore
 
 @inlined
 def _log(x):  # type: ignore
-    """log x for a positive normal x, as k log 2 + log(1 + f) with 1 + f between sqrt(1/2) and sqrt(2)."""
+    """Compute log x for a positive normal x, as k log 2 + log(1 + f) with 1 + f between sqrt(1/2) and sqrt(2)."""
     bits = _bits(x)
     exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # the bits of sqrt(1/2)
     f = _float(bits - (exponent << 52)) - 1.0
@@ -155,13 +156,13 @@ def _log(x):  # type: ignore
 
 @inlined
 def _ordered(bits):  # type: ignore
-    """Bits of numbers as integers in the same order, and back; what is not a number is beyond the infinite."""
+    """Map bits of numbers to integers in the same order, and back; nan is beyond the infinite."""
     return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
 
 
 @inlined
 def _range(values, low, high):  # type: ignore
-    """The smaller of `low` and some values, and the larger of `high` and them, as integers: see `_ends`."""
+    """Return the smaller of `low` and some values, and the larger of `high` and them, as integers: see `_ends`."""
     lowest, highest = np.int64(HIGHEST), np.int64(LOWEST)
     for i in range(values.size):
         number = _ordered(_bits(values[i]))
@@ -171,13 +172,13 @@ def _range(values, low, high):  # type: ignore
 
 @inlined
 def _ends(low, high):  # type: ignore
-    """Numbers of integers in the same order; compilers compare those in vectors, and what is not a number is kept."""
+    """Return the numbers whose ordered integers these are: integers are compared in vectors, and keep nan."""
     return _float(_ordered(low)), _float(_ordered(high))
 
 
 @inlined
 def _sum(values):  # type: ignore
-    """Sum of some values, in pairs; they are overwritten."""
+    """Sum some values in pairs; they are overwritten."""
     n = values.size
     while n > 1:
         half = (n + 1) // 2
@@ -189,7 +190,7 @@ def _sum(values):  # type: ignore
 
 @jit(types.UniTuple(types.float64, 2), types.float64, READ, READ, WRITTEN, *CHUNK)
 def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
-    """out = scale x + y, and its smallest and largest value."""
+    """Compute out = scale x + y, and return its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
     for row in range(rows):
@@ -205,7 +206,7 @@ def _add(scale, x, y, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _blend_add(x, y, s, z, out, start, rows, stride, width):  # type: ignore
-    """out = (x - y) s + y + z, and its smallest and largest value."""
+    """Compute out = (x - y) s + y + z, and return its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
     for row in range(rows):
@@ -221,7 +222,7 @@ def _blend_add(x, y, s, z, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.void, READ, types.float64, WRITTEN, *CHUNK)
 def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
-    """out = exp(x - shift), without gaps."""
+    """Compute out = exp(x - shift), without gaps."""
     _widest()
     for row in range(rows):
         first = start + row * stride
@@ -232,7 +233,7 @@ def _exp_of(x, shift, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.void, READ, *(types.float64,) * 3, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width):  # type: ignore
-    """out = sign (log product + shift) + a x + b y; the product is without gaps."""
+    """Compute out = sign (log product + shift) + a x + b y; the product is without gaps."""
     _widest()
     for row in range(rows):
         first = start + row * stride
@@ -244,7 +245,7 @@ def _log_of(product, shift, sign, a, x, b, y, out, start, rows, stride, width): 
 
 @jit(types.UniTuple(types.float64, 2), WRITTEN, *(types.float64,) * 2)
 def _log_mass(values, top, total):  # type: ignore
-    """The larger of `top` and some values, and the sum of `total` e^top and all e^value, over e^that; overwrites."""
+    """Add e^value of some values to total e^top: return the larger top, and the total over e^that; overwrites."""
     _widest()
     low, high = _range(values, HIGHEST, LOWEST)
     _, highest = _ends(low, high)
@@ -258,7 +259,7 @@ def _log_mass(values, top, total):  # type: ignore
 
 @jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_blend(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
-    """out = (log product + shift + z + y - y) s + y, and the masses of `_mix`; the product is without gaps."""
+    """Compute out = (log product + shift + z + y - y) s + y, and return the masses of `_log_mass`."""
     _widest()
     top, total, filled = -np.inf, 0.0, 0
     scratch = np.empty(BLOCK)
@@ -279,7 +280,7 @@ def _log_blend(product, shift, y, s, z, out, start, rows, stride, width):  # typ
 
 @jit(types.UniTuple(types.float64, 2), READ, types.float64, READ, types.float64, READ, WRITTEN, *CHUNK)
 def _log_blend_add(product, shift, y, s, z, out, start, rows, stride, width):  # type: ignore
-    """out = (log product + shift + z + y - y) s + y + z, and its smallest and largest value."""
+    """Compute out = (log product + shift + z + y - y) s + y + z, and return its smallest and largest value."""
     _widest()
     low, high = HIGHEST, LOWEST
     for row in range(rows):
@@ -295,7 +296,7 @@ def _log_blend_add(product, shift, y, s, z, out, start, rows, stride, width):  #
 
 @jit(types.UniTuple(types.float64, 2), READ, READ, types.float64, WRITTEN, *CHUNK)
 def _blend(x, y, s, out, start, rows, stride, width):  # type: ignore
-    """out = (x - y) s + y, its largest value, and the sum of exp(out - that); the same to the last bit where x = y."""
+    """Compute out = (x - y) s + y, to the bit where x = y; return its largest value and the sum of exp(out - that)."""
     _widest()
     top, total, filled = -np.inf, 0.0, 0
     scratch = np.empty(BLOCK)
@@ -316,7 +317,7 @@ def _blend(x, y, s, out, start, rows, stride, width):  # type: ignore
 
 @jit(types.void, types.int64, BLOCKS, *(types.int64,) * 2, READ, *(types.int64,) * 3, WRITTEN, *(types.int64,) * 3)
 def _product(routine, blocks, outer, inner, source, start, step, row, target, new_start, new_step, new_row):  # type: ignore
-    """The product of a matrix, given by blocks, with lines of values: `inner` beside each other, `outer` times.
+    """Multiply a matrix, given by blocks, with lines of values: `inner` beside each other, `outer` times.
 
     Where the first value is, how far the next group of lines and the next value of a line are is said of `source` and
     of `target`. A row of `blocks` is: first row and rows, first column and columns of a block, its address and how far
@@ -341,7 +342,7 @@ def _product(routine, blocks, outer, inner, source, start, step, row, target, ne
 
 @jit(types.float64, READ, *(types.int64,) * 6, WRITTEN)
 def _middles(x, start, outer, step, n, row, inner, middle):  # type: ignore
-    """Middles of the ranges of lines of values, as in `_product`, and the widest of the ranges."""
+    """Return the middles of the ranges of lines of values, as in `_product`, and the widest of the ranges."""
     _widest()
     widest = 0.0
     high = np.empty(inner)
@@ -368,7 +369,7 @@ def _middles(x, start, outer, step, n, row, inner, middle):  # type: ignore
 
 @jit(types.void, READ, *(types.int64,) * 6, READ, WRITTEN)
 def _exp_lines(x, start, outer, step, n, row, inner, middle, out):  # type: ignore
-    """out = exp(x - middle) for lines of values, without gaps."""
+    """Compute out = exp(x - middle) for lines of values, without gaps."""
     _widest()
     for group in range(outer):
         first = start + group * step
@@ -387,7 +388,7 @@ def _exp_lines(x, start, outer, step, n, row, inner, middle, out):  # type: igno
 
 @jit(types.void, READ, *(types.int64,) * 6, READ, WRITTEN)
 def _log_lines(product, start, outer, step, n, row, inner, middle, out):  # type: ignore
-    """out = log product + middle for lines of values; the product is without gaps."""
+    """Compute out = log product + middle for lines of values; the product is without gaps."""
     _widest()
     for group in range(outer):
         first = start + group * step
@@ -434,7 +435,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def product_across(self, chunk: Chunk, values: Any, shift: float, bands: Sequence[Any], reach: float) -> None:
-        """Multiply by BLAS, without anything between the products."""
+        """Multiply by BLAS, with no pass over the values between the products of two axes."""
         shape, product = values.shape, _flat(self.exp(chunk, values, shift))
         if len(shape) == 1:
             values[chunk.index] = product
@@ -450,7 +451,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def product_down(self, chunk: Chunk, values: Any, band: Any, reach: float) -> Any:
-        """Multiply by BLAS, from where the values are."""
+        """Multiply by BLAS, which reads the values where they are."""
         result = np.empty(values[chunk.index].shape)
         row, width = values.size // values.shape[0], result.size // values.shape[0]
         places = _flat(values), chunk.start, values.size, row, _flat(result), 0, result.size, width
@@ -459,7 +460,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def log_along(self, chunk: Chunk, values: Any, axis: int, band: Any, widest: float) -> bool:
-        """Do each of the parts in one pass."""
+        """Do exponential, product and logarithm in one compiled pass each."""
         shape, flat = values.shape, _flat(values)
         n, row = shape[axis], math.prod(shape[axis + 1 :])
         outer, inner = (1, chunk.rows * chunk.width // n) if axis == 0 else (chunk.width // (n * row), row)
@@ -476,7 +477,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def log(self, chunk: Chunk, product: Any, shift: float | None, sign: float, terms: Terms, out: Any) -> None:
-        """Take one pass, if there are a logarithm to be taken and two terms."""
+        """Do it in one compiled pass, where there is a logarithm to be taken, and two terms; else as the base does."""
         if len(terms) != 2 or shift is None:
             super().log(chunk, product, shift, sign, terms, out)
             return
@@ -487,7 +488,7 @@ class CompiledCellwise(Cellwise):
     def log_blend_add(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, out: Any
     ) -> tuple[Any, Any]:
-        """Take one pass, if there is a logarithm to be taken."""
+        """Do it in one compiled pass, where there is a logarithm to be taken; else as the base does."""
         if shift is None:
             return super().log_blend_add(chunk, product, shift, y=y, s=s, z=z, out=out)
         return _log_blend_add(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
@@ -496,7 +497,7 @@ class CompiledCellwise(Cellwise):
     def log_blend(
         self, chunk: Chunk, product: Any, shift: float | None, *, y: Any, s: float, z: Any, volume: Any, out: Any
     ) -> tuple[Any, Any]:
-        """Take one pass, if there is a logarithm to be taken, and all cells are equal."""
+        """Do it in one compiled pass, for a logarithm to be taken, and equal cells; else as the base does."""
         if shift is None or not isinstance(volume, float):
             return super().log_blend(chunk, product, shift, y=y, s=s, z=z, volume=volume, out=out)
         top, total = _log_blend(_flat(product), shift, _flat(y), s, _flat(z), _flat(out), *chunk.numbers)
@@ -504,7 +505,7 @@ class CompiledCellwise(Cellwise):
 
     @override
     def blend(self, chunk: Chunk, x: Any, y: Any, s: float, volume: Any, out: Any) -> tuple[Any, Any]:
-        """Take one pass, where all cells are equal."""
+        """Do it in one compiled pass where all cells are equal; else as the base does."""
         if not isinstance(volume, float):
             return super().blend(chunk, x, y, s, volume, out)
         top, total = _blend(_flat(x), _flat(y), s, _flat(out), *chunk.numbers)

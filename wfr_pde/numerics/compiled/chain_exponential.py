@@ -27,7 +27,7 @@ from wfr_pde.numerics.typing import Array
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-POLES = 8  # order 15
+POLES = 8  # order 2 * 8 - 1 = 15
 PAIRS = POLES // 2  # of conjugate poles: one elimination for both
 SHARE = 1.1  # uniformisation rate over the largest exit rate: P keeps a tenth at least
 SERIES = 100.0  # x of one series; its terms exceed f by e^100 at most
@@ -41,12 +41,12 @@ SAFETY = 0.8  # of the step that the error asks for, as is usual where steps are
 CELLS_PER_BLOCK = 768  # five arrays of them fit into the first cache
 
 TOP, RANGE = 450.0, 1050.0  # f is scaled to at most e^TOP; lines that span more than RANGE nats get a scale per cell
-WIDE_SERIES = 40.0  # x of one series there
+WIDE_SERIES = 40.0  # x of one series where cells have scales of their own
 WIDE_GROWTH = 320.0  # x times a scaled jump rate over the largest: terms grow to e^320 at most
-MOST_SCALED = 900  # log2 of a scaled jump rate
+MOST_SCALED = 900  # log2 of a scaled jump rate: doubles end at 2^1024
 REACH = 500  # cells along which values are carried in one series: (320 e / 500)^500, far above the smallest double
 SMALL = 1e-290  # scaled values below have lost digits
-NOWHERE = -(2**40)  # exponent of zero
+NOWHERE = -(2**40)  # exponent of zero: below those of all doubles, and far from overflow of integers
 MOST_PARTS = 20_000  # of the time of a step: then something is wrong
 PATIENCE = 32  # series, at most, before the second way is tried again
 DONE, NEEDS_LOG_RATES, NO_END = 0, 1, 2  # of a sweep along one line
@@ -56,13 +56,13 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 
 
 def constants() -> dict[str, float]:
-    """The numbers above by name, for kernels that do the same on devices."""
+    """Return the constants of this file by name, for kernels that do the same on devices."""
     return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
 
 
 @functools.cache
 def resolvents(k: int = POLES) -> Array:
-    """Poles θ_j and weights c_j/θ_j with e^z ≈ 1 + Σ_j c_j/θ_j z/(θ_j - z), one of each conjugate pair.
+    """Return the poles θ_j and weights c_j/θ_j with e^z ≈ 1 + Σ_j c_j/θ_j z/(θ_j - z), one of each conjugate pair.
 
     Returns
     -------
@@ -110,7 +110,7 @@ class Resolvents(NamedTuple):
 def next_term(
     here: Array, below: Array, above: Array, new: Array, f: Array, rates: tuple[Array, Array], scale: float, jump: float
 ) -> None:
-    """new ← (scale + jump L) here, added to f."""
+    """Compute new ← (scale + jump L) here, and add it to f."""
     down, up = rates
     for q in range(len(f)):
         jumps = down[q] * (below[q] - here[q]) + up[q] * (above[q] - here[q])
@@ -123,7 +123,7 @@ def next_term(
 def _next_scaled_term(
     here: Array, below: Array, above: Array, new: Array, f: Array, parts: Array, scale: float, jump: float
 ) -> None:
-    """The same where every cell has a scale of its own; see `_rescale` for the parts of the jump rates."""
+    """Do what `next_term` does where every cell has a scale of its own, with the parts that `_rescale` makes."""
     for q in range(len(f)):
         jumps = parts[0, q] * (parts[2, q] * below[q] - parts[4, q] * here[q])
         jumps += parts[1, q] * (parts[3, q] * above[q] - parts[5, q] * here[q])
@@ -134,7 +134,7 @@ def _next_scaled_term(
 
 @jit
 def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate: float) -> None:
-    """f ← e^(x/rate L) f by uniformisation; term and spare have a row around. Each term is x/k P the one before."""
+    """Compute f ← e^(x/rate L) f by uniformisation, each term x/k P the last; term and spare have a row around."""
     size, lines = len(f), block.lines
     per_jump = 1.0 / rate
     for q in range(lines):  # rows beyond walls are multiplied by rates of zero
@@ -171,7 +171,7 @@ def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate
 
 @jit
 def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
-    """y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
+    """Compute y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
 
     With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
     On a ring the last cell is solved for in the end: y += z y_last with z the response of the others to it.
@@ -234,7 +234,7 @@ def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
 
 @jit
 def _close_ring(block: Block, h: float, resolvents: Resolvents) -> None:
-    """The last cell of a ring, and its part in the others."""
+    """Solve for the last cell of a ring, and add its part to the others."""
     poles, rhs, y, _, _ = resolvents
     rates, scaled, lines = block.rates, block.scaled, block.lines
     end = len(rhs) // lines - 1
@@ -261,7 +261,7 @@ def _close_ring(block: Block, h: float, resolvents: Resolvents) -> None:
 
 @jit
 def _rational(f: Array, out: Array, block: Block, h: float, resolvents: Resolvents) -> None:
-    """out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
+    """Compute out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
     poles, rhs, y, _, s = resolvents
     parts, lines, n = block.parts, block.lines, len(f) // block.lines
     down, up = block.rates
@@ -296,14 +296,14 @@ def _largest_exit_rate(down: Array, up: Array) -> float:
 
 @jit
 def _taken_apart(logarithm: float) -> tuple[float, int]:
-    """m and k with m 2^k = e^logarithm, 1 <= m < 2, to rounding of m."""
+    """Return m and k with m 2^k = e^logarithm, 1 <= m < 2, to rounding of m."""
     k = np.floor(logarithm / (LN2_HIGH + LN2_LOW))
     return np.exp((logarithm - k * LN2_HIGH) - k * LN2_LOW), int(k)
 
 
 @jit
 def _split(log_f: Array, f: Array, exponent: Integers) -> None:
-    """f 2^exponent ← e^log_f."""
+    """Split e^log_f into f 2^exponent with 1 <= f < 2; zero has the exponent `NOWHERE`."""
     for q in range(len(log_f)):
         if log_f[q] == -np.inf:
             f[q], exponent[q] = 0.0, NOWHERE
@@ -313,7 +313,7 @@ def _split(log_f: Array, f: Array, exponent: Integers) -> None:
 
 @jit
 def _powers(log_rates: tuple[Array, Array], fastest: float) -> Integers:
-    """Powers of two (2, size), rounded up, of the jump rates over the largest; `NOWHERE` where there is no jump."""
+    """Return the powers of two (2, size), rounded up, of jump rates over the largest; `NOWHERE` for no jump."""
     powers = np.full((2, len(log_rates[0])), NOWHERE)
     for side in range(2):
         for q in range(len(log_rates[0])):
@@ -324,7 +324,7 @@ def _powers(log_rates: tuple[Array, Array], fastest: float) -> Integers:
 
 @jit
 def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, scale: Integers) -> None:
-    """Powers of two, one per cell: at least its own, and no scaled rate exceeds the largest rate times 2^steepest.
+    """Choose powers of two for the cells, at least their own, so that no scaled rate is above fastest 2^steepest.
 
     A cell far below its neighbour, more than the jump to it is rare, takes its scale from there: that is where its f
     will come from.
@@ -343,7 +343,7 @@ def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, sca
 
 @jit
 def _times_power(rate: float, log_rate: float, higher: int) -> float:
-    """rate 2^higher, for higher > 0, from the logarithm where the rate has underflowed."""
+    """Compute rate 2^higher, for higher > 0, from the logarithm where the rate has underflowed."""
     if higher <= 0 or log_rate == -np.inf:
         return rate
     if rate < SMALL:
@@ -358,7 +358,7 @@ def _times_power(rate: float, log_rate: float, higher: int) -> float:
 def _rescale(
     state: tuple[Array, Integers], scale: Integers, f: Array, block: Block, log_rates: tuple[Array, Array]
 ) -> None:
-    """f, and the jump rates, in units of 2^scale.
+    """Convert f, and the jump rates, to units of 2^scale.
 
     Parts are w, p, q of jumps down and up, (w_down, w_up, p_down, ...), such that w (p f_other - q f) is the scaled
     rate times f_other less the rate times f: powers of two p, q <= 1, so that nothing is rounded before the
@@ -379,7 +379,7 @@ def _rescale(
 
 @jit
 def _note(f: Array, scale: Integers, state: tuple[Array, Integers], exits: Array, length: float) -> None:
-    """state ← f 2^scale, or what has not jumped from the state before: all there is, far from the rest."""
+    """Store state ← f 2^scale, or, far from the rest, what has not jumped from the state before."""
     for q in range(len(f)):
         old, exponent = state[0][q], state[1][q]
         if f[q] < SMALL and old > 0.0:
@@ -394,7 +394,7 @@ def _note(f: Array, scale: Integers, state: tuple[Array, Integers], exits: Array
 
 @jit
 def _disagreement(half: Array, whole: Array) -> float:
-    """Largest relative difference; infinite where the half is not positive."""
+    """Return the largest relative difference of two half steps and one; infinite where the half is not > 0."""
     error = 0.0
     for q in range(len(half)):
         error = max(error, abs(half[q] - whole[q]) / half[q] if half[q] > 0.0 else np.inf)
@@ -403,7 +403,7 @@ def _disagreement(half: Array, whole: Array) -> float:
 
 @jit
 def _steepest(x: float, fastest: float) -> int:
-    """Log2 of a scaled jump rate over the largest, at most, for a series of x."""
+    """Return log2 of the most that a scaled jump rate may be over the largest, for a series of x."""
     return int(min(np.floor(np.log2(WIDE_GROWTH / x)), MOST_SCALED - max(0.0, np.ceil(np.log2(fastest)))))
 
 
@@ -420,7 +420,7 @@ def _advance_block(
     tolerance: float,
     poles: Array,
 ) -> bool:
-    """f ← e^(time L) f in place, for flat arrays of n rows of `lines`; if `wide`, f stands for its logarithm.
+    """Compute f ← e^(time L) f in place, for flat arrays of n rows of `lines`; if `wide`, f stands for its logarithm.
 
     Returns whether it came to an end.
     """
@@ -495,7 +495,7 @@ def advance(
     stop: int,
     block: int,
 ) -> bool:
-    """f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time.
+    """Compute f[:, start:stop] ← e^(time L) f for lines down the columns of arrays (n, m), `block` lines at a time.
 
     If `wide`, f stands for its logarithm, of any range, and the logarithms of the rates are used too. Returns whether
     all came to an end.
@@ -535,7 +535,7 @@ def advance_logarithms(
     tolerance: float,
     poles: Array,
 ) -> int:
-    """log f ← log e^(time L) f on one line, in place, with rates of shape (n, 1): `DONE`, or why it was left as it is.
+    """Compute log f ← log e^(time L) f on one line in place, by rates (n, 1); return `DONE`, or why it was not done.
 
     `NEEDS_LOG_RATES` says that the line spans so much, or is so `steep`, that the logarithms of the rates are needed,
     which may be empty otherwise; `NO_END` that it takes too many parts.

@@ -24,7 +24,7 @@ def extrapolated_step(
     tolerance: float,
     poles: Array,
 ) -> int:
-    """g ← Σ_k w_k S(dt/k)^k g with Strang steps S(h) = R(h/2) T(h) R(h/2), and `finest` the last of these.
+    """Compute g ← Σ_k w_k S(dt/k)^k g with Strang steps S(h) = R(h/2) T(h) R(h/2), and `finest`, the last of these.
 
     R(h) g = e^(-beta h) g; T is the transport, see `advance_logarithms` for the rates and for what is returned: unless
     it is `DONE`, g is as it was. The sum is taken of the differences to the finest, so that a constant stays one.
@@ -50,7 +50,7 @@ def extrapolated_step(
 
 @jit
 def moved_mass(one: Array, other: Array, log_pi: Array, volumes: Array) -> float:
-    """L1 distance of the densities e^(g + log pi), normalised, of two flat g; nan where one is not finite."""
+    """Return the L1 distance of the densities e^(g + log pi), normalised, of two flat g; nan where not finite."""
     high_one, high_other = -np.inf, -np.inf
     for q in range(len(one)):
         high_one, high_other = max(high_one, one[q] + log_pi[q]), max(high_other, other[q] + log_pi[q])

@@ -12,12 +12,12 @@ from typing_extensions import override
 from wfr_pde.numerics.deadline import leave_out
 from wfr_pde.numerics.progress import is_seen
 
-PACKAGE = "wfr_pde."
+PACKAGE = "wfr_pde."  # modules whose functions are announced
 LOG = logging.getLogger(__name__)
 
 
 class Announcer(event.Listener):
-    """Says so when the first function of this package is compiled; those in the cache are not."""
+    """A listener that says so when the first function of this package is compiled; those in the cache are not."""
 
     def __init__(self) -> None:
         self.has_spoken = False
@@ -37,7 +37,7 @@ class Announcer(event.Listener):
 
     @override
     def on_end(self, event: Any) -> None:
-        """Leave out what it took."""
+        """Take the seconds that compiling took off the clock of time budgets."""
         self.depth -= 1
         if self.depth == 0:
             leave_out(time.perf_counter() - self.began)

@@ -13,7 +13,7 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @jit
 def _gap(low, high, tile_low, tile_high, length):  # type: ignore
-    """Distance between two intervals; around the circle where the axis is periodic (length > 0)."""
+    """Return the distance between two intervals; around the circle where the axis is periodic (length > 0)."""
     gap = max(0.0, low - tile_high, tile_low - high)
     if length > 0:
         gap = min(gap, max(0.0, length - (max(high, tile_high) - min(low, tile_low))))
@@ -22,7 +22,7 @@ def _gap(low, high, tile_low, tile_high, length):  # type: ignore
 
 @jit
 def _factors(x, first, count, place, gap, walls, length, half_precision, e):  # type: ignore
-    """e ← the Gaussian about `place` along one axis, mirrored at walls or wrapped, over that at the distance `gap`."""
+    """Compute e ← the Gaussian about `place` along one axis, mirrored or wrapped, over that at the distance `gap`."""
     for i in range(count):
         d = abs(x[first + i] - place)
         if length > 0:
@@ -46,7 +46,7 @@ def _factors(x, first, count, place, gap, walls, length, half_precision, e):  # 
 
 @jit
 def _bounds(tile_low, tile_high, space, sources, upper):  # type: ignore
-    """Upper bounds of what the blocks of sources give a tile, and a lower bound of the sum in each of its cells."""
+    """Bound what blocks of sources give a tile from above, and the sum in each of its cells from below."""
     _, _, lengths, half_precision = space
     places, log_mass, _, low, high, top, best = sources
     least, most = -np.inf, -np.inf
@@ -68,7 +68,7 @@ def _bounds(tile_low, tile_high, space, sources, upper):  # type: ignore
 
 @jit
 def _one_tile(starts, counts, space, sources, result):  # type: ignore
-    """The sums in the cells of one tile; False where they span too much, and it has to be done cell by cell."""
+    """Sum in the cells of one tile; return False where they span too much, and it has to be done cell by cell."""
     x, walls, lengths, half_precision = space
     places, log_mass, offsets, _, _, top, _ = sources
     tile_low, tile_high = np.empty(3), np.empty(3)
@@ -116,7 +116,7 @@ def _one_tile(starts, counts, space, sources, result):  # type: ignore
 
 @jit
 def tiles(first, last, shape, tile, space, sources, result):  # type: ignore
-    """The sums in the tiles from number `first` up to `last`."""
+    """Sum in the tiles from number `first` up to `last`."""
     tiles = (shape + tile - 1) // tile
     starts, counts, cell, one = (
         np.empty(3, np.int64),

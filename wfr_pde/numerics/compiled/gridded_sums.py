@@ -25,7 +25,7 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 
 @jit
 def _spline(u: float, out: Array) -> None:
-    """Cubic B-spline weights of the four nodes around, the second of which is u in [0, 1) below."""
+    """Compute the cubic B-spline weights of the four nodes around a point, which is u in [0, 1) above the second."""
     v = 1.0 - u
     out[0] = v * v * v / 6.0
     out[1] = (4.0 - 6.0 * u * u + 3.0 * u * u * u) / 6.0
@@ -35,7 +35,7 @@ def _spline(u: float, out: Array) -> None:
 
 @jit
 def _around(point: Array, lower: Array, spacing: float, strides: Any, share: Array) -> int:
-    """Number of the first of the 4^d nodes around a point; share (d, 4) are the weights along the axes."""
+    """Return the number of the first of the 4^d nodes around a point; put their weights per axis in `share` (d, 4)."""
     first = 0
     for k in range(len(point)):
         place = (point[k] - lower[k]) / spacing
@@ -47,7 +47,7 @@ def _around(point: Array, lower: Array, spacing: float, strides: Any, share: Arr
 
 @jit
 def _deposit(points: Array, weights: Array, lower: Array, spacing: float, strides: Any, nodes: Array) -> None:
-    """nodes += Σ_j w_j B(· - x_j), for flat nodes."""
+    """Compute nodes += Σ_j w_j B(· - x_j), for flat nodes."""
     d = points.shape[1]
     share = np.empty((d, 4))
     for j in range(len(points)):
@@ -63,7 +63,7 @@ def _deposit(points: Array, weights: Array, lower: Array, spacing: float, stride
 
 @jit
 def _look_up(points: Array, lower: Array, spacing: float, strides: Any, nodes: Array, result: Array) -> None:
-    """result_i = Σ_q B(x_i - q) nodes_q."""
+    """Compute result_i = Σ_q B(x_i - q) nodes_q."""
     d = points.shape[1]
     share = np.empty((d, 4))
     for j in range(len(points)):
@@ -80,19 +80,19 @@ def _look_up(points: Array, lower: Array, spacing: float, strides: Any, nodes: A
 
 
 def number_of_nodes(at: Array, sources: Array, variance: float) -> float:
-    """Nodes of the grid that the points would need."""
+    """Count the nodes of the grid that the points would need."""
     spacing = math.sqrt(variance) / NODES_PER_DEVIATION
     lower, upper = np.minimum(at.min(axis=0), sources.min(axis=0)), np.maximum(at.max(axis=0), sources.max(axis=0))
     return float(np.prod((upper - lower) / spacing + 8))
 
 
 def affordable(at: Array, sources: Array, variance: float) -> bool:
-    """Whether the grid would not be too large."""
+    """Return whether the grid would not be too large."""
     return number_of_nodes(at, sources, variance) <= MOST_NODES
 
 
 def binned_kernel_sums(at: Array, sources: Array, weights: Array, variance: float) -> Array:
-    """Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), for weights >= 0.
+    """Compute Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), for weights >= 0.
 
     The relative error is 2e-4 at most where the x_i are not far from the y_j. Time and memory grow with the numbers of
     points and nodes; these are four per standard deviation of the kernel along every axis.

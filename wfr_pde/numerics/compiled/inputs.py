@@ -10,5 +10,5 @@ from wfr_pde.numerics.user_calls import read_only
 
 
 def contiguous(array: Any, dtype: Any = np.float64) -> np.ndarray:
-    """`array` in one piece, and read-only: loops are compiled once for those that can be written to and for others."""
+    """Return `array` in one piece and read-only, so that loops are compiled for one kind of arrays alone."""
     return np.asarray(read_only(np.ascontiguousarray(array, dtype=dtype)))

@@ -17,7 +17,10 @@ MOST_TILT = 300.0  # nats that a density may change by before its exponential is
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def mean_of_order_eight(x: Array, places: Array, scales: Array, spread: float, period: float) -> Array:
-    """(1/n Σ_j (s_j² + (spread d_j)²)^-4)^(1/8), d_j the distance of x from place j, by the chord if `period` > 0."""
+    """Compute (1/n Σ_j (s_j² + (spread d_j)²)^-4)^(1/8) with d_j the distance of x from place j.
+
+    If `period` > 0 the distance is that by the chord of the circle.
+    """
     result = np.empty(len(x))
     distance, total = np.empty(AT_ONCE), np.empty(AT_ONCE)
     for first in range(0, len(x), AT_ONCE):
@@ -40,7 +43,7 @@ def mean_of_order_eight(x: Array, places: Array, scales: Array, spread: float, p
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def places_in_panels(panels: Any, series: Array, wanted: Array) -> Array:
-    """Places u (m,) in [-1, 1] where Legendre series take wanted values, by Newton's method kept between bounds.
+    """Return the places u (m,) in [-1, 1] where Legendre series take wanted values, by Newton's method.
 
     Parameters
     ----------
@@ -88,7 +91,7 @@ def places_in_panels(panels: Any, series: Array, wanted: Array) -> Array:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def cells_drawn_between(first: Array, second: Array, shares: Array) -> Any:
-    """Numbers (m,) of cells up to which e^((1-s) first + s second), s = (k + 1/2)/m, has given shares of its sum.
+    """Return the numbers (m,) of cells up to which e^((1-s) first + s second) has given shares of its sum.
 
     From one s to the next every cell is multiplied by the same number, and exponentials are taken anew only where that
     would lose what was small.
@@ -99,6 +102,11 @@ def cells_drawn_between(first: Array, second: Array, shares: Array) -> Any:
         Finite.
     shares : array (m,)
         Between zero and one.
+
+    Returns
+    -------
+    array of int (m,)
+        For s = (k + 1/2)/m, k = 0, ..., m - 1, one of each.
     """
     m, n = len(shares), len(first)
     tilt = (second - first) / m

@@ -20,7 +20,7 @@ from wfr_pde.numerics.typing import Array
 BLOCK = 1024  # sources at a time: the buffers fit into the first cache
 NEGLIGIBLE = -50.0  # logarithm of a term beside the largest so far, below which a block is passed over
 PARALLEL_FROM = 1_000_000  # pairs, some milliseconds of one thread, from which others are worth their start
-GAUSSIAN, LAPLACE, DISTANCE = 0, 1, 2
+GAUSSIAN, LAPLACE, DISTANCE = 0, 1, 2  # kinds of kernels, as compiled loops know them
 LOG2_E, LOWEST = 1.4426950408889634, -1000.0  # 1 / log 2; exponent of two that smaller ones are taken for
 MAGIC = 1.5 * 2.0**52  # x + MAGIC has round(x) in its last bits
 POWERS = tuple(math.log(2) ** k / math.factorial(k) for k in range(13))  # of 2^x, |x| <= 1/2: up to 2e-16
@@ -46,7 +46,7 @@ def _dot(values: Array, weights: Array, first: int, n: int) -> float:
 
 @jit
 def _exponents(x: Array, sources: Array, first: int, n: int, half_precision: float, e: Array) -> None:
-    """e_j ← e_j - half_precision |x - y_j|²."""
+    """Compute e_j ← e_j - half_precision |x - y_j|²."""
     for k in range(len(x)):
         for j in range(n):
             gap = x[k] - sources[k, first + j]
@@ -55,7 +55,7 @@ def _exponents(x: Array, sources: Array, first: int, n: int, half_precision: flo
 
 @jit
 def _exponential(e: Array, top: float, n: int, t: Array, powers: Array) -> None:
-    """powers ← exp(e - top), for e <= top; below e^-693 a tiny number."""
+    """Compute powers ← exp(e - top), for e <= top; below e^-693 a tiny number."""
     bits, t_bits = powers.view(np.int64), t.view(np.int64)
     for j in range(n):
         z = max((e[j] - top) * LOG2_E, LOWEST)
@@ -109,7 +109,7 @@ def _log_rows(
 
 @jit
 def _distances(x: Array, sources: Array, first: int, n: int, scale: float, e: Array) -> None:
-    """e_j ← scale |x - y_j|."""
+    """Compute e_j ← scale |x - y_j|."""
     for j in range(n):
         e[j] = 0.0
     _exponents(x, sources, first, n, -1.0, e)
@@ -145,7 +145,7 @@ def _stein_block(
     x: Array, score: Array, sources: Array, scores: Array, weights: Array, first: int, n: int,
     length: float, power: float, buffers: Array,
 ) -> float:  # fmt: skip
-    """Σ_j w_j k_0(x, y_j) over a block of sources."""
+    """Compute Σ_j w_j k_0(x, y_j) over a block of sources."""
     squares, products, slopes = buffers[0], buffers[1], buffers[2]
     for j in range(n):
         squares[j] = products[j] = slopes[j] = 0.0
@@ -186,7 +186,7 @@ def _stein_rows(
 def log_kernel_sums(
     at: Array, sources: Array, log_weights: Array, variance: float, leave_out: np.ndarray | None = None
 ) -> Array:
-    """log Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), however far the points are from each other.
+    """Compute log Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), however far the points are from each other.
 
     Parameters
     ----------
@@ -214,22 +214,25 @@ def log_kernel_sums(
 
 
 def kernel_sums(at: Array, sources: Array, weights: Array, variance: float) -> Array:
-    """Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), for weights of any sign; else as `log_kernel_sums`."""
+    """Compute Σ_j w_j exp(-|x_i - y_j|² / (2 variance)), shape (n,), for weights of any sign.
+
+    Arguments are those of `log_kernel_sums`, with weights in place of their logarithms.
+    """
     return _sums(at, sources, weights, GAUSSIAN, 0.5 / variance)
 
 
 def laplace_sums(at: Array, sources: Array, weights: Array, scale: float) -> Array:
-    """Σ_j w_j exp(-|x_i - y_j| / scale), shape (n,), for weights of any sign; arguments as `log_kernel_sums`."""
+    """Compute Σ_j w_j exp(-|x_i - y_j| / scale), shape (n,), for weights of any sign; see `kernel_sums`."""
     return _sums(at, sources, weights, LAPLACE, -1.0 / scale)
 
 
 def distance_sums(at: Array, sources: Array, weights: Array) -> Array:
-    """Σ_j w_j |x_i - y_j|, shape (n,), for weights of any sign; arguments as `log_kernel_sums`."""
+    """Compute Σ_j w_j |x_i - y_j|, shape (n,), for weights of any sign; see `kernel_sums`."""
     return _sums(at, sources, weights, DISTANCE, 1.0)
 
 
 def stein_sums(positions: Array, scores: Array, weights: Array, length: float, power: float) -> Array:
-    """Σ_j w_j k_0(x_i, x_j) of the Stein kernel of k = (length² + |x - y|²)^power.
+    """Compute Σ_j w_j k_0(x_i, x_j) of the Stein kernel of k = (length² + |x - y|²)^power.
 
     k_0(x, y) = s(x)·s(y) k + s(x)·∇_y k + s(y)·∇_x k + ∇_x·∇_y k, s the score of the target (Gorham and Mackey 2017,
     arXiv:1703.01717).

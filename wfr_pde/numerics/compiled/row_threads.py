@@ -16,7 +16,7 @@ PARTS = 8  # per thread, so that none waits long for the last
 
 
 def number_of_threads() -> int:
-    """As many as processors that this process may use, or as the environment variable NUMBA_NUM_THREADS says."""
+    """Return the number of processors that this process may use, or what the variable NUMBA_NUM_THREADS says."""
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 

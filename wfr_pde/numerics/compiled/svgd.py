@@ -36,7 +36,7 @@ def _rows(start, stop, x, scores, half_precision, result):  # type: ignore
 
 
 def stein_directions(positions: Array, scores: Array, bandwidth: float) -> Array:
-    """1/n Σ_j exp(-|x_i - x_j|² / (2 bandwidth²)) [s_j + (x_i - x_j) / bandwidth²] for x, s of shape (n, d)."""
+    """Compute 1/n Σ_j exp(-|x_i - x_j|² / (2 bandwidth²)) [s_j + (x_i - x_j) / bandwidth²] for x, s of shape (n, d)."""
     x = contiguous(positions)
     result = np.empty_like(x)
     arguments = x, contiguous(scores), 0.5 / bandwidth**2, result

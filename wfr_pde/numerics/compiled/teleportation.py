@@ -16,7 +16,7 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @jit
 def _kernels(x: Array, at: Array, half_precision: float, result: Array) -> None:
-    """result_l ← exp(-half_precision |x_l - at|²)."""
+    """Compute result_l ← exp(-half_precision |x_l - at|²)."""
     for i in range(len(x)):
         square = 0.0
         for k in range(x.shape[1]):
@@ -35,7 +35,7 @@ def _sum_without(values: Array, left_out: int) -> float:
 
 @jit
 def _chosen(weights: Array, level: float) -> int:
-    """The first number with a cumulative weight above `level`."""
+    """Return the first number with a cumulative weight above `level`."""
     total, last = 0.0, 0
     for i in range(len(weights)):
         if weights[i] > 0:

@@ -18,14 +18,14 @@ Launch = Callable[[tuple[int, ...], tuple[int, ...], tuple[Any, ...]], None]  # 
 Compile = Callable[[str], Callable[[str], Launch]]  # text -> name of a kernel -> kernel
 
 SUMS = 2**18  # threads that add up exponentials; a fixed number, so that results do not depend on the device
-THREADS = 256  # per block
+THREADS = 256  # per block: a multiple of a warp; no number depends on it
 THREADS_OF_LINES = 32  # per block: a warp, so that a few thousand lines keep all multiprocessors busy
 SCRATCH = 2**32  # bytes of scratch that a sweep takes at most, if not a single block needs more
-PAIRS = 4  # of poles
+PAIRS = 4  # of conjugate poles, as in `chain_exponential`
 
 
 def source(name: str, constants: Mapping[str, float] | None = None) -> str:
-    """Text of a file of this folder, after definitions of the constants that it uses."""
+    """Return the text of a file of this folder, with definitions of the constants that it uses in front."""
     text = importlib.resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
     lines = [
         f"constexpr {'double' if isinstance(value, float) else 'long long'} {key} = {value!r};"
@@ -52,7 +52,7 @@ class Kernels:
         self._compiled = functools.cache(compiled)
 
     def fisher_rao(self, log_mu: Any, log_pi: Any, s: float, log_volume: Any) -> Any:
-        """log(mu^s pi^(1-s) / Z), Z such that its mass is one: the exact Fisher-Rao flow over a time -log s.
+        """Compute log(mu^s pi^(1-s) / Z), Z such that its mass is one: the exact Fisher-Rao flow over a time -log s.
 
         Parameters
         ----------
@@ -95,7 +95,9 @@ class Kernels:
         poles: Any,
         constants: Mapping[str, float],
     ) -> bool:
-        """f ← e^(time L) f, in place, for lines down the columns of an array (n, m); see `flows.transport.line_sweeps`.
+        """Compute f ← e^(time L) f, in place, for lines down the columns of an array (n, m).
+
+        What `numerics.compiled.chain_exponential` does on the host.
 
         Parameters
         ----------
@@ -110,9 +112,9 @@ class Kernels:
         tolerance : float
             Relative error in every cell.
         poles : array (4, 4)
-            Poles and weights, see `line_sweeps.resolvents`.
+            Poles and weights, see `chain_exponential.resolvents`.
         constants : mapping
-            Those of `line_sweeps`.
+            Those of `chain_exponential.constants`.
 
         Returns
         -------
@@ -140,13 +142,13 @@ class Kernels:
 
     @staticmethod
     def scratch_bytes(n: int, lines: int, periodic: bool) -> int:
-        """The most that `sweep` allocates for `lines` lines of `n` cells."""
+        """Return the most bytes that `sweep` allocates for `lines` lines of `n` cells."""
         arrays = sum(scratch_arrays(True, periodic))
         return 8 * n * arrays * _lines_at_once(n, lines, arrays)
 
 
 def scratch_arrays(wide: bool, periodic: bool) -> tuple[int, int]:
-    """Arrays of floats and of integers that a line needs besides its rates, each of its number of cells."""
+    """Count the arrays of floats and of integers, as long as a line, that a line needs besides its rates."""
     elimination = (10 if periodic else 4) * PAIRS
     return 2 + elimination + (7 if wide else 0), 4 if wide else 0
 
@@ -156,5 +158,5 @@ def _lines_at_once(n: int, lines: int, arrays: int) -> int:
 
 
 def _launch(kernel: Launch, count: int, threads: int, arguments: tuple[Any, ...]) -> None:
-    """A thread for each of `count` things."""
+    """Launch a kernel with a thread for each of `count` things."""
     kernel((-(-count // threads),), (threads,), arguments)

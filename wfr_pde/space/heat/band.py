@@ -14,7 +14,7 @@ from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
 BLOCK_ROWS = 32, 512  # least and most rows of a block of a band; half of the band's half width in between
 MAX_BAND_SHARE = 0.7  # share of a matrix that its band may be for being worth the smaller products
-REACH_STEP = 32  # nats by which bands are told apart
+REACH_STEP = 32  # nats by which bands are told apart: fewer steps are fewer bands in memory, and wider ones
 EXPONENT_MARGIN = 10.0  # nats that mirror images and a narrow kernel may add to the exponent
 
 
@@ -67,17 +67,17 @@ class Band:
         self._transposed: dict[int, np.ndarray] = {}  # of matrices by their identity
 
     def fits(self, axis: Axis) -> bool:
-        """Whether it is the kernel of that axis, too."""
+        """Return whether the band is the kernel of another axis, too."""
         return self.axis.periodic == axis.periodic and all(
             np.array_equal(a, b) for a, b in ((self.axis.offsets, axis.offsets), (self.axis.widths, axis.widths))
         )
 
     def reach(self, low: float, high: float) -> float:
-        """How small entries of the kernel may matter, in nats below one, to values between these ends."""
+        """Return how many nats below one entries of the kernel matter, for values from `low` to `high`."""
         return high - low + self.precision.flush - self.precision.span
 
     def product(self, values: Any, axis: int, reach: float = math.inf) -> Any:
-        """The product with `values` along an axis, where entries below e^-reach do not matter."""
+        """Multiply `values` along an axis by the kernel, without entries below e^-reach."""
         blocks = self._within(reach)
         if blocks is None:
             return product_along(self.matrix, values, axis, self.xp)
@@ -91,7 +91,7 @@ class Band:
         return result
 
     def addresses(self, reach: float, transposed: bool = False) -> np.ndarray:
-        """The blocks of a product as `numerics.compiled.cellwise` takes them: (blocks, 7) integers; or by columns."""
+        """Return the blocks of a product, or by columns, as the compiled loops take them: (blocks, 7) integers."""
         key = self._rounded(reach), transposed
         if key not in self._addresses:
             table = []
@@ -109,16 +109,16 @@ class Band:
         return self._addresses[key]
 
     def operations(self, reach: float = math.inf) -> int:
-        """Multiplications and additions of a product with one line."""
+        """Count the multiplications and additions of a product with one line."""
         blocks = self._within(reach)
         return 2 * round(self.n**2 * (1.0 if blocks is None else _share(blocks, self.n)))
 
     def _rounded(self, reach: float) -> int:
-        """Bands are told apart in steps."""
+        """Round a reach up to one of few steps, so that few bands are kept."""
         return math.ceil(min(reach, self.precision.flush) / REACH_STEP) * REACH_STEP
 
     def _within(self, reach: float) -> Any:
-        """The blocks with the columns that have an entry of e^-reach, or None where the whole matrix is as well."""
+        """Return the blocks, with the columns that have an entry above e^-reach; None where the matrix is as good."""
         reach = self._rounded(reach)
         if reach not in self._trimmed:
             trimmed = []
@@ -135,7 +135,7 @@ class Band:
 
 
 def _near(axis: Axis, time: float, rows: slice, flush: float) -> slice:
-    """Cells outside which the heat kernel is below e^-flush of all cells in some rows."""
+    """Return a slice of the cells from which the heat kernel to some rows is above e^-flush."""
     if axis.periodic or time > axis.length**2 / 4:
         return slice(0, axis.n)
     x, reach = axis.offsets, math.sqrt(4 * time * (flush + EXPONENT_MARGIN))
@@ -144,11 +144,11 @@ def _near(axis: Axis, time: float, rows: slice, flush: float) -> slice:
 
 
 def _runs(wanted: np.ndarray) -> list[slice]:
-    """Where a mask is true, as slices."""
+    """Return the slices where a mask is true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False]))))
     return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _share(blocks: list[Any], n: int) -> float:
-    """Share of an (n, n) matrix that some blocks are."""
+    """Return the share of an (n, n) matrix that some blocks cover."""
     return sum(matrix.shape[0] * matrix.shape[1] for _, parts in blocks for _, matrix in parts) / n**2

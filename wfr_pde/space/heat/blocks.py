@@ -30,7 +30,7 @@ class Blocks:
             self.columns.append((cells, backend.asarray(shift), backend.asarray(np.ascontiguousarray(matrix.T))))
 
     def log_product(self, lines: Any) -> tuple[Any, float]:
-        """The product for lines (m, n), and by how many nats every sum stays clear of flushed terms."""
+        """Return log of the product for lines (m, n), and by how many nats every sum stays clear of flushed terms."""
         xp = self.xp
         columns = self.columns
         tops = [xp.max(lines[:, cells], axis=1) for cells, _, _ in columns]

@@ -12,7 +12,7 @@ NEGLIGIBLE = 40.0  # nats below a sum at which an image is lost in rounding, e^-
 
 
 def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
-    """Logarithm of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n), or a part.
+    """Return log of the heat kernel of u_t = u_xx on one axis, times the width of the source cell: (n, n), or a part.
 
     Entry (i, j) is log g(x_i, x_j; time) + log w_j, with all mirror images x + 2kL, 2a - x + 2kL at no-flux walls
     or all wraps x + kL, summed until they underflow relative to the nearest; for long times by the eigenfunctions
@@ -40,12 +40,12 @@ def log_heat_kernel(axis: Axis, time: float, rows: slice = slice(None), columns:
 
 
 def _wraps(time: float, period: float) -> int:
-    """Number of wraps on each side beyond which images are below rounding: k (k - 1) period² / 4t > 40."""
+    """Return the number of wraps on each side beyond which images are below rounding: k (k - 1) period² / 4t > 40."""
     return math.ceil(0.5 + math.sqrt(0.25 + NEGLIGIBLE * 4 * time / period**2))
 
 
 def _by_eigenfunctions(axis: Axis, to: np.ndarray, x: np.ndarray, time: float) -> np.ndarray:
-    """The heat kernel by its cosines (and sines on a periodic axis)."""
+    """Sum the heat kernel from its cosines (and sines on a periodic axis)."""
     base = (2 if axis.periodic else 1) * math.pi / axis.length
     kernel = np.ones((len(to), len(x)))
     for k in range(1, 64):

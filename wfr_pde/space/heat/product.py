@@ -13,8 +13,8 @@ from wfr_pde.space.heat.band import Band
 from wfr_pde.space.heat.blocks import Blocks
 from wfr_pde.space.heat.kernel_of_axis import log_heat_kernel
 
-LINES = 128  # that a product takes at a time, at least
-WIDEST_BLOCK = 16  # cells
+LINES = 128  # lines that a product takes at a time at least, so that BLAS is fast; no number depends on it
+WIDEST_BLOCK = 16  # cells: wider blocks are checked and narrowed more often; no number depends on it
 
 Begin = Callable[[Chunk], tuple[Any, Any]] | tuple[float, float]
 End = Callable[[Chunk, Any, float | None], Any]
@@ -57,7 +57,7 @@ class HeatKernel:
         sign: float = 1.0,
         terms: Sequence[tuple[float, Any]] = (),
     ) -> Any:
-        """sign log(G exp(scale log_values + plus)) + a x + b y, the logarithm right to rounding over any range.
+        """Compute sign log(G exp(scale log_values + plus)) + a x + b y, the logarithm right to rounding over any range.
 
         One shift and plain matrix products where the range allows it; else axis by axis, with one shift per line or,
         where a line spans too much, per block.
@@ -86,7 +86,7 @@ class HeatKernel:
         return result
 
     def apply(self, begin: Begin, values: Any, end: End) -> list[Any]:
-        """log(G exp(values)), from what puts the values there to what takes the result, both chunk by chunk.
+        """Compute log(G exp(values)) chunk by chunk, where `begin` makes the values and `end` takes the result.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class HeatKernel:
         return self.product_along_first(values, reach, shift, end)
 
     def _without_shift(self, begin: Callable[[Chunk], tuple[Any, Any]], values: Any) -> tuple[float, float]:
-        """Products along all axes but the first, of values while they are in cache, and their range.
+        """Multiply along all axes but the first, while values are in cache; return the range of the values.
 
         Not numbers where the values of a chunk are such that they need a shift: then all have to begin again.
         """
@@ -145,18 +145,18 @@ class HeatKernel:
         return self.grid.joined([(math.nan, math.nan)] if away else ends)
 
     def product_along_first(self, values: Any, reach: float, shift: float, end: End) -> list[Any]:
-        """The product along the first axis, from those along the others, and what `end` makes of it."""
+        """Multiply along the first axis what the other axes have done, and return what `end` makes of the chunks."""
         cellwise, band = self.grid.cellwise, self.bands[0]
         return self.grid.backend.map(
             lambda chunk: end(chunk, cellwise.product_down(chunk, values, band, reach), shift), self.columns
         )
 
     def log_product_along_first(self, log_values: Any) -> None:
-        """`log_product_along` the first axis."""
+        """Multiply along the first axis as `log_product_along` does."""
         self.log_product_along(0, log_values, self.columns)
 
     def log_product_along(self, axis: int, log_values: Any, chunks: Sequence[Chunk]) -> None:
-        """The product along one axis, in place: with one shift per line where the range of the lines allows it."""
+        """Multiply along one axis in place, with one shift per line where the range of the lines allows it."""
         xp = self.grid.backend.xp
 
         def product(chunk: Chunk) -> None:
@@ -170,7 +170,7 @@ class HeatKernel:
         self.grid.backend.map(product, chunks)
 
     def _blocked_log_product(self, axis: int, lines: Any) -> Any:
-        """The product along one axis for lines (m, n) of any range.
+        """Multiply along one axis for lines (m, n) of any range.
 
         Every pair of an input and an output block has a shift of its own. The result is checked: where a sum is
         so small beside its shift that flushed terms could matter, those lines are done again with narrower
@@ -193,7 +193,7 @@ class HeatKernel:
         return result
 
     def blocks(self, axis: int, width: int) -> Blocks:
-        """The kernel of an axis cut into blocks, made where it is first needed."""
+        """Return the kernel of an axis cut into blocks `width` cells wide, made where it is first needed."""
         if (axis, width) not in self._blocks:
             log_matrix = log_heat_kernel(self.grid.axes[axis], self.time)
             self._blocks[axis, width] = Blocks(log_matrix, width, self.grid.backend)

@@ -14,7 +14,7 @@ _lock = threading.Lock()
 
 
 def shared_kernel(grid: Grid, time: float, make: Callable[[Grid, float], HeatKernel]) -> HeatKernel:
-    """The kernel that somebody uses for this grid and time, or a new one by `make`; see `Grid.heat_kernel`.
+    """Return the kernel that is in use for this grid and time, or a new one by `make`; see `Grid.heat_kernel`.
 
     Kernels live as long as they are used: nothing here keeps one, nor the grid.
     """

@@ -35,7 +35,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 
 
 class HeatSemigroup:
-    """u → e^{time Lap} u on the cell centres of a grid of uniform axes; arrays of its backend in and out.
+    """The map u → e^{time Lap} u on the cell centres of a grid of uniform axes, for arrays of its backend.
 
     Type II cosines, which have no slope at the walls, on no-flux axes; Fourier on periodic ones. Exact for what the
     cells resolve; the error is that of the transforms, some eps max|u| in every cell, however small u is there.
@@ -80,7 +80,7 @@ class HeatSemigroup:
     _fourier: Map | None
 
     def __call__(self, values: Any) -> Any:
-        """e^{time Lap} values: a new array; `values` may be overwritten."""
+        """Compute e^{time Lap} of the values, a new array; `values` may be overwritten."""
         if self.backend.transforms is not None:
             return self._by_backend(values, self.backend.transforms)
         return self.backend.asarray(self._on_host(self.backend.asnumpy(values)))
@@ -112,7 +112,7 @@ class HeatSemigroup:
 
 
 def threads(size: int) -> int:
-    """Threads for a transform of `size` values: one where it is too small to be shared."""
+    """Return the number of threads for a transform of `size` values: one where it is too small to be shared."""
     if size < SHARED_TRANSFORM:
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
@@ -127,7 +127,7 @@ def _wave_numbers(axis: Axis, halved: bool) -> np.ndarray:
 
 
 def _by_scipy(shape: tuple[int, ...], axes: tuple[int, ...], symbol: np.ndarray, workers: int) -> Map:
-    """values → inverse(symbol · transform(values)) by SciPy."""
+    """Make the map values → inverse(symbol · transform(values)) by SciPy."""
     import scipy.fft
 
     lengths = [shape[k] for k in axes]
@@ -141,7 +141,7 @@ def _by_scipy(shape: tuple[int, ...], axes: tuple[int, ...], symbol: np.ndarray,
 
 
 def _by_fftw(shape: tuple[int, ...], axes: tuple[int, ...], symbol: np.ndarray) -> Map:
-    """values → inverse(symbol · transform(values)) by FFTW, planned here, once."""
+    """Make the map values → inverse(symbol · transform(values)) by FFTW, which is planned here, once."""
     forward, backward = _plans(shape, axes, "FFTW_ESTIMATE")
     scaled = symbol / math.prod(shape[k] for k in axes)
     lock = threading.Lock()  # the plans work in arrays of their own
@@ -171,7 +171,7 @@ def _plans(shape: tuple[int, ...], axes: tuple[int, ...], effort: str) -> tuple[
 
 @functools.cache
 def _fftw() -> Any:
-    """The pyfftw package with the user's wisdom, or None where it is not installed."""
+    """Import pyfftw with the user's wisdom; None where it is not installed."""
     try:
         import pyfftw
     except ImportError:
@@ -182,13 +182,13 @@ def _fftw() -> Any:
 
 
 def wisdom_file() -> Path:
-    """Where timed plans are stored: $XDG_CACHE_HOME/wfr_pde/fftw_wisdom, or ~/.cache/wfr_pde/fftw_wisdom."""
+    """Return the file of timed plans: $XDG_CACHE_HOME/wfr_pde/fftw_wisdom, or ~/.cache/wfr_pde/fftw_wisdom."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(cache) / "wfr_pde" / "fftw_wisdom"
 
 
 def measure_plans(grid: Grid) -> bool:
-    """Time the plans for the periodic axes of a grid and store them for all later processes.
+    """Measure the plans for the periodic axes of a grid, and store the best for all later processes.
 
     Takes seconds to minutes, and brings about a third of the time of a transform. Not during a run, nor between its
     parts: other plans round differently. Does nothing where no axis is periodic.

@@ -45,6 +45,7 @@ RATIOS = (0.75, 1.0, 1.25, 1.5, 2.0)  # of the numbers of cells; the last four g
 COARSEST, BASE = 0, 1  # numbers of the first ratio, and of the ratio one
 NODES, FEWER_NODES = 14, 10  # of the interpolation between grids, and of the one that its error is measured against
 REFINED = 2  # ratio of the numbers of steps that are compared
+# times the measured differences; benchmarks/honesty.py attacks the bounds that come of them
 SAFETY = {"time": 4.0, "interpolation": 3.0, "domain": 4.0, "witness": 2.0, "unknown": 2.0, "mass": 3.0}
 RAISED = 4.0  # times as high above the least V as they are, ceilings in the run that tells what they do
 MOST_GROWTH = 10.0  # of the error of the steps, from a grid to the next
@@ -57,6 +58,7 @@ LOST = 0.5  # bound of the L1 error from which on KL is not known
 BREAK_PLACE = 1e-11  # mass beside a break that was searched for, by which its place may be off
 SATURATION, BUMP = 2.0, 1e-6  # L1 distance at most, and share of a cell by bumps from which nats are unknown there
 MOVES_MASS = "time", "space", "witness"  # parts whose errors may be anywhere in the bulk
+# of the error; their sum is the bound
 PARTS = ("time", "space", "witness", "mass", "domain", "between", "rounding")
 
 
@@ -71,9 +73,9 @@ class _Answer:
     l1, kl : float
         Bounds of its errors.
     counts : bool
-        Whether orders count.
+        Whether the extrapolation in dx counts.
     apart : array of that shape
-        Nats between two of them; infinite where they do not.
+        Distance of two orders in nats; infinite where extrapolation does not count.
     """
 
     log_values: Array
@@ -111,7 +113,7 @@ class Attempt:
         self._store("between", np.zeros((len(problem.times), 2)))
 
     def expected_seconds(self) -> float:
-        """How long all measurements will take, at the speed of the last run."""
+        """Return how long all measurements will take, at the speed of the last run."""
         cells = self.cells.grid(1).size
         d = self.grid.ndim
         runs = sum(r**d for r in RATIOS) + (1 + 2 * WIDER) ** d
@@ -120,7 +122,7 @@ class Attempt:
         return self.work.rate * cells * runs * len(self.steps)
 
     def needed_memory(self) -> tuple[int, int]:
-        """Bytes needed at most, and those of them for the frames on all grids."""
+        """Count the bytes needed at most, and those of them for the frames on all grids."""
         cells, d = self.cells.grid(1).size, self.grid.ndim
         stored = 8 * len(self.times) * (sum(r**d for r in RATIOS) * cells + self.grid.size)
         stored *= 2 if self.problem.target.moving else 1  # the target at every time is held too
@@ -147,7 +149,7 @@ class Attempt:
             )
 
     def measure_time(self) -> None:
-        """Runs on the two coarsest grids, again with twice the steps.
+        """Measure the error in time, by runs on the two coarsest grids with twice the steps.
 
         Their distance on the finer one counts four times, and more by as much as it has grown from the coarser: what
         the steps miss in places that few cells resolve is larger on more of them.
@@ -163,7 +165,7 @@ class Attempt:
         self._store("time", SAFETY["time"] * growth * base)
 
     def _distances_in_time(self, k: int, finer: Array) -> Array:
-        """L1 and KL distances (n_times, 2) of the run on grid number k to the one with finer steps."""
+        """Return the L1 and KL distances (n_times, 2) of the run on grid number k to the one with finer steps."""
         grid, found = self.cells.grid(RATIOS[k]), []
         for t, *pair in zip(self.problem.times.tolist(), self._run(k)[self.saved], finer, strict=True):
             energy = self.problem.energy_at(t)
@@ -173,15 +175,15 @@ class Attempt:
         return np.array(found)
 
     def _of(self, grid: Grid, steps: Array, wanted: Array) -> Run:
-        """A run of the problem on a grid."""
+        """Describe a run of the problem on a grid; nothing is computed yet."""
         return Run(self.problem, grid, steps, self.order, wanted)
 
     def _run(self, k: int) -> Array:
-        """Log-ratios at the times of the frames on grid number k."""
+        """Return the log-ratios at the times of the frames on grid number k."""
         return self._runs([k])[0]
 
     def _runs(self, numbers: Sequence[int]) -> list[Array]:
-        """Log-ratios at the times of the frames on several grids."""
+        """Return the log-ratios at the times of the frames on several grids."""
         missing = [k for k in numbers if k not in self.runs]
         if missing:
             runs = [self._of(self.cells.grid(RATIOS[k]), self.steps, self.times) for k in missing]
@@ -189,7 +191,7 @@ class Attempt:
         return [self.runs[k] for k in numbers]
 
     def measure_domain(self) -> None:
-        """The run with the ratio one again in a box wider by an eighth on each side, with the same cells inside."""
+        """Measure the error of the box, by the run with the ratio one in a box wider by an eighth on each side."""
         grid, (wide, window) = self.cells.grid(1), self.cells.wider()
         times, ceilings = self.problem.times, self.problem.ceilings
         has_margin = not self.cells.real_walls and wide.shape != grid.shape
@@ -216,7 +218,7 @@ class Attempt:
         self._store("domain", SAFETY["domain"] * np.array(found) + of_ceilings)
 
     def _of_ceilings(self, other: Array | None) -> Array:
-        """What ceilings of V, and the mass outside the box, may do (n_times, 2); `other` is under higher ones.
+        """Bound what ceilings of V, and the mass outside the box, do (n_times, 2); `other` is a run under higher ones.
 
         Four times the distance of the run on the coarsest grid to one under ceilings four times as high, and twice the
         mass that the pilot had above them: in KL by as many nats as the ceiling of the time.
@@ -245,7 +247,7 @@ class Attempt:
     # Space
 
     def promising(self) -> bool:
-        """Whether the three coarsest grids, at every save time, are far enough for their distances to fall as dx²."""
+        """Return whether distances of the three coarsest grids fall as dx² at every save time."""
         runs = self._runs(range(3))
         if self.problem.alpha == 0:
             return True
@@ -257,11 +259,11 @@ class Attempt:
         return True
 
     def _densities(self, log_ratios: Array, times: Array) -> Array:
-        """Log-densities on the finest grid of log-ratios (n, *shape) at times (n,)."""
+        """Return the log-densities on the finest grid of log-ratios (n, *shape) at times (n,)."""
         return normalised(self.grid, log_ratios + log_equilibria(self.problem, self.grid, times))
 
     def _distances(self, log_densities: Sequence[Array]) -> Array:
-        """L1 distances of each to the next, (their number - 1, n)."""
+        """Return the L1 distances of neighbours in a sequence of densities (m, n): (m - 1, n)."""
         densities = [np.exp(values) for values in log_densities]
         return np.array([integrals(self.grid, np.abs(a - b)) for a, b in itertools.pairwise(densities)])
 
@@ -270,7 +272,7 @@ class Attempt:
         return Moves(self.problem, self._grids, NODES, self.times)
 
     def _of_moved_mass(self, l1: Array) -> Array:
-        """What KL changes by at the save times if errors in L1 (n_times,) are mass that is in another mode."""
+        """Return by how much KL changes at the save times if L1 errors (n_times,) are mass in a wrong mode."""
         found, grid = np.zeros(len(l1)), self.cells.grid(1)
         for i, (k, t) in enumerate(zip(self.saved.tolist(), self.problem.times.tolist(), strict=True)):
             if l1[i] > 0:
@@ -287,11 +289,11 @@ class Attempt:
         return CellQuadrature(self.problem, self.cells, self.grid)
 
     def _weights(self, first: int) -> Array:
-        """Weights of the extrapolation over the grids from the number `first` on."""
+        """Return the weights of the extrapolation over the grids from the number `first` on."""
         return richardson(RATIOS[first:], self.cells.powers)
 
     def measure_space(self) -> None:
-        """Richardson extrapolation in dx over the four finest grids against that over all five.
+        """Measure the error in dx, by Richardson extrapolation over the four finest grids against that over all five.
 
         It counts if the distances of the single grids fall as those of their dx², and if next to no mass is in cells
         where the corrections are large; else the answer is that of the finest grid alone, with the bound that
@@ -332,11 +334,11 @@ class Attempt:
         self.evidence["single grids"] = {"fall as dx squared": self._counts}
 
     def _exact(self, log_values: Array) -> _Answer:
-        """The answer where it is exact in every cell."""
+        """Make the answer where the log-values are exact in every cell."""
         return _Answer(log_values, 0.0, 0.0, True, np.zeros(self.grid.shape))
 
     def _answers(self) -> Iterator[_Answer]:
-        """The answers at the save times after the first."""
+        """Yield the answers at the save times after the first."""
         runs = self._runs(range(len(RATIOS)))
         rough = Moves(self.problem, self._grids, FEWER_NODES, self.times) if self.problem.alpha > 0 else None
         for block in blocks(1, len(self.saved), self.grid.size):
@@ -366,7 +368,7 @@ class Attempt:
         interpolation: float,
         corrections: Array,
     ) -> _Answer:
-        """The answer at a save time, by the single grids, the orders 6, 8 and 10, and the distances of neighbours.
+        """Make the answer at a time, by the single grids, the orders 6, 8 and 10, and the distances of neighbours.
 
         Differences in KL are by one and the same sum over the cells, whose own error is in all of them.
 
@@ -399,10 +401,10 @@ class Attempt:
         return _Answer(singles[-1], l1, kl, False, np.full(self.grid.shape, math.inf))
 
     def _level(self, log_ratios: Sequence[Array], first: int, times: Array) -> tuple[Array, Array]:
-        """Log-ratios (n, *shape) of the grids from the number `first` on, extrapolated: the log-densities, and the
-        corrections of the finest grid in nats.
+        """Extrapolate log-ratios (n, *shape) from grid `first` on: return log-densities, and corrections in nats.
 
-        They are known up to a constant, which may differ from grid to grid: the mean of the correction is none.
+        The corrections are those of the finest grid. Log-ratios are known up to a constant, which may differ from grid
+        to grid: the mean of a correction is set to zero.
         """
         weights = self._weights(first)
         finest = log_ratios[-1]
@@ -414,7 +416,7 @@ class Attempt:
     # The witness
 
     def measure_witness(self) -> None:
-        """What the frames of the answer leave in the equation."""
+        """Measure the error by what the frames of the answer leave in the equation."""
         n = len(self.problem.times)
         if self.problem.alpha == 0:
             self._store("witness", np.zeros((n, 2)))
@@ -429,7 +431,7 @@ class Attempt:
         self.evidence["witness"] = {name: getattr(found, name).tolist() for name in ("l1", "linear", "unknown", "time")}
 
     def _all_frames(self) -> Array:
-        """The answer at all times of the frames (n, *shape), extrapolated like that of the save time that follows."""
+        """Return the answer at all times of the frames (n, *shape), extrapolated as that of the next save time is."""
         runs = self._runs(range(len(RATIOS)))
         frames = np.empty((len(self.times), *self.grid.shape))
         counts = np.array(self._counts)[np.searchsorted(self.saved, np.arange(len(self.times)))]
@@ -445,7 +447,7 @@ class Attempt:
     # Evidence beside the five grids
 
     def look_between(self, terrain: Terrain) -> None:
-        """What is known of V between the cell centres; a feature that the cells do not show leaves nothing known."""
+        """Look at V between the cell centres; a feature that the cells do not show makes the error 2."""
         breaks = terrain.breaks
         if not np.array_equal(self.cells.lower, terrain.cells.lower):  # the box was widened
             breaks = breaks_of(self.problem, self.cells.lower, self.cells.upper)
@@ -476,7 +478,7 @@ class Attempt:
         return self.problem.alpha > 0 and not self.asymptotic
 
     def ask_second_family(self, seconds: float) -> None:
-        """The other family of schemes, with an error of its own; a contradiction is part of the bound."""
+        """Hold the answer against the other family of schemes; a contradiction becomes part of the bound."""
         opinion = second_opinion(self.problem, self.cells.lower, self.cells.upper, self.cells.options, seconds)
         breaks = Breaks.none(self.grid.ndim)
         seen = None if opinion.grid is None else look_at(self.problem, opinion.grid, self.cells, breaks)
@@ -499,11 +501,11 @@ class Attempt:
 
     @property
     def contradicted(self) -> bool:
-        """Whether the two families disagree."""
+        """Whether the second family of schemes contradicts the answer."""
         return self.agreement is not None and not bool(self.agreement.agrees.all())
 
     def pointwise_error(self) -> Array:
-        """Estimate of the error of log mu at the centres (n_times, *shape), in nats; infinite where it is unknown."""
+        """Estimate the error of log mu at the centres (n_times, *shape), in nats; infinite where it is unknown."""
         n = len(self.problem.times)
         error = np.broadcast_to(self.total(self.l1).reshape(-1, *[1] * self.grid.ndim), (n, *self.grid.shape)).copy()
         unseen = np.where(self._mass.shares_of_bumps > BUMP, math.inf, 0.0)
@@ -528,14 +530,14 @@ class Attempt:
         return float(self.total(self.l1).max())
 
     def _store(self, part: str, found: Any) -> None:
-        """Errors (l1, kl) over the save times."""
+        """Store a part of the errors in L1 and KL over the save times, (n_times, 2)."""
         l1, kl = np.asarray(found, dtype=np.float64).T
         if part in MOVES_MASS:
             kl = np.maximum(kl, self._of_moved_mass(l1))
         self.l1[part], self.kl[part] = l1, kl
 
     def total(self, of: dict[str, Array]) -> Array:
-        """Sum of the parts over the save times; nothing is known of KL where next to nothing is of the density."""
+        """Sum the parts over the save times; infinite for KL where the L1 error is at least `LOST`."""
         total = np.sum([of[part] for part in PARTS], axis=0)
         lost = of is self.kl and self.total(self.l1) >= LOST
         return np.where(lost, math.inf, total)

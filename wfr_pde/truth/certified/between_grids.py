@@ -29,14 +29,14 @@ class Moves:
         self.matrices = [stencils(Interpolation(grid, grids[-1], nodes), grid) for grid in grids[:-1]]
 
     def __call__(self, runs: Sequence[Array], which: Any) -> list[Array]:
-        """Log-ratios at some nodes on the finest grid (n, *shape), from those of all grids."""
+        """Return the log-ratios at some nodes on the finest grid (n, *shape), from those of all grids."""
         finest = runs[-1][which]
         if self.problem.ceilings is not None:
             finest = self._limited(finest, self.grids[-1], finest, which)
         return [*self.some(runs[:-1], which), finest]
 
     def some(self, runs: Sequence[Array], which: Any) -> list[Array]:
-        """Log-ratios at some nodes on the finest grid (n, *shape), from those of the coarsest grids."""
+        """Return the log-ratios at some nodes on the finest grid (n, *shape), from those of the coarsest grids."""
         moved = []
         for grid, matrices, run in zip(self.grids, self.matrices, runs, strict=False):
             values = log_ratio = run[which]
@@ -47,14 +47,14 @@ class Moves:
         return moved
 
     def _near(self, moved: Array, grid: Grid, log_ratio: Array) -> Array:
-        """Log-ratios on the finest grid, within some nats of the range at the centres around."""
+        """Keep interpolated log-ratios on the finest grid within some nats of the range at the centres around."""
         places = [axis.centres for axis in self.grids[-1].axes]
         high, low = around(log_ratio, grid, places), -around(-log_ratio, grid, places)
         more = high - low + LEAST_MORE
         return np.clip(moved, low - more, high + more)
 
     def _limited(self, moved: Array, grid: Grid, log_ratio: Array, which: Any) -> Array:
-        """Log-ratios on the finest grid of densities with the mass one, not far above those at the centres around."""
+        """Keep interpolated log-ratios, as densities of mass one, not far above those at the centres around."""
         times, finest = self.times[which], self.grids[-1]
         log_density = log_ratio + log_equilibria(self.problem, grid, times)
         most = around(log_density, grid, [axis.centres for axis in finest.axes])

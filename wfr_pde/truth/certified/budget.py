@@ -26,7 +26,7 @@ TOLERANCE, FINEST, COARSEST = 1e-6, 1e-13, 1e-10  # of the transport in time: ov
 
 @dataclass(frozen=True)
 class Run:
-    """A run on one grid: what it is of, its steps, and the times that are wanted; see `Budget.run`."""
+    """A run on one grid, by its problem, steps, order and wanted times; see `Budget.run`."""
 
     problem: Problem
     grid: Grid
@@ -40,7 +40,7 @@ class Run:
         return self.grid.size * len(self.steps)
 
     def beginning(self) -> tuple[RatioChain, Array]:
-        """The chain, and log(mu/pi) at the first time; the target at rest has been asked for all that steps need."""
+        """Return the chain and log(mu/pi) at the first time; a target at rest is asked here for all that steps need."""
         problem, grid = self.problem, self.grid
         chain = RatioChain(problem, grid, min(max(TOLERANCE * problem.rtol, FINEST), COARSEST))
         if problem.ceilings is not None:
@@ -50,7 +50,7 @@ class Run:
         return chain, problem.log_ratio(state, float(self.steps[0]))
 
     def frames(self, chain: RatioChain, g: Array) -> Array:
-        """log(mu/pi) at the wanted times, (n_wanted, *shape)."""
+        """Compute log(mu/pi) at the wanted times, (n_wanted, *shape)."""
         log_ratios = [g]
         for t, following in itertools.pairwise(self.steps.tolist()):
             check_deadline()
@@ -64,7 +64,7 @@ class Run:
 
 @dataclass
 class Budget:
-    """What has been spent, and what may be."""
+    """The budgets of time and memory, and what has been spent of them."""
 
     seconds: float
     memory: float = math.inf  # GiB
@@ -72,11 +72,11 @@ class Budget:
     rate: float = 5e-6  # seconds per cell and step, as last measured
 
     def left(self) -> float:
-        """Seconds that may still be spent."""
+        """Return the seconds that may still be spent."""
         return self.seconds - (clock() - self.began)
 
     def run(self, problem: Problem, grid: Grid, steps: Array, order: int, wanted: Array) -> Array:
-        """log(mu/pi) on a grid at some times, (n_wanted, *shape).
+        """Make one run on a grid: log(mu/pi) at the wanted times, (n_wanted, *shape).
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Budget:
         return [found[k] for k in range(len(runs))]
 
     def _two_at_a_time(self, runs: Sequence[Run], which: Sequence[int]) -> dict[int, Array]:
-        """Frames of some runs, by two threads, each within the deadline of this one."""
+        """Make some runs by two threads, each within the deadline of this one; return their frames."""
         began = clock()
         beginnings = [runs[k].beginning() for k in which]
         with ThreadPoolExecutor(2) as pool:

@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 
 
 MORE_LOOKS, SHOWING = 3, 1.5  # times that cells are made finer where V hides something between them, and by how much
-FASTEST = 1e100  # rates
-ROUNDS = 32
+FASTEST = 1e100  # rates: products with times and second derivatives of V stay below the largest double
+ROUNDS = 32  # attempts: budgets and `IN_VAIN` end the search long before
 IN_VAIN = 3  # attempts that improve nothing, after which there are no more
 MOST_DIVERGED = 9  # refinements of the steps in all
+# why there are no more attempts, for messages
 GAINLESS = "by refining, as the last attempts gained nothing"
 
 
@@ -69,7 +70,7 @@ def ground_truth(
     turn: bool = True,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Density of the WFR flow at some times, with a bound of its error; everything numerical is chosen.
+    """Compute the density of the WFR flow at some times, with a bound of its error; everything numerical is chosen.
 
     d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g), g = log(mu/pi).
 
@@ -160,6 +161,17 @@ def ground_truth(
 
     What no one can certify is a mode that the box, or the places where the local scales are looked at, do not see: that
     of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
+
+    Examples
+    --------
+    From N(1, 1) to N(0, 1), where KL(mu|pi) is exp(-4 t)/2:
+
+    >>> import wfr_pde as wfr
+    >>> truth = wfr.ground_truth(wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 1.0), [0.0, 0.25, 0.5], rtol=1e-6)
+    >>> truth.kl.values.round(4)
+    array([0.5   , 0.1839, 0.0677])
+    >>> bool((truth.error_l1 <= 1e-6).all())
+    True
     """
     for name, value in (("strict", strict), ("cross_check", cross_check), ("turn", turn)):
         flag(name, value)
@@ -197,12 +209,20 @@ def plan(
     memory: float | None = None,
     turn: bool = True,
 ) -> dict[str, Any]:
-    """What the first attempt of `ground_truth` would take, by its trial run; arguments and errors as there.
+    """Say what the first attempt of `ground_truth` would take, by its trial run; arguments and errors as there.
 
     Returns
     -------
     dict
         `lower`, `upper`, `shapes` of the grids, `graded` axes, `n_steps`, `memory_bytes`, `free_bytes`, `seconds`.
+
+    Examples
+    --------
+    >>> import wfr_pde as wfr
+    >>> from wfr_pde.truth.certified.certificate import plan
+    >>> cost = plan(wfr.Gaussian(0.0, 1.0), wfr.Gaussian(1.0, 1.0), [0.0, 0.5])
+    >>> len(cost["shapes"]), cost["seconds"] < 60
+    (5, True)
     """
     flag("turn", turn)
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
@@ -227,13 +247,13 @@ def plan(
 
 
 def _budget(seconds: Any, memory: Any) -> Budget:
-    """Time and memory that may be spent."""
+    """Return the budget of time and memory, if the arguments are one."""
     allowed = positive("seconds", seconds, "the time that may be spent")
     return Budget(allowed, math.inf if memory is None else positive("memory", memory, "GiB that may be used"))
 
 
 def _checked_box(box: Any) -> tuple[Array, Array] | None:
-    """The corners of the box, if they are two."""
+    """Return the two corners of the box, or refuse what is none."""
     if box is None:
         return None
     refuse_no_entries("box", box)
@@ -243,7 +263,7 @@ def _checked_box(box: Any) -> tuple[Array, Array] | None:
 
 
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
-    """The problem, if it is one."""
+    """Make the problem of the arguments, or refuse them."""
     from wfr_pde.targets.base import Target
     from wfr_pde.targets.grid_target import GridTarget
 
@@ -269,7 +289,7 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
 
 
 def _certified(problem: Problem, cells: GridFamily, work: Budget, box_may_grow: bool) -> tuple[Attempt, str]:
-    """The first attempt whose error is within the tolerance, or else the best one and what kept from a better one."""
+    """Return the first attempt with an error within the tolerance, or the best one and what kept from a better one."""
     plan = Plan(schedule_by_trial(problem, cells, work), cells, box_may_grow, first_order(problem))
     best: Attempt | None = None
     in_vain, limit = 0, f"in {ROUNDS} attempts"
@@ -322,7 +342,7 @@ def _certified(problem: Problem, cells: GridFamily, work: Budget, box_may_grow: 
 
 
 def _shown(best: Attempt, limit: str, terrain: Terrain, work: Budget, box_may_grow: bool) -> tuple[Attempt, str]:
-    """The answer after a look between its cells: on more of them while V hides something there, and time is left.
+    """Look between the cells of the answer, and compute it on more of them while V hides something and time is left.
 
     An answer is there: what is left of the budget does not decide over the look.
     """
@@ -342,7 +362,7 @@ def _shown(best: Attempt, limit: str, terrain: Terrain, work: Budget, box_may_gr
 
 
 def _contradiction(best: Attempt, times: Array) -> str:
-    """Where the two families of schemes differ by more than both their errors allow."""
+    """Say where the two families of schemes differ by more than both their errors allow."""
     found = best.agreement
     assert found is not None
     k = int(np.argmax(np.where(found.agrees, 0.0, found.distance)))
@@ -356,7 +376,7 @@ def _contradiction(best: Attempt, times: Array) -> str:
 
 
 def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
-    """What stands in the way, and what is reachable."""
+    """Say what stands in the way of the tolerance, and which one is reachable."""
     parts = {part: float(best.l1[part].max()) for part in PARTS}
     worst = max(parts, key=lambda part: parts[part])
     more = "a larger rtol" if limit == GAINLESS else "larger budgets, seconds= and memory="

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LONG_NAMES = {
+LONG_NAMES = {  # of the parts of the error
     "time": "part of the steps",
     "space": "part of the cells",
     "witness": "part of what is left in the equation",
@@ -27,7 +27,7 @@ LONG_NAMES = {
 
 
 def dataset(best: Attempt, rtol: float, times: Array) -> xr.Dataset:
-    """The solution in the schema of `solve`, at the save times as the user knows them."""
+    """Make the Dataset of a solution in the schema of `solve`, at the save times as the user knows them."""
     import xarray as xr
 
     grid = best.grid
@@ -60,7 +60,7 @@ def dataset(best: Attempt, rtol: float, times: Array) -> xr.Dataset:
 
 
 def _attrs(best: Attempt, rtol: float) -> dict[str, str | int | float]:
-    """Provenance."""
+    """Return the attributes that say how the solution was made."""
     problem, grid = best.problem if best.problem.given is None else best.problem.given, best.grid
     frame = best.problem.frame
     return ({} if frame is None else {name: json.dumps(value) for name, value in frame.attrs.items()}) | {

@@ -26,7 +26,7 @@ SHIFT = 1e-9  # of the whole time, by which ceilings hold earlier: times that ar
 
 @dataclass(frozen=True)
 class Problem:
-    """What is solved, and how well.
+    """The problem that is solved: target, start, save times, rates, tolerance.
 
     The last six say how a problem that was made ready for a grid (`prepared`) differs from the one that is given.
 
@@ -60,7 +60,7 @@ class Problem:
     outside: float = 0.0
 
     def flow(self, order: int) -> Flow:
-        """The flow of order 2 in dx, and of the given order in dt where it has an error there."""
+        """Return the flow of order 2 in dx, and of the given order in dt where it has an error there."""
         return self.basic if self.exact_in_time else Extrapolated(self.basic, order)
 
     @property
@@ -93,7 +93,7 @@ class Problem:
         return {}
 
     def energy_at(self, t: float) -> KL:
-        """KL to the target as it is at a time; the same object for the same time."""
+        """Return KL to the target as it is at a time; the same object for the same time."""
         if not self.target.moving:
             return self.energy
         if t not in self._energies:
@@ -101,7 +101,7 @@ class Problem:
         return self._energies[t]
 
     def seen(self, t: float) -> KL:
-        """KL to the target as a step from a time on sees it: under the ceiling of that time."""
+        """Return KL to the target, under its ceiling, that a step from a time on sees."""
         if self.ceilings is None:
             return self.energy_at(t)
         later = t + SHIFT * float(self.times[-1] - self.times[0])
@@ -111,18 +111,18 @@ class Problem:
         return self._energies[level]
 
     def under_ceiling(self, potential: Array, t: float) -> Array:
-        """V under the ceiling of a time, by values of V."""
+        """Cap values of V by the ceiling of a time."""
         if self.ceilings is None:
             return potential
         target = self.seen(t).target
         return -target.cap(-potential) if isinstance(target, Capped) else potential
 
     def before(self, t: float) -> float:
-        """A time just before another one, that ceilings tell from it."""
+        """Return a time just before another one, which ceilings that begin then tell from it."""
         return t - 2 * SHIFT * float(self.times[-1] - self.times[0])
 
     def kl(self, state: Density, t: float) -> float:
-        """KL(mu|pi) at a time: by the normaliser of pi where it is known, else by that of the cells."""
+        """Compute KL(mu|pi) at a time, by the normaliser of pi where it is known, else by that of the cells."""
         energy = self.energy_at(t)
         if self.log_normaliser is None:
             return energy.value(state)
@@ -130,13 +130,13 @@ class Problem:
         return energy.value(state) + self.log_normaliser - of_cells
 
     def log_ratio(self, state: Density, t: float) -> Array:
-        """log(mu/pi) at a time, as `seen`."""
+        """Compute log(mu/pi) at a time, as `seen`."""
         return np.asarray(self.seen(t).first_variation(state))
 
     def log_density(self, grid: Grid, log_ratio: Array, t: float) -> Array:
-        """log mu, up to a constant, from the log-ratio to pi at a time."""
+        """Compute log mu, up to a constant, from the log-ratio to pi at a time."""
         return log_ratio + np.asarray(self.seen(t).log_equilibrium(grid))
 
     def density(self, grid: Grid, log_ratio: Array, t: float) -> Density:
-        """The density with a log-ratio to pi at a time, normalised by the sum over the cells."""
+        """Return the density with a log-ratio to pi at a time, normalised by the sum over the cells."""
         return Density(grid, self.log_density(grid, log_ratio, t)).normalised()

@@ -16,11 +16,11 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.time_breaks import at_times
 
-FLUX = "scharfetter-gummel"
-MOST_HALVINGS = 12  # of the time of a sweep
+FLUX = "scharfetter-gummel"  # exact where V' and the flux are constant
+MOST_HALVINGS = 12  # of the time of a sweep that comes to no end: after these the step is an error
 PREPARED = 2  # ceilings whose sweeps are kept: time goes on, and the ceilings fall
-MOST_HELD = 32  # times at which a target that moves is remembered
-MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs
+MOST_HELD = 32  # times at which a target that moves is remembered: the sub-steps of a step of order 8 fit in
+MOST_MOVED = 0.3  # L1 distance of an extrapolated step from the finest of its runs, beyond which it diverges
 
 
 class RatioChain:
@@ -58,7 +58,7 @@ class RatioChain:
         self._log_pi = np.zeros(0) if self.moving else self.log_pi(0.0)
 
     def log_pi(self, t: float) -> Array:
-        """log pi at a time: under the ceiling of that time, and up to a constant where it moves."""
+        """Compute log pi at a time: under the ceiling of that time, and up to a constant where it moves."""
         if not self.moving:
             return np.asarray(self.problem.seen(t).log_equilibrium(self.grid))
         if t not in self._held:
@@ -75,7 +75,7 @@ class RatioChain:
         return [LineSweep(self.grid, log_pi, k, FLUX, self.tolerance) for k in axes]
 
     def _under_ceiling(self, t: float) -> list[LineSweep]:
-        """The sweeps under the ceiling of a time."""
+        """Return the sweeps along all axes under the ceiling of a time."""
         energy = self.problem.seen(t)
         if id(energy) not in self._prepared:
             if len(self._prepared) == PREPARED:
@@ -84,7 +84,7 @@ class RatioChain:
         return self._prepared[id(energy)][1]
 
     def transport(self, g: Array, t: float, dt: float) -> Array:
-        """The transport over dt, with the target as it is at `t`: the axes in turn, there and back."""
+        """Move log-ratios over dt, with the target as it is at `t`: the axes in turn, there and back."""
         if self.problem.ceilings is not None:
             return self._transport(self._under_ceiling(t), g, dt)
         return self._transport(self._sweeps(t) if self._still is None else self._still, g, dt)
@@ -115,7 +115,7 @@ class RatioChain:
         return g
 
     def step(self, g: Array, t: float, dt: float, order: int) -> Array:
-        """A step of order 2, 4, 6 or 8 in dt; exact for a reaction or a transport alone where that is.
+        """Make a step of order 2, 4, 6 or 8 in dt; a reaction alone, or a transport alone on one axis, is exact.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class RatioChain:
         return result
 
     def _extrapolated(self, g: Array, t: float, dt: float, weights: tuple[float, ...]) -> tuple[Array, Array]:
-        """The extrapolation of runs of 1, 2, ... Strang steps, and the finest of them."""
+        """Extrapolate runs of 1, 2, ... Strang steps; return the result and the finest of them."""
         if self.grid.ndim == 1 and not self.moving and not self._stiff:
             found = self._on_one_line(g, dt, weights)
             if found is not None:
@@ -192,7 +192,7 @@ class RatioChain:
         return g
 
     def _strang(self, g: Array, t: float, dt: float) -> Array:
-        """Half of the reaction, the transport, half of the reaction."""
+        """Make half of the reaction, the transport, and the other half of the reaction."""
         if self.moving:
             return self._moving_strang(g, t, dt)
         assert self._still is not None
@@ -202,7 +202,7 @@ class RatioChain:
         return s * self._transport(self._still, s * g, dt)
 
     def _moving_strang(self, g: Array, t: float, dt: float) -> Array:
-        """Strang step from g to the target at `t` to that at `t + dt`: each part sees the target at its own middle."""
+        """Make a Strang step from log(mu/pi) at `t` to that at `t + dt`: each part sees pi at its own middle."""
         s = math.exp(-self.problem.beta * dt / 2)
         log_mu = g + self.log_pi(t)
         for share, is_reaction in ((0.25, True), (0.5, False), (0.75, True)):

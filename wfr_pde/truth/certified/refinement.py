@@ -23,13 +23,13 @@ MORE_CUTS = (
 )
 TIME_DOUBT = 3.0  # times what the witness says: highest terms of the polynomials in time, for which panels are cut
 SPACE_ORDER, LEAST_ORDER = 8.0, 1.0  # with which the largest part is taken to fall with the cells, and at least
-DIVERGING = 3  # refinements of the steps before the order is lowered
+DIVERGING = 3  # refinements of the steps before the order is lowered: smaller steps are tried first
 WIDEN = 0.25  # of the box, on each side, where mass arrives at the walls
 
 
 @dataclass
 class Plan:
-    """How fine steps and cells are; the attempts so far have told."""
+    """The fineness of steps and cells for the next attempt, by the errors of those so far."""
 
     schedule: StepSchedule
     cells: GridFamily
@@ -47,13 +47,13 @@ class Plan:
         return ORDERS[self.number]
 
     def shorten_steps(self) -> None:
-        """Smaller steps after a divergence, and a lower order after some."""
+        """Plan smaller steps after a divergence, and a lower order after some."""
         self.parts, self.diverged = 2 * self.parts, self.diverged + 1
         if self.diverged % DIVERGING == 0 and self.number + 1 < len(ORDERS):
             self.number += 1
 
     def refine_steps(self, attempt: Attempt) -> bool:
-        """Whether smaller steps, or a higher order, are to be tried at once."""
+        """Plan smaller steps, or a higher order, where the error in time asks for them; return whether it does."""
         error, wanted = float(attempt.l1["time"].max()), SHARES["time"] * attempt.problem.rtol
         has_gained = error <= self.time_error / 2
         if error <= wanted or (self.shortened and not has_gained):
@@ -68,7 +68,7 @@ class Plan:
         return True
 
     def refine(self, attempt: Attempt) -> None:
-        """Finer panels, cells, or a wider box, by what the parts of the error say."""
+        """Plan finer panels, more cells, or a wider box, by what the parts of the error say."""
         problem, l1 = attempt.problem, attempt.l1
         if self.box_may_grow and l1["domain"].max() > SHARES["domain"] * problem.rtol:
             self.cells = _widened(problem, self.cells)
@@ -92,7 +92,7 @@ class Plan:
             self.cells = self.cells.finer(factor)
 
     def _measured_order(self, cells: float, excess: float) -> float:
-        """Power of the number of cells along an axis that the largest part fell with since the attempt before."""
+        """Return the power of the number of cells per axis with which the largest part fell since the last attempt."""
         before, self.fall = self.fall, (cells, excess)
         if before is None or not before[0] < cells or not before[1] > excess:
             return SPACE_ORDER
@@ -101,7 +101,7 @@ class Plan:
 
 
 def _largest(values: Array, rest: float) -> np.ndarray:
-    """Mask of the fewest of some positive values without which the others have a sum of at most `rest`."""
+    """Return a mask of the fewest of some positive values without which the others sum to at most `rest`."""
     order = np.argsort(values)
     mask = np.ones(len(values), dtype=bool)
     mask[order[np.cumsum(values[order]) <= rest]] = False
@@ -109,13 +109,13 @@ def _largest(values: Array, rest: float) -> np.ndarray:
 
 
 def first_order(problem: Problem) -> int:
-    """Number of the order in dt to begin with: 6 at least under ceilings, as what slides down slopes is fast."""
+    """Return the order in dt to begin with: at least 6 under ceilings, as what slides down slopes is fast."""
     number = 2 - next(k for k, least in enumerate(ORDER_FROM) if problem.rtol >= least)
     return number if problem.ceilings is None else min(number, 1)
 
 
 def _widened(problem: Problem, cells: GridFamily) -> GridFamily:
-    """The family on a wider box."""
+    """Return the family of grids on a wider box."""
     margin = np.where([axis.periodic for axis in cells.grid(1).axes], 0.0, WIDEN * (cells.upper - cells.lower))
     wider = terrain_in(problem, (cells.lower - margin, cells.upper + margin), cells.options, cells.real_walls).cells
     density = [n / (high - low) for n, low, high in zip(cells.counts, cells.lower, cells.upper, strict=True)]

@@ -14,25 +14,26 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array, Ints
 
-NODES = 8  # of a panel, its ends among them: polynomials of degree 7
-FIRST = 2.0**-4  # first panel tried, over the whole time
-SMALLEST = 2.0**-60  # panel, over the whole time
+NODES = 8  # of a panel, its ends among them: polynomials of degree 7, as exact as steps of order 8
+FIRST = 2.0**-4  # first panel tried, over the whole time; the error tells the next
+SMALLEST = 2.0**-60  # panel, over the whole time: below, the flow is taken to have no expansion, which is an error
 SMALLEST_PART = 1 / 64  # of a panel that has to be more than the rounding of the time
 GROWTH, CUT = 4.0, 0.05  # of a panel over the one before, at most, and of one that is tried again, at least
-SAFETY = 0.8
+SAFETY = 0.8  # times the length that the last term suggests for the next panel
 MOST = 2.0  # nats that a panel may miss at a place: beyond, nothing is known there, which costs twice its mass
-LEGENDRE = np.polynomial.legendre
+LEGENDRE = np.polynomial.legendre  # the module
 
 
 def _lobatto() -> Array:
-    """Gauss-Lobatto points on [0, 1]."""
+    """Return the Gauss-Lobatto points on [0, 1]."""
     derivative = LEGENDRE.legder([0.0] * (NODES - 1) + [1.0])
     inner = np.sort(LEGENDRE.legroots(derivative).real)
     return np.concatenate([[0.0], 0.5 * (inner + 1), [1.0]])
 
 
-LOBATTO = _lobatto()
+LOBATTO = _lobatto()  # nodes of a panel, on [0, 1]
 TO_LEGENDRE = np.linalg.inv(LEGENDRE.legvander(2 * LOBATTO - 1, NODES - 1))  # values at the nodes -> coefficients
+# for ∫ e^(-decay t) t^k dt over a step, with decay of the order of one
 QUADRATURE_NODES, QUADRATURE_WEIGHTS = LEGENDRE.leggauss(24)
 
 
@@ -57,11 +58,11 @@ class Nodes:
     of_panel: Any
 
     def steps(self) -> int:
-        """Number of steps."""
+        """Return the number of steps."""
         return len(self.times) - 1
 
     def integral_weights(self, k: Any, decay: float) -> tuple[Any, Array, Array]:
-        """Weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over steps k, F the polynomial through the nodes of the panel.
+        """Return weights of ∫ e^(-decay (t_{k+1} - t)) F(t) dt over steps k, F the polynomial through a panel's nodes.
 
         Parameters
         ----------
@@ -89,13 +90,13 @@ class Nodes:
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """Panels of time, `ends` (panels + 1,), the first and the last of the whole among them."""
+    """Panels of time between neighbouring `ends` (panels + 1,), of which the first and last bound the whole."""
 
     ends: Array
     breaks: Array = field(default_factory=lambda: np.empty(0))  # that no panel may cross
 
     def nodes(self, times: Array) -> Nodes:
-        """The steps: between the Gauss-Lobatto points of every panel and the save times."""
+        """Return the nodes of all steps: the Gauss-Lobatto points of every panel, and the save times."""
         low, high = self.ends[:-1, None], self.ends[1:, None]
         points = low + (high - low) * LOBATTO
         points[:, -1] = self.ends[1:]
@@ -105,7 +106,7 @@ class StepSchedule:
         return Nodes(everything, np.searchsorted(everything, times), panel, np.searchsorted(everything, points))
 
     def refined(self, cuts: int | Ints) -> StepSchedule:
-        """Every panel cut into so many equal ones; one number for all, or one for each."""
+        """Cut every panel into equal ones; their number is one for all, or one for each."""
         numbers = np.broadcast_to(cuts, len(self.ends) - 1).tolist()
         parts = [
             np.linspace(a, b, n + 1)[:-1] for (a, b), n in zip(itertools.pairwise(self.ends), numbers, strict=True)
@@ -114,7 +115,7 @@ class StepSchedule:
 
 
 def subdivided(times: Array, parts: int) -> Array:
-    """Every step cut into equal parts."""
+    """Cut every step into equal parts."""
     if parts == 1:
         return times
     inner = times[:-1, None] + np.diff(times)[:, None] * np.arange(parts) / parts
@@ -130,7 +131,7 @@ def trial_schedule(
     breaks: Array | None = None,
     noise: Array | float = 0.0,
 ) -> StepSchedule:
-    """Panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
+    """Find panels, each as long as polynomials of degree 7 follow the flow on it, by a trial run.
 
     On a panel the right-hand side F of the equation is expanded in Legendre polynomials. The panel is accepted if the
     last term, times the length of the panel, has a mean modulus below the tolerance; the next one is longer or shorter
@@ -197,7 +198,7 @@ def _panel(
     length: float,
     noise: Array | float,
 ) -> tuple[float, Any]:
-    """Mean modulus of the last Legendre term of F over a panel, times its length; and the state at its end.
+    """Return the mean modulus of the last Legendre term of F over a panel, times its length, and the state at its end.
 
     Places where that is more than two nats count as if it were two. So cells that are far smaller than others, on which
     rounding is all that is seen of F, matter by the mass that they hold.

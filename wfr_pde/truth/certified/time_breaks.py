@@ -16,27 +16,17 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
 
-DEGREE = 8  # in time, on a panel
-LOOKS = 1024  # times at which the whole is looked at
+DEGREE = 8  # in time, on a panel: that of the panels of steps, and one more
+LOOKS = 1024  # times at which the whole is looked at: what is over between two of them is not seen
 LOOKS_PER_PANEL = 8  # and each panel, at least
 SHARE = 1e-4  # of the tolerance that a panel may miss, error times length over the whole
-ROUNDING = 1e-13  # of the largest V
-MOST_PANELS = 1000
-GOLDEN = 0.6180339887498949
+ROUNDING = 1e-13  # of the largest V, which differences of log pi_t have
+MOST_PANELS = 1000  # a target that needs more moves too roughly, and is refused
+GOLDEN = 0.6180339887498949  # the golden ratio less one: its multiples mod 1 are even shares, however many
 
 
 def at_times(target: Target, evaluate: Callable[[Target], Any]) -> Callable[[float], Array]:
-    """log pi_t at fixed places, up to a constant, as a function of time.
-
-    On a geometric path both ends are evaluated once, as log pi_t = (1 - lambda) log pi_0 + lambda log pi_1 + const.
-
-    Parameters
-    ----------
-    target : Target
-        Moving.
-    evaluate : function (Target) -> array
-        log-density of a target at rest, at the places.
-    """
+    """Make a function of time that evaluates log pi_t at fixed places, up to a constant."""
     if not isinstance(target, GeometricPath):
         return lambda t: np.asarray(evaluate(target.at(t)))
     ends: list[Array | None] = [None, None]
@@ -56,7 +46,7 @@ def at_times(target: Target, evaluate: Callable[[Target], Any]) -> Callable[[flo
 
 
 def breaks(target: Target, points: Array, span: tuple[float, float], rtol: float) -> Array:
-    """Times between which -log pi_t at some points is a polynomial of degree 8 in t, as far as a tolerance asks for.
+    """Find times between which -log pi_t at some points is, to a tolerance, a polynomial of degree 8 in t.
 
     Panels are halved until the polynomial through its Chebyshev points is right at all times that are looked at: a
     thousand over the whole, and eight at least in each panel. About a jump or a kink they shrink, until what they miss,
@@ -99,7 +89,7 @@ def breaks(target: Target, points: Array, span: tuple[float, float], rtol: float
 
 
 class _Panels:
-    """Whether -log pi_t is a polynomial in t on panels of time."""
+    """Panels of time, and a test whether -log pi_t is a polynomial in t on them."""
 
     def __init__(self, target: Target, points: Array, span: tuple[float, float], rtol: float) -> None:
         self.length, self.share = span[1] - span[0], SHARE * rtol
@@ -112,12 +102,12 @@ class _Panels:
         self.weights = np.where(np.arange(DEGREE + 1) % 2, -1.0, 1.0) * ends
 
     def _values(self, times: Array) -> Array:
-        """log pi_t at the points, less the mean: constants do not matter; (times, points)."""
+        """Evaluate log pi_t at the points, less the mean: constants do not matter; (times, points)."""
         values = np.array([self._log_density(t) for t in times.tolist()], dtype=np.float64)
         return values - values.mean(axis=1, keepdims=True)
 
     def smooth(self, low: float, high: float) -> bool:
-        """Whether the polynomial through the Chebyshev points of a panel is right wherever the panel is looked at."""
+        """Return whether the polynomial through the Chebyshev points of a panel is right wherever that is looked at."""
         inside = (self.looks > low) & (self.looks < high)
         extra = low + (high - low) * np.sort(np.arange(1, LOOKS_PER_PANEL + 1) * GOLDEN % 1)
         times = np.concatenate([self.looks[inside], extra])
@@ -128,7 +118,7 @@ class _Panels:
         return error <= max(self.least, self.share * self.length / (high - low))
 
     def joined(self, ends: list[float]) -> list[float]:
-        """Ends of panels, fewer of them: neighbours are one panel where that is smooth."""
+        """Join neighbouring panels where the joined one is smooth; return the ends that are left."""
         kept = [ends[0]]
         for before, end in itertools.pairwise(ends[1:]):
             if not self.smooth(kept[-1], end):
@@ -137,7 +127,7 @@ class _Panels:
 
 
 def _interpolated(nodes: Array, weights: Array, values: Array, at: Array) -> Array:
-    """Barycentric interpolation, (times, points)."""
+    """Interpolate by the barycentric formula, (times, points)."""
     gaps = at[:, None] - nodes
     hit = np.abs(gaps) < 1e-14
     terms = weights / np.where(hit, 1.0, gaps)

@@ -20,18 +20,18 @@ from wfr_pde.truth.certified.ratio_chain import RatioChain
 from wfr_pde.truth.certified.step_schedule import StepSchedule, trial_schedule
 from wfr_pde.truth.certified.time_breaks import breaks
 
-TRIAL = 0.75  # cells of the trial run, over the coarsest grid
+TRIAL = 0.75  # cells of the trial run, over the coarsest grid: its steps need not be exact
 DIGITS = 1e-13  # of g, after a step: exponents are scaled by some hundred nats
-TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10
+TRIAL_ORDER, TRIAL_TOLERANCE = 4, 1e-10  # in dt, and of the sweeps: steps are found, not the answer
 PANEL_SHARE = 5.0  # what the last term may be on a panel, over the tolerance: what is beyond is far smaller
-LOOSEST_PANEL = 1e-3  # whatever the tolerance
+LOOSEST_PANEL = 1e-3  # whatever the tolerance: beyond, polynomials in time say nothing
 WEIGHTS = 0.998, 0.001, 0.001  # of mu, and of two densities that the reaction will make of it, in what a panel misses
 QUICKEST, TRIAL_STEPS = 2e-6, 10  # seconds per cell and step, and steps, of a trial run at least
 NEAR, PROBES = 40.0, 100  # nats below the top, and points, where it is watched how the target moves
 
 
 def schedule_by_trial(problem: Problem, cells: GridFamily, work: Budget) -> StepSchedule:
-    """The panels of time that the flow wants, by a trial run on few cells."""
+    """Find the panels of time that the flow wants, by a trial run on few cells."""
     span = float(problem.times[0]), float(problem.times[-1])
     if problem.alpha == 0 and not problem.target.moving:
         return StepSchedule(np.array(span))
@@ -94,7 +94,7 @@ def schedule_by_trial(problem: Problem, cells: GridFamily, work: Budget) -> Step
 
 
 def _log_volumes(substitution: Substitution) -> Array:
-    """Logarithms of the volumes around the places between the cells: half of those of the cells on both sides."""
+    """Return the logarithms of the volumes around the places between cells: half of the cells on both sides."""
     total: Any = 0.0
     for axis, places in zip(substitution.grid.axes, substitution.axes, strict=True):
         halves = np.zeros(len(places.x))
@@ -105,7 +105,7 @@ def _log_volumes(substitution: Substitution) -> Array:
 
 
 def _amplified(substitution: Substitution) -> Array:
-    """What errors of one of g at the centres may make of Lap g at the places between them."""
+    """Bound what errors of one of g at the centres make of Lap g at the places between them."""
     total: Any = 0.0
     for places in substitution.axes:
         rows = [np.asarray(abs(matrix).sum(axis=1)).ravel() for matrix in (places.first, places.second)]
@@ -114,7 +114,7 @@ def _amplified(substitution: Substitution) -> Array:
 
 
 def _where_mass_is(problem: Problem, grid: Grid) -> Array:
-    """Some centres of cells (n, d) where the start, or the target at some time, is not negligible."""
+    """Return some centres of cells (n, d) where the start, or the target at some time, is not negligible."""
     points = grid.points().reshape(-1, grid.ndim)
     near = np.zeros(len(points), dtype=bool)
     for distribution in (problem.start, *problem.places):

@@ -10,13 +10,13 @@ from wfr_pde.targets import Gaussian
 
 
 def checked_problem(target: Any, start: Any, alpha: float, beta: float) -> tuple[float, float]:
-    """Return the rates, if they and the two Gaussians are what a closed form takes."""
+    """Return the two rates, after a check that they and the two Gaussians are what a closed form takes."""
     check_gaussians(target, start, "target", "start")
     return checked_rate(alpha, "the transport", "transport_rate"), checked_rate(beta, "the reaction", "reaction_rate")
 
 
 def checked_gaussian(name: str, distribution: Any) -> Gaussian:
-    """Return the distribution, if it is a Gaussian."""
+    """Return the distribution, or refuse what is no Gaussian."""
     return instance(name, distribution, Gaussian)
 
 

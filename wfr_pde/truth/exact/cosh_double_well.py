@@ -20,7 +20,7 @@ from wfr_pde.truth.exact.arguments import checked_time
 
 @knows_its_arguments
 def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> Target:
-    """Wasserstein flow from pi (1 + eps tanh(kx)): mu_t = pi (1 + eps e^{-rate gap t} tanh(kx)).
+    """Evaluate the Wasserstein flow from pi (1 + eps tanh(kx)) to pi: mu_t = pi (1 + eps e^{-rate gap t} tanh(kx)).
 
     tanh(kx) is an eigenfunction of the generator, so that only its amplitude falls; t = 0 is the start. One Lie step
     W-FR of size h is ``fisher_rao(target, cosh_double_well_flow(target, eps, h, alpha), h, beta)``.
@@ -44,21 +44,63 @@ def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transpor
     ------
     ValueError
         If an argument is not as above.
+    TypeError
+        If the target is no `CoshDoubleWell`.
+
+    Examples
+    --------
+    The amplitude is tanh(D/2)/tanh(k), D the difference of log(mu_t/pi) at x = 1 and x = -1. With the gap 1/2 and t = 2
+    it is eps/e:
+
+    >>> import numpy as np
+    >>> import wfr_pde as wfr
+    >>> target = wfr.CoshDoubleWell(gap=0.5)
+    >>> flow = wfr.exact.cosh_double_well_flow(target, 0.8, 2.0)
+    >>> right, left = flow.log_density([[1.0], [-1.0]]) - target.log_density([[1.0], [-1.0]])
+    >>> round(float(np.tanh((right - left) / 2) / np.tanh(1)), 4), round(0.8 / np.e, 4)
+    (0.2943, 0.2943)
     """
     return _TiltedWell(target, _amplitude(target, eps, t, transport_rate))
 
 
 @knows_its_arguments
 def cosh_double_well_kl(target: CoshDoubleWell, eps: float, t: float, transport_rate: float = 1.0) -> float:
-    """KL(mu_t|pi) in nats along `cosh_double_well_flow`, by quadrature, right to rounding however small it is.
+    """Compute KL(mu_t|pi) in nats along `cosh_double_well_flow`, right to rounding however small it is.
 
-    E_pi[(1 + y) log(1 + y) - y], y = eps e^{-rate gap t} tanh(kx), by the trapezoidal rule in u = 2kx, which converges
-    like e^{-2 pi²/du}: pi falls like exp(-c cosh u), and the nearest singularities are pi i away.
+    It is E_pi[(1 + y) log(1 + y) - y] with y = eps e^{-rate gap t} tanh(kx), by the trapezoidal rule in u = 2kx, which
+    converges like e^{-2 pi²/du}: pi falls like exp(-c cosh u), and the nearest singularities are pi i away.
 
     Parameters
     ----------
-    target, eps, t, transport_rate
-        As for `cosh_double_well_flow`.
+    target : CoshDoubleWell
+    eps : float
+        Amplitude at the start, in (-1, 1).
+    t : float
+        Time >= 0.
+    transport_rate : float
+        alpha >= 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above.
+    TypeError
+        If the target is no `CoshDoubleWell`.
+
+    Examples
+    --------
+    Late, KL falls as e^{-2 gap t}, here as e^{-t}:
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> target = wfr.CoshDoubleWell(gap=0.5)
+    >>> early, late = (wfr.exact.cosh_double_well_kl(target, 0.8, t) for t in (40.0, 41.0))
+    >>> round(math.log(early / late), 4)
+    1.0
     """
     amplitude = _amplitude(target, eps, t, transport_rate)
     reach = 2 * target.k * float(target.box(1e-18)[1][0])
@@ -71,7 +113,7 @@ def cosh_double_well_kl(target: CoshDoubleWell, eps: float, t: float, transport_
 
 @dataclass(frozen=True, eq=False)
 class _TiltedWell(Target):
-    """pi (1 + amplitude tanh(kx)) for a `CoshDoubleWell` pi: of mass one with pi, as tanh is odd."""
+    """The distribution pi (1 + amplitude tanh(kx)) for a `CoshDoubleWell` pi; it has the mass of pi, as tanh is odd."""
 
     well: CoshDoubleWell
     amplitude: float
@@ -95,7 +137,7 @@ class _TiltedWell(Target):
 
     @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """`n` independent draws, shape (n, 1): those of pi, each at the one of ±x that the tilt prefers."""
+        """Draw `n` independent points (n, 1): draws of pi, each put at the one of ±x that the tilt prefers."""
         n, rng = draws(n), generator(rng)
         points = np.abs(self.well.sample(n, rng))
         return np.where(rng.random((n, 1)) < (1 + self.amplitude * np.tanh(self.well.k * points)) / 2, points, -points)
@@ -107,7 +149,7 @@ class _TiltedWell(Target):
 
 
 def _amplitude(target: Any, eps: float, t: float, rate: float) -> float:
-    """eps e^{-rate gap t}, if everything fits."""
+    """Return eps e^{-rate gap t} for arguments that are as `cosh_double_well_flow` says, and refuse others."""
     instance("target", target, CoshDoubleWell)
     eps = number("eps", eps)
     if not -1 < eps < 1:

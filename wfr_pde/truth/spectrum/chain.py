@@ -72,7 +72,7 @@ def finite_volume_chain(grid: Grid, log_pi: Array, flux: str) -> Chain:
 
 
 def generator_matrix(chain: Chain) -> Any:
-    """L, sparse (cells, cells): (L f)_i = Σ_j r(i -> j) (f_j - f_i)."""
+    """Return the generator L, sparse (cells, cells): (L f)_i = Σ_j r(i -> j) (f_j - f_i)."""
     from scipy.sparse import coo_array
 
     number = np.arange(chain.grid.size).reshape(chain.grid.shape)
@@ -88,7 +88,7 @@ def generator_matrix(chain: Chain) -> Any:
 
 
 def aggregates(root: Array, shape: tuple[int, ...]) -> Any:
-    """P, sparse (cells, joined cells), orthonormal columns root_i / |root| over every two cells along every axis."""
+    """Return P, sparse (cells, joined cells), with orthonormal columns root_i / |root| over joined cells."""
     from scipy.sparse import csr_array
 
     joined = [(n + 1) // 2 for n in shape]

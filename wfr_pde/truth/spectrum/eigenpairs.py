@@ -14,7 +14,7 @@ from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, SOLVED, Solver, inver
 Modes = tuple[Array, Array]  # eigenvalues and vectors
 
 SPARE = 4  # modes beyond those wanted: room for a multiple eigenvalue, and for one that changes places
-DENSE = 400  # cells up to which all modes are computed
+DENSE = 400  # cells up to which all modes are computed, without a search
 MAX_RESTARTS = 60  # of a search; easy spectra take five, clusters a few dozen
 ACCURATE = 1e-10  # residual of a mode in a search, relative; rounding beside modes 1e6 times as slow is below that
 CONVERGED = 1e-8  # largest residual of a mode, relative; its eigenvalue has the square of that
@@ -24,7 +24,7 @@ TAIL = 1e-9  # of the largest sqrt(pi): below that rounding would show in v / sq
 
 
 def lowest_modes(chain: Chain, count: int) -> tuple[Array, Array]:
-    """The `count` lowest eigenvalues above zero, and their vectors v (cells, count) of norm 1, orthogonal to root.
+    """Find the `count` lowest eigenvalues above zero, and their vectors (cells, count) of norm 1, orthogonal to root.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def lowest_modes(chain: Chain, count: int) -> tuple[Array, Array]:
 
 
 def slowest_modes(solve: Solver, root: Array, n: int, first: Modes | None = None) -> Array:
-    """Vectors (cells, n or more) of the `n` largest eigenvalues of the inverse `solve`, orthogonal to `root`.
+    """Find vectors (cells, n or more) of the `n` largest eigenvalues of the inverse `solve`, orthogonal to `root`.
 
     Searches go on, each outside of what is known, until `n` modes are known and the slowest one outside, found to one
     per cent, is no slower than the fastest of these: a search may miss some of a multiple eigenvalue, or all that
@@ -69,7 +69,7 @@ def slowest_modes(solve: Solver, root: Array, n: int, first: Modes | None = None
 
 
 def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Modes:
-    """The largest eigenvalues of the inverse `solve` outside the span of `known`, n at most, and vectors (cells, n).
+    """Find the largest eigenvalues, at most n, of the inverse `solve` outside the span of `known`, and vectors.
 
     By the implicitly restarted Lanczos method (ARPACK). Of a multiple eigenvalue it sees the part that its start vector
     has, and more only by rounding. The start vector is the same in every call with as many known vectors, so that
@@ -106,12 +106,12 @@ def converged_modes(solve: Solver, known: Array, n: int, tolerance: float) -> Mo
 
 
 def lanczos_vectors(n: int) -> int:
-    """How many vectors the search for `n` modes holds."""
+    """Return how many vectors the search for `n` modes holds."""
     return max(2 * n + 1, 10)
 
 
 def refined(chain: Chain, vectors: Array, count: int) -> tuple[Array, Array]:
-    """The lowest modes in the span of `vectors`, nearly modes themselves, to relative accuracy.
+    """Compute the lowest modes in the span of `vectors`, nearly modes themselves, to relative accuracy.
 
     Their eigenvalues are squares of singular values of B V. Its columns are as long as the roots of the eigenvalues,
     which may lie many powers of ten apart, and nearly orthogonal: Jacobi rotations then find each to its own
@@ -129,13 +129,13 @@ def refined(chain: Chain, vectors: Array, count: int) -> tuple[Array, Array]:
 
 
 def _without(vectors: Array, root: Array) -> Array:
-    """`vectors` with their parts along `root` taken out."""
+    """Return `vectors` with their parts along `root` taken out."""
     vectors = vectors - root @ (root.T @ vectors)
     return vectors - root @ (root.T @ vectors)
 
 
 def eigenfunctions(chain: Chain, eigenvalues: Array, vectors: Array) -> Array:
-    """phi (mode, x, ...) with ∫ phi² pi = 1, the constant in front, signs as `spectrum` has them."""
+    """Compute phi (mode, x, ...) with ∫ phi² pi = 1, the constant in front, signs as `spectrum` has them."""
     size = np.abs(vectors)
     large = size >= 0.5 * size.max(axis=0)
     last = len(size) - 1 - np.argmax(large[::-1], axis=0)
@@ -149,7 +149,7 @@ def eigenfunctions(chain: Chain, eigenvalues: Array, vectors: Array) -> Array:
 
 
 def _continued(chain: Chain, eigenvalues: Array, functions: Array, inside: Array) -> Array:
-    """Eigenfunctions continued to where sqrt(pi) is so small that v / sqrt(pi) is rounding.
+    """Continue eigenfunctions to where sqrt(pi) is so small that v / sqrt(pi) is rounding.
 
     There -L phi = lambda phi is solved from the cells where phi is known. Elimination without pivots loses no
     digits, as -L - lambda is an M-matrix (where the way back from there is faster than the mode). NaN if there are too

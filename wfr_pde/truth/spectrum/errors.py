@@ -14,7 +14,7 @@ ROUNDING = 1e-12  # relative, of an eigenvalue of order one
 
 
 def matched_eigenvalues(chains: list[Chain], modes: list[tuple[Array, Array]]) -> Array:
-    """Eigenvalues (grid, mode) of the same modes on all grids, by the largest overlaps, and not by their order.
+    """Match the eigenvalues (grid, mode) of the same modes on all grids, by the largest overlaps, not by their order.
 
     Two eigenvalues that lie close may change places from one grid to the next.
     """
@@ -32,7 +32,7 @@ def matched_eigenvalues(chains: list[Chain], modes: list[tuple[Array, Array]]) -
 
 
 def extrapolated(levels: Array, order: int) -> tuple[Array, Array]:
-    """Eigenvalues of that order in the cell width, and estimates of their errors, mode 0 in front.
+    """Extrapolate eigenvalues to an order in the cell width, and estimate their errors, mode 0 in front.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def extrapolated(levels: Array, order: int) -> tuple[Array, Array]:
 
 
 def effect_of_neighbours(values: Array, levels: Array) -> Array:
-    """What mixing with close modes may change the eigenvalues (mode,) by: delta²/gap.
+    """Bound what mixing with close modes may change the eigenvalues (mode,) by: delta²/gap.
 
     Where the errors on the grids differ between two modes by an amount delta that is not small against their gap, the
     modes mix, by more on coarser grids, and their eigenvalues are no series in dx².
@@ -69,7 +69,7 @@ def effect_of_neighbours(values: Array, levels: Array) -> Array:
 
 
 def effect_of_rounding(chain: Chain, eigenvalues: Array) -> Array:
-    """What rounding may change the eigenvalues (mode,) by: |B v|² with an error of eps |B| in B v.
+    """Bound what rounding may change the eigenvalues (mode,) by: |B v|² with an error of eps |B| in B v.
 
     Relative to the eigenvalue it is eps |B| / sqrt(lambda), where others have eps |B|² / lambda.
     """
@@ -78,7 +78,7 @@ def effect_of_rounding(chain: Chain, eigenvalues: Array) -> Array:
 
 
 def effect_of_walls(chain: Chain, eigenvalues: Array, vectors: Array) -> Array:
-    """What the eigenvalues (mode,) may be off because the box ends; zero where the walls are real (max_cut = 1).
+    """Estimate what the eigenvalues (mode,) are off by because the box ends; zero for real walls (max_cut = 1).
 
     Moving a no-flux wall outwards changes an eigenvalue at the rate -lambda ∫ phi² pi over the wall (Hadamard's
     formula with a vanishing slope); over the length on which pi falls by a factor e that is what is left out. Twice

@@ -14,7 +14,7 @@ from wfr_pde.truth.spectrum.chain import Chain, aggregates
 DIRECT = 40_000  # cells up to which a matrix of three or more dimensions is factorised
 COARSEST = 4000  # cells up to which multigrid factorises: more would cost more than the iterations that they save
 SOLVED = 1e-11  # residual of conjugate gradients, relative
-MAX_ITERATIONS = 500
+MAX_ITERATIONS = 500  # of conjugate gradients, after which it is an error
 
 
 class Solver(Protocol):
@@ -25,7 +25,7 @@ class Solver(Protocol):
 
 
 def inverse_of_shifted(chain: Chain) -> Solver:
-    """(S + sigma)⁻¹; by factors up to rounding, whatever residual is asked for."""
+    """Make a solver with S + sigma; factors are right to rounding, whatever residual is asked for."""
     from scipy.sparse import eye_array
 
     shifted = (chain.matrix + chain.shift * eye_array(chain.grid.size)).tocsr()
@@ -37,7 +37,7 @@ def inverse_of_shifted(chain: Chain) -> Solver:
 
 
 def _factorised(matrix: Any) -> Callable[[Array], Array]:
-    """The inverse of a positive definite matrix: no pivoting, a symmetric ordering."""
+    """Factorise a positive definite matrix, without pivoting and with a symmetric ordering; return its solver."""
     from scipy.sparse.linalg import splu
 
     options = {"SymmetricMode": True}
@@ -45,7 +45,7 @@ def _factorised(matrix: Any) -> Callable[[Array], Array]:
 
 
 def _multigrid(matrix: Any, root: Array, shape: tuple[int, ...]) -> Callable[[Array], Array]:
-    """One V-cycle on aggregates of cells, symmetric and positive definite: for conjugate gradients.
+    """Make one V-cycle on aggregates of cells, symmetric and positive definite, for conjugate gradients.
 
     The correction is enlarged, as aggregates are too stiff: Braess (1995), Computing 55, 379. `root` is kept by
     every level: it is what decays slowest.
@@ -69,7 +69,7 @@ def _multigrid(matrix: Any, root: Array, shape: tuple[int, ...]) -> Callable[[Ar
 
 
 def _conjugate_gradients(matrix: Any, precondition: Callable[[Array], Array], right: Array, solved: float) -> Array:
-    """matrix⁻¹ right, column by column at once, up to a residual `solved`, relative."""
+    """Solve matrix x = right, all columns at once, up to a relative residual `solved`."""
     solution, residual = np.zeros_like(right), right.copy()
     goal = solved * np.linalg.norm(right, axis=0)
     direction = preconditioned = precondition(residual)

@@ -14,7 +14,7 @@ from wfr_pde.space.grid import Grid
 
 
 def scharfetter_gummel(rise: Array) -> Array:
-    """Bernoulli function B(z) = z / (e^z - 1) of the rise z of V: the flux is exact where it and V' are constant.
+    """Evaluate the Bernoulli function B(z) = z / (e^z - 1) of the rise z of V.
 
     Scharfetter and Gummel (1969), doi:10.1109/T-ED.1969.16566; Chang and Cooper (1970),
     doi:10.1016/0021-9991(70)90001-X.
@@ -26,7 +26,7 @@ def scharfetter_gummel(rise: Array) -> Array:
 
 
 def square_root(rise: Array) -> Array:
-    """e^(-z/2) of the rise z of V: the square-root approximation.
+    """Evaluate e^(-z/2) of the rise z of V, the square-root approximation.
 
     Lie, Fackeldey and Weber (2013), doi:10.1137/120874485; Heida (2018), doi:10.1142/S0218202518500562.
     """
@@ -35,11 +35,12 @@ def square_root(rise: Array) -> Array:
 
 
 def log_scharfetter_gummel(rise: Array) -> Array:
-    """log B(z), where B underflows too."""
+    """Evaluate log(z / (e^z - 1)) of the rise z of V, also where the Bernoulli function itself underflows."""
     size = np.maximum(np.abs(rise), 1e-300)
     return np.log(size) - np.log(-np.expm1(-size)) - np.maximum(rise, 0.0)
 
 
+# values of the argument `flux`: weight functions b of the rise of V, and their logarithms where b underflows
 FLUXES = {"scharfetter-gummel": scharfetter_gummel, "square-root": square_root}
 LOG_FLUXES = {"scharfetter-gummel": log_scharfetter_gummel, "square-root": lambda rise: -0.5 * rise}
 UNDERFLOW = 1e-290  # rates below have lost digits, or are zero
@@ -48,7 +49,7 @@ MOST_BEND = 4.0  # largest second differences of V that the continuation may ben
 
 
 def face_distances(axis: Axis) -> Array:
-    """Distances (n - 1,) between neighbouring cell centres, or (n,) on a periodic axis, the wrap last."""
+    """Return the distances (n - 1,) between neighbouring cell centres; on a periodic axis (n,), the wrap last."""
     inner = np.diff(axis.centres)
     if not axis.periodic:
         return inner
@@ -57,7 +58,7 @@ def face_distances(axis: Axis) -> Array:
 
 
 def jump_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> tuple[Array, Array]:
-    """Rates from every cell to its lower and to its upper neighbour along one axis, for diffusivity 1.
+    """Compute the rates from every cell to its lower and to its upper neighbour along one axis, for diffusivity 1.
 
     With w the cell widths, d the distances of their centres and b the weight function of the flux,
     r(i -> j) = b(V_j - V_i) / (d_ij w_i); b(z) = b(-z) e^-z makes w_i pi_i r(i -> j) symmetric. The generator
@@ -95,7 +96,7 @@ def jump_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> tuple[Array, 
 
 
 def log_jump_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> tuple[Array, Array]:
-    """Logarithms of the `jump_rates`, which do not underflow where V is steep; -inf through walls."""
+    """Compute the logarithms of the `jump_rates`, which do not underflow where V is steep; -inf through walls."""
     down, up, _ = _rates_by(LOG_FLUXES[flux], lambda a, b: a - np.log(b), grid, log_pi, axis, -np.inf)
     for i, j, *logs in _joint_rates(grid, log_pi, axis, flux):
         up[i], down[j] = logs
@@ -106,7 +107,7 @@ Index = tuple[Any, ...]
 
 
 def _joint_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> list[tuple[Index, Index, Array, Array]]:
-    """For every joint of an axis the indices of the cells below and above it, and logarithms of the rates up and down.
+    """Return for every joint of an axis the indices of the cells below and above it, and the logarithms of the rates.
 
     Where there are joints, the wrap of a periodic axis is one of them.
     """
@@ -124,7 +125,7 @@ def _joint_rates(grid: Grid, log_pi: Array, axis: int, flux: str) -> list[tuple[
 
 
 def _across_joint(axis: Axis, potential: Array, below: slice, above: slice, flux: str) -> tuple[Array, Array]:
-    """Logarithms of the rates up and down between the cells beside a joint; `potential` has the axis first.
+    """Return logarithms of the rates up and down between the cells beside a joint; `potential` has the axis first.
 
     A segment is continued by one cell beyond the joint, of its own V. With R = R_1 + R_2 the resistance that the flux
     gives to the distance from its last centre to that of the continued cell, R_1 of it the half up to the joint,
@@ -146,7 +147,7 @@ def _across_joint(axis: Axis, potential: Array, below: slice, above: slice, flux
 
 
 def _half_resistance(axis: Axis, potential: Array, cells: slice, at_top: bool, flux: str) -> Array:
-    """Logarithm of pi times the resistance between the centre beside a joint and the joint, from one segment alone."""
+    """Return log of pi times the resistance between the centre beside a joint and the joint, from one segment alone."""
     count = min(BESIDE_JOINT, cells.stop - cells.start)
     if at_top:
         nearest, joint = slice(cells.stop - count, cells.stop), axis.edges[cells.stop]
@@ -162,7 +163,7 @@ def _half_resistance(axis: Axis, potential: Array, cells: slice, at_top: bool, f
 
 
 def _continued(values: Array) -> Array:
-    """The next value after those along the first axis, by the polynomial through all of them.
+    """Extrapolate the values along the first axis by one place, by the polynomial through all of them.
 
     Where the values do not look smooth it stays near the straight line through the last two.
     """
@@ -184,7 +185,7 @@ def _rates_by(
     axis: int,
     none: float,
 ) -> tuple[Array, Array, Array]:
-    """Rates down and up, or their logarithms, and the rises of V from cell to cell along the (last) axis."""
+    """Return the rates down and up, or their logarithms, and the rises of V from cell to cell along the (last) axis."""
     cells = grid.axes[axis]
     lines = np.moveaxis(log_pi, axis, -1)
     distance = face_distances(cells)

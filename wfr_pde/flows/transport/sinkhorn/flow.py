@@ -45,6 +45,24 @@ class SinkhornKernel(Flow, TakesReactions):
     ----------
     rate : float
         Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats.
+
+    Raises
+    ------
+    ValueError
+        If the rate is negative or not finite.
+
+    Examples
+    --------
+    One step of 1/2 multiplies the mean of N(1, 1) by e^(-asinh(1/2)), where the flow itself has e^(-1/2) = 0.6065:
+
+    >>> import math
+    >>> import wfr_pde as wfr
+    >>> start = wfr.Grid(-8.0, 8.0, 64).density(wfr.Gaussian(1.0, 1.0))
+    >>> run = wfr.solve(
+    ...     wfr.Gaussian(0.0, 1.0), wfr.SinkhornKernel(), start, [0.0, 0.5], 0.5, record=[wfr.diagnostics.mean]
+    ... )
+    >>> round(float(run["mean"][-1, 0]), 4), round(math.exp(-math.asinh(0.5)), 4)
+    (0.618, 0.618)
     """
 
     rate: float = 1.0
@@ -77,7 +95,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
-        """Keep the heat kernel from step to step where the energy moves, which plays no part in it."""
+        """Prepare a step that keeps the heat kernel, which a moving energy does not change, from step to step."""
         step = super().make_step(energy, template, dt)
         if self.rate == 0 or not energy.moving:
             return step
@@ -86,7 +104,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def make_steps(self, energy: Energy, template: Density, dt: float) -> Steps:
-        """Between two steps, what is written is what the next one takes the exponential of."""
+        """Prepare runs of steps; between two steps the arrays are left in the form that the next product takes."""
         if self.rate == 0 or energy.moving:
             return super().make_steps(energy, template, dt)
         self.check(energy, template)
@@ -95,7 +113,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def takes_reactions(self, template: Any) -> bool:
-        """Say that reactions go along with what is read and written for the product; a device has a kernel for them."""
+        """Return True on the host, where reactions join the passes of the product; a device has a kernel for them."""
         return self.rate > 0 and isinstance(template, Density) and template.grid.backend.kernels is None
 
     @override
@@ -104,7 +122,7 @@ class SinkhornKernel(Flow, TakesReactions):
         return self._between(energy, template, dt, *times)
 
     def _between(self, energy: Energy, template: Density, dt: float, before: float, after: float) -> FrozenSteps:
-        """The steps, with reactions over the times `before` and `after`.
+        """Prepare steps with reactions over the times `before` and `after` them.
 
         Between two steps, both reactions are one, and a factor does not matter: the mass is made one in the end.
         """
@@ -152,7 +170,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def dt_bounds(self, energy: Energy, template: Density) -> tuple[float, float]:
-        """The heat kernel must be resolved: rate*dt >= 0.75 dx² on every axis."""
+        """Return the dt where rate*dt = 0.75 dx², from which on the cells resolve the heat kernel, and infinity."""
         if self.rate == 0:
             return 0.0, math.inf
         grid = template.grid
@@ -164,9 +182,10 @@ class SinkhornKernel(Flow, TakesReactions):
 
     @override
     def max_extrapolation_dt(self, energy: Energy, template: Density) -> float:
-        """rate*dt*V'' < 1, where asinh(rate*dt*V'') has its expansion; V'' as its mean under pi on the stiffest axis.
+        """Return the dt with rate*dt*V'' = 1, up to which asinh(rate*dt*V'') has its expansion.
 
-        On a Gaussian it is the curvature itself; on others steeper places of less mass may want smaller steps.
+        V'' is its mean under pi on the stiffest axis: on a Gaussian the curvature itself; on others steeper places of
+        less mass may want smaller steps.
         """
         grid, xp = template.grid, template.grid.backend.xp
         log_pi = energy.log_equilibrium(grid)
@@ -187,7 +206,8 @@ class SinkhornKernel(Flow, TakesReactions):
     def memory_use(self, template: Density) -> MemoryUse:
         """Count the kernels of all axes, plain and by blocks, and the scaling.
 
-        States: that before the step and what comes of it; besides the scaling, the one before it and a residual.
+        The states are that before the step and what comes of it; while the scaling is made, the one before it and a
+        residual.
         """
         grid: Grid = template.grid
         # three kept, and as many again for a moment while one is made or cut into blocks
@@ -198,7 +218,7 @@ class SinkhornKernel(Flow, TakesReactions):
 
 
 def _widest_cell(grid: Grid, k: int, log_densities: tuple[Any, ...]) -> float:
-    """Width of the widest cell of axis `k`, where cells in the tails of all densities count less.
+    """Return the width of the widest cell of axis `k`, where cells in the tails of all densities count less.
 
     With d the nats of a place below the maximum of the density that is highest there, and d = 0 between the maxima
     of different densities, where the mass comes through, a squared width counts 1 - d/45: what is not resolved is

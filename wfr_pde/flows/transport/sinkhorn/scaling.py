@@ -17,11 +17,11 @@ from wfr_pde.space.heat.coarser import LEAST_CELLS
 from wfr_pde.space.heat.product import HeatKernel
 from wfr_pde.space.transfer import local_weights
 
-MAX_ROUNDS = 200
+MAX_ROUNDS = 200  # after which it is given up: each divides the residual by 5.8, so that some twenty reach rounding
 MAX_OF_ROUNDING = 10.0  # times rounding, from which a residual need not fall further
 
-DOWN_NODES = 4
-UP_NODES = LEAST_CELLS
+DOWN_NODES = 4  # centres of the interpolation to the coarser grid: no result depends on it, the rate does
+UP_NODES = LEAST_CELLS  # and back: as many as the smallest coarser grid has
 ROWS = 32  # of a block of an interpolation
 
 MAX_COARSE_RATE = 0.25  # of the residual before: with the coarser grid's products, 5.8 per product are better
@@ -32,7 +32,7 @@ CORRECTION_SIZE = 1e-4, 1e-2  # nats of a correction on the coarser grid, double
 
 
 def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
-    """log d with d ∘ G(d ∘ s) = s, s = sqrt(pi).
+    """Solve d ∘ G(d ∘ s) = s, s = sqrt(pi), for log d.
 
     With F = log s - log d - log G(d s), the derivative of -F is 1 + P, P a Markov operator, self-adjoint in L²(pi),
     with eigenvalues in [0, 1] and near 0 on what varies from cell to cell. So a step adds
@@ -66,7 +66,7 @@ def sinkhorn_scaling(kernel: HeatKernel, log_pi: Any) -> Any:
 
 
 class _Level:
-    """The equation on one grid, and the way to the next coarser one."""
+    """The equation of `sinkhorn_scaling` on one grid, and the interpolations to the next coarser grid and back."""
 
     def __init__(self, kernel: HeatKernel, log_pi: Any) -> None:
         self.kernel, self.log_pi = kernel, log_pi
@@ -81,12 +81,12 @@ class _Level:
             self.coarser = _Level(coarse.heat_kernel(kernel.time), self.down(log_pi))
 
     def residual(self, log_d: Any) -> Any:
-        """F = log s - log d - log G(d s)."""
+        """Return the residual F = log s - log d - log G(d s)."""
         terms = [(0.5, self.log_pi), (-1.0, log_d)]
         return self.kernel.log_product(self.log_pi, log_d, scale=0.5, sign=-1.0, terms=terms)
 
     def solve(self, rounding: float) -> tuple[Any, float]:
-        """log d, and its residual, or the smallest where they fall no more."""
+        """Return log d and its residual, which is below `rounding`, or the smallest where residuals fall no more."""
         log_d = self.start()
         chebyshev, error, best, stalled, slow = _Chebyshev(), math.inf, math.inf, 0, 0
         for _ in range(MAX_ROUNDS):
@@ -111,7 +111,7 @@ class _Level:
         return log_d, best
 
     def start(self) -> Any:
-        """log d from the coarser grid, where log(s / d) is as smooth as the kernel; or d = 1."""
+        """Return a first log d: from the coarser grid, where log(s / d) is as smooth as the kernel; else of d = 1."""
         if self.coarser is not None:
             self.coarser.nest()
             log_d = 0.5 * self.log_pi
@@ -123,7 +123,7 @@ class _Level:
         return self.xp.zeros_like(self.log_pi)
 
     def nest(self) -> None:
-        """Solve roughly, and linearise there."""
+        """Solve the equation of this grid roughly, and linearise it there, for the grid that is finer."""
         self.log_d, _ = self.solve(NESTED_RESIDUAL / MAX_OF_ROUNDING)
         self.value = self.residual(self.log_d)
 
@@ -141,7 +141,10 @@ class _Level:
             self.up.add(correction, log_d)
 
     def solve_linear(self, right_side: Any) -> Any:
-        """(1 + P)⁻¹ right_side up to a share of about `MAX_CORRECTION_ERROR`, with P by differences of the residual."""
+        """Return (1 + P)⁻¹ right_side up to a share of about `MAX_CORRECTION_ERROR`.
+
+        Products with P are differences of the residual.
+        """
         chebyshev, solution, residual = _Chebyshev(), self.xp.zeros_like(right_side), 1.0 * right_side
         steps = CHEBYSHEV_STEPS if self.coarser is None else 2 if self.rate**2 <= MAX_CORRECTION_ERROR else 3
         for remaining in reversed(range(steps)):
@@ -164,7 +167,7 @@ class _Chebyshev:
         self.weight = 1.0
 
     def step(self, grid: Grid, values: Any, residual: Any) -> Any:
-        """The next values, in place of the residual."""
+        """Compute the next values, which are written in place of the residual."""
         if self.previous is None:
             self.previous = values
         else:  # 18/17, then 1 / (1 - weight / 36)
@@ -175,7 +178,7 @@ class _Chebyshev:
 
 
 def _next(weight: float, residual: Any, values: Any, previous: Any) -> None:
-    """previous + weight (values - previous + 2/3 residual), in place of the residual."""
+    """Compute previous + weight (values - previous + 2/3 residual), which is written in place of the residual."""
     residual *= 2 / 3
     residual += values
     residual -= previous
@@ -216,7 +219,7 @@ class _Interpolation:
             self.axes.append((k, asarray(np.zeros(b.n, dtype=np.int64)), blocks))
 
     def __call__(self, values: Any) -> Any:
-        """The interpolated values."""
+        """Return the interpolated values."""
         for axis in self.axes:
             values = self._along(axis, values)
         return values
@@ -251,5 +254,5 @@ class _Interpolation:
 
 
 def _size(values: Any, grid: Grid) -> float:
-    """The largest absolute value, without an array of them; not a number where one is not."""
+    """Return the largest absolute value, without an array of them; nan where a value is nan."""
     return max(abs(end) for end in grid.range(values))

@@ -27,7 +27,7 @@ FORGOTTEN = 1e-11  # share of mass and target that what was planted is followed 
 
 
 def relative_floor(size: int) -> float:
-    """The floor over max|u|, (4 + log2(size) / 2) eps, for a transform of `size` values.
+    """Return the floor over max|u|, (4 + log2(size) / 2) eps, for a transform of `size` values.
 
     An upper bound of the largest error of e^{t Lap} u in any cell, by transforms forward and back, against the same
     in extended precision, which the tests hold it against on bumps, single cells and noise, also where a length is a
@@ -37,13 +37,13 @@ def relative_floor(size: int) -> float:
 
 
 def depth(state: Density, energy: Energy) -> Any:
-    """log(max u / u) >= 0 at the cell centres, u = mu/sqrt(pi): what lies below log(1/floor) drowns."""
+    """Return log(max u / u) >= 0 at the cell centres, u = mu/sqrt(pi): where it exceeds log(1/floor), u is noise."""
     log_u = state.log_values - 0.5 * energy.log_equilibrium(state.grid)
     return state.grid.max(log_u) - log_u
 
 
 def below_floor(state: Density, energy: Energy) -> tuple[float, float]:
-    """Share of the target's mass in cells below the floor, and E_pi of the nats that they are below it."""
+    """Return the share of the target's mass in cells below the floor, and E_pi of the nats that they are below it."""
     grid, xp = state.grid, state.grid.backend.xp
     pi = xp.exp(energy.log_equilibrium(grid))
     below = depth(state, energy) + math.log(relative_floor(grid.size))
@@ -53,7 +53,7 @@ def below_floor(state: Density, energy: Energy) -> tuple[float, float]:
 
 @dataclass
 class _History:
-    """What is known of the floor at time `t` of a run."""
+    """The state of knowledge of a `RoundingFloorMonitor` at time `t` of a run."""
 
     t: float
     planted: Any  # share of each cell that grew from the floor, an array, or None where it is nowhere to be seen
@@ -64,7 +64,7 @@ class _History:
 
 
 class RoundingFloorMonitor:
-    """Follows what the transport steps of one run plant, and warns once where it matters.
+    """A monitor of what the transport steps of one run plant, which warns once where it matters.
 
     The floor matters if
 
@@ -103,7 +103,7 @@ class RoundingFloorMonitor:
         self._latest: weakref.WeakKeyDictionary[Grid, _History] = weakref.WeakKeyDictionary()
 
     def chain(self, grid: Grid, dt: float) -> MonitoredChain:
-        """Begin a chain of steps of size `dt` on a grid, which goes on from the latest known there."""
+        """Begin a chain of steps of size `dt` on a grid, from the latest state that is known there."""
         return MonitoredChain(self, dt, self._latest.get(grid))
 
     def note(self, grid: Grid, history: _History) -> None:
@@ -164,7 +164,7 @@ class MonitoredChain:
             self._warn(max(grown, noise))
 
     def _target(self, energy: Energy, grid: Grid) -> tuple[Any, float]:
-        """pi at the cell centres, and the time in which diffusion crosses it; kept while it stands still."""
+        """Return pi at the cell centres, and the time in which diffusion crosses it; kept while pi stands still."""
         if self._weights is None or self._weights[0] is not energy:
             pi = Density(grid, energy.log_equilibrium(grid))
             self._weights = (energy, pi.values, float(np.max(np.diag(pi.covariance()))) / self.monitor.rate)
@@ -185,7 +185,7 @@ class MonitoredChain:
 
 
 def _share_of_step(before: Density, after: Density, energy: Energy, planted: Any) -> float:
-    """E_pi of the part of a step that a cell below the floor at its start spends there."""
+    """Return E_pi of the part of a step that a cell below the floor at its start spends there."""
     grid, xp = after.grid, after.grid.backend.xp
     floor = -math.log(relative_floor(grid.size))
     first, last = depth(before, energy), xp.maximum(depth(after, energy), 1.0)

@@ -27,10 +27,11 @@ NODES = 10  # of the polynomial, from the layer to the other end of the cell
 FARTHEST = 1e9  # nats, for what is infinite
 MOST_RISE = 60.0  # nats that a density may rise in a layer above what it is at its end
 MOST_LINES = 4096  # lines through a joint, of those with most mass
+# Chebyshev points from the layer to the other end of the cell
 NODE_PLACES = LAYER + (1 - LAYER) * 0.5 * (1 - np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES))
 
 
-TO_DISTANCES = lagrange(NODE_PLACES, DISTANCES)
+TO_DISTANCES = lagrange(NODE_PLACES, DISTANCES)  # values at these points -> the polynomial in the layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ def layers(grid: Grid) -> Iterator[Layer]:
 
 
 def departures(grid: Grid, layer: Layer, distribution: Target, lines: Array) -> tuple[Array, Array]:
-    """The log-density at the distances of a layer, and what the polynomial says there, (distances, n) each.
+    """Return the log-density at the distances of a layer, and what the polynomial says there, (distances, n) each.
 
     `lines` (n, d - 1) are numbers of the cells of the other axes, through whose centres the distances are measured.
     """
@@ -87,7 +88,7 @@ def departures(grid: Grid, layer: Layer, distribution: Target, lines: Array) -> 
 
 
 def changed_in_layer(layer: Layer, exponents: Array, expected: Array) -> Array:
-    """Integral over a layer of |e^a - e^b|, in length (n,), relative to where the layer ends.
+    """Integrate |e^a - e^b| over a layer, in length (n,), relative to where the layer ends.
 
     `exponents` a and `expected` b are arrays (distances, n).
     """
@@ -97,7 +98,7 @@ def changed_in_layer(layer: Layer, exponents: Array, expected: Array) -> Array:
 
 
 def lines_through(grid: Grid, layer: Layer, masses: Array) -> Array:
-    """Numbers (n, d - 1) of the cells of the other axes where most of the mass beside a joint is."""
+    """Return the numbers (n, d - 1) of the cells of the other axes where most of the mass beside a joint is."""
     along = np.take(masses, layer.cell, axis=layer.axis)
     if along.ndim == 0:
         return np.zeros((1, 0), dtype=int)
@@ -106,6 +107,6 @@ def lines_through(grid: Grid, layer: Layer, masses: Array) -> Array:
 
 
 def area_of(grid: Grid, layer: Layer, lines: Array) -> Array:
-    """Volume (n,) of the cells of the other axes."""
+    """Return the volumes (n,) of the cells of `lines` in the other axes, over which a layer is integrated."""
     others: list[Axis] = [axis for k, axis in enumerate(grid.axes) if k != layer.axis]
     return np.asarray(math.prod((axis.widths[lines[:, i]] for i, axis in enumerate(others)), start=np.ones(len(lines))))

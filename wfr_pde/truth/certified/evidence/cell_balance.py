@@ -39,7 +39,7 @@ from wfr_pde.truth.certified.evidence.residual import (
 from wfr_pde.truth.certified.frame_blocks import at_each
 from wfr_pde.truth.certified.problem import Problem
 
-POINTS = 5  # of Gauss's rule in a cell
+POINTS = 5  # of Gauss's rule in a cell: exact for the degree 9 of the polynomials
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 LEAST_APART = 1e-8  # nats between two cells, below which V is the same in both
 MOST_PASSING = 1e100  # of a flux over a mass: nothing is known beyond
@@ -112,7 +112,7 @@ class CellBalance:
         self._resistance = self.widths  # of every cell, as it was when it was last looked at
 
     def _potentials(self, t: Any) -> list[Array]:
-        """V at the points of the rule, the edges, and the centres, at times (...): first where the target moves."""
+        """Return V at the points of the rule, the edges, the centres; times (...) come first for a moving target."""
         if self._still is not None:
             return self._still
         if self.problem.target.moving:
@@ -121,7 +121,7 @@ class CellBalance:
         return self._still
 
     def _potential(self, x: Array, t: float) -> Array:
-        """V at places (m, 1) at a time; it may be infinite at walls, through which nothing passes."""
+        """Return V at places (m, 1) at a time; it may be infinite at walls, through which nothing passes."""
         with np.errstate(all="ignore"):
             potential = -np.asarray(self.problem.target.at(t).log_density(x), dtype=np.float64)
         if x is self._places[1]:
@@ -130,7 +130,7 @@ class CellBalance:
 
     @np.errstate(over="ignore", invalid="ignore")  # far out sources may be no numbers: those are known as such
     def look(self, log_values: Array, t: Any) -> Look:
-        """What densities, given at the centres (..., n), are in the cells at times (...): arrays (..., n).
+        """Evaluate what densities, given at the centres (..., n), leave in the cells at times (...): arrays (..., n).
 
         `log_density` is log(M / width), `transport` is [m g'] / M, and `potential` is how much the mean of g by the
         density is above log_density, so that the reaction is -beta (log_density + potential - E g) of the mass.
@@ -151,7 +151,7 @@ class CellBalance:
         return Look(mean, transport, log_density, mean - log_density)
 
     def _through_joints(self, potential: Array) -> Array:
-        """Logarithm of ∫ e^V dx from the centre below every joint to that above, V linear between them, as in a chain.
+        """Return log ∫ e^V dx from the centre below every joint to that above, V linear in between, as in a chain.
 
         potential : array (..., n), V at the centres.
         """
@@ -164,7 +164,7 @@ class CellBalance:
     def _transport(
         self, g: Array, limits: tuple[Array, Array], potential: Array, log_density: Array, centres: Array, t: Any
     ) -> Array:
-        """[m g'] over the mass of every cell, by V at the edges and the `centres`."""
+        """Compute [m g'], what edges let pass, over the mass of every cell, by V at the edges and the `centres`."""
         edges = self.edges
         low, high = (np.full((*g.shape[:-1], len(edges.x)), end) for end in (np.inf, -np.inf))
         for side in (edges.lower, edges.lower + 1):
@@ -176,7 +176,7 @@ class CellBalance:
         slope[..., edges.walls] = 0.0
 
         def passing(edge: Any, cell: Any) -> Array:
-            """m g' at edges, over the masses of cells."""
+            """Compute m g' at edges, over the masses of cells."""
             ratio = np.exp(np.clip(log_m[..., edge] - log_density[..., cell], -LARGEST, LARGEST))
             return np.asarray(ratio * slope[..., edge] / self.widths[cell])
 
@@ -192,7 +192,7 @@ class CellBalance:
         in_start = (np.asarray(t) <= float(self.problem.times[0]))[..., None]  # where g may jump
 
         def let_pass(cell: Any) -> Array:
-            """What the jump of g lets pass, [e^g] / ∫ e^V dx, over the masses of cells."""
+            """Compute the flux [e^g] / ∫ e^V dx that the jump of g lets pass, over the masses of cells."""
             least = np.minimum(values[..., below], values[..., above]) - resistances - log_density[..., cell]
             jump = values[..., above] - values[..., below]
             size = np.expm1(np.minimum(np.abs(jump), LARGEST)) * np.exp(np.clip(least, -LARGEST, 0.5 * LARGEST))
@@ -205,7 +205,7 @@ class CellBalance:
 
     @np.errstate(over="ignore", invalid="ignore")  # as above
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
-        """Means of values over pairs of cells by their masses, and the logarithm of the density in the pairs.
+        """Average values over pairs of cells by their masses; return also the log-density of the pairs.
 
         A cell gives a part of what it has to the pair beside it: as much as its centre is nearer to the middle of that
         than its own, with distances in ∫ e^V dx. Then sources that alternate from edge to edge cancel. Both arrays have
@@ -233,7 +233,7 @@ class CellBalance:
 
 
 def _limits(g: Array) -> tuple[Array, Array]:
-    """Least and largest values that g (..., n) may have in every cell: those of the centres around, and some more.
+    """Return the least and largest values that g (..., n) may have in every cell, by those at the centres around.
 
     Far out in tails, where neighbouring centres differ by nats without a rule, polynomials that end at a wall multiply
     that, and would put mass where none is.

@@ -45,21 +45,21 @@ from wfr_pde.truth.certified.problem import Problem
 Window = tuple[slice, ...]
 
 POINTS = {1: 8, 2: 6, 3: 4}  # of the first rule in a cell along every axis, by the number of dimensions
-FEWEST_POINTS = 2  # with more dimensions
+FEWEST_POINTS = 2  # with more dimensions, where 4^d points of a cell would be too many
 NODES, FEWER_NODES = 14, 10  # of the interpolation, and of the one that its error is measured against
 WALL_POWER = 3  # of the variable of integration in cells beside walls where densities are powers of the distance
-SLAB = 2**18  # points that are evaluated at once
-CACHED = 4_000_000  # points up to which V is kept
+SLAB = 2**18  # points that are evaluated at once: what stays in cache; no number depends on it
+CACHED = 4_000_000  # points up to which V is kept: 32 MB
 NEGLIGIBLE = 1e-16  # mass of mu and pi in all cells that are left out
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 JOINT_SAFETY = 2.0  # of what hides beside joints, told by places that stand a quarter apart
-LOG_2 = math.log(2.0)
+LOG_2 = math.log(2.0)  # a cell of the grid with the ratio one has two of the fine grid along every axis
 BULK = 1e-6  # of the largest mass of a cell, of cells that tell by how many nats KL may change with their mass
 NEAR = 1.0  # log-ratio below which m log(m/pi) - m + pi would cancel
 
 
 def rules(n: int) -> tuple[tuple[Array, Array], ...]:
-    """The three rules on [0, 1]; the last one is the answer."""
+    """Return the nodes and weights of the three rules on [0, 1]; the last one is the answer."""
     return gauss(n), gauss(n + 1), lobatto(n + 2)
 
 
@@ -112,7 +112,7 @@ class _Points:
 
 
 class CellQuadrature:
-    """Mass and KL of densities by integrals over the cells of the grid with the ratio one.
+    """Quadrature of mass and KL of densities over the cells of the grid with the ratio one, with doubts.
 
     Parameters
     ----------
@@ -149,13 +149,13 @@ class CellQuadrature:
         return -np.asarray(self.fine.evaluate(self.problem.target.log_density))
 
     def _potential(self, t: float) -> Array:
-        """V at the centres of the fine grid."""
+        """Return V at the centres of the fine grid."""
         if not self.problem.target.moving:
             return self._still
         return -np.asarray(self.fine.evaluate(self.problem.target.at(t).log_density))
 
     def by_reaction(self, t: float) -> tuple[Array, Measured]:
-        """What a reaction makes of the start until a time, mu_0^s e^(-(1-s) V), at the centres, and its mass and KL.
+        """Return log of mu_0^s e^(-(1-s) V), what a reaction makes of the start, at the centres, and its mass and KL.
 
         At the beginning it is the start. A normaliser that is known is the mass.
         """
@@ -171,11 +171,11 @@ class CellQuadrature:
         return log_values, found
 
     def __call__(self, log_values: Array, t: float) -> Measured:
-        """Mass and KL of a density with log_values at the centres of the fine grid, at a time."""
+        """Measure mass and KL of a density with log_values at the centres of the fine grid, at a time."""
         return self._measured(np.asarray(log_values), self._potential(t), t)
 
     def _measured(self, log_values: Array, potential: Array, t: float, share: Share | None = None) -> Measured:
-        """Mass and KL: with a `share` s of the exact mu_0^s e^(-(1-s) V), else of what is interpolated."""
+        """Measure mass and KL: with a `share` s of the exact mu_0^s e^(-(1-s) V), else of what is interpolated."""
         tops = float(self.fine.log_integrate(log_values)), float(self.fine.log_integrate(-potential))
         known = self.problem.log_normaliser
         shown = [log_values - tops[0]] if known is not None else [log_values - tops[0], -potential - tops[1]]
@@ -204,7 +204,7 @@ class CellQuadrature:
         return replace(measured, mass_doubt=measured.mass_doubt + of_mass, kl_doubt=measured.kl_doubt + of_kl)
 
     def _of_bumps(self, log_p: Array, log_q: Array, share: Share | None) -> tuple[float, float]:
-        """Doubts of mass and KL for what target and start do between the points; a power of a bump does less.
+        """Return doubts of mass and KL for what target and start do between the points; a power of a bump does less.
 
         With transport a bump of the start has its share of the mass there at the start, or of that at the time.
         """
@@ -228,7 +228,7 @@ class CellQuadrature:
         return float(np.sum(changed)) + of_flux, float(np.sum(of_kl)) + of_flux * (1 + nats)
 
     def _of_flux(self, p: Array) -> float:
-        """Mass that may have passed bumps wrongly: what has crossed a layer of cells, times the share of resistance.
+        """Bound the mass that passed bumps wrongly: what has crossed a layer of cells, times its share of resistance.
 
         What has crossed is taken from the masses on one side of the layer at all save times so far.
         """
@@ -242,11 +242,11 @@ class CellQuadrature:
         return total
 
     def _last_masses(self) -> Array:
-        """Masses of the cells at the last save time that was measured."""
+        """Return the masses of the cells at the last save time that was measured."""
         return np.asarray(self._at_start if self._last is None else self._last)
 
     def _means(self, log_density: Array) -> Array:
-        """Logarithm of the mean of a density on the fine grid over every cell."""
+        """Return the logarithm of the mean of a density on the fine grid over every cell."""
         return _of_pairs(np.logaddexp, np.asarray(log_density)) - self.grid.ndim * LOG_2
 
     @property
@@ -264,7 +264,7 @@ class CellQuadrature:
         return bumps(self.problem, self.cells)
 
     def _beside_joints(self, log_p: Array, log_q: Array, t: float, share: Share | None) -> tuple[float, float]:
-        """Doubts of mass and KL for what is between joints and the points nearest to them.
+        """Return doubts of mass and KL for what is between joints and the points nearest to them.
 
         Log m is the interpolated g less V there, so that what V does beside a joint it does, too; with a `share` it is
         that of start and V.
@@ -289,7 +289,7 @@ class CellQuadrature:
         return JOINT_SAFETY * of_mass, JOINT_SAFETY * of_kl
 
     def _layer(self, what: str, layer: Layer, lines: Array, t: float) -> tuple[Array, Array]:
-        """Log-density of target or start beside a joint, and the polynomial there; kept on one axis."""
+        """Return the log-density of target or start beside a joint, and the polynomial there; kept on one axis."""
         distribution = self.problem.start if what == "start" else self.problem.target.at(t)
         keeps = self.grid.ndim == 1 and not (what == "V" and self.problem.target.moving)
         key = what, layer.cell, int(layer.width > 0)
@@ -300,7 +300,7 @@ class CellQuadrature:
     def _interpolation(
         self, log_values: Array, potential: Array, t: float
     ) -> Callable[..., tuple[Array, Array, Array]]:
-        """A function of rule, window and V at its points that gives log m, V, and log m + V there.
+        """Make a function of rule, window and V at its points that gives log m, V, and log m + V there.
 
         Under ceilings the flow sees V capped, and log m is interpolated with that; pi, and KL to it, are not capped.
         High up polynomials through few cells say nothing: there m is at most e times what it is at the centres around.
@@ -320,7 +320,7 @@ class CellQuadrature:
         return between
 
     def _limits(self, g: Array) -> tuple[Array, Array]:
-        """Least and largest values that g may have in every cell: those of the centres around, and some more.
+        """Return the least and largest values that g may have in every cell, by those at the centres around.
 
         Far out in tails, where neighbouring centres differ by nats without a rule, polynomials that end at a wall
         multiply that, and would put mass where none is.
@@ -335,7 +335,7 @@ class CellQuadrature:
     def _between(
         self, g: Array, limits: tuple[Array, Array], number: int, window: Window, fewer: bool = False
     ) -> Array:
-        """Log m + V at the points of a window, interpolated from the centres."""
+        """Interpolate log m + V from the centres to the points of a window."""
         value = g
         by_cell: list[int] = []
         for k, (axis, cells) in enumerate(zip(self.rules[number], window, strict=True)):
@@ -349,7 +349,7 @@ class CellQuadrature:
         return np.clip(value.reshape(by_cell), low, high).reshape(value.shape)
 
     def _at_points(self, what: str, number: int, index: int, slab: slice, window: Window, t: float) -> Array:
-        """V, or the logarithm of the start, at the points of a window; kept where it does not change."""
+        """Return the v, or the logarithm of the start, at the points of a window; kept where it does not change."""
         target = self.problem.target
         if self._kept is None or (what == "V" and target.moving):
             return self._evaluated(what, number, window, t)
@@ -371,12 +371,12 @@ class CellQuadrature:
         return values if what == "start" else -values
 
     def _places(self, number: int, window: Window) -> list[Array]:
-        """The points of a window along every axis."""
+        """Return the points of a window along every axis."""
         axes = zip(window, self.rules[number], strict=True)
         return [axis.places[_of_cells(cells, axis.weights.shape[1])] for cells, axis in axes]
 
     def _windows(self, number: int, *log_densities: Array) -> Iterator[tuple[int, slice, Window]]:
-        """Slabs of the first axis, by number, and the cells of each that are not negligible, along every axis."""
+        """Yield slabs of the first axis, by number, and the cells of each that matter, along every axis."""
         each = math.prod(len(axis.places) for axis in self.rules[number][1:]) * self.rules[number][0].weights.shape[1]
         thick = max(1, SLAB // each)
         matters = None
@@ -393,7 +393,7 @@ class CellQuadrature:
                 yield index, slab, (slice(first + inner[0].start, first + inner[0].stop), *inner[1:])
 
     def _matters(self, log_densities: Sequence[Array]) -> np.ndarray:
-        """Which cells have a share of the mass that counts, or are beside such cells."""
+        """Return a mask of the cells with a share of the mass that counts, and those beside them."""
         from scipy.ndimage import maximum_filter
 
         masses: Any = 0.0
@@ -402,7 +402,7 @@ class CellQuadrature:
         return np.asarray(maximum_filter(_of_pairs(np.maximum, masses), 3) > NEGLIGIBLE / self.fine.size)
 
     def _summed(self, number: int, window: Window, integrands: Array) -> Array:
-        """Weighted sums of integrands (3, ...) over the points of every cell of a window."""
+        """Sum integrands (3, ...) with weights over the points of every cell of a window."""
         for k, (axis, cells) in enumerate(zip(self.rules[number], window, strict=True), start=1):
             lines = np.moveaxis(integrands, k, -1)
             weights = axis.weights[cells]
@@ -412,7 +412,7 @@ class CellQuadrature:
 
 
 def _integrands(log_m: Array, v: Array, g: Array, tops: tuple[float, float]) -> Array:
-    """p, q and p log(p/q) - p + q (3, ...) at the points of a window; what is not finite has no mass.
+    """Return p, q and p log(p/q) - p + q (3, ...) at the points of a window; what is not finite has no mass.
 
     log p = log_m - tops[0], log q = -v - tops[1], and g = log_m + v.
     """
@@ -428,7 +428,7 @@ def _integrands(log_m: Array, v: Array, g: Array, tops: tuple[float, float]) -> 
 
 
 def _mixed(share: Share, start: Array, v: Array) -> tuple[Array, Array, Array]:
-    """Log m of mu_0^s e^(-(1-s) V), V, and log m + V, by log mu_0 and V."""
+    """Return log m of mu_0^s e^(-(1-s) V), V, and log m + V, by log mu_0 and V."""
     with np.errstate(invalid="ignore"):  # no 0 times infinity at the ends
         if share.of_target == 0:
             return start, v, start + v
@@ -444,7 +444,7 @@ def _measured(
     slowness: float,
     log_normaliser: float | None = None,
 ) -> Measured:
-    """Mass and KL by the integrals (3, *cells) of every rule, the last of which is the answer.
+    """Compute mass and KL from the integrals (3, *cells) of every rule, the last of which is the answer.
 
     With P, Q, E the integrals of p, q and p log(p/q) - p + q, KL = E/P - x + log(1 + x) with x = (Q - P)/P, whatever
     p and q are multiplied by. Where the normaliser of pi is known, as the cells hold a part of it only, it takes the
@@ -469,13 +469,13 @@ def _measured(
 
 
 def _apart(found: Sequence[Array]) -> float:
-    """Sum over the cells of the largest difference between two rules."""
+    """Sum over the cells the largest difference between two rules."""
     pairs = [np.abs(one - other) for one, other in itertools.combinations(found, 2)]
     return float(np.max(pairs, axis=0).sum())
 
 
 def _of_pairs(function: Any, values: Array) -> Array:
-    """A function of two arrays of the values in every cell, which is two of the fine grid along every axis."""
+    """Apply a function of two arrays to the values in every cell, which is two of the fine grid along every axis."""
     for k in range(values.ndim):
         even, odd = (slice(None),) * k + (slice(0, None, 2),), (slice(None),) * k + (slice(1, None, 2),)
         values = function(values[even], values[odd])
@@ -483,18 +483,18 @@ def _of_pairs(function: Any, values: Array) -> Array:
 
 
 def _of_cells(cells: slice, points: int) -> slice:
-    """The points of some cells."""
+    """Return the points of some cells."""
     return slice(cells.start * points, cells.stop * points)
 
 
 def _extent(here: np.ndarray, k: int) -> slice:
-    """From the first to the last that is true along an axis."""
+    """Return a slice along an axis from the first to the last place where a mask is true."""
     found = np.flatnonzero(here.any(axis=tuple(i for i in range(here.ndim) if i != k)))
     return slice(int(found[0]), int(found[-1]) + 1)
 
 
 def _points(axis: Axis, fine: Axis, points: int, singular: tuple[bool, bool]) -> list[_Points]:
-    """Points of all rules, with `points` of the first in every cell, along an axis."""
+    """Return the points of all rules, with `points` of the first in every cell, along an axis."""
     places, weights = zip(*(_of_rule(axis, number, points + number, singular) for number in range(3)), strict=True)
     ends = np.cumsum([len(x) for x in places])[:-1]
     index, values = (np.split(part, ends) for part in local_weights(fine, np.concatenate(places), NODES))
@@ -504,7 +504,7 @@ def _points(axis: Axis, fine: Axis, points: int, singular: tuple[bool, bool]) ->
 
 
 def cell_rule(axis: Axis, points: int, singular: tuple[bool, bool] = (False, False)) -> tuple[Array, Array]:
-    """Places (n m,) and weights (n, m) of Gauss's rule with m `points` in each of the n cells of an axis.
+    """Return the places (n m,) and weights (n, m) of Gauss's rule with m `points` in each of the n cells of an axis.
 
     In cells beside walls where densities are powers of the distance (`singular`) it is one in a variable in which
     these are smoother.
@@ -513,7 +513,7 @@ def cell_rule(axis: Axis, points: int, singular: tuple[bool, bool] = (False, Fal
 
 
 def _of_rule(axis: Axis, number: int, points: int, singular: tuple[bool, bool]) -> tuple[Array, Array]:
-    """Places and weights of rule `number`, with so many `points` in every cell."""
+    """Return the places and weights of rule `number`, with so many `points` in every cell."""
     inner = gauss(points) if number < 2 else lobatto(points)
     at_ends = gauss(points)  # no point in a wall or a joint, where V may be infinite or jump
     closed = axis.periodic and not axis.joints
@@ -536,12 +536,12 @@ def _of_rule(axis: Axis, number: int, points: int, singular: tuple[bool, bool]) 
 
 
 def _towards_wall(nodes: Array, weights: Array) -> tuple[Array, Array]:
-    """A rule on [0, 1] in the variable u = v^3, in which powers of u are smoother at the wall u = 0."""
+    """Return a rule on [0, 1] in the variable u = v^3, in which powers of u are smoother at the wall u = 0."""
     return nodes**WALL_POWER, weights * WALL_POWER * nodes ** (WALL_POWER - 1)
 
 
 def _in_segment(segment: Axis, fractions: Array, shares: Array) -> tuple[Array, Array]:
-    """Places (n m,) and weights (n, m) in the cells of a segment, in the variable in which these are regular."""
+    """Return places (n m,) and weights (n, m) in the cells of a segment, in the variable in which these are regular."""
     edges = segment.in_root(segment.edges)
     steps = np.diff(edges)[:, None]
     s = edges[:-1, None] + fractions * steps

@@ -12,17 +12,17 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 
 DEEP, LOWEST = 2.0, 40.0  # nats of a valley between two modes, and below the top, down to which modes are told apart
-TINY = 1e-300
+TINY = 1e-300  # stands for zero in a denominator or a logarithm
 KL_SHARE = 0.3  # of a bound of the error of KL that knows no signs: least part of it, where errors happen to cancel
 
 
 def first_order_kl(energy: KL, one: Density, other: Density) -> float:
-    """Bound of the difference of KL to first order, integral of |mu - nu| |g - KL|, which knows no signs, in nats."""
+    """Bound the difference of KL to first order, ∫ |mu - nu| |g - KL| dx, which knows no signs, in nats."""
     return float(one.grid.integrate(np.abs(one.values - other.values) * excess_of_first_variation(energy, one)))
 
 
 def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
-    """Share of a bound of the difference in KL that counts at least, in nats.
+    """Return the share of `first_order_kl` that counts at least as the difference in KL, in nats.
 
     To first order KL differs by the integral of the difference times g = log(mu/pi). Positive and negative parts of it
     may cancel by chance, at one time; the integral of its absolute value knows nothing of that.
@@ -31,12 +31,12 @@ def unsigned_kl(energy: KL, one: Density, other: Density) -> float:
 
 
 def excess_of_first_variation(energy: KL, density: Density) -> Array:
-    """|g - KL| in nats: by how much mass that comes to a place changes KL to first order, and to what it is then."""
+    """Compute |g - KL| in nats: by how much mass that comes to a place changes KL to first order."""
     return np.abs(np.asarray(energy.first_variation(density)) - energy.value(density))
 
 
 def kl_of_moved_mass(energy: KL, density: Density, l1: float) -> float:
-    """Change of KL in nats, to first order, if an L1 error is mass that one mode has and another ought to have.
+    """Return by how much KL changes, to first order, if an L1 error is mass that is in a wrong mode, in nats.
 
     Nothing local shows such an error, as of a takeover: half of the L1 error is the mass, or all of the smaller mode if
     that is less, and it costs the difference of the means of log(mu/pi) in both. Modes are those of the density and of
@@ -60,7 +60,7 @@ def kl_of_moved_mass(energy: KL, density: Density, l1: float) -> float:
 
 
 def _valleys(values: Array) -> np.ndarray:
-    """First cells of the modes of values (n,) that are not negative: 0, and the lowest cell of every deep valley."""
+    """Return the first cell of every mode of values (n,) >= 0: 0, and the lowest cell of every deep valley."""
     heights = np.log(np.maximum(values, TINY))
     heights = np.maximum(heights, heights.max() - LOWEST)
     rises = np.flatnonzero(np.diff(heights))  # without plateaus
@@ -79,7 +79,7 @@ def _valleys(values: Array) -> np.ndarray:
 
 
 def missed_by_sums(grid: Grid, log_values: Array, where: np.ndarray) -> Array:
-    """Mass in the cells of a tail beyond what the density at the centre says, where it falls by nats from cell to cell.
+    """Return the mass in the cells of a tail beyond what the density at the centre says.
 
     Of exp(c x) on a cell of width h the integral is sinh(u)/u times h and the value at the centre, u = c h / 2; c is
     the steepest rise to a neighbour along every axis.

@@ -13,7 +13,7 @@ NOISE = 2e-12  # distance of single grids that is rounding
 
 
 def convergence_factor(distances: Sequence[float]) -> float:
-    """What the last of two distances between orders is multiplied by.
+    """Return the factor by which the last of two distances between orders is multiplied to bound the error.
 
     Where they fall by a factor q only, they are taken to go on so: their sum is 1 / (1 - q).
     """
@@ -22,7 +22,7 @@ def convergence_factor(distances: Sequence[float]) -> float:
 
 
 def is_asymptotic(distances: Sequence[float], ratios: Sequence[float]) -> bool:
-    """Whether distances of neighbouring single grids, from coarse to fine, fall as those of their dx² do."""
+    """Return whether distances of neighbouring single grids, from coarse to fine, fall as those of their dx² do."""
     squares = [1 / r**2 for r in ratios]
     scaled = [d / (a - b) for d, a, b in zip(distances, squares[:-1], squares[1:], strict=True)]
     if max(distances) > SATURATED:
@@ -35,7 +35,7 @@ def is_asymptotic(distances: Sequence[float], ratios: Sequence[float]) -> bool:
 
 
 def single_grid_bound(distance: float, ratios: Sequence[float]) -> float:
-    """Bound of the error of the finest grid by its distance to the one before, whatever the power of dx from 1/2 on."""
+    """Bound the error of the finest grid by its distance to the one before, for any power of dx from 1/2 on."""
     before, last = ratios[-2:]
     growth = (last / before) ** SLOWEST_POWER
     return distance / (growth - 1)

@@ -27,14 +27,14 @@ Interval = tuple[float, float]
 LIMITING_NODES, LIMITING_SHARE = 4, 0.25  # cells around, and share of their range beyond it, that limit it
 REFINEMENTS = (1, 2, 3, 4)  # steps in place of one, of the runs that are compared
 NODES, FEWER_NODES = 12, 8  # of the interpolation between grids, and of the one that tells its error
-NO_MASS = 30.0  # nats below the top
+NO_MASS = 30.0  # nats below the top, e^-30 = 1e-13, where lifting pi changes no mass
 LIFTED, FLOOR = 2000.0, 600.0  # nats of pi, and of mu, that plain products of matrices hold
-REACH = 800.0  # nats, over which the heat kernel is summed
-MOST_ROUNDS = 60  # of the normalisation of a kernel
+REACH = 800.0  # nats, over which the heat kernel is summed: beyond, doubles have underflowed
+MOST_ROUNDS = 60  # of the normalisation of a kernel: each divides the residual by 5.8, so that some twenty do
 
 
 def interpolated(source: Grid, destination: Grid, values: Array, nodes: int) -> Array:
-    """Interpolation between grids on one box that stays near the range of the cells around.
+    """Interpolate between grids on one box, and stay near the range of the cells around.
 
     Far out in tails, neighbouring logarithms may differ by tens of nats without a rule, and polynomials through many
     of them multiply that by hundreds, near walls most: e^-40 becomes a mass that nobody has. What the polynomial
@@ -51,7 +51,7 @@ def interpolated(source: Grid, destination: Grid, values: Array, nodes: int) -> 
 
 
 def heat_matrix(axis: Axis, time: float) -> Array:
-    """The heat kernel of u_t = u_xx on equal cells, times their width: (n, n), by its images.
+    """Return the heat kernel of u_t = u_xx on equal cells, times their width: (n, n), by its images.
 
     It depends on the distance of two cells, and that of one from the mirror image of the other.
     """
@@ -87,7 +87,7 @@ class KernelRuns:
         self._steps: dict[float, Any] = {}
 
     def _fits_matrices(self) -> bool:
-        """Whether plain products hold mu and pi: on a line, over not too many nats.
+        """Return whether plain products hold mu and pi: on a line, over not too many nats.
 
         Where pi is less than e^-2000 of its top it may be lifted to that, if the start has no mass there. Where mu is
         less than e^-600 of its top it may be lifted to that, as long as the reaction, which takes s = e^(-beta t) of
@@ -110,7 +110,7 @@ class KernelRuns:
         return self.shortest * REFINEMENTS[-1]
 
     def flow(self) -> Flow:
-        """The self-adjoint flow of order 2."""
+        """Return the self-adjoint flow of order 2."""
         transport, reaction = SinkhornKernel(self.problem.alpha), FisherRao(self.problem.beta)
         if self.problem.alpha == 0 or self.problem.beta == 0:
             return reaction if self.problem.alpha == 0 else transport
@@ -139,7 +139,7 @@ class KernelRuns:
         return Density(self.grid, log_mu).normalised()
 
     def _matrix(self, dt: float) -> Array:
-        """The Markov matrix of the transport over dt, on the masses of cells."""
+        """Return the Markov matrix of the transport over dt, on the masses of cells."""
         if dt not in self._matrices:
             check_deadline()
             result = self._kernel(dt)
@@ -147,7 +147,7 @@ class KernelRuns:
         return self._matrices[dt]
 
     def _kernel(self, dt: float) -> Array:
-        """(s d)_i G_ij (d/s)_j of `SinkhornKernel`, s = sqrt(pi) and d ∘ G(d ∘ s) = s: its columns sum to one.
+        """Compute the matrix (s d)_i G_ij (d/s)_j of `SinkhornKernel`: its columns sum to one.
 
         Chebyshev iteration on the spectrum [1, 2], as in `sinkhorn_scaling`, with plain products.
         """
@@ -175,7 +175,7 @@ class KernelRuns:
         return result
 
     def states(self, steps: Sequence[Sequence[Interval]], refinement: int) -> list[Density]:
-        """The states at the ends of all intervals, of each of which the steps (begin, size) are given."""
+        """Return the states at the ends of all intervals, of each of which the steps (begin, size) are given."""
         state, result = self.start, [self.start]
         for interval in steps:
             for size, group in itertools.groupby(interval, key=lambda step: step[1]):
@@ -186,6 +186,6 @@ class KernelRuns:
         return result
 
     def weight(self, state: Density, k: int) -> Array:
-        """log(mu e^V) at save time number k: what a state is compared and interpolated by."""
+        """Compute log(mu e^V) at save time number k, by which a state is compared and interpolated."""
         target = self.problem.target.at(float(self.problem.times[k]))
         return np.asarray(state.log_values) - np.asarray(self.grid.evaluate(target.log_density))

@@ -28,12 +28,12 @@ MOVED = 2.0  # times what the slope explains, that an extrapolation may move in 
 
 
 def _richardson(refinements: Sequence[int]) -> list[float]:
-    """Weights of runs with so many steps in place of one, that cancel the powers dt², dt⁴, ..."""
+    """Return the weights of runs with so many steps in place of one, that cancel the powers dt², dt⁴, ..."""
     return [math.prod(m * m / (m * m - i * i) for i in refinements if i != m) for m in refinements]
 
 
 def limit_in_time(energy: KL, runs: Sequence[Density], refinements: Sequence[int]) -> tuple[Density, float, float, int]:
-    """The best density out of runs with more and more steps, its errors in L1 and KL, and its order in dt."""
+    """Return the best density out of runs with more and more steps, its errors in L1 and KL, and its order in dt."""
     grid = runs[0].grid
 
     def apart(one: Density, other: Density) -> float:
@@ -73,7 +73,7 @@ def _kl_gap(energy: KL, one: Density, other: Density) -> float:
 
 
 def _combined(runs: Sequence[Density], refinements: Sequence[int]) -> Density:
-    """Extrapolation of the logarithms, as differences from the finest run, so that rounding is not amplified."""
+    """Extrapolate logarithms, as differences from the finest run, so that rounding is not amplified."""
     finest = np.asarray(runs[-1].log_values)
     correction = sum(
         w * (np.asarray(run.log_values) - finest)
@@ -85,7 +85,7 @@ def _combined(runs: Sequence[Density], refinements: Sequence[int]) -> Density:
 def limit_in_space(
     problem: Problem, fine: tuple[KernelRuns, Density], others: Sequence[tuple[KernelRuns, Density]], k: int
 ) -> tuple[float, float]:
-    """Errors in L1 and KL of the cells, by the same run on coarser ones; masses are those of each grid's own sums."""
+    """Return the errors in L1 and KL that the cells make, by the same run on coarser ones, each with its own sums."""
     solver, density = fine
     grid, energy, own = solver.grid, problem.energy_at(float(problem.times[k])), solver.weight(density, k)
     v = np.asarray(density.log_values) - own

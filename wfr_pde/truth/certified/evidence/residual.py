@@ -28,7 +28,7 @@ SPACING = 0.03  # of these places, over the width of a cell
 
 @dataclass(frozen=True)
 class Look:
-    """What is seen of densities at the places between the cells: arrays (..., places...), frames or none first.
+    """Densities at the places between the cells: arrays (..., places...), where frames, if any, come first.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Look:
 
     @classmethod
     def concatenated(cls, looks: Sequence[Look]) -> Look:
-        """The frames of several looks, one after the other."""
+        """Return the frames of several looks, one after the other."""
         names = ("log_ratio", "transport", "log_density", "potential")
         return cls(*(np.concatenate([getattr(look, name) for look in looks]) for name in names))
 
@@ -112,7 +112,7 @@ class Places:
 
 
 def local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: bool) -> tuple[Any, Array]:
-    """Nearest centres of a segment (points, k), and weights (points, k, 3) for value, slope and curvature there."""
+    """Return the nearest centres (points, k) of a segment, and weights (points, k, 3) for value, slope, curvature."""
     size = min(STENCIL, last - first)
     left = np.searchsorted(axis.centres, points) - size // 2
     if not wraps:
@@ -128,7 +128,7 @@ def local_polynomials(axis: Axis, points: Array, first: int, last: int, wraps: b
 
 
 def stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
-    """One matrix (places, n) of the stencils of all segments."""
+    """Stack the stencils of all segments to one matrix (places, n)."""
     size = max(index.shape[1] for index, _ in stencils)
     padded = [
         (
@@ -142,7 +142,7 @@ def stacked(stencils: list[tuple[Any, Array]], kind: int, n: int) -> Any:
 
 
 def matrix(index: Any, weights: Array, n: int) -> Any:
-    """The matrix (m, n) with weights (m, k) in the columns `index` (m, k) of every row: sparse where n is large."""
+    """Return the matrix (m, n) with weights (m, k) in the columns `index` (m, k) of every row; sparse for large n."""
     rows = np.repeat(np.arange(len(index)), index.shape[1])
     if n > DENSE:
         from scipy.sparse import csr_array
@@ -154,7 +154,7 @@ def matrix(index: Any, weights: Array, n: int) -> Any:
 
 
 def stencils(interpolation: Any, source: Grid) -> list[Any]:
-    """The interpolation from a grid as a matrix along every axis."""
+    """Return the interpolation from a grid as a matrix along every axis."""
     result = []
     for k, terms in enumerate(interpolation.axes):
         index, weights = (np.stack([np.asarray(term[j]).ravel() for term in terms], axis=1) for j in (0, 1))
@@ -163,7 +163,7 @@ def stencils(interpolation: Any, source: Grid) -> list[Any]:
 
 
 def along(matrix: Any, values: Array, axis: int) -> Array:
-    """A matrix (m, n) applied to one axis of an array."""
+    """Apply a matrix (m, n) to one axis of an array."""
     lines = np.moveaxis(values, axis, -1)
     if isinstance(matrix, np.ndarray):
         return np.moveaxis(lines @ matrix.T, -1, axis)
@@ -172,7 +172,7 @@ def along(matrix: Any, values: Array, axis: int) -> Array:
 
 
 def around(values: Array, source: Grid, places: Sequence[Array]) -> Array:
-    """The largest value at the centres of a grid around each of some places, given along every axis; frames first."""
+    """Return the largest value at the centres of a grid around places, given along every axis; frames come first."""
     for k, (own, x) in enumerate(zip(source.axes, places, strict=True)):
         above = np.searchsorted(own.centres, x)
         pair = np.clip(above - 1, 0, own.n - 1), np.clip(above, 0, own.n - 1)
@@ -181,7 +181,7 @@ def around(values: Array, source: Grid, places: Sequence[Array]) -> Array:
 
 
 def _at_singular_walls(grid: Grid, axes: list[Places]) -> np.ndarray:
-    """Which places are at walls where V is infinite: nothing is known there, and no flux passes."""
+    """Return a mask of places at walls where V is infinite: nothing is known there, and no flux passes."""
     result = np.zeros([len(axis.x) for axis in axes], dtype=bool)
     for k, axis in enumerate(grid.axes):
         for side, root in ((0, axis.roots[0]), (-1, axis.roots[1])):
@@ -191,7 +191,7 @@ def _at_singular_walls(grid: Grid, axes: list[Places]) -> np.ndarray:
 
 
 class Substitution:
-    """Densities on a grid, put into the equation at the corners of the cells.
+    """The substitution of densities on a grid into the equation, at the corners of the cells.
 
     With local polynomials of degree 9 for g = log(mu/pi), V and grad V exact at the places, the equation is
     d_t log mu = alpha (Lap g + grad g . grad log mu) - beta (g - E g). At walls, through which nothing may pass, and at
@@ -210,7 +210,7 @@ class Substitution:
         self._seen: dict[int, tuple[KL, tuple[Array, Array, Array]]] = {}  # what was last seen, by the energy
 
     def _potentials(self, t: float) -> tuple[Array, Array, Array]:
-        """V and grad V at the places, (...) and (..., d), and V at the centres, as seen at a time."""
+        """Return V and grad V at the places, (...) and (..., d), and V at the centres, as seen at a time."""
         energy = self.problem.seen(t)
         if id(energy) not in self._seen:
             if len(self._seen) == PREPARED:
@@ -220,19 +220,19 @@ class Substitution:
         return self._seen[id(energy)][1]
 
     def _potentials_at(self, times: Any) -> tuple[Array, ...]:
-        """V and grad V at the places and V at the centres, at times (...), stacked where they change."""
+        """Return V and grad V at the places and V at the centres, at times (...), stacked where they change."""
         if not self._changes:
             return self._potentials(float(self.problem.times[0]))
         found = zip(*(self._potentials(t) for t in np.ravel(times).tolist()), strict=True)
         return tuple(np.stack(parts).reshape(*np.shape(times), *parts[0].shape) for parts in found)
 
     def _there(self, target: Target) -> tuple[Array, Array]:
-        """V and grad V of a target at the places, zero where they are ignored."""
+        """Return V and grad V of a target at the places, zero where they are ignored."""
         potential, slope = -np.asarray(target.log_density(self._mesh)), self._slope(target)
         return np.where(self._ignored, 0.0, potential), np.where(self._ignored[..., None], 0.0, slope)
 
     def _slope(self, target: Target) -> Array:
-        """grad V at the places, from inside their segment where that makes a difference.
+        """Return grad V at the places, from inside their segment where that makes a difference.
 
         A score that is taken by differences would reach across a joint, where V has a kink or a jump.
         """
@@ -249,7 +249,7 @@ class Substitution:
         return slope
 
     def _around(self, values: Array) -> Array:
-        """The largest value at the centres around each place."""
+        """Return the largest value at the centres around each place."""
         for k, axis in zip(self._numbers, self.axes, strict=True):
             lines = np.moveaxis(values, k, 0)
             found = np.full((len(axis.x), *lines.shape[1:]), -np.inf)
@@ -259,7 +259,7 @@ class Substitution:
         return values
 
     def look(self, log_values: Array, t: Any) -> Look:
-        """What densities, given at the centres (..., *shape), are at the corners, at times (...).
+        """Evaluate what densities, given at the centres (..., *shape), leave at the corners, at times (...).
 
         Where V spans so much that there are ceilings, polynomials through few cells high up say nothing: there the
         density is at most e times what it is at the centres around.
@@ -290,7 +290,7 @@ class Substitution:
         return Look(value, transport, value - potential, potential)
 
     def _limited(self, value: Array, g: Array) -> Array:
-        """Values at the places, kept near those of the cells around.
+        """Return the values at the places, kept near those of the cells around.
 
         Far out in tails, where neighbouring cells differ by nats without a rule, polynomials that end at a wall
         multiply that, and would put mass where none is.
@@ -304,7 +304,7 @@ class Substitution:
         return np.clip(value, low - more, high + more)
 
     def _passing(self, k: int, gradient: Array, value: Array, potential: Array, may_jump: np.ndarray) -> Array:
-        """grad g that the flux at the ends of segments has, the same from both sides; zero at walls and elsewhere.
+        """Return the grad g of the flux at the ends of segments, the same from both sides; zero at walls and elsewhere.
 
         But in frames where g `may_jump`, a jump of u = e^g lets pass [u] / ∫ e^V dx, over half of the cells on both
         sides.
@@ -328,7 +328,7 @@ class Substitution:
         return result
 
     def joined(self, values: Array, log_density: Array) -> tuple[Array, Array]:
-        """Means of values over pairs of cells along every axis, weighted by the density, and its logarithm there.
+        """Average values over pairs of cells along every axis, weighted by the density; return also log of the density.
 
         Both have the places last, and broadcast against each other.
         """

@@ -22,14 +22,14 @@ from wfr_pde.truth.certified.problem import Problem
 Interval = tuple[float, float]
 
 COARSER = (1.0, 1.2, 1.35, 1.55)  # times fewer cells of the grids that are compared
-FEWEST_CELLS = 16  # of the coarsest grid
+FEWEST_CELLS = 16  # of the coarsest grid: the interpolation goes through 12
 MOST_CELLS = {1: 640, 2: 2**15, 3: 2**18}  # of the finest
-CELLS_PER_SCALE = 0.9  # at first
-LOOKS = 2049  # places on a line where scales are looked at
+CELLS_PER_SCALE = 0.9  # at first: where these do not do, the next attempt has more
+LOOKS = 2049  # places on a line where scales are looked at: more cost time only
 MATTERS = 16.0  # nats below the top, down to which they are
-MORE_CELLS = 1.45  # from one attempt to the next
-ATTEMPTS = 8
-GOAL = 0.25  # of the tolerance
+MORE_CELLS = 1.45  # times as many along every axis, from one attempt to the next
+ATTEMPTS = 8  # with more cells or shorter steps each; its time ends them before
+GOAL = 0.25  # of the tolerance: an opinion with a larger error contradicts less
 FIRST_HALVINGS = 3  # of the whole time, for the first step that is tried
 DEEPEST = 40  # halvings of an interval between save times
 
@@ -71,7 +71,7 @@ class SecondOpinion:
         return self.problem.times
 
     def log_values(self, grid: Grid, k: int, nodes: int = NODES) -> Array:
-        """log mu (of the grid's shape) at save time number k, on another grid in the same box; not normalised there.
+        """Interpolate log mu at save time number k to another grid in the same box; it is not normalised there.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class SecondOpinion:
         return moved + np.asarray(grid.evaluate(self.problem.target.at(float(self.times[k])).log_density))
 
     def distance(self, density: Density, k: int) -> tuple[float, float]:
-        """L1 distance of a density in the same box at save time number k, and the error of this side of it.
+        """Return the L1 distance of a density in the same box at save time number k, and the error of this opinion.
 
         Masses count: nothing is normalised on the grid of the other one. NaN and 2 where the time was not reached.
         """
@@ -115,7 +115,7 @@ class Agreement:
 
 
 def agreement(opinion: SecondOpinion, densities: Sequence[Density], error_l1: Array) -> Agreement:
-    """Whether a solution with errors `error_l1` (n_t,) and an opinion are within both errors of each other."""
+    """Compare a solution with errors `error_l1` (n_t,) with an opinion: the distances, and what both errors allow."""
     pairs = np.array([opinion.distance(density, k) for k, density in enumerate(densities)])
     return Agreement(pairs[:, 0], pairs[:, 1] + np.asarray(error_l1), np.asarray(opinion.reached))
 
@@ -175,7 +175,7 @@ def second_opinion(
 
 
 def _size(opinion: SecondOpinion) -> float:
-    """The largest error at the times reached, and of no use where there is none."""
+    """Return the largest error at the times reached; infinite where none is."""
     return float(opinion.error_l1[opinion.reached].max()) if opinion.reached[1:].any() else math.inf
 
 
@@ -197,18 +197,18 @@ class _Settings:
     local_error: float  # L1, of a step against two halves
 
     def grid(self, fewer: float) -> Grid:
-        """The grid with `fewer` times fewer cells."""
+        """Make the grid with `fewer` times fewer cells."""
         shape = [max(FEWEST_CELLS, round(float(n) / fewer)) for n in self.cells]
         return Grid(self.lower, self.upper, shape, **self.options)
 
     def finer(self, part: str) -> _Settings | None:
-        """Settings with more cells, or shorter steps, which may want more cells; None where there is no room."""
+        """Return settings with more cells, or shorter steps, which may want more cells; None where there is no room."""
         if part == "time":
             return replace(self, local_error=self.local_error / 8)
         return self.refined(MORE_CELLS)
 
     def refined(self, factor: float) -> _Settings | None:
-        """Settings with more cells along every axis, if there are not too many."""
+        """Return settings with more cells along every axis; None where they would be too many."""
         more = self.cells * factor
         if math.prod(more) > MOST_CELLS[min(len(more), 3)]:
             return None
@@ -216,7 +216,7 @@ class _Settings:
 
 
 def _first_settings(problem: Problem, lower: Array, upper: Array, options: dict[str, Any]) -> _Settings:
-    """Equal cells by the narrowest scales of target and start."""
+    """Choose equal cells by the narrowest scales of target and start."""
     d = len(lower)
     periodic = [kind == "periodic" for kind in np.broadcast_to(options.get("boundary", "no-flux"), (d,))]
     if d == 1:
@@ -235,7 +235,7 @@ def _first_settings(problem: Problem, lower: Array, upper: Array, options: dict[
 
 
 def _cells_per_length(problem: Problem, lower: float, upper: float) -> float:
-    """The largest (|l''| + l'^2 / 9)^(1/2) of start and target, l their log-densities, where they have mass."""
+    """Return the largest (|l''| + l'^2 / 9)^(1/2) of start and target, l their log-densities, where mass is."""
     x = np.linspace(lower, upper, LOOKS + 2)[1:-1]
     step, result = x[1] - x[0], 0.0
     for distribution in (*problem.places, problem.start):
@@ -247,7 +247,7 @@ def _cells_per_length(problem: Problem, lower: float, upper: float) -> float:
 
 
 def _attempt(problem: Problem, settings: _Settings) -> tuple[SecondOpinion, str]:
-    """An opinion with its error, and the part of it that is largest: "time" or "space"."""
+    """Make an opinion with its error, and name the part of it that is largest: "time" or "space"."""
     finest = KernelRuns(problem, settings.grid(COARSER[0]))
     solvers = [finest, *(KernelRuns(problem, settings.grid(fewer), finest.on_a_line) for fewer in COARSER[1:])]
     shortest = max(finest.shortest_step, 2 * solvers[-1].shortest)
@@ -284,7 +284,7 @@ def _by(grid: Grid) -> str:
 
 
 def _opinion(solver: KernelRuns, reached: list[int], frames: list[tuple[Any, Any]], n_steps: int) -> SecondOpinion:
-    """What was found at the times that were reached, put together."""
+    """Put together what was found at the times that were reached."""
     problem = solver.problem
     flow = f"{solver.flow()!r} in {n_steps} steps on {_by(solver.grid)} cells"
     result = _none(problem, flow)
@@ -304,12 +304,12 @@ def _opinion(solver: KernelRuns, reached: list[int], frames: list[tuple[Any, Any
 
 
 def _largest(density: Density) -> float:
-    """The largest logarithm, in nats, of what is exponentiated where the mass is."""
+    """Return the largest logarithm, in nats, among those that are exponentiated where the mass is."""
     return abs(float(np.asarray(density.log_values).max()))
 
 
 def _trial(solver: KernelRuns, local_error: float, shortest: float) -> list[tuple[float, float]]:
-    """Step sizes over time, (from when, size), by steps against two halves; none below `shortest`."""
+    """Find step sizes over time, (from when, size), by steps against two halves; none below `shortest`."""
     first, last = float(solver.problem.times[0]), float(solver.problem.times[-1])
     span = last - first
     if solver.problem.alpha == 0 and not solver.problem.target.moving:
@@ -335,7 +335,7 @@ def _trial(solver: KernelRuns, local_error: float, shortest: float) -> list[tupl
 
 
 def _steps(times: Array, sizes: list[tuple[float, float]], shortest: float) -> tuple[list[list[Interval]], list[int]]:
-    """Steps (begin, size) per interval, halved until they are as short as `sizes`; numbers of the times they reach."""
+    """Return the steps (begin, size) per interval, halved down to `sizes`, and the numbers of the times they reach."""
     starts = np.array([start for start, _ in sizes])
     steps: list[list[Interval]] = []
     reached = [0]

@@ -16,14 +16,15 @@ from wfr_pde.truth.certified.evidence.differences import missed_by_sums
 from wfr_pde.truth.certified.problem import Problem
 
 FAR = np.concatenate([[0.0], np.geomspace(1e-2, 2.0**30, 600)])  # lengths of an axis beyond it
-LINES, RAYS = 100, 100  # through a side of the box along its axis, about, and from the centre
+# through a side of the box along its axis, about, and from the centre: more find more, and cost time
+LINES, RAYS = 100, 100
 LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 FLATTEST = 1.0  # nats over the length of an axis, by which a density falls at least towards an edge
 NOTHING = 1e-20  # of a sum of masses: where less than that is left at the end of a margin, nothing is said of its fall
 
 
 def beyond_margin(grid: Grid, window: tuple[slice, ...], values: Array, centres: Sequence[Array]) -> float:
-    """Sum of something positive beyond a grid, by how it falls in the outer margin of the grid.
+    """Estimate the sum of something positive beyond a grid, by how it falls in the outer margin of the grid.
 
     Along every axis and side what lies in the inner and in the outer half of the margin is compared. If its density
     falls there as a power p of the distance from the nearest centre, then beyond the margin there is at most what the
@@ -53,7 +54,7 @@ def beyond_margin(grid: Grid, window: tuple[slice, ...], values: Array, centres:
 
 
 def beyond_edges(grid: Grid, log_density: Array) -> Array:
-    """Masses beyond the walls of a grid, by how the density falls inside: in the cells at walls, zero in all others.
+    """Bound the masses beyond the walls of a grid by the fall inside: an array that is zero but for cells at walls.
 
     Where the logarithm of the density is concave, beyond an edge there is at most what its slope between the last two
     centres makes of it, however steep it gets: e^(value at the edge) / slope. Sums over cells outside see less of what
@@ -75,7 +76,7 @@ def beyond_edges(grid: Grid, log_density: Array) -> Array:
 
 
 def _beyond_end(axis: Axis, cells: Array, sign: float, values: Array, centres: Sequence[float]) -> float:
-    """What is beyond the upper end of an axis, or with the sign -1 the lower one, by `cells` of the margin there."""
+    """Estimate what is beyond the upper end of an axis, or with sign -1 the lower one, by `cells` of the margin."""
     if len(cells) < 2:
         return 0.0
     end = sign * float(axis.edges[-1 if sign > 0 else 0])
@@ -123,7 +124,7 @@ class FarOut:
         self._returns = 0.0
 
     def changed_by(self, state: Density, narrow: Density, window: tuple[slice, ...], t: float) -> tuple[float, float]:
-        """Mass that the sum over the wider box misses outside the box, and what KL changes by outside the box.
+        """Return the mass outside the box that the sum over the wider one misses, and by how much KL changes there.
 
         KL changes by what the runs in both boxes say, and by what their sums miss; or by the cells outside alone,
         without signs, where that is more: there the errors of the sums do not cancel what is looked for. That is to
@@ -171,7 +172,7 @@ class FarOut:
         return mass, max(by_runs, held + missed, by_edges) + further
 
     def kl(self, state: Density, t: float) -> float:
-        """What KL has beyond the wider box, in nats, of the density at a time; the start is to be asked for first."""
+        """Return the part of KL beyond the wider box, in nats, of the density at a time; ask for the start first."""
         first = t == self.origin
         if not first and (self.problem.alpha > 0 or self.problem.target.moving):
             return self._returns
@@ -198,7 +199,7 @@ class FarOut:
 
 
 def _far_places(grid: Grid) -> tuple[Array, Array, tuple[int, int]]:
-    """Places (m, d) beyond a grid, weights (m,) with which values there add up to integrals, and the shape of these.
+    """Return places (m, d) beyond a grid, weights (m,) that make sums integrals there, and how many lines and places.
 
     That is the number of lines and of places on each. Distances along every line grow geometrically, and values are
     taken to be linear between them.
@@ -210,7 +211,7 @@ def _far_places(grid: Grid) -> tuple[Array, Array, tuple[int, int]]:
 
 
 def _along_axes(grid: Grid) -> tuple[Array, Array]:
-    """Places (lines, distances, d) beyond every side, along its axis, and their weights."""
+    """Return the places (lines, distances, d) beyond every side, along its axis, and their weights."""
     places, weights = [], []
     for k, axis in enumerate(grid.axes):
         if axis.periodic:
@@ -228,7 +229,7 @@ def _along_axes(grid: Grid) -> tuple[Array, Array]:
 
 
 def _some_cells(axes: Sequence[Axis]) -> tuple[Array, Array]:
-    """Centres (n, d - 1) of some cells of the other axes, and the areas (n,) that they stand for."""
+    """Return the centres (n, d - 1) of some cells of the other axes, and the areas (n,) that they stand for."""
     if not axes:
         return np.empty((1, 0)), np.ones(1)
     per_axis = max(2, int(LINES ** (1 / len(axes))))
@@ -242,7 +243,7 @@ def _some_cells(axes: Sequence[Axis]) -> tuple[Array, Array]:
 
 
 def _rays(grid: Grid) -> tuple[Array, Array]:
-    """Places (rays, distances, d) on rays from the centre of a grid, from where they leave it, and their weights."""
+    """Return places (rays, distances, d) on rays from the centre of a grid, beyond it, and their weights."""
     d = grid.ndim
     lower, upper = np.array(grid.lower), np.array(grid.upper)
     half = 0.5 * (upper - lower)
@@ -255,6 +256,6 @@ def _rays(grid: Grid) -> tuple[Array, Array]:
 
 
 def _trapezoid(x: Array) -> Array:
-    """Weights (n,) of the trapezoidal rule at increasing places."""
+    """Return the weights (n,) of the trapezoidal rule at increasing places."""
     steps = np.diff(x)
     return 0.5 * (np.concatenate([[0.0], steps]) + np.concatenate([steps, [0.0]]))

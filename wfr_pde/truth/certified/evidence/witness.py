@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
@@ -47,7 +48,7 @@ from wfr_pde.truth.certified.step_schedule import Nodes
 LARGEST = 1.0  # nats of the source in a step, beyond which the answer is no path at all
 NOTHING = -80.0  # logarithm of what is added up from zero
 MOST_LOST = 1e-3  # share of unknown ancestors, beyond which nothing is known of a cell
-CHAIN_TOLERANCE = 1e-10
+CHAIN_TOLERANCE = 1e-10  # of the sweeps: what is compared are two runs of one chain, which have its error alike
 SMALL, MOST_PARTS = 0.05, 32  # nats of the source in a part of a step, where ridges are stiff, and parts at most
 LARGE_IN = 1e-2  # of the tolerance: mass in cells with more
 FAST = 30.0  # times the rate of the reaction, at which mass leaves where it slides down a slope
@@ -57,6 +58,7 @@ FAST_IN = 1e-6  # of the tolerance: mass in cells with a source above LARGEST, t
 SMALL_RESPONSE = 0.3  # nats, that what a large source leaves behind may be
 CANCELLING = 1e8  # times the density, beyond which positive and negative responses that cancel say nothing
 LARGEST_DENSITY = 300.0  # its logarithm
+# what a chain carries along, and puts back where a step is not made
 CARRIED = ("alone", "moved", "above", "below", "lost")
 QUARTER = 0.25  # of a part of a step, what is left for the following ones
 KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by chance, that counts at least
@@ -64,7 +66,7 @@ KL_SHARE = 0.5  # of the difference of KL without signs, which may cancel by cha
 
 @dataclass(frozen=True)
 class Testimony:
-    """What the witness says at the save times: arrays (n_times,).
+    """The errors that the witness finds at the save times: arrays (n_times,).
 
     Attributes
     ----------
@@ -143,7 +145,7 @@ def testify(
 
 
 def _parts(source: Array, mass: Array, share: float) -> int:
-    """Parts of a step in which next to no mass sees more than a small source."""
+    """Return the number of parts of a step in which next to no mass sees more than a small source."""
     n = 1
     while n < MOST_PARTS and float(mass[~(np.abs(source) <= SMALL * n)].sum()) > share:
         n *= 2
@@ -173,7 +175,7 @@ class _Sources:
 
 
 def _sources(problem: Problem, fine: Grid, frames: Sequence[Array] | Array, nodes: Nodes) -> _Sources:
-    """Sources of all steps, panel by panel."""
+    """Compute the sources of all steps, panel by panel."""
     substitution = CellBalance(problem, fine) if fine.ndim == 1 else Substitution(problem, fine)
     found, volumes = _Sources(), _joined_volumes(fine)
     seen: list[Look] = []  # of the frame at the end of the panel before
@@ -202,7 +204,7 @@ def _sources(problem: Problem, fine: Grid, frames: Sequence[Array] | Array, node
 
 
 def _over_steps(problem: Problem, nodes: Nodes, steps: slice, states: Array, rates: Array) -> Array:
-    """∫ r over steps of a panel at the places, up to a constant, and what the highest polynomial in time contributes.
+    """Integrate r over steps of a panel, up to a constant, and the part of the highest polynomial in time.
 
     With V_0 the potential at the beginning of the panel, g = L + V_0 obeys
     d_t g = -beta g + alpha (...) - beta (V - V_0), which is integrated with the factor e^(beta t).
@@ -228,7 +230,7 @@ def _over_steps(problem: Problem, nodes: Nodes, steps: slice, states: Array, rat
 
 
 def _joined_volumes(grid: Grid) -> Array:
-    """Volumes of the cells joined in pairs along every axis."""
+    """Return the volumes of the cells joined in pairs along every axis."""
     volumes: Any = 1.0
     for axis in grid.axes:
         volumes = np.multiply.outer(volumes, np.diff(axis.edges).reshape(-1, 2).sum(axis=1))
@@ -236,17 +238,17 @@ def _joined_volumes(grid: Grid) -> Array:
 
 
 def _mean(grid: Grid, values: Array, mass: Array) -> Array:
-    """Means over the cells by their mass, of frames (n, *shape); far out, where there is none, no number counts."""
+    """Average frames (n, *shape) over the cells with the weights `mass`; what is not finite counts as zero."""
     return np.asarray((mass * np.where(np.isfinite(values), values, 0.0)).sum(axis=cell_axes(grid)))
 
 
 def _centred(grid: Grid, values: Array, mass: Array) -> Array:
-    """Values less their mean."""
+    """Subtract the mean from values."""
     return values - spread(grid, _mean(grid, values, mass))
 
 
 def _falling(largest: float) -> list[float]:
-    """Parts of a step, as shares of it, the last of which sees a small source; `largest` nats in all of it."""
+    """Cut a step with a source of `largest` nats into falling shares, the last of which sees a small source."""
     left, parts = 1.0, []
     while left * largest > SMALL:
         parts.append(left * (1 - QUARTER))
@@ -279,12 +281,12 @@ class _Chain:
         self._react(source / 2, bad, t + 3 * dt / 4, dt / 2)
 
     def _mass_in(self, cells: np.ndarray) -> float:
-        """Share of the mass in some of the cells."""
+        """Return the share of the mass in some of the cells."""
         mass = np.exp(self.alone - self.alone.max()) * self.grid.cell_volume
         return float(mass[cells].sum() / mass.sum())
 
     def _advance_fast(self, source: Array, t: float, dt: float, mass: Array, in_any_case: bool) -> bool:
-        """A step in which the transport damps a large source as it comes: the difference obeys the linear equation.
+        """Make a step in which the transport damps a large source as it comes; return whether it was made.
 
         With D = m - mu that is d_t D = (transport of D) + m r, which the ends of the step and of its parts, each a
         quarter of the one before, resolve however fast the transport is. There m is the answer, not the chain, so that
@@ -327,15 +329,15 @@ class _Chain:
         return True
 
     def _matter(self) -> np.ndarray:
-        """Cells that hold more than a negligible share of the mass."""
+        """Return the cells that hold more than a negligible share of the mass."""
         mass = np.exp(self.alone - self.alone.max()) * self.grid.cell_volume
         return np.asarray(mass > FAST_IN * self.problem.rtol * mass.sum() / mass.size)
 
     def arrive(self) -> None:
-        """What is left to do at a save time: nothing."""
+        """Do what is left to do at a save time: nothing."""
 
     def _transport(self, t: float, dt: float) -> None:
-        """The transport of all that is carried, with the target as it is at `t`."""
+        """Move all that is carried over `dt`, with the target as it is at `t`."""
         log_pi = self.chain.log_pi(t)
         g = self.alone - log_pi
         carried = [g + part for part in (self.above, self.below, self.lost)]
@@ -344,7 +346,7 @@ class _Chain:
         self.alone, self.moved = after + log_pi, moved + log_pi
 
     def _react(self, source: Array, bad: np.ndarray, t: float, dt: float, share: Any = 0.0) -> None:
-        """The reaction, exactly, and a source; where it is too large, a share (its logarithm) of the mass is lost."""
+        """React exactly and add a source; in `bad` cells e^`share` of the mass counts as lost."""
         s = math.exp(-self.problem.beta * dt)
         log_pi = self.chain.log_pi(t)
         alone = s * self.alone + (1 - s) * log_pi
@@ -357,7 +359,7 @@ class _Chain:
         self.lost = np.where(bad, np.maximum(share, self.lost), self.lost)
 
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
-        """L1 distance of the two, difference of KL, the distance to first order, twice E ∫ |r|, and the unknown."""
+        """Return the L1 distance, the difference of KL, the first-order distance, 2 E ∫ |r|, and the unknown share."""
         one, other = (Density(self.grid, values).normalised() for values in (self.alone, self.moved))
         integrate = self.grid.integrate
         mass = np.asarray(one.values)
@@ -378,7 +380,7 @@ class _Chain:
         )
 
     def pointwise(self) -> Array:
-        """|eps| at the cells, in nats; infinite where more than a thousandth of the ancestors is unknown."""
+        """Compute |eps| at the cells, in nats; infinite where more than a thousandth of the ancestors is unknown."""
         one, other = (Density(self.grid, values).normalised() for values in (self.alone, self.moved))
         known = np.abs(np.asarray(other.log_values) - np.asarray(one.log_values))
         return np.where(self.lost > math.log(MOST_LOST), math.inf, known)
@@ -398,6 +400,7 @@ class _StiffChain(_Chain):
         self.answer = self.alone
         self._time, self._left = float(problem.times[0]), 0.0  # until when, and for how long, transport has to be made
 
+    @override
     def advance(self, source: Array, t: float, dt: float, mass: Array) -> None:
         """Make a step, but for the second half of the transport."""
         bad = ~(np.abs(source) <= LARGEST)
@@ -416,15 +419,17 @@ class _StiffChain(_Chain):
         self.moved = np.where(eps > 0, np.logaddexp(self.alone, surplus), self.moved)
         self._left, self._time = dt / 2, t + dt
 
+    @override
     def compared(self, t: float) -> tuple[float, float, float, float, float]:
-        """Distances as of other chains; places where the chain is far from the answer count as unknown, too."""
+        """Return the distances as other chains do; where chain and answer are far apart, the mass is unknown, too."""
         *known, unknown = super().compared(t)
         logs = [values - float(self.grid.log_integrate(values)) for values in (self.alone, self.answer)]
         apart = np.where(np.abs(logs[0] - logs[1]) > APART, np.exp(np.maximum(*logs)), 0.0)
         return (*known, unknown + float(self.grid.integrate(apart)))  # type: ignore[return-value]
 
+    @override
     def arrive(self) -> None:
-        """The transport that is left to do."""
+        """Make the transport that is left to do."""
         if self._left > 0:
             self._transport(self._time - self._left, self._left)
             self._left = 0.0

@@ -29,20 +29,20 @@ from wfr_pde.truth.certified.grids.singular_walls import without_walls
 from wfr_pde.truth.certified.problem import Problem
 
 POINTS = {1: 8, 2: 6}  # of the smaller one of the two rules, along every axis, by the number of dimensions
-PLACES = {1: 2**18, 2: 2**19}  # in all cells together
+PLACES = {1: 2**18, 2: 2**19}  # in all cells together: more find narrower bumps and cost time
 FEWER_PLACES = 2**15  # on a line on which bounds of slopes tell the rest
-PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}
-AT_ONCE = 2**18
-ROUNDING = 64 * EPS  # of the largest V in a cell
-NATS = 40.0  # that a departure counts at most
+PER_CELL = {1: (64, 2**13), 2: (16, 2**10)}  # fewest and most places in a cell
+AT_ONCE = 2**18  # places evaluated together; no number depends on it
+ROUNDING = 64 * EPS  # of the largest V in a cell: what V may differ by for rounding alone
+NATS = 40.0  # that a departure counts at most: beyond, all of a cell's mass is in doubt
 STEEP = 3.0  # by which a density may be above its mean over a cell where a bump is
-PADDING = 2  # places beyond either end of a cell
+PADDING = 2  # places beyond either end of a cell, for differences of order four
 BESIDE_WALL = 2  # cells beside a wall where log-densities are infinite
 MATTERS = 40.0  # nats below the top of a density, of cells that count
 LINES, BOXES_ON_LINES = 8, 2**11  # along either axis of the plane, and boxes on each
 DEVIATIONS = 3.0  # standard ones, of the number of places in the plane that meet something
 RESOLVED = 0.1  # of the tolerance: departures that get finer cells
-LARGEST = 700.0  # of a logarithm
+LARGEST = 700.0  # of a logarithm, that its exponential does not overflow
 SHARES = np.linspace(0.0, 1.0, 11)  # of the start in what a reaction makes of it
 LOWEST = -1e300  # nats, for what is not finite
 
@@ -88,7 +88,7 @@ class Bumps:
 
 
 def bumps(problem: Problem, cells: GridFamily) -> Bumps:
-    """What target and start do between the points of quadrature in the cells that matter, but for singular walls.
+    """Find what target and start do between the points of quadrature in cells that matter, but at singular walls.
 
     Formulas of this package have known scales, and are not looked at. A target that moves is looked at at three times.
     """
@@ -109,7 +109,7 @@ def bumps(problem: Problem, cells: GridFamily) -> Bumps:
 
 
 def _between_bulks(problem: Problem, grid: Grid) -> Mask:
-    """The cells of the smallest box that holds where start, targets, and what a reaction makes of them have mass."""
+    """Return a mask of the smallest box that holds the masses of start, targets, and what a reaction makes of them."""
     start, *places = (
         np.nan_to_num(np.asarray(grid.evaluate(one.log_density)), nan=LOWEST, neginf=LOWEST, posinf=LOWEST)
         for one in (problem.start, *problem.places)
@@ -127,7 +127,7 @@ def _between_bulks(problem: Problem, grid: Grid) -> Mask:
 def departures_between(
     distribution: Target, grid: Grid, rtol: float, counted: Mask, walls: Walls | None = None
 ) -> Departures:
-    """Departures of a log-density from the polynomials through the points of quadrature, cell by cell.
+    """Find departures of a log-density from the polynomials through the points of quadrature, cell by cell.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def departures_between(
 
 
 def _off_singular_walls(grid: Grid) -> Mask:
-    """Cells that are not beside a wall where log-densities are infinite."""
+    """Return a mask of the cells that are not beside a wall where log-densities are infinite."""
     inside = np.ones(grid.shape, dtype=bool)
     for k, axis in enumerate(grid.axes):
         along = np.ones(axis.n, dtype=bool)
@@ -165,7 +165,7 @@ def _off_singular_walls(grid: Grid) -> Mask:
 
 
 def _is_text(distribution: Target) -> bool:
-    """Whether V is an expression, of which there are bounds on boxes."""
+    """Return whether V is an expression, of which there are bounds on boxes."""
     return isinstance(distribution, Potential) and isinstance(distribution.V, str)
 
 
@@ -175,10 +175,10 @@ def _potential(distribution: Target, points: Array) -> Array:
 
 
 def _apart(v: Array, better: Array, worse: Array) -> tuple[Array, Array]:
-    """Departures (n, m) of V from the better polynomial beyond what smooth functions have, and the shares (n,) of mass,
-    or of the resistance, the integral of e^V, if that is more.
+    """Return departures (n, m) of V beyond those of smooth functions, and the shares (n,) that they change.
 
-    Cells in which a point of a rule is not finite have none: there the rules differ.
+    They are departures from the better polynomial, and shares of the mass, or, if that is more, of the resistance, the
+    integral of e^V. Cells in which a point of a rule is not finite have none: there the rules differ.
     """
     with np.errstate(all="ignore"):
         size = np.where(np.isfinite(v), np.abs(v), 0.0).max(axis=1, keepdims=True)
@@ -191,7 +191,7 @@ def _apart(v: Array, better: Array, worse: Array) -> tuple[Array, Array]:
 
 
 def _share(v: Array, expected_v: Array, departs: Mask) -> Array:
-    """By how much the integral of e^-v differs (n,) where it departs, as a share of the greater one."""
+    """Return by how much the integral of e^-v differs (n,) where it departs, as a share of the greater one."""
     lowest = np.fmin(v, expected_v).min(axis=1, keepdims=True)
     found, expected = (np.exp(np.maximum(lowest - one, -LARGEST)) for one in (v, expected_v))
     apart = np.where(departs, np.abs(found - expected), 0.0).mean(axis=1)
@@ -229,7 +229,7 @@ def _on_the_line(distribution: Target, grid: Grid, rtol: float, cells: Ints, eac
 
 
 def _beside_own(axis: Axis, cells: Ints, v: Array) -> Array:
-    """The values with the padding undefined where it lies beyond a wall or a joint."""
+    """Return V at the places of some cells, nan in the padding that lies beyond a wall or a joint."""
     ends = {0, axis.n, *axis.joints}
     v = v.copy()
     v[np.isin(cells, list(ends)), :PADDING] = np.nan
@@ -259,7 +259,7 @@ def _in_the_plane(distribution: Target, grid: Grid, cells: Ints, each: int, wall
 
 
 def _on_lines(distribution: Target, grid: Grid, cells: Ints) -> Array:
-    """Shares by bounds of the slope of an expression on lines along both axes, of the line that is nearest to a cell.
+    """Return shares by bounds of the slope of an expression on lines along both axes, the nearest for every cell.
 
     A ridge, or a kink that is no edge, is met by lines, however narrow it is.
     """
@@ -285,7 +285,7 @@ def _on_lines(distribution: Target, grid: Grid, cells: Ints) -> Array:
 
 
 def _interpolated(distribution: Target, low: Array, width: Array, nodes: Array, fractions: Array) -> Array:
-    """V at fractions (n, m, 2) of some cells by the polynomial through the nodes in each."""
+    """Interpolate V to fractions (n, m, 2) of some cells by the polynomial through the nodes in each."""
     n = len(nodes)
     places = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
     values = _potential(distribution, low[:, None] + places * width[:, None]).reshape(-1, n, n)

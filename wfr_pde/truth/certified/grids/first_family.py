@@ -30,12 +30,12 @@ from wfr_pde.truth.certified.grids.singular_walls import (
 from wfr_pde.truth.certified.problem import Problem
 
 FEWEST_CELLS = 20  # so that the coarsest grid has enough for the interpolation
-CELLS_PER_SCALE = 2.0  # with the ratio one
+CELLS_PER_SCALE = 2.0  # with the ratio one: fewer are made up for by refinement, more may be in vain
 LOOSE = 3e-4  # on one axis, where tolerances are tighter than that
 FEWER_PER_SCALE, TIGHT = 1.25, 1e-6  # in space, where tolerances are looser than that
-GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded; else equal cells are kept
 SAME_BREAK = 1e-12  # of the length of an axis: breaks closer to each other, or to a wall, are one
-GROWTH = 0.1  # of the width of cells with the distance from a short segment
+GROWTH = 0.1  # of the width of cells with the distance from a short segment: 10 % per cell keeps the map smooth
 SHARPNESS = 8  # of the mean of the density of points and what a short segment, or a break, needs
 LAYER = 5e-3  # scale beside a break of log(mu/pi), over that of the density around, at most
 SLOPE_ROUNDING = 1e-11  # of log(mu/pi), over the width of a cell: what slopes beside a break have of rounding
@@ -43,7 +43,7 @@ RELAXED = 0.1  # of the square of a box over the transport rate: after that time
 UNKNOWN_BEND = 1.0  # nats per scale and scale, where the target moves
 SAME_FLUX, SAME_VALUE = 1e-3, 1e-6  # relative difference, and nats, below which there is no break of it
 SAME_SLOPE = 1e-2  # nats per length of the box that do not count either
-PROBES = 400  # places where it is looked for the mass of the start
+PROBES = 400  # places where it is looked for the mass of the start: more cost time only
 BESIDE = 1e-6  # of the box: how far from a break its sides are looked at
 LEAST_LAYER = 1e-7  # the same, over the shorter of the segments that meet there
 LAYER_GROWTH = 0.4  # of that scale with the distance from the break
@@ -57,7 +57,7 @@ def cells_for(
     real_walls: bool = False,
     features: Array | None = None,
 ) -> GridFamily:
-    """Numbers of cells and gradings by the local scales of target and start.
+    """Choose numbers of cells and gradings by the local scales of target and start.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def cells_for(
 def _looked_at(
     problem: Problem, lower: Array, upper: Array, ours: Array, theirs: Array, breaks: Sequence[ArrayLike] | None
 ) -> list[Target]:
-    """The targets and, last, the start, without their singular walls, and with scores from one side of breaks."""
+    """Return the targets and, last, the start, without singular walls, and with scores from one side of breaks."""
     distributions = [
         *(_without_walls(place, ours, lower, upper) for place in problem.places),
         _without_walls(problem.start, theirs, lower, upper),
@@ -125,7 +125,7 @@ def _point_densities(
     periodic: list[bool],
     features: Array | None,
 ) -> Sequence[Callable[[Array], Array]]:
-    """Densities of points along the axes, for what mass passes on its way too if few cells can follow those."""
+    """Make densities of points along the axes, also for what mass passes on its way if few cells can follow those."""
     passes = problem.alpha > 0 and problem.ceilings is None  # a slope that a ceiling may cap is passed in no time
     passed = [(distributions[-1], place) for place in distributions[:-1]] if passes else []
     shown = [] if features is None else [(one, features) for one in distributions]
@@ -156,7 +156,7 @@ def _cells_along(
     places: list[float],
     exponents: tuple[Array, Array],
 ) -> _AxisCells:
-    """Number of cells, grading and segments of axis k, which breaks at some places, from its density of points.
+    """Choose number of cells, grading and segments of axis k, with breaks at `places`, by its density of points.
 
     The axis is graded where that saves cells. Exponents (2,) are those at its walls, of the target and of the start.
     """
@@ -180,7 +180,7 @@ def _cells_along(
 
 
 def _cells_per_scale(d: int, rtol: float) -> float:
-    """Cells to begin with.
+    """Return the number of cells per local scale to begin with.
 
     On one axis by the order 8 in dx, as another attempt costs more than they do; in three dimensions, where they are
     dear, as the tenth root of the tolerance.
@@ -193,7 +193,7 @@ def _cells_per_scale(d: int, rtol: float) -> float:
 
 
 def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]) -> bool:
-    """Whether few cells can follow a density of points."""
+    """Return whether few cells can follow a density of points."""
     try:
         _graded(lower, upper, density)
     except ValueError:
@@ -202,7 +202,7 @@ def _can_be_graded(lower: float, upper: float, density: Callable[[Array], Array]
 
 
 def _graded(lower: float, upper: float, density: Callable[[Array], Array]) -> Axis:
-    """An axis that follows a density of points, with few cells if it can."""
+    """Return an axis that follows a density of points, with few cells if it can."""
     try:
         return Axis.graded("x", lower, upper, 256, density)
     except UnevenCellsError:
@@ -210,7 +210,7 @@ def _graded(lower: float, upper: float, density: Callable[[Array], Array]) -> Ax
 
 
 def _exponents(distributions: Sequence[Target], lower: Array, upper: Array, periodic: Sequence[bool]) -> Array:
-    """`wall_exponents` (d, 2) of distributions that all have the same; 1 where they differ, or without a wall."""
+    """Return the `wall_exponents` (d, 2) that all distributions have; 1 where they differ, or without a wall."""
     found = np.array([wall_exponents(distribution, lower, upper) for distribution in distributions])
     same = np.ptp(found, axis=0) <= 1e-3
     return np.where(same & ~np.array(periodic)[:, None], found[0], 1.0)
@@ -221,7 +221,7 @@ def _without_walls(distribution: Target, exponents: Array, lower: Array, upper: 
 
 
 def _breaks_inside(lower: float, upper: float, places: ArrayLike) -> list[float]:
-    """Different places between the walls, increasing."""
+    """Sort the different places between the walls."""
     least, found = SAME_BREAK * (upper - lower), [lower]
     for place in np.sort(np.ravel(np.asarray(places, dtype=np.float64))).tolist():
         if found[-1] + least < place < upper - least:
@@ -241,7 +241,7 @@ def _segments(
     powers: Sequence[float],
     layers: Mapping[float, float],
 ) -> tuple[Segment, ...]:
-    """Segments between walls and breaks, with the density of points raised where one would have too few cells.
+    """Cut an axis into segments, with more points in those that would have too few cells.
 
     It is raised beside breaks with `layers`, too, up to one over the smallest scale.
     """
@@ -265,7 +265,7 @@ def _segments(
 def _layers(
     problem: Problem, lower: Array, upper: Array, axis: int, places: Sequence[float], scales: Sequence[float]
 ) -> dict[float, float]:
-    """Breaks that the transport rounds off, over a width that grows as the square root of the time, and scales there.
+    """Return the breaks that the transport rounds off over a growing width, and the scales there: {place: scale}.
 
     At the start log(mu/pi) has a jump there, or its slope has one, beyond what leaves the flux mu grad log(mu/pi) the
     same. While the layer is in one cell, of the width x in units of the scale around, it misplaces the mass in a scale
@@ -304,7 +304,7 @@ def _layers(
 
 
 def _break(log_mu: Array, g: Array, small: float) -> tuple[float, float]:
-    """Jump of g between the second and the third of four places, and what its slope jumps by from place to place.
+    """Return the jump of g between the second and the third of four places, and the jump of its slope.
 
     Zero for what is no more than noise, and for slopes with which mu g' is the same. What is `small`, in nats from
     place to place, is no slope.
@@ -321,7 +321,7 @@ def _break(log_mu: Array, g: Array, small: float) -> tuple[float, float]:
 def _towards(
     layers: Mapping[float, float], ends: Sequence[float], density: Callable[[Array], Array]
 ) -> Callable[[Array], Array]:
-    """The density of points, more beside breaks, on scales from a small one that grow with the distance."""
+    """Raise a density of points beside breaks, on scales from a small one that grow with the distance."""
     smallest = []
     for place, scale in layers.items():
         shorter = np.diff(ends)[[ends.index(place) - 1, ends.index(place)]].min()
@@ -337,7 +337,7 @@ def _towards(
 
 
 def _enough_in_all(ends: Sequence[float], density: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The density of points, more in and around segments that would have fewer cells than `FEWEST_IN_SEGMENT`."""
+    """Raise a density of points in and around segments that would have fewer cells than `FEWEST_IN_SEGMENT`."""
     shares = CELLS_PER_SCALE * shared_out(density, ends)
     short = [pair for pair, share in zip(itertools.pairwise(ends), shares, strict=True) if share < FEWEST_IN_SEGMENT]
     if not short:

@@ -32,13 +32,13 @@ from wfr_pde.truth.certified.problem import Problem
 
 # nats above the lowest V, and above V where the start has its mass, up to which V is looked at
 WITHIN, ABOVE = 40.0, 10.0
-BULK = 20.0  # nats below its top where the start has its mass
-LOOK_ROUNDS = 6  # of finer cells for what was found between the centres
+BULK = 20.0  # nats below its top where the start has its mass: e^-20 = 2e-9 is outside
+LOOK_ROUNDS = 6  # of finer cells for what was found between the centres: what is left after them is part of the bound
 KNOWN_FAMILY = {1: 50_000, 2: 100_000}  # places at which a target that is no user's function is looked at
-MOST_SEARCHED = 3  # dimensions in which breaks are searched for
-BULK_LOOKS = 2000  # places where it is looked for mass
-INSIDE = 12  # places in every feature that was found
-MOST_FEATURES = 60
+MOST_SEARCHED = 3  # dimensions in which breaks are searched for: in more, places are too few to find them
+BULK_LOOKS = 2000  # places where it is looked for mass: more cost time only
+INSIDE = 12  # places in every feature that was found, for its local scales
+MOST_FEATURES = 60  # that get finer cells in a round; more wait for the next
 FEWER, FEWER_AT = 0.65, 1e-3  # of the cells that scales ask for, to begin with under ceilings, at this tolerance
 TURNED_NAMES = ("u", "v", "w", "s")  # of principal axes
 MORE_CELLS = 3  # doublings of cells within which a density of points changes too much
@@ -75,7 +75,7 @@ class Terrain:
 
 
 def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut: float, turn: bool = True) -> Terrain:
-    """Box and cells to begin with, and the problem that is solved on them.
+    """Choose box and cells to begin with, and the problem that is solved on them.
 
     Where no box is given, a problem in more than one dimension is made ready for cells: in its principal axes, unless
     `turn` forbids it, in the part of the box that it reaches, under ceilings of V. Most problems stay as they are.
@@ -112,7 +112,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
 def ready_for_cells(
     problem: Problem, options: dict[str, Any], turn: bool
 ) -> tuple[Problem, tuple[Array, Array]] | None:
-    """The problem in coordinates that fit it, under ceilings, and its box; None where nothing changes."""
+    """Put a problem in coordinates that fit it, under ceilings; return it and its box, or None if nothing changes."""
     if problem.target.ndim == 1 or problem.target.moving or problem.alpha == 0:
         return None
     found = prepared(problem, None, options, turn)
@@ -132,7 +132,7 @@ def ready_for_cells(
 
 
 def _terrain_of_ready(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> Terrain:
-    """Cells for a problem that was made ready; few to begin with under ceilings, where sweeps are slow."""
+    """Choose cells for a problem that was made ready; few to begin with under ceilings, where sweeps are slow."""
     check_input(problem, Grid(box[0], box[1], 4, **options), 1.0)
     terrain = terrain_in(problem, box, options, real_walls=False)
     if problem.ceilings is None:
@@ -142,7 +142,7 @@ def _terrain_of_ready(problem: Problem, box: tuple[Array, Array], options: dict[
 
 
 def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], real_walls: bool) -> Terrain:
-    """Cells in a box, finer where V was found to do what they do not show."""
+    """Choose cells in a box, finer where V was found to do what they do not show."""
     breaks = breaks_of(problem, *box)
     features: Array | None = None
     for _ in range(LOOK_ROUNDS):
@@ -170,7 +170,7 @@ def terrain_in(problem: Problem, box: tuple[Array, Array], options: dict[str, An
 
 
 def _even(cells: GridFamily) -> GridFamily:
-    """The cells, or more of them where the density of points changes too much within one."""
+    """Return the family of grids, with more cells where the density of points changes too much within one."""
     for _ in range(MORE_CELLS):
         try:
             cells.grid(1)
@@ -181,7 +181,7 @@ def _even(cells: GridFamily) -> GridFamily:
 
 
 def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
-    """Kinks and jumps of functions of one coordinate in what was found between the cells."""
+    """Find kinks and jumps of functions of one coordinate in what was found between the cells."""
     d = problem.target.ndim
     functions = [one for one in (problem.target, problem.start) if _is_function(one) and not one.moving]
     if d > 1 or not functions:
@@ -195,24 +195,24 @@ def _breaks_in_features(problem: Problem, seen: Look) -> Breaks:
 
 
 def _along_line(distribution: Target) -> Callable[[Array], Array]:
-    """The log-density of one coordinate as a function of arrays (n,)."""
+    """Return the log-density of one coordinate as a function of arrays (n,)."""
     return lambda x: distribution.log_density(x[:, None])
 
 
 def searches_breaks(problem: Problem) -> bool:
-    """Whether breaks of target or start are searched for, and not named."""
+    """Return whether breaks of target or start are searched for, and not named."""
     return any(_is_function(each) for each in (*problem.places, problem.start))
 
 
 def _is_function(distribution: Target) -> bool:
-    """Whether its breaks are not all known, as those of a Python function."""
+    """Return whether the breaks of a distribution are not all known, as those of a Python function."""
     return not is_of_package(distribution) and not (
         isinstance(distribution, Potential) and not callable(distribution.V)
     )
 
 
 def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
-    """Breaks of target and start in a box: what they name, and what is found in functions that name none."""
+    """Find the breaks of target and start in a box: those that they name, and those of functions that name none."""
     total = Breaks.none(len(lower))
     for distribution in sorted((*problem.places, problem.start), key=_is_function):  # those that name theirs first
         total = total | _others(_breaks(distribution, lower, upper), total, upper - lower)
@@ -220,7 +220,7 @@ def breaks_of(problem: Problem, lower: Array, upper: Array) -> Breaks:
 
 
 def _others(found: Breaks, known: Breaks, lengths: Array, same: float = SAME_PLACE) -> Breaks:
-    """What was found and is not known already: a kink of both target and start is found of each a little elsewhere."""
+    """Leave out of the breaks found those that are known: a kink of both is found of each a little elsewhere."""
     apart = [
         own[np.all(np.abs(own[:, None] - other) > same * length, axis=1) | np.isin(own, other)]
         for own, other, length in zip(found.places, known.places, lengths, strict=True)
@@ -242,7 +242,7 @@ def _breaks(distribution: Target, lower: Array, upper: Array) -> Breaks:
 
 
 def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
-    """Some places (m, d) of a box where a distribution has mass, as far as a few looks tell."""
+    """Return some places (m, d) of a box where a distribution has mass, as far as a few looks tell."""
     shares = np.random.default_rng(0).uniform(0.02, 0.98, (BULK_LOOKS, len(lower)))
     points = lower + shares * (upper - lower)
     with np.errstate(all="ignore"):
@@ -253,7 +253,7 @@ def _in_the_bulk(distribution: Target, lower: Array, upper: Array) -> Array:
 
 
 def look_at(problem: Problem, grid: Grid, cells: GridFamily, breaks: Breaks) -> Look:
-    """V, and the log-density of the start, between the centres of a grid, but for breaks and singular walls.
+    """Look at V, and the log-density of the start, between the centres of a grid, but at breaks and singular walls.
 
     V of a target that moves is looked at at three times. Each is looked at where the other has its mass, too.
     """
@@ -273,7 +273,7 @@ def look_at(problem: Problem, grid: Grid, cells: GridFamily, breaks: Breaks) -> 
 
 
 def _passed(potential: Array, log_density: Array) -> float:
-    """Nats by which V rises above its least where a density is within its bulk."""
+    """Return by how many nats V rises above its least where a density is within its bulk."""
     there = potential[log_density > log_density.max() - BULK]
     return float(there[np.isfinite(there)].max(initial=-math.inf)) - float(potential[np.isfinite(potential)].min())
 
@@ -293,12 +293,12 @@ def _look_at_one(
 
 
 def _in_spans(spans: Array) -> Array:
-    """Places in some intervals."""
+    """Return evenly spaced places in some intervals."""
     return np.concatenate([np.empty(0), *(np.linspace(low, high, INSIDE) for low, high in spans[:MOST_FEATURES])])
 
 
 def _inside(seen: Look) -> Array:
-    """Places in what was found, (m, d)."""
+    """Return the places in what was found, (m, d)."""
     if len(seen.lower[0]) == 1:
         spans = hidden_features(seen)[0]
         return np.concatenate([_in_spans(spans), np.atleast_1d(seen.where)])[:, None]  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from wfr_pde.space.panels import shared_out
 
 Walls = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> exponent a, power p of the map
 
-FEWEST_IN_SEGMENT = 16
-WIDER = 0.12  # of the box, on each side
+FEWEST_IN_SEGMENT = 16  # cells: local polynomials of degree 9 and the interpolation by 14 nodes fit in
+WIDER = 0.12  # of the box, on each side: an eighth, in whole cells, of the run that tells what the walls do
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Segment:
     upper_wall: bool = False
 
     def axis(self, n: int) -> Axis:
-        """The segment with `n` cells."""
+        """Make the axis of the segment with `n` cells."""
         if self.power != 1:
             density = self.density or np.ones_like
             return Axis.towards_wall(
@@ -44,7 +44,7 @@ class Segment:
         return Axis.graded("x", self.lower, self.upper, n, self.density)
 
     def share(self) -> float:
-        """Integral of the density of points, which cells share equally; the length where there is none."""
+        """Integrate the density of points, which cells share equally; the length where there is none."""
         if self.power == 1:
             if self.density is None:
                 return self.upper - self.lower
@@ -109,7 +109,7 @@ class GridFamily:
         return tuple(np.array([segment.lower for segment in own[1:]]) for own in self.segments)
 
     def grid(self, ratio: float) -> Grid:
-        """The grid with `ratio` times the cells of the coarsest along every axis, and of every segment."""
+        """Make the grid with `ratio` times the cells of the coarsest along every axis, and in every segment."""
         if ratio not in self._grids:
             shape = [round(n * ratio) for n in self.counts]
             cells: list[Any] = list(self.gradings)
@@ -123,12 +123,12 @@ class GridFamily:
         return self._grids[ratio]
 
     def finer(self, factor: float) -> GridFamily:
-        """The family with more cells."""
+        """Return the family with `factor` times the cells."""
         counts = tuple(4 * math.ceil(n * factor / 4) for n in self.counts)
         return replace(self, counts=counts)
 
     def wider(self) -> tuple[Grid, tuple[slice, ...]]:
-        """The coarsest grid with more cells of the same map beyond no-flux walls, and where it holds the old one."""
+        """Return the coarsest grid with more cells of the same map beyond no-flux walls, and where the old one is."""
         grid = self.grid(1)
         axes, window = [], []
         for axis in grid.axes:
@@ -141,7 +141,7 @@ class GridFamily:
 
 
 def _widened(axis: Axis, more: int) -> Axis:
-    """The axis with `more` cells beyond each wall, the first as wide as the last ones, in all a share of its length."""
+    """Return the axis with `more` cells beyond each wall, which begin as wide as the last ones inside."""
     low, high = (_widths_beyond(float(width), more, WIDER * axis.length) for width in axis.widths[[0, -1]])
     below, above = axis.edges[0] - np.cumsum(low)[::-1], axis.edges[-1] + np.cumsum(high)
     edges = np.concatenate([below, axis.edges, above])
@@ -152,7 +152,7 @@ def _widened(axis: Axis, more: int) -> Axis:
 
 
 def _widths_beyond(width: float, more: int, length: float) -> Array:
-    """Widths of cells that grow in proportion from the first, where equal ones would end before the length."""
+    """Return widths of cells that grow in proportion from the first, or equal ones where these reach the length."""
     if more == 0:
         return np.empty(0)
     growth = 1.0
@@ -165,7 +165,7 @@ def _widths_beyond(width: float, more: int, length: float) -> Array:
 
 
 def _apportioned(count: int, segments: Sequence[Segment]) -> tuple[int, ...]:
-    """Cells of the segments by their shares, in fours, and `count` in all, or more if they need more."""
+    """Share `count` cells out to the segments, in fours, or more if they need more."""
     fewest = FEWEST_IN_SEGMENT // 4
     shares = np.array([segment.share() for segment in segments])
     wanted = count / 4 * shares / shares.sum()

@@ -26,15 +26,15 @@ WITHIN = 40.0  # nats above the lowest centre: a mass of e^-40 does not matter
 SLACK = 0.5  # nats that V may depart unnoticed: a factor of 1.6 in density, within a cell
 STEEP = 0.1  # share of its change from centre to centre that it may depart in addition: walls are steep, and bent
 MOST_STEEP = 4  # times the slack, that this may be at most
-EVALUATIONS = {1: 10**6, 2: 2 * 10**6}
-BOXES = {1: 10**5, 2: 5 * 10**5}  # of a proof, all of its rounds together
-MOST_PER_CELL = {1: 2**14, 2: 2**10}
-POINTS_AT_ONCE = 2**15
+EVALUATIONS = {1: 10**6, 2: 2 * 10**6}  # places looked at, at most; 1e6 beyond 2D
+BOXES = {1: 10**5, 2: 5 * 10**5}  # of a proof, all of its rounds together: where they do not do, places are looked at
+MOST_PER_CELL = {1: 2**14, 2: 2**10}  # places in a cell, at most
+POINTS_AT_ONCE = 2**15  # evaluated together; no number depends on it
 CANDIDATES, CLOSER_POINTS, CLOSER_ROUNDS = 32, 64, 4  # cells looked at more closely, about their largest departure
 SHARP = 0.1  # share of a departure to which its size is bounded
-NARROWEST = 1e-13  # of the box
+NARROWEST = 1e-13  # of the box: places that are closer are told apart by a few last digits only
 RIM = {1: 2.0**-20, 2: 2.0**-5}  # of a cell: width to which a jump is followed
-GOLDEN = 0.6180339887498949
+GOLDEN = 0.6180339887498949  # the golden ratio less one: its multiples mod 1 are even shares, however many
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def both(*looks: Look) -> Look:
 
 
 def hidden_features(seen: Look) -> tuple[Array, ...]:
-    """Intervals (m, 2) per axis that hold what the centres do not show, joined and sorted: finer cells belong there."""
+    """Return intervals (m, 2) per axis, joined and sorted, that want finer cells for what centres do not show."""
     features = []
     for low, high in zip(seen.lower.T, seen.upper.T, strict=True):
         joined: list[list[float]] = []
@@ -110,7 +110,7 @@ def look(
     evaluations: int | None = None,
     boxes: int | None = None,
 ) -> Look:
-    """Whether V = -log_density does something between the cell centres of `grid` that they do not show.
+    """Look whether V = -log_density does something between the cell centres of `grid` that they do not show.
 
     Between neighbouring centres c, at t in [0, 1]^d, they suggest the multilinear interpolant with the curvature of
     their own second differences, P = Σ w(t) V(c) - ½ Σ_k t_k (1 - t_k) h_k² V_kk, V_kk the smallest of the corners
@@ -170,7 +170,7 @@ def look(
 
 
 def _bounded(target: Target) -> Enclosure | None:
-    """Bounds of V on boxes, where it is an expression."""
+    """Return bounds of V on boxes, where it is an expression; else None."""
     return enclosure(target.V, target.ndim) if isinstance(target, Potential) and isinstance(target.V, str) else None
 
 
@@ -185,7 +185,7 @@ class _Seen:
         self.upper: list[Array] = [np.empty((0, ndim))]
 
     def note(self, departures: Array, allowed: Array, points: Array) -> None:
-        """Departures (m,) that were measured at points (m, d), and what is let pass there."""
+        """Note departures (m,) that were measured at points (m, d), and what is let pass there."""
         self.places += len(departures)
         beyond = departures > allowed
         if beyond.any() and self.where is None:
@@ -197,12 +197,12 @@ class _Seen:
             self.depth, self.where = float(departures[worst]), points[worst].copy()
 
     def departs_in(self, lower: Array, upper: Array) -> None:
-        """Boxes that hold departures beyond the slack."""
+        """Note boxes that hold departures beyond the slack."""
         self.lower.append(lower)
         self.upper.append(upper)
 
     def result(self, proved: bool) -> Look:
-        """The look."""
+        """Make the look of what was noted."""
         holds = proved and self.where is None
         return Look(
             "proved" if holds else "looked",
@@ -273,7 +273,7 @@ class _Suggested:
         return values[index].ravel()
 
     def _around(self, values: Array, extreme: Any) -> Array:
-        """Smallest or largest V at the corners of every box and their neighbours, beyond walls as a line goes on."""
+        """Return the smallest or largest V at the corners of every box and their neighbours, continued beyond walls."""
         for k in range(self.ndim):
             along = np.moveaxis(values, k, -1)
             with np.errstate(all="ignore"):
@@ -284,7 +284,7 @@ class _Suggested:
         return reduce(extreme, [self._shifted(values, shift) for shift in self.shifts])
 
     def _bend(self, values: Array, k: int, centres: Array) -> Array:
-        """-½ h² V_kk of every box, by the smallest second difference quotient of its corners."""
+        """Compute -½ h² V_kk of every box, by the smallest second difference quotient of its corners."""
         along = np.moveaxis(values, k, -1)
         h = np.diff(centres)
         with np.errstate(all="ignore"):
@@ -297,7 +297,7 @@ class _Suggested:
         return np.where(np.isfinite(smallest), -0.5 * self.steps[:, k] ** 2 * smallest, 0.0)
 
     def at(self, cells: Array, points: Array) -> Array:
-        """P at points (m, d) of the boxes `cells` (m,); infinite where nothing is suggested."""
+        """Evaluate the suggestion P at points (m, d) of the boxes `cells` (m,); infinite where there is none."""
         t = (points - self.origin[cells]) / self.steps[cells]
         total = (self.bends[cells] * t * (1 - t)).sum(axis=-1)
         for shift, corner in zip(self.shifts, self.corners[cells].T, strict=True):
@@ -305,7 +305,7 @@ class _Suggested:
         return np.where(self.blind[cells], np.inf, total)
 
     def slopes(self, cells: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Bounds (m, d) of the partial derivatives of P on boxes (m, d) within the boxes `cells`."""
+        """Bound (m, d) the partial derivatives of P on boxes (m, d) within the boxes `cells`."""
         ends = [(corner - self.origin[cells]) / self.steps[cells] for corner in (lower, upper)]
         corners = self.corners[cells]
         low, high = [], []
@@ -328,7 +328,7 @@ class _Suggested:
         return total
 
     def departures(self, cells: Array, points: Array, values: Array) -> Array:
-        """Departures (m,) of V = `values` at points (m, d) of the boxes `cells`; infinite where V is undefined."""
+        """Return departures (m,) of V = `values` at points (m, d) of the boxes `cells`; infinite without V."""
         values = np.where(np.isposinf(values), np.finfo(np.float64).max, values)
         with np.errstate(all="ignore"):
             expected = self.at(cells, points)
@@ -343,7 +343,7 @@ class _Suggested:
 
 
 def _prove(suggested: _Suggested, bounded: Enclosure, seen: _Seen, most: int) -> Array:
-    """Bound the departures box by box; the numbers of the boxes between centres that stay undecided."""
+    """Bound the departures box by box; return the numbers of the boxes between centres that stay undecided."""
     cells = np.arange(suggested.count)
     lower, upper = suggested.lower.copy(), suggested.upper.copy()
     least = NARROWEST * (suggested.upper.max(axis=0) - suggested.lower.min(axis=0))
@@ -426,7 +426,7 @@ class _Bounded:
 
 
 def _halves(cells: Array, lower: Array, upper: Array, reach: Array) -> tuple[Array, Array, Array]:
-    """Boxes halved along the axis along which V - P may change most."""
+    """Halve boxes along the axis along which V - P may change most."""
     width = upper - lower
     unbounded = ~np.isfinite(reach)
     weight = np.where(unbounded.any(axis=-1, keepdims=True), np.where(unbounded, width, 0.0), reach)
@@ -440,7 +440,7 @@ def _halves(cells: Array, lower: Array, upper: Array, reach: Array) -> tuple[Arr
 
 
 def _look_at(suggested: _Suggested, target: Target, seen: _Seen, cells: Array, evaluations: int) -> None:
-    """Departures at places of low discrepancy in the boxes `cells`, and more closely about the largest ones."""
+    """Note departures at places of low discrepancy in the boxes `cells`, and more closely about the largest ones."""
     d = suggested.ndim
     per_cell = int(np.clip(evaluations // len(cells), 1, MOST_PER_CELL.get(d, 2**8)))
     evaluate = _evaluation(suggested, target)
@@ -480,7 +480,7 @@ def _look_closer(
     centres: Array,
     spacing: Array,
 ) -> None:
-    """Departures about some places, from twice the spacing down."""
+    """Note departures about some places, from twice the spacing down."""
     d = suggested.ndim
     share = 2 * low_discrepancy(CLOSER_POINTS, d) - 1
     for _ in range(CLOSER_ROUNDS):
@@ -506,7 +506,7 @@ def _mark(seen: _Seen, suggested: _Suggested, cells: Array, points: Array, depar
 
 
 def low_discrepancy(n: int, d: int) -> Array:
-    """Places in the unit cube, shape (n, d): equal steps in 1D, else multiples of powers of 1/g, g^(d+1) = g + 1."""
+    """Return places (n, d) in the unit cube: equal steps in 1D, else multiples of powers of 1/g, g^(d+1) = g + 1."""
     if d == 1:
         return ((np.arange(n) + 0.5) / n)[:, None]
     g = 2.0

@@ -13,19 +13,19 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.targets.enclosures import EPS, Bounds, Enclosure
 
 OUTLIER = 100.0  # times the median of a cell, from which on a difference belongs to something narrow
-NOISE = 256 * EPS  # of the largest V
+NOISE = 256 * EPS  # of the largest V: differences of order four multiply rounding by 16
 FIRST_BOXES, FEWEST_BOXES = 2**13, 4  # whose slopes are bounded, in all cells of a line together, and in each
-MOST_BOXES = 2**16  # all rounds together
+MOST_BOXES = 2**16  # all rounds together: more follow narrower features and cost time
 STEEPER = 32.0, 4.0  # times the change of slope that places show: boxes with wider bounds are halved, at first and then
 OFF_EDGES = 1e-9  # of a cell: what is nearer to an edge is looked at elsewhere
-HALVINGS = 40
+HALVINGS = 40  # of a box, to 1e-12 of it
 LEAST_EFFECT = 1e-13  # nats times share of the box: what could do less is not followed
-DEEP = 3  # halvings after which a box is one of something narrow
+DEEP = 3  # halvings after which a box is one of something narrow, which the next grid resolves
 PART = 0.01  # of the largest departure: what belongs to it
 
 
 def spans_of_places(x: Array, v: Array) -> Array:
-    """Intervals (k, 2), at most one in each of n cells, around places where V is not as smooth as in the rest of it.
+    """Return intervals (k, 2), at most one per cell, around places where V is less smooth than in the rest of it.
 
     `x` (n, m) are places in equal steps, and `v` V there. Differences of order four of something that is narrow, or has
     a kink, are far larger than their median in the cell.
@@ -67,11 +67,11 @@ class AlongLine:
         return boxes
 
     def __call__(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Bounds of the values on intervals (m, 1)."""
+        """Bound the values on intervals (m, 1)."""
         return self.bounded(self._boxes(lower), self._boxes(upper))
 
     def bounds(self, lower: Array, upper: Array) -> Bounds:
-        """Bounds of values and of the slope along the line on intervals (m, 1)."""
+        """Bound values and slope along the line on intervals (m, 1)."""
         found = self.bounded.bounds(self._boxes(lower), self._boxes(upper))
         own = slice(self.k, self.k + 1)
         return replace(found, slope_low=found.slope_low[:, own], slope_high=found.slope_high[:, own])
@@ -80,7 +80,7 @@ class AlongLine:
 def departures_by_bounds(
     bounded: Enclosure | AlongLine, axis: Axis, cells: Ints, boxes: int = FIRST_BOXES
 ) -> tuple[Ints, Array, Array]:
-    """Where an expression does what only bounds of its slope on whole boxes show, in some of the cells of an axis.
+    """Find where an expression does, in cells of an axis, what only bounds of its slope on whole boxes show.
 
     Boxes are halved while the bounds allow for a slope that changes far more than V at the ends and the middles of the
     boxes around says. Bounds of smooth functions shrink with the box, and need no halving; what is narrow is followed
@@ -120,13 +120,13 @@ def departures_by_bounds(
 
 
 def _values(bounded: Enclosure | AlongLine, x: Array) -> Array:
-    """V at places (m,), by bounds on boxes of no width."""
+    """Evaluate V at places (m,), by bounds on boxes of no width."""
     low, high = bounded(x[:, None], x[:, None])
     return 0.5 * low + 0.5 * high
 
 
 def _changes(bounded: Enclosure | AlongLine, low: Array, high: Array) -> tuple[Array, Array]:
-    """By how much the slope changes in every box at most, and by how much three places of it say."""
+    """Return by how much the slope changes in every box at most, and how much three places in it say."""
     bounds = bounded.bounds(low[:, None], high[:, None])
     with np.errstate(all="ignore"):
         change = np.nan_to_num(bounds.slope_high[:, 0] - bounds.slope_low[:, 0], nan=np.inf)
@@ -136,7 +136,7 @@ def _changes(bounded: Enclosure | AlongLine, low: Array, high: Array) -> tuple[A
 
 
 def _largest_around(values: Array) -> Array:
-    """Largest of every value (n, m) and those on both sides of it in its row."""
+    """Return the largest of every value (n, m) and those on both sides of it in its row."""
     wide = np.pad(values, ((0, 0), (1, 1)), mode="edge")
     return np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
 
@@ -144,7 +144,7 @@ def _largest_around(values: Array) -> Array:
 def _that_depart(
     bounded: Enclosure | AlongLine, edges: Array, low: Array, high: Array, cell: Ints
 ) -> tuple[Ints, Array, Array]:
-    """Cells with boxes in which V departs from the cubic through four of the places `edges` (n, m) of the cell."""
+    """Find cells with boxes in which V departs from the cubic through four of the places `edges` (n, m) of the cell."""
     if not len(low):
         return np.empty(0, dtype=int), np.empty(0), np.empty((0, 2))
     own = edges[cell]

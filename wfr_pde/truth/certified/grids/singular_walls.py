@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.richardson import EVEN
 from wfr_pde.numerics.typing import Array
@@ -18,17 +19,18 @@ DECADES = 10.0 ** -np.arange(2, 15)  # distances from the wall, over the length 
 DEEPEST = 1e7  # units in the last place of the wall that a distance has at least
 REGULAR = 1e-4  # of a - 1: what is below is a slope, or rounding
 AGREE = 2e-3  # difference of the exponents from decade to decade that is still a power law
-PLACES = 5  # along the wall
-SAME_POWER = 0.05  # powers of the error this close count as one
+PLACES = 5  # along the wall, where exponents must agree to be one
+SAME_POWER = 0.05  # powers of the error this close count as one: weights that cancel both would be huge
 WHOLE = (4.0, 5.0, 6.0)  # powers of the map that are tried, besides those that suit the exponent
-LEAST, LARGEST = 3.5, 12.0  # of all of them
+# powers of the map: below, the flux errs too much beside the wall; above, cells are too narrow there
+LEAST, LARGEST = 3.5, 12.0
 TOLD_APART, MANY_CELLS = 1e3, 1e3  # units in the last place of a wall, and cells of an axis
 NEXT_TO_ZERO = 1e-100  # distance from a wall at 0 that is told from it, in V too
 CELLS_PRICE = 1.5  # of one in the power of the map, over one in a power of the error
 
 
 def wall_exponents(target: Target, lower: ArrayLike, upper: ArrayLike) -> Array:
-    """Exponents a (d, 2) of the density, y^(a-1) at the distance y from the lower and upper wall of every axis.
+    """Find the exponents a (d, 2) of the density, y^(a-1) at the distance y from the lower and upper walls.
 
     V = -(a - 1) log y + what is smooth: a is seen in the rise of V from decade to decade of y, as deep as rounding
     permits, and is extrapolated over the last two decades. V is never evaluated in the wall.
@@ -71,7 +73,7 @@ def wall_exponents(target: Target, lower: ArrayLike, upper: ArrayLike) -> Array:
 
 
 def _exponent(target: Target, place: Array, k: int, wall: float, direction: int, length: float) -> float:
-    """The exponent at one place along a wall; 1 where there is no power law."""
+    """Find the exponent at one place along a wall; 1 where there is no power law."""
     distances = DECADES * length
     distances = distances[distances >= DEEPEST * np.spacing(abs(wall))]
     if len(distances) < 4:
@@ -92,14 +94,14 @@ def _exponent(target: Target, place: Array, k: int, wall: float, direction: int,
 
 
 def most_power(wall: float, length: float) -> float:
-    """The largest power of the map with which the first of a thousand cells is told from the wall."""
+    """Return the largest power of the map with which the first of a thousand cells is told from the wall."""
     if wall == 0:
         return LARGEST
     return min(LARGEST, math.log(length / (TOLD_APART * float(np.spacing(abs(wall))))) / math.log(MANY_CELLS))
 
 
 def map_power(*exponents: float, largest: float = LARGEST) -> float:
-    """Power p of the map y = s^p of the distance from a wall where densities have these exponents (target and start).
+    """Choose the power p of the map y = s^p of the distance from a wall where densities have some exponents.
 
     1 where all are regular. Else p is such that the leading `error_powers` are as large as can be: p = 1/a or 2/a, 4/a,
     as the term s^(p a - 1) of the density has no error in the midpoint sum if p a is 1, and an even one for 2 and
@@ -121,7 +123,7 @@ def map_power(*exponents: float, largest: float = LARGEST) -> float:
 
 
 def error_powers(walls: Iterable[tuple[float, float]], count: int = len(EVEN)) -> tuple[float, ...]:
-    """Powers of the cell width in the error, increasing, of finite volumes with densities (a, p) at walls.
+    """Return the powers of the cell width in the error, increasing, of finite volumes with densities (a, p) at walls.
 
     2, 4, 6, 8, ... of the inside; p (a + k), k = 0, 1, ..., of the mass beside a wall where that is no odd number
     (the midpoint sum has no error then); 2 p, 3 p, ... of the flux beside it. Nearly the same ones count once.
@@ -141,7 +143,7 @@ def error_powers(walls: Iterable[tuple[float, float]], count: int = len(EVEN)) -
 
 
 def without_walls(distribution: Target, walls: Mapping[tuple[int, int], tuple[float, float]], grid: Grid) -> Target:
-    """A distribution with its powers of the distance from `walls`, as `GridFamily` has them, taken off.
+    """Take its powers of the distance from `walls`, as `GridFamily` has them, off a distribution.
 
     It is the distribution itself where there are none.
     """
@@ -170,8 +172,9 @@ class WithoutWalls(Target):
         self.base, self.exponents, self.lower, self.upper = base, exponents, lower, upper
         self.ndim = base.ndim
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """Log-density, less (a - 1) log y for every wall."""
+        """Compute the log-density, less (a - 1) log y for every wall."""
         points = self._told(self.as_points(points))
         result = np.array(self.base.log_density(points), dtype=np.float64)
         for side, wall in enumerate((self.lower, self.upper)):
@@ -180,8 +183,9 @@ class WithoutWalls(Target):
                 result -= powers[k] * np.log(np.abs(points[..., k] - wall[k]))
         return result
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """Gradient of that."""
+        """Compute the score, less the gradient of (a - 1) log y for every wall."""
         points = self._told(self.as_points(points))
         result = np.array(self.base.score(points), dtype=np.float64)
         for side, wall in enumerate((self.lower, self.upper)):
@@ -191,7 +195,7 @@ class WithoutWalls(Target):
         return result
 
     def _told(self, points: Array) -> Array:
-        """The points, at least `TOLD_APART` last digits of a singular wall away from it."""
+        """Move points that are nearer to a singular wall than `TOLD_APART` last digits that far away from it."""
         apart = (np.maximum(TOLD_APART * np.spacing(np.abs(wall)), NEXT_TO_ZERO) for wall in (self.lower, self.upper))
         bounds = [
             np.where(self.exponents[:, side] == 1, wall - np.inf * sign, wall + sign * distance)
@@ -199,6 +203,7 @@ class WithoutWalls(Target):
         ]
         return np.asarray(np.clip(points, *bounds))
 
+    @override
     def sample(self, n: int, rng: Any = None) -> Array:
-        """Draws of the distribution itself: where its mass is."""
+        """Draw from the distribution itself, as its mass is what has to be resolved."""
         return self.base.sample(n, rng)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from wfr_pde.targets.base import Target
 
 
-FIRST_PANELS = 8  # per axis
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # of a panel
-MOST_POINTS = 3e7
-POINTS_AT_ONCE = 2**18
+FIRST_PANELS = 8  # per axis: what stands alone in less than an eighth may be missed until they are halved
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # of a panel: order 16
+MOST_POINTS = 3e7  # of a quadrature, some seconds of a formula: more is an error
+POINTS_AT_ONCE = 2**18  # 2 MiB per coordinate; no number depends on it
 
 
 def log_integral(target: Target, lower: Array, upper: Array, tolerance: float) -> tuple[float, float]:
-    """log ∫ exp(-V) dx over the box [lower, upper], and the change in the last round.
+    """Compute log ∫ exp(-V) dx over the box [lower, upper]; return it and its change in the last round.
 
     Gauss-Legendre sums of order 16 on panels. Axis by axis the panels are halved, until that changes nothing by more
     than the tolerance along any; a ridge along which the sum over one axis is smooth needs fine panels along the other
@@ -67,7 +67,7 @@ def log_integral(target: Target, lower: Array, upper: Array, tolerance: float) -
 
 
 def _log_sum(target: Target, lower: Array, upper: Array, panels: list[int]) -> float:
-    """The sum over the nodes of all panels, in pieces."""
+    """Return log of the quadrature sum of exp(-V) over the nodes of all panels, which goes in pieces."""
     axes = []
     for low, high, n in zip(lower, upper, panels, strict=True):
         width = (high - low) / n

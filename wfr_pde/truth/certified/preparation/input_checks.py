@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from wfr_pde.numerics.typing import Array, Mask
 from wfr_pde.space.mesh_density import densities_of_points
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from wfr_pde.truth.certified.problem import Problem
 
 
-EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)  # of double precision
 SEAM_CUT = 1e-6  # mass that may be at the seam of an axis that wraps, of what does not wrap itself
 SEAM = 1e-3  # of the period, on both sides of the seam
 MORE = 1e-2  # of the allowed cut: what the box that is searched for may leave out
 PANELS, NODES = (4096, 64, 12, 6), (4, 3, 3, 2)  # of the quadrature per axis, in 1 to 4 dimensions
-POINTS = 128  # where a function is compared with itself a period on
-PERIODS = {
+POINTS = 128  # where a function is compared with itself a period on: more cost time only
+PERIODS = {  # that an axis is meant to have where it has another one: for messages
     f"2 pi = {2 * math.pi}": 2 * math.pi,
     f"pi = {math.pi}": math.pi,
     "1": 1.0,
@@ -37,16 +38,16 @@ PERIODS = {
 }
 REPEATS = 1e-8  # nats that it may differ by
 GRADIENTS = 1e-5  # relative to the largest: finite differences have an error of about 1e-9 of the values
-ZOOMS = 5  # rounds in which panels move to where the scales are small
+ZOOMS = 5  # rounds in which panels move to where the scales are small: each tells scales a cell narrower
 SHELLS, DRAWS = 20, 4096  # around the box, each twice as wide, where a density is asked whether it has a mass
 FALLS = 2.0  # nats by which the mass in the outer half of them must be below that in the inner, if it has
-HUGE = 1e200
+HUGE = 1e200  # size of a log-density that stands for infinity
 BULK = 14.0  # nats below the top: 2e-7 of a Gaussian in one dimension is below
-BULK_CELLS = (1024, 48, 14, 7)  # per axis, in 1 to 4 dimensions
-NOISE_POINTS, NOISE_STEPS = 256, (1, 2, 3, 5)
-LARGEST_ROUNDING = 0.1  # nats
+BULK_CELLS = (1024, 48, 14, 7)  # per axis, in 1 to 4 dimensions: 1024 to 2744 in all
+NOISE_POINTS, NOISE_STEPS = 256, (1, 2, 3, 5)  # where V is looked at, and last digits between its values
+LARGEST_ROUNDING = 0.1  # nats: a density that rounding changes by a tenth is refused, whatever the tolerance
 SINGLE = 1e-5  # of epsilons: those of single precision are below, of half precision above
-START_POINTS = 1000  # at which V of the target is looked at where the start is
+START_POINTS = 1000  # at which V of the target is looked at where the start is: more cost time only
 
 
 def check_input(problem: Problem, grid: Grid, max_cut: float) -> None:
@@ -176,7 +177,7 @@ def check_coordinates(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> N
 
 
 def coordinate_rounding(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Nats by which rounding the coordinates changes a log-density: eps sum_k max|x_k| |d_k V|, at most in the bulk.
+    """Return the nats by which rounding the coordinates changes a log-density, at most in its bulk.
 
     eps is that of double precision, or of the numbers that the target computes with (`Target.machine_epsilon`).
 
@@ -194,7 +195,7 @@ def coordinate_rounding(problem: Problem, lower: ArrayLike, upper: ArrayLike) ->
 
 
 def potential_rounding(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Nats by which V is rounded: eps max|V| in the bulk, or the noise of V from double to double where that is more.
+    """Return the nats by which V is rounded in its bulk: eps max|V|, or the noise of V if that is more.
 
     Noise is what is left of V(x + h) - V(x) less h times the mean slope at both ends, for h of a few last digits: it
     shows large terms in the formula of V that cancel.
@@ -213,7 +214,7 @@ def potential_rounding(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> 
 
 
 def rounding_in_the_start(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Nats by which V of the target is rounded where the start has its mass: eps max|V| there.
+    """Return the nats by which V of the target is rounded where the start has its mass: eps max|V| there.
 
     Parameters
     ----------
@@ -229,7 +230,7 @@ def rounding_in_the_start(problem: Problem, lower: ArrayLike, upper: ArrayLike) 
 def cut_mass(
     distribution: Target, lower: Array, upper: Array, free: Sequence[bool], tail: float = 1e-6
 ) -> float | None:
-    """Share of the mass beyond the ends of some axes, along the others of that in the box.
+    """Return the share of the mass beyond the ends of some axes, along the others of that in the box.
 
     Parameters
     ----------
@@ -283,20 +284,21 @@ class _Strip(Target):
     cut: Mask  # (d,), the axes along which it ends
 
     @property
+    @override
     def ndim(self) -> int:  # type: ignore[override]
-        """Dimension d."""
         return self.whole.ndim
 
+    @override
     def log_density(self, points: ArrayLike) -> Array:
-        """Log-density of the whole inside the box, -inf outside."""
+        """Return the log-density of the whole inside the box, -inf outside."""
         points = self.as_points(points)
         inside = np.all((points >= self.lower) & (points <= self.upper) | ~self.cut, axis=-1)
         values = np.full(points.shape[:-1], -np.inf)
         values[inside] = self.whole.log_density(points[inside])
         return values
 
+    @override
     def score(self, points: ArrayLike) -> Array:
-        """Score of the whole."""
         return self.whole.score(points)
 
 
@@ -311,14 +313,14 @@ def _distributions(problem: Problem) -> list[tuple[str, Target]]:
 
 
 def _values(distribution: Target, points: Array) -> Array:
-    """Log-density at points, -inf where there is none."""
+    """Evaluate the log-density at points, -inf where there is none."""
     with np.errstate(all="ignore"):  # beyond the walls it may not be defined
         values = np.asarray(distribution.log_density(points), dtype=np.float64)
     return np.where(np.isnan(values), -np.inf, values)
 
 
 def _slopes(distribution: Target, points: Array) -> Array:
-    """Score at points, 0 where there is none."""
+    """Evaluate the score at points, 0 where there is none."""
     with np.errstate(all="ignore"):
         return np.nan_to_num(np.asarray(distribution.score(points)), nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -327,7 +329,7 @@ def _slopes(distribution: Target, points: Array) -> Array:
 
 
 def _gaussian_cut(gaussian: Gaussian, lower: Array, upper: Array, free: Sequence[bool]) -> float:
-    """Share of a Gaussian beyond the walls, as if its axes were independent: right to a factor d where they are not."""
+    """Return the share of a Gaussian beyond the walls as if its axes were independent, else right to a factor d."""
     from scipy.special import ndtr
 
     sd = np.sqrt(gaussian.covariance.diagonal())
@@ -337,14 +339,14 @@ def _gaussian_cut(gaussian: Gaussian, lower: Array, upper: Array, free: Sequence
 
 
 def _box_of(distribution: Target, lower: Array, upper: Array, free: Mask, tail: float) -> tuple[Array, Array]:
-    """The box that the mass needs; ValueError where there is none."""
+    """Return the box that the mass needs; raise ValueError where there is none."""
     if distribution.support is not None or free.all():
         return distribution.box(tail)
     return _Strip(distribution, lower, upper, ~free).box(tail)
 
 
 def share_outside(distribution: Target, lower: Array, upper: Array, free: Mask, box: tuple[Array, Array]) -> float:
-    """Share of the mass outside by quadrature over both boxes, on panels as the scales want that end at the walls."""
+    """Return the share of the mass outside, by quadrature over both boxes on panels that end at the walls."""
     d = distribution.ndim
     low = np.where(free, np.minimum(box[0], lower), lower)
     high = np.where(free, np.maximum(box[1], upper), upper)
@@ -362,7 +364,7 @@ def share_outside(distribution: Target, lower: Array, upper: Array, free: Mask, 
 
 
 def _product(factors: Sequence[Array]) -> Array:
-    """The outer product of one array (n_k,) per axis."""
+    """Return the outer product of one array (n_k,) per axis."""
     product: Any = 1
     for k, factor in enumerate(factors):
         product = product * factor.reshape([-1 if i == k else 1 for i in range(len(factors))])
@@ -370,7 +372,7 @@ def _product(factors: Sequence[Array]) -> Array:
 
 
 def _panels(distribution: Target, lower: Array, upper: Array, n: int) -> list[Array]:
-    """Edges (n + 1,) per axis, dense where the scales are small; equal where they cannot be told."""
+    """Return the edges (n + 1,) per axis, dense where the scales are small; equal where they cannot be told."""
     try:
         with np.errstate(all="ignore"):  # scales of the size of the last digit, and places where nothing is defined
             densities = densities_of_points([distribution], lower, upper, [False] * len(lower))
@@ -380,7 +382,7 @@ def _panels(distribution: Target, lower: Array, upper: Array, n: int) -> list[Ar
 
 
 def _shared_out(density: Callable[[Array], Array], lower: float, upper: float, n: int) -> Array:
-    """Edges (n + 1,) between which a density of points is shared about equally."""
+    """Return the edges (n + 1,) between which a density of points is shared about equally."""
     edges = np.linspace(lower, upper, n + 1)
     for _ in range(ZOOMS):
         share = np.append(0.0, np.cumsum(density((edges[1:] + edges[:-1]) / 2) * np.diff(edges)))
@@ -389,7 +391,7 @@ def _shared_out(density: Callable[[Array], Array], lower: float, upper: float, n
 
 
 def _share_in_shells(distribution: Target, lower: Array, upper: Array, free: Mask) -> float | None:
-    """Share of the mass outside where no box is found, from shells around this one; None if they do not run out."""
+    """Return the share of the mass outside, from shells around the box; None if they do not run out."""
     d, sides = distribution.ndim, int(free.sum())
     centre, half = (lower + upper) / 2, (upper - lower) / 2
     u = np.random.default_rng(0).uniform(-1, 1, (DRAWS, d))
@@ -412,13 +414,13 @@ def _share_in_shells(distribution: Target, lower: Array, upper: Array, free: Mas
 
 
 def _log_mean(values: Array) -> float:
-    """Logarithm of the mean of exponentials."""
+    """Return the logarithm of the mean of exponentials."""
     top = values.max()
     return float(top + np.log(np.mean(np.exp(values - top)))) if np.isfinite(top) else float(top)
 
 
 def _would_do(distribution: Target, lower: Array, upper: Array, walls: Sequence[bool], tail: float) -> str:
-    """Which box would hold the mass, where there is one."""
+    """Say which box would hold the mass, where there is one."""
     free = np.asarray(walls, dtype=bool)
     try:
         box = _box_of(distribution, lower, upper, free, tail)
@@ -439,7 +441,7 @@ def _would_do(distribution: Target, lower: Array, upper: Array, walls: Sequence[
 
 
 def _mismatch(distribution: Target, lower: Array, upper: Array, axis: int, period: float, rtol: float) -> str | None:
-    """How a log-density differs from itself a period on, in words; None if it does not."""
+    """Say how a log-density differs from itself a period on; None if it does not."""
     places = lower + (upper - lower) * np.random.default_rng(0).uniform(0, 1, (POINTS, len(lower)))
     beyond = places.copy()
     beyond[:, axis] += period
@@ -504,7 +506,7 @@ def _all_roundings(problem: Problem, lower: ArrayLike, upper: ArrayLike) -> list
 
 
 def _roundings(distribution: Target, lower: Array, upper: Array) -> _Rounding:
-    """What rounding does to a log-density in its bulk, looked at once."""
+    """Return what rounding does to a log-density in its bulk; it is computed once for a box."""
     known = distribution.__dict__.setdefault("_roundings", {})
     box = (tuple(lower.tolist()), tuple(upper.tolist()))
     if box not in known:
@@ -522,7 +524,7 @@ def _roundings(distribution: Target, lower: Array, upper: Array) -> _Rounding:
 
 
 def _bulk(distribution: Target, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Points (m, d) of a grid graded by the scales that are near the top of a log-density, and its values (m,)."""
+    """Return points (m, d) of a graded grid near the top of a log-density, and its values there (m,)."""
     d = len(lower)
     centres = []
     for edges in _panels(distribution, lower, upper, BULK_CELLS[min(d, 4) - 1]):
@@ -539,7 +541,7 @@ def _bulk(distribution: Target, lower: Array, upper: Array) -> tuple[Array, Arra
 
 
 def _noise(distribution: Target, points: Array, place: Array) -> float:
-    """Largest deviation of a log-density from its slope over a few last digits of the coordinates."""
+    """Return the largest deviation of a log-density from its slope over a few last digits of the coordinates."""
     here, slope = _values(distribution, points), _slopes(distribution, points)
     largest = 0.0
     for steps in NOISE_STEPS:

@@ -22,7 +22,7 @@ TAIL, SHARE = 1e-8, 1e-3  # mass that the first box may cut off on a line, and o
 LOOSER = 1e-4  # of the tolerance, that it may in more dimensions, where cells are dear
 REACHED = 1e-2  # of the tolerance: mass outside the box that is reached, and above a ceiling
 MASS = 1e-3  # of the tolerance: error of the logarithm of the normaliser
-SHRUNK = 0.999  # of the length of an axis
+SHRUNK = 0.999  # of the length of an axis: a box that shrinks by less is not made anew
 WIDE = 1000.0  # nats that V spans in the box, beyond which sweeps are slow, and few of the cells are where mass is
 
 
@@ -65,7 +65,7 @@ class PreparedProblem:
 def prepared(
     problem: Problem, box: tuple[Array, Array] | None = None, options: dict[str, Any] | None = None, turn: bool = True
 ) -> PreparedProblem:
-    """Coordinates, box and ceilings for a problem.
+    """Choose coordinates, box and ceilings for a problem.
 
     1. Principal axes, where target and start need 1.5 times fewer cells along them.
     2. Where V spans more than 1000 nats in a box of target and start, a pilot run on few cells. The box is what the
@@ -117,12 +117,12 @@ def prepared(
 
 
 def most_cut(problem: Problem) -> float:
-    """Mass that the first box of a problem may cut off."""
+    """Return the mass that the first box of a problem may cut off."""
     return min(TAIL, SHARE * problem.rtol) if problem.target.ndim == 1 else LOOSER * problem.rtol
 
 
 def _broken(problem: Problem, tail: float) -> bool:
-    """Whether target or start have breaks along the axes, named or found, which edges of cells can lie on."""
+    """Return whether target or start have breaks along the axes, which edges of cells can lie on."""
     from wfr_pde.truth.certified.grids.first_grids import breaks_of  # here, as it prepares problems itself
 
     return any(len(places) > 0 for places in breaks_of(problem, *_covering(problem, tail)).places)
@@ -134,7 +134,7 @@ def _covering(problem: Problem, tail: float) -> tuple[Array, Array]:
 
 
 def _log_normaliser(problem: Problem, box: tuple[Array, Array], tolerance: float) -> tuple[float, float]:
-    """log ∫ exp(-V), and what it may be off by: the changes of the last round, and what the box may cut off."""
+    """Compute log ∫ exp(-V), and what it may be off by: its change in the last round, and what the box cuts off."""
     known = problem.target.log_normaliser
     if known is not None:
         return known, 0.0

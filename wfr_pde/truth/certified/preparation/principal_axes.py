@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from wfr_pde.truth.certified.problem import Problem
 
 
-GAIN = 1.5  # times fewer cells for which axes are turned
+GAIN = 1.5  # times fewer cells for which axes are turned: turned results are harder to read, so that it has to pay
 CORRELATED = math.sqrt(1 - GAIN**-2)  # the correlation from which on two principal axes can gain that much
-STEP = 1e-4  # of the difference quotient of the score, in local standard deviations
-DRAWS = 200
-ROUNDS = 200  # of the search for the mode
+STEP = 1e-4  # of the difference quotient of the score, in local standard deviations: its error is some 1e-8
+DRAWS = 200  # for a covariance that is not known: a variance is off by a tenth then
+ROUNDS = 200  # of the search for the mode; where it ends before, draws tell the axes
 
 
 def in_frame(problem: Problem, frame: Frame) -> Problem:
-    """The problem in the coordinates of a frame."""
+    """Put a problem in the coordinates of a frame."""
     if frame.is_given:
         return problem
     target, start = (turned(each, frame.rotation, frame.centre) for each in (problem.target, problem.start))
@@ -35,7 +35,7 @@ def in_frame(problem: Problem, frame: Frame) -> Problem:
 
 
 def principal_axes(problem: Problem, tail: float) -> Frame:
-    """The coordinates in which target and start need the fewest cells, of the given and the principal ones.
+    """Choose the coordinates, given or principal, in which target and start need the fewest cells.
 
     Tried are the axes of the inverse Hessian of V at the mode nearest to the start, and those of the covariance of the
     target where it can be drawn from. Each is judged by the number of cells that the local scales of target and start
@@ -73,7 +73,7 @@ def principal_axes(problem: Problem, tail: float) -> Frame:
 
 
 def _cells_or_none(problem: Problem, tail: float) -> float:
-    """Number of `cells_needed`, infinite where no box is found, or the scales there are too far apart for a grid."""
+    """Return `cells_needed`; infinity where there is no box, or scales are too far apart for a grid."""
     try:
         return cells_needed(problem, tail)
     except ValueError:
@@ -81,7 +81,7 @@ def _cells_or_none(problem: Problem, tail: float) -> float:
 
 
 def cells_needed(problem: Problem, tail: float) -> float:
-    """Number of cells of one local scale each that a grid in a box of target and start takes."""
+    """Count the cells of one local scale each that a grid in a box of target and start takes."""
     boxes = [each.box(tail) for each in (problem.target, problem.start)]
     lower, upper = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
     densities = densities_of_points([problem.target, problem.start], lower, upper, [False] * len(lower))
@@ -93,14 +93,14 @@ def cells_needed(problem: Problem, tail: float) -> float:
 
 
 def _candidates(problem: Problem) -> list[Array | None]:
-    """Axes of the covariances that are known, as far as these are correlated."""
+    """Return the axes of the covariances that are known, as far as these are correlated."""
     target = problem.target
     covariances = [_covariance_at_mode(target, _middle(problem.start)), _covariance_of_draws(target)]
     return [None if each is None else _axes(each) for each in covariances]
 
 
 def _middle(start: Target) -> Array:
-    """Mean of the start; the middle of its box where that is not known."""
+    """Return the mean of the start; the middle of its box where that is not known."""
     known = start.moments()
     if known is not None:
         return np.asarray(known[0])
@@ -109,7 +109,7 @@ def _middle(start: Target) -> Array:
 
 
 def _axes(covariance: Array) -> Array | None:
-    """Eigenvectors by falling variance, each with its largest entry positive; None if nothing is correlated."""
+    """Return the eigenvectors by falling variance, their largest entries positive; None if nothing is correlated."""
     sd = np.sqrt(covariance.diagonal())
     correlations = covariance / np.outer(sd, sd) - np.eye(len(sd))
     if not np.abs(correlations).max() > CORRELATED:
@@ -125,7 +125,7 @@ def _axes(covariance: Array) -> Array | None:
 
 
 def _mode(target: Target, begin: Array) -> Array | None:
-    """The mode that a descent of V from a place runs into."""
+    """Find the mode that a descent of V from a place runs into."""
     from scipy.optimize import minimize
 
     def potential(x: Any) -> float:
@@ -140,7 +140,7 @@ def _mode(target: Target, begin: Array) -> Array | None:
 
 
 def _covariance_at_mode(target: Target, begin: Array) -> Array | None:
-    """Inverse of the Hessian of V at the mode, where that is one."""
+    """Return the inverse of the Hessian of V at the mode, where that is positive definite."""
     check_deadline()
     mode = _mode(target, begin)
     if mode is None:
@@ -163,7 +163,7 @@ def _covariance_at_mode(target: Target, begin: Array) -> Array | None:
 
 
 def _covariance_of_draws(target: Target) -> Array | None:
-    """Covariance as known, or of draws, where the target has any."""
+    """Return the covariance that is known, or that of draws, where the target has any."""
     known = target.moments()
     if known is not None:
         return np.asarray(known[1])

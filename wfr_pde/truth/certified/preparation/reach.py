@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from wfr_pde.truth.certified.problem import Problem
 
 
-GRADED_FROM = 2.5  # times fewer cells for which an axis is graded
-LOOKS = 4097  # places where the density of points of an axis is summed
-FEWEST_CELLS, MOST_CELLS = 40, 40_000  # along an axis, and of all
+GRADED_FROM = 2.5  # times fewer cells for which an axis is graded; else equal cells are kept
+LOOKS = 4097  # places where the density of points of an axis is summed: cells need not be exact here
+FEWEST_CELLS, MOST_CELLS = 40, 40_000  # along an axis, and of all: the pilot is to be cheap beside the first attempt
 FIRST_STEP, LONGEST_STEP = 2.0**-16, 2.0**-5  # of the whole time; every step in between doubles it
-TOLERANCE = 1e-6  # of the sweeps, relative to every cell
+TOLERANCE = 1e-6  # of the sweeps, relative to every cell: where mass is, not how much, is asked
 MARGIN_NATS = 300.0  # between the highest level that mass attains and the ceiling
 MARGIN_LENGTH, MARGIN_CELLS = 0.15, 1  # of the places that are reached, and cells of the pilot, added on each side
 PAYS = 1.3  # a box is made smaller where that shortens an axis by this factor
-ROUNDS = 4
-RUNGS = 2.0  # ratio of neighbouring ceilings
+ROUNDS = 4  # of pilot runs in boxes that shrink: a box that might shrink further only has more cells
+RUNGS = 2.0  # ratio of neighbouring ceilings: few levels, so that few sweeps are prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,25 +57,25 @@ class Ceilings:
 
     @classmethod
     def none(cls) -> Ceilings:
-        """No cap at any time."""
+        """Make ceilings that cap nothing at any time."""
         return cls(np.array([-math.inf]), np.array([math.inf]), 0.0, 0.0)
 
     def level(self, t: float) -> float:
-        """The ceiling for a step that begins at `t`."""
+        """Return the ceiling for a step that begins at `t`."""
         return float(self.levels[max(0, int(np.searchsorted(self.starts, t, side="right")) - 1)])
 
     def cap(self, target: Target, t: float) -> Target:
-        """The target as a step from `t` on may see it."""
+        """Return the target, under the ceiling, that a step from `t` on may see."""
         return capped(target, self.level(t), self.lowest)
 
     def raised(self, factor: float) -> Ceilings:
-        """Ceilings `factor` times as high above the lowest V, to see what they do."""
+        """Return the ceilings `factor` times as high above the lowest V, to see what they do."""
         return replace(self, levels=self.lowest + factor * (self.levels - self.lowest))
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """What a pilot run saw.
+    """The box and the ceilings that a pilot run found.
 
     Attributes
     ----------
@@ -93,12 +93,12 @@ class Reach:
 
 
 def capped(target: Target, level: float, lowest: float) -> Target:
-    """The target capped at a level; itself where that is infinite."""
+    """Return the target capped at a level; the target itself where that is infinite."""
     return target if math.isinf(level) else Capped(target, level, level - lowest)
 
 
 def reach(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], tail: float, fixed: bool) -> Reach:
-    """Box and ceilings for a flow, by pilot runs in boxes that shrink to where the mass gets.
+    """Find box and ceilings for a flow, by pilot runs in boxes that shrink to where the mass gets.
 
     The pilot is Strang with finite volumes: a positive scheme that keeps the mass for any step on any cells, and whose
     coarse cells spread mass further than it goes. Its own cap follows the mass down.
@@ -138,13 +138,13 @@ def reach(problem: Problem, box: tuple[Array, Array], options: dict[str, Any], t
 
 
 def spread(problem: Problem, box: tuple[Array, Array], options: dict[str, Any]) -> float:
-    """Nats that V spans over the centres of the cells of a pilot; infinite where V is."""
+    """Return by how many nats V spans over the centres of the cells of a pilot; infinite where V is."""
     potential, _ = _heights(problem.target, pilot_grid(problem, *box, options))
     return float(potential.max() - potential.min())
 
 
 def pilot_grid(problem: Problem, lower: Array, upper: Array, options: dict[str, Any]) -> Grid:
-    """The cells of the pilot: one per local scale of target and start, where they are and on the way between.
+    """Make the cells of the pilot: one per local scale of target and start, where they are and in between.
 
     What a start only passes on a steep slope, in no time, is not resolved.
     """
@@ -164,7 +164,7 @@ def pilot_grid(problem: Problem, lower: Array, upper: Array, options: dict[str, 
 
 
 def _pilot(problem: Problem, lower: Array, upper: Array, options: dict[str, Any], tail: float) -> Reach:
-    """One pilot run."""
+    """Solve the flow on few cells in a box, and return the box and the ceilings that its mass reaches."""
     grid = pilot_grid(problem, lower, upper, options)
     potential, heights = _heights(problem.target, grid)
     lowest = float(potential.min())
@@ -200,7 +200,7 @@ def _flow(problem: Problem) -> Flow:
 
 
 def _times(first: float, last: float) -> list[float]:
-    """Times of the pilot: steps that double up to the longest, and go on with that."""
+    """Return the times of the pilot: steps that double up to the longest, and go on with that."""
     shares = [0.0, FIRST_STEP]
     while shares[-1] < LONGEST_STEP:
         shares.append(2 * shares[-1])
@@ -209,7 +209,7 @@ def _times(first: float, last: float) -> list[float]:
 
 
 def _heights(target: Target, grid: Grid) -> tuple[Array, Array]:
-    """V at the centres of the cells, and the largest V of a cell and its neighbours: what a centre does not show."""
+    """Return V at the centres of the cells, and the largest V of a cell and its neighbours."""
     from scipy.ndimage import maximum_filter
 
     with np.errstate(all="ignore"):
@@ -220,7 +220,7 @@ def _heights(target: Target, grid: Grid) -> tuple[Array, Array]:
 
 
 def _rung(highest: float, lowest: float) -> float:
-    """The ceiling for mass that attains a level: a power of two times the margin above the lowest V."""
+    """Return the ceiling for mass that attains a level: margin times a power of `RUNGS` above the lowest V."""
     if not math.isfinite(highest):
         return math.inf
     above = max(highest - lowest + MARGIN_NATS, MARGIN_NATS)
@@ -228,7 +228,7 @@ def _rung(highest: float, lowest: float) -> float:
 
 
 class _Watched:
-    """Where the mass of the states of a pilot is."""
+    """A record of where the mass of the states of a pilot has been."""
 
     def __init__(self, grid: Grid, heights: Array, tail: float) -> None:
         self.grid, self.tail = grid, tail
@@ -239,7 +239,7 @@ class _Watched:
         self.highest: list[float] = []
 
     def look(self, state: Density) -> None:
-        """Note marginals, and the level above which a mass of at most `tail` is."""
+        """Note the marginals of a state, and the level of V above which a mass of at most `tail` is."""
         mass = np.asarray(self.grid.backend.asnumpy(state.values * self.grid.cell_volume))
         mass = mass / mass.sum()
         others = [tuple(i for i in range(mass.ndim) if i != k) for k in range(mass.ndim)]
@@ -250,7 +250,7 @@ class _Watched:
         self.highest.append(float(self.sorted_heights[number]))
 
     def box(self, least_lower: Array, least_upper: Array) -> tuple[Array, Array]:
-        """The places that are reached, those of the start among them, with a margin, within the box of the pilot."""
+        """Return the box, with a margin, of the places that were reached, those of the start among them."""
         lower, upper = [], []
         share = self.tail / (2 * self.grid.ndim)
         for k, axis in enumerate(self.grid.axes):
@@ -268,7 +268,7 @@ class _Watched:
         return np.array(lower), np.array(upper)
 
     def outside(self, lower: Array, upper: Array) -> float:
-        """Largest mass outside a box at any time, summed over the axes."""
+        """Return the largest mass outside a box at any time, summed over the axes."""
         total = np.zeros(len(self.marginals))
         for k, axis in enumerate(self.grid.axes):
             out = (axis.centres < lower[k]) | (axis.centres > upper[k])
@@ -276,7 +276,7 @@ class _Watched:
         return float(total.max())
 
     def ceilings(self, times: list[float], lowest: float, top: float) -> Ceilings:
-        """Ceilings over time that no later mass exceeds; none where V in the box stays below."""
+        """Return the ceilings over time that no later mass exceeds; none where V in the box stays below."""
         later = np.maximum.accumulate(self.highest[::-1])[::-1]
         rungs = np.array([_rung(height, lowest) for height in later])
         rungs = np.where(rungs >= top, math.inf, rungs)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from typing_extensions import override
+
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows import Flow
 from wfr_pde.flows.base import MemoryUse, Step
@@ -36,30 +38,32 @@ class UnderCeilings(Flow):
     measures = (Density,)
 
     @property
+    @override
     def order(self) -> float:  # type: ignore[override]
-        """Order of the flow in dt."""
         return self.flow.order
 
     @property
+    @override
     def space_order(self) -> float:  # type: ignore[override]
-        """Order of the flow in dx."""
         return self.flow.space_order
 
     @property
+    @override
     def self_adjoint(self) -> bool:  # type: ignore[override]
-        """Whether the flow is self-adjoint."""
         return self.flow.self_adjoint
 
     @property
+    @override
     def law(self) -> Law | str:  # type: ignore[override]
-        """Law that the flow follows."""
         return self.flow.law
 
     @property
+    @override
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
         """What the flow preserves, but for pi and what follows from it, which are of the capped target."""
         return self.flow.preserves - {"equilibrium", "monotone"}
 
+    @override
     def check(self, energy: Energy, template: Any) -> None:
         """Refuse what the flow refuses, and targets that move.
 
@@ -73,6 +77,7 @@ class UnderCeilings(Flow):
         if energy.moving:
             raise ValueError("a target that moves has no ceilings: give Ceilings.none(), or the flow itself")
 
+    @override
     def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
         """Return a step that prepares one of the flow for every ceiling that it meets."""
         self.check(energy, template)
@@ -91,23 +96,28 @@ class UnderCeilings(Flow):
 
         return step
 
+    @override
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Return the bounds of the flow without a cap."""
         return self.flow.dt_bounds(energy, template)
 
+    @override
     def max_extrapolation_dt(self, energy: Energy, template: Any) -> float:
         """Return the largest dt of the flow without a cap."""
         return self.flow.max_extrapolation_dt(energy, template)
 
+    @override
     def memory_use(self, template: Any) -> MemoryUse:
         """Count the prepared steps of two ceilings."""
         use = self.flow.memory_use(template)
         return MemoryUse(PREPARED * use.held, use.states)
 
+    @override
     def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
         """Return the exchanged flow under the same ceilings."""
         return replace(self, flow=self.flow.map_parts(exchange))
 
+    @override
     def monitored(self) -> Flow:
         """Return the monitored flow under the same ceilings."""
         return replace(self, flow=self.flow.monitored())
