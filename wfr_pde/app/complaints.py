@@ -81,13 +81,13 @@ def users_place(error: BaseException) -> str:
 
 
 def _is_raised_here(error: BaseException) -> bool:
-    """Whether it was the package that raised an error, and not code that it calls."""
+    """Return whether it was the package that raised an error, and not code that it calls."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_of_library(Path(frame.filename))]
     return bool(own) and Path(own[-1].filename).is_relative_to(PACKAGE)
 
 
 def _is_of_library(path: Path) -> bool:
-    """Whether a file is part of Python, or of an installed package."""
+    """Return whether a file is part of Python, or of an installed package."""
     if path.is_relative_to(PACKAGE):
         return False
     return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(map(path.is_relative_to, LIBRARIES))

@@ -463,7 +463,7 @@ class Trajectory(Record):
     # What is needed for it
 
     def _departure(self, points: Array, time: float, which: int) -> Array:
-        """By how much V does what the splines through the centres cannot show: at the time, and where it began."""
+        """Return by how much V does what the splines through the centres cannot show, now and where it began."""
         if self.target is None:
             return np.zeros(len(points))
         degree = self._interpolation.densities[self._interpolation.place(time)[1]].degree

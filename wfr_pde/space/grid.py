@@ -398,7 +398,7 @@ class Grid(Record):
     # Functions on the grid
 
     def points(self, slab: slice = slice(None)) -> np.ndarray:
-        """Return the cell centres ``(*local_shape, d)``, or those of a `slab` of the first axis; a NumPy array."""
+        """Return the cell centres `(*local_shape, d)`, or those of a `slab` of the first axis; a NumPy array."""
         centres = [axis.centres[cells] for axis, cells in zip(self.axes, self.local_cells, strict=True)]
         centres[0] = centres[0][slab]
         return np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)

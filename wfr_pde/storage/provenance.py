@@ -68,7 +68,7 @@ def dataset_attrs(code: Mapping[str, str] | None = None) -> dict[str, str | int]
 
 @functools.cache
 def packages() -> Mapping[str, str]:
-    """Versions of all packages that this one needs, and that these need, by their names in lower case, sorted."""
+    """Return the versions of all packages that this one needs, and that these need, by their names in lower case."""
     from importlib import metadata
 
     found: dict[str, str] = {}
@@ -87,14 +87,14 @@ def packages() -> Mapping[str, str]:
 
 
 def constraints() -> str:
-    """These versions as a file that `pip install -c` reads, with Python and the system as a comment."""
+    """Write these versions as `pip install -c` reads them, with Python and the system as a comment."""
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     lines = [f"# {system}; pip install -c {CONSTRAINTS} -e . installs these versions"]
     return "\n".join(lines + [f"{name}=={version}" for name, version in packages().items()]) + "\n"
 
 
 def constraints_in(path: Path) -> dict[str, str]:
-    """The versions in such a file, by name; none where there is no file."""
+    """Read the versions in such a file, by name; none where there is no file."""
     if not path.exists():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()

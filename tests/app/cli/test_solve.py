@@ -216,7 +216,7 @@ def test_a_failed_solve_says_what_was_saved(capsys, monkeypatch):
         (["--potential", "2*(x**2-1"], "'2*(x**2-1'"),
         (["--potential", "__import__('os').system('true')"], "not a character allowed"),
         (["--potential", "q**2"], "'q'"),
-        (["--potential", "x**2 + y**2"], "uses y, which needs ndim >= 2, but ndim is 1 (of --potential; --start is"),
+        (["--potential", "x**2 + y**2"], "needs ndim >= 2, but ndim is 1 (of --potential; --start is 1-dimensional)"),
         (["--potential", "-x**2"], "not integrable"),
         (["--potential", "log(x)", "--lower", "-3", "--upper", "1", "--shape", "99"], "not finite"),
         (["--start", "gauss(mean=0)"], "known: "),

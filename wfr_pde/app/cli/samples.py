@@ -77,7 +77,7 @@ def load_sampler(text: str) -> Any:
 
 
 def is_flow(found: Any) -> bool:
-    """Whether what a dotted path names is a Flow, or a class of them, and not a function."""
+    """Return whether what a dotted path names is a Flow, or a class of them, and not a function."""
     import wfr_pde as wfr
 
     return isinstance(found, wfr.Flow) or (isinstance(found, type) and issubclass(found, wfr.Flow))

@@ -214,7 +214,7 @@ def dask_executor(address: str, retries: int = 2) -> Iterator[Executor]:
 
 
 def _address_in(path: str) -> str:
-    """The address that the file of a scheduler names.
+    """Read the address that the file of a scheduler names.
 
     Raises
     ------

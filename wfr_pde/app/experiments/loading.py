@@ -210,7 +210,7 @@ def _checked_claims(checks: Any, path: Path) -> dict[str, tuple[float, float]]:
 
 
 def _checked_tolerances(tolerances: Any, path: Path) -> dict[str, Tolerance]:
-    """TOLERANCES, if every entry is pattern -> (relative, absolute), or -> None."""
+    """Return TOLERANCES, if every entry is pattern -> (relative, absolute), or -> None."""
     if not isinstance(tolerances, dict):
         raise ValueError(
             f"TOLERANCES of {path} must be a dict name -> (relative, absolute) or None, got {tolerances!r}"

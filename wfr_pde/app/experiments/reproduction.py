@@ -75,7 +75,7 @@ class Comparison:
         return not self.fault and (self.tolerance is None or self.difference <= self.tolerance)
 
     def content(self) -> dict[str, Any]:
-        """The comparison in plain types, for JSON."""
+        """Return the comparison in plain types, for JSON."""
         names = ("name", "stored", "again", "difference", "tolerance", "count", "fault", "agrees")
         return {name: getattr(self, name) for name in names}
 
@@ -117,7 +117,7 @@ class Reproduction:
 
 
 def read_result(directory: str | Path) -> dict[str, Any]:
-    """What `run.json` of a stored result says.
+    """Read what `run.json` of a stored result says.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def reproduce(experiment: Experiment, directory: str | Path, out: str | Path) ->
 
 
 def _other_versions(stored: Mapping[str, Any], directory: Path) -> dict[str, tuple[str, str]]:
-    """The versions that are not those of a stored result: of its run.json, and of the constraints beside all."""
+    """List the versions that are not those of a stored result: of its run.json, and of the constraints beside it."""
     found = {**provenance.constraints_in(directory.parents[1] / provenance.CONSTRAINTS), **stored["versions"]}
     here = {**provenance.packages(), **provenance.versions()}
     return {
@@ -187,7 +187,7 @@ def _scalars(stored: Mapping[str, Any], again: Mapping[str, Any], stated: Mappin
 
 
 def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
-    """The scalar variables that run.json holds; of a result of older code only those with a claim."""
+    """Return the scalar variables that run.json holds; of a result of older code only those with a claim."""
     checks = {name: check["value"] for name, check in content["checks"].items()}
     return {name: float(value) for name, value in {**checks, **content.get("numbers", {})}.items()}
 
@@ -234,17 +234,17 @@ def _columns(
 
 
 def _stated(name: str, stated: Mapping[str, Tolerance], default: tuple[float, float]) -> Tolerance:
-    """The tolerance of a number: that of the first pattern that fits its name, else the default."""
+    """Return the tolerance of a number: that of the first pattern that fits its name, else the default."""
     return next((stated[pattern] for pattern in stated if fnmatchcase(name, pattern)), default)
 
 
 def _allowed(stored: Any, relative: float, absolute: float) -> Any:
-    """The tolerance of numbers; of those that are not finite the absolute one."""
+    """Return the tolerance of numbers; of those that are not finite the absolute one."""
     return np.where(np.isfinite(stored), relative * np.abs(stored), 0.0) + absolute
 
 
 def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distances of numbers: 0 where both are the same or NaN, infinite where only one is finite."""
+    """Return distances of numbers: 0 where both are the same or NaN, infinite where only one is finite."""
     equal = (a == b) | (np.isnan(a) & np.isnan(b))
     finite = np.isfinite(a) & np.isfinite(b)
     return np.where(equal, 0.0, np.where(finite, np.abs(np.where(finite, a, 0) - np.where(finite, b, 0)), np.inf))
@@ -257,7 +257,7 @@ def _excess(differences: np.ndarray, allowed: np.ndarray) -> np.ndarray:
 
 
 def _badness(comparison: Comparison) -> float:
-    """How badly two numbers agree, to choose the worst."""
+    """Measure how badly two numbers agree, to choose the worst."""
     if comparison.fault:
         return math.inf
     if comparison.tolerance is None:
@@ -266,7 +266,7 @@ def _badness(comparison: Comparison) -> float:
 
 
 def _curves(path: Path) -> dict[Artist, np.ndarray]:
-    """The numbers that a figure shows, by artist; shape (points, 3)."""
+    """Return the numbers that a figure shows, by artist; shape (points, 3)."""
     curves: dict[Artist, list[list[float]]] = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
