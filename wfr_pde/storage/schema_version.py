@@ -29,7 +29,7 @@ def check_schema(stored: Mapping[Any, Any], what: str) -> None:
         If the schema is newer. An attribute of that name that is no whole number is not ours, and is not looked at.
     """
     found = stored.get(NAME, 1)
-    if isinstance(found, numbers.Integral) and found > SCHEMA_VERSION:
+    if isinstance(found, numbers.Integral) and int(found) > SCHEMA_VERSION:
         by = f"wfr_pde {__version__}"
         raise SchemaError(
             f"{what} has {NAME} {int(found)}, but {by} knows only those up to {SCHEMA_VERSION}: a later version of "
