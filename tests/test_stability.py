@@ -10,9 +10,7 @@ from wfr_pde.storage.schema_version import SCHEMA_VERSION
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "stability.md").read_text(encoding="utf-8")
-STABLE = (
-    ROOT / "tests" / "public_names.txt"
-)  # of the last release: a name may be added; one that goes is deprecated first
+STABLE = ROOT / "tests" / "public_names.txt"  # of the last release: one that goes is deprecated first
 NAMESPACES = re.findall(r"`(\w+)`", re.search(r"and in `__all__` of (.*?); their", PAGE).group(1))
 
 

@@ -126,9 +126,11 @@ def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
     from xarray.backends import H5NetCDFStore
 
     with PatientFile(path) as file:
-        with h5netcdf.File(file, "w") as content:
-            ds.dump_to_store(H5NetCDFStore(content))
-        file.check()
+        try:
+            with h5netcdf.File(file, "w") as content:
+                ds.dump_to_store(H5NetCDFStore(content))
+        finally:
+            file.check()  # what HDF5 may have said of it comes after
 
 
 def read_dataset(path: str | Path) -> xr.Dataset:
