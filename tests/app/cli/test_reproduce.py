@@ -124,11 +124,16 @@ def test_a_tolerance_for_one_line_of_a_figure(project, stored, result):
     (stored / "figure.csv").write_text(table.replace(",3,8,", ",3,8.1,"))
     path = project / "experiments" / "powers.py"
     experiment = path.read_text()
-    for tolerance, code, last in (("None", 0, "not compared"), ("(0.1, 0.0)", 0, "yes"), ("(0.001, 0.0)", 1, "NO")):
+    cases = (
+        ("None", 0, "first", "not compared"),
+        ("(0.1, 0.0)", 0, "worst", "yes"),
+        ("(0.001, 0.0)", 1, "worst", "NO"),
+    )
+    for tolerance, code, which, last in cases:
         path.write_text(experiment.replace(STATED, f'{STATED}\nTOLERANCES = {{"panel 1 line 1 y": {tolerance}}}'))
         found, out, _ = result("reproduce", "powers")
         assert found == code
-        assert rows(out)["panel 1 line 1 y (worst of 4)"][-1] == last
+        assert rows(out)[f"panel 1 line 1 y ({which} of 4)"][-1] == last
 
 
 @pytest.mark.parametrize("tolerances", [3, {"last": 1e-6}, {"last": (-1e-6, 0.0)}, {"last": (1e-6, float("inf"))}])

@@ -126,7 +126,8 @@ def _text(found: Reproduction) -> str:
 
 def _row(comparison: Comparison) -> tuple[str, ...]:
     """Write a comparison as a row of the table."""
-    name = comparison.name if comparison.count == 1 else f"{comparison.name} (worst of {comparison.count})"
+    several = "first" if comparison.tolerance is None else "worst"
+    name = comparison.name if comparison.count == 1 else f"{comparison.name} ({several} of {comparison.count})"
     pair = f"{comparison.stored:.10g}", f"{comparison.again:.10g}"
     if comparison.fault:
         return name, *pair, "", "", f"NO: {comparison.fault}"
