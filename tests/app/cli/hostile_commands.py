@@ -86,6 +86,7 @@ LINES = {  # by command: words that work
         "2",
     ),
     "validate": ("truth.nc", "mine.py:ula", "--n", "50", "--dt", "0.1"),
+    "reproduce": ("halves", "--gallery", "results"),
     "report": (),
     "info": (),
     "completion": ("bash",),
@@ -220,6 +221,11 @@ EXAMPLES = {  # by command: every option that takes a value, and every positiona
         "--modes": Kind("[[0]]", lambda text: text.startswith("[")),
         "--effect": Kind("0.3", is_number),
         "--level": Kind("0.01", is_number),
+    },
+    "reproduce": {
+        "names": Kind("halves", never),
+        "--gallery": Kind("results", never),
+        "--out": Kind("there", is_folder),
     },
     "report": {
         "--results": Kind("results", is_folder),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import duration_text, print_json, text_table
+from wfr_pde.app.cli.parser import folder
 from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
 
@@ -39,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="experiments, paths of their files, or folders of results")
-    add("--gallery", default=GALLERY, metavar="DIR", help="where the committed results are (default: %(default)s)")
-    add("--out", metavar="DIR", help="root of the new results (default: a temporary folder, which is removed)")
+    add("--gallery", type=folder, default=GALLERY, metavar="DIR", help="where the committed results are (default: %(default)s)")
+    add("--out", type=folder, metavar="DIR", help="root of the new results (default: a temporary folder, which is removed)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,8 +73,8 @@ def _root(out: str | None) -> Iterator[Path]:
         make_folder("--out", Path(out), Path(out))
         yield Path(out)
         return
-    with tempfile.TemporaryDirectory(prefix="wfr-pde-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="wfr-pde-") as temporary:
+        yield Path(temporary)
 
 
 def _stored(name: str, gallery: Path) -> list[tuple[Experiment, Path]]:
