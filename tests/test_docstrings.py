@@ -85,7 +85,7 @@ def documented(text):
 
 def named_in(text):
     """The words in backticks."""
-    return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", code)}
+    return {word for code in re.findall(r"`+([^`\n]+)`+", text) for word in re.findall(r"\w+", code)}
 
 
 def parameters(function):
@@ -152,12 +152,39 @@ def functions_of(file):
     return found
 
 
+def begins_with_a_verb(text):
+    """Whether the first word may be a verb: one of letters, not in the list, and not before "of"."""
+    word, *after = text.split()
+    is_word = re.fullmatch(r"[A-Z][a-z]+[,:]?", word) and word.lower().strip(",:") not in NO_VERBS
+    return bool(is_word) and after[:1] != ["of"]  # "Number of ..." is none of a verb either
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
 def test_docstrings_of_functions_begin_with_a_verb(file):
-    wrong = []
-    for name, text in functions_of(file):
-        word, *after = text.split()
-        is_word = re.fullmatch(r"[A-Z][a-z]+[,:]?", word) and word.lower().strip(",:") not in NO_VERBS
-        if not is_word or after[:1] == ["of"]:  # "Number of ..." is none of a verb either
-            wrong.append(f"{name}: {text.splitlines()[0]}")
+    wrong = [f"{name}: {text.splitlines()[0]}" for name, text in functions_of(file) if not begins_with_a_verb(text)]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("text", ["The mass.", "Number of cells.", "That of the start.", "log mu at x.", "`n` draws."])
+def test_other_beginnings_are_seen(text):
+    assert not begins_with_a_verb(text)
+    assert begins_with_a_verb(f"Return {text}")
+
+
+def test_sections_that_are_missing_are_seen():
+    def share(mass, cells):
+        """Return the share.
+
+        Parameters
+        ----------
+        mass : float
+        """
+        if cells == 0:
+            raise ValueError("no cells")
+        return mass / cells
+
+    text = inspect.getdoc(share)
+    assert parameters(share) == ["mass", "cells"]
+    assert documented(text) == {"mass"}
+    assert raises(share)
+    assert section(text, "Returns") is None
