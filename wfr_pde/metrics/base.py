@@ -115,6 +115,7 @@ def described(long_name: str, units: str = "1", **declared: Any) -> Callable[[F]
     Parameters
     ----------
     long_name, units : str
+        Label for the axis of a plot, and its units.
     **declared
         Attributes of `Metric` that differ from those of the class, and `floor`, `at_resolution_of` or `fewest`.
 

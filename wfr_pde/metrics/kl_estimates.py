@@ -192,7 +192,9 @@ def kl_estimate(reference: Density, other: Measure) -> float:
     Parameters
     ----------
     reference : Density
+        The law that the divergence is from.
     other : Density or Particles
+        The law, or draws from it, whose divergence it is.
 
     Returns
     -------

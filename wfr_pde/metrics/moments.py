@@ -108,6 +108,7 @@ def effective_sample_size(reference: Any, other: Particles) -> float:
     reference
         Anything: it does not count.
     other : Particles
+        Those whose weights count.
 
     Returns
     -------

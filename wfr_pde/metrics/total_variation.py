@@ -69,6 +69,7 @@ def total_variation(reference: Density, other: Density | Particles) -> float:
     Parameters
     ----------
     reference : Density
+        On a grid.
     other : Density or Particles
         A Density on a grid with the same cells.
 
@@ -113,6 +114,7 @@ def hellinger(reference: Density, other: Density | Particles) -> float:
     Parameters
     ----------
     reference : Density
+        On a grid.
     other : Density or Particles
         A Density on a grid with the same cells.
 

@@ -46,6 +46,7 @@ def panel_letters(figure: Figure) -> Figure:
     Parameters
     ----------
     figure : matplotlib Figure
+        It is changed in place.
 
     Returns
     -------

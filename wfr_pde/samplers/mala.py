@@ -100,9 +100,13 @@ def langevin_move(
     Parameters
     ----------
     x : array (n, d)
+        Points to move.
     log_density, score : functions of points (n, d)
+        The law that the move keeps, and the gradient of its logarithm.
     time : float, or array (n, 1) of one for every point
+        Size of the step: the variance of the noise is twice as large.
     rng : numpy Generator
+        All random numbers come from it.
     """
     drift = score(x)
     if not np.isfinite(drift).all():

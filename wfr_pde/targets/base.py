@@ -100,6 +100,7 @@ class Target(Record):
         Parameters
         ----------
         n : int
+            Number of draws.
         rng : int or numpy Generator, optional
             Seed or generator; a fresh one by default.
 

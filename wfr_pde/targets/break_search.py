@@ -51,7 +51,9 @@ def find_kinks(
     Parameters
     ----------
     function : function of an array (n,) -> array (n,)
+        What may have kinks; values that are not finite count as 0.
     lower, upper : float
+        Ends of the line.
     looks : int
         Places looked at first.
     candidates : int
@@ -114,7 +116,9 @@ def find_hyperplanes(function: Function, lower: Array, upper: Array, through: Ar
     Parameters
     ----------
     function : function of an array (n, d) -> array (n,)
+        What may have kinks; values that are not finite count as 0.
     lower, upper : arrays (d,)
+        Corners of the box.
     through : array (m, d)
         Points of the lines; better where there is mass.
 

@@ -76,6 +76,7 @@ class Enclosure:
     formula : sympy expression
         Of the symbols x, y, z, w and r, as `CompiledExpression.formula`.
     ndim : int
+        Number of coordinates.
     """
 
     formula: Any

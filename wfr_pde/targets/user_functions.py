@@ -79,6 +79,7 @@ class AtTime:
     function : callable or str
         With the time as its last argument, or an expression in t.
     t : float
+        The time.
     part : {"value", "gradient"}
         Of an expression.
     ndim : int or None
@@ -113,7 +114,9 @@ class UserFunction:
     Parameters
     ----------
     function : callable
+        The function as the user wrote it.
     of : {"coordinates", "points", "point"}
+        Its form, one of `FORMS`.
     name : str
         How it is called in errors.
     parts : int or None

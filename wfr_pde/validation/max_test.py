@@ -24,6 +24,7 @@ class Runs:
     Attributes
     ----------
     base : array (seed, t, k)
+        Of runs as they are declared.
     n : int
         Particles of each.
     wide : array (seed, t, k), optional
@@ -57,6 +58,7 @@ class MaxTest:
     spread : array
         The part of that which falls with the square root of the number of runs; the rest is the margin.
     critical : float
+        Critical value: studentised deviations beyond it are significant at the joint level.
     p_value : float
         Share of the tests of correct samplers in which some statistic deviates by as much.
     """
@@ -193,10 +195,13 @@ def _largest_by_chance(sets: list[Array], weights: Array, floors: Array, rng: in
     Parameters
     ----------
     sets : list of arrays (seed, statistics)
+        Statistics of the sets of runs: as declared, with 2n particles, with dt/2.
     weights : array (statistics, set)
+        Weights of the means over the sets.
     floors : array (set, 1)
         Least variances of a run.
     rng : int
+        Seed of the signs.
     """
     generator = np.random.default_rng(np.random.SeedSequence(rng, spawn_key=(2,)))
     total, square = np.zeros((SIGNS, sets[0].shape[1])), np.zeros((SIGNS, sets[0].shape[1]))

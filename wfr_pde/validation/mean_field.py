@@ -29,6 +29,7 @@ class Law:
     Attributes
     ----------
     times : array (t,)
+        The save times.
     fine, coarse : lists of Density
         Densities at these times.
     """

@@ -161,6 +161,7 @@ def common_times(runs: list[Run], covered: Array) -> Array:
     Parameters
     ----------
     runs : list of Run
+        Runs whose times are compared.
     covered : array (t,)
         Times of the truth; empty if it stands for all times.
 

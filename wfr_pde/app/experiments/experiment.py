@@ -79,12 +79,17 @@ class Experiment:
     source : str
         Hash of the code that the data depend on: without docstring, QUICK, CHECKS, what only `figure`, `costs` use.
     run, figure : callable
+        Functions that compute the data and draw them.
     quick : dict
+        QUICK: knobs of the quick run that differ from the defaults.
     checks : dict
+        CHECKS: name of a scalar -> expected value and tolerance.
     knobs : dict of str to Knob
+        Parameters of `run`, by name.
     path : Path
         The file.
     costs : callable or None
+        Function that tells the cost of a run before it is made.
     """
 
     name: str

@@ -41,6 +41,7 @@ class Outcome:
     Attributes
     ----------
     cell : Cell
+        The cell whose outcome it is.
     content : dict
         What its `run.json` says: checks, wall time, whether all checks passed; empty where it failed.
     error : str
@@ -108,6 +109,7 @@ def run_cells(
     Parameters
     ----------
     cells : sequence of Cell
+        The cells, done or not.
     executor : Executor, optional
         Where cells run; by default `Processes()`. Its workers must see the same files under the same paths.
     force : bool

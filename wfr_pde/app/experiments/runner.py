@@ -32,12 +32,15 @@ class Result:
     Attributes
     ----------
     experiment : Experiment
+        The experiment that was run.
     knobs : dict
         All knobs.
     directory : Path
         Where `data.nc`, `figure.png`, `figure.pdf`, `figure.csv` and `run.json` are.
     data : xarray.Dataset
+        What its `run` returned, as it is stored.
     checks : tuple of Check
+        Its claims, and what came out.
     reused : bool
         Whether the data were there already.
     caption : str
@@ -104,6 +107,7 @@ def run_experiment(
     Parameters
     ----------
     experiment : Experiment, or name or path for `load_experiment`
+        What is run.
     knobs : mapping, optional
         Knobs that differ from the defaults.
     quick : bool

@@ -37,6 +37,7 @@ class Plan:
     Attributes
     ----------
     experiment : Experiment
+        What is run in every cell.
     axes : dict of str to tuple
         The knobs that are swept, and their values.
     cells : list of dict
@@ -96,6 +97,7 @@ def plan(
     Parameters
     ----------
     experiment : Experiment, or name or path for `load_experiment`
+        What is run in every cell.
     knobs : mapping
         Name -> values. Knobs with one value are fixed, those with several are swept.
     quick : bool
@@ -150,6 +152,7 @@ def sweep(
     Parameters
     ----------
     plan : Plan
+        The grid of knobs, as `plan` makes it.
     executor : Executor, optional
         Where cells run; by default `Processes()`. Its workers must see the same files under the same paths.
     shard : tuple of int

@@ -19,6 +19,7 @@ class Entry:
     Attributes
     ----------
     name : str
+        Name of the experiment.
     runs : tuple of Run
         The newest first.
     claim : str

@@ -40,6 +40,7 @@ class Run:
     Attributes
     ----------
     directory : Path
+        Where it is.
     experiment : str
         Its name.
     claim : str
@@ -49,16 +50,21 @@ class Run:
     notes : tuple of str
         What is not there, or cannot be read.
     knobs : dict
+        All knobs, by name.
     is_quick : bool
         Whether the knobs are those of a quick version.
     checks : tuple of Check
+        Claims that were checked, and what came out.
     scalars : tuple of Scalar
+        Numbers among its data.
     command : str
         That redoes it; empty if it is not known.
     provenance : dict of str to str
+        Commit, versions, machine, time and seed, in words.
     by_other_code : str
         What is to be said of data that other code of the package computed; empty if it was the present code.
     films : tuple of Film
+        Its densities over time.
     files : tuple of Path
         All of its files, pictures first.
     """

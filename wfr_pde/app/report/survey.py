@@ -23,6 +23,7 @@ class Survey:
     Attributes
     ----------
     root : Path
+        The folder.
     runs : list of Path
         Directories of runs; what is inside of a run is part of it.
     others : list of Path

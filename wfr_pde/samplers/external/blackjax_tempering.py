@@ -55,6 +55,7 @@ def tempered_smc(
     times : array (n_t,)
         Save times, the first that of the start.
     rng : numpy Generator
+        All random numbers come from it.
     prior : Target
         mu_0, the law of the start.
     rate : float
