@@ -83,6 +83,12 @@ def documented(text):
     return {name.strip().lstrip("*") for entry in entries for name in entry.split(",")}
 
 
+def undescribed(text):
+    """Entries of the sections of parameters and attributes with nothing said of them."""
+    lines = "\n".join(section(text, title) or "" for title in ("Parameters", "Attributes"))
+    return re.findall(r"^(\S.*)$(?!\n +\S)", lines, re.M)
+
+
 def named_in(text):
     """The words in backticks."""
     return {word for code in re.findall(r"`+([^`\n]+)`+", text) for word in re.findall(r"\w+", code)}
@@ -104,6 +110,12 @@ def raises(function):
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_public_names_have_an_example(name):
     assert ">>>" in (section(inspect.getdoc(PUBLIC[name]) or "", "Examples") or ""), f"{name} has no example"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC | METHODS))
+def test_public_entries_have_a_description(name):
+    found = undescribed(inspect.getdoc((PUBLIC | METHODS)[name]) or "")
+    assert not found, f"{name} says nothing of {found}"
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -186,5 +198,6 @@ def test_sections_that_are_missing_are_seen():
     text = inspect.getdoc(share)
     assert parameters(share) == ["mass", "cells"]
     assert documented(text) == {"mass"}
+    assert undescribed(text) == ["mass : float"]
     assert raises(share)
     assert section(text, "Returns") is None

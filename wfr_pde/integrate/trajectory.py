@@ -181,6 +181,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float
+            A time of the run.
 
         Returns
         -------
@@ -204,7 +205,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -219,7 +222,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -233,7 +238,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -257,7 +264,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -289,7 +298,9 @@ class Trajectory(Record):
         n : int
             Number of points.
         t : float
+            A time of the run.
         rng : int or numpy Generator, optional
+            A seed, or what draws; by default another one every time.
 
         Returns
         -------
@@ -303,6 +314,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -316,6 +328,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -330,7 +343,9 @@ class Trajectory(Record):
         Parameters
         ----------
         centres : array (k, d)
+            Usually the modes of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -346,7 +361,9 @@ class Trajectory(Record):
         Parameters
         ----------
         field : function (points (..., d), t) -> (..., d)
+            Asked at the cell centres.
         t : float
+            A time of the run.
 
         Returns
         -------
@@ -374,6 +391,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -389,7 +407,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -405,7 +425,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -422,6 +444,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -436,6 +459,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float
+            A time of the run.
 
         Returns
         -------

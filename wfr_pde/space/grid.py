@@ -256,6 +256,7 @@ class Grid(Record):
         Parameters
         ----------
         *edges : arrays
+            Increasing, in the units of the target.
         **options
             Passed to `Grid`: boundary, backend, names, max_cut.
 
@@ -411,6 +412,7 @@ class Grid(Record):
         Parameters
         ----------
         function : function of points (..., d) -> (...)
+            Asked at the cell centres.
 
         Returns
         -------
@@ -431,6 +433,7 @@ class Grid(Record):
         Parameters
         ----------
         distribution : Target
+            What is put on the grid.
         what : str
             What it is, for messages.
         checked : bool
@@ -456,6 +459,7 @@ class Grid(Record):
         Parameters
         ----------
         distribution : Target
+            What is put on the grid.
 
         Returns
         -------
@@ -478,6 +482,7 @@ class Grid(Record):
         log_values : array of shape local_shape
             Logarithm of the density.
         what : str
+            What the density is, for the message.
 
         Raises
         ------
