@@ -139,7 +139,7 @@ class Density(Record):
 
     @property
     def mass(self) -> float:
-        """∫ mu dx."""
+        """Mass ∫ mu dx, one up to rounding for what is normalised."""
         return float(self.grid.integrate(self.values))
 
     def normalised(self) -> Density:
