@@ -30,7 +30,7 @@ Findings:
   as barriers hardly delay it; with T = 30 it takes 6 to 37 times as long. Between small wells it gains 4.8 (L = 0.1)
   to 13 (L = 0.01). FR gains 6 % with N(1, 5), where the start is too narrow and the reference too broad.
 
-Figure: above, KL over time for two cases (dotted: certified error bars), and the ratio for smaller and smaller wells.
+Figure: above, KL over time for two cases (dotted: error bars), and the ratio for smaller and smaller wells.
 Below, the ratios of all cases for W, FR and WFR; grey, right of one: tempering helps; an arrow: KL is still above 0.01
 at the end, and the ratio is left of it.
 """
