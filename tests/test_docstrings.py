@@ -83,9 +83,15 @@ def documented(text):
     return {name.strip().lstrip("*") for entry in entries for name in entry.split(",")}
 
 
+def undescribed(text):
+    """Entries of the sections of parameters and attributes with nothing said of them."""
+    lines = "\n".join(section(text, title) or "" for title in ("Parameters", "Attributes"))
+    return re.findall(r"^(\S.*)$(?!\n +\S)", lines, re.M)
+
+
 def named_in(text):
     """The words in backticks."""
-    return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", code)}
+    return {word for code in re.findall(r"`+([^`\n]+)`+", text) for word in re.findall(r"\w+", code)}
 
 
 def parameters(function):
@@ -104,6 +110,12 @@ def raises(function):
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_public_names_have_an_example(name):
     assert ">>>" in (section(inspect.getdoc(PUBLIC[name]) or "", "Examples") or ""), f"{name} has no example"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC | METHODS))
+def test_public_entries_have_a_description(name):
+    found = undescribed(inspect.getdoc((PUBLIC | METHODS)[name]) or "")
+    assert not found, f"{name} says nothing of {found}"
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -152,12 +164,40 @@ def functions_of(file):
     return found
 
 
+def begins_with_a_verb(text):
+    """Whether the first word may be a verb: one of letters, not in the list, and not before "of"."""
+    word, *after = text.split()
+    is_word = re.fullmatch(r"[A-Z][a-z]+[,:]?", word) and word.lower().strip(",:") not in NO_VERBS
+    return bool(is_word) and after[:1] != ["of"]  # "Number of ..." is none of a verb either
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
 def test_docstrings_of_functions_begin_with_a_verb(file):
-    wrong = []
-    for name, text in functions_of(file):
-        word, *after = text.split()
-        is_word = re.fullmatch(r"[A-Z][a-z]+[,:]?", word) and word.lower().strip(",:") not in NO_VERBS
-        if not is_word or after[:1] == ["of"]:  # "Number of ..." is none of a verb either
-            wrong.append(f"{name}: {text.splitlines()[0]}")
+    wrong = [f"{name}: {text.splitlines()[0]}" for name, text in functions_of(file) if not begins_with_a_verb(text)]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("text", ["The mass.", "Number of cells.", "That of the start.", "log mu at x.", "`n` draws."])
+def test_other_beginnings_are_seen(text):
+    assert not begins_with_a_verb(text)
+    assert begins_with_a_verb(f"Return {text}")
+
+
+def test_sections_that_are_missing_are_seen():
+    def share(mass, cells):
+        """Return the share.
+
+        Parameters
+        ----------
+        mass : float
+        """
+        if cells == 0:
+            raise ValueError("no cells")
+        return mass / cells
+
+    text = inspect.getdoc(share)
+    assert parameters(share) == ["mass", "cells"]
+    assert documented(text) == {"mass"}
+    assert undescribed(text) == ["mass : float"]
+    assert raises(share)
+    assert section(text, "Returns") is None

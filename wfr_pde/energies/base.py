@@ -58,6 +58,7 @@ class Energy(Record):
         Parameters
         ----------
         t : float
+            The time.
 
         Returns
         -------
@@ -100,6 +101,7 @@ class Energy(Record):
         Parameters
         ----------
         grid : Grid
+            The cells.
 
         Returns
         -------
@@ -136,7 +138,9 @@ class Energy(Record):
         Parameters
         ----------
         grid : Grid
+            The cells.
         t : float
+            The time.
 
         Raises
         ------
@@ -150,6 +154,7 @@ class Energy(Record):
         Parameters
         ----------
         state : Density
+            mu.
 
         Returns
         -------

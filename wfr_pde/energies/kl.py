@@ -27,6 +27,7 @@ class KL(Energy):
     Parameters
     ----------
     target : Target
+        pi.
     checked : bool
         Whether the target is checked in full when it is put on a grid.
 

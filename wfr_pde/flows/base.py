@@ -145,9 +145,11 @@ class Flow(Record):
         Parameters
         ----------
         energy : Energy
+            What the flow goes down.
         template : Density or Particles
             A state like those that will be advanced; its values are not used.
         dt : float
+            Size of the step, > 0.
 
         Returns
         -------
@@ -162,6 +164,7 @@ class Flow(Record):
         Parameters
         ----------
         energy : Energy
+            What the flow goes down.
         template : Density or Particles
             A state like those that will be advanced; its values are not used.
         dt : float
@@ -221,6 +224,7 @@ class Flow(Record):
         Parameters
         ----------
         energy : Energy
+            What the flow goes down.
         template : Density or Particles
             A state like those that will be advanced.
 
@@ -236,6 +240,7 @@ class Flow(Record):
         Parameters
         ----------
         energy : Energy
+            What the flow goes down.
         template : Density or Particles
             A state like those that will be advanced.
 
@@ -282,6 +287,7 @@ class Flow(Record):
         Parameters
         ----------
         exchange : function of a Flow -> Flow
+            What makes the new part of an old one.
 
         Returns
         -------
@@ -295,6 +301,7 @@ class Flow(Record):
         Parameters
         ----------
         energy : Energy
+            What the flow goes down.
         template : Density or Particles
             A state like those that will be advanced.
 

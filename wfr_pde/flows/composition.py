@@ -127,6 +127,7 @@ class _Splitting(Composition):
         Parameters
         ----------
         dt : float
+            Size of the step, > 0.
 
         Returns
         -------
@@ -201,6 +202,7 @@ class Lie(_Splitting):
     Parameters
     ----------
     first, second : Flow
+        The parts, in the order in which they act.
 
     Raises
     ------
@@ -251,6 +253,7 @@ class Strang(_Splitting):
     Parameters
     ----------
     outer, inner : Flow
+        The parts: half a step of the outer one comes first and last.
 
     Raises
     ------
@@ -320,6 +323,7 @@ class Repeated(Composition):
     Parameters
     ----------
     flow : Flow
+        The flow that is repeated.
     n : int
         Number of sub-steps, each of size dt / n.
 

@@ -88,6 +88,7 @@ class Extrapolated(Composition):
     order : int
         4, 6 or 8 in dt; 4 in dx. (In dx the order in dt stays that of the flow.)
     variable : {"dt", "dx"}
+        In which the extrapolation is.
 
     Raises
     ------

@@ -29,7 +29,9 @@ class TakesReactions(ABC):
         energy : Energy
             One that does not move.
         template : Density
+            A state like those that will be advanced.
         dt : float
+            Size of the step, > 0.
         times : (float, float)
             Times of the Fisher-Rao flows before and after each step: rate * dt of the reaction, >= 0.
 

@@ -67,6 +67,7 @@ def mass(state: Density | Particles, energy: Energy) -> float:
     Parameters
     ----------
     state : Density or Particles
+        mu.
     energy : Energy
         Not used.
 
@@ -92,6 +93,7 @@ def mean(state: Density | Particles, energy: Energy) -> np.ndarray:
     Parameters
     ----------
     state : Density or Particles
+        mu.
     energy : Energy
         Not used.
 
@@ -117,6 +119,7 @@ def covariance(state: Density | Particles, energy: Energy) -> np.ndarray:
     Parameters
     ----------
     state : Density or Particles
+        mu.
     energy : Energy
         Not used.
 
@@ -144,6 +147,7 @@ def kl(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -173,6 +177,7 @@ def reverse_kl(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -202,6 +207,7 @@ def jeffreys(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -237,6 +243,7 @@ def chi_squared(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -269,6 +276,7 @@ def log_chi_squared(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -316,6 +324,7 @@ def fisher_information(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -346,6 +355,7 @@ def variance_of_log_ratio(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -377,6 +387,7 @@ def oscillation(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 
@@ -404,6 +415,7 @@ def entropy(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         Not used.
 
@@ -435,6 +447,7 @@ def target_mass_below_floor(state: Density, energy: Energy) -> float:
     Parameters
     ----------
     state : Density
+        mu on a grid.
     energy : Energy
         One with an equilibrium pi.
 

@@ -53,6 +53,7 @@ def solve(
     problem : Target or Energy or None
         What the flow goes down; a target means KL(target), and None that the flow needs no energy (`Flow.energies`).
     flow : Flow
+        What advances the measure by a step.
     start : Density, Particles, or array (n, d) of positions
         The measure at time t[0].
     t : array (n_t,)

@@ -182,6 +182,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float
+            A time of the run.
 
         Returns
         -------
@@ -205,7 +206,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -220,7 +223,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -234,7 +239,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -258,7 +265,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -290,7 +299,9 @@ class Trajectory(Record):
         n : int
             Number of points.
         t : float
+            A time of the run.
         rng : int or numpy Generator, optional
+            A seed, or what draws; by default another one every time.
 
         Returns
         -------
@@ -304,6 +315,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -317,6 +329,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -331,7 +344,9 @@ class Trajectory(Record):
         Parameters
         ----------
         centres : array (k, d)
+            Usually the modes of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -347,7 +362,9 @@ class Trajectory(Record):
         Parameters
         ----------
         field : function (points (..., d), t) -> (..., d)
+            Asked at the cell centres.
         t : float
+            A time of the run.
 
         Returns
         -------
@@ -375,6 +392,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -390,7 +408,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -406,7 +426,9 @@ class Trajectory(Record):
         Parameters
         ----------
         x : array (..., d)
+            Points, in the units of the target.
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -423,6 +445,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float or array (...)
+            Times of the run.
 
         Returns
         -------
@@ -437,6 +460,7 @@ class Trajectory(Record):
         Parameters
         ----------
         t : float
+            A time of the run.
 
         Returns
         -------

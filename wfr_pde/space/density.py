@@ -36,6 +36,7 @@ class Density(Record):
     Parameters
     ----------
     grid : Grid
+        The cells.
     log_values : array of shape grid.local_shape
         log mu at the cell centres, an array of the grid's backend, which is copied.
     origin : str
@@ -88,8 +89,11 @@ class Density(Record):
         Parameters
         ----------
         grid : Grid
+            The cells.
         log_values : array of shape grid.local_shape
+            log mu at the cell centres.
         origin : str
+            What it was made from, in words.
 
         Returns
         -------
@@ -135,7 +139,7 @@ class Density(Record):
 
     @property
     def mass(self) -> float:
-        """∫ mu dx."""
+        """Mass ∫ mu dx, one up to rounding for what is normalised."""
         return float(self.grid.integrate(self.values))
 
     def normalised(self) -> Density:
@@ -211,6 +215,7 @@ class Density(Record):
         Parameters
         ----------
         ds : xarray.Dataset
+            With `log_density`.
         index : int
             Number of the frame, the last one by default.
         backend : str
@@ -269,6 +274,7 @@ class Density(Record):
         Parameters
         ----------
         function : function of points (..., d) -> (...) or (..., k)
+            f, evaluated at the cell centres.
 
         Returns
         -------
@@ -359,6 +365,7 @@ class Density(Record):
         Parameters
         ----------
         points : array (..., d)
+            In the units of the grid.
 
         Returns
         -------
@@ -401,6 +408,7 @@ class Density(Record):
         Parameters
         ----------
         points : array (..., d)
+            In the units of the grid.
 
         Returns
         -------
@@ -428,6 +436,7 @@ class Density(Record):
         n : int
             Number of points.
         rng : int or numpy Generator, optional
+            A seed, or what draws; by default another one every time.
 
         Returns
         -------

@@ -257,6 +257,7 @@ class Grid(Record):
         Parameters
         ----------
         *edges : arrays
+            Increasing, in the units of the target.
         **options
             Passed to `Grid`: boundary, backend, names, max_cut.
 
@@ -413,6 +414,7 @@ class Grid(Record):
         Parameters
         ----------
         function : function of points (..., d) -> (...)
+            Asked at the cell centres.
 
         Returns
         -------
@@ -433,6 +435,7 @@ class Grid(Record):
         Parameters
         ----------
         distribution : Target
+            What is put on the grid.
         what : str
             What it is, for messages.
         checked : bool
@@ -458,6 +461,7 @@ class Grid(Record):
         Parameters
         ----------
         distribution : Target
+            What is put on the grid.
 
         Returns
         -------
@@ -480,6 +484,7 @@ class Grid(Record):
         log_values : array of shape local_shape
             Logarithm of the density.
         what : str
+            What the density is, for the message.
 
         Raises
         ------

@@ -69,6 +69,7 @@ class Particles(Record):
     Parameters
     ----------
     positions : array (n, d)
+        Where the masses are.
     log_weights : array (n,), optional
         Logarithms of the weights up to a constant; stored so that the weights sum to one. Equal by default.
     mixture : Mixture, optional
@@ -289,6 +290,7 @@ class Particles(Record):
         Parameters
         ----------
         function : function of points (n, d) -> (n,) or (n, k)
+            Evaluated at the positions.
 
         Returns
         -------
@@ -316,6 +318,7 @@ class Particles(Record):
         n : int
             Number of draws.
         rng : int or numpy Generator, optional
+            A seed, or what draws; by default another one every time.
 
         Returns
         -------

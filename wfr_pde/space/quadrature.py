@@ -24,7 +24,7 @@ Ends = Mapping[tuple[int, int], tuple[float, float]]  # (axis, 0 or 1) -> expone
 
 
 def midpoint_defect(exponent: float) -> float:
-    """Return ∫_0^n s^q ds less the midpoint sum of k^q, k = 1/2, 3/2, ..., as far as the end 0 makes it.
+    """Return what the midpoint sum of k^q, k = 1/2, 3/2, ..., lacks at its end 0: -ζ(-q, 1/2), ζ that of Hurwitz.
 
     ∫_0^n s^q ds - Σ_{k<n} (k + 1/2)^q is this number plus terms of the other end (Navot 1961,
     doi:10.1002/sapm1961401271). It is 0 for q = 0, 2, 4, ... .

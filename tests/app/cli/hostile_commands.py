@@ -224,7 +224,7 @@ EXAMPLES = {  # by command: every option that takes a value, and every positiona
     },
     "reproduce": {
         "names": Kind("halves", never),
-        "--gallery": Kind("results", never),
+        "--gallery": Kind("results", is_folder),
         "--out": Kind("there", is_folder),
     },
     "report": {

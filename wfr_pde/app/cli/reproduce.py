@@ -40,8 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="experiments, paths of their files, or folders of results")
-    add("--gallery", type=folder, default=GALLERY, metavar="DIR", help="where the committed results are (default: %(default)s)")
-    add("--out", type=folder, metavar="DIR", help="root of the new results (default: a temporary folder, which is removed)")
+    add(
+        "--gallery",
+        type=folder,
+        default=GALLERY,
+        metavar="DIR",
+        help="where the committed results are (default: %(default)s)",
+    )
+    add(
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="root of the new results (default: a temporary folder, which is removed)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def _bounds(tile_low, tile_high, space, sources, upper):  # type: ignore
 
 @jit
 def _one_tile(starts, counts, space, sources, result):  # type: ignore
-    """Sum in the cells of one tile; return False where they span too much, and it has to be done cell by cell."""
+    """Sum the Gaussians in the cells of one tile; return False where the sums span too much for plain numbers."""
     x, walls, lengths, half_precision = space
     places, log_mass, offsets, _, _, top, _ = sources
     tile_low, tile_high = np.empty(3), np.empty(3)
@@ -116,7 +116,7 @@ def _one_tile(starts, counts, space, sources, result):  # type: ignore
 
 @jit
 def tiles(first, last, shape, tile, space, sources, result):  # type: ignore
-    """Sum in the tiles from number `first` up to `last`."""
+    """Sum the Gaussians in the cells of the tiles from number `first` up to `last`."""
     tiles = (shape + tile - 1) // tile
     starts, counts, cell, one = (
         np.empty(3, np.int64),

@@ -87,7 +87,7 @@ def number_of_nodes(at: Array, sources: Array, variance: float) -> float:
 
 
 def affordable(at: Array, sources: Array, variance: float) -> bool:
-    """Return whether the grid would not be too large."""
+    """Return whether the nodes that `binned_kernel_sums` needs for these points are at most `MOST_NODES`."""
     return number_of_nodes(at, sources, variance) <= MOST_NODES
 
 

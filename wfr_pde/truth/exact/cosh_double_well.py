@@ -28,6 +28,7 @@ def cosh_double_well_flow(target: CoshDoubleWell, eps: float, t: float, transpor
     Parameters
     ----------
     target : CoshDoubleWell
+        pi.
     eps : float
         Amplitude at the start, in (-1, 1); the mass right of the barrier is ½ + eps/2 E|tanh(kx)|.
     t : float
@@ -73,6 +74,7 @@ def cosh_double_well_kl(target: CoshDoubleWell, eps: float, t: float, transport_
     Parameters
     ----------
     target : CoshDoubleWell
+        pi.
     eps : float
         Amplitude at the start, in (-1, 1).
     t : float

@@ -252,6 +252,7 @@ def gaussian_flow_by_ode(
     target : Target, or function t -> Gaussian
         A `Gaussian`, or a moving target whose `at(t)` is one (a `GeometricPath` between Gaussians).
     start : Gaussian
+        mu_0.
     t : float
         Time at the end, >= start_time.
     transport_rate, reaction_rate : float

@@ -20,7 +20,9 @@ def mixture_transport(target: Gaussian, start: GaussianMixture, t: float, rate: 
     Parameters
     ----------
     target : Gaussian
+        pi.
     start : GaussianMixture
+        mu_0.
     t : float
         Time >= 0.
     rate : float

@@ -70,6 +70,7 @@ def spectrum(
     Parameters
     ----------
     target : Target
+        pi, at rest.
     grid : Grid
         Even number of cells along every axis. Limits: a factorised matrix in one and two dimensions;
         above 40,000 cells in three or more, conjugate gradients with a multigrid preconditioner, which take long.

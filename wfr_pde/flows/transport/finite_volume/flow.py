@@ -52,6 +52,7 @@ class FiniteVolume(Flow):
     rate : float
         Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats.
     flux : {"scharfetter-gummel", "square-root"}
+        The weight function b.
     tolerance : float
         Relative error in time of one step, in every cell.
 
