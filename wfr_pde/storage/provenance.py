@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from wfr_pde import _version
 from wfr_pde._version import __version__
-from wfr_pde.storage import schema_version
+from wfr_pde.storage import schema_version, source_hash
 from wfr_pde.storage.source_hash import code_attrs
 
 NEEDED = (  # the packages that this one cannot do without
@@ -64,6 +65,12 @@ def dataset_attrs(code: Mapping[str, str] | None = None) -> dict[str, str | int]
         "commit": commit(),
         **(code_attrs() if code is None else code),
     }
+
+
+def schema_and_code(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema and the hashes of the code that attributes of a Dataset name, in plain types for JSON."""
+    found = {name: attrs[name] for name in (schema_version.NAME, source_hash.NAME, source_hash.OTHERS) if name in attrs}
+    return {name: int(value) if name == schema_version.NAME else value for name, value in found.items()}
 
 
 @functools.cache

@@ -71,6 +71,7 @@ LINES = {  # by command: words that work
     "sweep": ("halves", "--n", "1,2", "--no-figures"),
     "all": ("--no-figures", "--out", "results"),
     "figures": ("halves",),
+    "reproduce": ("halves", "--gallery", "results"),
     "solve": (*WELL, "--shape", "64", "--dt", "0.1", "--order", "2", "-o", "out.nc"),
     "truth": (*WELL, "--rtol", "1e-2", "--reaction-rate", "0", "--no-cross-check", "-o", "out.nc"),
     "compare": (
@@ -86,7 +87,6 @@ LINES = {  # by command: words that work
         "2",
     ),
     "validate": ("truth.nc", "mine.py:ula", "--n", "50", "--dt", "0.1"),
-    "reproduce": ("halves", "--gallery", "results"),
     "report": (),
     "info": (),
     "completion": ("bash",),

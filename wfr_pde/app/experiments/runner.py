@@ -17,7 +17,7 @@ from wfr_pde.app.experiments.drawing import store_figure
 from wfr_pde.app.experiments.experiment import OUT, Check, Experiment, canonical
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.parts import RunWithParts, StoredParts
-from wfr_pde.storage import files, locks, provenance, schema_version
+from wfr_pde.storage import files, locks, provenance
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Result:
             "numbers": _scalars(self.data),
             "versions": json.loads(attrs["versions"]),
             "commit": attrs["commit"],
-            **{name: attrs[name] for name in (schema_version.NAME, code.NAME, code.OTHERS) if name in attrs},
+            **provenance.schema_and_code(attrs),
             "wall_time": attrs["wall_time"],
             "source": attrs["source"],
             **({"caption": self.caption} if self.caption else {}),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.experiments.experiment import OUT, Experiment, out_words
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
 from wfr_pde.app.experiments.loading import load_experiment
-from wfr_pde.storage import files, locks, provenance, schema_version
+from wfr_pde.storage import files, locks, provenance
 from wfr_pde.storage import source_hash as code
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def combine(plan: Plan) -> xr.Dataset:
             "axes": plan.axes,
             "cells": [plan.experiment.directory(cell, plan.out).name for cell in plan.cells],
             "versions": dict(provenance.versions()),
-            **{name: ds.attrs[name] for name in (schema_version.NAME, code.NAME, code.OTHERS) if name in ds.attrs},
+            **provenance.schema_and_code(ds.attrs),
             "source": plan.experiment.source,
         }
         files.write_json(content, plan.directory / "sweep.json")
