@@ -197,6 +197,11 @@ EXAMPLES = {  # by command: every option that takes a value, and every positiona
         "--experiments": Kind("experiments", never),
     },
     "figures": {"names": Kind("halves", never), "--out": Kind("results", is_folder)},
+    "reproduce": {
+        "names": Kind("halves", never),
+        "--gallery": Kind("results", is_folder),
+        "--out": Kind("there", is_folder),
+    },
     "solve": {
         **PROBLEM,
         "--shape": Kind("48", are_numbers),
@@ -221,11 +226,6 @@ EXAMPLES = {  # by command: every option that takes a value, and every positiona
         "--modes": Kind("[[0]]", lambda text: text.startswith("[")),
         "--effect": Kind("0.3", is_number),
         "--level": Kind("0.01", is_number),
-    },
-    "reproduce": {
-        "names": Kind("halves", never),
-        "--gallery": Kind("results", is_folder),
-        "--out": Kind("there", is_folder),
     },
     "report": {
         "--results": Kind("results", is_folder),
