@@ -39,6 +39,7 @@ def generated(extension):
     return extension.pages()
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("name", PRINTING)
 def test_an_example_prints_what_its_page_says(name):
     command = [sys.executable, "-W", "error", f"{name}.py"]
@@ -64,6 +65,7 @@ def smaller(code, **words):
     return code
 
 
+@pytest.mark.pages
 def test_the_code_of_the_page_on_schemes_runs():
     target, start = wfr.GaussianMixture([-2, 2], [0.3, 0.7], 0.5), wfr.Gaussian(-2, 0.5)
     scope = {"wfr": wfr, "target": target, "start": start, "t": [0, 0.5]}
@@ -72,6 +74,7 @@ def test_the_code_of_the_page_on_schemes_runs():
     assert scope["ds"].sizes["t"] == 2
 
 
+@pytest.mark.pages
 def test_the_code_of_the_page_on_certificates_runs(capsys):
     first, evidence, pieces, walls, ridges = blocks_of("certify.md")
     scope = {"wfr": wfr, "np": np, "target": wfr.DoubleWell(2.0), "start": wfr.Gaussian(-1, 0.04)}
@@ -88,6 +91,7 @@ def test_the_code_of_the_page_on_certificates_runs(capsys):
     assert scope["path"].mean(0.0) == pytest.approx([0.0, 0.0], abs=1e-3)
 
 
+@pytest.mark.pages
 def test_the_code_of_the_page_on_samplers_runs(capsys):
     compared, law = blocks_of("samplers.md")
     compared = smaller(compared, n=("sample(500,", "sample(100,"), runs=("range(10)", "range(2)"), dt=("0.02", "0.1"))
@@ -105,6 +109,7 @@ def test_every_block_of_code_is_run():
     assert with_blocks == {"choose_a_scheme.md", "certify.md", "samplers.md", "experiments.md"}
 
 
+@pytest.mark.pages
 def test_the_example_of_an_experiment_runs_by_its_path(tmp_path, capsys):
     path = str(EXAMPLES / "experiment.py")
     assert cli.main(["run", path, "--quick", "--out", str(tmp_path), "--json"]) == 0
@@ -113,6 +118,7 @@ def test_the_example_of_an_experiment_runs_by_its_path(tmp_path, capsys):
     assert figure.stat().st_size > 10_000
 
 
+@pytest.mark.pages
 def test_the_samplers_of_the_docs_get_their_verdicts_on_the_command_line(tmp_path, capsys):
     """The commands of docs/validate.md, with fewer particles."""
     block = re.search(r"```sh\n(wfr-pde truth.*?)```", (DOCS / "validate.md").read_text("utf-8"), re.DOTALL).group(1)

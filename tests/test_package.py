@@ -99,6 +99,7 @@ def test_readme_has_at_most_900_words():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
 
+@pytest.mark.pages
 def test_readme_example_runs_as_printed(capsys):
     code = block_of_readme("api-example")
     scope = {}
@@ -124,6 +125,7 @@ def test_readme_targets_are_what_they_are_called():
     assert ring.log_density([[2.0, 0.0], [0.0, -2.0]]) == pytest.approx([0.0, 0.0])
 
 
+@pytest.mark.pages
 def test_readme_truth_is_certified(capsys):
     target = wfr.GaussianMixture(means=[[-2, 0], [2, 0]], weights=[0.3, 0.7], covariances=0.25)
     scope = {"wfr": wfr, "np": np, "target": target, "start": wfr.Gaussian(mean=[-2, 0], covariance=0.16)}
@@ -132,6 +134,7 @@ def test_readme_truth_is_certified(capsys):
     assert scope["path"].score([[0.0, 0.0]], 1.3).shape == (1, 2)
 
 
+@pytest.mark.pages
 def test_readme_comparison_runs_as_printed(capsys):
     code = block_of_readme("compare-example")
     code = code.replace("sample(500,", "sample(100,").replace("range(10)", "range(3)").replace("dt=0.02", "dt=0.1")

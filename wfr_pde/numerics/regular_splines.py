@@ -106,6 +106,7 @@ class RegularSpline:
     """
 
     def __init__(self, axes: Sequence[Cells], values: ArrayLike, degree: int = QUINTIC) -> None:
+        self.degree = degree
         self.axes = axes
         values = np.asarray(values, dtype=np.float64)
         self._powers = axes[0].wall_powers(values) if len(axes) == 1 else []

@@ -344,15 +344,15 @@ class Density(Record):
                 return True
         return False
 
-    @cached_property
+    @property
     def degree(self) -> int:
         """Degree of the spline behind `log_prob`: 5, or 1 where the density jumps from cell to cell."""
-        return 1 if self._has_steps() else QUINTIC
+        return self._spline.degree
 
     @cached_property
     def _spline(self) -> RegularSpline:
         values = self.grid.reductions.whole(self.log_values)
-        return RegularSpline([axis.cells for axis in self.grid.axes], values, self.degree)
+        return RegularSpline([axis.cells for axis in self.grid.axes], values, 1 if self._has_steps() else QUINTIC)
 
     def log_prob(self, points: ArrayLike) -> np.ndarray:
         """Evaluate log mu at points, by a quintic spline of log mu; -inf outside the box.

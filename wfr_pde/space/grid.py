@@ -336,7 +336,7 @@ class Grid(Record):
     @classmethod
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """Read the grid of a Dataset `ds` that `solve` returned or wrote, to use it with `backend`."""
-        check_schema(ds.attrs, "the Dataset")
+        check_schema(getattr(ds, "attrs", {}), "the Dataset")
         return cls(**stored_arguments(ds), backend=backend)
 
     def description(self) -> dict[str, Any]:
