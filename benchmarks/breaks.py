@@ -56,7 +56,7 @@ class Case:
     powers: tuple[float, ...] | None = None
 
     def problem(self) -> Problem:
-        """As the solver takes it."""
+        """Return the problem as the solver takes it."""
         support = ([self.box[0]], [self.box[1]])
         target = wfr.Potential(self.potential, ndim=1, support=support)
         start = self.start

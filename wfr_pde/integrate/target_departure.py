@@ -12,6 +12,8 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 from wfr_pde.targets.base import Target
 
+KEPT = 4  # splines, each as large as the grid: of a target that moves every time has its own
+
 
 @dataclass(frozen=True, eq=False)
 class TargetDeparture:
@@ -35,8 +37,8 @@ class TargetDeparture:
     def __call__(self, points: Array, t: float, degree: int, order: int) -> Array:
         """Return the departures of log pi (order 0, nats) or of its gradient (order 1) at points (m, d) of the box.
 
-        `degree` is that of the spline. Where log pi is not finite at a centre, they are zero: the spline of such a run
-        says by itself that nothing is known.
+        `degree` is that of the spline. They are infinite where log pi is not defined at a place. Where it is not finite
+        at a centre, they are zero: the spline of such a run says by itself that nothing is known.
         """
         target: Any = self.target.at(t) if self.target.moving else self.target
         spline = self._spline(target, t if self.target.moving else 0.0, degree)
@@ -44,11 +46,15 @@ class TargetDeparture:
             return np.zeros(len(points))
         with np.errstate(all="ignore"):
             if order == 0:
-                return np.abs(target.log_density(points) - spline(points))
-            return np.linalg.norm(target.score(points) - spline.gradient(points), axis=-1)
+                apart = np.abs(target.log_density(points) - spline(points))
+            else:
+                apart = np.linalg.norm(target.score(points) - spline.gradient(points), axis=-1)
+        return np.where(np.isnan(apart), np.inf, apart)
 
     def _spline(self, target: Target, t: float, degree: int) -> RegularSpline | None:
         if (t, degree) not in self._splines:
+            if len(self._splines) >= KEPT:
+                del self._splines[next(iter(self._splines))]
             values = self.grid.evaluate(target.log_density)
             finite = bool(np.isfinite(values).all())
             cells = [axis.cells for axis in self.grid.axes]

@@ -33,6 +33,8 @@ def check_supports(problem: Problem, lower: Array, upper: Array) -> None:
         if distribution.support is None or distribution.moving:
             continue
         inner, outer = (np.asarray(corner, dtype=np.float64) for corner in distribution.support)
+        if np.all((inner <= lower) & (outer >= upper)):
+            continue
         everywhere = np.ones(len(lower), dtype=bool)
         share = share_outside(distribution, inner, outer, everywhere, (lower, upper))
         if share > MOST_BEYOND:
