@@ -70,7 +70,7 @@ def variance(state, energy=None) -> float:
 
 
 def stationary_variance(bandwidth) -> float:
-    """Return the variance at rest of the kernelised dynamics with pi = N(0, 1), alpha = beta = 1, which keeps Gaussians.
+    """Return the variance at rest of the kernelised dynamics, which keep Gaussians: pi = N(0, 1), alpha = beta = 1.
 
     log (K * mu)/pi is quadratic, so that dC/dt = 2 (1 - C) - C² (1 - 1/(C + eps²)).
     """
