@@ -9,6 +9,7 @@ from wfr_pde._version import __version__
 from wfr_pde.energies import KL, Energy
 from wfr_pde.errors import BackendError, FloorWarning, NumericalError
 from wfr_pde.flows import (
+    Advected,
     Extrapolated,
     FiniteVolume,
     FisherRao,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KL",
+    "Advected",
     "BackendError",
     "Banana",
     "CoshDoubleWell",

@@ -7,7 +7,7 @@ import pytest
 
 import wfr_pde as wfr
 from wfr_pde import diagnostics, metrics, samplers
-from wfr_pde.integrate.vector_fields import curl
+from wfr_pde.numerics.vector_fields import curl
 from wfr_pde.targets.base import Target
 
 IN_PLACE = r"write x = x - 1 in place of x -= 1"

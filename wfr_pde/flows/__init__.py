@@ -2,6 +2,9 @@
 
 from wfr_pde.flows.base import Flow
 from wfr_pde.flows.composition import Lie, Repeated, Strang
+from wfr_pde.flows.diffusions.advected import Advected
+from wfr_pde.flows.diffusions.advection import Advection
+from wfr_pde.flows.diffusions.diffusion import Diffusion
 from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
@@ -11,6 +14,9 @@ from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
 from wfr_pde.flows.transport.split_step.flow import SplitStep
 
 __all__ = [
+    "Advected",
+    "Advection",
+    "Diffusion",
     "Extrapolated",
     "FiniteVolume",
     "FisherRao",

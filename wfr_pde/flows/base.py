@@ -218,6 +218,22 @@ class Flow(Record):
         """
         return self
 
+    def begin(self, start: Any) -> Any:
+        """Return the start of a run as the flow advances it; by default as it is.
+
+        A flow that keeps account of the mass that normalising takes out gives a `Density` its `log_mass` of zero.
+
+        Parameters
+        ----------
+        start : Density or Particles
+            The measure at the first time.
+
+        Returns
+        -------
+        Density or Particles
+        """
+        return start
+
     def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
         """Return the smallest and the largest `dt` that the flow can take; by default there is no limit.
 

@@ -15,6 +15,7 @@ from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.takes_reactions import TakesReactions
 from wfr_pde.numerics.arguments import instance, whole
+from wfr_pde.space.density import Density
 
 
 def scaled(limits: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -65,6 +66,12 @@ class Composition(Flow):
     @override
     def monitored(self) -> Flow:
         return self.map_parts(lambda part: part.monitored())
+
+    @override
+    def begin(self, start: Any) -> Any:
+        for part in self.parts:
+            start = part.begin(start)
+        return start
 
     @override
     def memory_use(self, template: Any) -> MemoryUse:
@@ -118,6 +125,14 @@ class Composition(Flow):
         return any(part.random for part in self.parts)
 
 
+def _with_account(state: Any, before: Any) -> Any:
+    """Return a state with the account of its mass, which parts of a splitting that keep none hand on."""
+    account = getattr(before, "log_mass", None)
+    if account is None or state.log_mass is not None:
+        return state
+    return Density.holding(state.grid, state.log_values, state.origin, account)
+
+
 class _Splitting(Composition):
     """A splitting: flows that act one after another."""
 
@@ -150,7 +165,7 @@ class _Splitting(Composition):
 
         def step(state: Any, t: float, rng: Any = None) -> Any:
             for part, begin in stages:
-                state = part(state, t + begin, rng)
+                state = _with_account(part(state, t + begin, rng), state)
             return state
 
         return step

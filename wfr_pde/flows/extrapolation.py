@@ -18,7 +18,8 @@ from wfr_pde.numerics.arguments import choice, shown, whole
 from wfr_pde.space.density import Density
 from wfr_pde.space.transfer import Interpolation
 
-Combined = Callable[[Density, float], tuple[Density, Any]]  # the finest run, and the combined log-values
+# the finest run, the combined log-values, and the combined account of the mass, None where none is kept
+Combined = Callable[[Density, float], tuple[Density, Any, float | None]]
 DOWN_NODES, UP_NODES = 6, 4  # order in dx of the interpolation of g, and of its correction, which is of order 2
 
 # (relative, absolute) rise of KL in nats that an extrapolated step may make; benchmarks/extrapolation.py counts what
@@ -193,13 +194,14 @@ class Extrapolated(Composition):
         monotone = "monotone" in self.flow.preserves
 
         def step(state: Density, t: float, rng: Any = None) -> Density:
-            finest, log_values = extrapolate(state, t)
-            log_mass = state.grid.log_integrate(log_values)
+            finest, log_values, account = extrapolate(state, t)
+            taken = state.grid.log_integrate(log_values)
 
             def normalise(values: Any) -> None:
-                values -= log_mass
+                values -= taken
 
-            result = Density.holding(state.grid, state.grid.in_place(normalise, log_values))
+            account = None if account is None else account + float(taken)
+            result = Density.holding(state.grid, state.grid.in_place(normalise, log_values), log_mass=account)
             if monotone:
                 frozen = energy.at(t + dt / 2)
                 # a moving target may raise KL by itself, by as much in the finest run as in the result
@@ -214,14 +216,16 @@ class Extrapolated(Composition):
         weights = richardson_weights(self.order // 2)
         runs = [Repeated(self.flow, k + 1).make_step(energy, template, dt) for k in range(len(weights))]
 
-        def extrapolate(state: Density, t: float) -> tuple[Density, Any]:
+        def extrapolate(state: Density, t: float) -> tuple[Density, Any, float | None]:
             # combine the differences from the finest run: they are small, so that rounding is not amplified
             finest = runs[-1](state, t)
-            combined = finest.log_values * 1.0
+            combined, account = finest.log_values * 1.0, finest.log_mass
             for weight, run in zip(weights[:-1], runs[:-1], strict=True):
-                add = functools.partial(_add_difference, weight)
-                state.grid.in_place(add, combined, run(state, t).log_values, finest.log_values)
-            return finest, combined
+                add, other = functools.partial(_add_difference, weight), run(state, t)
+                state.grid.in_place(add, combined, other.log_values, finest.log_values)
+                if account is not None and other.log_mass is not None and finest.log_mass is not None:
+                    account += weight * (other.log_mass - finest.log_mass)
+            return finest, combined, account
 
         return extrapolate
 
@@ -237,11 +241,11 @@ class Extrapolated(Composition):
         fine_step = self.flow.make_step(energy, template, dt)
         coarse_step = self.flow.make_step(energy, joined(template, energy.at(0.0)), dt)
 
-        def extrapolate(state: Density, t: float) -> tuple[Density, Any]:
+        def extrapolate(state: Density, t: float) -> tuple[Density, Any, float | None]:
             frozen = energy.at(t + dt / 2)
             finest, other = fine_step(state, t), coarse_step(joined(state, frozen), t)
             correction = (down(frozen.first_variation(finest)) - frozen.first_variation(other)) / 3
-            return finest, finest.log_values + up(correction)
+            return finest, finest.log_values + up(correction), finest.log_mass
 
         return extrapolate
 

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from wfr_pde.integrate.save_times import save_times
 from wfr_pde.integrate.schema import state_attrs, time_coordinate
-from wfr_pde.integrate.vector_fields import Field, checked_scalar, checked_values, divergence_of
 from wfr_pde.numerics.characteristics import along_characteristics
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.vector_fields import Field, checked_scalar, checked_values, divergence_of
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.storage.provenance import dataset_attrs

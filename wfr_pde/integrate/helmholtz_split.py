@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.integrate.vector_fields import Field, checked_values, total
 from wfr_pde.numerics.splines import derivative
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.vector_fields import Field, checked_values, total
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid

@@ -196,6 +196,7 @@ def prepare(
     kept, keep_words = kept_frames(keep, times)
     check_memory(flow, start, len(kept), written)
     _check_start(energy, start, times)
+    start = flow.begin(start)
     run = Run(
         energy=energy,
         flow=flow,
@@ -230,7 +231,7 @@ def _check_start(energy: Energy, start: Any, times: np.ndarray) -> None:
     if abs(start.mass - 1) > precision_of(start).mass:
         raise ValueError(f"the start has a mass of {start.mass:.12g}, not 1: use start.normalised()")
     if isinstance(start, Density):
-        for t in (times[0], times[-1]) if energy.moving else times[:1]:
+        for t in times if energy.moving else times[:1]:
             energy.check(start.grid, float(t))
 
 

@@ -18,6 +18,7 @@ def state_attrs(name: str) -> dict[str, str]:
     """Return the attributes `long_name` and `units` of a variable that holds states."""
     words = {
         "log_density": "log density, normalised",
+        "log_mass": "log of the mass that normalising took out",
         "position": "particle position",
         "log_weight": "log weight, normalised",
     }
@@ -54,4 +55,4 @@ def record_variable(name: str, record: Any, values: np.ndarray) -> tuple[Any, np
 
 def is_reserved(name: str) -> bool:
     """Return whether a Dataset uses a name itself, so that no record can have it."""
-    return name in ("t", "t_kept", "log_density", "position", "log_weight") or name.startswith("cell_")
+    return name in ("t", "t_kept", "log_density", "log_mass", "position", "log_weight") or name.startswith("cell_")

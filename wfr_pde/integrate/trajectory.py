@@ -20,11 +20,11 @@ from wfr_pde.integrate.time_interpolation import TimeInterpolation
 from wfr_pde.integrate.trajectory_errors import TrajectoryErrors
 from wfr_pde.integrate.trajectory_points import TrajectoryPoints, groups
 from wfr_pde.integrate.truth_protocol import StatedProblem
-from wfr_pde.integrate.vector_fields import Field
 from wfr_pde.numerics.arguments import function, instance, number, real_array, shown
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.numerics.user_calls import given_over
+from wfr_pde.numerics.vector_fields import Field
 from wfr_pde.space.density import Density
 from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid

@@ -9,6 +9,11 @@ import numpy as np
 from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.typing import Array
 
+Slope = Callable[[float, Array], Array]
+
+TOLERANCE = 1e-9  # of the scales, by an estimate of the error that is of a lower order than the step itself
+HALVINGS = 10  # of a step at most: below a thousandth of it the slope is taken to be no smooth function
+
 
 def along_characteristics(
     velocity: Callable[[Array, float], Array],
@@ -59,3 +64,68 @@ def along_characteristics(
         raise NumericalError(f"the characteristics from t={t:.6g} back to t={t_end:.6g} failed: {run.message}")
     end = run.y[:, -1]
     return end[: n * d].reshape(n, d), end[n * d :]
+
+
+def back_along_characteristics(slope: Slope, begin: Array, t: float, h: float, scales: Array) -> Array:
+    """Solve dY/ds = slope(s, Y) from time t + h back to t, by steps of order 8 that are halved until they are right.
+
+    One step of Dormand and Prince's method where that is right to `TOLERANCE` by its own estimate of the error: its
+    twelve evaluations, and nothing from earlier steps, so that the map is a function of its arguments to the bit.
+
+    Parameters
+    ----------
+    slope : function (s, Y (k, n)) -> (k, n)
+    begin : array (k, n)
+        Y at time t + h.
+    t, h : float
+    scales : array (k,)
+        What errors of the components are relative to.
+
+    Returns
+    -------
+    array (k, n)
+        Y at time t.
+
+    Raises
+    ------
+    NumericalError
+        If halving the step `HALVINGS` times is not enough.
+
+    References
+    ----------
+    Hairer, Nørsett, Wanner (1993), Solving Ordinary Differential Equations I, doi:10.1007/978-3-540-78862-1, section
+    II.5.
+    """
+    return _steps_back(slope, begin, (t + h, -h), scales, HALVINGS)
+
+
+def _steps_back(slope: Slope, begin: Array, step: tuple[float, float], scales: Array, halvings: int) -> Array:
+    """Make the step (from, by), or two of half its size."""
+    t, h = step
+    end, error = _dormand_prince(slope, begin, t, h, scales)
+    if error <= TOLERANCE:
+        return end
+    if halvings == 0:
+        raise NumericalError(
+            f"the characteristics from t={t:.6g} over {h:.3g} have an error of {error:.1e} cells after "
+            f"{HALVINGS} halvings of the step: the drift is too steep or not finite there; use a smaller dt"
+        )
+    middle = _steps_back(slope, begin, (t, h / 2), scales, halvings - 1)
+    return _steps_back(slope, middle, (t + h / 2, h / 2), scales, halvings - 1)
+
+
+def _dormand_prince(slope: Slope, begin: Array, t: float, h: float, scales: Array) -> tuple[Array, float]:
+    """Return Y after one step of order 8, and the largest estimated error relative to the scales."""
+    from scipy.integrate import DOP853  # here, as it is slow to import
+
+    stages = np.empty((DOP853.n_stages, *begin.shape))
+    for k in range(DOP853.n_stages):
+        moved = begin if k == 0 else begin + h * np.tensordot(DOP853.A[k, :k], stages[:k], axes=1)
+        stages[k] = slope(t + float(DOP853.C[k]) * h, moved)
+    fifth, third = (
+        h * np.tensordot(weights[: DOP853.n_stages], stages, axes=1) / scales[:, None]
+        for weights in (DOP853.E5, DOP853.E3)
+    )
+    size = np.hypot(fifth, 0.1 * third)
+    error = float(np.max(np.divide(fifth**2, size, out=np.zeros_like(size), where=size > 0)))
+    return begin + h * np.tensordot(DOP853.B, stages, axes=1), error

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics import arguments
-from wfr_pde.numerics.arguments import instance, real_array, refuse_masked, shown, text, whole
+from wfr_pde.numerics.arguments import instance, number, real_array, refuse_masked, shown, text, whole
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.numerics.splines import QUINTIC
@@ -41,6 +41,9 @@ class Density(Record):
         log mu at the cell centres, an array of the grid's backend, which is copied.
     origin : str
         What it was made from, in words, for provenance.
+    log_mass : float, optional
+        Logarithm of the mass that normalising took out since the start of a weighted diffusion, log Z; None where no
+        account of it is kept.
 
     Raises
     ------
@@ -63,10 +66,13 @@ class Density(Record):
     grid: Grid
     log_values: Any
     origin: str = field(default="", compare=False)
+    log_mass: float | None = None
 
     def __post_init__(self) -> None:
         instance("grid", self.grid, Grid)
         text("origin", self.origin)
+        if self.log_mass is not None:
+            object.__setattr__(self, "log_mass", number("log_mass", self.log_mass))
         if getattr(self.log_values, "shape", None) is None:
             raise TypeError(
                 f"log_values must be an array of shape {self.grid.local_shape}, got {type(self.log_values).__name__}"
@@ -83,7 +89,7 @@ class Density(Record):
         )
 
     @classmethod
-    def holding(cls, grid: Grid, log_values: Any, origin: str = "") -> Density:
+    def holding(cls, grid: Grid, log_values: Any, origin: str = "", log_mass: float | None = None) -> Density:
         """Make the density of an array that nobody else writes to, neither copied nor checked, as flows do.
 
         Parameters
@@ -94,13 +100,15 @@ class Density(Record):
             log mu at the cell centres.
         origin : str
             What it was made from, in words.
+        log_mass : float, optional
+            Logarithm of the mass that was taken out of it.
 
         Returns
         -------
         Density
         """
         density = cls.__new__(cls)
-        held = {"grid": grid, "log_values": grid.backend.read_only(log_values), "origin": origin}
+        held = {"grid": grid, "log_values": grid.backend.read_only(log_values), "origin": origin, "log_mass": log_mass}
         for name, value in held.items():
             object.__setattr__(density, name, value)
         return density
@@ -143,13 +151,15 @@ class Density(Record):
         return float(self.grid.integrate(self.values))
 
     def normalised(self) -> Density:
-        """Return the same density with mass one.
+        """Return the same density with mass one; an account of the mass takes up what is taken out.
 
         Returns
         -------
         Density
         """
-        return Density.holding(self.grid, self.log_values - self.grid.log_integrate(self.log_values), self.origin)
+        taken = self.grid.log_integrate(self.log_values)
+        log_mass = None if self.log_mass is None else self.log_mass + float(taken)
+        return Density.holding(self.grid, self.log_values - taken, self.origin, log_mass)
 
     def is_finite(self) -> bool:
         """Return whether every log-value is finite.
@@ -167,7 +177,8 @@ class Density(Record):
         -------
         dict
         """
-        return {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
+        found = {"log_density": (self.grid.names, self.grid.backend.asnumpy(self.log_values))}
+        return found if self.log_mass is None else found | {"log_mass": ((), np.array(self.log_mass))}
 
     def checkpoint(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """Return what a run needs to go on from here, to the same bits: name -> (dimensions, NumPy array).
@@ -206,7 +217,8 @@ class Density(Record):
         -------
         Density
         """
-        return Density(self.grid, self.grid.backend.asarray(np.asarray(ds["log_density"].values, dtype=np.float64)))
+        values = self.grid.backend.asarray(np.asarray(ds["log_density"].values, dtype=np.float64))
+        return Density(self.grid, values, log_mass=float(ds["log_mass"]) if "log_mass" in ds else None)
 
     @classmethod
     def from_dataset(cls, ds: Any, index: int = -1, backend: str = "numpy") -> Density:
@@ -236,8 +248,10 @@ class Density(Record):
         grid = Grid.from_dataset(ds, backend)
         if log_density.ndim > grid.ndim:
             n = len(log_density)
-            log_density = log_density[whole("index", index, -n, "the number of a frame", most=n - 1)]
-        return cls(grid, grid.backend.asarray(np.asarray(log_density.values, dtype=np.float64)))
+            ds = ds.isel({log_density.dims[0]: whole("index", index, -n, "the number of a frame", most=n - 1)})
+        log_mass = float(ds["log_mass"]) if "log_mass" in ds else None
+        values = np.asarray(ds["log_density"].values, dtype=np.float64)
+        return cls(grid, grid.backend.asarray(values), log_mass=log_mass)
 
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
         """Return the mass of the cells of the given axes, summed over the others; a NumPy array."""

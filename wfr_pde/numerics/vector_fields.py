@@ -49,7 +49,7 @@ def curl(field: Field, x: ArrayLike, t: float, step: float = 1e-3) -> Array:
     The rotation v = (-y, x) has the curl 2 everywhere:
 
     >>> import numpy as np
-    >>> from wfr_pde.integrate.vector_fields import curl
+    >>> from wfr_pde.numerics.vector_fields import curl
     >>> rotation = lambda points, t: np.stack([-points[..., 1], points[..., 0]], axis=-1)
     >>> round(float(curl(rotation, [1.0, 2.0], 0.0)[0, 1]), 6)
     2.0

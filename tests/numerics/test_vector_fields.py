@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde.integrate.vector_fields import curl
+from wfr_pde.numerics.vector_fields import curl
 
 TARGET_2D = wfr.Gaussian([0.5, 0.0], [[1.0, 0.3], [0.3, 0.6]])
 
