@@ -185,7 +185,7 @@ class FiniteVolume(Flow):
 
     @override
     def begin(self, start: Any) -> Any:
-        return start if self.growth is None else begin_account(start)
+        return start if self.drift is None else begin_account(start)
 
     @override
     def check(self, energy: Energy, template: Any) -> None:
