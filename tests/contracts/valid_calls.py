@@ -260,7 +260,17 @@ def of_flows(o):
     plain |= {name: (getattr(flows, name), rate) for name in ("SinkhornKernel", "SplitStep")}
     plain |= {name: (getattr(samplers, name), rate) for name in ("MALA", "Langevin")}
     return plain | {
-        "FiniteVolume": (wfr.FiniteVolume, {**rate, "flux": "scharfetter-gummel", "tolerance": 1e-10}),
+        "FiniteVolume": (
+            wfr.FiniteVolume,
+            {
+                **rate,
+                "flux": "scharfetter-gummel",
+                "tolerance": 1e-10,
+                "drift": lambda points, t: -points,
+                "diffusivity": 0.5,
+                "growth": lambda points, t: points[..., 0],
+            },
+        ),
         "Lie": (wfr.Lie, {"first": fr, "second": fv}),
         "Strang": (wfr.Strang, {"outer": fr, "inner": fv}),
         "Repeated": (wfr.Repeated, {"flow": fr, "n": 2}),
