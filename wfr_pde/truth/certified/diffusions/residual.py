@@ -1,8 +1,9 @@
 """What a computed curve of densities leaves in the equation of a weighted diffusion.
 
-The curve is the polynomial in time through the logarithms at consecutive steps, u = exp(Lambda), not normalised. Its
-residual r = d_t u + div(u b) - div(D grad u) - c u is evaluated between the steps. As the solution operator of the
-equation without c is a contraction in L1, the error of u is at most ∫ ||r||_1 dt, whatever scheme u comes from.
+The curve is u = exp(Lambda), not normalised, Lambda the polynomial in time through the logarithms at consecutive steps
+and the slopes that the equation gives them there. Its residual r = d_t u + div(u b) - div(D grad u) - c u is evaluated
+between the steps. As the solution operator of the equation without c is a contraction in L1, the error of u is at most
+∫ ||r||_1 dt, whatever scheme u comes from.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from wfr_pde.flows.diffusions.coefficients import diffusivity_at
 from wfr_pde.flows.diffusions.equation import DiffusionEquation
-from wfr_pde.numerics.gauss_rules import gauss, lagrange
+from wfr_pde.numerics.gauss_rules import gauss
 from wfr_pde.numerics.typing import Array
 from wfr_pde.numerics.vector_fields import checked_scalar, checked_values, divergence_of
 from wfr_pde.space.continued import continued
@@ -62,21 +63,33 @@ class ResidualRule:
 
     def over_panel(self, times: Array, log_values: Array) -> Residual:
         """Return the sizes over a panel with nodes `times` (k,) in time, and values (k, *shape) of Lambda there."""
-        nodes = (times - times[0]) / (times[-1] - times[0])
-        places, weights = gauss(max(4, len(times) - 1))
-        length = float(times[-1] - times[0])
+        middle, half = float(times[0] + times[-1]) / 2, float(times[-1] - times[0]) / 2
+        nodes = (times - middle) / half
+        slopes = np.stack([self.slope(values, float(t)) for t, values in zip(times, log_values, strict=True)])
+        known = np.concatenate([log_values, half * slopes])
+        places, weights = gauss(2 * (len(times) - 1))
         size = doubt = growth = 0.0
-        for place, weight in zip(places, weights, strict=True):
-            values = np.tensordot(lagrange(nodes, place), log_values, axes=1)
-            slope = np.tensordot(_derivative(nodes, float(place)) / length, log_values, axes=1)
-            one, other, rate = self._at(values, slope, float(times[0] + place * length))
-            size += weight * length * one
-            doubt += weight * length * other
-            growth += weight * length * rate
+        for place, weight in zip(2 * places - 1, 2 * half * weights, strict=True):
+            of_value, of_slope = _hermite(nodes, float(place))
+            values, slope = (np.tensordot(w, known, axes=1) for w in (of_value, of_slope / half))
+            one, other, rate = self._at(values, slope, middle + half * float(place))
+            size += weight * one
+            doubt += weight * other
+            growth += weight * rate
         return Residual(size, doubt, growth)
+
+    def slope(self, values: Array, t: float) -> Array:
+        """Return d_t Lambda by the equation, of Lambda at a time."""
+        return -self._left(values, 0.0, t)[0]
 
     def _at(self, values: Array, slope: Array, t: float) -> tuple[float, float, float]:
         """Return ||r||_1 at a time, its doubt, and the largest c."""
+        one, other, largest = self._left(values, slope, t)
+        density, integrate = np.exp(values), self.grid.integrate
+        return float(integrate(density * np.abs(one))), float(integrate(density * np.abs(one - other))), largest
+
+    def _left(self, values: Array, slope: Array | float, t: float) -> tuple[Array, Array, float]:
+        """Return r/u by differences of order 10 and of order 8, and the largest c."""
         grid, equation = self.grid, self.equation
         points = grid.points().reshape(-1, grid.ndim)
         drift = checked_values(self._inside, points, t, "the drift").reshape(*grid.shape, grid.ndim)
@@ -94,12 +107,7 @@ class ResidualRule:
                 spread = curvature / axis.dx**2 + (gradient / axis.dx) ** 2
                 total = total + drift[..., k] * gradient / axis.dx - diffusivity[k] * spread
             found.append(total)
-        density = np.exp(values)
-        return (
-            float(grid.integrate(density * np.abs(found[0]))),
-            float(grid.integrate(density * np.abs(found[0] - found[1]))),
-            largest,
-        )
+        return found[0], found[1], largest
 
     def outside(self, log_values: Array) -> float:
         """Return about how much mass lies beyond the walls, of log-values that go on as falling parabolas there."""
@@ -130,11 +138,11 @@ def _differences(grid: Grid, values: Array, k: int, weights: tuple[tuple[float, 
     return np.moveaxis(gradient, 0, k), np.moveaxis(curvature, 0, k)
 
 
-def _derivative(nodes: Array, at: float) -> Array:
-    """Return the weights (k,) of values at nodes in the derivative of the polynomial through them."""
-    result = np.zeros(len(nodes))
-    for j, node in enumerate(nodes):
-        others = np.delete(nodes, j)
-        denominator = np.prod(node - others)
-        result[j] = sum(np.prod(at - np.delete(others, m)) for m in range(len(others))) / denominator
-    return result
+def _hermite(nodes: Array, at: float) -> tuple[Array, Array]:
+    """Return the weights (2 k,) of values and slopes at nodes in [-1, 1] in their polynomial, and in its slope."""
+    degree = 2 * len(nodes) - 1
+    basis = [np.polynomial.chebyshev.Chebyshev.basis(n) for n in range(degree + 1)]
+    rows = [[one(node) for one in basis] for node in nodes] + [[one.deriv()(node) for one in basis] for node in nodes]
+    wanted = np.array([[one(at) for one in basis], [one.deriv()(at) for one in basis]])
+    of_value, of_slope = np.linalg.solve(np.array(rows, dtype=np.float64).T, wanted.T).T
+    return of_value, of_slope
