@@ -3,7 +3,8 @@
     python benchmarks/diffusion_honesty.py [--draws 100] [--seed SEED] [--seconds 60]
 
 Three families: a Gaussian under a linear drift in 1D or 2D, any diffusivity per axis, with and without a quadratic
-rate; mixtures under noise in 1D or 2D; rotations about an equilibrium. Without a seed a fresh one is drawn, and printed.
+rate; mixtures under noise in 1D or 2D; rotations about an equilibrium. A fresh seed is drawn where none
+is given, and printed.
 """
 
 from __future__ import annotations

@@ -99,10 +99,7 @@ def diffusion_truth(
     NumericalError
         With `strict`, if the tolerance is out of reach, or the second family contradicts.
     """
-    start = (
-        GridTarget(start) if isinstance(start, Density) else instance("start", start, Target, "such as Gaussian(0, 1)")
-    )
-    at_rest("start", start)
+    start = at_rest("start", GridTarget(start) if isinstance(start, Density) else start)
     best = certify(flow, start, times, rtol, box=box, boundary=boundary, seconds=seconds)
     best.ask_second_family()
     error = float(best.attempt.bound.max())
