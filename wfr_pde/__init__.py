@@ -36,6 +36,9 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
 from wfr_pde.storage.run_directory import open_run
 from wfr_pde.targets import (
+    OU,
+    VE,
+    VP,
     Banana,
     CoshDoubleWell,
     DoubleWell,
@@ -61,6 +64,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KL",
+    "OU",
+    "VE",
+    "VP",
     "Advected",
     "BackendError",
     "Banana",

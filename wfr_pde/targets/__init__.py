@@ -14,8 +14,12 @@ from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.posterior import Posterior
 from wfr_pde.targets.potential import Potential
 from wfr_pde.targets.ring import Ring
+from wfr_pde.targets.schedules import OU, VE, VP, Schedule
 
 __all__ = [
+    "OU",
+    "VE",
+    "VP",
     "Banana",
     "CoshDoubleWell",
     "DoubleWell",
@@ -29,6 +33,7 @@ __all__ = [
     "Posterior",
     "Potential",
     "Ring",
+    "Schedule",
     "Target",
     "parse_distribution",
     "stored_distribution",
