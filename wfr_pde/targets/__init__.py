@@ -11,6 +11,7 @@ from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 from wfr_pde.targets.grid_target import GridTarget
 from wfr_pde.targets.mixture import GaussianMixture
+from wfr_pde.targets.noised import Noised, ReversedPath
 from wfr_pde.targets.posterior import Posterior
 from wfr_pde.targets.potential import Potential
 from wfr_pde.targets.ring import Ring
@@ -30,8 +31,10 @@ __all__ = [
     "GeometricMean",
     "GeometricPath",
     "GridTarget",
+    "Noised",
     "Posterior",
     "Potential",
+    "ReversedPath",
     "Ring",
     "Schedule",
     "Target",
