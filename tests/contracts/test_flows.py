@@ -1,7 +1,6 @@
 """The laws that every flow obeys: what it declares is measured."""
 
 import dataclasses
-import inspect
 import itertools
 import math
 import pickle
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
-from wfr_pde import flows
 
 S, V, R = wfr.SinkhornKernel(0.7), wfr.FiniteVolume(0.7), wfr.FisherRao(1.3)
 U, M = wfr.LangevinKernel(0.7), wfr.MALAKernel(0.7)
@@ -89,11 +87,6 @@ def run(flow, start, t, dt, target=TARGET):
 
 def l1(a, b):
     return float(a.grid.integrate(np.abs(a.values - b.values)))
-
-
-def test_every_exported_flow_is_in_the_list():
-    exported = {c for c in vars(flows).values() if inspect.isclass(c) and issubclass(c, wfr.Flow)} - {wfr.Flow}
-    assert exported == {type(f) for f in FLOWS.values()}
 
 
 def test_declarations(flow):

@@ -37,8 +37,6 @@ class Advected(Composition):
         D >= 0, zero allowed: along positions of a kinetic equation, say.
     rate : function (points (..., d), t) -> (...), optional
         c. The mass that it makes is in `log_mass`.
-    divergence : function (points (..., d), t) -> (...), optional
-        div b; by default differences.
 
     Raises
     ------
@@ -70,7 +68,6 @@ class Advected(Composition):
     drift: Field
     diffusivity: Diffusivity
     rate: Field | None = None
-    divergence: Field | None = None
 
     order = 2
     self_adjoint = True
@@ -80,7 +77,7 @@ class Advected(Composition):
     @cached_property
     def splitting(self) -> Strang:
         """The splitting that makes the steps."""
-        return Strang(Advection(self.drift, self.rate, self.divergence), Diffusion(self.diffusivity))
+        return Strang(Advection(self.drift, self.rate), Diffusion(self.diffusivity))
 
     @property
     @override
@@ -89,7 +86,7 @@ class Advected(Composition):
 
     @override
     def __repr__(self) -> str:
-        given = {name: getattr(self, name) for name in ("drift", "diffusivity", "rate", "divergence")}
+        given = {name: getattr(self, name) for name in ("drift", "diffusivity", "rate")}
         return f"Advected({', '.join(f'{name}={name_of(one)}' for name, one in given.items() if one is not None)})"
 
     @override

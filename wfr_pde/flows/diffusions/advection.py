@@ -10,20 +10,23 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
+from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, MemoryUse, Step
 from wfr_pde.flows.diffusions.coefficients import Field, name_of, values_at_probes
 from wfr_pde.flows.diffusions.free_space import begin_account, check_free_space
 from wfr_pde.flows.diffusions.mass_balance import MassBalance
 from wfr_pde.numerics.arguments import function
-from wfr_pde.numerics.characteristics import back_along_characteristics
+from wfr_pde.numerics.characteristics import TOLERANCE, back_along_characteristics
 from wfr_pde.numerics.typing import Array
-from wfr_pde.numerics.vector_fields import checked_scalar, checked_values, divergence_of
+from wfr_pde.numerics.user_calls import call
+from wfr_pde.numerics.vector_fields import checked_scalar, checked_values
 from wfr_pde.space.continued import log_values_at
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 
-DIFFERENCE = 0.05  # cells between the points of a difference: (0.05 / 1.25)^6 / 140 = 3e-11 for what cells resolve
-SINGLE_DIFFERENCE = 0.3  # of a drift in single precision, whose rounding closer points would amplify
+WEIGHTS = (5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260)  # of central differences of order 10, one to five cells away
+MORE = len(WEIGHTS)  # cells beyond every end that have feet, too
+SINGLE_TOLERANCE = 1e-4  # of the characteristics of such a drift, in cells: smaller steps do not lower its rounding
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,7 +36,8 @@ class Advection(Flow):
         log mu_{t+h}(x) = log mu_t(X(t)) + ∫ (c - div b)(X(s), s) ds + const,   dX/ds = b(X, s), X(t+h) = x
 
     The characteristics are solved backwards by a method of order 8; log mu at their feet is interpolated by ten points
-    per axis. The box holds the mass: nothing may come through its walls, and axes may be periodic.
+    per axis, and ∫ div b is -log det dX/dx, by differences of order 10 between the feet of neighbouring cells. The box
+    holds the mass: nothing may come through its walls, and axes may be periodic.
 
     Parameters
     ----------
@@ -41,8 +45,6 @@ class Advection(Flow):
         b, smooth; any, also no gradient. Outside the box it is asked, too.
     rate : function (points (..., d), t) -> (...), optional
         c. Its mean over mu does not matter to mu; the mass that it makes is in `log_mass`.
-    divergence : function (points (..., d), t) -> (...), optional
-        div b; by default differences over a twentieth of the narrowest cell, which take 6 d evaluations more.
 
     Raises
     ------
@@ -67,7 +69,6 @@ class Advection(Flow):
 
     drift: Field
     rate: Field | None = None
-    divergence: Field | None = None
     balance: MassBalance | None = field(default=None, kw_only=True, compare=False)
 
     energies = ()
@@ -79,18 +80,16 @@ class Advection(Flow):
 
     def __post_init__(self) -> None:
         function("drift", self.drift, "points (..., d), t -> (..., d)")
-        for name in ("rate", "divergence"):
-            if getattr(self, name) is not None:
-                function(name, getattr(self, name), "points (..., d), t -> (...)")
+        if self.rate is not None:
+            function("rate", self.rate, "points (..., d), t -> (...)")
 
     @override
     def __repr__(self) -> str:
-        given = [f"{name}={name_of(getattr(self, name))}" for name in ("drift", "rate", "divergence")]
-        return f"Advection({', '.join(one for one in given if not one.endswith('=None'))})"
+        return f"Advection({name_of(self.drift)}{'' if self.rate is None else f', rate={name_of(self.rate)}'})"
 
     @override
     def reference(self, template: Any) -> np.ndarray:
-        return values_at_probes([self.drift, self.rate, self.divergence], template)
+        return values_at_probes([self.drift, self.rate], template)
 
     @override
     def begin(self, start: Any) -> Any:
@@ -132,20 +131,19 @@ class _Feet:
     """Feet of the characteristics through all cells, with ∫ div b and ∫ c along them."""
 
     def __init__(self, flow: Advection, grid: Grid) -> None:
-        self.grid, self.rate = grid, None
+        self.grid = grid
         self._lower, self._lengths = np.array(grid.lower), np.array([axis.length for axis in grid.axes])
         self._periodic = np.array([axis.periodic for axis in grid.axes])
         widths = np.array([axis.dx for axis in grid.axes])
         drift = self._inside(flow.drift)
-        single = np.asarray(flow.drift(grid.points(slice(0, 1)), 0.0)).dtype.itemsize <= 4
+        self._raw = drift
         self.drift = lambda points, t: checked_values(drift, points, t, "the drift")
-        self.divergence = (
-            divergence_of(drift, (SINGLE_DIFFERENCE if single else DIFFERENCE) * widths)
-            if flow.divergence is None
-            else checked_scalar(self._inside(flow.divergence), "the divergence")
-        )
         self.rate = None if flow.rate is None else checked_scalar(self._inside(flow.rate), "the rate")
-        self._scales = np.concatenate([widths, np.ones(1 if self.rate is None else 2)])
+        self._scales = np.concatenate([widths, np.ones(0 if self.rate is None else 1)])
+        # the cells, and some more beyond every end, for differences
+        places = [axis.centres[0] + axis.dx * np.arange(-MORE, axis.n + MORE) for axis in grid.axes]
+        self._points = np.stack(np.meshgrid(*places, indexing="ij"))
+        self._inner = tuple(slice(MORE, -MORE) for _ in grid.axes)
 
     def _inside(self, function: Field) -> Field:
         """Return a function that is asked inside the box along periodic axes."""
@@ -156,14 +154,47 @@ class _Feet:
 
     def __call__(self, t: float, h: float) -> tuple[Array, Array, Array | None]:
         """Return the places (cells, d) at time t of what is at the cells at t + h, and both integrals on the grid."""
-        d, points = self.grid.ndim, self.grid.points().reshape(-1, self.grid.ndim)
+        d, rate = self.grid.ndim, self.rate
 
         def slope(s: float, state: Array) -> Array:
             x = np.ascontiguousarray(state[:d].T)
-            rows = [*self.drift(x, s).T, self.divergence(x, s)]
-            return np.stack(rows if self.rate is None else [*rows, self.rate(x, s)])
+            velocity = self.drift(x, s).T
+            return velocity if rate is None else np.concatenate([velocity, rate(x, s)[None]])
 
-        begin = np.concatenate([points.T, np.zeros((len(self._scales) - d, len(points)))])
-        end = back_along_characteristics(slope, begin, t, h, self._scales)
-        integrals = -end[d:].reshape(-1, *self.grid.shape)  # from t to t + h
-        return end[:d].T, integrals[0], None if self.rate is None else integrals[1]
+        begin = np.zeros((len(self._scales), self._points[0].size))
+        begin[:d] = self._points.reshape(d, -1)
+        single = np.asarray(call("the drift", self._raw, begin[:d, :1].T, t)).dtype.itemsize <= 4
+        tolerance = SINGLE_TOLERANCE if single else TOLERANCE
+        end = back_along_characteristics(slope, begin, t, h, self._scales, tolerance)
+        end = end.reshape(-1, *self._points.shape[1:])
+        feet = np.stack([row[self._inner].ravel() for row in end[:d]], axis=-1)
+        return feet, -self._log_determinant(end[:d], t, h), None if rate is None else -end[d][self._inner]
+
+    def _moved(self, k: int, shift: int) -> tuple[Any, ...]:
+        """Return the cells that are `shift` cells further along axis `k`, among those with feet."""
+        starts = [MORE + shift * (i == k) for i in range(self.grid.ndim)]
+        return (slice(None), *(slice(a, a + n) for a, n in zip(starts, self.grid.shape, strict=True)))
+
+    def _log_determinant(self, feet: Array, t: float, h: float) -> Array:
+        """Return log det of the Jacobian of the feet (d, ...), which is -∫ div b along the characteristics.
+
+        Raises
+        ------
+        NumericalError
+            Where neighbouring characteristics cross.
+        """
+        d = self.grid.ndim
+        jacobian = np.empty((*self.grid.shape, d, d))
+        for k, axis in enumerate(self.grid.axes):
+            total = np.zeros((d, *self.grid.shape))
+            for shift, weight in enumerate(WEIGHTS, start=1):
+                total += weight / axis.dx * (feet[self._moved(k, shift)] - feet[self._moved(k, -shift)])
+            jacobian[..., k] = np.moveaxis(total, 0, -1)
+        sign, logarithm = np.linalg.slogdet(jacobian)
+        if not (sign > 0).all():
+            place = self.grid.points()[np.unravel_index(int(np.argmin(sign)), self.grid.shape)].tolist()
+            raise NumericalError(
+                f"characteristics cross between the cells at x={place}, in the step from t={t:.6g} to {t + h:.6g}: the "
+                "cells do not resolve the drift there; use a smaller dt, or more cells"
+            )
+        return logarithm

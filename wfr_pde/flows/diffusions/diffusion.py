@@ -27,6 +27,7 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.space.continued import FARTHEST
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.heat.product import HeatKernel
 
 REACH = 7.5  # standard deviations of the kernel that walls are moved away by: e^-28 of what lies beyond is left out
 JOINED = 8  # cells that they are moved away by are a multiple of this, so that steps share kernels
@@ -130,6 +131,7 @@ class _FreeKernels:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._wider: dict[tuple[int, int], Grid] = {}
+        self._kept: dict[tuple[int, float], HeatKernel] = {}
 
     def __call__(self, log_values: Array, times: Array, t: float) -> Array:
         """Return log of the product with the kernels of all axes over their `times`, for a step from time `t`."""
@@ -157,7 +159,9 @@ class _FreeKernels:
             ends = axis.edges[0] - more * axis.dx, axis.edges[-1] + more * axis.dx
             wide = Axis.uniform(axis.name, *ends, axis.n + 2 * more, axis.periodic)
             self._wider[k, more] = self.grid.with_axes([wide if other is axis else other for other in self.grid.axes])
-        kernel = self._wider[k, more].heat_kernel(time)
+        kernel = self._kept.get((k, time)) or self._wider[k, more].heat_kernel(time)
+        if (k, time) not in self._kept:  # a diffusivity that varies asks for others at every step
+            self._kept = {key: one for key, one in self._kept.items() if key[0] != k} | {(k, time): kernel}
         values = np.ascontiguousarray(continued(log_values, k, more, more)) if more else np.array(log_values)
         kernel.log_product_along(k, values, kernel.rows if k else kernel.columns)
         return np.take(values, np.arange(more, more + axis.n), axis=k)
