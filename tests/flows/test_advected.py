@@ -132,7 +132,12 @@ LINE = wfr.Grid(-8, 8, 128).density(wfr.Gaussian(0, 1))
 @pytest.mark.parametrize(
     ("drift", "diffusivity", "error", "words"),
     [
-        (lambda x, t: -8 * np.sin(3 * x), 0.0, wfr.NumericalError, r"characteristics cross between the cells|does not keep the mass"),
+        (
+            lambda x, t: -8 * np.sin(3 * x),
+            0.0,
+            wfr.NumericalError,
+            r"characteristics cross between the cells|does not keep the mass",
+        ),
         (lambda x, t: 0 * x + 5, 0.5, wfr.NumericalError, "does not keep the mass.* a wider box"),
         (lambda x, t: x[..., 0], 0.5, ValueError, "the drift must return one vector per point"),
         (lambda x, t: np.where(x > 3, np.nan, -x), 0.5, ValueError, r"the drift is nan at x=\[3.0625\], t="),

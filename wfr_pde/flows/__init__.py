@@ -6,6 +6,7 @@ from wfr_pde.flows.diffusions.advected import Advected
 from wfr_pde.flows.diffusions.advection import Advection
 from wfr_pde.flows.diffusions.diffusion import Diffusion
 from wfr_pde.flows.diffusions.h_transform import HTransform
+from wfr_pde.flows.diffusions.reverse_sde import ProbabilityFlow, ReverseSDE
 from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
@@ -26,7 +27,9 @@ __all__ = [
     "LangevinKernel",
     "Lie",
     "MALAKernel",
+    "ProbabilityFlow",
     "Repeated",
+    "ReverseSDE",
     "SinkhornKernel",
     "SplitStep",
     "Strang",
