@@ -71,7 +71,7 @@ class Noised(MovingLaw):
     TypeError
         If the data are of another kind.
     ValueError
-        If their variance is no number of a usual size, or the grid holds less than their mass.
+        If their length scale is no number of a usual size, or the grid holds less than their mass.
 
     References
     ----------
@@ -105,7 +105,7 @@ class Noised(MovingLaw):
         else:
             instance("data", self.data, (Gaussian, GaussianMixture), "or a Density on a grid")
         object.__setattr__(self, "ndim", self.data.ndim)
-        length("the standard deviation of the data", math.sqrt(self.variance))
+        length("the length scale of the data", math.sqrt(self.scale))
 
     @override
     def __repr__(self) -> str:
@@ -117,10 +117,18 @@ class Noised(MovingLaw):
         return {name: value for name, value in super().__getstate__().items() if name != "_kept"}
 
     @cached_property
-    def variance(self) -> float:
-        """Mean of the variances of the data along the axes."""
-        moments = self.data.moments() if self._cells is None else self._cells.moments()
-        return float(np.mean(np.diag(moments[1])))
+    def scale(self) -> float:
+        """Square of the smallest length that matters in the data: one over the mean of |grad log p_0|² per axis.
+
+        The variance of a Gaussian, the harmonic mean of the variances where they differ; of a mixture that of its
+        components, not the distance between them.
+        """
+        if self._cells is not None:
+            return self._cells.scale()
+        if isinstance(self.data, Gaussian):
+            return self.ndim / float(np.trace(self.data.precision))
+        traces = [np.trace(component.precision) for component in self.data.components]
+        return self.ndim / float(self.data.weights @ traces)
 
     @override
     def at(self, t: float) -> Target:
@@ -177,8 +185,8 @@ class Noised(MovingLaw):
 class ReversedPath(MovingLaw):
     """The path of a diffusion model from noise to data: at(s) is p_t with t = schedule_time(s), for s in [0, 1].
 
-    Equal steps of s are equal steps of u = ½ log(v + sigma²/alpha²), with v the variance of the data: of
-    ∫ dtau / variance of p_tau over the noise time tau = ½ ∫ g² dt. Steps are so fine where the law changes fast, near
+    Equal steps of s are equal steps of u = ½ log(v + sigma²/alpha²), with v the `scale` of the data, a variance: of
+    ∫ dtau / (alpha² v + sigma²) over the noise time tau = ½ ∫ g² dt. Steps are so fine where the law changes fast, near
     the data; uniform ones in tau would have to be about five times as many.
 
     Parameters
@@ -238,9 +246,9 @@ class ReversedPath(MovingLaw):
 
     @cached_property
     def _ratios(self) -> tuple[float, float]:
-        """Return sigma² / alpha² at t_stop, and the logarithm of v + sigma²/alpha² at t_start over that at t_stop."""
+        """Return sigma² / alpha² at t_stop, and log of v + sigma²/alpha² at t_start over that at t_stop."""
         last, first = (self._ratio(self.schedule.noise_time(number("t", t))) for t in (self.t_stop, self.t_start))
-        return last, math.log1p((first - last) / (self.path.variance + last))
+        return last, math.log1p((first - last) / (self.path.scale + last))
 
     def _ratio(self, tau: float) -> float:
         """Return sigma² / alpha² at a noise time."""
@@ -250,7 +258,7 @@ class ReversedPath(MovingLaw):
     def _ratio_at(self, s: float) -> float:
         """Return sigma² / alpha² at s, without cancellation near the data."""
         last, span = self._ratios
-        return last + (self.path.variance + last) * math.expm1((1 - s) * span)
+        return last + (self.path.scale + last) * math.expm1((1 - s) * span)
 
     def _checked(self, s: float) -> float:
         return within("s", s, 1.0, "times of a ReversedPath (schedule_time turns them into those of the schedule)")
@@ -296,7 +304,7 @@ class ReversedPath(MovingLaw):
             If s is outside.
         """
         ratio = self._ratio_at(self._checked(s))
-        return self._ratios[1] * (self.path.variance + ratio) / (2 * (1 - self.schedule.drift_factor * ratio))
+        return self._ratios[1] * (self.path.scale + ratio) / (2 * (1 - self.schedule.drift_factor * ratio))
 
     def schedule_time(self, s: float) -> float:
         """Return the time t of the schedule at s, at which a score is asked.
