@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
-from wfr_pde.numerics.arguments import instance, length, number, shown
+from wfr_pde.numerics.arguments import instance, length, number, positive, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr
 from wfr_pde.targets.base import Target, at_rest
@@ -156,7 +156,9 @@ class Noised(MovingLaw):
         """Return the box of the whole `reversed` path."""
         return self.reversed().box(tail)
 
-    def reversed(self, t_start: float | None = None, t_stop: float = 0.0) -> ReversedPath:
+    def reversed(
+        self, t_start: float | None = None, t_stop: float = 0.0, variance: float | None = None
+    ) -> ReversedPath:
         """Return the path from noise to data, a moving target over s in [0, 1].
 
         Parameters
@@ -165,12 +167,14 @@ class Noised(MovingLaw):
             Time of the schedule at s = 0; by default its last.
         t_stop : float
             Time of the schedule at s = 1; by default 0, the data.
+        variance : float, optional
+            v of the clock of the path; by default the variance of the data. Give that of a mode for data of several.
 
         Returns
         -------
         ReversedPath
         """
-        return ReversedPath(self, t_start, t_stop)
+        return ReversedPath(self, t_start, t_stop, variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +183,8 @@ class ReversedPath(MovingLaw):
 
     Equal steps of s are equal steps of u = ½ log(v + sigma²/alpha²), with v the variance of the data: of
     ∫ dtau / variance of p_tau over the noise time tau = ½ ∫ g² dt. Steps are so fine where the law changes fast, near
-    the data; uniform ones in tau would have to be about five times as many.
+    the data; uniform ones in tau would have to be about five times as many. Where modes lie further apart than they are
+    wide, the variance of all data is too large for that: give that of a mode.
 
     Parameters
     ----------
@@ -189,6 +194,8 @@ class ReversedPath(MovingLaw):
         Time of the schedule at s = 0; by default its last.
     t_stop : float
         Time of the schedule at s = 1.
+    variance : float, optional
+        v; by default the mean variance of the data along the axes.
 
     Raises
     ------
@@ -210,6 +217,7 @@ class ReversedPath(MovingLaw):
     path: Noised
     t_start: float | None = None
     t_stop: float = 0.0
+    variance: float | None = None
 
     def __post_init__(self) -> None:
         instance("path", self.path, Noised, "such as Noised(Gaussian(0, 1), VP())")
@@ -221,6 +229,8 @@ class ReversedPath(MovingLaw):
             raise ValueError(f"t_stop must be below t_start, as time runs from noise to data, got {stop} and {start}")
         object.__setattr__(self, "t_start", start)
         object.__setattr__(self, "t_stop", stop)
+        if self.variance is not None:
+            object.__setattr__(self, "variance", positive("variance", self.variance, "v of the clock"))
         object.__setattr__(self, "ndim", self.path.ndim)
         most = schedule.noise_time(start)
         if schedule.drift_factor != 0 and most > MOST_NOISE_TIME:
@@ -236,11 +246,15 @@ class ReversedPath(MovingLaw):
         """The noise schedule."""
         return self.path.schedule
 
+    @property
+    def _clock_variance(self) -> float:
+        return self.path.variance if self.variance is None else self.variance
+
     @cached_property
     def _ratios(self) -> tuple[float, float]:
         """Return sigma² / alpha² at t_stop, and the logarithm of v + sigma²/alpha² at t_start over that at t_stop."""
         last, first = (self._ratio(self.schedule.noise_time(number("t", t))) for t in (self.t_stop, self.t_start))
-        return last, math.log1p((first - last) / (self.path.variance + last))
+        return last, math.log1p((first - last) / (self._clock_variance + last))
 
     def _ratio(self, tau: float) -> float:
         """Return sigma² / alpha² at a noise time."""
@@ -250,7 +264,7 @@ class ReversedPath(MovingLaw):
     def _ratio_at(self, s: float) -> float:
         """Return sigma² / alpha² at s, without cancellation near the data."""
         last, span = self._ratios
-        return last + (self.path.variance + last) * math.expm1((1 - s) * span)
+        return last + (self._clock_variance + last) * math.expm1((1 - s) * span)
 
     def _checked(self, s: float) -> float:
         return within("s", s, 1.0, "times of a ReversedPath (schedule_time turns them into those of the schedule)")
@@ -296,7 +310,7 @@ class ReversedPath(MovingLaw):
             If s is outside.
         """
         ratio = self._ratio_at(self._checked(s))
-        return self._ratios[1] * (self.path.variance + ratio) / (2 * (1 - self.schedule.drift_factor * ratio))
+        return self._ratios[1] * (self._clock_variance + ratio) / (2 * (1 - self.schedule.drift_factor * ratio))
 
     def schedule_time(self, s: float) -> float:
         """Return the time t of the schedule at s, at which a score is asked.
