@@ -17,7 +17,9 @@ from wfr_pde.flows import (
     LangevinKernel,
     Lie,
     MALAKernel,
+    ProbabilityFlow,
     Repeated,
+    ReverseSDE,
     SinkhornKernel,
     SplitStep,
     Strang,
@@ -36,6 +38,9 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
 from wfr_pde.storage.run_directory import open_run
 from wfr_pde.targets import (
+    OU,
+    VE,
+    VP,
     Banana,
     CoshDoubleWell,
     DoubleWell,
@@ -45,6 +50,7 @@ from wfr_pde.targets import (
     GaussianMixture,
     GeometricPath,
     GridTarget,
+    Noised,
     Posterior,
     Potential,
     Ring,
@@ -61,6 +67,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KL",
+    "OU",
+    "VE",
+    "VP",
     "Advected",
     "BackendError",
     "Banana",
@@ -83,11 +92,14 @@ __all__ = [
     "LangevinKernel",
     "Lie",
     "MALAKernel",
+    "Noised",
     "NumericalError",
     "Particles",
     "Posterior",
     "Potential",
+    "ProbabilityFlow",
     "Repeated",
+    "ReverseSDE",
     "Ring",
     "SinkhornKernel",
     "SplitStep",

@@ -6,9 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import wfr_pde as wfr
 import wfr_pde.targets
 from wfr_pde.problems.data import galaxies
 from wfr_pde.targets import (
+    OU,
+    VE,
+    VP,
     Banana,
     CoshDoubleWell,
     DoubleWell,
@@ -19,8 +23,10 @@ from wfr_pde.targets import (
     GeometricMean,
     GeometricPath,
     GridTarget,
+    Noised,
     Posterior,
     Potential,
+    ReversedPath,
     Ring,
     Target,
 )
@@ -71,7 +77,11 @@ EXAMPLES = {
     "geometric-mean": GeometricMean(Banana(), TILTED, 0.3),
     "path-gaussian": GeometricPath(PLANE, TILTED).at(0.5),
     "path-general": GeometricPath(PLANE, FourModes()).at(0.5),
+    "noised-mixture": Noised(GaussianMixture([-3, 0, 4], [1, 2, 1], [0.1, 1, 0.3]), OU()).at(0.3),
+    "noised-density-1d": Noised(wfr.Grid(-7, 7, 160).density(CoshDoubleWell(0.5)), VP()).at(0.4),
+    "noised-density-2d": Noised(wfr.Grid([-6, -9], [6, 9], 64).density(PLANE), VE(0.1, 2.0)).at(0.9),
 }
+MOVING = (GeometricPath, Noised, ReversedPath)  # which have a density only at a time
 STATIC = pytest.mark.parametrize("target", EXAMPLES.values(), ids=EXAMPLES.keys())
 
 
@@ -132,7 +142,7 @@ def quadrature(target, tail=1e-13):
 
 def test_every_target_has_an_example():
     exported = [getattr(wfr_pde.targets, name) for name in wfr_pde.targets.__all__]
-    classes = {c for c in exported if isinstance(c, type) and issubclass(c, Target)} - {Target, GeometricPath}
+    classes = {c for c in exported if isinstance(c, type) and issubclass(c, Target)} - {Target, *MOVING}
     assert classes <= {type(target) for target in EXAMPLES.values()}
 
 

@@ -23,7 +23,9 @@ NAMESPACES = {
     "plotting": plotting,
     "tables": tables,
 }
-BASES = {"Target", "Flow", "Energy", "Sampler", "Metric", "LogRatio"}  # to be inherited from, made by nobody
+BASES = {  # to be inherited from, made by nobody
+    *("Target", "Flow", "Energy", "Sampler", "Metric", "LogRatio", "Schedule"),
+}
 OF_THE_HOUSE = {  # methods that numerics call, and arguments of theirs are not looked at
     *("threads", "variables", "checkpoint", "coordinates", "from_variables", "is_finite", "holding"),
 }
@@ -143,6 +145,14 @@ def of_targets(o):
         "GridTarget": (
             wfr.GridTarget,
             {"values": values, "lower": [-3.0], "upper": [3.0], "log": False, "periodic": False},
+        ),
+        "VP": (wfr.VP, {"beta_min": 0.1, "beta_max": 20.0}),
+        "VE": (wfr.VE, {"sigma_min": 0.01, "sigma_max": 50.0}),
+        "OU": (wfr.OU, {"t_end": 3.0}),
+        "Noised": (wfr.Noised, {"data": o["start"], "schedule": wfr.VP()}),
+        "ReversedPath": (
+            targets.ReversedPath,
+            {"path": wfr.Noised(o["start"], wfr.VP()), "t_start": 0.9, "t_stop": 0.1},
         ),
         "Posterior": (
             wfr.Posterior,

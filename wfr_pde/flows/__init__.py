@@ -5,6 +5,8 @@ from wfr_pde.flows.composition import Lie, Repeated, Strang
 from wfr_pde.flows.diffusions.advected import Advected
 from wfr_pde.flows.diffusions.advection import Advection
 from wfr_pde.flows.diffusions.diffusion import Diffusion
+from wfr_pde.flows.diffusions.h_transform import HTransform
+from wfr_pde.flows.diffusions.reverse_sde import ProbabilityFlow, ReverseSDE
 from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.fisher_rao import FisherRao
 from wfr_pde.flows.sampler_laws.langevin import LangevinKernel
@@ -21,10 +23,13 @@ __all__ = [
     "FiniteVolume",
     "FisherRao",
     "Flow",
+    "HTransform",
     "LangevinKernel",
     "Lie",
     "MALAKernel",
+    "ProbabilityFlow",
     "Repeated",
+    "ReverseSDE",
     "SinkhornKernel",
     "SplitStep",
     "Strang",

@@ -6,6 +6,7 @@ import numpy as np
 
 from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.compiled.lagrange import interpolate
+from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 
@@ -51,17 +52,3 @@ def log_values_at(grid: Grid, log_values: Array, places: Array) -> Array:
 def _wrapped(values: Array, k: int, before: int, after: int) -> Array:
     """Return values with cells beyond both ends of axis `k`, as they are on the other side."""
     return np.take(values, np.arange(-before, values.shape[k] + after), axis=k, mode="wrap")
-
-
-def continued(values: Array, k: int, before: int, after: int) -> Array:
-    """Return log-values with cells beyond both ends of axis `k`, by falling parabolas; see `log_values_at`."""
-    lines = np.moveaxis(values, k, 0)
-    below, above = _parabola(lines[0], lines[1], lines[2], before), _parabola(lines[-1], lines[-2], lines[-3], after)
-    return np.moveaxis(np.concatenate([below[::-1], lines, above]), 0, k)
-
-
-def _parabola(last: Array, second: Array, third: Array, count: int) -> Array:
-    """Return `count` cells beyond the last, by the parabola through the last three, clamped to fall and bend down."""
-    slope, curvature = np.minimum(last - second, 0.0), np.minimum(last - 2 * second + third, 0.0)
-    steps = np.arange(1.0, count + 1).reshape(-1, *(1,) * last.ndim)
-    return last + steps * slope + steps * (steps + 1) / 2 * curvature

@@ -11,11 +11,16 @@ from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 from wfr_pde.targets.grid_target import GridTarget
 from wfr_pde.targets.mixture import GaussianMixture
+from wfr_pde.targets.noised import Noised, ReversedPath
 from wfr_pde.targets.posterior import Posterior
 from wfr_pde.targets.potential import Potential
 from wfr_pde.targets.ring import Ring
+from wfr_pde.targets.schedules import OU, VE, VP, Schedule
 
 __all__ = [
+    "OU",
+    "VE",
+    "VP",
     "Banana",
     "CoshDoubleWell",
     "DoubleWell",
@@ -26,9 +31,12 @@ __all__ = [
     "GeometricMean",
     "GeometricPath",
     "GridTarget",
+    "Noised",
     "Posterior",
     "Potential",
+    "ReversedPath",
     "Ring",
+    "Schedule",
     "Target",
     "parse_distribution",
     "stored_distribution",

@@ -13,11 +13,14 @@ from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.geometric_path import GeometricMean, GeometricPath
 from wfr_pde.targets.grid_target import GridTarget
 from wfr_pde.targets.mixture import GaussianMixture
+from wfr_pde.targets.noised import Noised, ReversedPath
+from wfr_pde.targets.noised_density import NoisedDensity
 from wfr_pde.targets.ring import Ring
 from wfr_pde.targets.turned import Turned
 
 # classes whose log-density is a formula of this package
-FORMULAS = {Banana, CoshDoubleWell, DoubleWell, FourModes, Funnel, Gaussian, GaussianMixture, GridTarget, Ring}
+FORMULAS = {Banana, CoshDoubleWell, DoubleWell, FourModes, Funnel, Gaussian, GaussianMixture, GridTarget}
+FORMULAS |= {Noised, NoisedDensity, ReversedPath, Ring}
 
 
 def is_of_package(target: Target) -> bool:

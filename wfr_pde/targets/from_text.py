@@ -14,7 +14,7 @@ from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
 
 _CLASS = re.compile(r"\b([A-Z][A-Za-z]*)\(")  # name of a class before its bracket, in the spelling of a Target
 # targets whose arguments are arrays, functions or targets, which text does not hold
-_NEEDS_OBJECTS = ("GridTarget", "Posterior", "GeometricPath", "GeometricMean")
+_NEEDS_OBJECTS = ("GridTarget", "Posterior", "GeometricPath", "GeometricMean", "Noised", "ReversedPath")
 
 
 def distribution_names() -> dict[str, type[Target]]:

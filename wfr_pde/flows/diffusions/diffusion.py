@@ -21,9 +21,10 @@ from wfr_pde.flows.diffusions.coefficients import (
 from wfr_pde.flows.diffusions.free_space import begin_account, check_free_space
 from wfr_pde.flows.diffusions.mass_balance import MassBalance
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
+from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
-from wfr_pde.space.continued import FARTHEST, continued
+from wfr_pde.space.continued import FARTHEST
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.heat.product import HeatKernel
