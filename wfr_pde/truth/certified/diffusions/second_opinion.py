@@ -12,7 +12,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.diffusions.coefficients import diffusivity_at
 from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
-from wfr_pde.numerics.deadline import check_deadline
+from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -52,6 +52,8 @@ def second_opinion(attempt: DiffusionAttempt) -> Opinion | None:
         return None
     try:
         runs = [_solved(attempt, n) for n in (CELLS[attempt.grid.ndim] // 2, CELLS[attempt.grid.ndim])]
+    except OutOfTimeError:
+        raise
     except NumericalError:
         return None
     distance, difference = np.zeros(len(times)), np.zeros(len(times))
