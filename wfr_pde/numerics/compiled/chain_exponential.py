@@ -16,18 +16,18 @@ and rough at first needs small ones, and there the first way is the faster.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.radau_poles import POLES
+from wfr_pde.numerics.compiled.radau_poles import resolvents as resolvents
 from wfr_pde.numerics.typing import Array
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-POLES = 8  # order 2 * 8 - 1 = 15
 PAIRS = POLES // 2  # of conjugate poles: one elimination for both
 SHARE = 1.1  # uniformisation rate over the largest exit rate: P keeps a tenth at least
 SERIES = 100.0  # x of one series; its terms exceed f by e^100 at most
@@ -51,6 +51,9 @@ MOST_PARTS = 20_000  # of the time of a step: then something is wrong
 PATIENCE = 32  # series, at most, before the second way is tried again
 DONE, NEEDS_LOG_RATES, NO_END = 0, 1, 2  # of a sweep along one line
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2; the first has 33 digits
+LOWEST_POWER, HIGHEST_POWER = 1100, 1000  # of two, in tables: below, nothing is left; above, in two parts
+FALLING_POWERS = np.array([math.ldexp(1.0, -k) for k in range(LOWEST_POWER + 1)])  # a look-up is faster than ldexp
+RISING_POWERS = np.array([math.ldexp(1.0, k) for k in range(HIGHEST_POWER + 1)])
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
@@ -58,31 +61,6 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 def constants() -> dict[str, float]:
     """Return the constants of this file by name, for kernels that do the same on devices."""
     return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
-
-
-@functools.cache
-def resolvents(k: int = POLES) -> Array:
-    """Return the poles θ_j and weights c_j/θ_j with e^z ≈ 1 + Σ_j c_j/θ_j z/(θ_j - z), one of each conjugate pair.
-
-    Returns
-    -------
-    array (4, k/2)
-        Real and imaginary parts of the poles and of the weights; the weights of a pair are doubled, so that the real
-        part of one is the sum of both.
-    """
-    import mpmath
-
-    with mpmath.workdps(60):
-        f = mpmath.factorial
-        n = 2 * k - 1
-        top = [f(n - j) * f(k - 1) / (f(n) * f(j) * f(k - 1 - j)) for j in range(k)]
-        bottom = [(-1) ** j * f(n - j) * f(k) / (f(n) * f(j) * f(k - j)) for j in range(k + 1)]
-        poles = [pole for pole in mpmath.polyroots(bottom[::-1], maxsteps=500, extraprec=200) if pole.imag > 0]
-        slope = [j * bottom[j] for j in range(1, k + 1)]
-        weights = [-2 * mpmath.polyval(top[::-1], pole) / mpmath.polyval(slope[::-1], pole) / pole for pole in poles]
-        pairs = sorted(zip(poles, weights, strict=True), key=lambda pair: float(pair[0].imag))
-        numbers = [(float(p.real), float(p.imag), float(w.real), float(w.imag)) for p, w in pairs]
-    return np.array(numbers).T.copy()
 
 
 class Block(NamedTuple):
@@ -170,7 +148,7 @@ def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate
 
 
 @jit
-def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
+def _solve(block: Block, h: float, work: Resolvents) -> None:
     """Compute y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
 
     With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
@@ -178,7 +156,7 @@ def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
     y, g (n, lines, 2, PAIRS), on a ring (n, lines, 6, PAIRS) and (n, lines, 4, PAIRS): real and imaginary parts of y,
     z, and k = 1 - z. Scales of the cells do not change the elimination, only what is carried from cell to cell.
     """
-    poles, rhs, y, g, s = resolvents
+    poles, rhs, y, g, s = work
     lines, periodic, n = block.lines, block.periodic, len(rhs) // block.lines
     down, up = block.rates
     scaled_down, scaled_up = block.scaled
@@ -229,13 +207,13 @@ def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
                     y[i, m, 2 * c, j] += gr * yr - gi * yi
                     y[i, m, 2 * c + 1, j] += gr * yi + gi * yr
     if periodic:
-        _close_ring(block, h, resolvents)
+        _close_ring(block, h, work)
 
 
 @jit
-def _close_ring(block: Block, h: float, resolvents: Resolvents) -> None:
+def _close_ring(block: Block, h: float, work: Resolvents) -> None:
     """Solve for the last cell of a ring, and add its part to the others."""
-    poles, rhs, y, _, _ = resolvents
+    poles, rhs, y, _, _ = work
     rates, scaled, lines = block.rates, block.scaled, block.lines
     end = len(rhs) // lines - 1
     for m in range(lines):
@@ -260,9 +238,9 @@ def _close_ring(block: Block, h: float, resolvents: Resolvents) -> None:
 
 
 @jit
-def _rational(f: Array, out: Array, block: Block, h: float, resolvents: Resolvents) -> None:
+def _rational(f: Array, out: Array, block: Block, h: float, work: Resolvents) -> None:
     """Compute out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
-    poles, rhs, y, _, s = resolvents
+    poles, rhs, y, _, s = work
     parts, lines, n = block.parts, block.lines, len(f) // block.lines
     down, up = block.rates
     for i in range(n):
@@ -277,7 +255,7 @@ def _rational(f: Array, out: Array, block: Block, h: float, resolvents: Resolven
                 rhs[q] = h * (down[q] * (f_below - f[q]) + up[q] * (f_above - f[q]))
     s[:] = 0.0
     y[0] = 0.0  # read, times zero, before it is set: it must not hold an overflow of the step before
-    _solve(block, h, resolvents)
+    _solve(block, h, work)
     for i in range(n):
         for m in range(lines):
             change = 0.0
@@ -323,7 +301,7 @@ def _powers(log_rates: tuple[Array, Array], fastest: float) -> Integers:
 
 
 @jit
-def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, scale: Integers) -> None:
+def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, periodic: bool, scale: Integers) -> None:
     """Choose powers of two for the cells, at least their own, so that no scaled rate is above fastest 2^steepest.
 
     A cell far below its neighbour, more than the jump to it is rare, takes its scale from there: that is where its f
@@ -332,13 +310,21 @@ def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, sca
     n = len(exponent) // lines
     for q in range(len(exponent)):
         scale[q] = exponent[q]
-    for m in range(lines):
-        for k in range(2 * n):  # twice around a ring; at walls there is no jump
-            q, other = (k % n) * lines + m, ((k - 1) % n) * lines + m
-            scale[q] = max(scale[q], scale[other] - steepest + powers[0, q])
-        for k in range(2 * n - 1, -1, -1):
-            q, other = (k % n) * lines + m, ((k + 1) % n) * lines + m
-            scale[q] = max(scale[q], scale[other] - steepest + powers[1, q])
+    laps = 2 * n if periodic else n  # twice around a ring; at walls there is no jump
+    for k in range(laps):
+        own, below = (k % n) * lines, ((k - 1) % n) * lines
+        for m in range(lines):
+            scale[own + m] = max(scale[own + m], scale[below + m] - steepest + powers[0, own + m])
+    for k in range(laps - 1, -1, -1):
+        own, above = (k % n) * lines, ((k + 1) % n) * lines
+        for m in range(lines):
+            scale[own + m] = max(scale[own + m], scale[above + m] - steepest + powers[1, own + m])
+
+
+@jit
+def _power(falling: int) -> float:
+    """Return 2^-falling for falling >= 0; zero from 2^-1075 on."""
+    return float(FALLING_POWERS[min(falling, LOWEST_POWER)])
 
 
 @jit
@@ -350,8 +336,8 @@ def _times_power(rate: float, log_rate: float, higher: int) -> float:
         mantissa, k = _taken_apart(log_rate)
         return math.ldexp(mantissa, max(k + higher, -1100))
     # in two parts, as 2^higher alone may overflow
-    first = min(higher, 2000) // 2
-    return math.ldexp(math.ldexp(rate, first), min(higher, 2000) - first)
+    first = min(higher, 2 * HIGHEST_POWER) // 2
+    return float(rate * RISING_POWERS[first] * RISING_POWERS[min(higher, 2 * HIGHEST_POWER) - first])
 
 
 @jit
@@ -367,14 +353,17 @@ def _rescale(
     rates, scaled, parts, _, lines, _ = block
     n = len(f) // lines
     for q in range(len(f)):
-        f[q] = math.ldexp(state[0][q], max(state[1][q] - scale[q], -1100))
-        i, m = q // lines, q % lines
-        for side in range(2):
-            higher = scale[(i - 1 + 2 * side) % n * lines + m] - scale[q]
-            parts[side, q] = _times_power(rates[side][q], log_rates[side][q], higher)
-            parts[2 + side, q] = math.ldexp(1.0, max(min(higher, 0), -1100))
-            parts[4 + side, q] = math.ldexp(1.0, max(min(-higher, 0), -1100))  # zero from 2^-1075 on
-            scaled[side][q] = parts[side, q] * parts[2 + side, q]
+        f[q] = state[0][q] * _power(scale[q] - state[1][q])
+    for side in range(2):
+        for i in range(n):
+            own, other = i * lines, (i - 1 + 2 * side) % n * lines
+            for m in range(lines):
+                q = own + m
+                higher = scale[other + m] - scale[q]
+                parts[side, q] = _times_power(rates[side][q], log_rates[side][q], higher)
+                parts[2 + side, q] = _power(max(-higher, 0))
+                parts[4 + side, q] = _power(max(higher, 0))
+                scaled[side][q] = parts[side, q] * parts[2 + side, q]
 
 
 @jit
@@ -430,7 +419,7 @@ def _advance_block(
     term, spare = np.empty(size + 2 * lines), np.empty(size + 2 * lines)
     y = np.zeros((n, lines, 6 if periodic else 2, PAIRS))
     g, s = np.empty((n, lines, 4 if periodic else 2, PAIRS)), np.zeros((lines, 2, PAIRS))
-    resolvents = Resolvents(poles, np.empty(size), y, g, s)
+    work = Resolvents(poles, np.empty(size), y, g, s)
     whole, half = np.empty(size), np.empty(size)
     scaled, exits = (down, up), down + up
     held = size if wide else 0
@@ -447,16 +436,16 @@ def _advance_block(
         short = h <= longest or left <= longest or waiting > 0
         length = min(left, longest) if short else min(h, left)
         if wide:
-            _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, scale)
+            _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, periodic, scale)
             _rescale(state, scale, f, block, log_rates)
         if short:
             uniformise(f, term, spare, block, length * rate, rate)
             h = 2 * longest
             waiting = max(waiting - 1, 0)
         else:
-            _rational(f, whole, block, length, resolvents)
-            _rational(f, half, block, length / 2, resolvents)
-            _rational(half, half, block, length / 2, resolvents)
+            _rational(f, whole, block, length, work)
+            _rational(f, half, block, length / 2, work)
+            _rational(half, half, block, length / 2, work)
             error = _disagreement(half, whole)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > EXACT else LEAP
             most, least = LEAP if error <= EXACT else GROWTH, CUT if error <= HOPELESS else PLUNGE

@@ -1,0 +1,129 @@
+"""The laws that every flow with a drift of its own obeys: what it declares is measured, against closed forms."""
+
+import inspect
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import wfr_pde as wfr
+from wfr_pde import flows
+
+
+def drift(points, t):
+    """An Ornstein-Uhlenbeck drift that grows with time."""
+    return -(1 + t) * (points - 0.5)
+
+
+def rate(points, t):
+    return 0.3 * points[..., 0] - 0.2 * points[..., 0] ** 2
+
+
+def diffusivity(t):
+    return 0.5 + 0.4 * t
+
+
+ADVECTED = wfr.Advected(drift, diffusivity, rate)
+DRIFT_FLOWS = {
+    "Advection": flows.Advection(drift, rate),
+    "Diffusion": flows.Diffusion(diffusivity),
+    "Advected": ADVECTED,
+    "Advected without rate": wfr.Advected(drift, 0.7),
+    "Advected without diffusion": wfr.Advected(drift, 0.0, rate),
+    "Extrapolated 4": wfr.Extrapolated(ADVECTED, 4),
+    "Extrapolated 6": wfr.Extrapolated(ADVECTED, 6),
+    "Extrapolated 8": wfr.Extrapolated(ADVECTED, 8),
+}
+GRID = wfr.Grid(-8.0, 8.0, 192)
+DT = 0.1
+
+
+@pytest.fixture(params=DRIFT_FLOWS.values(), ids=DRIFT_FLOWS.keys())
+def flow(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def start():
+    return GRID.density(wfr.Gaussian(-1.0, 0.5))
+
+
+def run(flow, start, t, dt, **options):
+    return wfr.Density.from_dataset(wfr.solve(None, flow, start, [0, t], dt, **options))
+
+
+def l1(a, b):
+    return float(a.grid.integrate(np.abs(a.values - b.values)))
+
+
+def test_every_exported_flow_is_here_or_among_the_flows_of_an_energy():
+    from tests.contracts.test_flows import FLOWS
+
+    exported = {c for c in vars(flows).values() if inspect.isclass(c) and issubclass(c, wfr.Flow)} - {wfr.Flow}
+    assert exported == {type(f) for f in (*FLOWS.values(), *DRIFT_FLOWS.values())}
+
+
+def test_declarations(flow):
+    assert flow.energies == ()
+    assert {"mass", "positivity"} <= flow.preserves
+    assert flow.self_adjoint or isinstance(flow, wfr.Extrapolated)
+    assert type(flow).__doc__
+    assert "object at" not in repr(flow)
+    assert pickle.loads(pickle.dumps(flow)) == flow
+
+
+def test_mass_and_positivity(flow, start):
+    end = flow.make_step(wfr.energies.NoEnergy(), start, DT)(flow.begin(start), 0.0)
+    assert end.is_finite()
+    assert abs(end.mass - 1) < 1e-12
+
+
+def test_a_step_is_pure(flow, start):
+    energy = wfr.energies.NoEnergy()
+    step, before = flow.make_step(energy, start, DT), start.log_values.copy()
+    once = step(start, 0.0)
+    step(step(start, 0.3), 0.1)
+    assert np.array_equal(step(start, 0.0).log_values, once.log_values)
+    assert step(start, 0.0).log_mass == once.log_mass
+    assert np.array_equal(start.log_values, before)
+    assert np.array_equal(flow.make_step(energy, start, DT)(start, 0.0).log_values, once.log_values)
+
+
+def test_observed_order_is_the_declared_one(flow, start):
+    if flow.order == math.inf:
+        assert l1(run(flow, start, 0.4, 0.4), run(flow, start, 0.4, 0.1)) < 1e-9  # what interpolation makes of it
+        return
+    if "0.0" in repr(flow):  # exact, where nothing diffuses
+        return
+    t, n = 1.2, np.array([2, 3, 4] if flow.order == 8 else [3, 4, 6])
+    reference = run(wfr.Extrapolated(flow if isinstance(flow, wfr.Advected) else ADVECTED, 8), start, t, t / 12)
+    results = [run(flow, start, t, t / k) for k in n]
+    for errors in (
+        np.array([l1(result, reference) for result in results]),
+        np.array([abs(result.log_mass - reference.log_mass) for result in results]),
+    ):
+        if errors.max() < 1e-9:  # the mass of a flow without rate
+            continue
+        orders = -np.diff(np.log(errors)) / np.diff(np.log(n))
+        assert orders[-1] == pytest.approx(flow.order, abs=0.15 if flow.order <= 2 else 0.8)
+
+
+def test_self_adjoint_flows_have_an_even_error_expansion(flow, start):
+    """With e(h) = c2 h² + c3 h³ + c4 h⁴, 4 e(h/2) - e(h) falls 8-fold if c3 is there, 16-fold if not."""
+    if not flow.self_adjoint or flow.order == math.inf or "0.0" in repr(flow):
+        return
+    results = [run(flow, start, 1.2, 1.2 / k) for k in (4, 8, 16, 32)]
+    mass = results[-1].values * start.grid.cell_volume
+    differences = [a.log_values - b.log_values for a, b in itertools.pairwise(results)]
+    odd = [4 * differences[k + 1] - differences[k] for k in range(2)]
+    sizes = [np.sqrt(np.sum(mass * e**2)) for e in odd]
+    assert sizes[0] / sizes[1] > 13
+
+
+def test_equal_functions_by_other_names_have_equal_references(flow, start):
+    """A run goes on from disk by the values of the functions, not by their names."""
+    again = pickle.loads(pickle.dumps(flow))
+    assert np.array_equal(flow.reference(start), again.reference(start))
+    assert flow.reference(start).size > 0
