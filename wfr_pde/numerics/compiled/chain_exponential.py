@@ -17,18 +17,16 @@ and rough at first needs small ones, and there the first way is the faster.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 
-from wfr_pde.numerics.compiled.radau_poles import POLES
-from wfr_pde.numerics.compiled.radau_poles import resolvents as resolvents
+from wfr_pde.numerics.compiled.chain_resolvents import POLES, Block, allocated, jit, whole_and_halves
+from wfr_pde.numerics.compiled.chain_resolvents import resolvents as resolvents
 from wfr_pde.numerics.typing import Array
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-PAIRS = POLES // 2  # of conjugate poles: one elimination for both
 SHARE = 1.1  # uniformisation rate over the largest exit rate: P keeps a tenth at least
 SERIES = 100.0  # x of one series; its terms exceed f by e^100 at most
 NEGLIGIBLE_TERM = 1e-17  # of the sum, in every cell: below rounding, and terms beyond x fall
@@ -55,33 +53,10 @@ LOWEST_POWER, HIGHEST_POWER = 1100, 1000  # of two, in tables: below, nothing is
 FALLING_POWERS = np.array([math.ldexp(1.0, -k) for k in range(LOWEST_POWER + 1)])  # a look-up is faster than ldexp
 RISING_POWERS = np.array([math.ldexp(1.0, k) for k in range(HIGHEST_POWER + 1)])
 
-jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-
 
 def constants() -> dict[str, float]:
     """Return the constants of this file by name, for kernels that do the same on devices."""
     return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
-
-
-class Block(NamedTuple):
-    """Lines that are done together: flat arrays of n rows, with one cell of each of `lines` lines in a row."""
-
-    rates: tuple[Array, Array]  # of jumps down and up
-    scaled: tuple[Array, Array]  # the same in units of the scales of the cells
-    parts: Array  # of the scaled rates, see `_rescale`
-    wide: bool  # whether every cell has a scale of its own
-    lines: int
-    periodic: bool
-
-
-class Resolvents(NamedTuple):
-    """The poles, and memory for the resolvents of a block; see `_solve`."""
-
-    poles: Array
-    rhs: Array
-    y: Array
-    g: Array
-    s: Array
 
 
 @jit
@@ -145,123 +120,6 @@ def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate
     factor = np.exp(-x)
     for q in range(size):
         f[q] *= factor
-
-
-@jit
-def _solve(block: Block, h: float, work: Resolvents) -> None:
-    """Compute y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
-
-    With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
-    On a ring the last cell is solved for in the end: y += z y_last with z the response of the others to it.
-    y, g (n, lines, 2, PAIRS), on a ring (n, lines, 6, PAIRS) and (n, lines, 4, PAIRS): real and imaginary parts of y,
-    z, and k = 1 - z. Scales of the cells do not change the elimination, only what is carried from cell to cell.
-    """
-    poles, rhs, y, g, s = work
-    lines, periodic, n = block.lines, block.periodic, len(rhs) // block.lines
-    down, up = block.rates
-    scaled_down, scaled_up = block.scaled
-    chain = n - 1 if periodic else n
-    for i in range(chain):
-        first, last = i == 0, i == chain - 1
-        for m in range(lines):
-            q = i * lines + m
-            hd, hu, r = h * down[q], h * up[q], rhs[q]
-            link, scaled_link = 0.0, 0.0  # rate of jumps from this cell straight to the last cell of a ring
-            from_below, from_above = h * scaled_down[q], h * scaled_up[q]
-            if periodic and first:
-                link, scaled_link, hd, from_below = hd, from_below, 0.0, 0.0
-            if periodic and last:
-                link, scaled_link, hu, from_above = link + hu, scaled_link + from_above, 0.0, 0.0
-            below = max(i - 1, 0)
-            for j in range(PAIRS):
-                nr = poles[0, j] + link + hd * s[m, 0, j]
-                ni = poles[1, j] + hd * s[m, 1, j]
-                br, bi = nr + hu, ni
-                inverse = 1.0 / (br * br + bi * bi)
-                br, bi = br * inverse, -bi * inverse
-                s[m, 0, j] = nr * br - ni * bi
-                s[m, 1, j] = nr * bi + ni * br
-                ar = r + from_below * y[below, m, 0, j]
-                ai = from_below * y[below, m, 1, j]
-                y[i, m, 0, j] = ar * br - ai * bi
-                y[i, m, 1, j] = ar * bi + ai * br
-                g[i, m, 0, j] = from_above * br
-                g[i, m, 1, j] = from_above * bi
-                if periodic:
-                    g[i, m, 2, j] = hu * br
-                    g[i, m, 3, j] = hu * bi
-                    ar, ai = scaled_link + from_below * y[below, m, 2, j], from_below * y[below, m, 3, j]
-                    y[i, m, 2, j] = ar * br - ai * bi
-                    y[i, m, 3, j] = ar * bi + ai * br
-                    ar, ai = poles[0, j] + hd * y[below, m, 4, j], poles[1, j] + hd * y[below, m, 5, j]
-                    y[i, m, 4, j] = ar * br - ai * bi
-                    y[i, m, 5, j] = ar * bi + ai * br
-    columns = 3 if periodic else 1
-    for i in range(chain - 2, -1, -1):
-        for m in range(lines):
-            for c in range(columns):
-                own = 2 if c == 2 else 0  # k is not scaled
-                for j in range(PAIRS):
-                    gr, gi = g[i, m, own, j], g[i, m, own + 1, j]
-                    yr, yi = y[i + 1, m, 2 * c, j], y[i + 1, m, 2 * c + 1, j]
-                    y[i, m, 2 * c, j] += gr * yr - gi * yi
-                    y[i, m, 2 * c + 1, j] += gr * yi + gi * yr
-    if periodic:
-        _close_ring(block, h, work)
-
-
-@jit
-def _close_ring(block: Block, h: float, work: Resolvents) -> None:
-    """Solve for the last cell of a ring, and add its part to the others."""
-    poles, rhs, y, _, _ = work
-    rates, scaled, lines = block.rates, block.scaled, block.lines
-    end = len(rhs) // lines - 1
-    for m in range(lines):
-        q = end * lines + m
-        hd, hu, r = h * rates[0][q], h * rates[1][q], rhs[q]
-        sd, su = h * scaled[0][q], h * scaled[1][q]
-        for j in range(PAIRS):
-            br = poles[0, j] + hd * y[end - 1, m, 4, j] + hu * y[0, m, 4, j]
-            bi = poles[1, j] + hd * y[end - 1, m, 5, j] + hu * y[0, m, 5, j]
-            ar = r + sd * y[end - 1, m, 0, j] + su * y[0, m, 0, j]
-            ai = sd * y[end - 1, m, 1, j] + su * y[0, m, 1, j]
-            inverse = 1.0 / (br * br + bi * bi)
-            y[end, m, 0, j] = (ar * br + ai * bi) * inverse
-            y[end, m, 1, j] = (ai * br - ar * bi) * inverse
-    for i in range(end):
-        for m in range(lines):
-            for j in range(PAIRS):
-                zr, zi = y[i, m, 2, j], y[i, m, 3, j]
-                lr, li = y[end, m, 0, j], y[end, m, 1, j]
-                y[i, m, 0, j] += zr * lr - zi * li
-                y[i, m, 1, j] += zr * li + zi * lr
-
-
-@jit
-def _rational(f: Array, out: Array, block: Block, h: float, work: Resolvents) -> None:
-    """Compute out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
-    poles, rhs, y, _, s = work
-    parts, lines, n = block.parts, block.lines, len(f) // block.lines
-    down, up = block.rates
-    for i in range(n):
-        below, above = (i - 1) % n, (i + 1) % n  # beyond walls the rates are zero
-        for m in range(lines):
-            q = i * lines + m
-            f_below, f_above = f[below * lines + m], f[above * lines + m]
-            if block.wide:
-                jumps = parts[0, q] * (parts[2, q] * f_below - parts[4, q] * f[q])
-                rhs[q] = h * (jumps + parts[1, q] * (parts[3, q] * f_above - parts[5, q] * f[q]))
-            else:
-                rhs[q] = h * (down[q] * (f_below - f[q]) + up[q] * (f_above - f[q]))
-    s[:] = 0.0
-    y[0] = 0.0  # read, times zero, before it is set: it must not hold an overflow of the step before
-    _solve(block, h, work)
-    for i in range(n):
-        for m in range(lines):
-            change = 0.0
-            for j in range(PAIRS):
-                change += poles[2, j] * y[i, m, 0, j] - poles[3, j] * y[i, m, 1, j]
-            out[i * lines + m] = f[i * lines + m] + change
 
 
 @jit
@@ -417,9 +275,7 @@ def _advance_block(
     rate = SHARE * _largest_exit_rate(down, up)
     longest = min(WIDE_SERIES / rate, time / np.ceil(n / REACH)) if wide else SERIES / rate  # series
     term, spare = np.empty(size + 2 * lines), np.empty(size + 2 * lines)
-    y = np.zeros((n, lines, 6 if periodic else 2, PAIRS))
-    g, s = np.empty((n, lines, 4 if periodic else 2, PAIRS)), np.zeros((lines, 2, PAIRS))
-    work = Resolvents(poles, np.empty(size), y, g, s)
+    work = allocated(poles, n, lines, periodic)
     whole, half = np.empty(size), np.empty(size)
     scaled, exits = (down, up), down + up
     held = size if wide else 0
@@ -443,9 +299,7 @@ def _advance_block(
             h = 2 * longest
             waiting = max(waiting - 1, 0)
         else:
-            _rational(f, whole, block, length, work)
-            _rational(f, half, block, length / 2, work)
-            _rational(half, half, block, length / 2, work)
+            whole_and_halves(f, whole, half, block, length, work)
             error = _disagreement(half, whole)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > EXACT else LEAP
             most, least = LEAP if error <= EXACT else GROWTH, CUT if error <= HOPELESS else PLUNGE
