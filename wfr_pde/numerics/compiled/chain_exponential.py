@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.numerics.compiled.chain_resolvents import POLES, Block, allocated, jit, whole_and_halves
+from wfr_pde.numerics.compiled.chain_resolvents import PAIRS, POLES, Block, allocated, jit, whole_and_halves
 from wfr_pde.numerics.compiled.chain_resolvents import resolvents as resolvents
 from wfr_pde.numerics.typing import Array
 
@@ -55,8 +55,9 @@ RISING_POWERS = np.array([math.ldexp(1.0, k) for k in range(HIGHEST_POWER + 1)])
 
 
 def constants() -> dict[str, float]:
-    """Return the constants of this file by name, for kernels that do the same on devices."""
-    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
+    """Return the constants of the sweeps by name, for kernels that do the same on devices."""
+    everything = {"PAIRS": PAIRS, **globals()}
+    return {name: value for name, value in everything.items() if name.isupper() and isinstance(value, int | float)}
 
 
 @jit
