@@ -136,3 +136,13 @@ def test_mass_that_an_extrapolation_moves():
     expected = np.abs(masses[0] / masses[0].sum() - masses[1] / masses[1].sum()).sum()
     assert moved_mass(one, one**2, log_pi, mass) == pytest.approx(expected, rel=1e-14)
     assert np.isnan(moved_mass(np.full(5, np.nan), one, log_pi, mass))
+
+
+def test_several_transports_are_those_alone_to_the_bit():
+    target, start = PLANE
+    problem = Problem(target, start, np.array([0.0, 1.0]), 1.0, 1.0, 1e-6)
+    grid = wfr.Grid.covering(target, start, shape=32)
+    chain, g = RatioChain(problem, grid, 1e-10), problem.log_ratio(grid.density(start), 0.0)
+    together = chain.transports([g, 0.5 * g, g - 80.0, -g, 2 * g], 0.0, 0.05)
+    for found, alone in zip(together, [g, 0.5 * g, g - 80.0, -g, 2 * g], strict=True):
+        assert np.array_equal(found, chain.transport(alone, 0.0, 0.05))

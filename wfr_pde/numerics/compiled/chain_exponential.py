@@ -16,19 +16,17 @@ and rough at first needs small ones, and there the first way is the faster.
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 
+from wfr_pde.numerics.compiled.chain_resolvents import PAIRS, POLES, Block, allocated, jit, whole_and_halves
+from wfr_pde.numerics.compiled.chain_resolvents import resolvents as resolvents
 from wfr_pde.numerics.typing import Array
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
-POLES = 8  # order 2 * 8 - 1 = 15
-PAIRS = POLES // 2  # of conjugate poles: one elimination for both
 SHARE = 1.1  # uniformisation rate over the largest exit rate: P keeps a tenth at least
 SERIES = 100.0  # x of one series; its terms exceed f by e^100 at most
 NEGLIGIBLE_TERM = 1e-17  # of the sum, in every cell: below rounding, and terms beyond x fall
@@ -51,59 +49,15 @@ MOST_PARTS = 20_000  # of the time of a step: then something is wrong
 PATIENCE = 32  # series, at most, before the second way is tried again
 DONE, NEEDS_LOG_RATES, NO_END = 0, 1, 2  # of a sweep along one line
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2; the first has 33 digits
-
-jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+LOWEST_POWER, HIGHEST_POWER = 1100, 1000  # of two, in tables: below, nothing is left; above, in two parts
+FALLING_POWERS = np.array([math.ldexp(1.0, -k) for k in range(LOWEST_POWER + 1)])  # a look-up is faster than ldexp
+RISING_POWERS = np.array([math.ldexp(1.0, k) for k in range(HIGHEST_POWER + 1)])
 
 
 def constants() -> dict[str, float]:
-    """Return the constants of this file by name, for kernels that do the same on devices."""
-    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int | float)}
-
-
-@functools.cache
-def resolvents(k: int = POLES) -> Array:
-    """Return the poles θ_j and weights c_j/θ_j with e^z ≈ 1 + Σ_j c_j/θ_j z/(θ_j - z), one of each conjugate pair.
-
-    Returns
-    -------
-    array (4, k/2)
-        Real and imaginary parts of the poles and of the weights; the weights of a pair are doubled, so that the real
-        part of one is the sum of both.
-    """
-    import mpmath
-
-    with mpmath.workdps(60):
-        f = mpmath.factorial
-        n = 2 * k - 1
-        top = [f(n - j) * f(k - 1) / (f(n) * f(j) * f(k - 1 - j)) for j in range(k)]
-        bottom = [(-1) ** j * f(n - j) * f(k) / (f(n) * f(j) * f(k - j)) for j in range(k + 1)]
-        poles = [pole for pole in mpmath.polyroots(bottom[::-1], maxsteps=500, extraprec=200) if pole.imag > 0]
-        slope = [j * bottom[j] for j in range(1, k + 1)]
-        weights = [-2 * mpmath.polyval(top[::-1], pole) / mpmath.polyval(slope[::-1], pole) / pole for pole in poles]
-        pairs = sorted(zip(poles, weights, strict=True), key=lambda pair: float(pair[0].imag))
-        numbers = [(float(p.real), float(p.imag), float(w.real), float(w.imag)) for p, w in pairs]
-    return np.array(numbers).T.copy()
-
-
-class Block(NamedTuple):
-    """Lines that are done together: flat arrays of n rows, with one cell of each of `lines` lines in a row."""
-
-    rates: tuple[Array, Array]  # of jumps down and up
-    scaled: tuple[Array, Array]  # the same in units of the scales of the cells
-    parts: Array  # of the scaled rates, see `_rescale`
-    wide: bool  # whether every cell has a scale of its own
-    lines: int
-    periodic: bool
-
-
-class Resolvents(NamedTuple):
-    """The poles, and memory for the resolvents of a block; see `_solve`."""
-
-    poles: Array
-    rhs: Array
-    y: Array
-    g: Array
-    s: Array
+    """Return the constants of the sweeps by name, for kernels that do the same on devices."""
+    everything = {"PAIRS": PAIRS, **globals()}
+    return {name: value for name, value in everything.items() if name.isupper() and isinstance(value, int | float)}
 
 
 @jit
@@ -170,123 +124,6 @@ def uniformise(f: Array, term: Array, spare: Array, block: Block, x: float, rate
 
 
 @jit
-def _solve(block: Block, h: float, resolvents: Resolvents) -> None:
-    """Compute y ← (θ - h L)^-1 rhs for every pole θ, by an elimination that carries the row sums θ along.
-
-    With s = 1 - (what has been eliminated of the weight below), β = θ + h down s_below + h up; nothing cancels.
-    On a ring the last cell is solved for in the end: y += z y_last with z the response of the others to it.
-    y, g (n, lines, 2, PAIRS), on a ring (n, lines, 6, PAIRS) and (n, lines, 4, PAIRS): real and imaginary parts of y,
-    z, and k = 1 - z. Scales of the cells do not change the elimination, only what is carried from cell to cell.
-    """
-    poles, rhs, y, g, s = resolvents
-    lines, periodic, n = block.lines, block.periodic, len(rhs) // block.lines
-    down, up = block.rates
-    scaled_down, scaled_up = block.scaled
-    chain = n - 1 if periodic else n
-    for i in range(chain):
-        first, last = i == 0, i == chain - 1
-        for m in range(lines):
-            q = i * lines + m
-            hd, hu, r = h * down[q], h * up[q], rhs[q]
-            link, scaled_link = 0.0, 0.0  # rate of jumps from this cell straight to the last cell of a ring
-            from_below, from_above = h * scaled_down[q], h * scaled_up[q]
-            if periodic and first:
-                link, scaled_link, hd, from_below = hd, from_below, 0.0, 0.0
-            if periodic and last:
-                link, scaled_link, hu, from_above = link + hu, scaled_link + from_above, 0.0, 0.0
-            below = max(i - 1, 0)
-            for j in range(PAIRS):
-                nr = poles[0, j] + link + hd * s[m, 0, j]
-                ni = poles[1, j] + hd * s[m, 1, j]
-                br, bi = nr + hu, ni
-                inverse = 1.0 / (br * br + bi * bi)
-                br, bi = br * inverse, -bi * inverse
-                s[m, 0, j] = nr * br - ni * bi
-                s[m, 1, j] = nr * bi + ni * br
-                ar = r + from_below * y[below, m, 0, j]
-                ai = from_below * y[below, m, 1, j]
-                y[i, m, 0, j] = ar * br - ai * bi
-                y[i, m, 1, j] = ar * bi + ai * br
-                g[i, m, 0, j] = from_above * br
-                g[i, m, 1, j] = from_above * bi
-                if periodic:
-                    g[i, m, 2, j] = hu * br
-                    g[i, m, 3, j] = hu * bi
-                    ar, ai = scaled_link + from_below * y[below, m, 2, j], from_below * y[below, m, 3, j]
-                    y[i, m, 2, j] = ar * br - ai * bi
-                    y[i, m, 3, j] = ar * bi + ai * br
-                    ar, ai = poles[0, j] + hd * y[below, m, 4, j], poles[1, j] + hd * y[below, m, 5, j]
-                    y[i, m, 4, j] = ar * br - ai * bi
-                    y[i, m, 5, j] = ar * bi + ai * br
-    columns = 3 if periodic else 1
-    for i in range(chain - 2, -1, -1):
-        for m in range(lines):
-            for c in range(columns):
-                own = 2 if c == 2 else 0  # k is not scaled
-                for j in range(PAIRS):
-                    gr, gi = g[i, m, own, j], g[i, m, own + 1, j]
-                    yr, yi = y[i + 1, m, 2 * c, j], y[i + 1, m, 2 * c + 1, j]
-                    y[i, m, 2 * c, j] += gr * yr - gi * yi
-                    y[i, m, 2 * c + 1, j] += gr * yi + gi * yr
-    if periodic:
-        _close_ring(block, h, resolvents)
-
-
-@jit
-def _close_ring(block: Block, h: float, resolvents: Resolvents) -> None:
-    """Solve for the last cell of a ring, and add its part to the others."""
-    poles, rhs, y, _, _ = resolvents
-    rates, scaled, lines = block.rates, block.scaled, block.lines
-    end = len(rhs) // lines - 1
-    for m in range(lines):
-        q = end * lines + m
-        hd, hu, r = h * rates[0][q], h * rates[1][q], rhs[q]
-        sd, su = h * scaled[0][q], h * scaled[1][q]
-        for j in range(PAIRS):
-            br = poles[0, j] + hd * y[end - 1, m, 4, j] + hu * y[0, m, 4, j]
-            bi = poles[1, j] + hd * y[end - 1, m, 5, j] + hu * y[0, m, 5, j]
-            ar = r + sd * y[end - 1, m, 0, j] + su * y[0, m, 0, j]
-            ai = sd * y[end - 1, m, 1, j] + su * y[0, m, 1, j]
-            inverse = 1.0 / (br * br + bi * bi)
-            y[end, m, 0, j] = (ar * br + ai * bi) * inverse
-            y[end, m, 1, j] = (ai * br - ar * bi) * inverse
-    for i in range(end):
-        for m in range(lines):
-            for j in range(PAIRS):
-                zr, zi = y[i, m, 2, j], y[i, m, 3, j]
-                lr, li = y[end, m, 0, j], y[end, m, 1, j]
-                y[i, m, 0, j] += zr * lr - zi * li
-                y[i, m, 1, j] += zr * li + zi * lr
-
-
-@jit
-def _rational(f: Array, out: Array, block: Block, h: float, resolvents: Resolvents) -> None:
-    """Compute out ← f + Σ Re[c/θ (θ - h L)^-1 h L f]."""
-    poles, rhs, y, _, s = resolvents
-    parts, lines, n = block.parts, block.lines, len(f) // block.lines
-    down, up = block.rates
-    for i in range(n):
-        below, above = (i - 1) % n, (i + 1) % n  # beyond walls the rates are zero
-        for m in range(lines):
-            q = i * lines + m
-            f_below, f_above = f[below * lines + m], f[above * lines + m]
-            if block.wide:
-                jumps = parts[0, q] * (parts[2, q] * f_below - parts[4, q] * f[q])
-                rhs[q] = h * (jumps + parts[1, q] * (parts[3, q] * f_above - parts[5, q] * f[q]))
-            else:
-                rhs[q] = h * (down[q] * (f_below - f[q]) + up[q] * (f_above - f[q]))
-    s[:] = 0.0
-    y[0] = 0.0  # read, times zero, before it is set: it must not hold an overflow of the step before
-    _solve(block, h, resolvents)
-    for i in range(n):
-        for m in range(lines):
-            change = 0.0
-            for j in range(PAIRS):
-                change += poles[2, j] * y[i, m, 0, j] - poles[3, j] * y[i, m, 1, j]
-            out[i * lines + m] = f[i * lines + m] + change
-
-
-@jit
 def _largest_exit_rate(down: Array, up: Array) -> float:
     rate = 0.0
     for q in range(len(down)):
@@ -323,7 +160,7 @@ def _powers(log_rates: tuple[Array, Array], fastest: float) -> Integers:
 
 
 @jit
-def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, scale: Integers) -> None:
+def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, periodic: bool, scale: Integers) -> None:
     """Choose powers of two for the cells, at least their own, so that no scaled rate is above fastest 2^steepest.
 
     A cell far below its neighbour, more than the jump to it is rare, takes its scale from there: that is where its f
@@ -332,13 +169,21 @@ def _scales(exponent: Integers, powers: Integers, steepest: int, lines: int, sca
     n = len(exponent) // lines
     for q in range(len(exponent)):
         scale[q] = exponent[q]
-    for m in range(lines):
-        for k in range(2 * n):  # twice around a ring; at walls there is no jump
-            q, other = (k % n) * lines + m, ((k - 1) % n) * lines + m
-            scale[q] = max(scale[q], scale[other] - steepest + powers[0, q])
-        for k in range(2 * n - 1, -1, -1):
-            q, other = (k % n) * lines + m, ((k + 1) % n) * lines + m
-            scale[q] = max(scale[q], scale[other] - steepest + powers[1, q])
+    laps = 2 * n if periodic else n  # twice around a ring; at walls there is no jump
+    for k in range(laps):
+        own, below = (k % n) * lines, ((k - 1) % n) * lines
+        for m in range(lines):
+            scale[own + m] = max(scale[own + m], scale[below + m] - steepest + powers[0, own + m])
+    for k in range(laps - 1, -1, -1):
+        own, above = (k % n) * lines, ((k + 1) % n) * lines
+        for m in range(lines):
+            scale[own + m] = max(scale[own + m], scale[above + m] - steepest + powers[1, own + m])
+
+
+@jit
+def _power(falling: int) -> float:
+    """Return 2^-falling for falling >= 0; zero from 2^-1075 on."""
+    return float(FALLING_POWERS[min(falling, LOWEST_POWER)])
 
 
 @jit
@@ -350,8 +195,8 @@ def _times_power(rate: float, log_rate: float, higher: int) -> float:
         mantissa, k = _taken_apart(log_rate)
         return math.ldexp(mantissa, max(k + higher, -1100))
     # in two parts, as 2^higher alone may overflow
-    first = min(higher, 2000) // 2
-    return math.ldexp(math.ldexp(rate, first), min(higher, 2000) - first)
+    first = min(higher, 2 * HIGHEST_POWER) // 2
+    return float(rate * RISING_POWERS[first] * RISING_POWERS[min(higher, 2 * HIGHEST_POWER) - first])
 
 
 @jit
@@ -367,14 +212,17 @@ def _rescale(
     rates, scaled, parts, _, lines, _ = block
     n = len(f) // lines
     for q in range(len(f)):
-        f[q] = math.ldexp(state[0][q], max(state[1][q] - scale[q], -1100))
-        i, m = q // lines, q % lines
-        for side in range(2):
-            higher = scale[(i - 1 + 2 * side) % n * lines + m] - scale[q]
-            parts[side, q] = _times_power(rates[side][q], log_rates[side][q], higher)
-            parts[2 + side, q] = math.ldexp(1.0, max(min(higher, 0), -1100))
-            parts[4 + side, q] = math.ldexp(1.0, max(min(-higher, 0), -1100))  # zero from 2^-1075 on
-            scaled[side][q] = parts[side, q] * parts[2 + side, q]
+        f[q] = state[0][q] * _power(scale[q] - state[1][q])
+    for side in range(2):
+        for i in range(n):
+            own, other = i * lines, (i - 1 + 2 * side) % n * lines
+            for m in range(lines):
+                q = own + m
+                higher = scale[other + m] - scale[q]
+                parts[side, q] = _times_power(rates[side][q], log_rates[side][q], higher)
+                parts[2 + side, q] = _power(max(-higher, 0))
+                parts[4 + side, q] = _power(max(higher, 0))
+                scaled[side][q] = parts[side, q] * parts[2 + side, q]
 
 
 @jit
@@ -428,9 +276,7 @@ def _advance_block(
     rate = SHARE * _largest_exit_rate(down, up)
     longest = min(WIDE_SERIES / rate, time / np.ceil(n / REACH)) if wide else SERIES / rate  # series
     term, spare = np.empty(size + 2 * lines), np.empty(size + 2 * lines)
-    y = np.zeros((n, lines, 6 if periodic else 2, PAIRS))
-    g, s = np.empty((n, lines, 4 if periodic else 2, PAIRS)), np.zeros((lines, 2, PAIRS))
-    resolvents = Resolvents(poles, np.empty(size), y, g, s)
+    work = allocated(poles, n, lines, periodic)
     whole, half = np.empty(size), np.empty(size)
     scaled, exits = (down, up), down + up
     held = size if wide else 0
@@ -447,16 +293,14 @@ def _advance_block(
         short = h <= longest or left <= longest or waiting > 0
         length = min(left, longest) if short else min(h, left)
         if wide:
-            _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, scale)
+            _scales(state[1], powers, _steepest(min(length, longest) * rate, rate), lines, periodic, scale)
             _rescale(state, scale, f, block, log_rates)
         if short:
             uniformise(f, term, spare, block, length * rate, rate)
             h = 2 * longest
             waiting = max(waiting - 1, 0)
         else:
-            _rational(f, whole, block, length, resolvents)
-            _rational(f, half, block, length / 2, resolvents)
-            _rational(half, half, block, length / 2, resolvents)
+            whole_and_halves(f, whole, half, block, length, work)
             error = _disagreement(half, whole)
             factor = SAFETY * (tolerance / (GAIN * error)) ** (1.0 / (2 * POLES)) if error > EXACT else LEAP
             most, least = LEAP if error <= EXACT else GROWTH, CUT if error <= HOPELESS else PLUNGE

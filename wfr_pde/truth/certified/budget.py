@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline, clock
+from wfr_pde.numerics.two_threads import two_at_a_time
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -129,14 +128,7 @@ class Budget:
         """Make some runs by two threads, each within the deadline of this one; return their frames."""
         began = clock()
         beginnings = [runs[k].beginning() for k in which]
-        with ThreadPoolExecutor(2) as pool:
-            jobs = [
-                pool.submit(copy_context().run, partial(runs[k].frames, *beginning))
-                for k, beginning in zip(which, beginnings, strict=True)
-            ]
-            try:
-                found = dict(zip(which, (job.result() for job in jobs), strict=True))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        calls = [partial(runs[k].frames, *beginning) for k, beginning in zip(which, beginnings, strict=True)]
+        found = dict(zip(which, two_at_a_time(calls), strict=True))
         self.rate = max((clock() - began) / sum(runs[k].size for k in which), 1e-9)
         return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.flows.extrapolation import richardson_weights
 from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
+from wfr_pde.numerics.two_threads import two_at_a_time
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
 from wfr_pde.truth.certified.problem import Problem
@@ -85,9 +88,17 @@ class RatioChain:
 
     def transport(self, g: Array, t: float, dt: float) -> Array:
         """Move log-ratios over dt, with the target as it is at `t`: the axes in turn, there and back."""
+        return self.transports([g], t, dt)[0]
+
+    def transports(self, several: Sequence[Array], t: float, dt: float) -> list[Array]:
+        """Move several log-ratios over dt, each as `transport` does; in two dimensions and more two at a time."""
         if self.problem.ceilings is not None:
-            return self._transport(self._under_ceiling(t), g, dt)
-        return self._transport(self._sweeps(t) if self._still is None else self._still, g, dt)
+            sweeps = self._under_ceiling(t)
+        else:
+            sweeps = self._sweeps(t) if self._still is None else self._still
+        if len(several) == 1 or self.grid.ndim == 1:
+            return [self._transport(sweeps, g, dt) for g in several]
+        return two_at_a_time([partial(self._transport, sweeps, g, dt) for g in several])
 
     def _transport(self, sweeps: list[LineSweep], g: Array, dt: float) -> Array:
         time, last = self.problem.alpha * dt, len(sweeps) - 1

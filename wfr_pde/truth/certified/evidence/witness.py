@@ -313,7 +313,7 @@ class _Chain:
         for share in _falling(largest):
             kick = math.log(share)
             carried = [np.logaddexp(part, more + kick) for part, more in zip(carried, kicks, strict=True)]
-            carried = [self.chain.transport(part, t + dt / 2, share * dt) for part in carried]
+            carried = self.chain.transports(carried, t + dt / 2, share * dt)
             carried = [np.logaddexp(part, more + kick) for part, more in zip(carried, kicks, strict=True)]
         after = self.alone - log_pi
         above, below = (np.exp(np.minimum(part - after, 50.0)) for part in carried)
@@ -341,7 +341,7 @@ class _Chain:
         log_pi = self.chain.log_pi(t)
         g = self.alone - log_pi
         carried = [g + part for part in (self.above, self.below, self.lost)]
-        after, moved, *parts = (self.chain.transport(values, t, dt) for values in (g, self.moved - log_pi, *carried))
+        after, moved, *parts = self.chain.transports([g, self.moved - log_pi, *carried], t, dt)
         self.above, self.below, self.lost = (part - after for part in parts)
         self.alone, self.moved = after + log_pi, moved + log_pi
 
