@@ -174,5 +174,5 @@ def test_a_density_is_not_continued_beyond_its_box():
     density = wfr.Grid(-6, 6, 64).density(wfr.Gaussian(0, 1))
     with pytest.raises(ValueError, match="ends at -6 and 6: use a smaller box"):
         density.on(wfr.Grid(-8, 6, 64))
-    with pytest.raises(ValueError, match="1-dimensional, but the grid has 2 axes"):
+    with pytest.raises(ValueError, match="1-dimensional, but the grid is 2-dimensional"):
         density.on(wfr.Grid([-6, -6], [6, 6], (8, 8)))

@@ -463,7 +463,7 @@ class TestPotential:
     @pytest.mark.parametrize(
         ("gradient", "message"),
         [
-            (lambda x, y: (x,), "must return 2 arrays, one per coordinate, but returned 1 parts"),
+            (lambda x, y: (x,), "must return 2 arrays, one per coordinate, but returned 1 part"),
             (lambda x, y: 3.0, "but returned float"),
             (lambda x, y: (x, np.zeros(9)), r"gradient\[1\] must return one value per point"),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wfr_pde.flows.base import Flow
 from wfr_pde.numerics.backends import get_backend
+from wfr_pde.numerics.counted import counted
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
@@ -37,6 +38,6 @@ def check_memory(flow: Flow, start: Density | Particles, n_kept: int, written: b
     available = backend.available_memory()
     if available is not None and needed > available:
         raise MemoryError(
-            f"the run needs about {needed / 2**30:.2g} GiB ({n_kept} stored frames), but {available / 2**30:.2g} GiB "
-            'are free: store fewer frames (keep="last" or times), or use fewer cells'
+            f"the run needs about {needed / 2**30:.2g} GiB ({counted(n_kept, 'stored frame')}), but "
+            f'{available / 2**30:.2g} GiB are free: store fewer frames (keep="last" or times), or use fewer cells'
         )

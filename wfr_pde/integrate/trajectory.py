@@ -129,7 +129,7 @@ class Trajectory(Record):
         if self.target is not None:
             instance("target", self.target, Target, "such as Gaussian(mean=0, covariance=1)")
         if self.target is not None and self.target.ndim != grid.ndim:
-            raise ValueError(f"the target is {self.target.ndim}-dimensional, but the grid has {grid.ndim} axes")
+            raise ValueError(f"the target is {self.target.ndim}-dimensional, but the grid is {grid.ndim}-dimensional")
         for name, what in (("transport_rate", "the transport"), ("reaction_rate", "the reaction")):
             rate = self.ds.attrs.get(name) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, None if rate is None else checked_rate(rate, what, name))

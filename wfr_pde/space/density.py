@@ -406,7 +406,7 @@ class Density(Record):
         """
         instance("grid", grid, Grid)
         if grid.ndim != self.ndim:
-            raise ValueError(f"the density is {self.ndim}-dimensional, but the grid has {grid.ndim} axes")
+            raise ValueError(f"the density is {self.ndim}-dimensional, but the grid is {grid.ndim}-dimensional")
         for axis, other in zip(self.grid.axes, grid.axes, strict=True):
             if other.centres[0] < axis.edges[0] or other.centres[-1] > axis.edges[-1]:
                 raise ValueError(

@@ -24,6 +24,7 @@ from wfr_pde.app.cli.problem import (
 )
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.counted import counted
 
 if TYPE_CHECKING:
     from wfr_pde.flows import Flow
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"path": str(out), **{key: ds.attrs[key] for key in ("dt", "n_steps", "wall_time")}, **values})
     else:
         print(f"\n{solution_table(ds, list(records))}\n")
-        print(f"{out}: {ds.attrs['n_steps']} steps, {duration_text(float(ds.attrs['wall_time']))}")
+        print(f"{out}: {counted(int(ds.attrs['n_steps']), 'step')}, {duration_text(float(ds.attrs['wall_time']))}")
     return DONE
 
 
@@ -143,7 +144,7 @@ def _dry_run(args: argparse.Namespace, target: Target, flow: Flow, rho: Density,
             if not axis.is_uniform
         ),
         ("dt", f"{dt:.6g}{_chosen(args)}"),
-        ("steps", f"{cost.n_steps:,} over {len(times)} save times"),
+        ("steps", f"{cost.n_steps:,} over {counted(len(times), 'save time')}"),
         ("memory", f"{bytes_text(memory)} at most" + ("" if free is None else f" ({bytes_text(free)} are free)")),
         ("time", f"about {duration_text(seconds)} (an estimate: a step and the records measured)"),
     ]
