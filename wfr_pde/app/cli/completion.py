@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from typing import Any
 
 from wfr_pde.app.exit_codes import DONE
 
@@ -46,7 +47,9 @@ end""",
 }
 # completes the names after the first one, too, which the option itself does not
 NAMES_IN_ZSH = '\n  "*:NAME:{ (( \\${words[(I)--only]} )) && _wfr_pde_experiments }"'
-IMPROVEMENTS = {  # of the scripts that shtab makes: patterns, and what is put in their place
+IMPROVEMENTS: dict[
+    str, list[tuple[str, Any]]
+] = {  # of the scripts that shtab makes: patterns, and what is put in their place
     "bash": [
         (r"complete -o bashdefault ", r"complete -o bashdefault -o default "),  # where nothing is known, files
         (r'("\$current_action_is_positional" = true )\)', r'\1|| "$current_action_nargs" = + )'),  # options after names
