@@ -26,6 +26,11 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, writte
     return start.nbytes * arrays + pieces + use.held
 
 
+def stored_bytes(start: Density | Particles, n_kept: int) -> int:
+    """Count the bytes that frames take on disk, with the state to go on from, which is replaced by the next one."""
+    return start.nbytes * (n_kept + 2) if n_kept else 0
+
+
 def check_memory(flow: Flow, start: Density | Particles, n_kept: int, written: bool) -> None:
     """Refuse a run that needs more memory than is free.
 

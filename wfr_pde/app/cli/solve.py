@@ -22,6 +22,7 @@ from wfr_pde.app.cli.problem import (
     parse_times,
     target_and_start,
 )
+from wfr_pde.app.complaints import notes
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.errors import NumericalError
 from wfr_pde.numerics.counted import counted
@@ -92,7 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Solve the flow, write it, and print its records."""
     import wfr_pde as wfr
+    from wfr_pde.integrate.memory import stored_bytes
     from wfr_pde.integrate.save_times import save_times
+    from wfr_pde.storage.disk_space import warn_of_space
     from wfr_pde.storage.files import write_dataset
 
     out, times = output_file(args), save_times(parse_times(args.t))
@@ -107,6 +110,10 @@ def run(args: argparse.Namespace) -> int:
     partial = out.with_name(out.name + ".partial")
     if args.force:
         shutil.rmtree(partial, ignore_errors=True)
+    frames = stored_bytes(rho, len(times))
+    warn_of_space(
+        out, 2 * frames, enough=frames
+    )  # the pieces, and the file that is made of them; `solve` knows the former
     with _saying_what_was_saved(partial):
         ds = wfr.solve(target, flow, rho, times, dt, record=records, out=partial, rng=args.seed)
         write_dataset(ds, out)
@@ -236,6 +243,8 @@ def _saying_what_was_saved(partial: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, OSError, NumericalError) as error:
+        if "goes on from there" in notes(error):
+            raise
         with contextlib.suppress(OSError):
             t = float(open_run(partial)["t"][-1])
             failed = isinstance(error, NumericalError)
