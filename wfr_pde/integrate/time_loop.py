@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,8 @@ def solve(
         return _solved(run, None, progress)
     if Path(out).is_file():
         raise ValueError(f"out={str(out)!r} is a file; give a directory for the run")
+    if Path(out).is_symlink() and not Path(out).exists():
+        raise ValueError(f"out={str(out)!r} is a link to {os.readlink(out)!r}, which is not there: make it first")
     with locked(out):
         return _solved(run, RunDirectory(out, run.fingerprint(), accept_other_code), progress)
 

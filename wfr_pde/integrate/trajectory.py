@@ -114,7 +114,7 @@ class Trajectory(Record):
         if "log_density" not in names or "grid" not in self.ds.attrs:
             raise ValueError(
                 "a Trajectory needs densities on a grid: give ds as solve or ground_truth return it, unchanged, not "
-                f"{shown(self.ds) if not hasattr(self.ds, 'attrs') else list(self.ds.data_vars)}"
+                f"{list(names) if names else shown(self.ds)}"
             )
         grid = Grid.from_dataset(self.ds)
         frames = self.ds["log_density"]
@@ -122,6 +122,10 @@ class Trajectory(Record):
             raise ValueError(
                 f"log_density has dimensions {frames.dims} and shape {frames.shape}, but must have the time and the "
                 f"axes of the grid, {grid.names} of shape {grid.shape}"
+            )
+        if not np.isfinite(frames.values).all():
+            raise ValueError(
+                "log_density of ds has NaN or inf, which are not interpolated: give ds as solve returns it"
             )
         times = np.array(self.ds[frames.dims[0]].values, dtype=np.float64)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
