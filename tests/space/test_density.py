@@ -184,7 +184,7 @@ def test_a_density_is_not_continued_beyond_its_box():
         (lambda ds: ds.isel(x=slice(None, None, -1)), "the coordinate 'x' of ds is not that of its grid"),
         (lambda ds: ds.assign_coords(x=ds.x + 0.01), "the coordinate 'x' of ds is not that of its grid"),
         (lambda ds: ds.isel(x=slice(None, None, 2)), "the coordinate 'x' of ds is not that of its grid"),
-        (lambda ds: ds.rename(x="y", y="x"), "the coordinate 'x' of ds is not that of its grid"),
+        (lambda ds: ds.rename(x="y", y="x"), "log_density of ds must have its axes in the order"),
         (
             lambda ds: ds.transpose("t", "y", "x"),
             r"log_density of ds must have its axes in the order \('x', 'y'\), got \('t', 'y', 'x'\)",
