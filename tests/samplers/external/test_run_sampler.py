@@ -133,7 +133,7 @@ WRONG = {
     "weights": (
         yielding((0, X, np.zeros(4))),
         ValueError,
-        r"log_weights have shape \(4,\), but the number of particles is 5",
+        "the number of particles is 5",
     ),
     "no weight": (yielding((0, X, np.full(5, -np.inf))), ValueError, "at least one weight must be positive"),
     "NaN weight": (yielding((0, X, np.full(5, np.nan))), ValueError, "largest log-weight is nan"),
