@@ -89,5 +89,9 @@ class SlowFunctionWarning(UserWarning):
     """A function that takes no arrays is called point by point."""
 
 
+class DiskSpaceWarning(UserWarning):
+    """A run will write more bytes than are free on the disk."""
+
+
 class UnevenCellsError(ValueError):
     """A density of points changes too much within a cell; with more cells it may not."""

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import wfr_pde as wfr
+from wfr_pde.errors import DiskSpaceWarning
 from wfr_pde.integrate import frames
 from wfr_pde.storage.files import read_dataset
 from wfr_pde.storage.locks import locked
@@ -93,12 +94,20 @@ def solved(seed):
 
 @POSIX
 def test_full_disk(small_disk, monkeypatch):
-    disk = small_disk("size=300k")
+    disk = small_disk("size=160k")
     monkeypatch.setattr(frames, "SECONDS_PER_SEGMENT", 0.0)  # every save time is a piece
     run = arguments(np.linspace(0, 0.4, 41))
-    with pytest.raises(OSError, match="No space left on device") as raised:
+    with (
+        pytest.raises(OSError, match="No space left on device") as raised,
+        pytest.warns(
+            DiskSpaceWarning, match=r"run needs about 172 KiB, but [\d.]+ KiB are free on its disk: make space"
+        ),
+    ):
         wfr.solve(*run, out=disk / "run")
     assert raised.value.errno == errno.ENOSPC
+    space, resumed = raised.value.__notes__
+    assert re.fullmatch(r"\(needed: about [\d.]+ KiB; free: \d+ KiB; nothing half-written is left: .*\)", space)
+    assert re.fullmatch(rf"the result up to t = 0\.\d+ is in {disk / 'run'}; the same run goes on from there", resumed)
     assert not list(disk.rglob("*.tmp*"))
     seen = wfr.open_run(disk / "run")  # what was written before can be read
     assert 1 < seen.sizes["t"] < 41
@@ -116,8 +125,36 @@ def test_a_full_disk_on_the_command_line(small_disk):
     lines = done.stderr.decode().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("wfr-pde: error: [Errno 28] No space left on device: 'out.nc")
+    assert re.search(r"needed: about [\d.]+ KiB; free: [\d.]+ KiB; nothing half-written is left: make space", lines[0])
     assert not (disk / "out.nc").exists()
     assert not list(disk.rglob("*.tmp*"))
+    subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+    assert program(*SOLVE, "-o", "out.nc", cwd=disk).returncode == 0
+    assert read_dataset(disk / "out.nc").sizes["t"] == 5
+
+
+@POSIX
+def test_a_disk_that_will_be_full_is_told_before(small_disk):
+    disk = small_disk("size=24k")
+    done = program(*SOLVE, "--shape", "512", "-o", "out.nc", cwd=disk)
+    first, last = done.stderr.decode().splitlines()
+    assert first.startswith("wfr-pde: warning: out.nc.partial needs about 28 KiB, but ")
+    assert last.startswith("wfr-pde: error: [Errno 28] ")
+    assert done.returncode == 2
+
+
+@POSIX
+def test_files_with_a_limit_of_size(tmp_path):
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({2**13}, {2**13}))\n"
+    (tmp_path / "sitecustomize.py").write_text(limited, encoding="utf-8")
+    words = [*SOLVE, "--shape", "512", "-o", "out.nc"]
+    done = program(*words, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("wfr-pde: error: [Errno 27] File too large: 'out.nc.partial/")
+    assert "; a file may have 8 KiB at most, see ulimit -f; nothing half-written is left" in line
+    (tmp_path / "sitecustomize.py").unlink()
+    assert program(*words, cwd=tmp_path).returncode == 0
 
 
 @POSIX

@@ -121,7 +121,7 @@ def test_what_it_does_not_do():
     for flow in (wfr.MALAKernel(), wfr.samplers.MALA(), wfr.Lie(wfr.MALAKernel(), wfr.FisherRao())):
         with pytest.raises(ValueError, match=r"one dimension between no-flux walls, but the grid has 2 axes"):
             wfr.solve(plane, flow, square, [0, 1], 0.5)
-        with pytest.raises(ValueError, match=r"1 axes \(periodic\): hold MALA against the W flow"):
+        with pytest.raises(ValueError, match=r"1 axis \(periodic\): hold MALA against the W flow"):
             wfr.solve(wfr.Potential("cos(x)"), flow, circle, [0, 1], 0.5)
     with pytest.raises(ValueError, match="finite rate >= 0"):
         wfr.MALAKernel(-1)

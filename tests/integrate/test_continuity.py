@@ -75,7 +75,7 @@ def test_transport_around_a_circle():
         ((lambda x, t: x, START, [0, 1]), {"growth": lambda x, t: 1.0}, "the growth must return one number"),
         ((lambda x, t: x, START, [1, 0]), {}, "increasing save times"),
         ((lambda x, t: x, START, [0, 1]), {"grid": None}, "needs a grid"),
-        ((lambda x, t: x, START_2D, [0, 1]), {}, "the start is 2-dimensional, but the grid has 1 axes"),
+        ((lambda x, t: x, START_2D, [0, 1]), {}, "the start is 2-dimensional, but the grid is 1-dimensional"),
         ((lambda x, t: x, START, [0, 1]), {"rtol": 0.0}, "rtol must be"),
     ],
 )

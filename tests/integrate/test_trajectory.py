@@ -154,7 +154,7 @@ def test_graded_and_periodic_axes():
         (lambda path: path.log_prob(np.zeros((3, 2)), 1.0), "the last axis must have length 1"),
         (lambda path: path.log_prob(np.zeros((3, 1)), [1.0, 2.0]), "do not broadcast"),
         (lambda path: path.velocity(np.zeros((3, 1)), 1.0), "velocity needs the target"),
-        (lambda path: wfr.Trajectory(path.ds, TARGET_2D), "2-dimensional, but the grid has 1 axes"),
+        (lambda path: wfr.Trajectory(path.ds, TARGET_2D), "2-dimensional, but the grid is 1-dimensional"),
         (lambda path: wfr.Trajectory(path.ds.drop_vars("log_density")), "needs densities on a grid"),
         (lambda path: wfr.Trajectory(path.ds.isel(t=0)), "must have the time"),
     ],

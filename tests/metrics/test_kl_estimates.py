@@ -105,7 +105,7 @@ def test_plain_function():
 
 def test_errors():
     density = reference(1)
-    with pytest.raises(ValueError, match=r"there are 2 different positions .* but 5 neighbours"):
+    with pytest.raises(ValueError, match=r"different positions of positive weight there are 2, but 5 neighbours"):
         metrics.NeighbourKL()(density, wfr.Particles([[0.0], [0.0], [1.0]]))
     with pytest.raises(ValueError, match="needs at least two different positions"):
         metrics.KernelKL(1)(density, wfr.Particles([[0.0], [0.0]]))

@@ -2,17 +2,53 @@
 
 import math
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 import wfr_pde as wfr
 from wfr_pde import metrics, tables
-from wfr_pde.metrics.latex import ESCAPED, escaped
+from wfr_pde.metrics.latex import ESCAPED, escaped, tabular
 from wfr_pde.metrics.numerals import numerals, plain
 
 TARGET, START = wfr.Gaussian(0, 1), wfr.Gaussian(1, 0.5)
 HOSTILE = r"50 % & more_of $x^2$ #1 {~\} [a] * <b> | C:\new"
+
+NAMES = [  # that LaTeX would read as something else, or not at all
+    *(
+        HOSTILE,
+        "[1pt]",
+        "*",
+        "\\\\",
+        "\\end{tabular}",
+        "{",
+        "}}{{",
+        "$",
+        "$$",
+        "%",
+        "#1",
+        "^^M",
+        "~^",
+        "&&&",
+        "?`!`",
+        "''",
+        "<<>>",
+    ),
+    *(
+        "--- --",
+        "",
+        " ",
+        "a\tb\nc",
+        "a\0b\x07\u202e",
+        "e\u0301 ü ñ ß ø",
+        "½ % of 10⁻¹²₃ µm",
+        "‘a’ “b”…",
+        "∂V ∇V ∫ ∑ → ∈ ≈ ∞ ‖x‖",
+    ),
+    *("αβγδεζηθικλμνξοπρστυφχψως", "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", "x" * 300, "§ ¶ © ® ™ € £ ¥ °"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +181,54 @@ def test_formulas_can_be_set(results, kind):
     assert formulas
     for formula in sorted(formulas)[:8]:
         parser.parse(formula)
+
+
+def test_hostile_names_keep_the_columns_of_a_table():
+    text = tabular([["name", "µ"], *([name, ("1",)] for name in NAMES)], None, None)
+    rows = text.splitlines()[4:-2]
+    assert len(rows) == len(NAMES)
+    for row in rows:
+        assert re.search(r"(?<!\\) & \$1\$ \\\\$", row)
+        assert len(re.findall(r"(?<!\\)&", row)) == 1
+        bare = re.sub(r"\\[{}$]", "", row)
+        assert bare.count("$") % 2 == 0
+        depths = np.cumsum([(mark == "{") - (mark == "}") for mark in bare])
+        assert depths.min() >= 0
+        assert depths[-1] == 0
+        assert not re.search("[\0-\x1f\u202e\u0300-\u03ff]", row)
+
+
+def test_latex_sets_hostile_names_and_every_table(results, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("there is no pdflatex here")
+    body = tabular([["name", "µ"], *([name, ("1", "-inf")] for name in NAMES)], r"50\,\% of \{$x_1$\}", "tab:a_b")
+    body += "\n\n".join(tables.to_latex(ds, caption="A", label="tab:a") for ds in results.values())
+    rules = "".join(rf"\let\{rule}rule\hline" for rule in ("top", "mid", "bottom"))
+    head = rf"\documentclass{{article}}\IfFileExists{{booktabs.sty}}{{\usepackage{{booktabs}}}}{{{rules}}}"
+    (tmp_path / "page.tex").write_text(f"{head}\\begin{{document}}\n{body}\n\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    log = (tmp_path / "page.log").read_text(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    assert "Missing character" not in log
+
+
+@pytest.mark.parametrize(
+    ("latex", "message"),
+    [
+        ("50 % of it", r"caption is LaTeX, in which % hides the rest of a line, got '50 % of it': write \\%"),
+        ("a}", "every brace has its partner"),
+        ("{a", "every brace has its partner"),
+        ("}{", "every brace has its partner"),
+        ("a\\", "must not end with a backslash"),
+        ("a\n\nb", "one paragraph"),
+    ],
+)
+def test_captions_that_break_the_document_are_refused(results, latex, message):
+    with pytest.raises(ValueError, match=message):
+        tables.to_latex(results["validate"], caption=latex)
+    with pytest.raises(ValueError, match="label "):
+        tables.to_latex(results["validate"], label=latex)
 
 
 def test_every_mark_is_escaped():

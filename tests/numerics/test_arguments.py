@@ -135,3 +135,22 @@ def test_the_smallest_tail_has_a_box():
     lower, upper = wfr.Gaussian(0, 1).box(tail=1e-300)
     assert -40 < lower[0] < -30  # erfc^-1(1e-300) √2 = 37.0
     assert 30 < upper[0] < 40
+
+
+class Place:
+    """A path that says where it is in another way, or not at all."""
+
+    def __init__(self, where):
+        self.where = where
+
+    def __fspath__(self):
+        if self.where is None:
+            raise RuntimeError("nowhere")
+        return self.where
+
+
+def test_paths():
+    assert arguments.path("out", Place("here")).name == "here"
+    for value in (Place(None), Place(b"here"), b"here", "", "a\0b", 3):
+        with pytest.raises(TypeError, match="out must be a path, got "):
+            arguments.path("out", value)

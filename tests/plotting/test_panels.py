@@ -25,6 +25,15 @@ def test_letters_go_row_by_row():
     assert titles(figure) == ["(a) one", "(b)", "(c) three", "(d) last"]
 
 
+def test_letters_have_the_weight_of_the_titles_beside_them():
+    figure = plotting.new_figure()
+    left, right = figure.subplots(1, 2)
+    left.set_title("t = 2", loc="left", fontweight="normal")
+    plotting.panel_letters(figure)
+    assert (left._left_title.get_text(), right._left_title.get_text()) == ("(a) t = 2", "(b)")
+    assert right._left_title.get_fontweight() == left._left_title.get_fontweight() == "normal"
+
+
 def test_one_panel_has_no_letter():
     figure = plotting.new_figure()
     figure.subplots().set_title("alone")

@@ -174,5 +174,31 @@ def test_a_density_is_not_continued_beyond_its_box():
     density = wfr.Grid(-6, 6, 64).density(wfr.Gaussian(0, 1))
     with pytest.raises(ValueError, match="ends at -6 and 6: use a smaller box"):
         density.on(wfr.Grid(-8, 6, 64))
-    with pytest.raises(ValueError, match="1-dimensional, but the grid has 2 axes"):
+    with pytest.raises(ValueError, match="1-dimensional, but the grid is 2-dimensional"):
         density.on(wfr.Grid([-6, -6], [6, 6], (8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda ds: ds.isel(x=slice(None, None, -1)), "the coordinate 'x' of ds is not that of its grid"),
+        (lambda ds: ds.assign_coords(x=ds.x + 0.01), "the coordinate 'x' of ds is not that of its grid"),
+        (lambda ds: ds.isel(x=slice(None, None, 2)), "the coordinate 'x' of ds is not that of its grid"),
+        (lambda ds: ds.rename(x="y", y="x"), "log_density of ds must have its axes in the order"),
+        (
+            lambda ds: ds.transpose("t", "y", "x"),
+            r"log_density of ds must have its axes in the order \('x', 'y'\), got \('t', 'y', 'x'\)",
+        ),
+        (lambda ds: ds.assign(log_density=ds.log_density.where(ds.log_density < -2)), "log_density of ds has NaN"),
+    ],
+)
+def test_a_dataset_whose_axes_were_changed_is_no_density(changed, message):
+    grid = wfr.Grid([-6, -7], [6, 7], (24, 24))
+    start, target = wfr.Gaussian([1, 0], 1), wfr.Gaussian([0, 0], 1)
+    ds = wfr.solve(target, wfr.FisherRao(), grid.density(start), [0, 1], 0.5)
+    with pytest.raises(ValueError, match=message):
+        wfr.Density.from_dataset(changed(ds))
+    with pytest.raises(ValueError, match=r"ds|log_density has dimensions"):
+        wfr.Trajectory(changed(ds), target)
+    single = ds.assign_coords(x=ds.x.astype("f4"))
+    assert wfr.Density.from_dataset(single).mean() == pytest.approx(wfr.Density.from_dataset(ds).mean(), abs=0)

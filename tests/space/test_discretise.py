@@ -39,7 +39,7 @@ def test_a_density_is_on_its_grid_already():
 
 
 def test_dimensions_must_agree():
-    with pytest.raises(ValueError, match=r"is 2-dimensional, but the grid has 1 axes"):
+    with pytest.raises(ValueError, match=r"is 2-dimensional, but the grid is 1-dimensional"):
         wfr.Grid(-5, 5, 64).density(wfr.Banana())
 
 

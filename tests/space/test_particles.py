@@ -27,7 +27,7 @@ def test_particles():
         (np.zeros(5), None, r"shape \(n, d\)"),
         (np.zeros((0, 2)), None, "n > 0"),
         (np.array([[0.0], [np.nan]]), None, "particle 1 has the position"),
-        (np.zeros((3, 1)), np.zeros(2), "there are 3 particles"),
+        (np.zeros((3, 1)), np.zeros(2), "the number of particles is 3"),
         (np.zeros((2, 1)), np.array([-np.inf, -np.inf]), "at least one weight must be positive"),
         (np.zeros((2, 1)), np.array([0.0, np.nan]), "at least one weight must be positive"),
     ],

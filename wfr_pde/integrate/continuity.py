@@ -130,7 +130,7 @@ def _checked_grid(start: Any, grid: Grid | None) -> Grid:
             raise ValueError("a start that is a distribution needs a grid: continuity(field, start, t, grid)")
         grid = start.grid
     if grid.ndim != start.ndim:
-        raise ValueError(f"the start is {start.ndim}-dimensional, but the grid has {grid.ndim} axes")
+        raise ValueError(f"the start is {start.ndim}-dimensional, but the grid is {grid.ndim}-dimensional")
     if grid.backend.name != "numpy":
         raise ValueError(f"the characteristics need a grid of the numpy backend, got {grid.backend.name!r}")
     return grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wfr_pde.flows.base import Flow
 from wfr_pde.numerics.backends import get_backend
+from wfr_pde.numerics.counted import counted
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
@@ -25,6 +26,11 @@ def estimated_memory(flow: Flow, start: Density | Particles, n_kept: int, writte
     return start.nbytes * arrays + pieces + use.held
 
 
+def stored_bytes(start: Density | Particles, n_kept: int) -> int:
+    """Count the bytes that frames take on disk, with the state to go on from, which is replaced by the next one."""
+    return start.nbytes * (n_kept + 2) if n_kept else 0
+
+
 def check_memory(flow: Flow, start: Density | Particles, n_kept: int, written: bool) -> None:
     """Refuse a run that needs more memory than is free.
 
@@ -37,6 +43,6 @@ def check_memory(flow: Flow, start: Density | Particles, n_kept: int, written: b
     available = backend.available_memory()
     if available is not None and needed > available:
         raise MemoryError(
-            f"the run needs about {needed / 2**30:.2g} GiB ({n_kept} stored frames), but {available / 2**30:.2g} GiB "
-            'are free: store fewer frames (keep="last" or times), or use fewer cells'
+            f"the run needs about {needed / 2**30:.2g} GiB ({counted(n_kept, 'stored frame')}), but "
+            f'{available / 2**30:.2g} GiB are free: store fewer frames (keep="last" or times), or use fewer cells'
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, Steps
 from wfr_pde.integrate.frames import SegmentFrames
+from wfr_pde.integrate.memory import stored_bytes
 from wfr_pde.integrate.run import Record, Run, precision_of, prepare
 from wfr_pde.numerics.arguments import flag, knows_its_arguments, path
 from wfr_pde.numerics.deadline import check_deadline
@@ -21,6 +23,7 @@ from wfr_pde.numerics.precision import SINGLE
 from wfr_pde.numerics.progress import bar
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.storage.disk_space import NO_SPACE, warn_of_space
 from wfr_pde.storage.locks import locked
 from wfr_pde.storage.run_directory import RunDirectory, join_segments, open_run
 from wfr_pde.targets.base import Target
@@ -115,18 +118,27 @@ def solve(
         return _solved(run, None, progress)
     if Path(out).is_file():
         raise ValueError(f"out={str(out)!r} is a file; give a directory for the run")
+    if Path(out).is_symlink() and not Path(out).exists():
+        raise ValueError(f"out={str(out)!r} is a link to {os.readlink(out)!r}, which is not there: make it first")
     with locked(out):
         return _solved(run, RunDirectory(out, run.fingerprint(), accept_other_code), progress)
 
 
 def _solved(run: Run, directory: RunDirectory | None, progress: bool | None) -> xr.Dataset:
     """Make a run, or go on with the one that is on disk."""
+    segments, frame, state = _resumed(run, directory)
     if directory is not None:
         run.code = directory.code
-    segments, frame, state = _resumed(run, directory)
+        warn_of_space(directory.path, stored_bytes(run.start, sum(number >= frame for number in run.kept)))
     done = run.steps_before[max(frame - 1, 0)]
-    with run.start.threads(), bar(progress, run.n_steps, done) as count:
-        segments += _loop(run, state, frame, directory, count)
+    try:
+        with run.start.threads(), bar(progress, run.n_steps, done) as count:
+            segments += _loop(run, state, frame, directory, count)
+    except OSError as error:
+        if directory is not None and error.errno in NO_SPACE and (stored := directory.checkpoint()) is not None:
+            t = run.times[int(stored.attrs["frame"])]
+            error.add_note(f"the result up to t = {t:.6g} is in {directory.path}; the same run goes on from there")
+        raise
     ds = join_segments(segments)
     if directory is not None:
         directory.finish(ds.attrs)

@@ -114,7 +114,7 @@ class Trajectory(Record):
         if "log_density" not in names or "grid" not in self.ds.attrs:
             raise ValueError(
                 "a Trajectory needs densities on a grid: give ds as solve or ground_truth return it, unchanged, not "
-                f"{shown(self.ds) if not hasattr(self.ds, 'attrs') else list(self.ds.data_vars)}"
+                f"{list(names) if names else shown(self.ds)}"
             )
         grid = Grid.from_dataset(self.ds)
         frames = self.ds["log_density"]
@@ -123,13 +123,17 @@ class Trajectory(Record):
                 f"log_density has dimensions {frames.dims} and shape {frames.shape}, but must have the time and the "
                 f"axes of the grid, {grid.names} of shape {grid.shape}"
             )
+        if not np.isfinite(frames.values).all():
+            raise ValueError(
+                "log_density of ds has NaN or inf, which are not interpolated: give ds as solve returns it"
+            )
         times = np.array(self.ds[frames.dims[0]].values, dtype=np.float64)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise ValueError(f"the times of the frames must increase, got {np.array2string(times, threshold=6)}")
         if self.target is not None:
             instance("target", self.target, Target, "such as Gaussian(mean=0, covariance=1)")
         if self.target is not None and self.target.ndim != grid.ndim:
-            raise ValueError(f"the target is {self.target.ndim}-dimensional, but the grid has {grid.ndim} axes")
+            raise ValueError(f"the target is {self.target.ndim}-dimensional, but the grid is {grid.ndim}-dimensional")
         for name, what in (("transport_rate", "the transport"), ("reaction_rate", "the reaction")):
             rate = self.ds.attrs.get(name) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, None if rate is None else checked_rate(rate, what, name))

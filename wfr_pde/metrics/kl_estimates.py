@@ -11,6 +11,7 @@ from typing_extensions import override
 from wfr_pde.metrics.base import Measure, Metric, check_density, check_measures, check_straight, described
 from wfr_pde.metrics.total_variation import matched
 from wfr_pde.numerics.arguments import length, positive, whole
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -94,7 +95,7 @@ class NeighbourKL(_EstimatedKL):
     @property
     @override
     def long_name(self) -> str:
-        return f"KL divergence, by {self.neighbours} nearest neighbours"
+        return f"KL divergence, by {counted(self.neighbours, 'nearest neighbour')}"
 
     @property
     def fewest(self) -> int:
@@ -110,8 +111,8 @@ class NeighbourKL(_EstimatedKL):
         k, (n, d) = int(self.neighbours), points.shape
         if n <= k:
             raise ValueError(
-                f"there are {n} different positions of positive weight, but {k} neighbours of each are asked for: use "
-                "more particles or fewer neighbours"
+                f"of different positions of positive weight there are {n}, but {counted(k, 'neighbour')} of each are "
+                "asked for: use more particles or fewer neighbours"
             )
         found = cKDTree(points).query(points, k=k + 1)
         distance, index = np.asarray(found[0]), np.asarray(found[1])

@@ -3,10 +3,52 @@ r"""Tables as LaTeX in the style of booktabs: text is escaped, numbers are in ma
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from wfr_pde.metrics.numerals import Cell
 
+GREEK = {
+    "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "δ": "delta",
+    "ε": "varepsilon",
+    "ϵ": "epsilon",
+    "ζ": "zeta",
+    "η": "eta",
+    "θ": "theta",
+    "ϑ": "vartheta",
+    "ι": "iota",
+    "κ": "kappa",
+    "λ": "lambda",
+    "μ": "mu",
+    "µ": "mu",
+    "ν": "nu",
+    "ξ": "xi",
+    "π": "pi",
+    "ρ": "rho",
+    "σ": "sigma",
+    "ς": "varsigma",
+    "τ": "tau",
+    "υ": "upsilon",
+    "φ": "varphi",
+    "ϕ": "phi",
+    "χ": "chi",
+    "ψ": "psi",
+    "ω": "omega",
+    "Γ": "Gamma",
+    "Δ": "Delta",
+    "Θ": "Theta",
+    "Λ": "Lambda",
+    "Ξ": "Xi",
+    "Π": "Pi",
+    "Σ": "Sigma",
+    "Υ": "Upsilon",
+    "Φ": "Phi",
+    "Ψ": "Psi",
+    "Ω": "Omega",
+}
 # characters that LaTeX reads as commands, and how they are printed
 ESCAPED = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
@@ -19,9 +61,6 @@ ESCAPED = {
     '"': "''",
     "[": "{[}",  # else an argument of the \\ before it
     "*": "{*}",  # else the star of the \\ before it
-    "²": "$^2$",
-    "³": "$^3$",
-    "⁴": "$^4$",
     "±": r"$\pm$",
     "×": r"$\times$",
     "·": r"$\cdot$",
@@ -29,16 +68,32 @@ ESCAPED = {
     "∞": r"$\infty$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "≠": r"$\neq$",
+    "∼": r"$\sim$",
+    "∝": r"$\propto$",
+    "∂": r"$\partial$",
+    "∇": r"$\nabla$",
+    "∫": r"$\int$",
+    "∑": r"$\sum$",
     "√": r"$\surd$",
+    "‖": r"$\Vert$",
+    "∈": r"$\in$",
+    "→": r"$\to$",
+    "←": r"$\leftarrow$",
+    "↔": r"$\leftrightarrow$",
     "–": "--",
     "\u2014": "---",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "λ": r"$\lambda$",
-    "μ": r"$\mu$",
-    "π": r"$\pi$",
-    "σ": r"$\sigma$",
+    "\u2011": "-",
+    "\u2009": r"\,",
+    "\u202f": r"\,",
+    "⁻": "$^-$",
+    **{mark: f"$^{power}$" for power, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+    **{mark: f"$_{index}$" for index, mark in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+    **{letter: rf"$\{name}$" for letter, name in GREEK.items()},
+    **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True)),  # as LaTeX has no commands for these letters
 }
+LIGATURES = re.compile("(?<=[-'`,<>!?])(?=[-'`,<>])")  # marks that LaTeX would join: -- to a dash, ?` to another mark
 
 
 def tabular(rows: Sequence[Sequence[Cell]], caption: str | None, label: str | None) -> str:
@@ -56,8 +111,40 @@ def tabular(rows: Sequence[Sequence[Cell]], caption: str | None, label: str | No
 
 
 def escaped(words: str) -> str:
-    """Escape text for LaTeX, so that it is printed as it is."""
-    return "".join(ESCAPED.get(letter, letter) for letter in " ".join(words.split()))
+    """Escape text for LaTeX, so that it is printed as it is; marks that nobody sees are left out.
+
+    What is neither Latin nor Greek nor in `ESCAPED` stays, for engines and fonts that have it.
+    """
+    seen = "".join(
+        letter
+        for letter in unicodedata.normalize("NFC", words)
+        if letter.isspace() or unicodedata.category(letter)[0] != "C"
+    )
+    parts = LIGATURES.split(" ".join(seen.split()))
+    return "{}".join("".join(ESCAPED.get(letter, letter) for letter in part) for part in parts)
+
+
+def refuse_broken(name: str, latex: str) -> None:
+    r"""Refuse LaTeX that would not end where it stands: with braces left open, or a % that hides what comes after it.
+
+    Raises
+    ------
+    ValueError
+    """
+    bare = re.sub(r"\\\\|\\[{}%]", "", latex)  # without marks that are escaped
+    depth = 0
+    for mark in re.findall("[{}]", bare):
+        depth += 1 if mark == "{" else -1
+        if depth < 0:
+            break
+    if depth:
+        raise ValueError(rf"{name} is LaTeX, in which every brace has its partner, got {latex!r}: write \{{ and \}}")
+    if "%" in bare:
+        raise ValueError(rf"{name} is LaTeX, in which % hides the rest of a line, got {latex!r}: write \%")
+    if bare.endswith("\\"):
+        raise ValueError(f"{name} is LaTeX, and must not end with a backslash, got {latex!r}")
+    if "\n\n" in latex.replace(" ", ""):
+        raise ValueError(f"{name} must be one paragraph of LaTeX, without empty lines, got {latex!r}")
 
 
 def _cell(cell: Cell) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.metrics.latex import tabular
+from wfr_pde.metrics.latex import refuse_broken, tabular
 from wfr_pde.metrics.numerals import Cell, numerals, plain
 from wfr_pde.numerics.arguments import instance, knows_its_arguments, text
 
@@ -163,7 +163,7 @@ def to_latex(ds: xr.Dataset, caption: str | None = None, label: str | None = Non
     Raises
     ------
     TypeError, ValueError
-        If it is no such Dataset.
+        If it is no such Dataset; if caption or label leaves a brace open, or has a bare %.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def to_latex(ds: xr.Dataset, caption: str | None = None, label: str | None = Non
     """
     for name, value in (("caption", caption), ("label", label)):
         if value is not None:
-            text(name, value)
+            refuse_broken(name, text(name, value))
     return tabular(table_rows(ds, long_names=True), caption, label)
 
 

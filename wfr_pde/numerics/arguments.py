@@ -252,8 +252,13 @@ def text(name: str, value: Any, meaning: str = "a text") -> str:
 
 def path(name: str, value: Any) -> Path:
     """Return `value` as a path."""
-    if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
+    try:
+        written = os.fspath(value)
+    except Exception:
+        written = None  # it is none, or one that does not say which
+    if not isinstance(written, str) or "\0" in written or not written:
         raise TypeError(f"{name} must be a path, got {shown(value)}")
+    value = written
     if any(len(part.encode(errors="replace")) > LONGEST_NAME for part in Path(value).parts):
         raise ValueError(
             f"{name} has a name of more than {LONGEST_NAME} bytes, longer than files may have: {shown(value)}"

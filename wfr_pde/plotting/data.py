@@ -80,6 +80,8 @@ def frame_at(log_density: xr.DataArray, t: float | None) -> xr.DataArray:
         if t is not None:
             number("t", t)
         return log_density
+    if log_density.sizes[time] == 0:
+        raise ValueError("log_density of ds has no times: give ds with one time or more")
     return log_density.isel({time: -1 if t is None else nearest("t", number("t", t), log_density[time].values)[0]})
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from wfr_pde.numerics.arguments import knows_its_arguments, real_array, shown
+from wfr_pde.numerics.counted import counted
 from wfr_pde.plotting.data import Goal, frame_of, limits, marginal, names_of, space_of, target_on, time_text
 from wfr_pde.plotting.densities import draw_contours, draw_curve
 from wfr_pde.plotting.panels import panel_letters
@@ -261,7 +262,8 @@ def _nearest_cell(frame: xr.DataArray, point: ArrayLike | None) -> dict[str, int
         return dict(zip(names, map(int, np.unravel_index(int(frame.values.argmax()), frame.shape)), strict=True))
     coordinates = real_array("point", point)
     if coordinates.shape != (len(names),) or not np.isfinite(coordinates).all():
-        raise ValueError(f"point must be {len(names)} finite numbers, for {', '.join(names)}, got {shown(point)}")
+        number = counted(len(names), "finite number")
+        raise ValueError(f"point must be {number}, for {', '.join(names)}, got {shown(point)}")
     return {name: int(np.abs(frame[name].values - x).argmin()) for name, x in zip(names, coordinates, strict=True)}
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from wfr_pde.numerics.arguments import instance, knows_its_arguments
 
@@ -41,7 +42,8 @@ def same_place(one: Axes, other: Axes) -> bool:
 def panel_letters(figure: Figure) -> Figure:
     """Put (a), (b), ... before the titles of the panels of a figure, row by row.
 
-    A figure of one panel stays as it is. A panel without a title gets its letter at the left, where a title would be.
+    A figure of one panel stays as it is. A panel without a title gets its letter at the left, where a title would be,
+    in the weight of the first title that there is.
 
     Parameters
     ----------
@@ -71,10 +73,14 @@ def panel_letters(figure: Figure) -> Figure:
     panels = panels_of(instance("figure", figure, Figure, "of matplotlib"))
     if not 1 < len(panels) <= len(string.ascii_lowercase):
         return figure
+    titled = [(ax, where) for ax in panels for where, words in [title_of(ax)] if words]
+    weight = _title_text(*titled[0]).get_fontweight() if titled else None
     for letter, ax in zip(string.ascii_lowercase, panels, strict=False):
         where, words = title_of(ax)
+        if weight is not None and not words:
+            _title_text(ax, where).set_fontweight(weight)
         if not words.startswith(f"({letter})"):
-            _set_title(ax, f"({letter}) {words}".strip(), where)
+            _title_text(ax, where).set_text(f"({letter}) {words}".strip())
     return figure
 
 
@@ -83,6 +89,6 @@ def title_of(ax: Axes) -> tuple[Any, str]:
     return next(((where, ax.get_title(where)) for where in LOCATIONS if ax.get_title(where)), ("left", ""))
 
 
-def _set_title(ax: Axes, words: str, where: Any) -> None:
-    """Exchange the words of a title, and nothing else of it."""
-    {"center": ax.title, "left": ax._left_title, "right": ax._right_title}[where].set_text(words)  # type: ignore[attr-defined]
+def _title_text(ax: Axes, where: Any) -> Text:
+    """Return the artist of a title."""
+    return {"center": ax.title, "left": ax._left_title, "right": ax._right_title}[where]  # type: ignore[attr-defined]

@@ -240,7 +240,8 @@ class Density(Record):
         Raises
         ------
         ValueError
-            If the axes of the grid are turned: see `ground_truth`, and use `Trajectory`.
+            If the coordinates are not those of the grid, as after a selection, or values are NaN; or if the axes of the
+            grid are turned: see `ground_truth`, and use `Trajectory`.
         """
         check_dataset(ds, "log_density")
         refuse_turned(ds, "a density on the grid")
@@ -251,6 +252,8 @@ class Density(Record):
             ds = ds.isel({log_density.dims[0]: whole("index", index, -n, "the number of a frame", most=n - 1)})
         log_mass = float(ds["log_mass"]) if "log_mass" in ds else None
         values = np.asarray(ds["log_density"].values, dtype=np.float64)
+        if np.isnan(values).any():
+            raise ValueError("log_density of ds has NaN, which is no density: give ds as solve returns it")
         return cls(grid, grid.backend.asarray(values), log_mass=log_mass)
 
     def _marginal_mass(self, axes: tuple[int, ...]) -> np.ndarray:
@@ -406,7 +409,7 @@ class Density(Record):
         """
         instance("grid", grid, Grid)
         if grid.ndim != self.ndim:
-            raise ValueError(f"the density is {self.ndim}-dimensional, but the grid has {grid.ndim} axes")
+            raise ValueError(f"the density is {self.ndim}-dimensional, but the grid is {grid.ndim}-dimensional")
         for axis, other in zip(self.grid.axes, grid.axes, strict=True):
             if other.centres[0] < axis.edges[0] or other.centres[-1] > axis.edges[-1]:
                 raise ValueError(

@@ -35,7 +35,7 @@ def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = 
     instance(what.removeprefix("the "), distribution, Target, "such as Gaussian(mean=0, covariance=1)")
     if distribution.ndim != grid.ndim:
         raise ValueError(
-            f"{what} {distribution!r} is {distribution.ndim}-dimensional, but the grid has {grid.ndim} axes"
+            f"{what} {distribution!r} is {distribution.ndim}-dimensional, but the grid is {grid.ndim}-dimensional"
         )
     log_values = values_on(grid, distribution.log_density)
     checks.check_finite(grid, log_values, distribution, what)

@@ -24,7 +24,7 @@ from wfr_pde.space.axis import Axis
 from wfr_pde.space.cell_volumes import CellVolumes
 from wfr_pde.space.covering import covering_box
 from wfr_pde.space.reductions import Reductions
-from wfr_pde.space.stored_grid import grid_description, stored_arguments
+from wfr_pde.space.stored_grid import check_coordinates, grid_description, stored_arguments
 from wfr_pde.storage.schema_version import check_schema
 from wfr_pde.targets.base import Target
 
@@ -337,7 +337,9 @@ class Grid(Record):
     def from_dataset(cls, ds: Any, backend: str | Backend = "numpy") -> Grid:
         """Read the grid of a Dataset `ds` that `solve` returned or wrote, to use it with `backend`."""
         check_schema(getattr(ds, "attrs", {}), "the Dataset")
-        return cls(**stored_arguments(ds), backend=backend)
+        grid = cls(**stored_arguments(ds), backend=backend)
+        check_coordinates(ds, grid)
+        return grid
 
     def description(self) -> dict[str, Any]:
         """Return what makes the grid, but for the backend and the cells of graded axes, in plain types."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from wfr_pde.numerics.arguments import check_fit, choice, number, real_array, refuse_no_entries, shown, whole
 from wfr_pde.numerics.backends import Backend
+from wfr_pde.numerics.counted import counted
 from wfr_pde.space.axis import Axis
 
 BOUNDARIES = ("no-flux", "periodic")  # values of the argument `boundary`
@@ -118,7 +119,8 @@ def cells_per_axis(shape: Any, d: int) -> tuple[int, ...]:
     each = shape if isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes) else None
     cells = [shape] * d if each is None or (isinstance(each, np.ndarray) and each.ndim == 0) else list(each)
     if len(cells) != d:
-        raise ValueError(f"shape must be {d} whole numbers of at least 4 cells, one per axis, got {shown(shape)}")
+        number = counted(d, "whole number")
+        raise ValueError(f"shape must be {number} of at least 4 cells, one per axis, got {shown(shape)}")
     result = tuple(whole("shape", n, 4, "the number of cells along an axis") for n in cells)
     check_fit("shape", result, 8 * 4 * sum(result))  # edges, centres and widths
     return result

@@ -109,7 +109,7 @@ class Particles(Record):
         n = len(positions)
         log_weights = np.zeros(n) if self.log_weights is None else real_array("log_weights", self.log_weights)
         if log_weights.shape != (n,):
-            raise ValueError(f"log_weights have shape {log_weights.shape}, but there are {n} particles")
+            raise ValueError(f"log_weights have shape {log_weights.shape}, but the number of particles is {n}")
         top = log_weights.max()
         if not np.isfinite(top) or np.isnan(log_weights).any():
             raise ValueError(
@@ -259,7 +259,9 @@ class Particles(Record):
         if numbers.shape == (n,) and np.asarray(which).dtype == bool:
             numbers = np.flatnonzero(numbers).astype(np.float64)
         if numbers.ndim != 1 or not numbers.size or not ((numbers == np.round(numbers)) & (np.abs(numbers) <= n)).all():
-            raise ValueError(f"which must be whole numbers (m,) of some of the {n} particles, got {shown(which)}")
+            raise ValueError(
+                f"which must be whole numbers (m,), each of one of the particles (n={n}), got {shown(which)}"
+            )
         chosen = numbers.astype(np.int64)
         if chosen.max() >= n or chosen.min() < -n:
             raise ValueError(f"which must be numbers of particles from 0 to {n - 1}, got {shown(which)}")

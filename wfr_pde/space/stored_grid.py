@@ -13,6 +13,8 @@ from wfr_pde.space.axis import Axis
 if TYPE_CHECKING:
     from wfr_pde.space.grid import Grid
 
+SAME_CENTRE = 1e-6  # of a cell and of the coordinate: the rounding of single precision
+
 
 def grid_description(grid: Grid) -> dict[str, Any]:
     """Return what makes a grid, but for the backend and the cells of graded axes, in plain types."""
@@ -45,6 +47,29 @@ def check_dataset(ds: Any, *needed: str) -> None:
         raise ValueError(
             f"ds must have {wanted}grid in its attributes, as solve stores them, but has {list(ds.data_vars)}"
         )
+
+
+def check_coordinates(ds: Any, grid: Grid) -> None:
+    """Refuse a Dataset whose coordinates are not the cell centres of its grid: reversed, selected, renamed or moved.
+
+    Raises
+    ------
+    ValueError
+    """
+    dims = ds["log_density"].dims if "log_density" in ds.variables else grid.names
+    order = tuple(dim for dim in dims if dim in grid.names)
+    if len(order) == grid.ndim and order != grid.names:
+        raise ValueError(f"log_density of ds must have its axes in the order {grid.names}, got {dims}")
+    for axis in grid.axes:
+        if axis.name not in ds.coords:
+            continue
+        found = np.asarray(ds[axis.name].values)
+        slack = SAME_CENTRE * (axis.widths + np.abs(axis.centres))
+        if found.shape != axis.centres.shape or not (np.abs(found - axis.centres) <= slack).all():
+            raise ValueError(
+                f"the coordinate {axis.name!r} of ds is not that of its grid ({shown(found)} in place of "
+                f"{shown(axis.centres)}): give ds as solve or ground_truth return it, with the axes as they are"
+            )
 
 
 def stored_arguments(ds: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -12,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from wfr_pde.storage.disk_space import NO_SPACE, note_of_space
 from wfr_pde.storage.schema_version import check_schema
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-# errors that say that a disk, a file or a quota is full
-NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class PatientFile(io.RawIOBase):
@@ -88,8 +84,8 @@ class PatientFile(io.RawIOBase):
         return self.tell() if size is None else size
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Write a file by `write(temporary_path)`, flush it to disk, and rename it to `path`.
+def write_atomically(path: str | Path, write: Callable[[Path], object], size: int | None = None) -> Path:
+    """Write a file by `write(temporary_path)`, flush it to disk, and rename it to `path`; `size` is told if that fails.
 
     Raises
     ------
@@ -107,8 +103,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
+        temporary.unlink(missing_ok=True)  # before space is measured
         full = OSError(error.errno, os.strerror(error.errno), str(path))
-        full.add_note("(nothing half-written is left: make space, or write to another disk)")
+        full.add_note(note_of_space(path, size, error.errno))
         raise full from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -117,7 +114,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 def write_dataset(ds: xr.Dataset, path: str | Path) -> Path:
     """Write a Dataset as one NetCDF-4 file, whole or not at all."""
-    return write_atomically(path, lambda temporary: _write_netcdf(ds, temporary))
+    return write_atomically(path, lambda temporary: _write_netcdf(ds, temporary), ds.nbytes)
 
 
 def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
@@ -166,4 +163,4 @@ def write_json(content: Mapping[str, Any], path: str | Path) -> Path:
 
 def write_text(text: str, path: str | Path) -> Path:
     """Write a text, whole or not at all."""
-    return write_atomically(path, lambda temporary: temporary.write_text(text))
+    return write_atomically(path, lambda temporary: temporary.write_text(text), len(text))

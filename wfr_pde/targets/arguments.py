@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from wfr_pde.numerics.arguments import finite_array, refuse_no_entries, share, shown
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 
 Floats: TypeAlias = Any  # given as anything that NumPy reads as numbers, held as a read-only float array
@@ -75,7 +76,7 @@ def covariance_matrix(name: str, value: Any, ndim: int) -> Array:
         _check_positive_definite(name, matrix)
     else:
         raise ValueError(
-            f"{name} has shape {array.shape}, but the mean has {ndim} component{'s' * (ndim > 1)}: "
+            f"{name} has shape {array.shape}, but the mean has {counted(ndim, 'component')}: "
             f"give a scalar, variances of shape ({ndim},), or a matrix of shape ({ndim}, {ndim})"
         )
     matrix.setflags(write=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wfr_pde.numerics.arguments import finite_array, shown
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.expressions import AXES, compile_expression, inert, numeric
@@ -77,14 +78,14 @@ def given_breaks(value: Any, ndim: int) -> Breaks:
     """
     if isinstance(value, Breaks):
         if len(value.places) != ndim:
-            raise ValueError(f"breaks are of {len(value.places)} axes, but there are {ndim}")
+            raise ValueError(f"breaks are of {counted(len(value.places), 'axis', 'axes')}, not of {ndim}")
         return value
     form = "a list of numbers" if ndim == 1 else f"{ndim} lists of numbers, one per axis (empty where there are none)"
     if isinstance(value, str) or not hasattr(value, "__len__"):
         raise ValueError(f"breaks must be {form}, got {shown(value)}")
     lists = [value] if ndim == 1 else list(value)
     if len(lists) != ndim:
-        raise ValueError(f"breaks must be {form}, got {len(lists)} for {ndim} axes: {shown(value)}")
+        raise ValueError(f"breaks must be {form}, got {len(lists)} for {counted(ndim, 'axis', 'axes')}: {shown(value)}")
     places = []
     for k, numbers in enumerate(lists):
         name = "breaks" if ndim == 1 else f"breaks[{k}]"

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics.arguments import draws, finite_array, generator, whole
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import Floats, blockwise, call_repr, covariance_matrix
 from wfr_pde.targets.base import Target
@@ -123,7 +124,8 @@ class GaussianMixture(Target):
 
 def _normalised(weights: Array, n_components: int) -> Array:
     if weights.shape != (n_components,):
-        raise ValueError(f"weights have shape {weights.shape}, but there are {n_components} means: one weight each")
+        means = counted(n_components, "mean")
+        raise ValueError(f"weights must be one for each of {means}, but have shape {weights.shape}")
     if weights.min() <= 0:
         k = int(np.argmin(weights))
         raise ValueError(f"weights must be positive, but weights[{k}] is {weights[k]}: leave such a component out")
@@ -140,8 +142,8 @@ def _matrices(value: Any, n_components: int, ndim: int) -> Array:
     shape = (n_components, ndim, ndim)
     if array.ndim > 3 or array.shape != shape[: array.ndim]:
         raise ValueError(
-            f"covariances have shape {array.shape}, but there are {n_components} means in {ndim} "
-            f"dimension{'s' * (ndim > 1)}: give a scalar, or shape {shape[:1]}, {shape[:2]} or {shape}; the "
+            f"covariances have shape {array.shape}, but there are {counted(n_components, 'mean')} in "
+            f"{counted(ndim, 'dimension')}: give a scalar, or shape {shape[:1]}, {shape[:2]} or {shape}; the "
             "leading axis is the component"
         )
     each = array if array.ndim else np.broadcast_to(array, n_components)

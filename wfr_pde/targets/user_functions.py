@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from wfr_pde.errors import SlowFunctionWarning
 from wfr_pde.numerics.arguments import refuse_masked, shown
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 from wfr_pde.numerics.user_calls import raise_if_in_place, read_only
 from wfr_pde.targets.expressions import compile_expression
@@ -218,8 +219,13 @@ class UserFunction:
         if self.of != "coordinates":
             return self._shaped(returned, self.name, points.shape, points)
         if not isinstance(returned, Sequence | np.ndarray) or len(returned) != self.parts:
-            got = f"{len(returned)} parts" if isinstance(returned, Sequence | np.ndarray) else type(returned).__name__
-            raise ValueError(f"{self.name} must return {self.parts} arrays, one per coordinate, but returned {got}")
+            got = (
+                counted(len(returned), "part")
+                if isinstance(returned, Sequence | np.ndarray)
+                else type(returned).__name__
+            )
+            wanted = counted(self.parts, "array")
+            raise ValueError(f"{self.name} must return {wanted}, one per coordinate, but returned {got}")
         shaped = [self._shaped(part, f"{self.name}[{i}]", points.shape[:-1], points) for i, part in enumerate(returned)]
         return np.stack(shaped, axis=-1)
 

@@ -166,7 +166,7 @@ def _regions(reference: Density) -> dict[str, Function]:
 def _modes(centres: Array, ndim: int) -> dict[str, Function]:
     """Return the Voronoi cells of the modes; points between two count half."""
     if centres.shape[1] != ndim:
-        raise ValueError(f"the modes have shape {centres.shape}, but the space has {ndim} dimensions: give (k, {ndim})")
+        raise ValueError(f"the modes have shape {centres.shape}, but the space is {ndim}-dimensional: give (k, {ndim})")
     mode_masses(centres)  # checks them
     numbers = range(len(centres))
     return {f"mode {number + 1}": partial(_nearest, centres=centres, number=number) for number in numbers}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wfr_pde.metrics.tables import aligned, table_rows
+from wfr_pde.numerics.counted import counted
 from wfr_pde.validation.max_test import MaxTest
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def report(ds: xr.Dataset) -> str:
     step = "" if math.isnan(attrs["dt"]) else f", dt = {attrs['dt']:g}"
     lines = [
         f"{attrs['verdict']}: {attrs['sampler']}",
-        f"held against {attrs['reference']}; {attrs['seeds']} runs of {attrs['n']} particles{step}; {total} statistics "
-        f"at a joint level of {100 * attrs['level']:g} %",
+        f"held against {attrs['reference']}; {attrs['seeds']} runs of {counted(attrs['n'], 'particle')}{step}; "
+        f"{counted(total, 'statistic')} at a joint level of {100 * attrs['level']:g} %",
     ]
     stacked = ds.stack(where=("t", "statistic"))
     by = "resolution" if attrs["verdict"] == NO_POWER else "score"

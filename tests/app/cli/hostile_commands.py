@@ -191,6 +191,7 @@ EXAMPLES = {  # by command: every option that takes a value, and every positiona
         **{name: dataclasses.replace(kind, example=kind.example.replace(",", ";")) for name, kind in KNOBS.items()},
     },
     "all": {
+        "--only": Kind("halves", never),
         "--jobs": Kind("1", is_whole),
         "--out": Kind("there", is_folder),
         "--report": Kind("page.html", is_written),

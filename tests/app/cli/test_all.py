@@ -105,6 +105,16 @@ def test_a_file_that_cannot_be_loaded_costs_only_itself(project, capsys, text, c
     assert "there is no experiment in 'experiments' that can be loaded (helpers: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--only", "off", "good"], ["--only", "good", "--quick", "--only", "off"]])
+def test_only_some(project, capsys, words):
+    assert main(["all", "--quick", *words]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]] == ["good", "off"]
+    assert {path.name for path in (project / "results").iterdir() if path.is_dir()} == {"good", "off"}
+    (project / "experiments" / "lost.py").write_text("def f(:")  # is not asked for, and so is not loaded
+    assert main(["all", "--quick", *words]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -112,6 +122,11 @@ def test_a_file_that_cannot_be_loaded_costs_only_itself(project, capsys, text, c
         (["--report", "page.pdf"], "--report must name a page that ends in .html, got 'page.pdf'"),
         (["--experiments", "nowhere"], "there is no folder 'nowhere' here"),
         (["--experiments", "."], "there is no experiment in '.'"),
+        (
+            ["--only", "goood"],
+            "there is no experiment 'goood' in 'experiments' (did you mean 'good'?); known: good, lost",
+        ),
+        (["--only"], "argument --only: expected at least one argument"),
     ],
 )
 def test_wrong_options(words, message, capsys):

@@ -2,8 +2,13 @@
 
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from typed_keys import TypedShell
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -59,8 +64,8 @@ def test_bash_takes_what_it_does_not_know_for_a_file(project, result):
 
 def test_zsh_completes_each_of_several_arguments(result):
     _, script, _ = result("completion", "zsh")
-    assert script.count(':_wfr_pde_experiments"') == 4
-    assert script.count('"*:') == 3
+    assert script.count(':_wfr_pde_experiments"') == 5
+    assert script.count('"*:') == 4
     assert '"(*)' not in script
     assert "(eval|file)" in script
 
@@ -74,3 +79,41 @@ def test_fish_completes(project, result):
         check=True, capture_output=True, text=True, env={"HOME": str(project), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["powers", "sweep"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_keys_that_are_pressed_complete(shell, project, result):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    (project / "script").write_text(result("completion", shell)[1])
+    (project / "experiments" / "roots.py").touch()
+    (project / "my samples.nc").touch()
+    (project / "other").mkdir()
+    typed = {
+        "ru": "run ",
+        "xyz": "xyz",
+        "run pow": "run powers ",
+        "run experiments/pow": "run experiments/powers.py ",
+        "run powers --dr": "run powers --dry-run ",
+        "run --out oth": "run --out other/",
+        "run --out=oth": "run --out=other/",
+        "all --on": "all --only ",
+        "all --only po": "all --only powers ",
+        "all --only powers ro": "all --only powers roots ",
+        "all --only powers --qu": "all --only powers --quick ",
+        "all po": "all po",
+        "figures powers ro": "figures powers roots ",
+        "solve --device cud": "solve --device cuda",
+        "truth -o my": r"truth -o my\ samples.nc ",
+        "truth --out=my": r"truth --out=my\ samples.nc ",
+        "compare my": r"compare my\ samples.nc ",
+        "completion zs": "completion zsh ",
+    }
+    if shell != "bash":  # for which a colon ends a word
+        typed["solve --device cuda:"] = "solve --device cuda:single "
+    terminal = TypedShell(shell, project)
+    try:
+        found = {words: terminal.line_after(f"wfr-pde {words}\t") for words in typed}
+    finally:
+        terminal.close()
+    assert found == {words: f"wfr-pde {expected}" for words, expected in typed.items()}

@@ -37,8 +37,9 @@ def test_figures_says_what_cannot_be_drawn_and_draws_the_rest(project, capsys, r
     roots.write_text(powers.read_text().replace("* 0.01", "* 0.02"))
     powers.write_text(powers.read_text().replace("ds.power", "ds.root"))
     code, out, _ = result("figures")
-    assert code == 1
-    assert "failed: AttributeError" in out.splitlines()[0]
+    assert code == 2
+    line = next(k for k, text in enumerate(powers.read_text().splitlines(), 1) if "ds.root" in text)
+    assert f"failed: experiments/powers.py, line {line}: AttributeError: " in out.splitlines()[0]
     assert "data of an older version of the experiment; `wfr-pde run` computes them again" in out.splitlines()[1]
     (project / "experiments" / "roots.py").unlink()
     assert "no experiment 'roots'" in result("figures")[1]

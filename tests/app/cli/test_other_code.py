@@ -142,7 +142,7 @@ def test_figures_all_and_report_say_so(by_other_code, result, project):
     assert SAID in result("figures")[1]
     assert "(stored, by other code)" in result("all")[1]
     _, out, _ = result("report")
-    assert out.splitlines()[1] == "by other code than the present: 1 of the runs; they are marked"
+    assert out.splitlines()[1] == "by other code than the present: 1 run, marked on the page"
     page = (project / "report.html").read_text(encoding="utf-8")
     assert f'<span class="mark" title="{SAID}">other code</span>' in page
     [directory] = project.glob("results/halves/*")

@@ -126,9 +126,9 @@ def test_run_resume_and_dry_run_of_a_run_that_was_stopped(in_parts, json_of, res
     assert "no run of powers with these knobs to resume" in err
     code, _, err = result("run", "powers", "--mode", "stop")
     assert code == 130
-    assert "1 parts of powers are stored; the same command goes on after them" in err
+    assert "stored so far: 1 part of powers; the same command goes on from there" in err
     _, out, _ = result("run", "powers", "--mode", "stop", "--dry-run")
-    assert "would be computed, after the 1 parts that are stored" in out
+    assert "would be computed, after the 1 part stored before" in out
     assert json_of("run", "powers", "--mode", "stop", "--dry-run")[1]["parts"] == 1
     code, _, err = result("run", "powers", "--mode", "stop", "--resume", "--force")
     assert code == 2

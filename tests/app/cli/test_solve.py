@@ -243,7 +243,7 @@ def test_a_failed_solve_says_what_was_saved(capsys, monkeypatch):
         (["--reaction-rate", "inf"], "argument --reaction-rate: must be a finite number"),
         (["--shape", "many"], "--shape must be whole numbers such as 128"),
         (["--shape", "3"], "at least 4, got 3: it is the number of cells along an axis"),
-        (["--shape", "64,64"], "shape must be 1 whole numbers"),
+        (["--shape", "64,64"], "shape must be 1 whole number of"),
         (["--lower", "-4"], "--lower and --upper go together"),
         (["--lower", "-4", "--upper", "-5"], "lower < upper"),
         (["--lower", "-4", "--upper", "b"], "--upper must be numbers such as -4"),

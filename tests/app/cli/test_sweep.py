@@ -73,7 +73,7 @@ def test_dry_run_of_a_sweep_runs_nothing(project, capsys, json_of, result):
     assert "2 cells to be run; about" in out
     assert not list(project.glob("results/powers/sweep-*"))
     _, out, _ = result("sweep", "powers", "--n", "1,2", "--mode", "stop", "--dry-run")
-    assert "begun, 1 parts" in out
+    assert "begun, 1 part " in out
     content = json_of("sweep", "powers", "--n", "1,2,4", "--dry-run", "--shard", "2/3")[1]
     assert [cell["knobs"]["n"] for cell in content["cells"]] == [2]
     assert content["seconds"] is None

@@ -111,7 +111,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(folder):
     run_parts(folder)
     directory, notes = stopped(folder, 2)
     assert run_parts(folder) == [0, 1, 2]
-    assert "2 parts of sums are stored; the same command goes on after them" in notes
+    assert "stored so far: 2 parts of sums; the same command goes on from there" in notes
     assert json.loads((directory / "run.json").read_text())["status"] == "stopped"
     assert [path.name for path in sorted(directory.glob("*.nc"))] == ["seg-000000.nc", "seg-000001.nc"]
     with xr.open_dataset(directory / "seg-000001.nc") as ds:

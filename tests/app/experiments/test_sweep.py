@@ -185,7 +185,7 @@ def test_a_cell_that_fails_costs_only_itself(folder, threads, mode, code, messag
     assert [outcome.status for outcome in outcomes] == ["pass", "failed", "pass"]
     assert outcomes[1].code == code
     assert re.fullmatch(
-        message + "; 1 parts of powers are stored; the same command goes on after them", outcomes[1].error
+        message + "; stored so far: 1 part of powers; the same command goes on from there", outcomes[1].error
     )
     assert json.loads((outcomes[1].cell.directory / "run.json").read_text())["status"] == "failed"
     with xr.open_dataset(plan.directory / "sweep.nc") as ds:

@@ -52,7 +52,7 @@ def test_what_leads_astray_is_named_and_not_followed(results, make, reason, caps
     assert [(each.path.as_posix(), each.reason) for each in found.left_out] == [("results/loop", reason)]
     assert found.others == []
     assert main(["report"]) == 0
-    assert "not looked into: 1 links or files" in capsys.readouterr().out
+    assert "not looked into: 1 link or file," in capsys.readouterr().out
     text = (results.parent / "report.html").read_text(encoding="utf-8")
     assert f"<li><code>results/loop</code>: {reason}</li>" in text
     assert "secret" not in text

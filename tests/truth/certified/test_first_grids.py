@@ -151,7 +151,7 @@ def test_high_starts_are_looked_at_as_high_as_they_are():
     ("options", "words"),
     [
         ({"boundary": "periodic"}, "needs box="),
-        ({"box": ([0.0, 0.0], [1.0, 1.0])}, "1-dimensional, but the box has 2 axes"),
+        ({"box": ([0.0, 0.0], [1.0, 1.0])}, "1-dimensional, but the box is 2-dimensional"),
         ({"box": (1.0, 0.0)}, "lower < upper"),
         ({"box": (-1.0, 1.0)}, "cuts off"),
         ({"box": (0.0, 2 * np.pi), "boundary": "periodic"}, "not periodic"),

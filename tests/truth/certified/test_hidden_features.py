@@ -247,7 +247,7 @@ def test_a_budget_that_ends_is_no_proof():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: look(Gaussian([0, 0], 1), LINE), "has 2 dimensions, and the grid has 1 axes"),
+        (lambda: look(Gaussian([0, 0], 1), LINE), "is 2-dimensional, and the grid is 1-dimensional"),
         (lambda: look(GeometricPath(Gaussian(0, 1), Gaussian(1, 2)), LINE), r"moves: take target.at\(t\)"),
         (lambda: look(Gaussian(0, 1), LINE, slack=0), "slack and within are positive"),
         (lambda: look(Gaussian(0, 1), LINE, matters=np.ones(3, dtype=bool)), "matters must have the shape"),

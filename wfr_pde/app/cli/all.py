@@ -1,4 +1,4 @@
-"""The command `wfr-pde all`: every experiment, in parallel, and the report of them."""
+"""The command `wfr-pde all`: every experiment, or some, in parallel, and the report of them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ files of Python, whose code is run.
 examples:
   wfr-pde all --quick                      all experiments with their quick knobs, and report.html
   wfr-pde all                              in full
+  wfr-pde all --only galaxies barrier      two of them
   wfr-pde all --dry-run                    which are done, and how long they took
   wfr-pde all --out elsewhere --report elsewhere/report.html"""
 
@@ -37,6 +38,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
+    add("--only", nargs="+", action="extend", metavar="NAME", help="these experiments, and no others")
     add("--quick", action="store_true", help="with the experiments' quick knobs")
     add("--dry-run", action="store_true", help="show which are done, and run nothing")
     add("--force", action="store_true", help="compute everything anew, whatever is stored")
@@ -80,7 +82,7 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
         If an option does not fit, or there is no experiment that can be loaded.
     """
     from wfr_pde.app.experiments.jobs import Cell, failure
-    from wfr_pde.app.experiments.loading import find_experiments, load_experiment, own_folder
+    from wfr_pde.app.experiments.loading import chosen_experiments, load_experiment, own_folder
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {args.jobs}")
@@ -90,7 +92,7 @@ def _planned(args: argparse.Namespace) -> tuple[list[Cell], dict[str, dict[str, 
         made_sure_of("--report", page)
     planned, broken = [], {}
     folder = own_folder() if args.experiments is None else Path(args.experiments)
-    for name in find_experiments(folder):
+    for name in chosen_experiments(folder, args.only):
         try:
             experiment = load_experiment(name, folder)
             planned.append(Cell(experiment, experiment.values({}, args.quick), Path(args.out)))

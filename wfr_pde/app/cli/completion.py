@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
+from typing import Any
 
 from wfr_pde.app.exit_codes import DONE
 
@@ -43,12 +45,28 @@ function __wfr_pde_experiments
 end""",
     },
 }
-IMPROVEMENTS = {  # of the scripts that shtab makes
-    "bash": [("complete -o bashdefault ", "complete -o bashdefault -o default ")],  # where nothing is known, files
+# completes the names after the first one, too, which the option itself does not
+NAMES_IN_ZSH = '\n  "*:NAME:{ (( \\${words[(I)--only]} )) && _wfr_pde_experiments }"'
+IMPROVEMENTS: dict[
+    str, list[tuple[str, Any]]
+] = {  # of the scripts that shtab makes: patterns, and what is put in their place
+    "bash": [
+        (r"complete -o bashdefault ", r"complete -o bashdefault -o default "),  # where nothing is known, files
+        (r'("\$current_action_is_positional" = true )\)', r'\1|| "$current_action_nargs" = + )'),  # options after names
+    ],
     "zsh": [
-        ('"(*)::', '"*:'),  # each of several arguments is completed, not only the first
-        ('"(*):', '"*:'),
-        ("== eval ]]", "== (eval|file) ]]"),  # `source` as well as `eval`
+        (r'"\(\*\)::?', '"*:'),  # each of several arguments is completed, not only the first
+        (r'^  "\*--only\[.*$', lambda option: option[0] + NAMES_IN_ZSH),
+        (r'(?<!\*)(--[\w-]+)(\}"|)(?=\[[^]\n]*\]:(?!\*))', r"\1=\2"),  # --out=DIR as well as --out DIR
+        (r"(?<=:)\([^()\n]*\)(?=\"$)", lambda choices: choices[0].replace(":", r"\:")),  # cpu:single is one word
+        (r"== eval ]]", r"== (eval|file) ]]"),  # `source` as well as `eval`
+    ],
+    "fish": [
+        (r'-xka "\(__fish_complete_path [^"]*\)"', "-rF"),  # --out=FILE as well as --out FILE
+        (
+            r"(complete -c wfr-pde -n '_shtab_wfr_pde_using all)' -l only (-x\S+ .*) -d .*",
+            r"\g<0>\n\1; and __fish_seen_argument -l only' \2",  # each of several names
+        ),
     ],
 }
 
@@ -74,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             elif kind in ("FILE", "SAMPLES") or kind.endswith((".nc", ".html")):
                 argument.complete = shtab.FILE
     script = shtab.complete(args.parsers[""], args.shell)
-    for text, better in IMPROVEMENTS.get(args.shell, ()):
-        script = script.replace(text, better)
+    for pattern, better in IMPROVEMENTS[args.shell]:
+        script = re.sub(pattern, better, script, flags=re.MULTILINE)
     print(script.replace("SHIPPED", shlex.quote(str(SHIPPED))))
     return DONE

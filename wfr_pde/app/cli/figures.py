@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfr_pde.app.cli.output import print_json, text_table
 from wfr_pde.app.cli.parser import folder
-from wfr_pde.app.exit_codes import CHECK_FAILED, DONE, exit_code
+from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _stored(root: Path, name: str) -> list[Path]:
 
 def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
     """Draw one figure."""
+    from wfr_pde.app.experiments.jobs import failure
     from wfr_pde.app.experiments.runner import redraw
     from wfr_pde.storage.source_hash import by_other_code
 
@@ -94,11 +95,7 @@ def _drawn(directory: Path, experiment: Experiment | None) -> Drawn:
         experiment = _experiment(directory) if experiment is None else experiment
         result = redraw(experiment, directory)
     except Exception as error:
-        code = exit_code(error)
-        text = " ".join(str(error).split())
-        if code is None:  # of the figure's code
-            return Drawn(name, directory, "", f"{type(error).__name__}: {text}", CHECK_FAILED)
-        return Drawn(name, directory, "", text, code)
+        return Drawn(name, directory, "", **failure(error))
     is_same = result.data.attrs["source"] == experiment.source
     notes = [] if is_same else ["data of an older version of the experiment; `wfr-pde run` computes them again"]
     if result.other_hashes:

@@ -12,6 +12,7 @@ import numpy as np
 from wfr_pde.app.cli.output import bytes_text, print_json, text_table
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.errors import BackendError
+from wfr_pde.numerics.counted import counted
 
 NAME = "info"
 SUMMARY = "versions, backends, devices, threads, memory"
@@ -89,7 +90,7 @@ def _info_text(content: dict[str, Any]) -> str:
         ("platform", content["platform"]),
         *((f"backend {name}", text) for name, text in content["backends"].items()),
         ("blas", content["blas"]),
-        ("threads", f"{content['cpus']} processors" + (f" ({limits})" if limits else "")),
+        ("threads", counted(content["cpus"], "processor") + (f" ({limits})" if limits else "")),
         ("memory", "unknown" if memory is None else f"{bytes_text(memory)} are free"),
         ("not installed", ", ".join(content["missing_extras"]) or "nothing"),
     ]

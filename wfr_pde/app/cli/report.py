@@ -10,6 +10,7 @@ from wfr_pde.app.cli.parser import folder
 from wfr_pde.app.cli.written import made_sure_of, page_path
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.app.experiments.experiment import OUT
+from wfr_pde.numerics.counted import counted
 
 NAME = "report"
 SUMMARY = "one self-contained HTML page of all results"
@@ -70,11 +71,6 @@ def write_page(results: str, page: str, experiments: str | None) -> dict[str, An
     }
 
 
-def counted(number: int, what: str) -> str:
-    """Write a number of things: "1 run", "2 runs"."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def summary(content: dict[str, Any]) -> str:
     """Describe the page on one line."""
     troubles = [f"{content[name]} {name}" for name in ("failed", "unfinished", "unreadable") if name in content]
@@ -82,8 +78,12 @@ def summary(content: dict[str, Any]) -> str:
     number = content["by_other_code"]
     left_out = content["left_out"]
     runs += f", {content['quick']} of them quick versions" if content["quick"] else ""
-    links = f"\nnot looked into: {left_out} links or files; the page names them" if left_out else ""
-    note = f"\nby other code than the present: {number} of the runs; they are marked" if number else ""
-    checks = f"{content['checks_passed']} of {content['checks']} checks pass"
+    links = (
+        f"\nnot looked into: {counted(left_out, 'link or file', 'links or files')}, which the page names"
+        if left_out
+        else ""
+    )
+    note = f"\nby other code than the present: {counted(number, 'run')}, marked on the page" if number else ""
+    checks = f"{content['checks_passed']} of {counted(content['checks'], 'check')} pass"
     size = f"{content['bytes'] / 2**20:.1f} MiB"
     return f"{content['path']}: {counted(content['experiments'], 'experiment')}, {runs}, {checks}, {size}{note}{links}"

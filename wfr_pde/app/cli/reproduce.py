@@ -132,7 +132,8 @@ def _text(found: Reproduction) -> str:
     compared = [comparison for comparison in found.comparisons if comparison.tolerance is not None or comparison.fault]
     wrong = [comparison.name for comparison in compared if not comparison.agrees]
     count = sum(comparison.count for comparison in compared)
-    verdict = f"all {count} numbers agree" if not wrong else f"these do not agree: {', '.join(wrong)}"
+    verdict = "the only number agrees" if count == 1 else f"all {count} numbers agree"
+    verdict = verdict if not wrong else f"these do not agree: {', '.join(wrong)}"
     return "\n".join([text_table(rows), *_notes(found), verdict, ""])
 
 

@@ -15,6 +15,7 @@ from wfr_pde.app.cli.parser import folder
 from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.complaints import notes
 from wfr_pde.app.exit_codes import CHECK_FAILED, DONE
+from wfr_pde.numerics.counted import counted
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.experiment import Experiment
@@ -118,7 +119,7 @@ def _dry_run(args: argparse.Namespace, experiment: Experiment, knobs: dict[str, 
     print("  knobs      " + _knobs_text(experiment, values))
     print(f"  directory  {directory}")
     begun = 0 if args.force else parts
-    computed = f"would be computed, after the {begun} parts that are stored" if begun else "would be computed"
+    computed = f"would be computed, after the {counted(begun, 'part')} stored before" if begun else "would be computed"
     print(f"  data       {'stored already, would be re-used' if is_reused else computed}")
     if seconds is not None:
         print(f"  time       {duration_text(seconds)} when they were computed")

@@ -22,8 +22,10 @@ from wfr_pde.app.cli.problem import (
     parse_times,
     target_and_start,
 )
+from wfr_pde.app.complaints import notes
 from wfr_pde.app.exit_codes import DONE
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.counted import counted
 
 if TYPE_CHECKING:
     from wfr_pde.flows import Flow
@@ -91,7 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Solve the flow, write it, and print its records."""
     import wfr_pde as wfr
+    from wfr_pde.integrate.memory import stored_bytes
     from wfr_pde.integrate.save_times import save_times
+    from wfr_pde.storage.disk_space import warn_of_space
     from wfr_pde.storage.files import write_dataset
 
     out, times = output_file(args), save_times(parse_times(args.t))
@@ -106,6 +110,10 @@ def run(args: argparse.Namespace) -> int:
     partial = out.with_name(out.name + ".partial")
     if args.force:
         shutil.rmtree(partial, ignore_errors=True)
+    frames = stored_bytes(rho, len(times))
+    warn_of_space(
+        out, 2 * frames, enough=frames
+    )  # the pieces, and the file that is made of them; `solve` knows the former
     with _saying_what_was_saved(partial):
         ds = wfr.solve(target, flow, rho, times, dt, record=records, out=partial, rng=args.seed)
         write_dataset(ds, out)
@@ -115,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"path": str(out), **{key: ds.attrs[key] for key in ("dt", "n_steps", "wall_time")}, **values})
     else:
         print(f"\n{solution_table(ds, list(records))}\n")
-        print(f"{out}: {ds.attrs['n_steps']} steps, {duration_text(float(ds.attrs['wall_time']))}")
+        print(f"{out}: {counted(int(ds.attrs['n_steps']), 'step')}, {duration_text(float(ds.attrs['wall_time']))}")
     return DONE
 
 
@@ -143,7 +151,7 @@ def _dry_run(args: argparse.Namespace, target: Target, flow: Flow, rho: Density,
             if not axis.is_uniform
         ),
         ("dt", f"{dt:.6g}{_chosen(args)}"),
-        ("steps", f"{cost.n_steps:,} over {len(times)} save times"),
+        ("steps", f"{cost.n_steps:,} over {counted(len(times), 'save time')}"),
         ("memory", f"{bytes_text(memory)} at most" + ("" if free is None else f" ({bytes_text(free)} are free)")),
         ("time", f"about {duration_text(seconds)} (an estimate: a step and the records measured)"),
     ]
@@ -235,6 +243,8 @@ def _saying_what_was_saved(partial: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, OSError, NumericalError) as error:
+        if "goes on from there" in notes(error):
+            raise
         with contextlib.suppress(OSError):
             t = float(open_run(partial)["t"][-1])
             failed = isinstance(error, NumericalError)

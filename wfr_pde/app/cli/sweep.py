@@ -14,6 +14,7 @@ from wfr_pde.app.cli.output import duration_text, print_json, text_table
 from wfr_pde.app.cli.parser import folder, whole
 from wfr_pde.app.cli.written import make_folder
 from wfr_pde.app.exit_codes import DONE, exit_code_of_runs
+from wfr_pde.numerics.counted import counted
 
 if TYPE_CHECKING:
     from wfr_pde.app.experiments.experiment import Experiment
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             return DONE
         seconds = content["seconds"]
         time = "" if seconds is None else f"; about {duration_text(seconds)} for them"
-        print(f"{text_table(_dry_rows(grid, content))}\n\n{content['waiting']} cells to be run{time}")
+        print(f"{text_table(_dry_rows(grid, content))}\n\n{counted(content['waiting'], 'cell')} to be run{time}")
         return DONE
     if args.json:
         print_json(_content(grid, outcomes))
@@ -174,7 +175,7 @@ def _dry_rows(grid: Plan, content: dict[str, Any]) -> list[tuple[str, ...]]:
     """Write the cells of a dry run as rows of a table."""
     rows = [(*grid.axes, "", "directory")]
     for cell in content["cells"]:
-        begun = f"begun, {cell['parts']} parts" if cell["parts"] else "to be run"
+        begun = f"begun, {counted(cell['parts'], 'part')}" if cell["parts"] else "to be run"
         rows.append((*grid.swept(cell["knobs"]).values(), "done" if cell["done"] else begun, cell["directory"]))
     return rows
 

@@ -14,6 +14,7 @@ from wfr_pde.app.cli.output import bytes_text, duration_text, print_json, soluti
 from wfr_pde.app.cli.parser import finite
 from wfr_pde.app.cli.problem import add_problem_arguments, box_corners, output_file, parse_times, target_and_start
 from wfr_pde.app.exit_codes import DONE
+from wfr_pde.numerics.counted import counted
 
 if TYPE_CHECKING:
     from wfr_pde.targets import Target
@@ -89,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         cells = " × ".join(str(ds.sizes[name]) for name in json.loads(ds.attrs["grid"])["names"])
         print(f"{solution_table(ds, names)}\n")
-        print(f"{out}: {cells} cells, {ds.attrs['n_steps']} steps, {duration_text(float(ds.attrs['wall_time']))}")
+        steps = counted(int(ds.attrs["n_steps"]), "step")
+        print(f"{out}: {cells} cells, {steps}, {duration_text(float(ds.attrs['wall_time']))}")
     return DONE
 
 

@@ -15,6 +15,7 @@ from wfr_pde.app.experiments.executors import Processes
 from wfr_pde.app.experiments.experiment import Experiment
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.runner import run_experiment
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.progress import bar
 from wfr_pde.storage.source_hash import other_hashes
 
@@ -177,7 +178,7 @@ def _run(
         for future in futures:
             future.cancel()
         run = sum(i in outcomes for i in cells)
-        error.add_note(f"{run} of {len(cells)} cells were run; the same command goes on with the others")
+        error.add_note(f"run of {counted(len(cells), 'cell')}: {run}; the same command goes on with the others")
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import logging
 import math
@@ -98,8 +99,7 @@ def load_experiment(name: str | Path, folder: str | Path | None = None) -> Exper
     if path.suffix != ".py":
         known = find_experiments(folder)
         if given not in known:
-            where = f"{FOLDER!r} or in wfr_pde" if folder is None else repr(str(folder))
-            raise ValueError(f"there is no experiment {given!r} in {where}; known: {', '.join(known) or 'none'}")
+            raise ValueError(_unknown(given, known, folder))
         path = known[given]
         if folder is None:
             tell_of_replaced([given])
@@ -132,6 +132,33 @@ def load_experiment(name: str | Path, folder: str | Path | None = None) -> Exper
         raise ValueError(f"QUICK of {path} must be a dict of knobs, got {module.QUICK!r}")
     experiment.values({}, quick=True)
     return experiment
+
+
+def chosen_experiments(folder: str | Path, names: Iterable[str] | None) -> dict[str, Path]:
+    """Return the experiments in a folder that have some of these names, in the order of the folder; all for None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If one of the names is of none of them.
+    """
+    found = find_experiments(folder)
+    if names is None:
+        return found
+    chosen = set(names)
+    for name in sorted(chosen - found.keys()):
+        raise ValueError(_unknown(name, found, folder))
+    return {name: path for name, path in found.items() if name in chosen}
+
+
+def _unknown(given: str, known: Mapping[str, Path], folder: str | Path | None) -> str:
+    """Say that there is no experiment of that name, and which may be meant."""
+    where = f"{FOLDER!r} or in wfr_pde" if folder is None else repr(str(folder))
+    near = difflib.get_close_matches(given, known, 1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"there is no experiment {given!r} in {where}{meant}; known: {', '.join(known) or 'none'}"
 
 
 def _executed(path: Path) -> tuple[types.ModuleType, str]:

@@ -30,6 +30,7 @@ import numpy as np
 from wfr_pde.app.experiments.experiment import Experiment, Tolerance
 from wfr_pde.app.experiments.figure_data import TEXTS
 from wfr_pde.app.experiments.runner import Result, run_experiment
+from wfr_pde.numerics.counted import counted
 from wfr_pde.storage import provenance
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-10
@@ -213,7 +214,7 @@ def _columns(
     panel, kind, number = artist
     rows = [0 if table is None else len(table) for table in (before, after)]
     if before is None or after is None or rows[0] != rows[1]:
-        fault = f"{kind} {number} has {rows[0]} points in the stored figure, {rows[1]} in the new one"
+        fault = f"{kind} {number} has {counted(rows[0], 'point')} in the stored figure, {rows[1]} in the new one"
         yield Comparison(f"panel {panel} {kind} points", float(rows[0]), float(rows[1]), None, fault=fault)
         return
     for k, column in enumerate(COORDINATES):

@@ -17,6 +17,7 @@ from wfr_pde.app.experiments.drawing import store_figure
 from wfr_pde.app.experiments.experiment import OUT, Check, Experiment, canonical
 from wfr_pde.app.experiments.loading import load_experiment
 from wfr_pde.app.experiments.parts import RunWithParts, StoredParts
+from wfr_pde.numerics.counted import counted
 from wfr_pde.storage import files, locks, provenance
 from wfr_pde.storage import source_hash as code
 
@@ -241,7 +242,8 @@ def _compute(experiment: Experiment, values: dict[str, Any], parts: StoredParts)
         files.write_dataset(_computed(experiment, values, parts), parts.directory / "data.nc")
     except BaseException as error:
         if count := parts.count():
-            error.add_note(f"{count} parts of {experiment.name} are stored; the same command goes on after them")
+            number = counted(count, "part")
+            error.add_note(f"stored so far: {number} of {experiment.name}; the same command goes on from there")
         status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         with contextlib.suppress(OSError):  # the disk may be full
             files.write_json({"status": status, "error": str(error), **content}, path)

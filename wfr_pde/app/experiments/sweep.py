@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wfr_pde.app.experiments.experiment import OUT, Experiment, out_words
 from wfr_pde.app.experiments.jobs import Cell, Outcome, run_cells
 from wfr_pde.app.experiments.loading import load_experiment
+from wfr_pde.numerics.counted import counted
 from wfr_pde.storage import files, locks, provenance
 from wfr_pde.storage import source_hash as code
 
@@ -203,10 +204,10 @@ def _refuse_other_cells(plan: Plan) -> None:
         if others - {code.source_hash()}:
             found[plan.experiment.directory(cell, plan.out)] = others
     if found:
-        number = f"{len(found)} of the {len(plan.cells)} cells of this sweep of {plan.experiment.name}"
+        number = f"{len(found)} of the {counted(len(plan.cells), 'cell')} of this sweep of {plan.experiment.name}"
         code.refuse_other_code(
             set().union(*found.values()),
-            f"{number}, the first in {next(iter(found))}, were computed",
+            f"{number}, the first in {next(iter(found))}, {'was' if len(found) == 1 else 'were'} computed",
             "delete those, give --force to compute all anew, or --accept-other-code, which is written into sweep.nc",
         )
 

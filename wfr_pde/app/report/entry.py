@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wfr_pde.app.report.runs import DONE, FAILED, PASSED, UNFINISHED, UNREADABLE, Run
 from wfr_pde.app.report.words import Block, knob
+from wfr_pde.numerics.counted import counted
 
 # status of runs, the worst first: an experiment has that of its worst run
 WORST_FIRST = (FAILED, UNREADABLE, UNFINISHED, PASSED, DONE)
@@ -54,7 +55,7 @@ class Entry:
         checks = [check for run in self.runs for check in run.checks]
         if not checks or self.status not in (PASSED, FAILED):
             return ""
-        return f"{sum(check.passed for check in checks)} of {len(checks)} checks pass"
+        return f"{sum(check.passed for check in checks)} of {counted(len(checks), 'check')} pass"
 
     @property
     def differing(self) -> tuple[str, ...]:

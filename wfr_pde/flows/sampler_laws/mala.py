@@ -14,6 +14,7 @@ from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
 from wfr_pde.flows.law import Law
 from wfr_pde.flows.sampler_laws.langevin import finite_score
 from wfr_pde.flows.transport.sinkhorn.flow import SinkhornKernel
+from wfr_pde.numerics.counted import counted
 from wfr_pde.space.density import Density
 
 
@@ -109,8 +110,9 @@ class MALAKernel(Flow):
         super().check(energy, template)
         if template.ndim > self.max_ndim or template.grid.axes[0].periodic:
             raise ValueError(
-                f"MALAKernel works in one dimension between no-flux walls, but the grid has {template.ndim} axes "
-                f"({', '.join(template.grid.boundary)}): hold MALA against the W flow there, with a small dt"
+                f"MALAKernel works in one dimension between no-flux walls, but the grid has "
+                f"{counted(template.ndim, 'axis', 'axes')} ({', '.join(template.grid.boundary)}): "
+                "hold MALA against the W flow there, with a small dt"
             )
 
     @override

@@ -9,6 +9,7 @@ import numpy as np
 
 from wfr_pde.numerics.arguments import knows_its_arguments, real_array
 from wfr_pde.numerics.arguments import path as checked_path
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
 from wfr_pde.space.particles import Particles
@@ -96,7 +97,7 @@ def _from_npz(path: Path) -> xr.Dataset:
     if times is None:
         count = positions.shape[-3]
         raise ValueError(
-            f"{path} has positions {arrays['positions'].shape} at {count} time{'s' * (count > 1)}, but no array "
+            f"{path} has positions {arrays['positions'].shape} at {counted(count, 'time')}, but no array "
             f"'times': add it, of shape ({count},)"
         )
     log_weights = _log_weights(arrays, path)

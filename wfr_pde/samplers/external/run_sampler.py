@@ -17,6 +17,7 @@ from wfr_pde.integrate.randomness import generator_of, rng_state
 from wfr_pde.integrate.save_times import save_times
 from wfr_pde.numerics.arguments import finite, generator, instance, is_array, real_array, shown, whole
 from wfr_pde.numerics.arguments import seed as seed_of
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.dataset import particle_dataset
@@ -147,7 +148,7 @@ def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.ra
         n = whole("n", n, 1, "the number of particles to draw from the start")
         return np.asarray(start.sample(n, rng=rng), dtype=np.float64)
     if n is not None and whole("n", n) != len(start.positions):
-        raise ValueError(f"n={shown(n)}, but the start has {len(start.positions)} particles: leave n out")
+        raise ValueError(f"n={shown(n)}, but the start has {counted(len(start.positions), 'particle')}: leave n out")
     if np.ptp(start.log_weights) > 1e-12:
         raise ValueError(
             "the particles of the start have different weights, which a sampler that is given positions does not "
@@ -273,7 +274,8 @@ class _Frames:
             remedy = "keep their number (weights of zero, log_weights=-inf, for those that died)"
             if self.count == 1:
                 remedy += ", or yield all of them at the first save time too"
-            raise ValueError(f"{where} {len(positions)} particles, after {self.positions.shape[1]} before: {remedy}")
+            number = counted(len(positions), "particle")
+            raise ValueError(f"{where} {number}, after {self.positions.shape[1]} before: {remedy}")
         try:
             return Particles(positions, log_weights)
         except ValueError as error:

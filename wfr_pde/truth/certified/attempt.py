@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde import metrics
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.richardson import richardson
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
@@ -144,8 +145,9 @@ class Attempt:
                 f"memory={self.work.memory:g} allows for less" if needed > budget else f"{free / 2**30:.3g} are free"
             )
             raise MemoryError(
-                f"a certified solution at {len(self.times)} times on {' x '.join(map(str, self.grid.shape))} cells "
-                f"needs about {needed / 2**30:.3g} GiB, {stored / 2**30:.3g} of them for the frames on all grids, but "
+                f"a certified solution at {counted(len(self.times), 'time')} on "
+                f"{' x '.join(map(str, self.grid.shape))} cells needs about {needed / 2**30:.3g} GiB, "
+                f"{stored / 2**30:.3g} of them for the frames on all grids, but "
                 f"{limit}: use fewer save times, a larger rtol, or a smaller box"
             )
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline, clock
 from wfr_pde.numerics.two_threads import two_at_a_time
 from wfr_pde.numerics.typing import Array
@@ -109,8 +110,8 @@ class Budget:
         expected = self.rate * longest.size
         if expected > self.left() and longest.size > SHORT:
             raise OutOfTimeError(
-                f"the next run, {len(longest.steps) - 1} steps on {longest.grid.size} cells, would take about "
-                f"{expected:.2g} seconds, but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
+                f"the next run, {counted(len(longest.steps) - 1, 'step')} on {longest.grid.size} cells, would take "
+                f"about {expected:.2g} seconds, but of seconds={self.seconds:g} only {max(self.left(), 0):.2g} are left"
             )
         waiting = sorted(range(len(runs)), key=lambda k: runs[k].size, reverse=True)
         found: dict[int, Array] = {}

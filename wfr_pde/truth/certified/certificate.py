@@ -22,6 +22,7 @@ from wfr_pde.numerics.arguments import (
     refuse_no_entries,
     shown,
 )
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
@@ -420,7 +421,7 @@ def _out_of_reach(best: Attempt, rtol: float, limit: str) -> str:
     shown = ", ".join(f"{part} {value:.1e}" for part, value in parts.items())
     return (
         f"rtol={rtol:g} is out of reach {limit}: the error is at most {total:.1e} ({shown}) on "
-        f"{' x '.join(map(str, best.grid.shape))} cells with {len(best.steps) - 1} steps; what stands in the way is "
-        f"{worst}, and what would help is {remedy[worst]}; rtol={1.5 * total:.1e} is reachable, and strict=False "
-        "returns the best"
+        f"{' x '.join(map(str, best.grid.shape))} cells with {counted(len(best.steps) - 1, 'step')}; what stands in "
+        f"the way is {worst}, and what would help is {remedy[worst]}; rtol={1.5 * total:.1e} is reachable, and "
+        "strict=False returns the best"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 from wfr_pde.truth.spectrum.chain import Chain, generator_matrix
 from wfr_pde.truth.spectrum.shifted_inverse import DIRECT, SOLVED, Solver, inverse_of_shifted
@@ -122,7 +123,7 @@ def refined(chain: Chain, vectors: Array, count: int) -> tuple[Array, Array]:
     triangle = np.linalg.qr(chain.factor @ vectors)[1]
     singular, _, right, work, _, info = lapack.dgejsv(triangle, joba=0, jobu=3, jobv=0, jobr=0)
     if info != 0:
-        raise NumericalError(f"the singular values of {len(triangle)} modes did not converge (dgejsv: {info})")
+        raise NumericalError(f"singular values of {counted(len(triangle), 'mode')} did not converge (dgejsv: {info})")
     eigenvalues = (singular * work[0] / work[1]) ** 2
     rising = np.argsort(eigenvalues)[:count]
     return eigenvalues[rising], vectors @ right[:, rising]

@@ -17,6 +17,7 @@ import numpy as np
 from wfr_pde.energies import KL
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
 from wfr_pde.numerics.arguments import choice, instance, knows_its_arguments, shown, whole
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.progress import reporting, step_done
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
@@ -193,8 +194,8 @@ def _check_memory(grid: Grid, n: int) -> None:
     available = grid.backend.available_memory()
     if available is not None and needed > available:
         raise MemoryError(
-            f"{n} modes on {grid.shape} cells need about {needed / 2**30:.3g} GiB, but {available / 2**30:.3g} GiB are "
-            "free: use fewer cells or modes"
+            f"{counted(n, 'mode')} on {grid.shape} cells need about {needed / 2**30:.3g} GiB, but "
+            f"{available / 2**30:.3g} GiB are free: use fewer cells or modes"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.deadline import OutOfTimeError, deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
@@ -286,7 +287,7 @@ def _by(grid: Grid) -> str:
 def _opinion(solver: KernelRuns, reached: list[int], frames: list[tuple[Any, Any]], n_steps: int) -> SecondOpinion:
     """Put together what was found at the times that were reached."""
     problem = solver.problem
-    flow = f"{solver.flow()!r} in {n_steps} steps on {_by(solver.grid)} cells"
+    flow = f"{solver.flow()!r} in {counted(n_steps, 'step')} on {_by(solver.grid)} cells"
     result = _none(problem, flow)
     weights, densities = list(result.weights), list(result.densities)
     orders = set()

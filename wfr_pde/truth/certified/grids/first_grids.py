@@ -104,7 +104,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
         check_supports(problem, *box)
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
-        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box has {probe.ndim} axes")
+        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box is {probe.ndim}-dimensional")
     check_input(problem, probe, max_cut if real_walls else 1.0)
     return terrain_in(problem, (np.array(probe.lower), np.array(probe.upper)), options, real_walls)
 

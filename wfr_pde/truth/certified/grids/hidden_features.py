@@ -149,8 +149,8 @@ def look(
     """
     if target.moving or target.ndim != grid.ndim:
         raise ValueError(
-            f"{target!r} {'moves: take target.at(t)' if target.moving else f'has {target.ndim} dimensions'}, and the "
-            f"grid has {grid.ndim} axes"
+            f"{target!r} {'moves: take target.at(t)' if target.moving else f'is {target.ndim}-dimensional'}, and the "
+            f"grid is {grid.ndim}-dimensional"
         )
     if not (slack > 0 and within > 0):
         raise ValueError(f"slack and within are positive numbers of nats, got {slack} and {within}")
