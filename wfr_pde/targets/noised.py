@@ -139,7 +139,7 @@ class Noised(MovingLaw):
         ValueError
             If t is outside of [0, schedule.t_end].
         """
-        t = within("t", t, self.schedule.t_end, f"times of {self!r}")
+        t = within("t", t, self.schedule.t_end, "times", self.schedule)
         kept = self.__dict__.setdefault("_kept", {})
         if t not in kept:
             made = self._made(t)
@@ -222,9 +222,12 @@ class ReversedPath(MovingLaw):
     def __post_init__(self) -> None:
         instance("path", self.path, Noised, "such as Noised(Gaussian(0, 1), VP())")
         schedule = self.path.schedule
-        of = f"times of {schedule!r}"
-        start = schedule.t_end if self.t_start is None else within("t_start", self.t_start, schedule.t_end, of)
-        stop = within("t_stop", self.t_stop, schedule.t_end, of)
+        start = (
+            schedule.t_end
+            if self.t_start is None
+            else within("t_start", self.t_start, schedule.t_end, "times", schedule)
+        )
+        stop = within("t_stop", self.t_stop, schedule.t_end, "times", schedule)
         if not stop < start:
             raise ValueError(f"t_stop must be below t_start, as time runs from noise to data, got {stop} and {start}")
         object.__setattr__(self, "t_start", start)
@@ -261,7 +264,7 @@ class ReversedPath(MovingLaw):
         return last + (self.path.scale + last) * math.expm1((1 - s) * span)
 
     def _checked(self, s: float) -> float:
-        return within("s", s, 1.0, "times of a ReversedPath (schedule_time turns them into those of the schedule)")
+        return within("s", s, 1.0, "times (schedule_time turns them into those of the schedule)", self)
 
     def noise_time(self, s: float) -> float:
         """Return the noise time tau = ½ ∫ g² dt at s; it falls.
