@@ -25,6 +25,12 @@ def diffusivity(t):
     return 0.5 + 0.4 * t
 
 
+def score(points, t):
+    """A wrong score, of no gradient in more dimensions."""
+    return -0.9 * points + 0.2
+
+
+PATH = wfr.Noised(wfr.Gaussian(0.5, 0.6), wfr.OU(2.0)).reversed()
 ADVECTED = wfr.Advected(drift, diffusivity, rate)
 DRIFT_FLOWS = {
     "Advection": flows.Advection(drift, rate),
@@ -35,6 +41,11 @@ DRIFT_FLOWS = {
     "Extrapolated 4": wfr.Extrapolated(ADVECTED, 4),
     "Extrapolated 6": wfr.Extrapolated(ADVECTED, 6),
     "Extrapolated 8": wfr.Extrapolated(ADVECTED, 8),
+    "HTransform": flows.HTransform(PATH),
+    "ReverseSDE": wfr.ReverseSDE(PATH),
+    "ReverseSDE of a score": wfr.ReverseSDE(PATH, score),
+    "ReverseSDE of a score and churn": wfr.ReverseSDE(PATH, score, 0.5),
+    "ProbabilityFlow": wfr.ProbabilityFlow(PATH, score),
 }
 GRID = wfr.Grid(-8.0, 8.0, 192)
 DT = 0.1
