@@ -271,7 +271,17 @@ def of_flows(o):
     plain |= {name: (getattr(flows, name), rate) for name in ("SinkhornKernel", "SplitStep")}
     plain |= {name: (getattr(samplers, name), rate) for name in ("MALA", "Langevin")}
     return plain | {
-        "FiniteVolume": (wfr.FiniteVolume, {**rate, "flux": "scharfetter-gummel", "tolerance": 1e-10}),
+        "FiniteVolume": (
+            wfr.FiniteVolume,
+            {
+                **rate,
+                "flux": "scharfetter-gummel",
+                "tolerance": 1e-10,
+                "drift": lambda points, t: -points,
+                "diffusivity": 0.5,
+                "growth": lambda points, t: points[..., 0],
+            },
+        ),
         "Lie": (wfr.Lie, {"first": fr, "second": fv}),
         "HTransform": (flows.HTransform, {"path": o["back"], "balance": None}),
         "ProbabilityFlow": (wfr.ProbabilityFlow, {"path": o["back"], "score": o["back"]}),

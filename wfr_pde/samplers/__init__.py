@@ -21,6 +21,7 @@ from wfr_pde.samplers.langevin import Langevin
 from wfr_pde.samplers.mala import MALA
 from wfr_pde.samplers.parallel_tempering import ParallelTempering
 from wfr_pde.samplers.resample import Resample
+from wfr_pde.samplers.reverse_diffusion import ReverseDiffusion
 from wfr_pde.samplers.smc_wfr import SMCWFR
 from wfr_pde.samplers.svgd import SVGD
 from wfr_pde.samplers.teleporting_walkers import TeleportingWalkers
@@ -42,6 +43,7 @@ __all__ = [
     "Oracle",
     "ParallelTempering",
     "Resample",
+    "ReverseDiffusion",
     "Sampler",
     "TeleportingWalkers",
     "Tempering",
