@@ -120,6 +120,21 @@ def test_what_wrong_scores_do_to_two_modes(name):
     assert kl == pytest.approx(known, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "churn", "known"),
+    [("times 1.1", 0.0, 0.1516), ("times 0.9", 0.0, 0.0945), ("bias 0.3", 0.0, 0.4029), ("bias 0.3", 0.25, 0.2904)],
+)
+def test_the_probability_flow_is_hurt_more(name, churn, known):
+    """The less churn, the more harm; without any, in steps that have no error in dt."""
+    back, grid = TWO_MODES.reversed(), wfr.Grid(-6, 6, 176)
+    flow = wfr.ReverseSDE(back, SCORES[name][0], churn)
+    end = solved(flow if churn == 0 else wfr.Extrapolated(flow, 4), grid.density(back.at(0.0)), 16)
+    data = grid.density(back.at(1.0))
+    kl = float(grid.integrate(data.values * (data.log_values - end.log_values)))
+    assert kl == pytest.approx(known, abs=1e-4)
+    assert kl > SCORES[name][1]
+
+
 def test_errors_in_the_plane_that_do_no_harm():
     """Gaussian data: e = omega J x changes the law as V' = BV + VB' + 2 zeta, e = omega J s leaves it as it is."""
     c0, omega, rotation = np.array([[0.5, 0.2], [0.2, 0.3]]), 0.5, np.array([[0.0, -1.0], [1.0, 0.0]])
