@@ -212,6 +212,18 @@ def test_the_account_of_the_mass_goes_through_splittings_and_disk(tmp_path):
         wfr.solve(target, other, LINE, times, 0.1, out=tmp_path / "run")
 
 
+def test_a_diverging_extrapolation_is_refused():
+    """A turn by a third of a circle and more in a step: the sub-steps differ by many nats in the tails."""
+    start = wfr.Grid([-7, -7], [7, 7], 48).density(wfr.Gaussian(MEAN, COVARIANCE))
+    flow = volumes(lambda p, t: 6 * np.stack([-p[..., 1], p[..., 0]], axis=-1) - p, 1.0, order=4)
+    with pytest.raises(
+        wfr.NumericalError, match=r"extrapolation diverges at t=0 .* combined to the mass .* smaller dt"
+    ):
+        solved(flow, start, T, T)
+    finer = solved(flow, start, T, T / 8)
+    assert float(start.grid.integrate(np.abs(finer.values - solved(flow, start, T, T / 16).values))) < 1e-3
+
+
 def test_a_drift_far_above_what_cells_resolve_keeps_mass_and_positivity():
     """A nat and more per cell: upwind, of order one, and never negative."""
     steep = solved(volumes(lambda x, t: 300 * np.sin(3 * x), 0.05), LINE, 1.0, 0.5)

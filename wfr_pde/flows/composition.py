@@ -196,12 +196,13 @@ class _Splitting(Composition):
     def _fused(self, energy: Energy, template: Any, dt: float) -> FrozenSteps | None:
         """Prepare all parts as one, if they are one transport and reactions that it takes along; else return None."""
         found = self._transport(template)
-        if energy.moving or found is None:
+        rates = [flow.rate for flow, _, _ in self.stages(dt) if isinstance(flow, FisherRao)]
+        if energy.moving or found is None or any(map(callable, rates)):
             return None
         self.check(energy, template)
         stages, (number, transport) = self.stages(dt), found
         before, after = (
-            sum(flow.rate * h for flow, h, _ in some if isinstance(flow, FisherRao))
+            sum(flow.time(0.0, h) for flow, h, _ in some if isinstance(flow, FisherRao))
             for some in (stages[:number], stages[number + 1 :])
         )
         return transport.with_reactions(energy, template, stages[number][1], (before, after))

@@ -1,4 +1,4 @@
-"""Extrapolation of flows in dt and in dx (Richardson), with a check that KL does not rise."""
+"""Extrapolation of flows in dt and in dx (Richardson), with checks that KL does not rise and mass is not made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
@@ -26,6 +27,7 @@ DOWN_NODES, UP_NODES = 6, 4  # order in dx of the interpolation of g, and of its
 # is refused by it and what is let pass
 RISE = (1e-3, 1e-6)  # of a target at rest: of KL itself, and for a KL near zero
 MOVING_RISE = (0.3, 0.5)  # of a moving target, to which KL may rise: beside the finest of the combined runs
+MASS_MADE = 0.02  # nats of mass that the combination of a step may have, where the flow keeps an account of its mass
 ROUNDED = 1e3  # times rounding, that KL may rise by: below all others but in single precision
 
 
@@ -56,6 +58,17 @@ def _check_fall(energy: Energy, before: Density, after: Density, slack: tuple[fl
         )
 
 
+def _checked_mass(made: float, where: str) -> float:
+    """Return the logarithm of the mass of a combination, or refuse it: the runs that it is of have the mass one."""
+    if not abs(made) <= MASS_MADE:
+        raise NumericalError(
+            f"the extrapolation diverges at {where}: runs of mass one are combined to the mass {np.exp(made):.4g}, as "
+            "they differ too much somewhere in the tails: use a smaller dt or more cells, a lower order, or the flow "
+            "without Extrapolated"
+        )
+    return made
+
+
 def _add_difference(weight: float, total: Any, x: Any, y: Any) -> None:
     """Add weight (x - y) to `total` in place."""
     difference = x - y
@@ -75,7 +88,8 @@ class Extrapolated(Composition):
     components of very different widths meet far out in the tails that is not enough. There the sub-steps differ by
     many nats, the combination can put the mass where neither start nor target has any, and a smaller dt need not
     help at once. KL(mu|pi) then rises, which the flow itself cannot do: every step is checked for it, and refused.
-    Smaller spurious masses stay below the check; compare orders or steps where that matters.
+    Smaller spurious masses stay below the check; compare orders or steps where that matters. Flows that go down no
+    energy are refused where the combination has another mass than one, by two hundredths and more in a step.
 
     *In dx* (a flow of order 2 in dx, such as `FiniteVolume`): a step is done on the grid and on the one with every
     two cells joined; a third of the difference of their log-ratios g = log(mu/pi), which is smooth, is added to g on
@@ -191,7 +205,8 @@ class Extrapolated(Composition):
             def normalise(values: Any) -> None:
                 values -= taken
 
-            account = None if account is None else account + float(taken)
+            if account is not None:
+                account += _checked_mass(float(taken), f"t={t:.6g} with dt={dt:.4g}")
             result = Density.holding(state.grid, state.grid.in_place(normalise, log_values), log_mass=account)
             if monotone:
                 frozen = energy.at(t + dt / 2)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
+from wfr_pde.flows.base import Flow, MemoryUse, Step, checked_rate
 from wfr_pde.flows.law import Law
+from wfr_pde.numerics.gauss_rules import gauss
+from wfr_pde.numerics.user_calls import call
 from wfr_pde.space.density import Density
+
+NODES = 5  # of Gauss's rule for a rate that is a function: symmetric, so that errors stay even in dt
+GOLDEN, PROBES = (
+    0.6180339887498949,
+    16,
+)  # multiples of it, and how many, at which such a rate is asked for a fingerprint
 
 
 @dataclass(frozen=True)
@@ -23,13 +33,13 @@ class FisherRao(Flow):
 
     Parameters
     ----------
-    rate : float
+    rate : float, or function t -> float
         Reaction rate beta >= 0, per unit of time.
 
     Raises
     ------
     ValueError
-        If the rate is negative or not finite.
+        If the rate is negative or not finite; a function is asked in the steps.
 
     Examples
     --------
@@ -43,7 +53,7 @@ class FisherRao(Flow):
     0.3679
     """
 
-    rate: float = 1.0
+    rate: float | Callable[[float], float] = 1.0
 
     law = Law.FR
     order = math.inf
@@ -53,7 +63,37 @@ class FisherRao(Flow):
     single = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))
+        if not callable(self.rate):
+            object.__setattr__(self, "rate", checked_rate(self.rate, "FisherRao"))
+
+    def time(self, t: float, dt: float) -> float:
+        """Return the integral of the rate from `t` to `t + dt`: exact for numbers, else by five points.
+
+        Parameters
+        ----------
+        t, dt : float
+            The step.
+
+        Returns
+        -------
+        float
+        """
+        if not callable(self.rate):
+            return self.rate * dt
+        nodes, weights = gauss(NODES)
+        rates = [checked_rate(call("rate", self.rate, t + float(x) * dt), f"FisherRao at t={t:.6g}") for x in nodes]
+        return dt * float(weights @ np.array(rates))
+
+    @override
+    def __repr__(self) -> str:
+        return f"FisherRao(rate={getattr(self.rate, '__qualname__', self.rate)})"
+
+    @override
+    def reference(self, template: Any) -> np.ndarray:
+        """Return values of a rate that is a function, at some times in [0, 1]."""
+        if not callable(self.rate):
+            return np.empty(0)
+        return np.array([float(self.rate(k * GOLDEN % 1)) for k in range(PROBES)])
 
     @override
     def memory_use(self, template: Any) -> MemoryUse:
@@ -61,8 +101,9 @@ class FisherRao(Flow):
         return MemoryUse(states=2)
 
     @override
-    def build_step(self, energy: Energy, template: Any, dt: float) -> FrozenStep:
-        """Prepare the exact map over `dt`."""
-        energy.log_equilibrium(template.grid)
-        time = self.rate * dt
-        return lambda state, rng: energy.reaction(state, time)
+    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
+        """Prepare the exact map over `dt`; a moving target is frozen in the middle of the step."""
+        self.check(energy, template)
+        if not energy.moving:
+            energy.log_equilibrium(template.grid)
+        return lambda state, t, rng=None: energy.at(t + dt / 2).reaction(state, self.time(t, dt))

@@ -238,11 +238,11 @@ class FiniteVolume(Flow):
         """Count two jump rates per cell and axis, their logarithms where lines are wide, and scratch on devices.
 
         The states are those before the step, and f, log f and their copies line by line. With a drift also the
-        equilibria of the lines, and new ones beside those of the step before.
+        equilibria of the lines, new ones beside those of the step before, and the points between their centres.
         """
         grid, kernels = template.grid, template.grid.backend.kernels
         if self.drift is not None:
-            return MemoryUse(8 * 2 * (5 * grid.ndim + 3) * grid.size, states=6)
+            return MemoryUse(8 * (10 * grid.ndim + 24) * grid.size, states=6)
         scratch = 0
         if kernels is not None:
             scratch = max(kernels.scratch_bytes(axis.n, grid.size // axis.n, axis.periodic) for axis in grid.axes)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import NoEnergy
+from wfr_pde.errors import NumericalError
 from wfr_pde.flows.diffusions.coefficients import diffusivity_at
 from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.transport.finite_volume.flow import FiniteVolume
-from wfr_pde.numerics.deadline import check_deadline
+from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
@@ -43,13 +44,18 @@ class Opinion:
 def second_opinion(attempt: DiffusionAttempt) -> Opinion | None:
     """Solve by `FiniteVolume(drift=...)` on two grids, and compare; None where it does not apply.
 
-    It needs walls, and a diffusivity along every axis at every time.
+    It needs walls, a diffusivity along every axis at every time, and cells on which its extrapolation converges.
     """
     equation, times = attempt.flow.equation, attempt.times
     probes = [diffusivity_at(equation.diffusivity, float(t), attempt.grid.ndim) for t in times]
     if any(axis.periodic for axis in attempt.grid.axes) or min(float(one.min()) for one in probes) <= 0:
         return None
-    runs = [_solved(attempt, n) for n in (CELLS[attempt.grid.ndim] // 2, CELLS[attempt.grid.ndim])]
+    try:
+        runs = [_solved(attempt, n) for n in (CELLS[attempt.grid.ndim] // 2, CELLS[attempt.grid.ndim])]
+    except OutOfTimeError:
+        raise
+    except NumericalError:
+        return None
     distance, difference = np.zeros(len(times)), np.zeros(len(times))
     for k, answer in enumerate(attempt.solution[0]):
         coarse, fine = runs[0][k], runs[1][k]
