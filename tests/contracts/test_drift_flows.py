@@ -25,6 +25,12 @@ def diffusivity(t):
     return 0.5 + 0.4 * t
 
 
+def score(points, t):
+    """A wrong score, of no gradient in more dimensions."""
+    return -0.9 * points + 0.2
+
+
+PATH = wfr.Noised(wfr.Gaussian(0.5, 0.6), wfr.OU(2.0)).reversed()
 ADVECTED = wfr.Advected(drift, diffusivity, rate)
 VOLUMES = wfr.FiniteVolume(drift=drift, diffusivity=diffusivity, growth=rate)
 DRIFT_FLOWS = {
@@ -36,6 +42,11 @@ DRIFT_FLOWS = {
     "Extrapolated 4": wfr.Extrapolated(ADVECTED, 4),
     "Extrapolated 6": wfr.Extrapolated(ADVECTED, 6),
     "Extrapolated 8": wfr.Extrapolated(ADVECTED, 8),
+    "HTransform": flows.HTransform(PATH),
+    "ReverseSDE": wfr.ReverseSDE(PATH),
+    "ReverseSDE of a score": wfr.ReverseSDE(PATH, score),
+    "ReverseSDE of a score and churn": wfr.ReverseSDE(PATH, score, 0.5),
+    "ProbabilityFlow": wfr.ProbabilityFlow(PATH, score),
     "FiniteVolume": VOLUMES,
     "FiniteVolume without growth": wfr.FiniteVolume(drift=drift, diffusivity=[0.7], flux="square-root"),
     "Extrapolated FiniteVolume 4": wfr.Extrapolated(VOLUMES, 4),

@@ -120,6 +120,7 @@ def objects():
         "kl": wfr.KL(target),
         "mixture": wfr.GaussianMixture([[-1.0], [1.0]], [0.4, 0.6], 0.5),
         "moving": wfr.GeometricPath(start, target),
+        "back": wfr.Noised(start, wfr.VP()).reversed(),
         "well": wfr.CoshDoubleWell(2.0),
         "table": wfr.convergence_table(run_of, "shift", [0.4, 0.2, 0.1]),
     }
@@ -282,6 +283,9 @@ def of_flows(o):
             },
         ),
         "Lie": (wfr.Lie, {"first": fr, "second": fv}),
+        "HTransform": (flows.HTransform, {"path": o["back"], "balance": None}),
+        "ProbabilityFlow": (wfr.ProbabilityFlow, {"path": o["back"], "score": o["back"]}),
+        "ReverseSDE": (wfr.ReverseSDE, {"path": o["back"], "score": o["back"], "churn": 0.5}),
         "Strang": (wfr.Strang, {"outer": fr, "inner": fv}),
         "Repeated": (wfr.Repeated, {"flow": fr, "n": 2}),
         "Extrapolated": (wfr.Extrapolated, {"flow": wfr.Strang(fr, fv), "order": 4, "variable": "dt"}),

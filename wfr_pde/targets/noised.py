@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,12 +13,15 @@ from typing_extensions import override
 
 from wfr_pde.numerics.arguments import instance, length, number, shown
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import given_over, read_only
 from wfr_pde.targets.arguments import call_repr
 from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.noised_density import CellData, NoisedDensity
 from wfr_pde.targets.schedules import Schedule, within
+
+Law = TypeVar("Law", bound=Target)
 
 KEPT = 32  # times of which the law is remembered
 LOOKS = 65  # times at which boxes are asked for...
@@ -139,7 +142,7 @@ class Noised(MovingLaw):
         ValueError
             If t is outside of [0, schedule.t_end].
         """
-        t = within("t", t, self.schedule.t_end, f"times of {self!r}")
+        t = within("t", t, self.schedule.t_end, "times", self.schedule)
         kept = self.__dict__.setdefault("_kept", {})
         if t not in kept:
             made = self._made(t)
@@ -156,8 +159,11 @@ class Noised(MovingLaw):
             return self.data
         noise = variance * np.eye(self.ndim)
         if isinstance(self.data, Gaussian):
-            return Gaussian(alpha * self.data.mean, alpha**2 * self.data.covariance + noise)
-        return GaussianMixture(alpha * self.data.means, self.data.weights, alpha**2 * self.data.covariances + noise)
+            return _gaussian(alpha * self.data.mean, alpha**2 * self.data.covariance + noise)
+        means, covariances = alpha * self.data.means, alpha**2 * self.data.covariances + noise
+        law = _unchecked(GaussianMixture, means=means, weights=self.data.weights, covariances=covariances)
+        law.__dict__["components"] = tuple(map(_gaussian, means, covariances))
+        return law
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
@@ -179,6 +185,20 @@ class Noised(MovingLaw):
         ReversedPath
         """
         return ReversedPath(self, t_start, t_stop)
+
+
+def _gaussian(mean: Array, covariance: Array) -> Gaussian:
+    """Return a Gaussian of a mean and a covariance that need no checks."""
+    return _unchecked(Gaussian, mean=mean, covariance=covariance)
+
+
+def _unchecked(kind: type[Law], **held: Array) -> Law:
+    """Return a law of arrays that need no checks, which take most of the time where a law is asked at many times."""
+    law = kind.__new__(kind)
+    for name, array in held.items():
+        object.__setattr__(law, name, given_over(array) if array.flags.owndata else read_only(array))
+    object.__setattr__(law, "ndim", next(iter(held.values())).shape[-1])
+    return law
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,9 +242,12 @@ class ReversedPath(MovingLaw):
     def __post_init__(self) -> None:
         instance("path", self.path, Noised, "such as Noised(Gaussian(0, 1), VP())")
         schedule = self.path.schedule
-        of = f"times of {schedule!r}"
-        start = schedule.t_end if self.t_start is None else within("t_start", self.t_start, schedule.t_end, of)
-        stop = within("t_stop", self.t_stop, schedule.t_end, of)
+        start = (
+            schedule.t_end
+            if self.t_start is None
+            else within("t_start", self.t_start, schedule.t_end, "times", schedule)
+        )
+        stop = within("t_stop", self.t_stop, schedule.t_end, "times", schedule)
         if not stop < start:
             raise ValueError(f"t_stop must be below t_start, as time runs from noise to data, got {stop} and {start}")
         object.__setattr__(self, "t_start", start)
@@ -261,7 +284,7 @@ class ReversedPath(MovingLaw):
         return last + (self.path.scale + last) * math.expm1((1 - s) * span)
 
     def _checked(self, s: float) -> float:
-        return within("s", s, 1.0, "times of a ReversedPath (schedule_time turns them into those of the schedule)")
+        return within("s", s, 1.0, "times (schedule_time turns them into those of the schedule)", self)
 
     def noise_time(self, s: float) -> float:
         """Return the noise time tau = ½ ∫ g² dt at s; it falls.

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from typing_extensions import override
 
-from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, Step
-from wfr_pde.flows.composition import Composition, Strang
+from wfr_pde.flows.composition import Strang
 from wfr_pde.flows.diffusions.advection import Advection
 from wfr_pde.flows.diffusions.coefficients import Diffusivity, Field, name_of
 from wfr_pde.flows.diffusions.diffusion import Diffusion
 from wfr_pde.flows.diffusions.equation import DiffusionEquation, HasEquation
+from wfr_pde.flows.diffusions.of_one_flow import OfOneFlow
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Advected(Composition, HasEquation):
+class Advected(OfOneFlow, HasEquation):
     """The weighted diffusion d_t mu = -div(mu b) + div(D grad mu) + mu (c - E_mu c), of any drift.
 
     It is the law of dX = b dt + sqrt(2 D) dW with weights d log w = c dt. Strang's splitting: half a step of
@@ -71,11 +68,9 @@ class Advected(Composition, HasEquation):
     rate: Field | None = None
 
     order = 2
-    self_adjoint = True
-    preserves = frozenset({"mass", "positivity"})
-    max_ndim = 3
 
     @cached_property
+    @override
     def splitting(self) -> Strang:
         """The splitting that makes the steps."""
         return Strang(Advection(self.drift, self.rate), Diffusion(self.diffusivity))
@@ -86,26 +81,7 @@ class Advected(Composition, HasEquation):
         """Drift, diffusivity and rate."""
         return DiffusionEquation(self.drift, self.diffusivity, self.rate)
 
-    @property
-    @override
-    def parts(self) -> tuple[Flow, ...]:
-        return (self.splitting,)
-
     @override
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in ("drift", "diffusivity", "rate")}
         return f"Advected({', '.join(f'{name}={name_of(one)}' for name, one in given.items() if one is not None)})"
-
-    @override
-    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        return self.splitting.map_parts(exchange)
-
-    @override
-    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
-        """Prepare the three parts."""
-        return self.splitting.make_step(energy, template, dt)
-
-    @override
-    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Return the limits of the diffusion."""
-        return self.splitting.dt_bounds(energy, template)

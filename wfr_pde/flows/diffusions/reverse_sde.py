@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from typing_extensions import override
 
-from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, Step
-from wfr_pde.flows.composition import Composition, Strang
+from wfr_pde.flows.base import Flow
+from wfr_pde.flows.composition import Strang
 from wfr_pde.flows.diffusions.advected import Advected
 from wfr_pde.flows.diffusions.advection import Advection
 from wfr_pde.flows.diffusions.coefficients import name_of
 from wfr_pde.flows.diffusions.equation import DiffusionEquation, HasEquation
 from wfr_pde.flows.diffusions.h_transform import HTransform
+from wfr_pde.flows.diffusions.of_one_flow import OfOneFlow
 from wfr_pde.flows.diffusions.scores import ScoreAlong, checked_score
 from wfr_pde.numerics.arguments import instance, not_negative
 from wfr_pde.numerics.typing import Array
@@ -90,30 +89,16 @@ class ChurnOverTime:
         return self.churn * self.path.noise_rate(s)
 
 
-class ReverseFlow(Composition, HasEquation):
+class ReverseFlow(OfOneFlow, HasEquation):
     """A base of the flows of diffusion models, which are made of one flow along a reversed path."""
 
     path: ReversedPath
     score: Any
 
-    max_ndim = 3
-    self_adjoint = True
-    preserves = frozenset({"mass", "positivity"})
-
     @override
     def __post_init__(self) -> None:
         instance("path", self.path, ReversedPath, "such as Noised(Gaussian(0, 1), VP()).reversed()")
         object.__setattr__(self, "score", checked_score(self.score, self.path))
-
-    @cached_property
-    def splitting(self) -> Flow:
-        """The flow that makes the steps."""
-        raise NotImplementedError(f"{type(self).__name__} must define splitting")
-
-    @property
-    @override
-    def parts(self) -> tuple[Flow, ...]:
-        return (self.splitting,)
 
     @property
     @override
@@ -125,20 +110,6 @@ class ReverseFlow(Composition, HasEquation):
         """Return the call that makes the flow, with functions by their names."""
         given = {"path": self.path} | ({} if self.score is None else {"score": name_of(self.score)}) | more
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
-
-    @override
-    def map_parts(self, exchange: Callable[[Flow], Flow]) -> Flow:
-        return self.splitting.map_parts(exchange)
-
-    @override
-    def make_step(self, energy: Energy, template: Any, dt: float) -> Step:
-        """Prepare the parts."""
-        return self.splitting.make_step(energy, template, dt)
-
-    @override
-    def dt_bounds(self, energy: Energy, template: Any) -> tuple[float, float]:
-        """Return the limits of the parts; noise that cells do not resolve is refused by the step."""
-        return self.splitting.dt_bounds(energy, template)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
