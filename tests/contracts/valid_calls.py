@@ -152,7 +152,7 @@ def of_targets(o):
         "Noised": (wfr.Noised, {"data": o["start"], "schedule": wfr.VP()}),
         "ReversedPath": (
             targets.ReversedPath,
-            {"path": wfr.Noised(o["start"], wfr.VP()), "t_start": 0.9, "t_stop": 0.1},
+            {"path": wfr.Noised(o["start"], wfr.VP()), "t_start": 0.9, "t_stop": 0.1, "variance": 0.5},
         ),
         "Posterior": (
             wfr.Posterior,
@@ -297,6 +297,16 @@ def of_flows(o):
         "MixtureDensity": (samplers.MixtureDensity, {"self_term": True, "pairs": 1000}),
         "Oracle": (samplers.Oracle, {"truth": o["truth"]}),
         "ParallelTempering": (samplers.ParallelTempering, {**rate, "temperatures": (1.0, 2.0), "swap_rate": 1.0}),
+        "ReverseDiffusion": (
+            samplers.ReverseDiffusion,
+            {
+                "path": wfr.Noised(o["start"], wfr.VP()).reversed(),
+                "score": None,
+                "method": "ddim",
+                "churn": 0.5,
+                "variance": "posterior",
+            },
+        ),
         "Resample": (samplers.Resample, {"threshold": 0.5, "scheme": "systematic"}),
         "TeleportingWalkers": (samplers.TeleportingWalkers, {"bandwidth": 0.5, **rate}),
         "Tempering": (

@@ -56,6 +56,8 @@ class ReverseDiffusion(Sampler):
         at most 1; "ancestral" and "heun" have no other.
     variance : str
         Of the noise of "ancestral": "posterior" or "forward".
+    balance : MassBalance, optional
+        The account of one run on a grid, as `monitored` gives it.
 
     Raises
     ------
