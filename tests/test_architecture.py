@@ -34,7 +34,8 @@ LOCAL = {  # files where they are in place
     "space/reductions.py": "makes all others",
     "space/heat/product.py": "ends of a piece, and lines along one axis",
     "space/heat/blocks.py": "lines along one axis",
-    "flows/transport/finite_volume/flow.py": "lines along one axis",
+    "flows/transport/finite_volume/drift.py": "lines along one axis",
+    "flows/transport/finite_volume/line_sweep.py": "lines along one axis",
     "flows/sampler_laws/mala.py": "one axis only, which is never cut",
 }
 MOST_BY_POSITION = 6  # values that a function takes without their names

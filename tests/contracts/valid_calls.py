@@ -152,7 +152,7 @@ def of_targets(o):
         "Noised": (wfr.Noised, {"data": o["start"], "schedule": wfr.VP()}),
         "ReversedPath": (
             targets.ReversedPath,
-            {"path": wfr.Noised(o["start"], wfr.VP()), "t_start": 0.9, "t_stop": 0.1, "variance": 0.5},
+            {"path": wfr.Noised(o["start"], wfr.VP()), "t_start": 0.9, "t_stop": 0.1},
         ),
         "Posterior": (
             wfr.Posterior,

@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 
 import wfr_pde
-from wfr_pde.flows.transport.finite_volume.flow import LineSweep
+from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
 from wfr_pde.space.heat.product import HeatKernel
 
 PACKAGE = str(Path(wfr_pde.__file__).parent)

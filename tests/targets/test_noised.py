@@ -188,7 +188,7 @@ class TestDensities:
 def test_the_clock(schedule, data):
     """Equal steps of s are equal steps of u; noise_rate is the derivative of noise_time; all parts say the same."""
     back = wfr.Noised(data, schedule).reversed()
-    variance = float(data.moments()[1][0, 0])
+    variance = 0.09 if data is MIXTURE else float(data.covariance[0, 0])  # of the components
     s = np.linspace(0, 1, 11)
     u = [
         0.5 * math.log(variance + (schedule.sigma(t) / schedule.alpha(t)) ** 2)
@@ -201,10 +201,22 @@ def test_the_clock(schedule, data):
         assert back.noise_time(one) == pytest.approx(schedule.noise_time(back.schedule_time(one)), rel=1e-12)
         rate = -(back.noise_time(one + 1e-5) - back.noise_time(one - 1e-5)) / 2e-5
         assert back.noise_rate(one) == pytest.approx(rate, rel=1e-6)
-        variance_now = float(back.at(one).moments()[1][0, 0])  # du/ds is noise_rate over the variance of p
+        law = back.at(one)  # du/ds is noise_rate over the variance of p, or of its components
+        variance_now = float((law.component(0) if data is MIXTURE else law).covariance[0, 0])
         assert back.noise_rate(one) / variance_now == pytest.approx(u[0] - u[-1], rel=1e-9)
         x = np.array([[0.3], [-2.0]])
         np.testing.assert_array_equal(back.at(one).score(x), back.path.at(back.schedule_time(one)).score(x))
+
+
+def test_the_scale_is_that_of_the_score():
+    """d over E|grad log p_0|²: Gaussians in closed form, mixtures up to where their components overlap."""
+    assert wfr.Noised(wfr.Gaussian([0, 0], [1.0, 0.25]), wfr.OU()).scale == pytest.approx(2 / (1 + 4), rel=1e-12)
+    grid = wfr.Grid(-6, 6, 400)
+    score = MIXTURE.score(grid.points())[:, 0]
+    information = float(grid.integrate(grid.density(MIXTURE).values * score**2))
+    assert wfr.Noised(MIXTURE, wfr.OU()).scale == pytest.approx(1 / information, rel=1e-4)
+    # differences over two cells of a tenth of a standard deviation: (0.1)²/3 and a little
+    assert wfr.Noised(grid.density(MIXTURE), wfr.OU()).scale == pytest.approx(1 / information, rel=0.02)
 
 
 def test_a_part_of_the_path():
@@ -243,8 +255,8 @@ def test_wrong_arguments():
         (wfr.Gaussian, TypeError, "data must be"),
         (3.0, TypeError, "data must be"),
         (wfr.GeometricPath(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)), ValueError, "does not move"),
-        (wfr.Gaussian(0.0, 1e300), ValueError, "standard deviation of the data must be between"),
-        (wfr.Gaussian(0.0, 1e-300), ValueError, "standard deviation of the data must be between"),
+        (wfr.Gaussian(0.0, 1e300), ValueError, "length scale of the data must be between"),
+        (wfr.Gaussian(0.0, 1e-300), ValueError, "length scale of the data must be between"),
     ):
         with pytest.raises(error, match=message):
             wfr.Noised(data, wfr.VP())

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from wfr_pde.energies import Energy, NoEnergy
+from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import Flow, MemoryUse, Step
 from wfr_pde.flows.composition import Composition, Repeated
@@ -79,7 +79,8 @@ class Extrapolated(Composition):
 
     *In dx* (a flow of order 2 in dx, such as `FiniteVolume`): a step is done on the grid and on the one with every
     two cells joined; a third of the difference of their log-ratios g = log(mu/pi), which is smooth, is added to g on
-    the grid. The joined cells cost little: 1/2^d of the cells, and less stiff.
+    the grid. The joined cells cost little: 1/2^d of the cells, and less stiff. A flow that needs no energy has no pi:
+    there g is log mu.
 
     Parameters
     ----------
@@ -166,16 +167,6 @@ class Extrapolated(Composition):
         return self.flow.preserves - {"monotone"}
 
     @override
-    def check(self, energy: Energy, template: Any) -> None:
-        """Check that the flow takes the energy and the measure; in dx there must be an energy."""
-        super().check(energy, template)
-        if self.variable == "dx" and isinstance(energy, NoEnergy):
-            raise TypeError(
-                f"{self!r} combines log(mu/pi) on two grids, but there is no energy and so no pi, as the problem is "
-                "None: extrapolate in dt, or use a finer grid"
-            )
-
-    @override
     def memory_use(self, template: Any) -> MemoryUse:
         """Count the flow once for every number of sub-steps, or for both grids.
 
@@ -234,18 +225,26 @@ class Extrapolated(Composition):
         fine, coarse = template.grid, template.grid.coarsened()
         down, up = Interpolation(fine, coarse, DOWN_NODES), Interpolation(coarse, fine, UP_NODES)
 
+        def ratio(state: Density, frozen: Energy) -> Any:  # log(mu/pi), or log mu where the flow knows no pi
+            return frozen.first_variation(state) if self.flow.energies else state.log_values
+
         def joined(state: Density, frozen: Energy) -> Density:
-            log_values = down(frozen.first_variation(state)) + frozen.log_equilibrium(coarse)
-            return Density.holding(coarse, log_values).normalised()
+            log_pi = frozen.log_equilibrium(coarse) if self.flow.energies else 0.0
+            return Density.holding(coarse, down(ratio(state, frozen)) + log_pi, log_mass=state.log_mass).normalised()
 
         fine_step = self.flow.make_step(energy, template, dt)
         coarse_step = self.flow.make_step(energy, joined(template, energy.at(0.0)), dt)
 
         def extrapolate(state: Density, t: float) -> tuple[Density, Any, float | None]:
             frozen = energy.at(t + dt / 2)
-            finest, other = fine_step(state, t), coarse_step(joined(state, frozen), t)
-            correction = (down(frozen.first_variation(finest)) - frozen.first_variation(other)) / 3
-            return finest, finest.log_values + up(correction), finest.log_mass
+            finest, begin = fine_step(state, t), joined(state, frozen)
+            other = coarse_step(begin, t)
+            correction = (down(ratio(finest, frozen)) - ratio(other, frozen)) / 3
+            account = finest.log_mass
+            if account is not None and other.log_mass is not None:
+                made = [end - (first.log_mass or 0.0) for end, first in ((account, state), (other.log_mass, begin))]
+                account += (made[0] - made[1]) / 3
+            return finest, finest.log_values + up(correction), account
 
         return extrapolate
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
-from wfr_pde.numerics.arguments import instance, length, number, positive, shown
+from wfr_pde.numerics.arguments import instance, length, number, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets.arguments import call_repr
 from wfr_pde.targets.base import Target, at_rest
@@ -71,7 +71,7 @@ class Noised(MovingLaw):
     TypeError
         If the data are of another kind.
     ValueError
-        If their variance is no number of a usual size, or the grid holds less than their mass.
+        If their length scale is no number of a usual size, or the grid holds less than their mass.
 
     References
     ----------
@@ -105,7 +105,7 @@ class Noised(MovingLaw):
         else:
             instance("data", self.data, (Gaussian, GaussianMixture), "or a Density on a grid")
         object.__setattr__(self, "ndim", self.data.ndim)
-        length("the standard deviation of the data", math.sqrt(self.variance))
+        length("the length scale of the data", math.sqrt(self.scale))
 
     @override
     def __repr__(self) -> str:
@@ -117,10 +117,18 @@ class Noised(MovingLaw):
         return {name: value for name, value in super().__getstate__().items() if name != "_kept"}
 
     @cached_property
-    def variance(self) -> float:
-        """Mean of the variances of the data along the axes."""
-        moments = self.data.moments() if self._cells is None else self._cells.moments()
-        return float(np.mean(np.diag(moments[1])))
+    def scale(self) -> float:
+        """Square of the smallest length that matters in the data: one over the mean of |grad log p_0|² per axis.
+
+        The variance of a Gaussian, the harmonic mean of the variances where they differ; of a mixture that of its
+        components, not the distance between them.
+        """
+        if self._cells is not None:
+            return self._cells.scale()
+        if isinstance(self.data, Gaussian):
+            return self.ndim / float(np.trace(self.data.precision))
+        traces = [np.trace(component.precision) for component in self.data.components]
+        return self.ndim / float(self.data.weights @ traces)
 
     @override
     def at(self, t: float) -> Target:
@@ -131,7 +139,7 @@ class Noised(MovingLaw):
         ValueError
             If t is outside of [0, schedule.t_end].
         """
-        t = within("t", t, self.schedule.t_end, f"times of {self!r}")
+        t = within("t", t, self.schedule.t_end, "times", self.schedule)
         kept = self.__dict__.setdefault("_kept", {})
         if t not in kept:
             made = self._made(t)
@@ -156,9 +164,7 @@ class Noised(MovingLaw):
         """Return the box of the whole `reversed` path."""
         return self.reversed().box(tail)
 
-    def reversed(
-        self, t_start: float | None = None, t_stop: float = 0.0, variance: float | None = None
-    ) -> ReversedPath:
+    def reversed(self, t_start: float | None = None, t_stop: float = 0.0) -> ReversedPath:
         """Return the path from noise to data, a moving target over s in [0, 1].
 
         Parameters
@@ -167,24 +173,21 @@ class Noised(MovingLaw):
             Time of the schedule at s = 0; by default its last.
         t_stop : float
             Time of the schedule at s = 1; by default 0, the data.
-        variance : float, optional
-            v of the clock of the path; by default the variance of the data. Give that of a mode for data of several.
 
         Returns
         -------
         ReversedPath
         """
-        return ReversedPath(self, t_start, t_stop, variance)
+        return ReversedPath(self, t_start, t_stop)
 
 
 @dataclass(frozen=True, eq=False)
 class ReversedPath(MovingLaw):
     """The path of a diffusion model from noise to data: at(s) is p_t with t = schedule_time(s), for s in [0, 1].
 
-    Equal steps of s are equal steps of u = ½ log(v + sigma²/alpha²), with v the variance of the data: of
-    ∫ dtau / variance of p_tau over the noise time tau = ½ ∫ g² dt. Steps are so fine where the law changes fast, near
-    the data; uniform ones in tau would have to be about five times as many. Where modes lie further apart than they are
-    wide, the variance of all data is too large for that: give that of a mode.
+    Equal steps of s are equal steps of u = ½ log(v + sigma²/alpha²), with v the `scale` of the data, a variance: of
+    ∫ dtau / (alpha² v + sigma²) over the noise time tau = ½ ∫ g² dt. Steps are so fine where the law changes fast, near
+    the data; uniform ones in tau would have to be about five times as many.
 
     Parameters
     ----------
@@ -194,8 +197,6 @@ class ReversedPath(MovingLaw):
         Time of the schedule at s = 0; by default its last.
     t_stop : float
         Time of the schedule at s = 1.
-    variance : float, optional
-        v; by default the mean variance of the data along the axes.
 
     Raises
     ------
@@ -217,20 +218,20 @@ class ReversedPath(MovingLaw):
     path: Noised
     t_start: float | None = None
     t_stop: float = 0.0
-    variance: float | None = None
 
     def __post_init__(self) -> None:
         instance("path", self.path, Noised, "such as Noised(Gaussian(0, 1), VP())")
         schedule = self.path.schedule
-        of = f"times of {schedule!r}"
-        start = schedule.t_end if self.t_start is None else within("t_start", self.t_start, schedule.t_end, of)
-        stop = within("t_stop", self.t_stop, schedule.t_end, of)
+        start = (
+            schedule.t_end
+            if self.t_start is None
+            else within("t_start", self.t_start, schedule.t_end, "times", schedule)
+        )
+        stop = within("t_stop", self.t_stop, schedule.t_end, "times", schedule)
         if not stop < start:
             raise ValueError(f"t_stop must be below t_start, as time runs from noise to data, got {stop} and {start}")
         object.__setattr__(self, "t_start", start)
         object.__setattr__(self, "t_stop", stop)
-        if self.variance is not None:
-            object.__setattr__(self, "variance", positive("variance", self.variance, "v of the clock"))
         object.__setattr__(self, "ndim", self.path.ndim)
         most = schedule.noise_time(start)
         if schedule.drift_factor != 0 and most > MOST_NOISE_TIME:
@@ -246,15 +247,11 @@ class ReversedPath(MovingLaw):
         """The noise schedule."""
         return self.path.schedule
 
-    @property
-    def _clock_variance(self) -> float:
-        return self.path.variance if self.variance is None else self.variance
-
     @cached_property
     def _ratios(self) -> tuple[float, float]:
-        """Return sigma² / alpha² at t_stop, and the logarithm of v + sigma²/alpha² at t_start over that at t_stop."""
+        """Return sigma² / alpha² at t_stop, and log of v + sigma²/alpha² at t_start over that at t_stop."""
         last, first = (self._ratio(self.schedule.noise_time(number("t", t))) for t in (self.t_stop, self.t_start))
-        return last, math.log1p((first - last) / (self._clock_variance + last))
+        return last, math.log1p((first - last) / (self.path.scale + last))
 
     def _ratio(self, tau: float) -> float:
         """Return sigma² / alpha² at a noise time."""
@@ -264,10 +261,10 @@ class ReversedPath(MovingLaw):
     def _ratio_at(self, s: float) -> float:
         """Return sigma² / alpha² at s, without cancellation near the data."""
         last, span = self._ratios
-        return last + (self._clock_variance + last) * math.expm1((1 - s) * span)
+        return last + (self.path.scale + last) * math.expm1((1 - s) * span)
 
     def _checked(self, s: float) -> float:
-        return within("s", s, 1.0, "times of a ReversedPath (schedule_time turns them into those of the schedule)")
+        return within("s", s, 1.0, "times (schedule_time turns them into those of the schedule)", self)
 
     def noise_time(self, s: float) -> float:
         """Return the noise time tau = ½ ∫ g² dt at s; it falls.
@@ -310,7 +307,7 @@ class ReversedPath(MovingLaw):
             If s is outside.
         """
         ratio = self._ratio_at(self._checked(s))
-        return self._ratios[1] * (self._clock_variance + ratio) / (2 * (1 - self.schedule.drift_factor * ratio))
+        return self._ratios[1] * (self.path.scale + ratio) / (2 * (1 - self.schedule.drift_factor * ratio))
 
     def schedule_time(self, s: float) -> float:
         """Return the time t of the schedule at s, at which a score is asked.

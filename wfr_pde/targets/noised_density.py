@@ -103,6 +103,15 @@ class CellData(Record):
         ]
         return mean, np.array(pairs).reshape(d, d)
 
+    def scale(self) -> float:
+        """Return the number of axes over the mean of |grad log p_0|², by differences; at least a cell squared."""
+        inside = tuple(slice(n, 2 * n) for n in self.log_values.shape)
+        shares, total = self.shares[inside], 0.0
+        for k, width in enumerate(self.widths):
+            slope = np.gradient(self.log_values, width, axis=k)
+            total += float(np.sum(shares * slope**2))
+        return max(self.ndim / total, float(self.widths.min()) ** 2)
+
     def quantiles(self, tail: float) -> tuple[Array, Array]:
         """Return a box of whole cells with at most `tail` of the mass outside, or all cells."""
         lower, upper = [], []

@@ -91,7 +91,7 @@ class Schedule(Record):
         ValueError
             If t is outside.
         """
-        return self.noise_time_at(within("t", t, self.t_end, f"times of {self!r}"))
+        return self.noise_time_at(within("t", t, self.t_end, "times", self))
 
     def time(self, noise_time: float) -> float:
         """Return the time t at which tau is `noise_time`: the inverse of `noise_time`.
@@ -111,7 +111,7 @@ class Schedule(Record):
             If it is outside.
         """
         last = self.noise_time_at(self.t_end)
-        tau = within("noise_time", noise_time, last, f"noise times of {self!r}")
+        tau = within("noise_time", noise_time, last, "noise times", self)
         return min(max(self.time_at(tau), 0.0), self.t_end)
 
     def transition(self, noise_time: float) -> tuple[float, float]:
@@ -336,7 +336,7 @@ class OU(Schedule):
         return noise_time
 
 
-def within(name: str, value: float, most: float, what: str) -> float:
+def within(name: str, value: float, most: float, what: str, of: object) -> float:
     """Return a time in [0, most]; one that is outside by rounding counts as the end.
 
     Raises
@@ -347,6 +347,6 @@ def within(name: str, value: float, most: float, what: str) -> float:
     time = number(name, value)
     if not -ROUNDING * most <= time <= (1 + ROUNDING) * most:
         raise ValueError(
-            f"{name} must be in [0, {most:.6g}], the {what} from the data to the most noise, got {time:.6g}"
+            f"{name} must be in [0, {most:.6g}], the {what} of {of!r} from one end to the other, got {time:.6g}"
         )
     return min(max(time, 0.0), most)

@@ -7,7 +7,7 @@ import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows import Extrapolated, FiniteVolume, FisherRao, Strang
-from wfr_pde.flows.transport.finite_volume.flow import LineSweep
+from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
 from wfr_pde.numerics.compiled.chain_steps import moved_mass
 from wfr_pde.truth.certified.problem import Problem
 from wfr_pde.truth.certified.ratio_chain import RatioChain

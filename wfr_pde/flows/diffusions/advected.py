@@ -15,10 +15,11 @@ from wfr_pde.flows.composition import Composition, Strang
 from wfr_pde.flows.diffusions.advection import Advection
 from wfr_pde.flows.diffusions.coefficients import Diffusivity, Field, name_of
 from wfr_pde.flows.diffusions.diffusion import Diffusion
+from wfr_pde.flows.diffusions.equation import DiffusionEquation, HasEquation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Advected(Composition):
+class Advected(Composition, HasEquation):
     """The weighted diffusion d_t mu = -div(mu b) + div(D grad mu) + mu (c - E_mu c), of any drift.
 
     It is the law of dX = b dt + sqrt(2 D) dW with weights d log w = c dt. Strang's splitting: half a step of
@@ -78,6 +79,12 @@ class Advected(Composition):
     def splitting(self) -> Strang:
         """The splitting that makes the steps."""
         return Strang(Advection(self.drift, self.rate), Diffusion(self.diffusivity))
+
+    @property
+    @override
+    def equation(self) -> DiffusionEquation:
+        """Drift, diffusivity and rate."""
+        return DiffusionEquation(self.drift, self.diffusivity, self.rate)
 
     @property
     @override

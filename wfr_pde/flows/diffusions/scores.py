@@ -88,7 +88,7 @@ class ScoreAlong:
             place = np.unravel_index(int(np.argmax(bad)), values.shape)
             raise ValueError(
                 f"the score is {values[place]} at x={points[place[:-1]].tolist()}, t={t:.6g} of the schedule "
-                f"(s={s:.6g} of the run): it must be finite wherever mass comes through, and some cells beyond the "
-                "box; where it is singular at the data, let the path stop before, with reversed(t_stop=...)"
+                f"(s={s:.6g} of the run): it must be finite wherever mass comes through, and beyond the box; "
+                "where it is singular at the data, let the path stop before, with reversed(t_stop=...)"
             )
         return values.astype(np.float32) if single else values

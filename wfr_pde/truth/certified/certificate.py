@@ -29,6 +29,7 @@ from wfr_pde.space.density import Density
 from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.dataset import dataset
+from wfr_pde.truth.certified.diffusions.certificate import diffusion_truth
 from wfr_pde.truth.certified.grids.first_grids import Terrain, first_terrain
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
@@ -38,6 +39,7 @@ from wfr_pde.truth.certified.trial_run import schedule_by_trial
 if TYPE_CHECKING:
     import xarray as xr
 
+    from wfr_pde.flows.base import Flow
     from wfr_pde.targets.base import Target
 
 
@@ -52,10 +54,11 @@ GAINLESS = "by refining, as the last attempts gained nothing"
 
 @knows_its_arguments
 def ground_truth(
-    target: Target,
-    start: Target,
-    t: ArrayLike,
+    target: Target | None = None,
+    start: Target | None = None,
+    t: ArrayLike | None = None,
     *,
+    flow: Flow | None = None,
     transport_rate: float = 1.0,
     reaction_rate: float = 1.0,
     rtol: float = 1e-6,
@@ -73,6 +76,9 @@ def ground_truth(
     """Compute the density of the WFR flow at some times, with a bound of its error; everything numerical is chosen.
 
     d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g), g = log(mu/pi).
+
+    With `flow`, such as `Advected(drift, diffusivity, rate)` or `ReverseSDE(path)`, that of the weighted diffusion
+    instead, see Notes.
 
     Finite volumes on five grids of one map, of which the four finest are extrapolated in dx to order 8; Strang steps
     between Gauss-Lobatto nodes of panels of time that a trial run finds, extrapolated in dt to order 4, 6 or 8. Kinks
@@ -99,6 +105,8 @@ def ground_truth(
         moves fast; a change that is over between two looks is not seen.
     t : array (n,)
         Save times, increasing; the first is the time of the start. They may be arbitrarily close.
+    flow : Flow, optional
+        A weighted diffusion, in place of a target and rates: one with an `equation`.
     transport_rate, reaction_rate : float
         alpha, beta >= 0.
     rtol : float
@@ -159,6 +167,12 @@ def ground_truth(
     be proved for expressions of one and two coordinates; other targets at rest are looked at, in many places, and
     those that move are not. Breaks of V that are no hyperplanes x_k = c lie on no edges of cells.
 
+    *Of a weighted diffusion* (`flow`) the bound is ∫ ||r||_1 dt, r what the computed curve leaves in the equation: the
+    equation without the rate c contracts in L1, and with it the error grows at most by exp ∫ max c dt over the box, and
+    is relative to the mass that there is. To it come what the mass is off, what lies beyond the walls, and rounding.
+    `FiniteVolume(drift=...)` has to agree, where it applies: walls, and D > 0 along every axis. `error_log_mass` is the
+    bound for log Z. There is no KL. `turn`, `names`, `max_cut`, `memory` and the rates do not apply.
+
     What no one can certify is a mode that the box, or the places where the local scales are looked at, do not see: that
     of a black-box potential far from everything else. `support=` of the target and `box=` are how the user vouches.
 
@@ -175,6 +189,17 @@ def ground_truth(
     """
     for name, value in (("strict", strict), ("cross_check", cross_check), ("turn", turn)):
         flag(name, value)
+    if t is None or start is None:
+        raise TypeError("ground_truth needs a start and save times t: ground_truth(target, start, t)")
+    if flow is not None:
+        given = (target, transport_rate, reaction_rate, names, max_cut, memory, turn)
+        if given != (None, 1.0, 1.0, None, 1e-6, None, True):
+            raise ValueError("with flow= there is no target, and rates, names, max_cut, memory and turn do not apply")
+        options = {"box": _checked_box(box), "boundary": boundary, "seconds": positive("seconds", seconds, "a budget")}
+        with reporting(progress, "ground_truth"), deadline(options["seconds"]):
+            return diffusion_truth(flow, start, save_times(t), _tolerance(rtol), strict=strict, **options)
+    if target is None:
+        raise TypeError("ground_truth needs a target, or a flow: ground_truth(target, start, t)")
     problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
     box, max_cut = _checked_box(box), not_negative("max_cut", max_cut)
     with reporting(progress, "ground_truth"), deadline(work.left()):
@@ -262,6 +287,14 @@ def _checked_box(box: Any) -> tuple[Array, Array] | None:
     return finite_array("the lower corner of box", box[0]), finite_array("the upper corner of box", box[1])
 
 
+def _tolerance(rtol: Any) -> float:
+    """Return the tolerance, if it is one."""
+    tolerance = number("rtol", rtol)
+    if not 1e-12 <= tolerance <= 0.1:
+        raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {shown(rtol)}")
+    return tolerance
+
+
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
     """Make the problem of the arguments, or refuse them."""
     from wfr_pde.targets.base import Target
@@ -274,9 +307,7 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
         raise ValueError(f"the start moves, {start!r}: give where it is, start.at(t)")
     if target.ndim != start.ndim:
         raise ValueError(f"the target is {target.ndim}-dimensional, but the start is {start.ndim}-dimensional")
-    tolerance = number("rtol", rtol)
-    if not 1e-12 <= tolerance <= 0.1:
-        raise ValueError(f"rtol must be between 1e-12 (rounding) and 0.1, got {shown(rtol)}")
+    tolerance = _tolerance(rtol)
     rates = not_negative("transport_rate", alpha), not_negative("reaction_rate", beta)
     if max(rates) > FASTEST:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from wfr_pde.energies import KL
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.extrapolation import richardson_weights
-from wfr_pde.flows.transport.finite_volume.flow import LineSweep
+from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
 from wfr_pde.numerics.deadline import OutOfTimeError, check_deadline
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from wfr_pde.energies import Energy
-from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, checked_rate
+from wfr_pde.energies import KL, Energy
+from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
+from wfr_pde.flows.diffusions.coefficients import Diffusivity, Field, diffusivity_at, name_of, values_at_probes
+from wfr_pde.flows.diffusions.free_space import begin_account
 from wfr_pde.flows.law import Law
-from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES, UNDERFLOW, jump_rates, log_jump_rates
-from wfr_pde.numerics.arguments import choice, number
-from wfr_pde.numerics.deadline import check_deadline
-from wfr_pde.numerics.typing import Array
+from wfr_pde.flows.transport.finite_volume.drift import (
+    DriftStep,
+    WeightedDiffusion,
+    check_grid_of_drift,
+    refuse_zero_diffusivity,
+)
+from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
+from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
+from wfr_pde.numerics.arguments import choice, function, number, real_array
 from wfr_pde.space.density import Density
-from wfr_pde.space.grid import Grid
-
-CELLS_FOR_THREADS = 2**15  # fewer are done by one thread
-PARTS = 16  # of a sweep per thread: between them a deadline is looked at
-LARGEST_RATE = 1e140  # of dt times a jump rate: its square stays below the largest double
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FiniteVolume(Flow):
     """Wasserstein gradient flow of KL(mu|pi), d_t mu = rate div(mu grad log(mu/pi)), by a Markov chain on the cells.
 
@@ -47,19 +43,39 @@ class FiniteVolume(Flow):
     of the backend, a thread per line, and agree with those of the CPU to the tolerance; a backend without kernels goes
     through the CPU.
 
+    *With a drift*, which may be no gradient, it is a scheme for the weighted diffusion
+
+        d_t mu = -div(mu b) + div(D grad mu) + mu (c - E_mu c)
+
+    between walls, and needs no energy: a second opinion on `Advected`. The same fluxes along an axis, with the
+    potential V of every line by itself, V_j - V_i = -∫ b dx / D from centre to centre. Drift and growth that move are
+    at rest during a step, b as in its middle; the growth c comes first and last, half a step each. Order 2 in dt with
+    even powers, also in one dimension, where b moves or there is a growth; order 2 in dx where |b| dx / D is a nat or
+    less, else 1; mass to rounding, and no bound of dt.
+
     Parameters
     ----------
     rate : float
-        Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats.
+        Transport rate alpha >= 0: the diffusivity in units of length² / time, where V is in nats. 1 with a drift.
     flux : {"scharfetter-gummel", "square-root"}
         The weight function b.
     tolerance : float
         Relative error in time of one step, in every cell.
+    drift : function (points (..., d), t) -> (..., d), optional
+        b; also no gradient. It is asked inside the box.
+    diffusivity : number, array (d,), or function t -> number or (d,)
+        D > 0 in units of length² / time; with a drift only, and needed there.
+    growth : function (points (..., d), t) -> (...), optional
+        c, of the weights d log w = c dt; with a drift only. The mass that it makes is in `log_mass`.
 
     Raises
     ------
+    TypeError
+        If the drift or the growth is no function.
     ValueError
-        If the rate is negative or not finite, the flux is unknown, or the tolerance is not in [1e-13, 1e-3].
+        If the rate is negative or not finite, the flux is unknown, or the tolerance is not in [1e-13, 1e-3]; if the
+        diffusivity is missing, not positive or not finite. From a step: for a drift or a growth of another shape or
+        that is not finite, with place and time; for a periodic axis or another backend than numpy, with a drift.
 
     Examples
     --------
@@ -75,17 +91,31 @@ class FiniteVolume(Flow):
     ...     return float(run["mean"][-1, 0]) - math.exp(-1)
     >>> round(math.log2(error(128) / error(256)), 2)
     2.0
+
+    The Ornstein-Uhlenbeck process with a rotation, whose mean falls as e^-t while it turns; of order 4 in dt and dx:
+
+    >>> import numpy as np
+    >>> def drift(points, t):
+    ...     x, y = points[..., 0], points[..., 1]
+    ...     return np.stack([-x - 2 * y, -y + 2 * x], axis=-1)
+    >>> start = wfr.Grid([-6.0, -6.0], [6.0, 6.0], 96).density(wfr.Gaussian([1.0, 0.0], np.eye(2)))
+    >>> flow = wfr.FiniteVolume(drift=drift, diffusivity=1.0)
+    >>> flow = wfr.Extrapolated(wfr.Extrapolated(flow, 4), 4, "dx")
+    >>> run = wfr.solve(None, flow, start, [0.0, 1.0], 0.2, record=[wfr.diagnostics.mean])
+    >>> run["mean"][-1].values.round(3), (math.exp(-1) * np.array([math.cos(2), math.sin(2)])).round(3)
+    (array([-0.153,  0.335]), array([-0.153,  0.335]))
     """
 
     rate: float = 1.0
     flux: str = "scharfetter-gummel"
     tolerance: float = 1e-12
+    drift: Field | None = field(default=None, kw_only=True)
+    diffusivity: Diffusivity | None = field(default=None, kw_only=True)
+    growth: Field | None = field(default=None, kw_only=True)
 
-    law = Law.W
     order = 2
     space_order = 2
     self_adjoint = True
-    preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
 
     def __post_init__(self) -> None:
@@ -94,6 +124,85 @@ class FiniteVolume(Flow):
         object.__setattr__(self, "tolerance", number("tolerance", self.tolerance))
         if not 1e-13 <= self.tolerance <= 1e-3:
             raise ValueError(f"tolerance must be between 1e-13 (rounding) and 1e-3, got {self.tolerance}")
+        self._check_coefficients()
+
+    def _check_coefficients(self) -> None:
+        """Check drift, diffusivity and growth, which go together."""
+        if self.drift is None:
+            for name in ("diffusivity", "growth"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} goes with a drift: give drift=..., such as lambda points, t: 0 * points")
+            return
+        function("drift", self.drift, "points (..., d), t -> (..., d)")
+        if self.growth is not None:
+            function("growth", self.growth, "points (..., d), t -> (...)")
+        if self.rate != 1:
+            raise ValueError(
+                f"rate is that of the gradient flow, but there is a drift: give diffusivity=..., not rate={self.rate:g}"
+            )
+        if self.diffusivity is None:
+            raise ValueError("FiniteVolume(drift=...) needs a diffusivity > 0: give diffusivity=...")
+        if not callable(self.diffusivity):
+            values = real_array("diffusivity", self.diffusivity)
+            refuse_zero_diffusivity(diffusivity_at(values, 0.0, values.size), ())
+            object.__setattr__(self, "diffusivity", values.tolist() if values.ndim == 0 else tuple(values.tolist()))
+
+    @override
+    def __repr__(self) -> str:
+        chain = f"flux={self.flux!r}, tolerance={self.tolerance!r}"
+        if self.drift is None:
+            return f"FiniteVolume(rate={self.rate!r}, {chain})"
+        given = [(name, getattr(self, name)) for name in ("drift", "diffusivity", "growth")]
+        shown = [f"{name}={name_of(value)}" for name, value in given if value is not None]
+        return f"FiniteVolume({', '.join(shown)}, {chain})"
+
+    @property
+    @override
+    def energies(self) -> tuple[type[Energy], ...]:  # type: ignore[override]
+        """KL; none with a drift."""
+        return (KL,) if self.drift is None else ()
+
+    @property
+    @override
+    def law(self) -> Law:  # type: ignore[override]
+        """The W flow of the energy; a law of its own with a drift."""
+        return Law.W if self.drift is None else Law.OWN
+
+    @property
+    @override
+    def preserves(self) -> frozenset[str]:  # type: ignore[override]
+        """Mass and positivity; without a drift pi, and KL cannot grow."""
+        always = frozenset({"mass", "positivity"})
+        return always | {"equilibrium", "monotone"} if self.drift is None else always
+
+    @override
+    def reference(self, template: Any) -> np.ndarray:
+        if self.drift is None:
+            return super().reference(template)
+        given = self.diffusivity
+        diffusivity = (lambda points, t: given(t)) if callable(given) else given
+        return values_at_probes([self.drift, self.growth, diffusivity], template)
+
+    @override
+    def begin(self, start: Any) -> Any:
+        return start if self.growth is None else begin_account(start)
+
+    @override
+    def check(self, energy: Energy, template: Any) -> None:
+        super().check(energy, template)
+        if self.drift is not None:
+            check_grid_of_drift(template.grid)
+            if not callable(self.diffusivity):
+                diffusivity_at(self.diffusivity or 0.0, 0.0, template.ndim)
+
+    @override
+    def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
+        """Prepare a step under the energy, or under the drift, which knows the time."""
+        if self.drift is None or self.diffusivity is None:
+            return super().make_step(energy, template, dt)
+        self.check(energy, template)
+        equation = WeightedDiffusion(self.drift, self.diffusivity, self.growth, self.flux, self.tolerance)
+        return DriftStep(equation, template.grid, dt)
 
     @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
@@ -132,168 +241,13 @@ class FiniteVolume(Flow):
     def memory_use(self, template: Density) -> MemoryUse:
         """Count two jump rates per cell and axis, their logarithms where lines are wide, and scratch on devices.
 
-        The states are those before the step, and f, log f and their copies line by line.
+        The states are those before the step, and f, log f and their copies line by line. With a drift also the
+        equilibria of the lines, and new ones beside those of the step before.
         """
         grid, kernels = template.grid, template.grid.backend.kernels
+        if self.drift is not None:
+            return MemoryUse(8 * 2 * (5 * grid.ndim + 3) * grid.size, states=6)
         scratch = 0
         if kernels is not None:
             scratch = max(kernels.scratch_bytes(axis.n, grid.size // axis.n, axis.periodic) for axis in grid.axes)
         return MemoryUse(8 * (4 * grid.ndim + 3) * grid.size + scratch, states=6)
-
-
-def _columns(xp: Any, values: Any, axis: int) -> Any:
-    """Return the lines along an axis as the columns of an array (n, m)."""
-    if values.ndim == 1:
-        return values.reshape(-1, 1)
-    return xp.ascontiguousarray(xp.moveaxis(values, axis, 0).reshape(values.shape[axis], -1))
-
-
-class LineSweep:
-    """The operator exp(time L) along one axis of a grid, for logarithms of the ratio mu/pi.
-
-    On the device if the backend has kernels, but for the rates: they are made on the host, once.
-    """
-
-    def __init__(self, grid: Grid, log_pi: Array, axis: int, flux: str, tolerance: float) -> None:
-        from wfr_pde.numerics.compiled import chain_exponential as line_sweeps  # here, as it loads numba
-
-        self.sweeps, self.axis, self.tolerance = line_sweeps, axis, tolerance
-        self.kernels = grid.backend.kernels
-        self.xp: Any = np if self.kernels is None else grid.backend.xp
-        put = np.asarray if self.kernels is None else grid.backend.asarray
-        self.periodic = grid.axes[axis].periodic
-        self.n, self.name = grid.shape[axis], grid.names[axis]
-        down, up = (_columns(np, rates, axis) for rates in jump_rates(grid, log_pi, axis, flux))
-        self.down, self.up = put(down), put(up)
-        self.fastest = float(max(down.max(), up.max()))
-        self.poles = put(line_sweeps.resolvents())
-        # where V is so steep that a rate underflows, f may make up for it
-        steep = np.zeros(down.shape[1], dtype=bool)
-        for k, rates in ((0, down), (-1, up)):
-            inner = rates if self.periodic else np.delete(rates, k, axis=0)
-            steep |= inner.min(axis=0) < UNDERFLOW
-        self.steep = put(steep)
-        self._log_rates_made = False
-        self._log_rates = lambda: [put(_columns(np, rates, axis)) for rates in log_jump_rates(grid, log_pi, axis, flux)]
-
-    def check(self, time: float) -> None:
-        """Refuse a time over which the jumps overflow.
-
-        Raises
-        ------
-        ValueError
-        """
-        if not self.fastest * max(time, 1.0) < LARGEST_RATE:
-            raise ValueError(
-                f"rate*dt={time:.4g} times the largest jump rate along {self.name}, {self.fastest:.4g}, "
-                "overflows: V is too steep for these cells; use more of them, or a smaller dt"
-            )
-
-    @cached_property
-    def log_rates(self) -> list[Any]:
-        """Logarithms of the jump rates, made where a line first needs them."""
-        self._log_rates_made = True
-        return self._log_rates()
-
-    def __call__(self, log_ratio: Any, time: float) -> Any:
-        """Return the logarithms after a time, which is in units of length² (diffusivity times time)."""
-        if log_ratio.ndim == 1 and self.kernels is None:
-            return self._along_one_line(log_ratio, time)
-        xp = self.xp
-        shape = (log_ratio.shape[self.axis], *(n for k, n in enumerate(log_ratio.shape) if k != self.axis))
-        columns = _columns(xp, log_ratio, self.axis)
-        wide = (xp.max(columns, axis=0) - xp.min(columns, axis=0) > self.sweeps.RANGE) | self.steep
-        rates = [self.down, self.up, *(self.log_rates if wide.any() else (self.down[:0], self.up[:0]))]
-        if wide.any() and not wide.all():
-            result = xp.empty_like(columns)
-            for chosen, is_wide in ((wide, True), (~wide, False)):
-                part, *part_rates = (xp.ascontiguousarray(array[:, chosen]) for array in (columns, *rates))
-                result[:, chosen] = self._moved(part, part_rates, is_wide, time)
-        else:
-            result = self._moved(columns, rates, bool(wide.all()), time)
-        return (
-            xp.ascontiguousarray(xp.moveaxis(result.reshape(shape), 0, self.axis)) if len(shape) > 1 else result[:, 0]
-        )
-
-    def _along_one_line(self, log_ratio: Array, time: float) -> Array:
-        """Sweep over the only axis of a grid, by one compiled call."""
-        check_deadline()
-        result = np.array(log_ratio)
-        self.check_end(self.on_one_line(self.sweeps.advance_logarithms, result, time), time)
-        return result
-
-    def on_one_line(self, compiled: Callable[..., int], values: Array, *arguments: Any) -> bool:
-        """Let a compiled function change the values on one line by its rates; return whether it came to an end."""
-        fixed = bool(self.steep[0]), self.periodic, self.tolerance, self.poles
-        nothing = self.down[:0], self.up[:0]
-        end = self.sweeps.NEEDS_LOG_RATES
-        if not self._log_rates_made:
-            end = compiled(values, *arguments, self.down, self.up, *nothing, *fixed)
-        if end == self.sweeps.NEEDS_LOG_RATES:
-            end = compiled(values, *arguments, self.down, self.up, *self.log_rates, *fixed)
-        return bool(end == self.sweeps.DONE)
-
-    def _moved(self, columns: Any, rates: list[Any], wide: bool, time: float) -> Any:
-        """Return some of the lines after the time; `wide` ones span more than one exponent range."""
-        if wide:
-            values = columns.copy()
-            self._advance(values, rates, True, time)
-            return values
-        shift = columns.max(axis=0) - self.sweeps.TOP
-        values = self.xp.exp(columns - shift)
-        self._advance(values, rates, False, time)
-        self.xp.log(values, out=values)
-        values += shift
-        return values
-
-    def _advance(self, values: Any, rates: list[Any], wide: bool, time: float) -> None:
-        """Sweep over the columns in place, by compiled code; blocks are the same for any number of threads."""
-        if self.kernels is not None:
-            check_deadline()
-            down, up, log_down, log_up = rates
-            good = self.kernels.sweep(
-                values,
-                (down, up, log_down, log_up),
-                wide,
-                self.periodic,
-                time,
-                tolerance=self.tolerance,
-                poles=self.poles,
-                constants=self.sweeps.constants(),
-            )
-            self.check_end(good, time)
-            return
-        sweeps, lines = self.sweeps, values.shape[1]
-        block = max(1, sweeps.CELLS_PER_BLOCK // self.n)
-        arguments = values, *rates, wide, self.periodic, time, self.tolerance, self.poles
-        workers = min(os.cpu_count() or 1, -(-lines // block)) if values.size >= CELLS_FOR_THREADS else 1
-        share = block * math.ceil(lines / block / (PARTS * workers))
-        parts = [(start, min(start + share, lines)) for start in range(0, lines, share)]
-        if workers == 1:
-            for first, end in parts:
-                check_deadline()
-                self.check_end(sweeps.advance(*arguments, first, end, block), time)
-            return
-        from concurrent.futures import ThreadPoolExecutor  # here, as it is slow to import
-
-        with ThreadPoolExecutor(workers) as pool:
-            jobs = [pool.submit(functools.partial(sweeps.advance, *arguments, *part, block)) for part in parts]
-            try:
-                for job in jobs:
-                    check_deadline()
-                    self.check_end(job.result(), time)
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def check_end(self, good: bool, time: float) -> None:
-        """Raise an error where a sweep came to no end.
-
-        Raises
-        ------
-        NumericalError
-        """
-        if not good:
-            raise NumericalError(
-                f"a step of time {time:.4g} along {self.name} needs too many parts, at jump rates of up to "
-                f"{self.fastest:.4g} and tolerance={self.tolerance:g}: use a smaller dt, or a larger tolerance"
-            )

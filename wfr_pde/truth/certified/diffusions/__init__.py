@@ -1,0 +1,1 @@
+"""Certified solutions of weighted diffusions: any drift, any diffusivity, a rate."""
