@@ -87,6 +87,10 @@ class ReverseDiffusion(Sampler):
     ...     flow = wfr.samplers.ReverseDiffusion(path, method=method)
     ...     run = wfr.solve(None, flow, start, [0, 1], 0.1, record=[wfr.diagnostics.covariance])
     ...     print(method, round(float(run["covariance"][-1, 0, 0]), 4))
+    euler-maruyama 0.4224
+    ancestral 0.0942
+    ddim 0.1061
+    heun 0.1256
     """
 
     path: ReversedPath
