@@ -48,6 +48,10 @@ CHECKS = {
     "kl_last_40": (0.0029, 1e-4),
     "kl_last_80": (0.0030, 1e-4),
     "kl_last_160": (0.0019, 1e-4),
+    "kl_posterior_10": (0.2766, 1e-3),
+    "kl_forward_10": (0.1126, 1e-3),
+    "kl_ddim_10": (0.200, 1e-3),
+    "kl_heun_10": (0.2055, 1e-3),
     "smallest_p": (0.5, 0.499),  # of seven tests; smaller than 0.001 once in 140 seeds
 }
 
@@ -156,7 +160,7 @@ def run(cells=480, particles=1_000_000, checked=20, longest=160, seed=7) -> xr.D
     ds = xr.Dataset(variables, coords)
     for name, (words, units) in ATTRIBUTES.items():
         ds[name].attrs = {"long_name": words, "units": units}
-    for way in ("em", "uniform", "last"):
+    for way in WAYS:
         for n in STEPS:
             ds[f"kl_{way}_{n}"] = (), float(ds["kl"].sel(way=way, n=n)), {"units": "nats"}
     ratio = ds["kl"].sel(way="em", n=STEPS[-2]) / ds["kl"].sel(way="em", n=STEPS[-1])
