@@ -120,6 +120,7 @@ def objects():
         "kl": wfr.KL(target),
         "mixture": wfr.GaussianMixture([[-1.0], [1.0]], [0.4, 0.6], 0.5),
         "moving": wfr.GeometricPath(start, target),
+        "back": wfr.Noised(start, wfr.VP()).reversed(),
         "well": wfr.CoshDoubleWell(2.0),
         "table": wfr.convergence_table(run_of, "shift", [0.4, 0.2, 0.1]),
     }
@@ -270,8 +271,21 @@ def of_flows(o):
     plain |= {name: (getattr(flows, name), rate) for name in ("SinkhornKernel", "SplitStep")}
     plain |= {name: (getattr(samplers, name), rate) for name in ("MALA", "Langevin")}
     return plain | {
-        "FiniteVolume": (wfr.FiniteVolume, {**rate, "flux": "scharfetter-gummel", "tolerance": 1e-10}),
+        "FiniteVolume": (
+            wfr.FiniteVolume,
+            {
+                **rate,
+                "flux": "scharfetter-gummel",
+                "tolerance": 1e-10,
+                "drift": lambda points, t: -points,
+                "diffusivity": 0.5,
+                "growth": lambda points, t: points[..., 0],
+            },
+        ),
         "Lie": (wfr.Lie, {"first": fr, "second": fv}),
+        "HTransform": (flows.HTransform, {"path": o["back"], "balance": None}),
+        "ProbabilityFlow": (wfr.ProbabilityFlow, {"path": o["back"], "score": o["back"]}),
+        "ReverseSDE": (wfr.ReverseSDE, {"path": o["back"], "score": o["back"], "churn": 0.5}),
         "Strang": (wfr.Strang, {"outer": fr, "inner": fv}),
         "Repeated": (wfr.Repeated, {"flow": fr, "n": 2}),
         "Extrapolated": (wfr.Extrapolated, {"flow": wfr.Strang(fr, fv), "order": 4, "variable": "dt"}),

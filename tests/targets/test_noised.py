@@ -47,6 +47,14 @@ def test_gaussians_and_planes_are_in_closed_form(schedule):
     np.testing.assert_allclose(found.means, alpha * PLANE.means, rtol=1e-15)
     noised = alpha**2 * PLANE.covariances + sigma**2 * np.eye(2)
     np.testing.assert_allclose(found.covariances, noised, rtol=1e-14, atol=1e-17)
+    again = wfr.GaussianMixture(found.means, found.weights, found.covariances)  # with all checks
+    x = np.random.default_rng(5).normal(size=(9, 2))
+    assert found == again
+    assert repr(found) == repr(again)
+    assert np.array_equal(found.log_density(x), again.log_density(x))
+    assert np.array_equal(found.score(x), again.score(x))
+    with pytest.raises(ValueError, match="read-only"):
+        found.covariances[0] = 1.0
     assert wfr.Noised(PLANE, schedule).at(0.0) is PLANE
     assert isinstance(wfr.Noised(wfr.FourModes(), schedule).at(t), wfr.GaussianMixture)
 

@@ -230,20 +230,19 @@ class Extrapolated(Composition):
 
         def joined(state: Density, frozen: Energy) -> Density:
             log_pi = frozen.log_equilibrium(coarse) if self.flow.energies else 0.0
-            return Density.holding(coarse, down(ratio(state, frozen)) + log_pi, log_mass=state.log_mass).normalised()
+            log_values = down(ratio(state, frozen)) + log_pi
+            return Density.holding(coarse, log_values, log_mass=state.log_mass or 0.0).normalised()
 
         fine_step = self.flow.make_step(energy, template, dt)
         coarse_step = self.flow.make_step(energy, joined(template, energy.at(0.0)), dt)
 
         def extrapolate(state: Density, t: float) -> tuple[Density, Any, float | None]:
             frozen = energy.at(t + dt / 2)
-            finest, begin = fine_step(state, t), joined(state, frozen)
-            other = coarse_step(begin, t)
+            finest, other = fine_step(state, t), coarse_step(joined(state, frozen), t)
             correction = (down(ratio(finest, frozen)) - ratio(other, frozen)) / 3
             account = finest.log_mass
             if account is not None and other.log_mass is not None:
-                made = [end - (first.log_mass or 0.0) for end, first in ((account, state), (other.log_mass, begin))]
-                account += (made[0] - made[1]) / 3
+                account += (account - other.log_mass) / 3
             return finest, finest.log_values + up(correction), account
 
         return extrapolate

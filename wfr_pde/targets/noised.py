@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,12 +13,15 @@ from typing_extensions import override
 
 from wfr_pde.numerics.arguments import instance, length, number, shown
 from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.user_calls import given_over, read_only
 from wfr_pde.targets.arguments import call_repr
 from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.targets.gaussian import Gaussian
 from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.noised_density import CellData, NoisedDensity
 from wfr_pde.targets.schedules import Schedule, within
+
+Law = TypeVar("Law", bound=Target)
 
 KEPT = 32  # times of which the law is remembered
 LOOKS = 65  # times at which boxes are asked for...
@@ -156,8 +159,11 @@ class Noised(MovingLaw):
             return self.data
         noise = variance * np.eye(self.ndim)
         if isinstance(self.data, Gaussian):
-            return Gaussian(alpha * self.data.mean, alpha**2 * self.data.covariance + noise)
-        return GaussianMixture(alpha * self.data.means, self.data.weights, alpha**2 * self.data.covariances + noise)
+            return _gaussian(alpha * self.data.mean, alpha**2 * self.data.covariance + noise)
+        means, covariances = alpha * self.data.means, alpha**2 * self.data.covariances + noise
+        law = _unchecked(GaussianMixture, means=means, weights=self.data.weights, covariances=covariances)
+        law.__dict__["components"] = tuple(map(_gaussian, means, covariances))
+        return law
 
     @override
     def box(self, tail: float = 1e-12) -> tuple[Array, Array]:
@@ -179,6 +185,20 @@ class Noised(MovingLaw):
         ReversedPath
         """
         return ReversedPath(self, t_start, t_stop)
+
+
+def _gaussian(mean: Array, covariance: Array) -> Gaussian:
+    """Return a Gaussian of a mean and a covariance that need no checks."""
+    return _unchecked(Gaussian, mean=mean, covariance=covariance)
+
+
+def _unchecked(kind: type[Law], **held: Array) -> Law:
+    """Return a law of arrays that need no checks, which take most of the time where a law is asked at many times."""
+    law = kind.__new__(kind)
+    for name, array in held.items():
+        object.__setattr__(law, name, given_over(array) if array.flags.owndata else read_only(array))
+    object.__setattr__(law, "ndim", next(iter(held.values())).shape[-1])
+    return law
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,7 +91,10 @@ class HTransform(Flow):
 
     @override
     def reference(self, template: Any) -> np.ndarray:
-        return values_at_probes([lambda points, s: self.path.at(s).score(points), self.path.noise_time], template)
+        path = self.path
+        return values_at_probes(
+            [lambda points, s: path.at(s).score(points), lambda points, s: path.noise_time(s)], template
+        )
 
     @override
     def monitored(self) -> Flow:

@@ -15,6 +15,7 @@ from wfr_pde.flows.composition import Composition, Strang
 from wfr_pde.flows.diffusions.advected import Advected
 from wfr_pde.flows.diffusions.advection import Advection
 from wfr_pde.flows.diffusions.coefficients import name_of
+from wfr_pde.flows.diffusions.equation import DiffusionEquation, HasEquation
 from wfr_pde.flows.diffusions.h_transform import HTransform
 from wfr_pde.flows.diffusions.scores import ScoreAlong, checked_score
 from wfr_pde.numerics.arguments import instance, not_negative
@@ -89,7 +90,7 @@ class ChurnOverTime:
         return self.churn * self.path.noise_rate(s)
 
 
-class ReverseFlow(Composition):
+class ReverseFlow(Composition, HasEquation):
     """A base of the flows of diffusion models, which are made of one flow along a reversed path."""
 
     path: ReversedPath
@@ -198,6 +199,12 @@ class ReverseSDE(ReverseFlow):
     score: Any = None
     churn: float = 1.0
 
+    @property
+    @override
+    def equation(self) -> DiffusionEquation:
+        """Drift and diffusivity per unit of s."""
+        return DiffusionEquation(ReverseDrift(self.path, self.score, self.churn), ChurnOverTime(self.path, self.churn))
+
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -263,6 +270,12 @@ class ProbabilityFlow(ReverseFlow):
 
     path: ReversedPath
     score: Any = None
+
+    @property
+    @override
+    def equation(self) -> DiffusionEquation:
+        """Drift per unit of s; nothing diffuses."""
+        return DiffusionEquation(ReverseDrift(self.path, self.score, 0.0), 0.0)
 
     @override
     def __repr__(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from wfr_pde.flows.diffusions.coefficients import NODES, Diffusivity, Field, diffusion_times
+from wfr_pde.flows.diffusions.coefficients import NODES, diffusion_times
+from wfr_pde.flows.diffusions.equation import DiffusionEquation
 from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
 from wfr_pde.numerics.gauss_rules import gauss
 from wfr_pde.numerics.typing import Array
@@ -16,17 +16,6 @@ from wfr_pde.space.density import Density
 from wfr_pde.space.grid import CELLS_PER_SLAB, Grid
 
 BETWEEN_CENTRES = 3  # nodes of Gauss's rule from one centre to the next: the equilibrium of a line is right to dx^6
-
-
-@dataclass(frozen=True, eq=False)
-class WeightedDiffusion:
-    """The coefficients of d_t mu = -div(mu b) + div(D grad mu) + mu (c - E_mu c), and how the chain solves it."""
-
-    drift: Field  # b
-    diffusivity: Diffusivity  # D
-    growth: Field | None  # c
-    flux: str
-    tolerance: float
 
 
 def refuse_zero_diffusivity(values: Array, names: tuple[str, ...], where: str = "") -> None:
@@ -76,29 +65,30 @@ class DriftStep:
     different from line to line and from axis to axis, and the sweep is that of the gradient flow with this log pi.
     """
 
-    def __init__(self, equation: WeightedDiffusion, grid: Grid, dt: float) -> None:
+    def __init__(self, equation: DiffusionEquation, grid: Grid, dt: float, *, flux: str, tolerance: float) -> None:
         self.equation, self.grid, self.dt = equation, grid, dt
+        self.chain = flux, tolerance
         self._kept: list[tuple[float, Array, LineSweep]] = []  # of the last step: a drift at rest needs no new rates
 
     def __call__(self, state: Density, t: float, rng: Any = None) -> Density:
         """Return the state after a step from time `t`."""
         half, log_values = self.dt / 2, state.log_values
-        if self.equation.growth is not None:
+        if self.equation.rate is not None:
             log_values = log_values + self._growth(t, half)
         turns = self._turns(t)
         last = len(turns) - 1
         for k in (*range(last), *range(last, -1, -1)):
             time, log_pi, sweep = turns[k]
             log_values = sweep(log_values - log_pi, time if k == last else time / 2) + log_pi
-        if self.equation.growth is None:
+        if self.equation.rate is None:
             return Density.holding(self.grid, log_values, log_mass=state.log_mass)
         log_values = log_values + self._growth(t + half, half)
         return Density.holding(self.grid, log_values, log_mass=state.log_mass or 0.0).normalised()
 
     def _growth(self, t: float, h: float) -> Array:
         """Return the integral of c from t to t + h in every cell."""
-        assert self.equation.growth is not None
-        growth = checked_scalar(self.equation.growth, "the growth")
+        assert self.equation.rate is not None
+        growth = checked_scalar(self.equation.rate, "the growth")
         values = np.empty(self.grid.shape)
         for slab in self.grid.slabs():
             points = self.grid.points(slab)
@@ -118,7 +108,7 @@ class DriftStep:
                 turns.append(kept)
                 continue
             try:
-                sweep = LineSweep(self.grid, log_pi, k, self.equation.flux, self.equation.tolerance)
+                sweep = LineSweep(self.grid, log_pi, k, *self.chain)
                 sweep.check(time)
             except ValueError as error:
                 raise ValueError(

@@ -11,14 +11,10 @@ from typing_extensions import override
 from wfr_pde.energies import KL, Energy
 from wfr_pde.flows.base import Flow, FrozenStep, MemoryUse, Step, checked_rate
 from wfr_pde.flows.diffusions.coefficients import Diffusivity, Field, diffusivity_at, name_of, values_at_probes
+from wfr_pde.flows.diffusions.equation import DiffusionEquation
 from wfr_pde.flows.diffusions.free_space import begin_account
 from wfr_pde.flows.law import Law
-from wfr_pde.flows.transport.finite_volume.drift import (
-    DriftStep,
-    WeightedDiffusion,
-    check_grid_of_drift,
-    refuse_zero_diffusivity,
-)
+from wfr_pde.flows.transport.finite_volume.drift import DriftStep, check_grid_of_drift, refuse_zero_diffusivity
 from wfr_pde.flows.transport.finite_volume.jump_rates import FLUXES
 from wfr_pde.flows.transport.finite_volume.line_sweep import LineSweep
 from wfr_pde.numerics.arguments import choice, function, number, real_array
@@ -185,7 +181,7 @@ class FiniteVolume(Flow):
 
     @override
     def begin(self, start: Any) -> Any:
-        return start if self.growth is None else begin_account(start)
+        return start if self.drift is None else begin_account(start)
 
     @override
     def check(self, energy: Energy, template: Any) -> None:
@@ -201,8 +197,8 @@ class FiniteVolume(Flow):
         if self.drift is None or self.diffusivity is None:
             return super().make_step(energy, template, dt)
         self.check(energy, template)
-        equation = WeightedDiffusion(self.drift, self.diffusivity, self.growth, self.flux, self.tolerance)
-        return DriftStep(equation, template.grid, dt)
+        equation = DiffusionEquation(self.drift, self.diffusivity, self.growth)
+        return DriftStep(equation, template.grid, dt, flux=self.flux, tolerance=self.tolerance)
 
     @override
     def build_step(self, energy: Energy, template: Density, dt: float) -> FrozenStep:
