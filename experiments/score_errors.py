@@ -13,8 +13,8 @@ SDE. KL(p_0|mu_0) in nats, beside Girsanov's bound for the SDE, the integral of 
 Findings:
 
 - The ODE is 2.7 (bias) to 16 (times 1.1) times further off than the SDE; churn 4 halves the error of the SDE again.
-- Wrong weights and wrong widths are the exact score of other data: no churn can see them, KL is 0.073 to 0.082 and 0.069
-  for all.
+- Wrong weights and wrong widths are the exact score of other data: no churn can see them, KL is 0.073 to 0.082 and
+  0.069 for all.
 - The reaction repairs wrong weights soon (1.4e-4 at rate 10), wrong widths slowly (0.033).
 - Girsanov's bound holds for the SDE, and is tight where the error is a score (0.0818 for 0.0814).
 

@@ -311,6 +311,16 @@ def of_flows(o):
         "MixtureDensity": (samplers.MixtureDensity, {"self_term": True, "pairs": 1000}),
         "Oracle": (samplers.Oracle, {"truth": o["truth"]}),
         "ParallelTempering": (samplers.ParallelTempering, {**rate, "temperatures": (1.0, 2.0), "swap_rate": 1.0}),
+        "ReverseDiffusion": (
+            samplers.ReverseDiffusion,
+            {
+                "path": wfr.Noised(o["start"], wfr.VP()).reversed(),
+                "score": None,
+                "method": "ddim",
+                "churn": 0.5,
+                "variance": "posterior",
+            },
+        ),
         "Resample": (samplers.Resample, {"threshold": 0.5, "scheme": "systematic"}),
         "TeleportingWalkers": (samplers.TeleportingWalkers, {"bandwidth": 0.5, **rate}),
         "Tempering": (

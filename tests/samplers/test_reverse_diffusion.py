@@ -11,7 +11,7 @@ from wfr_pde.flows.sampler_laws import moved_densities
 from wfr_pde.samplers import ReverseDiffusion
 
 MODES = wfr.GaussianMixture([-1.5, 1.5], [0.3, 0.7], [0.09, 0.09])
-MODES_BACK = wfr.Noised(MODES, wfr.OU(t_end=3.0)).reversed(variance=0.09)
+MODES_BACK = wfr.Noised(MODES, wfr.OU(t_end=3.0)).reversed()
 GRID = wfr.Grid(-6.0, 6.0, 240)
 WAYS = {
     "euler-maruyama": dict(method="euler-maruyama"),
@@ -181,7 +181,7 @@ def l1_to_the_path(path, n, **options):
 )
 def test_order(options, t_stop, order):
     """By the distance to the path, which the exact score keeps."""
-    path = wfr.Noised(MODES, wfr.OU(t_end=3.0)).reversed(t_stop=t_stop, variance=0.09)
+    path = wfr.Noised(MODES, wfr.OU(t_end=3.0)).reversed(t_stop=t_stop)
     errors = [l1_to_the_path(path, n, **options) for n in (40, 80, 160)]
     assert ReverseDiffusion(path, **options).order == order
     assert math.log2(errors[1] / errors[2]) == pytest.approx(order, abs=0.2)

@@ -395,3 +395,20 @@ def test_p_values_of_correct_runs_are_spread_evenly():
         found.append(max_test(Runs(values, 100), np.zeros((1, 6)), np.ones((1, 6)), np.zeros((1, 6)), 0.05, k).p_value)
     assert np.mean(np.array(found) < 0.05) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
     assert np.mean(np.array(found) < 0.5) > 0.3
+
+
+# Moving targets
+
+
+def test_samplers_of_a_moving_target():
+    """Euler-Maruyama's steps have their own law; held against it, steps with less noise are found out."""
+    path = wfr.Noised(wfr.GaussianMixture([-1.0, 1.0], [0.4, 0.6], [0.2, 0.2]), wfr.OU(t_end=1.5)).reversed()
+    start = wfr.Grid(-6.0, 6.0, 192).density(path.at(0.0))
+    truth = wfr.solve(None, wfr.ReverseSDE(path), start, [0.0, 0.5, 1.0], 0.125, progress=False)
+    sampler = samplers.ReverseDiffusion(path)
+    common = dict(target=path, dt=0.25, n=300, seeds=40)
+    good = validate(sampler, truth, **common)
+    assert good.attrs["verdict"] == CONSISTENT
+    assert {"potential", "mode 1", "variance x"} <= set(good["statistic"].values.tolist())
+    quiet = samplers.ReverseDiffusion(path, churn=0.8)
+    assert validate(quiet, truth, scheme=sampler, **common).attrs["verdict"] == INCONSISTENT

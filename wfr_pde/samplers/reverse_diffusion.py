@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,10 @@ class ReverseDiffusion(Sampler):
     ...     flow = wfr.samplers.ReverseDiffusion(path, method=method)
     ...     run = wfr.solve(None, flow, start, [0, 1], 0.1, record=[wfr.diagnostics.covariance])
     ...     print(method, round(float(run["covariance"][-1, 0, 0]), 4))
+    euler-maruyama 0.4224
+    ancestral 0.0942
+    ddim 0.1061
+    heun 0.1256
     """
 
     path: ReversedPath
@@ -92,7 +97,6 @@ class ReverseDiffusion(Sampler):
     method: str = "euler-maruyama"
     churn: float | None = None
     variance: str = "posterior"
-    balance: MassBalance | None = field(default=None, kw_only=True, compare=False)
 
     interacting = False
     energies = ()
@@ -128,7 +132,7 @@ class ReverseDiffusion(Sampler):
     @override
     def law_on_grid(self) -> ReverseDiffusionLaw:
         """Name the law of one step: Gaussians about moved cells, or a change of variables."""
-        return ReverseDiffusionLaw(self._steps, balance=self.balance)
+        return ReverseDiffusionLaw(self._steps).watched_by(vars(self).get("_balance"))
 
     @override
     def begin(self, start: Any) -> Any:
@@ -136,7 +140,9 @@ class ReverseDiffusion(Sampler):
 
     @override
     def monitored(self) -> Flow:
-        return replace(self, balance=MassBalance())
+        watched = copy.copy(self)
+        object.__setattr__(watched, "_balance", MassBalance())
+        return watched
 
     @override
     def reference(self, template: Any) -> np.ndarray:

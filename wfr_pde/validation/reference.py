@@ -72,7 +72,9 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     else:
         truths = [density_at(setting.truth, float(t), "validate") for t in setting.times[1:]]
         densities = [with_corrected_masses(density) for density in truths]
-    chosen = [observables(density, setting.target, modes, statistics) for density in densities]
+    target, times = setting.target, setting.times[1:].tolist()
+    pis = [target.at(t) if target.moving else target for t in times]
+    chosen = [observables(density, pi, modes, statistics) for density, pi in zip(densities, pis, strict=True)]
     common = [name for name in chosen[0].names if all(name in one.names for one in chosen)]
     chosen = [one.only(common) for one in chosen]
     means = np.array([one.means(one.reference) for one in chosen])

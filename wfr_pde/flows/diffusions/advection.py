@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ from typing_extensions import override
 
 from wfr_pde.energies import Energy
 from wfr_pde.errors import NumericalError
-from wfr_pde.flows.base import Flow, MemoryUse, Step
+from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.flows.diffusions.coefficients import Field, name_of, values_at_probes
-from wfr_pde.flows.diffusions.free_space import begin_account, check_free_space
-from wfr_pde.flows.diffusions.mass_balance import MassBalance
+from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
 from wfr_pde.numerics.arguments import function
 from wfr_pde.numerics.characteristics import TOLERANCE, back_along_characteristics
 from wfr_pde.numerics.typing import Array
@@ -30,7 +28,7 @@ SINGLE_TOLERANCE = 1e-4  # of the characteristics of such a drift, in cells: sma
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Advection(Flow):
+class Advection(FreeSpaceFlow):
     """Drift and growth of a density: d_t mu = -div(mu b) + mu (c - E_mu c), exact along characteristics.
 
         log mu_{t+h}(x) = log mu_t(X(t)) + ∫ (c - div b)(X(s), s) ds + const,   dX/ds = b(X, s), X(t+h) = x
@@ -69,14 +67,6 @@ class Advection(Flow):
 
     drift: Field
     rate: Field | None = None
-    balance: MassBalance | None = field(default=None, kw_only=True, compare=False)
-
-    energies = ()
-    order = math.inf
-    self_adjoint = True
-    preserves = frozenset({"mass", "positivity"})
-    measures = (Density,)
-    max_ndim = 3
 
     def __post_init__(self) -> None:
         function("drift", self.drift, "points (..., d), t -> (..., d)")
@@ -90,19 +80,6 @@ class Advection(Flow):
     @override
     def reference(self, template: Any) -> np.ndarray:
         return values_at_probes([self.drift, self.rate], template)
-
-    @override
-    def begin(self, start: Any) -> Any:
-        return begin_account(start)
-
-    @override
-    def monitored(self) -> Flow:
-        return replace(self, balance=MassBalance())
-
-    @override
-    def check(self, energy: Energy, template: Any) -> None:
-        super().check(energy, template)
-        check_free_space(type(self).__name__, template)
 
     @override
     def memory_use(self, template: Density) -> MemoryUse:
@@ -119,10 +96,8 @@ class Advection(Flow):
         def step(state: Density, t: float, rng: Any = None) -> Density:
             places, minus, plus = feet(t, dt)
             moved = log_values_at(grid, state.log_values, places).reshape(grid.shape) - minus
-            balance = MassBalance() if self.balance is None else self.balance
-            balance.add(float(grid.log_integrate(moved) - grid.log_integrate(state.log_values)), "drift", t + dt)
-            values = moved if plus is None else moved + plus
-            return Density.holding(grid, values, log_mass=state.log_mass or 0.0).normalised()
+            self.weigh(state, moved, "drift", t + dt)
+            return with_account(state, moved if plus is None else moved + plus)
 
         return step
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, Step
+from wfr_pde.flows.base import Step
 from wfr_pde.flows.diffusions.coefficients import (
     Diffusivity,
     diffusion_times,
@@ -18,8 +18,7 @@ from wfr_pde.flows.diffusions.coefficients import (
     name_of,
     values_at_probes,
 )
-from wfr_pde.flows.diffusions.free_space import begin_account, check_free_space
-from wfr_pde.flows.diffusions.mass_balance import MassBalance
+from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.typing import Array
@@ -34,7 +33,7 @@ JOINED = 8  # cells that they are moved away by are a multiple of this, so that 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Diffusion(Flow):
+class Diffusion(FreeSpaceFlow):
     """Diffusion d_t mu = div(D(t) grad mu), exact, with a diffusivity along every axis that may be zero.
 
     Products with the heat kernel of free space in the log-domain, right in every cell relative to its value. The box
@@ -64,14 +63,6 @@ class Diffusion(Flow):
     """
 
     diffusivity: Diffusivity
-    balance: MassBalance | None = field(default=None, kw_only=True, compare=False)
-
-    energies = ()
-    order = math.inf
-    self_adjoint = True
-    preserves = frozenset({"mass", "positivity"})
-    measures = (Density,)
-    max_ndim = 3
 
     def __post_init__(self) -> None:
         if not callable(self.diffusivity):
@@ -87,17 +78,8 @@ class Diffusion(Flow):
         return values_at_probes([(lambda points, t: given(t)) if callable(given) else given], template)
 
     @override
-    def begin(self, start: Any) -> Any:
-        return begin_account(start)
-
-    @override
-    def monitored(self) -> Flow:
-        return replace(self, balance=MassBalance())
-
-    @override
     def check(self, energy: Energy, template: Any) -> None:
         super().check(energy, template)
-        check_free_space(type(self).__name__, template)
         if not callable(self.diffusivity):
             diffusivity_at(self.diffusivity, 0.0, template.ndim)
 
@@ -118,9 +100,8 @@ class Diffusion(Flow):
 
         def step(state: Density, t: float, rng: Any = None) -> Density:
             values = kernels(state.log_values, diffusion_times(self.diffusivity, t, dt, grid.ndim), t)
-            balance = MassBalance() if self.balance is None else self.balance
-            balance.add(float(grid.log_integrate(values) - grid.log_integrate(state.log_values)), "diffusion", t + dt)
-            return Density.holding(grid, values, log_mass=state.log_mass or 0.0).normalised()
+            self.weigh(state, values, "diffusion", t + dt)
+            return with_account(state, values)
 
         return step
 

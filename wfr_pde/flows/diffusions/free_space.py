@@ -1,11 +1,86 @@
-"""What diffusions in free space ask of a measure: a grid of equal cells on the CPU, and an account of the mass."""
+"""A base of flows in free space: on equal cells on the CPU, with an account of the mass that they keep or lose."""
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
+from typing_extensions import override
+
+from wfr_pde.energies import Energy
+from wfr_pde.flows.base import Flow
+from wfr_pde.flows.diffusions.mass_balance import MassBalance
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
+
+
+class FreeSpaceFlow(Flow):
+    """A base of flows in free space: the box holds the mass, and what comes through its walls is lost.
+
+    A run that loses or makes mass ends with an error; `Density.log_mass` is the account of what normalising took out.
+    """
+
+    energies = ()
+    order = math.inf
+    self_adjoint = True
+    preserves = frozenset({"mass", "positivity"})
+    measures = (Density,)
+    max_ndim = 3
+    takes_periodic = True
+
+    @override
+    def begin(self, start: Any) -> Any:
+        return begin_account(start)
+
+    @override
+    def monitored(self) -> Flow:
+        return self.watched_by(MassBalance())
+
+    def watched_by(self, balance: MassBalance | None) -> Self:
+        """Return the same flow, whose steps add what they lose to an account; None for an account of every step."""
+        watched = copy.copy(self)
+        object.__setattr__(watched, "_balance", balance)
+        return watched
+
+    @override
+    def check(self, energy: Energy, template: Any) -> None:
+        super().check(energy, template)
+        check_free_space(type(self).__name__, template, self.takes_periodic)
+
+    def weigh(self, state: Density, moved: Array, what: str, t: float) -> None:
+        """Compare the mass of the log-values `moved` of a step with that before it.
+
+        Parameters
+        ----------
+        state : Density
+            Before the step.
+        moved : array
+            Log-values after the step, but for growth.
+        what : str
+            What moved it, for messages.
+        t : float
+            The time after the step.
+
+        Raises
+        ------
+        NumericalError
+            If the run, or without a monitor this step, makes or loses too much.
+        """
+        grid = state.grid
+        change = float(grid.log_integrate(moved) - grid.log_integrate(state.log_values))
+        self.balance.add(change, what, t)
+
+    @property
+    def balance(self) -> MassBalance:
+        """The sum of what the run has lost so far; one of its own for a step that belongs to no run."""
+        return vars(self).get("_balance") or MassBalance()
+
+
+def with_account(state: Density, log_values: Array) -> Density:
+    """Return the density of log-values made from a state, of mass one, with its account of the mass."""
+    return Density.holding(state.grid, log_values, log_mass=state.log_mass or 0.0).normalised()
 
 
 def begin_account(start: Any) -> Any:
@@ -13,13 +88,13 @@ def begin_account(start: Any) -> Any:
     return start if not isinstance(start, Density) or start.log_mass is not None else replace(start, log_mass=0.0)
 
 
-def check_free_space(name: str, template: Density) -> None:
-    """Refuse grids that characteristics do not take.
+def check_free_space(name: str, template: Density, takes_periodic: bool = True) -> None:
+    """Refuse grids that flows in free space do not take.
 
     Raises
     ------
     ValueError
-        For graded cells, more than three axes, or a backend other than numpy.
+        For graded cells, more than three axes, too few cells, a backend other than numpy, or periodic axes.
     """
     grid = template.grid
     if grid.backend.name != "numpy":
@@ -27,6 +102,8 @@ def check_free_space(name: str, template: Density) -> None:
     if grid.ndim > 3:
         raise ValueError(f"{name} works in one to three dimensions, but the grid has {grid.ndim} axes")
     for axis in grid.axes:
+        if axis.periodic and not takes_periodic:
+            raise ValueError(f"noise spreads in free space, but the axis {axis.name!r} is periodic: use a wide box")
         if not axis.is_uniform:
             raise ValueError(
                 f"{name} needs equal cells, but those of the axis {axis.name!r} are graded (from "

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, MemoryUse, Step
+from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.flows.diffusions.coefficients import values_at_probes
-from wfr_pde.flows.diffusions.free_space import begin_account, check_free_space
-from wfr_pde.flows.diffusions.mass_balance import MassBalance
+from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
 from wfr_pde.numerics.arguments import instance
 from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.log_products import log_product_along
@@ -29,7 +28,7 @@ FARTHEST = 20.0  # lengths of an axis that it is continued by at most
 
 
 @dataclass(frozen=True, eq=False)
-class HTransform(Flow):
+class HTransform(FreeSpaceFlow):
     """The reverse SDE of a diffusion model with its exact score, exact in one step of any length.
 
         mu_{s+h}(x) = p_{s+h}(x) ∫ k(y | x) mu_s(y) / p_s(y) dy
@@ -42,8 +41,6 @@ class HTransform(Flow):
     ----------
     path : ReversedPath
         ``Noised(data, schedule).reversed()``; the time of the run is its s, in [0, 1].
-    balance : MassBalance, optional
-        The account of one run, as `monitored` gives it.
 
     Raises
     ------
@@ -72,22 +69,11 @@ class HTransform(Flow):
     """
 
     path: ReversedPath
-    balance: MassBalance | None = field(default=None, kw_only=True, compare=False, repr=False)
 
-    law = "own"
-    energies = ()
-    max_ndim = 3
-    order = math.inf
-    measures = (Density,)
-    self_adjoint = True
-    preserves = frozenset({"mass", "positivity"})
+    takes_periodic = False
 
     def __post_init__(self) -> None:
         instance("path", self.path, ReversedPath, "such as Noised(Gaussian(0, 1), VP()).reversed()")
-
-    @override
-    def begin(self, start: Any) -> Any:
-        return begin_account(start)
 
     @override
     def reference(self, template: Any) -> np.ndarray:
@@ -97,10 +83,6 @@ class HTransform(Flow):
         )
 
     @override
-    def monitored(self) -> Flow:
-        return replace(self, balance=MassBalance())
-
-    @override
     def memory_use(self, template: Density) -> MemoryUse:
         """Count the wider arrays, of three times the cells per axis, and the kernels."""
         return MemoryUse(8 * (4 * 3**template.ndim * template.grid.size + 3 * sum(n**2 for n in template.grid.shape)))
@@ -108,14 +90,10 @@ class HTransform(Flow):
     @override
     def check(self, energy: Energy, template: Any) -> None:
         super().check(energy, template)
-        check_free_space(type(self).__name__, template)
         if template.ndim != self.path.ndim:
             raise ValueError(
                 f"the path {self.path!r} is {self.path.ndim}-dimensional, but the start has {template.ndim} axes"
             )
-        for axis in template.grid.axes:
-            if axis.periodic:
-                raise ValueError(f"noise spreads in free space, but the axis {axis.name!r} is periodic: use a wide box")
 
     @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
@@ -128,10 +106,8 @@ class HTransform(Flow):
             kernel = _Kernel(grid, path, t, end)
             ratio = kernel.continued(state.log_values) - _log_density(path.at(t), kernel.points())
             values = kernel(ratio) + _log_density(path.at(end), grid.points())
-            balance = MassBalance() if self.balance is None else self.balance
-            change = float(grid.log_integrate(values) - grid.log_integrate(state.log_values))
-            balance.add(change, "reverse diffusion", end)
-            return Density.holding(grid, values, log_mass=state.log_mass or 0.0).normalised()
+            self.weigh(state, values, "reverse diffusion", end)
+            return with_account(state, values)
 
         return step
 

@@ -225,5 +225,4 @@ def _newton_step(mean: Mean, place: Array, residual: Array, apart: Array) -> Arr
         jacobian[..., k] = (mean(place + shift) - mean(place - shift)) / (2 * width)
     singular = np.abs(np.linalg.det(jacobian)) == 0
     jacobian[singular] = np.eye(place.shape[1])
-    step: Array = np.asarray(np.linalg.solve(jacobian, residual[..., None])[..., 0], dtype=np.float64)
-    return step
+    return np.asarray(np.linalg.solve(jacobian, residual[..., None])[..., 0], dtype=np.float64)

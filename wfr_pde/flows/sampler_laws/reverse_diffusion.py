@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.flows.base import Flow, MemoryUse, Step
+from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.flows.diffusions.coefficients import values_at_probes
-from wfr_pde.flows.diffusions.free_space import begin_account, check_free_space
-from wfr_pde.flows.diffusions.mass_balance import MassBalance
+from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
 from wfr_pde.flows.diffusions.scores import ScoreAlong
 from wfr_pde.flows.sampler_laws.moved_densities import moved_density
 from wfr_pde.flows.sampler_laws.reverse_steps import ReverseMethod
@@ -22,7 +21,7 @@ from wfr_pde.space.density import Density
 
 
 @dataclass(frozen=True, eq=False)
-class ReverseDiffusionLaw(Flow):
+class ReverseDiffusionLaw(FreeSpaceFlow):
     """The law of a step of `samplers.ReverseDiffusion` for infinitely many particles, with its errors in the step.
 
     A step moves a particle to m(x) and adds noise of a variance v, both of which depend on the time. Where cells, or up
@@ -34,18 +33,12 @@ class ReverseDiffusionLaw(Flow):
     ----------
     method : ReverseMethod
         What makes the steps.
-    balance : MassBalance, optional
-        The account of one run, as `monitored` gives it.
     """
 
     method: ReverseMethod
-    balance: MassBalance | None = field(default=None, kw_only=True, compare=False, repr=False)
 
-    law = "own"
-    energies = ()
-    max_ndim = 3
-    measures = (Density,)
-    preserves = frozenset({"mass", "positivity"})
+    self_adjoint = False
+    takes_periodic = False
 
     @property
     @override
@@ -54,16 +47,8 @@ class ReverseDiffusionLaw(Flow):
         return self.method.order
 
     @override
-    def begin(self, start: Any) -> Any:
-        return begin_account(start)
-
-    @override
     def reference(self, template: Any) -> np.ndarray:
         return reference_of(self.method, template)
-
-    @override
-    def monitored(self) -> Flow:
-        return replace(self, balance=MassBalance())
 
     @override
     def memory_use(self, template: Density) -> MemoryUse:
@@ -72,17 +57,9 @@ class ReverseDiffusionLaw(Flow):
         return MemoryUse(8 * 8 * (template.ndim + 1) ** 2 * cells + 8 * sum(n**2 for n in template.grid.shape))
 
     @override
-    def check(self, energy: Energy, template: Any) -> None:
-        super().check(energy, template)
-        for axis in template.grid.axes:
-            if axis.periodic:
-                raise ValueError(f"noise spreads in free space, but the axis {axis.name!r} is periodic: use a wide box")
-
-    @override
     def make_step(self, energy: Energy, template: Density, dt: float) -> Step:
         """Prepare the law of a step of the sampler of size `dt`."""
         self.check(energy, template)
-        check_free_space("the law of ReverseDiffusion", template)
         check_dimension(self.method, template)
         grid = template.grid
 
@@ -95,11 +72,9 @@ class ReverseDiffusionLaw(Flow):
                 return np.asarray(move.mean(points), dtype=np.float64)
 
             values, lost = moved_density(grid, state.log_values, mean, move.variance, single=single)
-            balance = MassBalance() if self.balance is None else self.balance
-            change = float(grid.log_integrate(values) - grid.log_integrate(state.log_values))
-            balance.add(change, "law of the sampler", t + dt)
-            balance.add(lost, "noise that leaves the box", t + dt)
-            return Density.holding(grid, values, log_mass=state.log_mass or 0.0).normalised()
+            self.weigh(state, values, "law of the sampler", t + dt)
+            self.balance.add(lost, "noise that leaves the box", t + dt)
+            return with_account(state, values)
 
         return step
 
