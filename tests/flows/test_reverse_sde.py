@@ -63,6 +63,17 @@ def test_moments_of_a_wrong_score(churn, known, n, tolerance):
         assert np.array_equal(same.log_values, found.log_values)
 
 
+def test_moments_beside_a_reaction():
+    """FisherRao towards p_t, of the rate 5 per noise time."""
+    known, back = (0.733307478856, 0.246120552198), GAUSSIAN.reversed()
+    np.testing.assert_allclose(moments_of_the_wrong_score(1.0, 5.0), known, rtol=0, atol=1e-10)
+    reaction = wfr.FisherRao(lambda s: 5.0 * back.noise_rate(s))
+    flow = wfr.Extrapolated(wfr.Strang(reaction, wfr.ReverseSDE(back, wrong)), 8)
+    found = solved(flow, GRID.density(back.at(0.0)), 8, back)
+    expected = GRID.density(wfr.Gaussian(*known))
+    assert float(GRID.integrate(np.abs(found.values - expected.values))) < 5e-9
+
+
 def test_orders():
     """2, 4 and 8, with steps of a few."""
     back, expected = GAUSSIAN.reversed(), GRID.density(wfr.Gaussian(0.785004079460, 0.214345530588))
@@ -126,7 +137,7 @@ def test_what_wrong_scores_do_to_two_modes(name):
 )
 def test_the_probability_flow_is_hurt_more(name, churn, known):
     """The less churn, the more harm; without any, in steps that have no error in dt."""
-    back, grid = TWO_MODES.reversed(), wfr.Grid(-6, 6, 176)
+    back, grid = TWO_MODES.reversed(), wfr.Grid(-6, 6, 192)
     flow = wfr.ReverseSDE(back, SCORES[name][0], churn)
     end = solved(flow if churn == 0 else wfr.Extrapolated(flow, 4), grid.density(back.at(0.0)), 16)
     data = grid.density(back.at(1.0))
