@@ -39,7 +39,17 @@ class FreeSpaceFlow(Flow):
         return self.watched_by(MassBalance())
 
     def watched_by(self, balance: MassBalance | None) -> Self:
-        """Return the same flow, whose steps add what they lose to an account; None for an account of every step."""
+        """Return the same flow, whose steps add what they lose to an account.
+
+        Parameters
+        ----------
+        balance : MassBalance or None
+            The account of a run; None for one of every step.
+
+        Returns
+        -------
+        FreeSpaceFlow
+        """
         watched = copy.copy(self)
         object.__setattr__(watched, "_balance", balance)
         return watched
