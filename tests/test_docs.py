@@ -175,3 +175,28 @@ def test_the_gallery_has_every_experiment_and_the_reference_every_command(genera
     for command in cli.COMMANDS:
         assert f"## wfr-pde {command.NAME}\n" in generated["command_line.md"]
     assert "../../gallery/galaxies/" in generated["gallery.md"]
+
+
+def test_numbers_in_tables_are_not_divided():
+    spec = importlib.util.spec_from_file_location("number_cells", DOCS / "_extensions" / "number_cells.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert all(
+        map(module.holds_number, ["6.0e-14", "0.14 s", "128 × 128 × 128", "27,748", "13 MiB", "-0.5", "64³", "885 µs"])
+    )
+    assert not any(
+        map(module.holds_number, ["1D Gaussian from e^-200", "2 accused / all caught", "-", "", "text", "0.1 of them"])
+    )
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = set()
+    for page in PAGES:
+        for block in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            listed |= {
+                (page.parent / line).resolve() for line in block.split("\n") if line and not line.startswith(":")
+            }
+    missing = [page.name for page in PAGES if page.with_suffix("").resolve() not in listed and page.name != "index.md"]
+    assert missing == []

@@ -149,3 +149,13 @@ def test_readme_comparison_runs_as_printed(capsys):
 def test_version_is_the_changelogs_and_the_citations():
     assert f"## {wfr.__version__}" in (ROOT / "CHANGELOG.md").read_text()
     assert f"version: {wfr.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_a_name_of_a_namespace_is_answered_with_its_place():
+    for name, where in {"Langevin": "samplers", "MMD": "metrics", "to_latex": "tables"}.items():
+        with pytest.raises(
+            AttributeError, match=rf"no attribute '{name}': it is in a namespace, wfr_pde.{where}.{name}"
+        ):
+            getattr(wfr, name)
+    with pytest.raises(AttributeError, match="no attribute 'groundtruth'$"):
+        getattr(wfr, "ground" + "truth")

@@ -145,7 +145,14 @@ if not TYPE_CHECKING:  # else a type checker would take any name
         if name in _NAMESPACES:
             return importlib.import_module(f"{__name__}.{name}")
         if name not in _AT_FIRST_USE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            namespaces = {"metrics": metrics, "samplers": samplers, **_BY_OTHER_NAMES}
+            where = next((space for space, module in namespaces.items() if name in module.__all__), None)
+            meant = f": it is in a namespace, {__name__}.{where}.{name}" if where else ""
+            raise AttributeError(  # with name and obj Python adds the nearest name
+                f"module {__name__!r} has no attribute {name!r}{meant}",
+                name=name,
+                obj=None if where else sys.modules[__name__],
+            )
         value = getattr(importlib.import_module(_AT_FIRST_USE[name]), name)
         globals()[name] = value  # the next time it is found without this function
         return value

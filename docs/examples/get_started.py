@@ -21,8 +21,8 @@ print("t  KL        mean")
 for k in range(len(t)):
     print(f"{t[k]:g}  {ds.kl.values[k]:.6f}  {ds['mean'].values[k, 0]:.6f}")
 
-# a frame of the Dataset, with its methods
-density = wfr.Density.from_dataset(ds)
+# a frame of the Dataset, by default the last, with its methods
+density = wfr.Density.from_dataset(ds, t=4)
 share = density.expectation(lambda x: (x[..., 0] > 0).astype(float))
 print(f"mass right of 0: {share:.3f}")
 print("draws:", density.sample(1000, rng=0).shape)

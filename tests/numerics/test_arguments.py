@@ -154,3 +154,26 @@ def test_paths():
     for value in (Place(None), Place(b"here"), b"here", "", "a\0b", 3):
         with pytest.raises(TypeError, match="out must be a path, got "):
             arguments.path("out", value)
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        (lambda: wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1), [0, 1], alpha=2), "transport_rate"),
+        (lambda: wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1), [0, 1], tol=1e-3), "rtol"),
+        (lambda: wfr.GaussianMixture(means=[0], covs=1), "covariances"),
+        (lambda: wfr.Grid(-5, 5, n=100), "shape"),
+        (lambda: samplers.Langevin(beta=2), "rate"),
+    ],
+)
+def test_words_of_other_programs_are_answered_with_those_of_this_one(call, meant):
+    with pytest.raises(TypeError, match=rf"has no argument '\w+', did you mean {meant}\?"):
+        call()
+
+
+@pytest.mark.parametrize("word", ["dt", "step", "stepsize"])
+def test_a_sampler_says_where_its_step_is_given(word):
+    with pytest.raises(
+        TypeError, match=rf"Langevin has no argument '{word}': the step is that of the run, as in solve"
+    ):
+        samplers.Langevin(**{word: 0.1})

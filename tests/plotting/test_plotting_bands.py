@@ -95,6 +95,8 @@ def test_error_band_below_its_bound_reaches_the_axis(check_fit_to_print):
     np.testing.assert_allclose(high, 1.01e-4)
     with pytest.raises(ValueError, match="no bound 'error_tv' over t: the Dataset has tv, error_l1"):
         plotting.error_band(ds, "tv")
+    with pytest.raises(TypeError, match=r"the record by its name, as in error_band\(ds, 'kl'\), got <xarray.DataArray"):
+        plotting.error_band(ds["tv"])
 
 
 def cloud(n, d, weights=None, seed=1):

@@ -202,3 +202,27 @@ def test_a_dataset_whose_axes_were_changed_is_no_density(changed, message):
         wfr.Trajectory(changed(ds), target)
     single = ds.assign_coords(x=ds.x.astype("f4"))
     assert wfr.Density.from_dataset(single).mean() == pytest.approx(wfr.Density.from_dataset(ds).mean(), abs=0)
+
+
+def test_a_frame_is_chosen_by_its_time():
+    """Along the Fisher-Rao flow from N(2, 1) to N(0, 1) the mean is 2 exp(-t)."""
+    rho = wfr.Grid(-8.0, 9.0, 128).density(wfr.Gaussian(2.0, 1.0))
+    times = np.linspace(0, 0.7, 8)
+    ds = wfr.solve(wfr.Gaussian(0.0, 1.0), wfr.FisherRao(), rho, times, dt=0.1)
+    for k, t in enumerate(times):
+        chosen = wfr.Density.from_dataset(ds, t=0.1 * k)  # 0.1 * 3 is not 0.3
+        assert np.array_equal(chosen.log_values, wfr.Density.from_dataset(ds, k).log_values)
+        assert chosen.mean()[0] == pytest.approx(2 * math.exp(-t), abs=1e-9)
+    assert np.array_equal(wfr.Density.from_dataset(ds).log_values, wfr.Density.from_dataset(ds, t=0.7).log_values)
+    for call, words in {
+        (
+            lambda: wfr.Density.from_dataset(ds, t=0.14)
+        ): r"t=0.14 is not stored, the nearest stored time is 0.1: .*Traject",
+        (lambda: wfr.Density.from_dataset(ds, t=9)): "t=9 is not stored, the nearest stored time is 0.7",
+        (lambda: wfr.Density.from_dataset(ds, 2, t=0.2)): "index=2 and t=0.2 both name a frame",
+        (lambda: wfr.Density.from_dataset(ds.isel(t=2), t=0.2)): "holds one frame: leave t out",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(TypeError, match=r"has no argument 'time', did you mean t\? it takes ds, index, backend, t$"):
+        wfr.Density.from_dataset(ds, time=0.2)

@@ -343,6 +343,8 @@ def test_directories_that_are_no_run(tmp_path):
         grid_run(out=tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError, match="holds no run"):
         wfr.open_run(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"a file is opened by xarray.open_dataset\('.*notes.txt'\)"):
+        wfr.open_run(tmp_path / "notes.txt")
     assert os.listdir(tmp_path) == ["notes.txt"]
 
 

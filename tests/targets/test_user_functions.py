@@ -155,3 +155,18 @@ def test_single_precision_is_part_of_the_bound_where_it_is_enough():
     assert truth.error_l1_rounding[-1] > 1e-7
     exact = wfr.ground_truth(wfr.Gaussian(0, 1), wfr.Gaussian(0, 2), [0, 0.5], rtol=1e-8)
     assert abs(truth.kl - exact.kl)[-1] <= (truth.error_kl + exact.error_kl)[-1]
+
+
+def test_a_function_of_points_without_its_dimension_is_told_how_to_say_so():
+    target = wfr.Potential(lambda theta: np.sum(theta**2, axis=-1))
+    words = r'1-dimensional \(its V takes one argument, .* give ndim= and of="points"'
+    plane = wfr.Gaussian([0, 0], 1)
+    for call in (
+        lambda: wfr.ground_truth(target, plane, [0, 1]),
+        lambda: wfr.Grid([-1, -1], [1, 1], 8).density(target),
+        lambda: wfr.run_sampler(lambda *args: [], target, plane, [0, 1], n=4),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(ValueError, match="the target is 1-dimensional, but the start is 2-dimensional"):
+        wfr.ground_truth(wfr.Gaussian(0, 1), plane, [0, 1])

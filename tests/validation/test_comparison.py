@@ -205,3 +205,19 @@ def test_intervals_of_metrics_that_are_not_negative_end_at_zero(truth):
     assert ds["mean"].values == pytest.approx([1.0, 1.0])
     assert ds["low"].values == pytest.approx([1 - 12.706205, 0.0], rel=1e-6)
     assert ds["high"].values == pytest.approx([1 + 12.706205] * 2, rel=1e-6)
+
+
+def test_a_sampler_in_place_of_its_runs_is_answered_with_the_call_that_makes_them():
+    truth = wfr.Gaussian(0, 1)
+    for runs in (ula_of_one_step, {"ula": ula_of_one_step}, [ula_of_one_step]):
+        with pytest.raises(TypeError, match=r"not the sampler <function ula_.*: give \[wfr.run_sampler\(sampler, "):
+            compare(truth, runs, [metrics.mean_error])
+    with pytest.raises(TypeError, match=r"not the sampler Langevin\(.*: give \[wfr.solve\(target, sampler, "):
+        compare(truth, {"langevin": Langevin()}, [metrics.mean_error])
+    with pytest.raises(TypeError, match="must be Datasets of particles .* got int"):
+        compare(truth, {"three": 3}, [metrics.mean_error])
+
+
+def ula_of_one_step(target, x, times, rng):
+    """A sampler as a function; it is never called."""
+    raise AssertionError

@@ -84,6 +84,7 @@ def test_too_little_noise_is_found_and_named():
     # the noise has put in half of what it should
     assert float(ds["deviation"].sel(statistic="variance x").item()) < -0.2
     text = report(ds)
+    assert ds.attrs["report"] == text
     assert text.startswith("inconsistent: Quiet(rate=1.0)")
     assert "held against the law of Langevin(rate=1.0); 20 runs of 300 particles, dt = 0.1" in text
     assert "variance x" in text
@@ -385,6 +386,7 @@ def test_an_accusation_has_a_p_value_and_is_repeated_with_fresh_seeds():
     assert (once.attrs["repeated"], again.attrs["repeated"]) == (0, 1)
     assert not np.array_equal(once["value"], again["value"])
     assert "again with fresh seeds" in report(again)
+    assert again.attrs["report"] == report(again)
 
 
 def test_p_values_of_correct_runs_are_spread_evenly():

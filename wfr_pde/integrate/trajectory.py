@@ -30,6 +30,7 @@ from wfr_pde.space.frame import Frame, refuse_turned, stored_frame
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.picture import page_of
 from wfr_pde.space.quadrature import with_corrected_masses
+from wfr_pde.targets.arguments import dimension_in_words
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.from_text import stored_distribution
 from wfr_pde.targets.turned import turned
@@ -133,7 +134,9 @@ class Trajectory(Record):
         if self.target is not None:
             instance("target", self.target, Target, "such as Gaussian(mean=0, covariance=1)")
         if self.target is not None and self.target.ndim != grid.ndim:
-            raise ValueError(f"the target is {self.target.ndim}-dimensional, but the grid is {grid.ndim}-dimensional")
+            raise ValueError(
+                f"the target is {dimension_in_words(self.target)}, but the grid is {grid.ndim}-dimensional"
+            )
         for name, what in (("transport_rate", "the transport"), ("reaction_rate", "the reaction")):
             rate = self.ds.attrs.get(name) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, None if rate is None else checked_rate(rate, what, name))

@@ -31,6 +31,32 @@ ALIKE = 0.65  # share of letters that a name and the one that was meant have in 
 ELSEWHERE = {  # arguments that other functions have, and what to do without them
     "record": "solve has; of a stored density ask wfr.diagnostics, as in "
     "wfr.diagnostics.mean(wfr.Density.from_dataset(ds), wfr.KL(target))",
+    "dt": "the step is that of the run, as in solve(..., dt=0.1)",
+}
+OTHER_WORDS = {  # names that other programs have: those that are used here, of which a function has one
+    "time": ("t", "times"),
+    "times": ("t",),
+    "tol": ("rtol",),
+    "tolerance": ("rtol",),
+    "alpha": ("transport_rate", "rate"),
+    "beta": ("reaction_rate", "rate"),
+    "step": ("dt",),
+    "step_size": ("dt",),
+    "stepsize": ("dt",),
+    "cov": ("covariance", "covariances"),
+    "covs": ("covariances",),
+    "mu": ("mean", "means"),
+    "n": ("shape",),
+    "cells": ("shape",),
+    "bounds": ("box", "support"),
+    "n_particles": ("n",),
+    "n_samples": ("n",),
+    "n_seeds": ("seeds",),
+    "seed": ("rng",),
+    "random_state": ("rng",),
+    "frame": ("index",),
+    "dim": ("ndim",),
+    "grad": ("gradient",),
 }
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -340,8 +366,10 @@ def refuse_unknown(what: str, named: Mapping[str, Any], known: list[str], others
     for name in named:
         if name in known:
             continue
-        near = [others[name]] if name in others else difflib.get_close_matches(name, known, 1, ALIKE)
-        meant = f", did you mean {near[0]}?" if near else f": {ELSEWHERE[name]};" if name in ELSEWHERE else ":"
+        words = [word for word in OTHER_WORDS.get(name, ()) if word in known]
+        near = [others[name]] if name in others else words or difflib.get_close_matches(name, known, 1, ALIKE)
+        elsewhere = next((ELSEWHERE[word] for word in (name, *OTHER_WORDS.get(name, ())) if word in ELSEWHERE), None)
+        meant = f", did you mean {near[0]}?" if near else f": {elsewhere};" if elsewhere else ":"
         takes = f"it takes {', '.join(known)}" if known else "it takes no arguments"
         raise TypeError(f"{what} has no argument {name!r}{meant} {takes}")
 
@@ -349,7 +377,8 @@ def refuse_unknown(what: str, named: Mapping[str, Any], known: list[str], others
 def knows_its_arguments(called: Callable[P, R]) -> Callable[P, R]:
     """Wrap a public function, so that an argument by an unknown name is refused with the one that was meant."""
     parameters = inspect.signature(called).parameters.values()
-    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    by_name = (one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+    known = [name for name in by_name if name not in ("self", "cls")]
 
     @wraps(called)
     def checked(*args: P.args, **named: P.kwargs) -> R:

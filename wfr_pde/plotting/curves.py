@@ -141,7 +141,13 @@ def seed_band(
 
 
 def error_band(
-    ds: xr.Dataset, name: str, bound: str | None = None, ax: Axes | None = None, *, log: bool = False, **line: Any
+    ds: xr.Dataset,
+    name: str = "kl",
+    bound: str | None = None,
+    ax: Axes | None = None,
+    *,
+    log: bool = False,
+    **line: Any,
 ) -> Figure:
     """Draw a record of a certified solution against time, in the band that the bound of its error leaves.
 
@@ -150,7 +156,7 @@ def error_band(
     ds : Dataset
         Of `ground_truth`, or another with a record and a bound of its error.
     name : str
-        Name of the record, as "kl".
+        Name of the record.
     bound : str, optional
         Name of the bound; by default ``error_<name>``. A record that is an L1 distance has "error_l1".
     ax : matplotlib Axes, optional
@@ -181,7 +187,7 @@ def error_band(
     >>> round(float(figure.axes[0].collections[0].get_paths()[0].vertices[:, 1].min()), 6)
     0.9
     """
-    instance("ds", ds, xr.Dataset, "of ground_truth")
+    instance("ds", ds, xr.Dataset, "of ground_truth, and the record by its name, as in error_band(ds, 'kl')")
     text("name", name)
     flag("log", log)
     bound = f"error_{name}" if bound is None else text("bound", bound)

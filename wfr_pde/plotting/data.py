@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, number, refuse_no_entries, shown
+from wfr_pde.targets.arguments import dimension_in_words
 from wfr_pde.targets.base import Target
 
 TIMES = ("t", "t_kept")  # names that the dimension of time may have: `t_kept` where `keep` left out frames
@@ -238,7 +239,7 @@ def log_target_of(frame: xr.DataArray, target: Target) -> xr.DataArray:
     names = frame.dims
     if target.ndim != len(names):
         raise ValueError(
-            f"target is {target.ndim}-dimensional, but the density has the axes " + ", ".join(map(str, names))
+            f"target is {dimension_in_words(target)}, but the density has the axes " + ", ".join(map(str, names))
         )
     time = next((name for name in TIMES if name in frame.coords), None)
     if time is not None:

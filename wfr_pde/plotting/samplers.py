@@ -287,7 +287,8 @@ def _compared(ax: Axes, one: xr.Dataset, width: float) -> None:
 def verdict(ds: xr.Dataset) -> Figure:
     """Draw deviations of a sampler from its reference, as `validate` finds them: a row per statistic, a mark per time.
 
-    Bars are simultaneous intervals, the grey ones behind them the margins; rows that deviate by more are red.
+    Bars are simultaneous intervals, the grey ones behind them the margins; rows that deviate by more are red. Dashed
+    lines are deviations worth finding, `effect` of `validate`.
 
     Parameters
     ----------

@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics import arguments
-from wfr_pde.numerics.arguments import instance, number, real_array, refuse_masked, shown, text, whole
+from wfr_pde.numerics.arguments import (
+    instance,
+    knows_its_arguments,
+    number,
+    real_array,
+    refuse_masked,
+    shown,
+    text,
+)
 from wfr_pde.numerics.records import Record
 from wfr_pde.numerics.regular_splines import RegularSpline
 from wfr_pde.numerics.splines import QUINTIC
@@ -23,7 +31,7 @@ from wfr_pde.space.density_sampling import sample_density
 from wfr_pde.space.frame import refuse_turned
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.picture import page_of
-from wfr_pde.space.stored_grid import check_dataset
+from wfr_pde.space.stored_grid import check_dataset, number_of_frame
 
 MAX_BEND = 20.0  # nats that a resolved log-density does not bend by from cell to cell...
 MAX_DEPTH = 40.0  # ...within this many nats of its maximum
@@ -221,17 +229,22 @@ class Density(Record):
         return Density(self.grid, values, log_mass=float(ds["log_mass"]) if "log_mass" in ds else None)
 
     @classmethod
-    def from_dataset(cls, ds: Any, index: int = -1, backend: str = "numpy") -> Density:
+    @knows_its_arguments
+    def from_dataset(
+        cls, ds: Any, index: int | None = None, backend: str = "numpy", *, t: float | None = None
+    ) -> Density:
         """Read the density at one of the stored times of a Dataset that `solve` returned or wrote.
 
         Parameters
         ----------
         ds : xarray.Dataset
             With `log_density`.
-        index : int
+        index : int, optional
             Number of the frame, the last one by default.
         backend : str
             Backend of the grid that it is put on.
+        t : float, optional
+            Time of the frame, in place of its number. It has to be stored: between stored times there is `Trajectory`.
 
         Returns
         -------
@@ -240,16 +253,28 @@ class Density(Record):
         Raises
         ------
         ValueError
-            If the coordinates are not those of the grid, as after a selection, or values are NaN; or if the axes of the
-            grid are turned: see `ground_truth`, and use `Trajectory`.
+            If the coordinates are not those of the grid, as after a selection, or values are NaN; if the axes of the
+            grid are turned: see `ground_truth`, and use `Trajectory`; or if `t` is not stored, or both `index` and `t`
+            are given.
+
+        Examples
+        --------
+        Along the Fisher-Rao flow from N(2, 1) to N(0, 1) the mean is 2 exp(-t), 0.736 at t = 1:
+
+        >>> import wfr_pde as wfr
+        >>> rho = wfr.Grid(-8.0, 9.0, 128).density(wfr.Gaussian(2.0, 1.0))
+        >>> ds = wfr.solve(wfr.Gaussian(0.0, 1.0), wfr.FisherRao(), rho, t=[0, 0.5, 1, 1.5], dt=0.5)
+        >>> round(float(wfr.Density.from_dataset(ds, t=1).mean()[0]), 3)
+        0.736
         """
         check_dataset(ds, "log_density")
         refuse_turned(ds, "a density on the grid")
         log_density = ds["log_density"]
         grid = Grid.from_dataset(ds, backend)
         if log_density.ndim > grid.ndim:
-            n = len(log_density)
-            ds = ds.isel({log_density.dims[0]: whole("index", index, -n, "the number of a frame", most=n - 1)})
+            ds = ds.isel({log_density.dims[0]: number_of_frame(log_density, index, t)})
+        elif t is not None:
+            raise ValueError(f"t={shown(t)} chooses among stored times, but this Dataset holds one frame: leave t out")
         log_mass = float(ds["log_mass"]) if "log_mass" in ds else None
         values = np.asarray(ds["log_density"].values, dtype=np.float64)
         if np.isnan(values).any():

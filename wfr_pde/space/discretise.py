@@ -14,6 +14,7 @@ from wfr_pde.numerics.arguments import instance, real_array
 from wfr_pde.numerics.user_calls import call
 from wfr_pde.space import checks
 from wfr_pde.space.density import Density
+from wfr_pde.targets.arguments import dimension_in_words
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def log_density_on(grid: Grid, distribution: Target, what: str, checked: bool = 
     instance(what.removeprefix("the "), distribution, Target, "such as Gaussian(mean=0, covariance=1)")
     if distribution.ndim != grid.ndim:
         raise ValueError(
-            f"{what} {distribution!r} is {distribution.ndim}-dimensional, but the grid is {grid.ndim}-dimensional"
+            f"{what} {distribution!r} is {dimension_in_words(distribution)}, but the grid is {grid.ndim}-dimensional"
         )
     log_values = values_on(grid, distribution.log_density)
     checks.check_finite(grid, log_values, distribution, what)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.numerics.arguments import shown
+from wfr_pde.numerics.arguments import finite, shown, whole
 from wfr_pde.space.axis import Axis
 
 if TYPE_CHECKING:
     from wfr_pde.space.grid import Grid
 
 SAME_CENTRE = 1e-6  # of a cell and of the coordinate: the rounding of single precision
+SAME_TIME, ROUNDING = 1e-9, 1e-13  # by which times may differ, relative to the span of the stored ones, and to them
 
 
 def grid_description(grid: Grid) -> dict[str, Any]:
@@ -93,3 +94,39 @@ def stored_arguments(ds: Any) -> dict[str, Any]:
         for name in description["names"]
     ]
     return {**description, "grading": grading}
+
+
+def number_of_frame(variable: Any, index: int | None = None, t: float | None = None) -> int:
+    """Return the number of the frame that was asked for, by its number or its time; without either the last.
+
+    Parameters
+    ----------
+    variable : xarray.DataArray
+        Its first dimension is the time.
+    index : int, optional
+        Number of the frame.
+    t : float, optional
+        Its time.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If both are given, or the time is not stored.
+    """
+    n = len(variable)
+    if t is None:
+        return whole("index", -1 if index is None else index, -n, "the number of a frame", most=n - 1)
+    if index is not None:
+        raise ValueError(f"index={shown(index)} and t={shown(t)} both name a frame: give one of them")
+    wanted, times = finite("t", t), np.asarray(variable[variable.dims[0]].values, dtype=np.float64)
+    nearest = int(np.abs(times - wanted).argmin())
+    if abs(times[nearest] - wanted) > max(SAME_TIME * float(np.ptp(times)), ROUNDING * float(np.abs(times).max())):
+        raise ValueError(
+            f"t={wanted:g} is not stored, the nearest stored time is {times[nearest]:g}: take that one, save at "
+            f"t={wanted:g}, or interpolate with wfr.Trajectory(ds, target).at({wanted:g})"
+        )
+    return nearest

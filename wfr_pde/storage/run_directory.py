@@ -123,7 +123,8 @@ def open_run(path: str | Path) -> xr.Dataset:
     """
     path = checked_path("path", path)
     if not (path / "run.json").exists():
-        raise FileNotFoundError(f"the path {path} holds no run (no run.json)")
+        meant = f": a file is opened by xarray.open_dataset({str(path)!r})" if path.is_file() else ""
+        raise FileNotFoundError(f"the path {path} holds no run of `solve(..., out=folder)`, no run.json{meant}")
     if (path / "data.nc").exists():
         raise FileNotFoundError(
             f"{path} holds the result of an experiment, not a run of `solve`: open {path / 'data.nc'} with "

@@ -142,3 +142,24 @@ def blockwise(function: Callable[[Array], Array], points: Array, width: int, tra
         return function(flat).reshape(points.shape[:-1] + trailing)
     blocks = [function(flat[start : start + rows]) for start in range(0, len(flat), rows)]
     return np.concatenate(blocks).reshape(points.shape[:-1] + trailing)
+
+
+def dimension_in_words(distribution: Any) -> str:
+    """Say the dimension of a distribution where another one is needed, and how it was told from a function.
+
+    Parameters
+    ----------
+    distribution : Target
+
+    Returns
+    -------
+    str
+        Such as "2-dimensional". A function of one argument may be one of points: then how to say so is added.
+    """
+    words = f"{distribution.ndim}-dimensional"
+    if distribution.ndim == 1 and getattr(distribution, "of", "") == "coordinates" and callable(distribution.V):
+        words += (
+            " (its V takes one argument, the coordinate x; for a function of points give ndim= and "
+            'of="points" for arrays (..., d), of="point" for one vector (d,) at a time)'
+        )
+    return words

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wfr_pde.flows.base import Flow
 from wfr_pde.numerics.arguments import finite_array, refuse_no_entries, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.particles import Particles
@@ -76,17 +77,19 @@ def listed_runs(runs: Any) -> list[Run]:
     refuse_no_entries("runs", runs)
     if isinstance(runs, xr.Dataset):
         runs = [runs]
+    _refuse_sampler(runs)
     pairs: list[tuple[str | None, Any]]
     if isinstance(runs, Mapping):
         if len({str(name) for name in runs}) < len(runs):
             raise ValueError(f"two methods have the same name: {', '.join(map(str, runs))}")
-        pairs = [(str(name), ds) for name, of in runs.items() for ds in ([of] if isinstance(of, xr.Dataset) else of)]
+        pairs = [(str(name), ds) for name, of in runs.items() for ds in _one_by_one(of)]
     elif isinstance(runs, Iterable) and not isinstance(runs, str | bytes | type):
         pairs = [(None, ds) for ds in runs]
     else:
         raise TypeError(f"runs must be Datasets of particles, or a mapping method -> Datasets, got {shown(runs)}")
     found = []
     for name, ds in pairs:
+        _refuse_sampler(ds)
         if not isinstance(ds, xr.Dataset) or "position" not in ds:
             raise TypeError(
                 f"runs (or sampler) must be Datasets of particles with the variable `position`, as solve returns "
@@ -102,6 +105,27 @@ def listed_runs(runs: Any) -> list[Run]:
             "no runs: what is given as runs, or as sampler, is empty; give at least one Dataset of particles"
         )
     return found
+
+
+def _one_by_one(runs: Any) -> Iterable[Any]:
+    """Return the runs of a method; what is no collection of them is refused later, with what it is."""
+    return runs if isinstance(runs, Iterable) and not hasattr(runs, "data_vars") else [runs]
+
+
+def _refuse_sampler(value: Any) -> None:
+    """Refuse a sampler where its runs belong, with the call that makes them.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(value, Flow):
+        call = "wfr.solve(target, sampler, start.sample(500, rng=k), truth.t, dt=0.01, rng=k)"
+    elif callable(value) and not isinstance(value, type):
+        call = "wfr.run_sampler(sampler, target, start, truth.t, n=500, rng=k)"
+    else:
+        return
+    raise TypeError(f"runs must be runs of a sampler, not the sampler {shown(value)}: give [{call} for k in range(10)]")
 
 
 def _check_independent(runs: list[Run]) -> None:

@@ -24,7 +24,7 @@ from wfr_pde.validation.reference import Reference, reference_of
 from wfr_pde.validation.runs import Run, time_tolerance
 from wfr_pde.validation.setting import Setting, checked_setting
 from wfr_pde.validation.statistics import Function
-from wfr_pde.validation.verdict import INCONSISTENT, verdict_of
+from wfr_pde.validation.verdict import INCONSISTENT, report, verdict_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -119,8 +119,8 @@ def validate(
         `margin` and its parts, `resolution`, all of them in standard deviations but the first two, which are in units
         of the statistic; `score`, the studentised deviation beyond the margin over its critical value: above one it is
         inconsistent. `value` (seed, t, statistic) has all runs. The attributes `verdict`; `p_value`, the share of
-        correct samplers in which something deviates by as much; `repeated`, whether it is that of fresh seeds. `report`
-        puts it in words.
+        correct samplers in which something deviates by as much; `repeated`, whether it is that of fresh seeds; and
+        `report`, the verdict in words: `print(ds.attrs["report"])` shows what deviates, or what would be enough.
 
     Raises
     ------
@@ -170,15 +170,16 @@ def validate(
         found = _tested(setting, reference)
         if confirm and found.attrs["verdict"] == INCONSISTENT:
             fresh = int(np.random.SeedSequence(setting.rng, spawn_key=(3,)).generate_state(1)[0])
-            found = _tested(replace(setting, rng=fresh), reference).assign_attrs(repeated=1)
+            found = _tested(replace(setting, rng=fresh), reference, repeated=1)
     return found
 
 
-def _tested(setting: Setting, reference: Reference) -> xr.Dataset:
+def _tested(setting: Setting, reference: Reference, repeated: int = 0) -> xr.Dataset:
     """Make the runs, test them, and return the Dataset of `validate`."""
     runs = _runs(setting, reference)
     test = max_test(runs, reference.means, reference.deviations, reference.margins, setting.level, setting.rng)
-    return _dataset(setting, reference, runs, test)
+    ds = _dataset(setting, reference, runs, test).assign_attrs(repeated=repeated)
+    return ds.assign_attrs(report=report(ds))
 
 
 def _runs(setting: Setting, reference: Reference) -> Runs:

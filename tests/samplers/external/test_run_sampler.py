@@ -229,3 +229,8 @@ def test_complex_positions_are_refused_rather_than_cut():
 
     with pytest.raises(ValueError, match="complex: give .real"):
         run_sampler(complex_positions, TARGET, START, TIMES, 5)
+
+
+def test_positions_that_are_returned_are_answered_with_the_form_of_results():
+    with pytest.raises(TypeError, match=r"returned an array of shape \(5, 1\): it must yield, or return a list of"):
+        run_sampler(lambda target, x, times, rng: x, wfr.Gaussian(0, 1), wfr.Gaussian(0, 1), [0, 1], n=5)

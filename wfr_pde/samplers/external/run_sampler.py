@@ -25,6 +25,7 @@ from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles, positions_of
 from wfr_pde.storage.provenance import dataset_attrs
+from wfr_pde.targets.arguments import dimension_in_words
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _start_positions(start: Any, target: Target, n: int | None, rng: int | np.ra
             f"start must be a Target, a Density, Particles or an array of positions, got {type(start).__name__}"
         )
     if start.ndim != target.ndim:
-        raise ValueError(f"the start is {start.ndim}-dimensional, but the target {target.ndim}-dimensional")
+        raise ValueError(f"the start is {start.ndim}-dimensional, but the target {dimension_in_words(target)}")
     if not isinstance(start, Particles):
         n = whole("n", n, 1, "the number of particles to draw from the start")
         return np.asarray(start.sample(n, rng=rng), dtype=np.float64)
@@ -173,6 +174,11 @@ def _results(
         raise TypeError(
             f"{name} returned {type(results).__name__}, which is no iterable: it must yield, or return a list of, "
             "tuples (t, positions, log_weights or None)"
+        )
+    if isinstance(results, np.ndarray):
+        raise TypeError(
+            f"{name} returned {_in_words(results)}: it must yield, or return a list of, one tuple "
+            "(t, positions, log_weights or None) for every one of `times`"
         )
     if isinstance(results, list | tuple):
         _check_apart(results, name)

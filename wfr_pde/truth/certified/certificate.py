@@ -298,6 +298,7 @@ def _tolerance(rtol: Any) -> float:
 
 def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) -> Problem:
     """Make the problem of the arguments, or refuse them."""
+    from wfr_pde.targets.arguments import dimension_in_words
     from wfr_pde.targets.base import Target
     from wfr_pde.targets.grid_target import GridTarget
 
@@ -307,7 +308,7 @@ def _checked(target: Any, start: Any, t: Any, alpha: Any, beta: Any, rtol: Any) 
     if start.moving:
         raise ValueError(f"the start moves, {start!r}: give where it is, start.at(t)")
     if target.ndim != start.ndim:
-        raise ValueError(f"the target is {target.ndim}-dimensional, but the start is {start.ndim}-dimensional")
+        raise ValueError(f"the target is {dimension_in_words(target)}, but the start is {dimension_in_words(start)}")
     tolerance = _tolerance(rtol)
     rates = not_negative("transport_rate", alpha), not_negative("reaction_rate", beta)
     if max(rates) > FASTEST:

@@ -16,6 +16,7 @@ from wfr_pde.space.covering import covering_box, ends_at_walls, snapshots
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.grid_arguments import boundaries_per_axis
 from wfr_pde.targets import Gaussian, Potential
+from wfr_pde.targets.arguments import dimension_in_words
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.break_search import LINES, find_hyperplanes, find_kinks
 from wfr_pde.targets.breaks import Breaks
@@ -104,7 +105,7 @@ def first_terrain(problem: Problem, box: Any, boundary: Any, names: Any, max_cut
         check_supports(problem, *box)
     probe = Grid(box[0], box[1], 4, **options)  # refuses what is no box
     if probe.ndim != problem.target.ndim:
-        raise ValueError(f"the target is {problem.target.ndim}-dimensional, but the box is {probe.ndim}-dimensional")
+        raise ValueError(f"the target is {dimension_in_words(problem.target)}, but the box is {probe.ndim}-dimensional")
     check_input(problem, probe, max_cut if real_walls else 1.0)
     return terrain_in(problem, (np.array(probe.lower), np.array(probe.upper)), options, real_walls)
 
