@@ -223,7 +223,14 @@ def of_grids(o):
         "Grid.evaluate": (grid.evaluate, {"function": line}),
         "Grid.graded": (grid.graded, {"distributions": [o["target"]]}),
         "Density": (wfr.Density, {"grid": grid, "log_values": density.log_values, "origin": "x"}),
-        "Density.from_dataset": (wfr.Density.from_dataset, {"ds": o["ds"], "index": 0, "backend": "numpy"}),
+        "Density.from_dataset": (
+            wfr.Density.from_dataset,
+            {"ds": o["ds"], "index": 0, "backend": "numpy", "t": None},
+        ),
+        "Density.from_dataset at a time": (
+            wfr.Density.from_dataset,
+            {"ds": o["ds"], "index": None, "backend": "numpy", "t": float(o["ds"].t[-1])},
+        ),
         "Density.log_prob": (density.log_prob, points),
         "Density.score": (density.score, points),
         "Density.sample": (density.sample, {"n": 3, "rng": 0}),
