@@ -65,6 +65,16 @@ def line(points):
     return np.asarray(points)[..., 0]
 
 
+def minus(points, t):
+    """A drift."""
+    return -np.asarray(points)
+
+
+def growth(points, t):
+    """A rate of growth."""
+    return 0.1 * np.asarray(points)[..., 0]
+
+
 def square(x):
     """A function of a coordinate."""
     return x**2 / 2
@@ -290,7 +300,10 @@ def of_flows(o):
             },
         ),
         "Lie": (wfr.Lie, {"first": fr, "second": fv}),
-        "HTransform": (flows.HTransform, {"path": o["back"], "balance": None}),
+        "Advected": (wfr.Advected, {"drift": minus, "diffusivity": 0.5, "rate": growth}),
+        "Advection": (flows.Advection, {"drift": minus, "rate": growth}),
+        "Diffusion": (flows.Diffusion, {"diffusivity": 0.5}),
+        "HTransform": (flows.HTransform, {"path": o["back"]}),
         "ProbabilityFlow": (wfr.ProbabilityFlow, {"path": o["back"], "score": o["back"]}),
         "ReverseSDE": (wfr.ReverseSDE, {"path": o["back"], "score": o["back"], "churn": 0.5}),
         "Strang": (wfr.Strang, {"outer": fr, "inner": fv}),

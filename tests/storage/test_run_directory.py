@@ -221,12 +221,12 @@ import test_run_directory as t
 t.frames.SECONDS_PER_SEGMENT = -1.0
 written = t.files.write_atomically
 
-def killed(path, write):
+def killed(path, write, size=None):
     # killed with a file half written
     if path.name == {file!r}:
         path.with_name("." + path.name + ".1.tmp.nc").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-    return written(path, write)
+    return written(path, write, size)
 
 t.files.write_atomically = killed
 t.{run}(out={out!r})

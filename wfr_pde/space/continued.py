@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from wfr_pde.errors import NumericalError
-from wfr_pde.numerics.compiled.lagrange import interpolate
 from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.grid import Grid
@@ -26,6 +25,8 @@ def log_values_at(grid: Grid, log_values: Array, places: Array) -> Array:
     NumericalError
         If a place lies further than `FARTHEST` lengths of the box beyond it.
     """
+    from wfr_pde.numerics.compiled.lagrange import interpolate  # here, as it loads numba
+
     empty = 3 - grid.ndim
     index, values = np.zeros((len(places), 3)), log_values
     for k, axis in enumerate(grid.axes):

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.numerics.arguments import draws, generator, shown
-from wfr_pde.numerics.compiled.lagrange import interpolate
 from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.log_products import BLOCK, SAFE, log_mean_along, log_product_along
 from wfr_pde.numerics.records import Record
@@ -125,6 +124,8 @@ class CellData(Record):
 
     def log_density(self, places: Array) -> Array:
         """Return log p_0 at places (m, d): interpolated by ten points per axis, continued beyond the box."""
+        from wfr_pde.numerics.compiled.lagrange import interpolate  # here, as it loads numba
+
         empty, values, index = 3 - self.ndim, self.log_values, np.zeros((len(places), 3))
         for k, n in enumerate(self.log_values.shape):
             at = (places[:, k] - self.lower[k]) / self.widths[k] - 0.5
