@@ -53,7 +53,7 @@ def main() -> None:
         ("1D, exact score from N(0, 1)", LINE, 256, 2, 4, False, (2, 16)),
         ("1D, biased score", LINE, 256, 4, 24, True, (8, 32)),
         ("2D, exact score from N(0, 1)", PLANE, 128, 2, 4, False, (2, 16)),
-        ("2D, biased score", PLANE, 128, 6, 8, True, (8, 16)),
+        ("2D, biased score", PLANE, 128, 4, 24, True, (8, 16)),
     ]
     for words, data, cells, order, steps, wrong, finer in rows:
         density, seconds = timed(data, cells, order, steps, wrong)

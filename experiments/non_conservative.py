@@ -120,9 +120,9 @@ def figure(ds):
         ax = fig.subplots()
         for flow, colour, marker in (("SDE", plotting.BLUE, "o"), ("ODE", plotting.VERMILION, "s")):
             ax.loglog(sizes, shown.sel(flow=flow), linestyle="", marker=marker, color=colour, label=flow)
-        for name in shown["error"].values:
+        for k, name in enumerate(shown["error"].values):
             at = float(sizes.sel(error=name)), float(shown.sel(error=name, flow="SDE"))
-            ax.annotate(str(name), at, (0, -12), textcoords="offset points", ha="center", va="top")
+            ax.annotate(str(name), at, (0, -12 - 12 * (k % 2)), textcoords="offset points", ha="center", va="top")
         none = float(np.abs(ds["kl"].sel(error="rotated score")).max())
         ax.set_title(f"rotated score, with div(p e) = 0: KL below {none:.0e}")
         ax.set(xlabel=plotting.label(ds["divergence"]), ylabel=plotting.label(ds["kl"]))
