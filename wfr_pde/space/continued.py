@@ -22,6 +22,8 @@ def log_values_at(grid: Grid, log_values: Array, places: Array) -> Array:
 
     Raises
     ------
+    ValueError
+        If an axis has too few cells.
     NumericalError
         If a place lies further than `FARTHEST` lengths of the box beyond it.
     """
@@ -30,6 +32,11 @@ def log_values_at(grid: Grid, log_values: Array, places: Array) -> Array:
     empty = 3 - grid.ndim
     index, values = np.zeros((len(places), 3)), log_values
     for k, axis in enumerate(grid.axes):
+        if axis.n < NODES + 2:
+            raise ValueError(
+                f"a density is interpolated with {NODES} cells, but the axis {axis.name!r} has {axis.n}: use at least "
+                f"{NODES + 2}"
+            )
         place = places[:, k] - axis.edges[0]
         if axis.periodic:
             place = place % axis.length

@@ -104,7 +104,7 @@ def check_free_space(name: str, template: Density, takes_periodic: bool = True) 
     Raises
     ------
     ValueError
-        For graded cells, more than three axes, too few cells, a backend other than numpy, or periodic axes.
+        For graded cells, more than three axes, a backend other than numpy, or periodic axes.
     """
     grid = template.grid
     if grid.backend.name != "numpy":
@@ -120,5 +120,3 @@ def check_free_space(name: str, template: Density, takes_periodic: bool = True) 
                 f"{axis.widths.min():.4g} to {axis.widths.max():.4g}): use a uniform axis, or "
                 "FiniteVolume(drift=...)"
             )
-        if axis.n < 12:
-            raise ValueError(f"{name} interpolates with ten cells, but the axis {axis.name!r} has {axis.n}: use 12")
