@@ -232,7 +232,7 @@ def of_grids(o):
         "Grid.density": (grid.density, {"distribution": o["target"]}),
         "Grid.evaluate": (grid.evaluate, {"function": line}),
         "Grid.graded": (grid.graded, {"distributions": [o["target"]]}),
-        "Density": (wfr.Density, {"grid": grid, "log_values": density.log_values, "origin": "x"}),
+        "Density": (wfr.Density, {"grid": grid, "log_values": density.log_values, "origin": "x", "log_mass": 0.5}),
         "Density.from_dataset": (
             wfr.Density.from_dataset,
             {"ds": o["ds"], "index": 0, "backend": "numpy", "t": None},
@@ -427,7 +427,7 @@ def of_runs(o):
         "solve": (wfr.solve, {**run, "out": None, "progress": False, "accept_other_code": False}),
         "estimate": (wfr.estimate, {**run, "written": False}),
         "convergence_table": (wfr.convergence_table, table),
-        "ground_truth": (wfr.ground_truth, {**problem, **of_a_truth()}),
+        "ground_truth": (wfr.ground_truth, {**problem, **of_a_truth(), "flow": None}),
         "load_callable": (wfr.load_callable, {"where": "math:sqrt"}),
         "open_run": (wfr.open_run, {"path": str(o["folder"] / "run")}),
         "read_samples": (wfr.read_samples, {"path": str(o["folder"] / "samples.npz")}),

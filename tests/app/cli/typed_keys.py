@@ -3,7 +3,8 @@
 import contextlib
 import os
 import select
-import signal
+import subprocess
+import sys
 import time
 
 SECONDS = 60.0  # that a shell may take for anything
@@ -28,19 +29,26 @@ SHELLS = {  # how each is started without the user's own settings, and what bind
 }
 
 
+BECOME = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 class TypedShell:
     """A shell that has read the file `script`, in a folder where it writes the files `told` and `ready`."""
 
     def __init__(self, name, folder):
-        import pty
-
         words, settings = SHELLS[name]
         self.folder = folder
-        self.process, self.terminal = pty.fork()
-        if self.process == 0:
-            os.chdir(folder)
-            home = {"HOME": str(folder), "PATH": os.environ["PATH"], "TERM": "xterm", "LC_ALL": "C.UTF-8"}
-            os.execvpe(words[0], words, home)
+        self.terminal, inside = os.openpty()
+        home = {"HOME": str(folder), "PATH": os.environ["PATH"], "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+        # a process of its own makes the terminal its own: to fork this one is no good where libraries run threads
+        command = [sys.executable, "-c", BECOME, *words]
+        self.process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, cwd=folder, env=home)
+        os.close(inside)
         for line in (*settings, "source ./script", "echo > ready"):
             os.write(self.terminal, f"{line}\r".encode())
         self._wait()
@@ -68,7 +76,7 @@ class TypedShell:
 
     def close(self):
         """End the shell."""
-        os.kill(self.process, signal.SIGKILL)
-        os.waitpid(self.process, 0)
+        self.process.kill()
+        self.process.wait()
         with contextlib.suppress(OSError):
             os.close(self.terminal)

@@ -164,7 +164,7 @@ def test_errors_of_arguments(shape, options, message):
 
 def test_errors_of_targets():
     grid = wfr.Grid(-6, 6, 64)
-    with pytest.raises(ValueError, match="2-dimensional, but the grid has 1"):
+    with pytest.raises(ValueError, match="2-dimensional, but the grid is 1-dimensional"):
         wfr.spectrum(wfr.Gaussian([0, 0], 1.0), grid)
     with pytest.raises(ValueError, match=r"moves: give it as it is at one time, target.at\(t\)"):
         wfr.spectrum(wfr.GeometricPath(wfr.Gaussian(0, 1), wfr.Gaussian(1, 1)), grid)

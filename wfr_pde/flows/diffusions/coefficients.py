@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wfr_pde.numerics.arguments import real_array, shown
+from wfr_pde.numerics.arguments import number, real_array, shown
 from wfr_pde.numerics.gauss_rules import gauss
 from wfr_pde.numerics.typing import Array
 from wfr_pde.numerics.user_calls import call
@@ -33,7 +33,8 @@ def diffusivity_at(diffusivity: Diffusivity, t: float, ndim: int) -> Array:
     """
     given = call("diffusivity", diffusivity, t) if callable(diffusivity) else diffusivity
     where = f" at t={t:.6g}" if callable(diffusivity) else ""
-    values = real_array(f"diffusivity{where}", given)
+    one = np.ndim(given) == 0
+    values = np.asarray(number("diffusivity", given)) if one else real_array(f"diffusivity{where}", given)
     if values.shape not in ((), (1,), (ndim,)):
         raise ValueError(
             f"diffusivity{where} must be one number, or one for each of {ndim} axes, got shape {values.shape}"

@@ -164,7 +164,8 @@ def _results(
     """Yield the results of the sampler; its exceptions get a note of when they came."""
     try:
         results = sampler(*arguments, **options)
-        iterator = iter(results) if hasattr(results, "__iter__") else None
+        flat = isinstance(results, np.ndarray) and results.ndim == 0  # has __iter__, but cannot be iterated over
+        iterator = iter(results) if hasattr(results, "__iter__") and not flat else None
     except SystemExit as error:
         raise _ended(name, frames, error) from error
     except Exception as error:
