@@ -66,7 +66,7 @@ class Diffusion(FreeSpaceFlow):
 
     def __post_init__(self) -> None:
         if not callable(self.diffusivity):
-            diffusivity_at(self.diffusivity, 0.0, np.size(self.diffusivity))
+            diffusivity_at(self.diffusivity, 0.0, max(1, np.size(self.diffusivity)))
 
     @override
     def __repr__(self) -> str:
