@@ -9,22 +9,27 @@ between the steps. As the solution operator of the equation without c is a contr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from wfr_pde.flows.diffusions.coefficients import diffusivity_at
 from wfr_pde.flows.diffusions.equation import DiffusionEquation
-from wfr_pde.numerics.gauss_rules import gauss
+from wfr_pde.numerics.falling_parabolas import continued
+from wfr_pde.numerics.gauss_rules import gauss, lagrange
 from wfr_pde.numerics.typing import Array
 from wfr_pde.numerics.vector_fields import checked_scalar, checked_values, divergence_of
-from wfr_pde.space.continued import continued
+from wfr_pde.space.continued import log_values_at
 from wfr_pde.space.grid import Grid
 
 # weights of central differences one to five cells away, of order 10 and 8: of the first derivative, and of the second
 FIRST = ((5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260), (4 / 5, -1 / 5, 4 / 105, -1 / 280, 0.0))
 SECOND = ((5 / 3, -5 / 21, 5 / 126, -5 / 1008, 1 / 3150), (8 / 5, -1 / 5, 8 / 315, -1 / 560, 0.0))
 MORE = 5  # cells beyond every end that differences ask for
+PLACES = 32  # of even mass, at which coefficients are looked at between the nodes in time
+GOLDEN = 0.6180339887498949  # looks are at multiples of it beside even ones, so that nothing periodic escapes
 STEP = 0.05  # cells between the points of the differences that div b is computed by
 
 
@@ -84,9 +89,10 @@ class ResidualRule:
 
     def _at(self, values: Array, slope: Array, t: float) -> tuple[float, float, float]:
         """Return ||r||_1 at a time, its doubt, and the largest c."""
-        one, other, largest = self._left(values, slope, t)
-        density, integrate = np.exp(values), self.grid.integrate
-        return float(integrate(density * np.abs(one))), float(integrate(density * np.abs(one - other))), largest
+        with np.errstate(over="ignore", invalid="ignore"):  # of attempts that are far off: their bound is no number
+            one, other, largest = self._left(values, slope, t)
+            density, integrate = np.exp(values), self.grid.integrate
+            return float(integrate(density * np.abs(one))), float(integrate(density * np.abs(one - other))), largest
 
     def _left(self, values: Array, slope: Array | float, t: float) -> tuple[Array, Array, float]:
         """Return r/u by differences of order 10 and of order 8, and the largest c."""
@@ -108,6 +114,60 @@ class ResidualRule:
                 total = total + drift[..., k] * gradient / axis.dx - diffusivity[k] * spread
             found.append(total)
         return found[0], found[1], largest
+
+    def between(self, log_values: Array, t: float) -> float:
+        """Return what drift and rate do between the cells that they do not show at the centres, in L1 per time.
+
+        Their values a third of a cell aside are compared with what interpolation makes of those at the centres.
+        """
+        grid, points = self.grid, self.grid.points().reshape(-1, self.grid.ndim)
+        density, total = np.exp(log_values).ravel(), 0.0
+        for values, weight in self._fields():
+            known = values(points, t).reshape(grid.shape)
+            found = []
+            for k, axis in enumerate(grid.axes):
+                for sign in (-1, 1):
+                    aside = points.copy()
+                    aside[:, k] += sign * axis.dx / 3
+                    found.append(np.abs(values(aside, t) - log_values_at(grid, known, aside)))
+            total += weight * float(np.sum(density * np.max(found, axis=0)))
+        return total * math.prod(axis.dx for axis in grid.axes)
+
+    def _fields(self) -> list[tuple[Callable[[Array, float], Array], float]]:
+        """Return the components of the drift, and the rate, with what a change of each by one is in L1 per time."""
+        fields = [(partial(self._component, k), 1 / axis.dx) for k, axis in enumerate(self.grid.axes)]
+        rate = self.equation.rate
+        if rate is None:
+            return list(fields)
+        return [*fields, (lambda points, t: np.asarray(rate(points, t), dtype=np.float64), 1.0)]
+
+    def _component(self, k: int, points: Array, t: float) -> Array:
+        """Return component `k` of the drift."""
+        return np.asarray(self._inside(points, t)[..., k], dtype=np.float64)
+
+    def between_times(self, times: Array, log_values: Array, looks: int) -> float:
+        """Return what the coefficients do between the nodes of a panel in time, in L1, by `looks` at some places."""
+        begin, length = float(times[0]), float(times[-1] - times[0])
+        nodes, _ = gauss(2 * (len(times) - 1))
+        mass = np.cumsum(np.exp(log_values).ravel())
+        shares = (np.arange(PLACES) + 0.5) / PLACES * mass[-1]
+        points = self.grid.points().reshape(-1, self.grid.ndim)[np.searchsorted(mass, shares)]
+        seen = [begin + length * float(x) for x in nodes]
+        at = [(k + GOLDEN * (k + 1) % 1) / looks for k in range(looks)]
+        of_looks = [lagrange(nodes, np.asarray(x)) for x in at]
+        total = 0.0
+        for values, weight in self._fields():
+            known = np.stack([values(points, t) for t in seen])
+            for x, of_nodes in zip(at, of_looks, strict=True):
+                total += weight * float(np.abs(values(points, begin + length * x) - of_nodes @ known).mean())
+        if callable(self.equation.diffusivity):
+            squares = np.array([axis.dx for axis in self.grid.axes]) ** 2
+            d = self.grid.ndim
+            spread = np.stack([diffusivity_at(self.equation.diffusivity, t, d) for t in seen])
+            for x, of_nodes in zip(at, of_looks, strict=True):
+                here = diffusivity_at(self.equation.diffusivity, begin + length * x, d)
+                total += float(np.sum(np.abs(here - of_nodes @ spread) / squares))
+        return total * length / looks
 
     def outside(self, log_values: Array) -> float:
         """Return about how much mass lies beyond the walls, of log-values that go on as falling parabolas there."""
