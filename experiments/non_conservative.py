@@ -23,7 +23,7 @@ import xarray as xr
 import wfr_pde as wfr
 from wfr_pde import plotting
 
-QUICK = dict(errors=("rotated score", "rotation"), cells=56, steps=6)
+QUICK = dict(errors=("rotated score", "rotation"), cells=64, steps=8)
 CHECKS = {
     "harmless": (0.0, 1e-4),  # KL of both flows with the rotated score, over that with the rotation
     "ordered": (1.0, 0.0),  # share of neighbours, by div(p e), whose SDE's KL has the same order

@@ -93,7 +93,7 @@ def test_the_code_of_the_page_on_certificates_runs(capsys):
 
 @pytest.mark.pages
 def test_the_code_of_the_page_on_samplers_runs(capsys):
-    compared, law = blocks_of("samplers.md")
+    compared, diffusion, law = blocks_of("samplers.md")
     compared = smaller(compared, n=("sample(500,", "sample(100,"), runs=("range(10)", "range(2)"), dt=("0.02", "0.1"))
     scope = {}
     exec(smaller(compared, rtol=("rtol=1e-5", "rtol=1e-3")), scope)
@@ -101,6 +101,8 @@ def test_the_code_of_the_page_on_samplers_runs(capsys):
     scope["grid"] = wfr.Grid.covering(scope["target"], scope["start"], shape=96, tail=1e-9)
     exec(law, scope)
     assert scope["law"].log_density.shape == (2, 96, 96)
+    exec(diffusion, {})
+    assert float(capsys.readouterr().out) == pytest.approx(0.131, abs=5e-4)
 
 
 def test_every_block_of_code_is_run():

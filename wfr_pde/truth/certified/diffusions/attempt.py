@@ -119,15 +119,14 @@ class DiffusionAttempt:
         return self.flow if self.order == 2 else Extrapolated(self.flow, self.order)
 
     @cached_property
-    def solution(self) -> tuple[list[Density], dict[str, Array], Array, float]:
-        """The densities at the save times, the parts of the bound, the error of log Z, and the doubt of the residual.
+    def solution(self) -> tuple[list[Density], dict[str, Array], float]:
+        """The densities at the save times, the parts of the bound, and the doubt of the residual.
 
         The last is what differences of a lower order in space say otherwise, relative to the residual.
         """
         rule = ResidualRule(self.flow.equation, self.grid)
         flow, state = self.flow_of_order().monitored(), self.beginning
         parts = {name: np.zeros(len(self.times)) for name in PARTS}
-        log_mass_error = np.zeros(len(self.times))
         found, left, sizes, before, gone = [state], self.start_error, np.zeros(2), 0.0, 0.0
         balances: dict[int, MassBalance] = {}
 
@@ -174,12 +173,17 @@ class DiffusionAttempt:
             parts["mass"][k + 1] = 2 * gone * math.exp(min(-log_mass, 700.0)) + off
             parts["domain"][k + 1] = 2 * max(rule.outside(one.log_values) for one in found)
             parts["rounding"][k + 1] = ROUNDING * sum(self.count(j) for j in range(k + 1))
-            share = sum(float(part[k + 1]) for part in parts.values())
-            log_mass_error[k + 1] = share / (1 - share) if share < 1 else math.inf
-        return found, parts, log_mass_error, float(sizes[1] / max(sizes[0], 1e-300))
+        return found, parts, float(sizes[1] / max(sizes[0], 1e-300))
 
     @property
     def bound(self) -> Array:
         """The bound of the L1 error at the save times, at most 2."""
         total = sum(self.solution[1].values())
         return np.minimum(np.where(np.isfinite(total), total, 2.0), 2.0)
+
+    @property
+    def log_mass_bound(self) -> Array:
+        """The bound of the error of log Z at the save times: what is in doubt of the mass, relative to it."""
+        share = np.minimum(np.nan_to_num(sum(self.solution[1].values()), nan=1.0), 1.0)
+        with np.errstate(divide="ignore"):
+            return np.asarray(share / (1 - share))
