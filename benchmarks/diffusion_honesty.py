@@ -2,7 +2,7 @@
 
     python benchmarks/diffusion_honesty.py [--draws 100] [--seed SEED] [--seconds 60]
 
-Three families: a Gaussian under a linear drift in 1D or 2D, any diffusivity per axis, with and without a quadratic
+Four families: a Gaussian under a linear drift in 1D or 2D, any diffusivity per axis, with and without a quadratic
 rate; mixtures under noise in 1D or 2D; rotations about an equilibrium. A fresh seed is drawn where none
 is given, and printed.
 """
@@ -45,7 +45,7 @@ def draw(family: str, rng: np.random.Generator) -> Problem:
     rtol = float(10 ** rng.uniform(-8, -3)) if d == 1 else float(10 ** rng.uniform(-6, -3))
     make = {"linear": _linear, "weighted": _linear, "noised": _noised, "rotation": _rotation}[family]
     flow, start, exact, log_mass = make(rng, d, t, family == "weighted")
-    return Problem(flow, start, times, rtol, exact, log_mass, f"{family} {d}D t={t:.3g} rtol={rtol:.1e}")
+    return Problem(flow, start, times, rtol, exact, log_mass, f"{family} {start.ndim}D t={t:.3g} rtol={rtol:.1e}")
 
 
 def _covariance(rng: np.random.Generator, d: int) -> np.ndarray:
