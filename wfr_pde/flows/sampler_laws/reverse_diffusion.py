@@ -43,7 +43,7 @@ class ReverseDiffusionLaw(FreeSpaceFlow):
     @property
     @override
     def order(self) -> float:  # type: ignore[override]
-        """That of the method."""
+        """The order of the method."""
         return self.method.order
 
     @override

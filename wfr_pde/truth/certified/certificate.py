@@ -170,7 +170,8 @@ def ground_truth(
 
     *Of a weighted diffusion* (`flow`) the bound is ∫ ||r||_1 dt, r what the computed curve leaves in the equation: the
     equation without the rate c contracts in L1, and with it the error grows at most by exp ∫ max c dt over the box, and
-    is relative to the mass that there is. To it come what the mass is off, what lies beyond the walls, and rounding.
+    is relative to the mass that there is. To it come what start, drift and rate do between the cells and the nodes in
+    time, what the mass is off, what lies beyond the walls, and rounding. With a rate, a box twice as wide has to agree.
     `FiniteVolume(drift=...)` has to agree, where it applies: walls, and D > 0 along every axis. `error_log_mass` is the
     bound for log Z. There is no KL. `turn`, `names`, `max_cut`, `memory` and the rates do not apply.
 

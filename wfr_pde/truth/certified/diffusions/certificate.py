@@ -188,6 +188,9 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
                 if apart + wide.bound.max() <= rtol:
                     wide.solution[1]["domain"][:] += apart
                     return Result(wide, "", None)
+            except (OutOfTimeError, MemoryError):
+                limit = "as there were no means for a box twice as wide"
+                break
             except (NumericalError, ValueError) as problem:
                 search.log.append(str(problem))
             search.widen()
@@ -285,7 +288,11 @@ class Result:
         """Return the attributes that say how the solution was made."""
         attempt, grid = self.attempt, self.attempt.grid
         evidence = ["residual of the equation in L1, which contracts"]
-        evidence.append("no second family for this diffusivity" if self.opinion is None else self.opinion.words)
+        evidence.append(
+            "no second family: there is none for this diffusivity, or it was not ready in time"
+            if self.opinion is None
+            else self.opinion.words
+        )
         return {
             "title": "Ground truth of a weighted diffusion",
             "energy": "NoEnergy()",
