@@ -42,6 +42,7 @@ def bar(
 
     with tqdm(total=total, initial=done, unit=unit, desc=title or None, leave=False) as shown:
         yield shown.update
+        shown.refresh()  # the last parts too, where they were fast
 
 
 @contextlib.contextmanager
