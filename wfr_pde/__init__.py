@@ -53,6 +53,8 @@ from wfr_pde.targets import (
     Noised,
     Posterior,
     Potential,
+    Product,
+    Radial,
     Ring,
     Target,
 )
@@ -98,6 +100,8 @@ __all__ = [
     "Posterior",
     "Potential",
     "ProbabilityFlow",
+    "Product",
+    "Radial",
     "Repeated",
     "ReverseSDE",
     "Ring",

@@ -185,6 +185,11 @@ def of_targets(o):
                 "of": "coordinates",
             },
         ),
+        "Product": (
+            wfr.Product,
+            {"factors": [wfr.Gaussian(0.0, 1.0)] * 2, "rotation": [[0.8, -0.6], [0.6, 0.8]], "shift": [1.0, 0.0]},
+        ),
+        "Radial": (wfr.Radial, {"profile": "x**4/4", "ndim": 3}),
         "Ring": (wfr.Ring, {"radius": 5.0, "width": 0.25, "ndim": 2}),
         "parse_distribution": (targets.parse_distribution, {"text": "gaussian(0, 1)"}),
         "stored_distribution": (targets.stored_distribution, {"ds": o["truth"], "attribute": "energy"}),

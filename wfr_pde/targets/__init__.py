@@ -14,6 +14,8 @@ from wfr_pde.targets.mixture import GaussianMixture
 from wfr_pde.targets.noised import Noised, ReversedPath
 from wfr_pde.targets.posterior import Posterior
 from wfr_pde.targets.potential import Potential
+from wfr_pde.targets.product import Product
+from wfr_pde.targets.radial import Radial
 from wfr_pde.targets.ring import Ring
 from wfr_pde.targets.schedules import OU, VE, VP, Schedule
 
@@ -34,6 +36,8 @@ __all__ = [
     "Noised",
     "Posterior",
     "Potential",
+    "Product",
+    "Radial",
     "ReversedPath",
     "Ring",
     "Schedule",

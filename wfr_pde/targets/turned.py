@@ -166,18 +166,18 @@ def turned_box(box: tuple[ArrayLike, ArrayLike], rotation: ArrayLike, centre: Ar
     return middle - half, middle + half
 
 
-def checked_frame(rotation: Any, centre: Any, ndim: int) -> tuple[Array, Array]:
-    """Return Q (d, d) and c (d,) as read-only arrays.
+def checked_frame(rotation: Any, centre: Any, ndim: int, name: str = "centre") -> tuple[Array, Array]:
+    """Return Q (d, d) and c (d,), which the caller's user knows by `name`, as read-only arrays.
 
     Raises
     ------
     ValueError
         If the shapes do not fit, an entry is not finite, or Q is not orthogonal.
     """
-    q, c = finite_array("rotation", rotation), finite_array("centre", centre)
+    q, c = finite_array("rotation", rotation), finite_array(name, centre)
     if q.shape != (ndim, ndim) or c.shape != (ndim,):
         raise ValueError(
-            f"a {ndim}-dimensional target is turned by a rotation of shape ({ndim}, {ndim}) about a centre of shape "
+            f"a {ndim}-dimensional target is turned by a rotation of shape ({ndim}, {ndim}) about a {name} of shape "
             f"({ndim},), got {q.shape} and {c.shape}"
         )
     gap = float(np.abs(q.T @ q - np.eye(ndim)).max())
