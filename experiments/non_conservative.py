@@ -102,8 +102,8 @@ def run(errors=tuple(ERRORS), cells=80, steps=16) -> xr.Dataset:
     largest = np.abs(values[list(errors).index("rotated score")]).max()
     return xr.Dataset(
         {
-            "kl": (("error", "flow"), values, {"long_name": "KL(p_0|mu_0)", "units": "nats"}),
-            "divergence": (("error",), sizes, {"long_name": "integral of E (div(p e)/p)^2", "units": "1"}),
+            "kl": (("error", "flow"), values, {"long_name": "KL(p₀|μ₀)", "units": "nats"}),
+            "divergence": (("error",), sizes, {"long_name": "integral of E (div(p e)/p)²", "units": "1"}),
             "harmless": float(largest / values[list(errors).index("rotation")].min()),
             "ordered": float(np.mean(np.diff(values[order, 0]) > 0)),
             "ode_is_worse": float(np.mean(values[harmful, 1] > values[harmful, 0])),

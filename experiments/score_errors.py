@@ -98,7 +98,7 @@ def run(errors=tuple(ERRORS), churns=(0.0, 0.25, 1.0, 4.0), rates=(1.0, 10.0, 10
     attrs = {"units": "nats"}
     return xr.Dataset(
         {
-            "kl": (("error", "churn"), by_churn, {"long_name": "KL(p_0|mu_0)"} | attrs),
+            "kl": (("error", "churn"), by_churn, {"long_name": "KL(p₀|μ₀)"} | attrs),
             "kl_repaired": (("error", "rate"), by_rate, {"long_name": "KL(p_0|mu_0) with a reaction"} | attrs),
             "girsanov": (("error",), bound, {"long_name": "bound of Girsanov for the SDE"} | attrs),
             "ode_over_sde": float(ratios[~other][np.argmax(np.abs(ratios[~other] - CHECKS["ode_over_sde"][0]))]),
