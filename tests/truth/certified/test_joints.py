@@ -306,6 +306,19 @@ def test_the_wider_box_is_wider_by_its_share_where_the_last_cells_are_narrow():
     assert np.max(np.abs(np.diff(np.log(axis.widths)))) < 0.3
 
 
+def test_the_wider_box_is_no_wider_where_the_last_cells_are_wide():
+    """In steep tails V at the ends of the domain run would be 6e8 in place of 5e3, and its first steps take minutes."""
+    target = wfr.CoshDoubleWell(0.317)
+    start = wfr.Gaussian(target.wells[0], 0.297)
+    cells = cells_for(problem(target, start), (np.array([-4.9]), np.array([3.1])), {})
+    narrow, (wide, (window,)) = cells.grid(1).axes[0], cells.wider()
+    axis = wide.axes[0]
+    assert narrow.widths[-1] * WIDER * narrow.n > 2 * WIDER * 8  # what it is there for
+    for side, end in ((0, -4.9), (-1, 3.1)):
+        assert 0.99 * WIDER * 8 < abs(axis.edges[side] - end) < WIDER * 8 + 2 * narrow.widths[side]
+    assert np.array_equal(axis.widths[window], narrow.widths)
+
+
 def test_scores_by_differences_do_not_reach_across_a_jump():
     target = wfr.Potential(lambda x: np.abs(x) + 5.0 * (x > 0.37), ndim=1)
     one = FromOneSide(target, ([0.0, 0.37],), np.array([-2.0]), np.array([2.0]))

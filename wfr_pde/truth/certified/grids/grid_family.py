@@ -132,36 +132,41 @@ class GridFamily:
         grid = self.grid(1)
         axes, window = [], []
         for axis in grid.axes:
-            more = 0 if axis.periodic else max(2, math.ceil(WIDER * axis.n))
-            axes.append(_widened(axis, more))
-            window.append(slice(more, more + axis.n))
+            most = 0 if axis.periodic else max(2, math.ceil(WIDER * axis.n))
+            low, high = (_widths_beyond(float(width), most, WIDER * axis.length) for width in axis.widths[[0, -1]])
+            axes.append(_widened(axis, low, high))
+            window.append(slice(len(low), len(low) + axis.n))
         lower, upper = [axis.edges[0] for axis in axes], [axis.edges[-1] for axis in axes]
         wide = Grid(lower, upper, [axis.n for axis in axes], grading=axes, **self.options)
         return wide, tuple(window)
 
 
-def _widened(axis: Axis, more: int) -> Axis:
-    """Return the axis with `more` cells beyond each wall, which begin as wide as the last ones inside."""
-    low, high = (_widths_beyond(float(width), more, WIDER * axis.length) for width in axis.widths[[0, -1]])
+def _widened(axis: Axis, low: Array, high: Array) -> Axis:
+    """Return the axis with cells beyond each wall, of widths that are listed from the wall on."""
     below, above = axis.edges[0] - np.cumsum(low)[::-1], axis.edges[-1] + np.cumsum(high)
     edges = np.concatenate([below, axis.edges, above])
     centres = np.concatenate([below + low[::-1] / 2, axis.centres, above - high / 2])
     widths = np.concatenate([low[::-1], axis.widths, high])
-    joints = tuple(joint + more for joint in axis.joints)
+    joints = tuple(joint + len(low) for joint in axis.joints)
     return Axis(axis.name, edges, centres, widths, axis.periodic, axis.smooth, joints)
 
 
-def _widths_beyond(width: float, more: int, length: float) -> Array:
-    """Return widths of cells that grow in proportion from the first, or equal ones where these reach the length."""
-    if more == 0:
+def _widths_beyond(width: float, most: int, length: float) -> Array:
+    """Return widths of cells beyond a wall, from the first on, that reach a length: equal ones, or `most` that grow.
+
+    Two cells are the fewest. No more than reach the length: where cells are wide already, V would be followed to far
+    outside, to heights at which nothing is and all steps are too long.
+    """
+    if most == 0:
         return np.empty(0)
-    growth = 1.0
-    if more * width < length:
-        slow, fast = 1.0, (length / width) ** (1 / max(more - 1, 1))  # the last alone has the length
-        for _ in range(60):
-            growth = 0.5 * (slow + fast)
-            slow, fast = (growth, fast) if width * (growth**more - 1) < length * (growth - 1) else (slow, growth)
-    return np.asarray(width * growth ** np.arange(more))
+    if most * width >= length:
+        return np.full(min(most, max(2, math.ceil(length / width))), width)
+    slow, fast = 1.0, (length / width) ** (1 / max(most - 1, 1))  # the last alone has the length
+    growth = fast
+    for _ in range(60):
+        growth = 0.5 * (slow + fast)
+        slow, fast = (growth, fast) if width * (growth**most - 1) < length * (growth - 1) else (slow, growth)
+    return np.asarray(width * growth ** np.arange(most))
 
 
 def _apportioned(count: int, segments: Sequence[Segment]) -> tuple[int, ...]:
