@@ -97,9 +97,9 @@ def true_errors(case: families.Case, ds: Any) -> dict[str, list[float]]:
         log_known = case.answer.log_density(since, points)
         known, computed = np.exp(log_known), np.exp(np.asarray(ds["log_density"][k].values, dtype=float))
         answer = case.answer
-        if not frame.is_given and isinstance(answer, answers.Normal):
+        in_frame = frame.is_given or isinstance(answer, answers.Normal | answers.Product)
+        if not frame.is_given and isinstance(answer, answers.Normal | answers.Product):
             answer = answer.turned(frame.rotation, frame.centre)
-        in_frame = frame.is_given or isinstance(answer, answers.Normal)
         outside = 0.0 if case.walls else answer.outside(since, lower, upper) if in_frame else None
         if outside is None:
             outside = max(0.0, 1.0 - float(np.sum(known * volume)))

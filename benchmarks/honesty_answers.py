@@ -230,14 +230,15 @@ class Mixture(Answer):
 
 @dataclass(eq=False)
 class Product(Answer):
-    """Independent parts, one per coordinate u = points @ basis."""
+    """Independent parts, one per coordinate u = points @ basis + shift."""
 
     parts: Sequence[Answer]
     basis: Array
     smooth: bool = True
+    shift: Array | float = 0.0
 
     def log_density(self, t: float, points: Array) -> Array:
-        u = points @ self.basis
+        u = points @ self.basis + self.shift
         return np.sum([part.log_density(t, u[..., k : k + 1]) for k, part in enumerate(self.parts)], axis=0)
 
     def kl(self, t: float) -> float:
@@ -247,7 +248,37 @@ class Product(Answer):
         if np.array_equal(self.basis, np.eye(len(self.parts))):
             beyond = [part.outside(t, lower[k : k + 1], upper[k : k + 1]) for k, part in enumerate(self.parts)]
             return -math.expm1(sum(math.log1p(-float(b or 0.0)) for b in beyond))
+        first, second = self.parts[0], self.parts[-1]
+        if len(self.parts) == 2 and isinstance(first, Line) and isinstance(second, Normal):
+            return self._outside_of_turned(first, second.at(t), t, lower, upper)
         return None if self.smooth else 0.0
+
+    def _outside_of_turned(self, first: Line, second: Any, t: float, lower: Array, upper: Array) -> float:
+        """Mass outside a box whose sides are oblique to a line and a Gaussian: by that of the Gaussian on each line."""
+        from scipy.special import ndtr
+
+        mean, sd = float(second.mean[0]), math.sqrt(float(second.covariance[0, 0]))
+
+        def mass(x: Array) -> Array:
+            u = x - np.broadcast_to(self.shift, 2)[0]
+            low, high = np.full(len(x), -np.inf), np.full(len(x), np.inf)
+            for k, (a, b) in enumerate(zip(lower, upper, strict=True)):  # a <= (basis (u, v))_k <= b
+                slope = self.basis[k, 1]
+                if slope == 0:
+                    empty = (self.basis[k, 0] * u < a) | (self.basis[k, 0] * u > b)
+                    low, high = np.where(empty, np.inf, low), np.where(empty, -np.inf, high)
+                else:
+                    ends = np.sort([(a - self.basis[k, 0] * u) / slope, (b - self.basis[k, 0] * u) / slope], axis=0)
+                    low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
+            offset = np.broadcast_to(self.shift, 2)[1] - mean
+            outside = ndtr((low + offset) / sd) + ndtr(-(high + offset) / sd)
+            return (np.exp(first.log_density(t, x[:, None])) * np.where(low < high, outside, 1.0))[None]
+
+        return float(integrals(mass, first.panels(t), 1e-9)[0])
+
+    def turned(self, rotation: Array, centre: Array) -> Product:
+        """The same in coordinates y = Q'(x - c)."""
+        return Product(self.parts, rotation.T @ self.basis, self.smooth, centre @ self.basis + self.shift)
 
     def doubt(self, t: float) -> tuple[float, float]:
         each = [part.doubt(t) for part in self.parts]
