@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,10 @@ from wfr_pde.truth.certified.factored.parts import (
     as_mixture,
     departure_of_mixture,
 )
+from wfr_pde.truth.exact import gaussian_kl
 
 ON_GRIDS = 4  # dimensions of a block that is solved on a grid, at most
+NEAR = 1e-12  # L1 distance of blocks that are taken as one
 OFTEN = 3  # dimensions up to which mixtures are solved as they are given
 
 
@@ -108,7 +111,36 @@ def matched(target: Target, start: Target) -> Matched:
         blocks.extend(found)
         columns.append(rotation[:, group] @ inner)
         departure += apart
-    return Matched(tuple(blocks), np.concatenate(columns, axis=1), shift, 4 * departure)
+    equal, apart = _equal_blocks(blocks)
+    return Matched(tuple(equal), np.concatenate(columns, axis=1), shift, 4 * (departure + apart))
+
+
+def _equal_blocks(blocks: list[Block]) -> tuple[list[Block], float]:
+    """Make blocks that turning left equal but for rounding the same; return what that neglects, too."""
+    different: list[Block] = []
+    found: list[Block] = []
+    departure = 0.0
+    for block in blocks:
+        for other in different:
+            apart = math.inf if block.kind != other.kind else _apart(block.target, other.target)
+            apart = apart if apart == math.inf else apart + _apart(block.start, other.start)
+            if apart <= NEAR:
+                found.append(other)
+                departure += apart
+                break
+        else:
+            different.append(block)
+            found.append(block)
+    return found, departure
+
+
+def _apart(one: Target, other: Target) -> float:
+    """Bound the L1 distance of two laws: 0 if they are equal, infinite if it is not known."""
+    if one == other:
+        return 0.0
+    if type(one) is type(other) is Gaussian and one.ndim == other.ndim:
+        return float(np.sqrt(2 * abs(gaussian_kl(one, other))))
+    return math.inf
 
 
 def _matched_path(path: GeometricPath, start: Target) -> Matched:
