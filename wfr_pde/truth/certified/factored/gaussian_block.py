@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
     import xarray as xr
 
     laws = _flow(target, start, times, alpha, beta)
-    pis = [target.at(t) for t in times.tolist()]
+    pis: list[Any] = [target.at(t) for t in times.tolist()]
     kl = np.array([gaussian_kl(law, pi) for law, pi in zip(laws, pis, strict=True)])
     l1, off = np.zeros((2, len(times)))
     for again, pis_again in _looks(target, start, times, alpha, beta):
@@ -70,10 +71,10 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
     )
 
 
-def _flow(target: Target, start: Gaussian, times: Array, alpha: float, beta: float) -> list[Gaussian]:
+def _flow(target: Any, start: Gaussian, times: Array, alpha: float, beta: float) -> list[Gaussian]:
     """Return the Gaussians at the save times."""
     if not target.moving:
-        return list(gaussian_flow(target, start, times - times[0], alpha, beta))  # type: ignore[arg-type]
+        return list(gaussian_flow(target, start, times - times[0], alpha, beta))
     laws = [start]
     for before, t in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
         check_deadline()
@@ -81,7 +82,9 @@ def _flow(target: Target, start: Gaussian, times: Array, alpha: float, beta: flo
     return laws
 
 
-def _looks(target: Target, start: Gaussian, times: Array, alpha: float, beta: float):  # type: ignore[no-untyped-def]
+def _looks(
+    target: Target, start: Gaussian, times: Array, alpha: float, beta: float
+) -> Iterator[tuple[list[Any], list[Any]]]:
     """Give the Gaussians, and the targets at the save times, computed in other ways."""
     rng, zero = np.random.default_rng(0), np.zeros(start.ndim)
     if target.moving:

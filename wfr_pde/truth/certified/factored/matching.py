@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from wfr_pde.numerics.counted import counted
-from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.typing import Array, Mask
 from wfr_pde.targets import Gaussian, GaussianMixture, GeometricPath, Radial, Ring
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.product import Product
@@ -159,7 +160,7 @@ def _common_frame(target: Target, start: Target) -> tuple[Array, Array]:
     return np.eye(target.ndim), np.zeros(target.ndim)
 
 
-def _groups(linked: Array) -> list[list[int]]:
+def _groups(linked: Mask) -> list[list[int]]:
     """Return the connected components of coordinates, in the order of their first ones."""
     from scipy.sparse.csgraph import connected_components
 
@@ -217,7 +218,7 @@ def _split_mixtures(target: Target, start: Target) -> tuple[list[Block], Array, 
         return [Block("gaussian", target, start)], np.eye(ndim), 0.0
     if r == ndim:
         return [Block("grid", target, start)], np.eye(ndim), 0.0
-    spread = sum(law.moments()[1] for law in (target, start))  # type: ignore[index]
+    spread: Any = sum(law.moments()[1] for law in (target, start))  # type: ignore[index,misc]
     basis = basis @ np.linalg.eigh(basis.T @ spread @ basis)[1][:, ::-1]
     products = [along_subspace(law, basis) for law in (target, start)]
     apart = 0.0
