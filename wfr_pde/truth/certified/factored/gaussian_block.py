@@ -42,7 +42,8 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
     Returns
     -------
     Dataset
-        `mean` (t, i), `covariance` (t, i, j), `kl`, `error_l1`, `error_kl` (t).
+        `mean` (t, i), `covariance` (t, i, j), `kl`, `error_l1`, `error_kl` (t); `target_mean` (i), `target_covariance`
+        (i, j) of a target at rest.
     """
     import xarray as xr
 
@@ -59,8 +60,13 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
     l1, off = SAFETY * l1 + seen, SAFETY * off + seen * (1 + kl)
     l1[0] = 0.0  # the start is given
     words = {"units": "nats"}
+    of_target: dict[str, Any] = {}
+    if not target.moving:
+        of_target["target_mean"] = (("i",), pis[0].mean, {"long_name": "mean of the target"})
+        of_target["target_covariance"] = (("i", "j"), pis[0].covariance, {"long_name": "covariance of the target"})
     return xr.Dataset(
-        {
+        of_target
+        | {
             "mean": (("t", "i"), np.stack([law.mean for law in laws]), {"long_name": "mean"}),
             "covariance": (("t", "i", "j"), np.stack([law.covariance for law in laws]), {"long_name": "covariance"}),
             "kl": (("t",), kl, {"long_name": "KL(mu|pi)", **words}),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 OUTSIDE = 1e-16  # share of the mass of target and start beyond the walls of the first box
-FREE = 0.25  # of the largest radius: where no mass is below it, zero is no wall of the problem
+FREE = 0.2  # of the largest radius: where no mass is below it, zero is no wall of the problem
 MARGIN = 1.15  # of the radius of that box, to begin with, and by which it grows
 OUTER = 1 / 8  # of the box, whose mass stands for what is beyond
 ENOUGH = 1e-3  # of the tolerance, that may be there
