@@ -11,6 +11,7 @@ from typing import Any
 from wfr_pde.numerics.arguments import choice, knows_its_arguments, shown
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
+from wfr_pde.targets.stored_factors import stored_product
 
 _CLASS = re.compile(r"\b([A-Z][A-Za-z]*)\(")  # name of a class before its bracket, in the spelling of a Target
 # targets whose arguments are arrays, functions or targets, which text does not hold
@@ -42,8 +43,8 @@ def stored_distribution(ds: Any, attribute: str) -> Target:
 
     Parameters
     ----------
-    ds : Dataset
-        As `solve` returns it.
+    ds : Dataset or DataTree
+        As `solve` and `ground_truth` return it.
     attribute : {"energy", "start"}
         "energy" for the target, "start" for the start.
 
@@ -70,9 +71,14 @@ def stored_distribution(ds: Any, attribute: str) -> Target:
     said = str(ds.attrs.get(choice("attribute", attribute, ("energy", "start")), ""))
     inner = re.sub(r"^KL\(target=(.*)\)$", r"\1", said)
     try:
-        return parse_distribution(_CLASS.sub(lambda found: _snake(found[1]) + "(", inner))
+        return stored_product(ds, attribute, _spelled) if "factors" in ds.attrs else _spelled(inner)
     except (ValueError, TypeError):
         raise ValueError(f"the Dataset says of its {attribute} {said!r}, which is no text to make it from") from None
+
+
+def _spelled(text: str) -> Target:
+    """Build what the spelling of a target says, by the names of classes."""
+    return parse_distribution(_CLASS.sub(lambda found: _snake(found[1]) + "(", text))
 
 
 def _snake(name: str) -> str:
