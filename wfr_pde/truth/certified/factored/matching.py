@@ -25,6 +25,7 @@ from wfr_pde.truth.certified.factored.parts import (
 from wfr_pde.truth.exact import gaussian_kl
 
 ON_GRIDS = 4  # dimensions of a block that is solved on a grid, at most
+TURNED, LOST = 4e-16, 1e-13  # rounding of a turned number; of the largest variance, what is no variance
 NEAR = 1e-12  # L1 distance of blocks that are taken as one
 OFTEN = 3  # dimensions up to which mixtures are solved as they are given
 
@@ -102,8 +103,7 @@ def matched(target: Target, start: Target) -> Matched:
     groups = _groups(couplings > CORRELATED)
     groups = _joined_gaussians(groups, seen)
     departure = sum(parts.departure + parts.dropped(groups) for parts in seen)
-    if not np.array_equal(rotation, np.eye(target.ndim)):
-        departure += sum(_rounding(parts) for parts in seen) + _gap(rotation)
+    departure += sum(_rounding(parts) for parts in seen) + _gap(rotation)
     blocks: list[Block] = []
     columns: list[Array] = []
     for group in groups:
@@ -271,14 +271,27 @@ def _shown(group: list[int]) -> str:
 
 
 def _rounding(parts: Parts) -> float:
-    """Bound what rounding of turned coordinates changes of a law, in L1."""
+    """Bound what rounding of turned coordinates changes of a law, in L1: nothing where they are not turned.
+
+    Entries of a covariance are rounded by its largest ones, and count by its smallest variances.
+    """
+    turns = np.concatenate([part.axes for part in parts.parts], axis=1)
+    ndim = len(turns)
+    if np.array_equal(turns, np.eye(ndim)):
+        return 0.0
     mean, covariance = parts.gaussian
-    variances = covariance.diagonal()
-    smallest = float(np.sqrt(variances[variances > 0].min(initial=np.inf)))
-    reach = float(np.abs(mean).max()) if np.isfinite(smallest) else 0.0
-    return 4e-16 * len(mean) * (1 + (reach / smallest if np.isfinite(smallest) else 0.0))
+    values = np.linalg.eigvalsh(covariance)
+    values = values[values > LOST * max(float(values[-1]), 1e-300)]
+    if not len(values):
+        return TURNED * ndim
+    reach = float(np.abs(mean).max())
+    return float(TURNED * ndim * (values[-1] / values[0] + reach / np.sqrt(values[0])))
 
 
 def _gap(rotation: Array) -> float:
     """Bound what axes that are not quite at right angles change of a law, in L1."""
-    return 10 * len(rotation) * float(np.abs(rotation.T @ rotation - np.eye(len(rotation))).max())
+    return (
+        0.0
+        if np.array_equal(rotation, np.eye(len(rotation)))
+        else 10 * len(rotation) * float(np.abs(rotation.T @ rotation - np.eye(len(rotation))).max())
+    )
