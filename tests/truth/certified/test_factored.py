@@ -281,7 +281,8 @@ def test_what_stays_on_one_grid():
             r"coordinates \[0, 1, 2, 3, 4, 5\] form one block of 6 dimensions of target and start, coupled",
         ),
         (wfr.Radial("x**4/4", 6), wfr.Gaussian([1] + [0] * 5, 1.0), "not about the same"),
-        (wfr.Product([WELL] * 6), wfr.Potential(lambda *x: sum(x), ndim=6), "6 dimensions"),
+        (wfr.Product([WELL] * 6), wfr.Potential(lambda *x: sum(x), ndim=6), "no split of the start"),
+        (wfr.Potential(lambda *x: sum(x), ndim=5), wfr.Gaussian(np.zeros(5), 1.0), "no split of the target Potential"),
         (wfr.Product([WELL] * 2), wfr.Gaussian(0, 1), "2-dimensional, but the start is 1-dimensional"),
     ],
 )

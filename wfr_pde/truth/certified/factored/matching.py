@@ -73,9 +73,9 @@ class Matched:
 
 
 def splits(target: Target, start: Target) -> bool:
-    """Return whether a problem is one for blocks: a product, a radial law, or a known law in more than 4 dimensions."""
+    """Return whether a problem is one for blocks: a product, a radial law, a known law in four dimensions, or more."""
     ends = (target.start, target.target) if type(target) is GeometricPath else (target,)
-    if any(isinstance(end, Product | Radial) for end in ends):
+    if target.ndim > ON_GRIDS or any(isinstance(end, Product | Radial) for end in ends):
         return True
     kinds = Gaussian, GaussianMixture, Ring
     return target.ndim > OFTEN and all(type(end) in kinds for end in ends) and known(start)
@@ -257,6 +257,9 @@ def radial_about_zero(law: Target) -> Radial | None:
 
 def _why(group: list[int], couplings: Array, target: Target, start: Target) -> str:
     """Say what couples a group of coordinates."""
+    for name, law in (("target", target), ("start", start)):
+        if len(group) == law.ndim and not known(law) and type(law) is not GeometricPath:
+            return f"no split of the {name} {law!r} is known, so that its {law.ndim} dimensions are one block"
     own = couplings[np.ix_(group, group)] - np.eye(len(group))
     i, j = np.unravel_index(int(np.argmax(own)), own.shape)
     words = f"coordinates {_shown(group)} form one block of {counted(len(group), 'dimension')} of target and start"
