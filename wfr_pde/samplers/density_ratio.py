@@ -185,9 +185,13 @@ def scott(state: Particles) -> float:
     ----------
     Scott (1992), doi:10.1002/9780470316849.
     """
-    deviations = np.sqrt(np.diag(state.covariance()))
+    deviations = np.sqrt(state.weights @ (state.positions - state.mean()) ** 2)
     if not np.all(deviations > 0):
-        raise ValueError("all particles are at one place, and no bandwidth can be found: give bandwidth=")
+        raise ValueError(
+            f"no bandwidth can be found, as the standard deviation of the weighted particles is zero along axis "
+            f"{int(np.argmin(deviations))} (effective sample size {state.effective_sample_size:.4g} of "
+            f"{len(state.positions)}): give bandwidth=, or, where one particle has all the weight, put Resample() first"
+        )
     return float(np.exp(np.mean(np.log(deviations))) * state.effective_sample_size ** (-1 / (state.ndim + 4)))
 
 
