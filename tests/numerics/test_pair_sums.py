@@ -11,6 +11,7 @@ from wfr_pde.numerics.compiled import row_threads
 from wfr_pde.numerics.compiled.pair_sums import (
     BLOCK,
     PARALLEL_FROM,
+    SMALLEST,
     distance_sums,
     kernel_sums,
     laplace_sums,
@@ -18,7 +19,7 @@ from wfr_pde.numerics.compiled.pair_sums import (
     stein_sums,
 )
 
-SIZES = [(1, 1, 1), (7, BLOCK - 1, 2), (3, BLOCK + 1, 3), (1200, 900, 2)]
+SIZES = [(1, 1, 1), (7, BLOCK - 1, 2), (3, BLOCK + 1, 3), (1200, 900, 2), (70, 600, 41), (5, 3 * SMALLEST + 1, 301)]
 assert 1200 * 900 > PARALLEL_FROM > 3 * (BLOCK + 1)
 
 
@@ -51,7 +52,7 @@ def test_against_numpy(n, m, d):
     )
 
 
-@pytest.mark.parametrize(("n", "d"), [(1, 1), (40, 3), (1100, 2)])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (40, 3), (1100, 2), (300, 101)])
 @pytest.mark.parametrize(("length", "power"), [(1.0, -0.5), (0.7, -0.3)])
 def test_stein_kernel(n, d, length, power):
     rng = np.random.default_rng(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -138,11 +139,11 @@ class KernelFisherRao(Sampler):
 
 
 def potential_flow(
-    x: Array, weights: Array, force: Array, bandwidth: float, regularisation: float, chosen: np.ndarray
+    x: Array, weights: Array, force: Array, bandwidth: float, regularisation: float, chosen: Any = slice(None)
 ) -> Array:
     """Return velocities (n, d) grad phi(x_l), phi = Σ c_j K_j, with Σ_l w_l grad K_i · grad phi = Σ_l K_i(x_l) force_l.
 
-    The K_j are those of the `chosen` particles.
+    The K_j are those of the `chosen` particles, by default of all.
 
     Raises
     ------
