@@ -190,6 +190,8 @@ def scott(state: Particles) -> float:
     Scott (1992), doi:10.1002/9780470316849.
     """
     deviations = np.sqrt(state.weights @ (state.positions - state.mean()) ** 2)
+    if not np.ptp(state.positions, axis=0).any():
+        raise ValueError("all particles are at one place, and no bandwidth can be found: give bandwidth=")
     if not np.all(deviations > 0):
         raise ValueError(
             f"no bandwidth can be found, as the standard deviation of the weighted particles is zero along axis "
