@@ -15,6 +15,7 @@ import argparse
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ CASES = ((10_000, 100), (1000, 2))
 Act = Callable[[], Any]
 
 
-def flows(start: wfr.Gaussian, path: wfr.Target) -> dict[str, wfr.Flow]:
+def flows(start: wfr.Gaussian, path: Any) -> dict[str, wfr.Flow]:
     """Samplers; the kernels of one stand at 500 particles."""
     return {
         "Langevin": samplers.Langevin(),
@@ -62,6 +63,11 @@ def distances(target: wfr.Target, d: int) -> dict[str, Any]:
     }
 
 
+def one_step(step: Any, state: wfr.Particles) -> wfr.Particles:
+    """Make one step with the same random numbers every time."""
+    return step(state, 0.0, np.random.default_rng(0))
+
+
 def actions(n: int, d: int) -> Iterator[tuple[str, Act]]:
     """What is measured, by name."""
     target = wfr.GaussianMixture([[-1.0] * d, [1.0] * d], [0.3, 0.7], 1.0)
@@ -71,10 +77,10 @@ def actions(n: int, d: int) -> Iterator[tuple[str, Act]]:
     for name, flow in flows(start, path).items():
         state = wfr.Particles(x, np.random.default_rng(1).normal(size=n) if name == "Resample" else None)
         step = flow.make_step(wfr.KL(path if name == "ReverseDiffusion" else target), state, DT)
-        yield name, lambda step=step, state=state: step(state, 0.0, np.random.default_rng(0))
+        yield name, partial(one_step, step, state)
     one, other = wfr.Particles(x), wfr.Particles(target.sample(n, rng=5))
     for name, metric in distances(target, d).items():
-        yield name, lambda metric=metric: metric(one, other)
+        yield name, partial(metric, one, other)
 
 
 def measured(act: Act, repeats: int) -> tuple[float, float]:
