@@ -331,7 +331,7 @@ def of_flows(o):
         "KernelDensity": (samplers.KernelDensity, {"bandwidth": 0.5, "pairs": 1000}),
         "KernelFisherRao": (
             samplers.KernelFisherRao,
-            {"start": start, **rate, "bandwidth": 0.5, "regularisation": 1e-6, "start_time": 0.0},
+            {"start": start, **rate, "bandwidth": 0.5, "regularisation": 1e-6, "start_time": 0.0, "centres": 10},
         ),
         "MixtureDensity": (samplers.MixtureDensity, {"self_term": True, "pairs": 1000}),
         "Oracle": (samplers.Oracle, {"truth": o["truth"]}),

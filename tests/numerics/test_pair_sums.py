@@ -11,14 +11,16 @@ from wfr_pde.numerics.compiled import row_threads
 from wfr_pde.numerics.compiled.pair_sums import (
     BLOCK,
     PARALLEL_FROM,
+    SMALLEST,
     distance_sums,
     kernel_sums,
     laplace_sums,
     log_kernel_sums,
     stein_sums,
 )
+from wfr_pde.numerics.compiled.svgd import stein_directions
 
-SIZES = [(1, 1, 1), (7, BLOCK - 1, 2), (3, BLOCK + 1, 3), (1200, 900, 2)]
+SIZES = [(1, 1, 1), (7, BLOCK - 1, 2), (3, BLOCK + 1, 3), (1200, 900, 2), (70, 600, 41), (5, 3 * SMALLEST + 1, 301)]
 assert 1200 * 900 > PARALLEL_FROM > 3 * (BLOCK + 1)
 
 
@@ -51,7 +53,7 @@ def test_against_numpy(n, m, d):
     )
 
 
-@pytest.mark.parametrize(("n", "d"), [(1, 1), (40, 3), (1100, 2)])
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (40, 3), (1100, 2), (300, 101)])
 @pytest.mark.parametrize(("length", "power"), [(1.0, -0.5), (0.7, -0.3)])
 def test_stein_kernel(n, d, length, power):
     rng = np.random.default_rng(2)
@@ -111,9 +113,10 @@ def test_weights_of_zero_and_nothing_left():
     assert kernel_sums(x, x, np.zeros(2), 1.0).tolist() == [0, 0]
 
 
-def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
+@pytest.mark.parametrize("d", [2, 100])
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, d):
     rng = np.random.default_rng(4)
-    x, w = rng.normal(size=(1500, 2)), rng.random(1500)
+    x, w = rng.normal(size=(1500, d)), rng.random(1500)
     results = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(row_threads, "number_of_threads", lambda threads=threads: threads)
@@ -125,6 +128,7 @@ def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
                     distance_sums(x, x, w),
                     laplace_sums(x, x, w, 0.5),
                     stein_sums(x, -x, w, 1.0, -0.5),
+                    stein_directions(x, -x, 1.0).ravel(),
                 ]
             )
         )

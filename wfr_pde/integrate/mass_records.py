@@ -56,10 +56,14 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
         raise ValueError(f"centres must be finite and have shape (k, d), got {shown(centres)}")
 
     def shares(points: np.ndarray, periods: np.ndarray) -> np.ndarray:
-        difference = np.stack([points - centre for centre in array], axis=-2)
         wraps = np.isfinite(periods)
-        difference[..., wraps] -= periods[wraps] * np.round(difference[..., wraps] / periods[wraps])
-        distance = np.sum(difference**2, axis=-1)
+
+        def squares(centre: np.ndarray) -> np.ndarray:
+            difference = points - centre
+            difference[..., wraps] -= periods[wraps] * np.round(difference[..., wraps] / periods[wraps])
+            return np.sum(difference**2, axis=-1)
+
+        distance = np.stack([squares(centre) for centre in array], axis=-1)
         least = distance.min(axis=-1, keepdims=True)
         nearest = distance <= least + TIE * (least + np.max(np.ptp(array, axis=0)) ** 2)
         return nearest / nearest.sum(axis=-1, keepdims=True)

@@ -22,13 +22,12 @@ def median_distance(positions: Array) -> float:
     ValueError
         If it is zero.
     """
+    from scipy.spatial.distance import pdist
+
     n = len(positions)
     points = positions[np.linspace(0, n - 1, min(n, MOST)).astype(np.int64)]
-    i, j = np.triu_indices(len(points), 1)
-    squares = np.zeros(len(i))
-    for k in range(points.shape[1]):
-        squares += (points[i, k] - points[j, k]) ** 2
-    distance = math.sqrt(float(np.median(squares))) if n > 1 else 0.0
+    squares = pdist(points, "sqeuclidean")
+    distance = math.sqrt(float(np.median(squares, overwrite_input=True))) if n > 1 else 0.0
     if not distance > 0:
         raise ValueError("most particles are at one place, and no bandwidth can be found: give bandwidth=")
     return distance

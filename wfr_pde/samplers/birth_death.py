@@ -35,14 +35,16 @@ class BirthDeath(Sampler):
     chosen other. Order 1 in dt; for n to infinity the law is that of the kernelised dynamics, whose equilibrium is not
     pi; it is the FR flow as the bandwidth goes to 0 too, or with the true g, `Oracle(truth)`.
 
-    The law of a step for n to infinity is known exactly: `BirthDeathLaw`.
+    The law of a step for n to infinity is known exactly: `BirthDeathLaw`. Time O(n² d), memory O(n d). In ten
+    dimensions and more a kernel estimate is blind, see `KernelDensity`. Events saturate where |Λ_i| dt is not small:
+    the standard deviation of g, and so the error in dt, grows as sqrt(d) where axes are alike.
 
     Parameters
     ----------
     rate : float
         Reaction rate beta >= 0.
     bandwidth : float, optional
-        Standard deviation of the Gaussian kernel K; by default Scott's rule, at every step anew.
+        Standard deviation of the Gaussian kernel K; by default Scott's rule, at every step anew, see `KernelDensity`.
     variant : {"log-density", "energy"}
         With "energy", g gets the term K * (mu / (K * mu)) that makes it the variation of the kernelised energy
         ∫ mu log(K * mu / pi).

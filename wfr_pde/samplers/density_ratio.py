@@ -105,11 +105,15 @@ class KernelDensity(LogRatio):
     grid with four nodes per bandwidth, to a relative error of 2e-4 at most between equally weighted particles (a light
     one, many bandwidths from heavy ones, may err by some per cent).
 
+    In many dimensions it is blind. Of 10000 particles of a Gaussian, at the default bandwidth, the median share of a
+    particle's own term in its sum is 0.4 % in two dimensions, 13 % in five, 91 % in ten, and all of it from 20 on: the
+    estimate is the same everywhere, and weights are powers of pi alone. A wider kernel sees mu convolved with it.
+
     Parameters
     ----------
     bandwidth : float, optional
         Standard deviation of K along every axis; by default Scott's rule at every step, n_eff^(-1/(d + 4)) times the
-        geometric mean of the standard deviations along the axes.
+        geometric mean of the standard deviations along the axes, in any dimension.
     pairs : int
         Number of pairs up to which all are summed.
 
@@ -185,9 +189,15 @@ def scott(state: Particles) -> float:
     ----------
     Scott (1992), doi:10.1002/9780470316849.
     """
-    deviations = np.sqrt(np.diag(state.covariance()))
-    if not np.all(deviations > 0):
+    deviations = np.sqrt(state.weights @ (state.positions - state.mean()) ** 2)
+    if not np.ptp(state.positions, axis=0).any():
         raise ValueError("all particles are at one place, and no bandwidth can be found: give bandwidth=")
+    if not np.all(deviations > 0):
+        raise ValueError(
+            f"no bandwidth can be found, as the standard deviation of the weighted particles is zero along axis "
+            f"{int(np.argmin(deviations))} (effective sample size {state.effective_sample_size:.4g} of "
+            f"{len(state.positions)}): give bandwidth=, or, where one particle has all the weight, put Resample() first"
+        )
     return float(np.exp(np.mean(np.log(deviations))) * state.effective_sample_size ** (-1 / (state.ndim + 4)))
 
 
@@ -202,8 +212,9 @@ class MixtureDensity(LogRatio):
     ----------
     self_term : bool
         Whether the sum has the component that the particle itself was drawn from. That one is large, about
-        (4 pi rate dt)^(-d/2) / n, and does not know where the particle is: where it rules, weights are powers of pi
-        alone.
+        (4 pi rate dt)^(-d/2) / n, and does not know where the particle is: where it rules, as in ten dimensions and
+        more, weights are powers of pi and of the noise alone. Without it the nearest other particle decides there, and
+        few weights are left.
     pairs : int
         Number of pairs up to which all are summed.
 

@@ -120,7 +120,7 @@ class TeleportingWalkers(Sampler):
             )
         if attempts == 0:
             return x
-        crowds = np.exp(log_kernel_sums(x, x, np.zeros(n), self.bandwidth**2, leave_out=np.arange(n)))
+        crowds = log_kernel_sums(x, x, np.zeros(n), self.bandwidth**2, leave_out=np.arange(n))
         walkers = x, log_pi, crowds, crowds.copy()
         batch = 2 * math.isqrt(n) + 1  # so many attempts rarely clone a walker that one of them has moved
         while attempts > 0:

@@ -105,8 +105,10 @@ class GaussianMixture(Target):
         n, rng = draws(n, self.ndim), generator(rng)
         labels = rng.choice(len(self.weights), size=n, p=self.weights)
         normal = rng.standard_normal((n, self.ndim))
-        factors = np.linalg.cholesky(self.covariances)
-        return self.means[labels] + np.einsum("nij,nj->ni", factors[labels], normal)
+        for k, factor in enumerate(np.linalg.cholesky(self.covariances)):  # all factors at once were n d² numbers
+            own = labels == k
+            normal[own] = self.means[k] + np.einsum("ij,nj->ni", factor, normal[own])
+        return normal
 
     @override
     def moments(self) -> tuple[Array, Array]:

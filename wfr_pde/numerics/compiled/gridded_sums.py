@@ -80,10 +80,11 @@ def _look_up(points: Array, lower: Array, spacing: float, strides: Any, nodes: A
 
 
 def number_of_nodes(at: Array, sources: Array, variance: float) -> float:
-    """Count the nodes of the grid that the points would need."""
+    """Count the nodes of the grid that the points would need: inf where that is no number, as in 100 dimensions."""
     spacing = math.sqrt(variance) / NODES_PER_DEVIATION
     lower, upper = np.minimum(at.min(axis=0), sources.min(axis=0)), np.maximum(at.max(axis=0), sources.max(axis=0))
-    return float(np.prod((upper - lower) / spacing + 8))
+    with np.errstate(over="ignore"):
+        return float(np.prod((upper - lower) / spacing + 8))
 
 
 def affordable(at: Array, sources: Array, variance: float) -> bool:

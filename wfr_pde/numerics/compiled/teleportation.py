@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -9,19 +10,47 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
-LOST = 1e-3  # of the largest value of a sum since it was last computed afresh: below, differences have lost digits
+LOST = math.log(1e-3)  # of the largest value of a sum since it was last computed afresh: below, digits are lost
+NOTHING = 50.0  # nats below a sum at which a term is lost in rounding
 
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def _square(x: Array, y: Array) -> float:
+    total = 0.0
+    for k in range(len(x)):
+        total += (x[k] - y[k]) ** 2
+    return total
+
+
 @jit
-def _kernels(x: Array, at: Array, half_precision: float, result: Array) -> None:
-    """Compute result_l ← exp(-half_precision |x_l - at|²)."""
+def _exponents(x: Array, at: Array, half_precision: float, result: Array) -> None:
+    """Compute result_l ← -half_precision |x_l - at|², logarithms of kernels, which underflow in many dimensions."""
     for i in range(len(x)):
-        square = 0.0
-        for k in range(x.shape[1]):
-            square += (x[i, k] - at[k]) ** 2
-        result[i] = np.exp(-half_precision * square)
+        result[i] = -half_precision * _square(x[i], at)
+
+
+@jit
+def _log_of_both(a: float, b: float) -> float:
+    """Return log(e^a + e^b)."""
+    high, low = max(a, b), min(a, b)
+    return high if high - low > NOTHING or high == -np.inf else high + np.log1p(np.exp(low - high))
+
+
+@jit
+def _log_sum_without(values: Array, left_out: int) -> float:
+    """Return the logarithm of the sum of e^values but that of one place."""
+    top, total = -np.inf, 0.0
+    for i in range(len(values)):
+        if i != left_out:
+            top = max(top, values[i])
+    if top == -np.inf:
+        return top
+    for i in range(len(values)):
+        if i != left_out and values[i] > top - NOTHING:
+            total += np.exp(values[i] - top)
+    return top + np.log(total)
 
 
 @jit
@@ -50,17 +79,20 @@ def _chosen(weights: Array, level: float) -> int:
 def _replace(
     x: Array, crowds: Array, peaks: Array, j: int, clone: Array, near: Array, half_precision: float, buffer: Array
 ) -> None:
-    """Put the clone at place j; `near` are its kernels with all."""
-    _kernels(x, x[j], half_precision, buffer)
+    """Put the clone at place j; `near` are the logarithms of its kernels with all."""
+    _exponents(x, x[j], half_precision, buffer)
     x[j] = clone
     for i in range(len(x)):
-        crowds[i] += near[i] - buffer[i]
-        peaks[i] = max(peaks[i], crowds[i])
-    crowds[j] = peaks[j] = _sum_without(near, j)
+        if max(near[i], buffer[i]) < crowds[i] - NOTHING:
+            continue
+        both = _log_of_both(crowds[i], near[i])
+        peaks[i] = max(peaks[i], both)
+        crowds[i] = both + np.log1p(-np.exp(buffer[i] - both)) if buffer[i] < both else -np.inf
+    crowds[j] = peaks[j] = _log_sum_without(near, j)
     for i in range(len(x)):
-        if crowds[i] < LOST * peaks[i]:
-            _kernels(x, x[i], half_precision, buffer)
-            crowds[i] = peaks[i] = _sum_without(buffer, i)
+        if crowds[i] < LOST + peaks[i]:
+            _exponents(x, x[i], half_precision, buffer)
+            crowds[i] = peaks[i] = _log_sum_without(buffer, i)
 
 
 @jit
@@ -76,16 +108,16 @@ def _attempts(
             return a  # the clone is of a place that has been left
         if not np.isfinite(log_pi_clones[a]):
             continue
-        _kernels(x, clones[a], half_precision, near)
+        _exponents(x, clones[a], half_precision, near)
         top = -np.inf
         for i in range(n):
-            weights[i] = np.log(crowds[i] + near[i]) - log_pi[i]
+            weights[i] = _log_of_both(crowds[i], near[i]) - log_pi[i]
             top = max(top, weights[i])
         for i in range(n):
             weights[i] = np.exp(weights[i] - top)
         total = weights.sum()
         j = _chosen(weights, uniforms[a, 0] * total)
-        own = np.exp(np.log(near.sum()) - log_pi_clones[a] - top)
+        own = np.exp(_log_sum_without(near, -1) - log_pi_clones[a] - top)
         if uniforms[a, 1] * (_sum_without(weights, j) + own) < total:
             _replace(x, crowds, peaks, j, clones[a], near, half_precision, buffer)
             log_pi[j] = log_pi_clones[a]
@@ -112,7 +144,8 @@ def teleport(
     x, log_pi : arrays (n, d) and (n,)
         Walkers, and the log-density there.
     crowds, peaks : arrays (n,)
-        Sums of the kernels of all others at a walker, and their largest value since they were computed afresh.
+        Logarithms of the sums of the kernels of all others at a walker, and their largest value since they were
+        computed afresh.
     parents, clones, log_pi_clones, uniforms : arrays (m,), (m, d), (m,), (m, 2)
         Of the attempts.
     bandwidth : float
