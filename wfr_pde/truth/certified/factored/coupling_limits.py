@@ -1,0 +1,157 @@
+"""From what the ancestors of the mass met, a limit of the L1 distance, and an estimate of first order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wfr_pde.numerics.typing import Array
+
+DEVIATIONS = 3.0  # of a mean over draws that its limit is away: one in 740 is beyond, on one side
+FLOORS = (0.0, 1e-3, 1e-2, 0.03, 0.1, 0.2, 0.4, 1.0)  # least shares of earlier blocks that are tried
+HEAVIEST = 1 / 3  # mean excess, in nats, over the upper hundredth of exponents: up to it weights have three moments
+TOP = 0.01
+UNKNOWN = 2.0  # L1 distance of any two laws at most
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the exponential moments are taken apart over blocks of time.
+
+    Attributes
+    ----------
+    width : int
+        Number of blocks that are taken together.
+    powers : array (groups,)
+        p_j, of which the sum of exp(beta (T - t_j)) p_j is 1.
+    centres : array (groups,)
+        Constants that are taken out of the integrals over the groups.
+    """
+
+    width: int
+    powers: Array
+    centres: Array
+
+
+def mean_excess(exponents: Array) -> float:
+    """Return by how much, in the mean, the upper hundredth of draws is above where it begins.
+
+    It is the scale of an exponential tail: weights exp(exponent) have moments up to its inverse.
+
+    Examples
+    --------
+    >>> print(round(mean_excess(0.2 * np.random.default_rng(1).exponential(size=100000)), 2))
+    0.2
+    """
+    ordered = np.sort(exponents, axis=None)
+    top = ordered[-max(10, int(TOP * ordered.size)) :]
+    return float(np.mean(top - top[0]))
+
+
+def choose_shares(integrals: Array, amplified: Array) -> Shares | None:
+    """Choose what makes the bound of the normaliser small, on draws that are not those of the bound.
+
+    Parameters
+    ----------
+    integrals : array (blocks, points, replicas)
+    amplified : array (blocks,)
+
+    Returns
+    -------
+    Shares, or None where no choice has moments that draws can tell
+    """
+    best, least = None, np.inf
+    widths = 2 ** np.arange(int(np.ceil(np.log2(len(amplified)))) + 1)
+    for width in widths.tolist():
+        grouped = _grouped(integrals, width)
+        most = np.maximum.reduceat(amplified, np.arange(0, len(amplified), width))
+        spread = grouped.std(axis=(1, 2)) + 1e-300
+        for floor in FLOORS:
+            weights = spread * most * np.maximum(most**-0.5, floor)
+            shares = Shares(width, weights / weights.sum() / most, grouped.mean(axis=(1, 2)))
+            terms, heaviest = _normalisers(integrals, shares)
+            if heaviest < HEAVIEST and terms.mean() < least:
+                best, least = shares, float(terms.mean())
+    return best
+
+
+def _grouped(integrals: Array, width: int) -> Array:
+    """Return the integrals over groups of `width` blocks, the latest first."""
+    return np.add.reduceat(integrals, np.arange(0, len(integrals), width), axis=0)
+
+
+def _normalisers(integrals: Array, shares: Shares) -> tuple[Array, float]:
+    """Return per point sum_j p_j (exp(-Y_j / p_j) - 1), and the heaviest tail among the exponents."""
+    total, heaviest = np.zeros(integrals.shape[1]), 0.0
+    for y, power, centre in zip(_grouped(integrals, shares.width), shares.powers, shares.centres, strict=True):
+        exponents = -(y - centre) / power
+        heaviest = max(heaviest, mean_excess(exponents))
+        with np.errstate(over="ignore"):
+            total += power * np.expm1(exponents).mean(axis=1)
+    return total, heaviest
+
+
+def limit(integrals: Array, shares: Shares | None, is_linear: bool, is_static: bool = False) -> tuple[float, float]:
+    """Return the bound of the L1 distance, as a mean over draws, and the standard error that it has by them.
+
+    Parameters
+    ----------
+    integrals : array (blocks, points, replicas)
+    shares : Shares or None
+        None without reaction: the normaliser is one.
+    is_linear : bool
+        Whether the integrals have noise of their own, which must enter by its mean alone.
+    is_static : bool
+        Whether nothing moves, so that exp(-Z) is the ratio of the laws itself.
+
+    Returns
+    -------
+    (float, float)
+        The normaliser enters by its limit of confidence. Infinite where draws do not tell it.
+    """
+    normaliser = 1.0
+    total = integrals.sum(axis=0)
+    if shares is not None:
+        total = total - shares.centres.sum()
+        if is_static:
+            terms, heaviest = np.expm1(-total).mean(axis=1), mean_excess(-total)
+        else:
+            terms, heaviest = _normalisers(integrals, shares)
+        if heaviest > 1.5 * HEAVIEST or not np.isfinite(terms).all():
+            return np.inf, 0.0
+        normaliser += float(terms.mean() + DEVIATIONS * terms.std() / np.sqrt(len(terms)))
+    if is_linear:
+        short = np.maximum(total.mean(axis=1) + np.log(normaliser), 0.0)
+    else:
+        with np.errstate(over="ignore"):
+            short = np.maximum(1 - np.exp(-total).mean(axis=1) / normaliser, 0.0)
+    return 2 * float(short.mean()), 2 * float(short.std() / np.sqrt(len(short)))
+
+
+def first_order(integrals: Array) -> tuple[float, float]:
+    """Estimate the L1 distance to first order, the mean modulus of the log-ratio of the laws, and a standard error.
+
+    The log-ratio at a point is the mean over its paths. Replicas tell how much of the spread of such means over the
+    points is noise of the paths, and their distribution how large a mean modulus is beside a standard deviation.
+
+    Parameters
+    ----------
+    integrals : array (blocks, points, replicas)
+
+    Returns
+    -------
+    (float, float)
+        Estimate, at most 2, and its standard error.
+    """
+    total = integrals.sum(axis=0)
+    replicas = total.shape[1]
+    means = total.mean(axis=1) - total.mean()
+    squares = means**2
+    shape = float(np.abs(means).mean() / np.sqrt(squares.mean() + 1e-300))
+    if replicas > 1:
+        squares = squares - total.var(axis=1, ddof=1) / replicas
+    variance, doubt = float(squares.mean()), float(squares.std() / np.sqrt(len(squares)))
+    deviation = float(np.sqrt(max(variance, 0.0)))
+    error = doubt / (2 * deviation) if variance > doubt else float(np.sqrt(doubt))
+    return min(UNKNOWN, shape * deviation), shape * error
