@@ -9,7 +9,6 @@ import numpy as np
 from wfr_pde.numerics.typing import Array
 
 DEVIATIONS = 3.0  # of a mean over draws that its limit is away: one in 740 is beyond, on one side
-FLOORS = (0.0, 1e-3, 1e-2, 0.03, 0.1, 0.2, 0.4, 1.0)  # least shares of earlier blocks that are tried
 HEAVIEST = 1 / 3  # mean excess, in nats, over the upper hundredth of exponents: up to it weights have three moments
 TOP = 0.01
 UNKNOWN = 2.0  # L1 distance of any two laws at most
@@ -24,7 +23,7 @@ class Shares:
     width : int
         Number of blocks that are taken together.
     powers : array (groups,)
-        p_j, of which the sum of exp(beta (T - t_j)) p_j is 1.
+        p_j, of which those of a group and of all earlier ones add up to at most exp(-beta (T - t_j)).
     centres : array (groups,)
         Constants that are taken out of the integrals over the groups.
     """
@@ -66,14 +65,35 @@ def choose_shares(integrals: Array, amplified: Array) -> Shares | None:
     for width in widths.tolist():
         grouped = _grouped(integrals, width)
         most = np.maximum.reduceat(amplified, np.arange(0, len(amplified), width))
-        spread = grouped.std(axis=(1, 2)) + 1e-300
-        for floor in FLOORS:
-            weights = spread * most * np.maximum(most**-0.5, floor)
-            shares = Shares(width, weights / weights.sum() / most, grouped.mean(axis=(1, 2)))
-            terms, heaviest = _normalisers(integrals, shares)
-            if heaviest < HEAVIEST and terms.mean() < least:
-                best, least = shares, float(terms.mean())
+        shares = Shares(width, _powers(grouped.std(axis=(1, 2)), 1 / most), grouped.mean(axis=(1, 2)))
+        terms, heaviest = _normalisers(integrals, shares)
+        if heaviest < HEAVIEST and terms.mean() < least:
+            best, least = shares, float(terms.mean())
     return best
+
+
+def _powers(spread: Array, most: Array) -> Array:
+    """Return p that makes the sum of spread_j² / p_j least, where p_j and all later entries add up to at most most_j.
+
+    Their sums over those of the spread are the largest convex function below the bounds.
+
+    Examples
+    --------
+    >>> _powers(np.array([1.0, 1.0, 1.0]), np.array([1.0, 0.5, 0.1])).tolist()
+    [0.5, 0.4, 0.1]
+    """
+    spread = np.maximum(spread, 1e-12 * spread.max() + 1e-300)
+    x = np.concatenate([[0.0], np.cumsum(spread[::-1])])
+    y = np.concatenate([[0.0], most[::-1]])
+    hull: list[int] = []
+    for k in range(len(x)):
+        while len(hull) > 1:
+            i, j = hull[-2:]
+            if (y[j] - y[i]) * (x[k] - x[i]) < (y[k] - y[i]) * (x[j] - x[i]):
+                break
+            hull.pop()
+        hull.append(k)
+    return np.diff(np.interp(x, x[hull], y[hull]))[::-1]
 
 
 def _grouped(integrals: Array, width: int) -> Array:
@@ -108,10 +128,10 @@ def limit(integrals: Array, shares: Shares | None, is_linear: bool, is_static: b
     Returns
     -------
     (float, float)
-        The normaliser enters by its limit of confidence. Infinite where draws do not tell it.
+        The error has that of the normaliser in it, to first order. Infinite where draws do not tell the normaliser.
     """
-    normaliser = 1.0
     total = integrals.sum(axis=0)
+    terms = np.zeros(total.shape[0])
     if shares is not None:
         total = total - shares.centres.sum()
         if is_static:
@@ -120,13 +140,16 @@ def limit(integrals: Array, shares: Shares | None, is_linear: bool, is_static: b
             terms, heaviest = _normalisers(integrals, shares)
         if heaviest > 1.5 * HEAVIEST or not np.isfinite(terms).all():
             return np.inf, 0.0
-        normaliser += float(terms.mean() + DEVIATIONS * terms.std() / np.sqrt(len(terms)))
+    normaliser = 1 + float(terms.mean())
     if is_linear:
         short = np.maximum(total.mean(axis=1) + np.log(normaliser), 0.0)
+        slope = float(np.mean(short > 0)) / normaliser
     else:
         with np.errstate(over="ignore"):
-            short = np.maximum(1 - np.exp(-total).mean(axis=1) / normaliser, 0.0)
-    return 2 * float(short.mean()), 2 * float(short.std() / np.sqrt(len(short)))
+            ratio = np.exp(-total).mean(axis=1) / normaliser
+        short = np.maximum(1 - ratio, 0.0)
+        slope = float(np.mean(np.where(ratio < 1, ratio, 0.0))) / normaliser
+    return 2 * float(short.mean()), 2 * float((short + slope * terms).std() / np.sqrt(len(short)))
 
 
 def first_order(integrals: Array) -> tuple[float, float]:
