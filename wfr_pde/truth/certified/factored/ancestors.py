@@ -10,7 +10,7 @@ from wfr_pde.errors import NumericalError
 from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.deadline import check_deadline
 from wfr_pde.numerics.typing import Array
-from wfr_pde.truth.certified.factored.coupled_targets import Coupling
+from wfr_pde.truth.certified.factored.coupled_targets import Coupling, Tilt
 
 LEAST_STEPS = 8
 MOST_STEPS = 4096  # of the coarser paths
@@ -77,7 +77,7 @@ class Met:
 
 @dataclass(frozen=True)
 class Ancestry:
-    """The reversed diffusion dX = alpha (2 grad log mu~ + grad V) dtau + sqrt(2 alpha) dW of a decoupled flow.
+    """The reversed diffusion dX = alpha (2 grad log m + grad V) dtau + sqrt(2 alpha) dW of m = mu~ exp(-theta c).
 
     Parameters
     ----------
@@ -85,12 +85,15 @@ class Ancestry:
         mu~.
     coupling : Coupling
         log(pi~/pi).
+    tilt : Tilt
+        theta.
     transport_rate, reaction_rate : float
         alpha, beta.
     """
 
     truth: Truth
     coupling: Coupling
+    tilt: Tilt
     transport_rate: float
     reaction_rate: float
 
@@ -134,9 +137,8 @@ class Ancestry:
 
     def _slope(self, x: Array, s: float, end: float) -> tuple[Array, Array]:
         """Return the drift (n, d), and the damped residual (n,), at time s."""
-        score = self.truth.score(x, s)
-        r, towards = self.coupling.residual(x, score, self.transport_rate, self.reaction_rate)
-        drift = self.transport_rate * (2 * score - towards)
+        rates = self.transport_rate, self.reaction_rate
+        drift, r = self.coupling.met(x, self.truth.score(x, s), rates, self.tilt.at(s))
         return drift, np.exp(-self.reaction_rate * (end - s)) * r
 
     def _step(
@@ -146,9 +148,7 @@ class Ancestry:
         begin, finish, end = times
         dt = begin - finish
         drift, r = slope
-        guess = x + dt * drift + move
-        score = self.truth.score(guess, finish)
-        ahead = self.transport_rate * (2 * score - self.coupling.target.score(guess))
+        ahead, _ = self._slope(x + dt * drift + move, finish, end)
         new = x + dt / 2 * (drift + ahead) + move
         after = self._slope(new, finish, end)
         return new, after, dt / 2 * (r + after[1])

@@ -79,24 +79,57 @@ class Coupling:
         change = self.gradient(points + step) - self.gradient(points - step)
         return np.asarray(np.sum(change * direction, axis=-1) / (2 * SHIFT * self.length))
 
-    def residual(self, points: Array, score: Array, transport_rate: float, reaction_rate: float) -> tuple[Array, Array]:
-        """Return what the decoupled flow leaves in the equation, up to a constant, and the score of the target.
+    def met(self, points: Array, score: Array, rates: tuple[float, float], tilt: tuple[float, float]) -> tuple:
+        """Return the drift of the reversed flow of m = mu~ exp(-theta c), and what m leaves in the equation.
 
         Parameters
         ----------
         points : array (n, d)
         score : array (n, d)
-            Of the decoupled law there.
-        transport_rate, reaction_rate : float
+            Of mu~ there.
+        rates : (float, float)
             alpha, beta.
+        tilt : (float, float)
+            theta and its rate of change.
 
         Returns
         -------
-        (array (n,), array (n, d))
-            r = -alpha (Laplacian of c + score . grad c) + beta c, and grad log pi.
+        (array (n, d), array (n,))
+            alpha (2 grad log m + grad V), and r up to a constant; without reaction that is zero.
         """
-        towards = self.target.score(points)
-        gradient = np.asarray(self.near.score(points) - towards)
-        transported = self.laplacian_at(points) + np.sum(score * gradient, axis=-1)
-        reaction = reaction_rate * self.value(points) if reaction_rate else 0.0
-        return reaction - transport_rate * transported, towards
+        (alpha, beta), (theta, change) = rates, tilt
+        near, towards = self.near.score(points), self.target.score(points)
+        gradient = np.asarray(near - towards)
+        drift = alpha * (2 * (score - theta * gradient) - towards)
+        along = (1 - 2 * theta) * score + theta * (near - (1 - theta) * gradient)
+        transported = (1 - theta) * self.laplacian_at(points) + np.sum(along * gradient, axis=-1)
+        return drift, (beta * (1 - theta) - change) * self.value(points) - alpha * transported
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """A path theta(t) from 0 towards 1, along which mu~ exp(-theta c), normalised, follows mu in the main.
+
+    For reaction alone it is mu; at rest, with theta = 1, too. Its rate over 1 - theta goes linearly between times.
+
+    Parameters
+    ----------
+    times, rates : array (n,)
+        From time 0 on.
+
+    Examples
+    --------
+    >>> theta, change = Tilt(np.array([0.0, 1.0]), np.array([2.0, 2.0])).at(0.5)
+    >>> round(theta, 4), round(change, 4)
+    (0.6321, 0.7358)
+    """
+
+    times: Array
+    rates: Array
+
+    def at(self, t: float) -> tuple[float, float]:
+        """Return theta and its rate of change."""
+        inner = self.times < t
+        knots, rate = np.append(self.times[inner], t), float(np.interp(t, self.times, self.rates))
+        exponent = float(np.trapezoid(np.append(self.rates[inner], rate), knots))
+        return -float(np.expm1(-exponent)), rate * float(np.exp(-exponent))

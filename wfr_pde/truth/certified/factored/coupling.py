@@ -15,11 +15,12 @@ from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.arguments import function, generator, real_array, shown, whole
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.targets.base import Target, at_rest
-from wfr_pde.truth.certified.factored.ancestors import Ancestry, Met, Scales, time_nodes
-from wfr_pde.truth.certified.factored.coupled_targets import Coupling
+from wfr_pde.truth.certified.factored.ancestors import Ancestry, Scales, time_nodes
+from wfr_pde.truth.certified.factored.coupled_targets import Coupling, Tilt
 from wfr_pde.truth.certified.factored.coupling_limits import (
     DEVIATIONS,
     UNKNOWN,
+    Found,
     Shares,
     choose_shares,
     first_order,
@@ -33,6 +34,7 @@ SHARES_OF_SCALES = (0.5, 0.25, 0.125, 0.0625)  # steps over scales in time, trie
 STEP_ERROR = 0.03  # of the bound that steps may take: else they are halved
 FEWEST = 64  # draws
 PILOT = 4  # times fewer draws choose what the bound is made with
+TILT_TIMES, TILT_DRAWS = 12, 400  # at which, and by which, the rate of the transport for c is found
 SCALE_DRAWS = 40  # places at which curvatures are looked at
 
 
@@ -132,7 +134,8 @@ def coupling_error(
     draws = Draws(whole("n", n, FEWEST), whole("replicas", replicas, 1), generator(rng))
     scales, length = _scales(truth, targets[1], rates, draws.rng)
     coupling = Coupling(*targets, _laplacian(laplacian), _directions(directions, target.ndim), length, draws.rng)
-    ancestry = Ancestry(truth, coupling, *rates)
+    tilt = _tilt(truth, coupling, float(times.max()), rates, draws.rng)
+    ancestry = Ancestry(truth, coupling, tilt, *rates)
     rows = [_at(ancestry, float(time), scales, draws) for time in times]
     return _dataset(times, np.array(rows).reshape(-1, 3), draws)
 
@@ -203,56 +206,64 @@ def _sharpest(score: Callable[[Array], Array], x: Array) -> float:
     return float(np.nanmedian(norms)) + 1e-300
 
 
+def _tilt(
+    truth: Truth, coupling: Coupling, end: float, rates: tuple[float, float], rng: np.random.Generator
+) -> Tilt:
+    """Return a path of theta that takes the reaction exactly, and the transport by its rate for c: Rayleigh's quotient."""
+    alpha, beta = rates
+    times = end * np.concatenate([[0.0], np.geomspace(1e-3, 1.0, TILT_TIMES)])
+    found = []
+    for t in times.tolist():
+        x = truth.sample(TILT_DRAWS, t, rng)
+        slope, variance = np.mean(np.sum(coupling.gradient(x) ** 2, axis=-1)), np.var(coupling.value(x))
+        found.append(float(slope / variance) if variance > 0 and np.isfinite(slope) else 0.0)
+    return Tilt(times, beta + alpha * np.array(found))
+
+
 def _at(ancestry: Ancestry, end: float, scales: Scales, draws: Draws) -> tuple[float, float, float]:
     """Return bound, estimate and its standard error at one time."""
     if end == 0 or ancestry.transport_rate == ancestry.reaction_rate == 0:
         return 0.0, 0.0, 0.0
-    if ancestry.transport_rate == 0:
-        return _at_rest(ancestry, end, draws)
     best = (UNKNOWN, UNKNOWN, UNKNOWN)
     for share in SHARES_OF_SCALES:
         try:
             pilot, main = _runs(ancestry, time_nodes(end, scales, share), draws)
         except NumericalError:
             continue
-        bound, by_steps = _bound(ancestry, pilot, main)
-        best = min(best, (bound, *first_order(main.fine)))
+        bound, by_steps = _bound(pilot, main)
+        best = min(best, (bound, *first_order(main[0])))
         if by_steps <= STEP_ERROR * bound:
             break
     return best
 
 
-def _runs(ancestry: Ancestry, nodes: Array, draws: Draws) -> tuple[Met, Met]:
-    """Return what paths from a few draws met, by which choices are made, and from the others."""
-    end = float(nodes[-1])
-    counts = max(FEWEST, draws.points // PILOT), draws.points
-    points = [ancestry.truth.sample(count, end, draws.rng) for count in counts]
-    pilot, main = (ancestry.met(x, nodes, draws.replicas, draws.rng) for x in points)
-    return pilot, main
+def _runs(ancestry: Ancestry, nodes: Array, draws: Draws) -> list[list[Found]]:
+    """Return what a few draws, by which choices are made, and the others found: by steps, and by steps twice as long."""
+    end, coupling = float(nodes[-1]), ancestry.coupling
+    theta, centre, runs = ancestry.tilt.at(end)[0], 0.0, []
+    has_reaction = ancestry.reaction_rate > 0
+    for count in (max(FEWEST, draws.points // PILOT), draws.points):
+        x = ancestry.truth.sample(count, end, draws.rng)
+        met = ancestry.met(x, nodes, draws.replicas, draws.rng)
+        tilts = theta * coupling.value(x)
+        centre = float(tilts.mean()) if has_reaction and not runs else centre
+        known = met.amplified, has_reaction, coupling.is_probed
+        runs.append([Found(tilts - centre, integrals, *known) for integrals in (met.fine, met.coarse)])
+    return runs
 
 
-def _bound(ancestry: Ancestry, pilot: Met, main: Met) -> tuple[float, float]:
+def _bound(pilot: list[Found], main: list[Found]) -> tuple[float, float]:
     """Return the bound, at most 2, and the part of the steps in it."""
     shares: Shares | None = None
-    if ancestry.reaction_rate > 0:
-        shares = choose_shares(pilot.fine, pilot.amplified)
+    if pilot[0].has_reaction:
+        shares = choose_shares(pilot[0])
         if shares is None:
             return UNKNOWN, 0.0
-    is_linear = ancestry.coupling.is_probed
-    fine, doubt = limit(main.fine, shares, is_linear)
-    coarse, _ = limit(main.coarse, shares, is_linear)
+    fine, doubt = limit(main[0], shares)
+    coarse, _ = limit(main[1], shares)
     by_steps = abs(fine - coarse)
     bound = fine + DEVIATIONS * doubt + by_steps
     return (bound, by_steps) if bound < UNKNOWN else (UNKNOWN, 0.0)
-
-
-def _at_rest(ancestry: Ancestry, end: float, draws: Draws) -> tuple[float, float, float]:
-    """Return the same for reaction alone, where mu is mu~ exp(-(1 - exp(-beta t)) c), normalised."""
-    c = ancestry.coupling.value(ancestry.truth.sample(draws.points, end, draws.rng))
-    met = -np.expm1(-ancestry.reaction_rate * end) * c[None, :, None]
-    shares = Shares(1, np.ones(1), met.mean(axis=(1, 2)))
-    fine, doubt = limit(met, shares, is_linear=False, is_static=True)
-    return min(UNKNOWN, fine + DEVIATIONS * doubt), *first_order(met)
 
 
 def _dataset(times: Array, rows: Array, draws: Draws) -> xr.Dataset:

@@ -15,6 +15,39 @@ UNKNOWN = 2.0  # L1 distance of any two laws at most
 
 
 @dataclass(frozen=True)
+class Found:
+    """What is known of draws of mu~ and of their ancestors.
+
+    Attributes
+    ----------
+    tilts : array (points,)
+        theta c there, centred.
+    integrals : array (blocks, points, replicas)
+        Of exp(-beta (T - s)) r, the latest block first.
+    amplified : array (blocks,)
+        exp(beta (T - s)) at the earliest time of a block.
+    has_reaction : bool
+        Without it, mu/mu~ is the mean of exp(-tilt - integral) without another factor.
+    has_noise : bool
+        Whether r has noise of its own, which must enter by its mean alone.
+    """
+
+    tilts: Array
+    integrals: Array
+    amplified: Array
+    has_reaction: bool
+    has_noise: bool
+
+    def grouped(self, width: int) -> Array:
+        """Return the integrals over groups of `width` blocks."""
+        return np.add.reduceat(self.integrals, np.arange(0, len(self.integrals), width), axis=0)
+
+    def log_ratio(self) -> Array:
+        """Return, up to a constant, minus the logarithm of mu/mu~ by each path, (points, replicas)."""
+        return np.asarray(self.tilts[:, None] + self.integrals.sum(axis=0))
+
+
+@dataclass(frozen=True)
 class Shares:
     """How the exponential moments are taken apart over blocks of time.
 
@@ -48,27 +81,22 @@ def mean_excess(exponents: Array) -> float:
     return float(np.mean(top - top[0]))
 
 
-def choose_shares(integrals: Array, amplified: Array) -> Shares | None:
+def choose_shares(found: Found) -> Shares | None:
     """Choose what makes the bound of the normaliser small, on draws that are not those of the bound.
-
-    Parameters
-    ----------
-    integrals : array (blocks, points, replicas)
-    amplified : array (blocks,)
 
     Returns
     -------
     Shares, or None where no choice has moments that draws can tell
     """
     best, least = None, np.inf
-    widths = 2 ** np.arange(int(np.ceil(np.log2(len(amplified)))) + 1)
+    widths = 2 ** np.arange(int(np.ceil(np.log2(len(found.amplified)))) + 1)
     for width in widths.tolist():
-        grouped = _grouped(integrals, width)
-        most = np.maximum.reduceat(amplified, np.arange(0, len(amplified), width))
+        grouped = found.grouped(width)
+        most = np.maximum.reduceat(found.amplified, np.arange(0, len(found.amplified), width))
         shares = Shares(width, _powers(grouped.std(axis=(1, 2)), 1 / most), grouped.mean(axis=(1, 2)))
-        terms, heaviest = _normalisers(integrals, shares)
-        if heaviest < HEAVIEST and terms.mean() < least:
-            best, least = shares, float(terms.mean())
+        ratios, heaviest = _highest(found, shares)
+        if heaviest < HEAVIEST and ratios.mean() < least:
+            best, least = shares, float(ratios.mean())
     return best
 
 
@@ -96,52 +124,41 @@ def _powers(spread: Array, most: Array) -> Array:
     return np.diff(np.interp(x, x[hull], y[hull]))[::-1]
 
 
-def _grouped(integrals: Array, width: int) -> Array:
-    """Return the integrals over groups of `width` blocks, the latest first."""
-    return np.add.reduceat(integrals, np.arange(0, len(integrals), width), axis=0)
-
-
-def _normalisers(integrals: Array, shares: Shares) -> tuple[Array, float]:
-    """Return per point sum_j p_j (exp(-Y_j / p_j) - 1), and the heaviest tail among the exponents."""
-    total, heaviest = np.zeros(integrals.shape[1]), 0.0
-    for y, power, centre in zip(_grouped(integrals, shares.width), shares.powers, shares.centres, strict=True):
+def _highest(found: Found, shares: Shares) -> tuple[Array, float]:
+    """Return per point exp(-tilt) (1 + sum_j p_j (exp(-Y_j / p_j) - 1)), and the heaviest tail among the exponents."""
+    tilts = found.tilts[:, None]
+    total, heaviest = np.exp(-tilts[:, 0]), mean_excess(-tilts)
+    for y, power, centre in zip(found.grouped(shares.width), shares.powers, shares.centres, strict=True):
         exponents = -(y - centre) / power
-        heaviest = max(heaviest, mean_excess(exponents))
+        heaviest = max(heaviest, mean_excess(exponents - tilts))
         with np.errstate(over="ignore"):
-            total += power * np.expm1(exponents).mean(axis=1)
+            total += power * (np.exp(-tilts) * np.expm1(exponents)).mean(axis=1)
     return total, heaviest
 
 
-def limit(integrals: Array, shares: Shares | None, is_linear: bool, is_static: bool = False) -> tuple[float, float]:
+def limit(found: Found, shares: Shares | None) -> tuple[float, float]:
     """Return the bound of the L1 distance, as a mean over draws, and the standard error that it has by them.
 
     Parameters
     ----------
-    integrals : array (blocks, points, replicas)
+    found : Found
     shares : Shares or None
-        None without reaction: the normaliser is one.
-    is_linear : bool
-        Whether the integrals have noise of their own, which must enter by its mean alone.
-    is_static : bool
-        Whether nothing moves, so that exp(-Z) is the ratio of the laws itself.
+        None without reaction: mu/mu~ has the mean one.
 
     Returns
     -------
     (float, float)
         The error has that of the normaliser in it, to first order. Infinite where draws do not tell the normaliser.
     """
-    total = integrals.sum(axis=0)
-    terms = np.zeros(total.shape[0])
+    total = found.log_ratio()
+    highest = np.ones(len(total))
     if shares is not None:
         total = total - shares.centres.sum()
-        if is_static:
-            terms, heaviest = np.expm1(-total).mean(axis=1), mean_excess(-total)
-        else:
-            terms, heaviest = _normalisers(integrals, shares)
-        if heaviest > 1.5 * HEAVIEST or not np.isfinite(terms).all():
+        highest, heaviest = _highest(found, shares)
+        if heaviest > 1.5 * HEAVIEST or not np.isfinite(highest).all():
             return np.inf, 0.0
-    normaliser = 1 + float(terms.mean())
-    if is_linear:
+    normaliser = float(highest.mean())
+    if found.has_noise:
         short = np.maximum(total.mean(axis=1) + np.log(normaliser), 0.0)
         slope = float(np.mean(short > 0)) / normaliser
     else:
@@ -149,10 +166,10 @@ def limit(integrals: Array, shares: Shares | None, is_linear: bool, is_static: b
             ratio = np.exp(-total).mean(axis=1) / normaliser
         short = np.maximum(1 - ratio, 0.0)
         slope = float(np.mean(np.where(ratio < 1, ratio, 0.0))) / normaliser
-    return 2 * float(short.mean()), 2 * float((short + slope * terms).std() / np.sqrt(len(short)))
+    return 2 * float(short.mean()), 2 * float((short + slope * highest).std() / np.sqrt(len(short)))
 
 
-def first_order(integrals: Array) -> tuple[float, float]:
+def first_order(found: Found) -> tuple[float, float]:
     """Estimate the L1 distance to first order, the mean modulus of the log-ratio of the laws, and a standard error.
 
     The log-ratio at a point is the mean over its paths. Replicas tell how much of the spread of such means over the
@@ -160,14 +177,14 @@ def first_order(integrals: Array) -> tuple[float, float]:
 
     Parameters
     ----------
-    integrals : array (blocks, points, replicas)
+    found : Found
 
     Returns
     -------
     (float, float)
         Estimate, at most 2, and its standard error.
     """
-    total = integrals.sum(axis=0)
+    total = found.log_ratio()
     replicas = total.shape[1]
     means = total.mean(axis=1) - total.mean()
     squares = means**2
