@@ -21,7 +21,6 @@ from wfr_pde.truth.certified.factored.coupling_limits import (
     DEVIATIONS,
     UNKNOWN,
     Found,
-    Shares,
     choose_shares,
     first_order,
     limit,
@@ -63,14 +62,12 @@ def coupling_error(
 ) -> xr.Dataset:
     """Bound the L1 distance between the flow towards `target` and a decoupled one, from the same start.
 
-    The decoupled law mu~ is the flow towards a target pi~ that is near, as a product near a target with a weak coupling.
-    Put into the equation of the flow towards pi it leaves, with c = log(pi~/pi),
-
-        r = -alpha (Laplacian of c + grad log mu~ . grad c) + beta (c - E_mu~ c),
-
-    and the ancestors of the mass, paths X of the reversed flow, collect Z = ∫ exp(-beta (t - s)) r_s(X_s) ds. The bound
-    holds for all orders of r. It is a mean over draws, so what is stated is its limit of confidence of three standard
-    errors, with what halving the steps of the paths changes.
+    The decoupled law mu~ is the flow towards a near target pi~, such as a product beside a weak coupling.
+    With c = log(pi~/pi), and theta(t) from 0 towards 1, m = mu~ exp(-theta c) leaves in the equation of the flow to
+    pi a residual r that is small: zero for reaction alone, and at rest. The ancestors of the mass, paths X of the
+    reversed flow, collect ∫ exp(-beta (t - s)) r_s(X_s) ds, of which means of exponentials bound the distance, in all
+    orders of r. Means are over draws: what is stated is a limit of confidence of three standard errors, and what
+    halving the steps of the paths changes. What the truth itself is off by (`truth.error_l1`) comes on top.
 
     Parameters
     ----------
@@ -132,19 +129,26 @@ def coupling_error(
     targets, rates = _targets(near, target), _rates(transport_rate, reaction_rate)
     times = _times(truth.times if t is None else t)
     draws = Draws(whole("n", n, FEWEST), whole("replicas", replicas, 1), generator(rng))
-    scales, length = _scales(truth, targets[1], rates, draws.rng)
-    coupling = Coupling(*targets, _laplacian(laplacian), _directions(directions, target.ndim), length, draws.rng)
-    tilt = _tilt(truth, coupling, float(times.max()), rates, draws.rng)
+    along = _laplacian(laplacian), _directions(directions, target.ndim)
+    end = float(times.max())
+    if end == 0 or rates == (0.0, 0.0):
+        return _dataset(times, np.zeros((len(times), 3)), draws)
+    sharpest = _sharpest_of(truth, targets[1], end, draws.rng)
+    coupling = Coupling(*targets, *along, sharpest[1] ** -0.5, draws.rng)
+    tilt = _tilt(truth, coupling, end, rates, draws.rng)
     ancestry = Ancestry(truth, coupling, tilt, *rates)
+    scales = _scales(sharpest, rates, tilt)
     rows = [_at(ancestry, float(time), scales, draws) for time in times]
-    return _dataset(times, np.array(rows).reshape(-1, 3), draws)
+    return _dataset(times, np.array(rows), draws)
 
 
 def _targets(near: Target, target: Target) -> tuple[Target, Target]:
     """Return both targets, after a check that they are at rest and of one dimension."""
     at_rest("near", near), at_rest("target", target)
     if near.ndim != target.ndim:
-        raise ValueError(f"near is {near.ndim}-dimensional, but target is {target.ndim}-dimensional: give one dimension")
+        raise ValueError(
+            f"near is {near.ndim}-dimensional, but target is {target.ndim}-dimensional: they must have one dimension"
+        )
     return near, target
 
 
@@ -178,22 +182,17 @@ def _directions(given: ArrayLike | None, ndim: int) -> Array | None:
         raise ValueError(f"directions must have shape (k, {ndim}), a direction per row, got shape {directions.shape}")
     off = float(np.abs(directions @ directions.T - np.eye(len(directions))).max())
     if not off < 1e-8:
-        raise ValueError(f"directions must be orthonormal, but products of rows are off by {off:.2g}: take numpy.linalg.qr")
+        raise ValueError(
+            f"directions must be orthonormal, but products of rows are off by {off:.2g}: take numpy.linalg.qr of them"
+        )
     return directions
 
 
-def _scales(
-    truth: Truth, target: Target, rates: tuple[float, float], rng: np.random.Generator
-) -> tuple[Scales, float]:
-    """Return the times in which the flow changes, and the length over which scores of the target do."""
-    alpha, beta = (np.float64(rate) for rate in rates)
-    x = truth.sample(SCALE_DRAWS, 0.0, rng)
-    later = truth.sample(SCALE_DRAWS, float(np.asarray(truth.times)[-1]), rng)
+def _sharpest_of(truth: Truth, target: Target, end: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the largest curvatures of log mu_0, and of log pi where the mass is."""
+    x, later = (truth.sample(SCALE_DRAWS, t, rng) for t in (0.0, end))
     at_start = _sharpest(lambda places: truth.score(places, 0.0), x)
-    sharpest = max(_sharpest(target.score, x), _sharpest(target.score, later))
-    with np.errstate(divide="ignore"):
-        scales = Scales(1 / (2 * alpha * at_start), 1 / (alpha * sharpest), 1 / beta)
-    return scales, float(sharpest**-0.5)
+    return at_start, max(_sharpest(target.score, x), _sharpest(target.score, later))
 
 
 def _sharpest(score: Callable[[Array], Array], x: Array) -> float:
@@ -206,23 +205,34 @@ def _sharpest(score: Callable[[Array], Array], x: Array) -> float:
     return float(np.nanmedian(norms)) + 1e-300
 
 
-def _tilt(
-    truth: Truth, coupling: Coupling, end: float, rates: tuple[float, float], rng: np.random.Generator
-) -> Tilt:
-    """Return a path of theta that takes the reaction exactly, and the transport by its rate for c: Rayleigh's quotient."""
+def _scales(sharpest: tuple[float, float], rates: tuple[float, float], tilt: Tilt) -> Scales:
+    """Return the times in which the flow changes."""
+    alpha, beta = (np.float64(rate) for rate in rates)
+    with np.errstate(divide="ignore"):
+        fastest = max(2 * alpha * sharpest[0], float(tilt.rates.max()))
+        return Scales(float(1 / fastest), float(1 / (alpha * sharpest[1])), float(1 / beta))
+
+
+def _tilt(truth: Truth, coupling: Coupling, end: float, rates: tuple[float, float], rng: np.random.Generator) -> Tilt:
+    """Return a path of theta that takes the reaction exactly, and the transport by Rayleigh's quotient of c."""
     alpha, beta = rates
     times = end * np.concatenate([[0.0], np.geomspace(1e-3, 1.0, TILT_TIMES)])
     found = []
     for t in times.tolist():
         x = truth.sample(TILT_DRAWS, t, rng)
         slope, variance = np.mean(np.sum(coupling.gradient(x) ** 2, axis=-1)), np.var(coupling.value(x))
-        found.append(float(slope / variance) if variance > 0 and np.isfinite(slope) else 0.0)
+        if not np.isfinite(slope + variance):
+            raise NumericalError(
+                f"log(near/target) or its gradient is not finite at a draw from the truth at t={t:g}: the target must "
+                "have a density, and a score, wherever the decoupled law has mass"
+            )
+        found.append(float(slope / variance) if variance > 0 else 0.0)
     return Tilt(times, beta + alpha * np.array(found))
 
 
 def _at(ancestry: Ancestry, end: float, scales: Scales, draws: Draws) -> tuple[float, float, float]:
     """Return bound, estimate and its standard error at one time."""
-    if end == 0 or ancestry.transport_rate == ancestry.reaction_rate == 0:
+    if end == 0:
         return 0.0, 0.0, 0.0
     best = (UNKNOWN, UNKNOWN, UNKNOWN)
     for share in SHARES_OF_SCALES:
@@ -238,9 +248,10 @@ def _at(ancestry: Ancestry, end: float, scales: Scales, draws: Draws) -> tuple[f
 
 
 def _runs(ancestry: Ancestry, nodes: Array, draws: Draws) -> list[list[Found]]:
-    """Return what a few draws, by which choices are made, and the others found: by steps, and by steps twice as long."""
+    """Return what a few draws, by which choices are made, and the others found: by steps, and by longer ones."""
     end, coupling = float(nodes[-1]), ancestry.coupling
-    theta, centre, runs = ancestry.tilt.at(end)[0], 0.0, []
+    theta, centre = ancestry.tilt.at(end)[0], 0.0
+    runs: list[list[Found]] = []
     has_reaction = ancestry.reaction_rate > 0
     for count in (max(FEWEST, draws.points // PILOT), draws.points):
         x = ancestry.truth.sample(count, end, draws.rng)
@@ -254,11 +265,9 @@ def _runs(ancestry: Ancestry, nodes: Array, draws: Draws) -> list[list[Found]]:
 
 def _bound(pilot: list[Found], main: list[Found]) -> tuple[float, float]:
     """Return the bound, at most 2, and the part of the steps in it."""
-    shares: Shares | None = None
-    if pilot[0].has_reaction:
-        shares = choose_shares(pilot[0])
-        if shares is None:
-            return UNKNOWN, 0.0
+    shares = choose_shares(pilot[0])
+    if shares is None and pilot[0].has_reaction:
+        return UNKNOWN, 0.0
     fine, doubt = limit(main[0], shares)
     coarse, _ = limit(main[1], shares)
     by_steps = abs(fine - coarse)

@@ -143,7 +143,7 @@ def limit(found: Found, shares: Shares | None) -> tuple[float, float]:
     ----------
     found : Found
     shares : Shares or None
-        None without reaction: mu/mu~ has the mean one.
+        None without reaction, where mu/mu~ has the mean one: then that is taken.
 
     Returns
     -------
