@@ -15,6 +15,7 @@ from wfr_pde.truth.certified.factored.coupled_targets import Coupling, Tilt
 LEAST_STEPS = 8
 MOST_STEPS = 4096  # of the coarser paths
 BLOCKS_PER_REACTION = 2  # blocks of time in 1/beta
+LARGEST = 600.0  # exponent of a discount: beyond, nothing is left
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Ancestry:
     def met(self, points: Array, nodes: Array, replicas: int, rng: np.random.Generator) -> Met:
         """Follow `replicas` paths from every point (n, d) of the last of the times `nodes` back to the first.
 
-        A step is Heun's, of weak order 2, and the integrals are trapezoidal sums.
+        A step is Heun's, of weak order 2, and the integrals are trapezoidal sums. Without transport nothing moves, and
+        theta leaves no residual.
 
         Raises
         ------
@@ -108,6 +110,9 @@ class Ancestry:
             If paths run away, as they do where steps are too long.
         """
         end, n = float(nodes[-1]), len(points) * replicas
+        if self.transport_rate == 0:
+            nothing = np.zeros((1, len(points), replicas))
+            return Met(nothing, nothing, np.exp([min(self.reaction_rate * end, LARGEST)]))
         start = np.repeat(points, replicas, axis=0)
         noise_scale = np.sqrt(2 * self.transport_rate)
         block = np.zeros(len(nodes) - 1, dtype=int)
@@ -131,7 +136,7 @@ class Ancestry:
             if not (np.isfinite(fine).all() and np.isfinite(coarse).all()):
                 raise NumericalError(f"paths of the mass leave for infinity before t={early:g}")
         first = np.array([nodes[:-1][block == j].min() for j in range(block.max() + 1)])
-        amplified = np.exp(np.minimum(self.reaction_rate * (end - first), 600.0))
+        amplified = np.exp(np.minimum(self.reaction_rate * (end - first), LARGEST))
         shaped = sums.reshape(2, -1, len(points), replicas)
         return Met(shaped[0], shaped[1], amplified)
 

@@ -220,13 +220,14 @@ def _tilt(truth: Truth, coupling: Coupling, end: float, rates: tuple[float, floa
     found = []
     for t in times.tolist():
         x = truth.sample(TILT_DRAWS, t, rng)
-        slope, variance = np.mean(np.sum(coupling.gradient(x) ** 2, axis=-1)), np.var(coupling.value(x))
-        if not np.isfinite(slope + variance):
+        values, gradients = coupling.value(x), coupling.gradient(x)
+        if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
             raise NumericalError(
                 f"log(near/target) or its gradient is not finite at a draw from the truth at t={t:g}: the target must "
                 "have a density, and a score, wherever the decoupled law has mass"
             )
-        found.append(float(slope / variance) if variance > 0 else 0.0)
+        slope, variance = float(np.mean(np.sum(gradients**2, axis=-1))), float(np.var(values))
+        found.append(slope / variance if variance > 0 else 0.0)
     return Tilt(times, beta + alpha * np.array(found))
 
 
@@ -234,17 +235,17 @@ def _at(ancestry: Ancestry, end: float, scales: Scales, draws: Draws) -> tuple[f
     """Return bound, estimate and its standard error at one time."""
     if end == 0:
         return 0.0, 0.0, 0.0
-    best = (UNKNOWN, UNKNOWN, UNKNOWN)
+    row = (UNKNOWN, UNKNOWN, UNKNOWN)
     for share in SHARES_OF_SCALES:
         try:
             pilot, main = _runs(ancestry, time_nodes(end, scales, share), draws)
         except NumericalError:
             continue
         bound, by_steps = _bound(pilot, main)
-        best = min(best, (bound, *first_order(main[0])))
+        row = (bound, *first_order(main[0]))  # the last, not the least: draws are not chosen by what they say
         if by_steps <= STEP_ERROR * bound:
             break
-    return best
+    return row
 
 
 def _runs(ancestry: Ancestry, nodes: Array, draws: Draws) -> list[list[Found]]:
