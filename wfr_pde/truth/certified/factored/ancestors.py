@@ -15,7 +15,7 @@ from wfr_pde.truth.certified.factored.coupled_targets import Coupling, Tilt
 LEAST_STEPS = 8
 MOST_STEPS = 4096  # of the coarser paths
 BLOCKS_PER_REACTION = 2  # blocks of time in 1/beta
-LARGEST = 600.0  # exponent of a discount: beyond, nothing is left
+LARGEST = 300.0  # exponent of a discount: what is older is one block, and next to nothing
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def time_nodes(end: float, scales: Scales, share: float) -> Array:
     Examples
     --------
     >>> time_nodes(2.0, Scales(0.1, 1.0, 1.0), 0.5).round(2)[[0, 1, 2, -2, -1]]
-    array([0.  , 0.06, 0.16, 1.57, 2.  ])
+    array([0.  , 0.05, 0.13, 1.57, 2.  ])
     """
     s = end * np.concatenate([[0.0], np.geomspace(1e-9, 1.0, 4000)])
     longest = min(scales.target, scales.reaction)
@@ -111,14 +111,14 @@ class Ancestry:
         """
         end, n = float(nodes[-1]), len(points) * replicas
         if self.transport_rate == 0:
-            nothing = np.zeros((1, len(points), replicas))
+            nothing = np.zeros((1, len(points), 1))
             return Met(nothing, nothing, np.exp([min(self.reaction_rate * end, LARGEST)]))
         start = np.repeat(points, replicas, axis=0)
         noise_scale = np.sqrt(2 * self.transport_rate)
         block = np.zeros(len(nodes) - 1, dtype=int)
         if self.reaction_rate > 0:
-            ages = end - nodes[1:]
-            block = np.unique(np.floor(BLOCKS_PER_REACTION * self.reaction_rate * ages), return_inverse=True)[1]
+            ages = np.minimum(self.reaction_rate * (end - nodes[1:]), LARGEST)
+            block = np.unique(np.floor(BLOCKS_PER_REACTION * ages), return_inverse=True)[1]
         sums = np.zeros((2, block.max() + 1, n))
         fine = coarse = start
         slope = self._slope(start, end, end)
@@ -128,12 +128,13 @@ class Ancestry:
             early, late = float(nodes[k - 1]), float(nodes[k])
             middle = (early + late) / 2
             moves = noise_scale * np.sqrt((late - early) / 2) * rng.standard_normal((2, *start.shape))
-            for begin, finish, move in ((late, middle, moves[0]), (middle, early, moves[1])):
-                fine, fine_slope, gain = self._step(fine, fine_slope, (begin, finish, end), move)
-                sums[0, block[k - 1]] += gain
-            coarse, coarse_slope, gain = self._step(coarse, coarse_slope, (late, early, end), moves[0] + moves[1])
+            with np.errstate(over="ignore", invalid="ignore"):
+                for begin, finish, move in ((late, middle, moves[0]), (middle, early, moves[1])):
+                    fine, fine_slope, gain = self._step(fine, fine_slope, (begin, finish, end), move)
+                    sums[0, block[k - 1]] += gain
+                coarse, coarse_slope, gain = self._step(coarse, coarse_slope, (late, early, end), moves[0] + moves[1])
             sums[1, block[k - 1]] += gain
-            if not (np.isfinite(fine).all() and np.isfinite(coarse).all()):
+            if not (np.isfinite(fine).all() and np.isfinite(coarse).all() and np.isfinite(sums[:, block[k - 1]]).all()):
                 raise NumericalError(f"paths of the mass leave for infinity before t={early:g}")
         first = np.array([nodes[:-1][block == j].min() for j in range(block.max() + 1)])
         amplified = np.exp(np.minimum(self.reaction_rate * (end - first), LARGEST))

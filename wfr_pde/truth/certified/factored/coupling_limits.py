@@ -10,6 +10,7 @@ from wfr_pde.numerics.typing import Array
 
 DEVIATIONS = 3.0  # of a mean over draws that its limit is away: one in 740 is beyond, on one side
 HEAVIEST = 1 / 3  # mean excess, in nats, over the upper hundredth of exponents: up to it weights have three moments
+PILOT_HEAVIEST = 1 / 2  # the same for few draws, which only choose
 TOP = 0.01
 UNKNOWN = 2.0  # L1 distance of any two laws at most
 
@@ -22,6 +23,8 @@ class Found:
     ----------
     tilts : array (points,)
         theta c there, centred.
+    constant : float
+        What was taken out.
     integrals : array (blocks, points, replicas)
         Of exp(-beta (T - s)) r, the latest block first.
     amplified : array (blocks,)
@@ -33,6 +36,7 @@ class Found:
     """
 
     tilts: Array
+    constant: float
     integrals: Array
     amplified: Array
     has_reaction: bool
@@ -95,7 +99,7 @@ def choose_shares(found: Found) -> Shares | None:
         most = np.maximum.reduceat(found.amplified, np.arange(0, len(found.amplified), width))
         shares = Shares(width, _powers(grouped.std(axis=(1, 2)), 1 / most), grouped.mean(axis=(1, 2)))
         ratios, heaviest = _highest(found, shares)
-        if heaviest < HEAVIEST and ratios.mean() < least:
+        if heaviest < PILOT_HEAVIEST and ratios.mean() < least:
             best, least = shares, float(ratios.mean())
     return best
 
@@ -127,11 +131,12 @@ def _powers(spread: Array, most: Array) -> Array:
 def _highest(found: Found, shares: Shares) -> tuple[Array, float]:
     """Return per point exp(-tilt) (1 + sum_j p_j (exp(-Y_j / p_j) - 1)), and the heaviest tail among the exponents."""
     tilts = found.tilts[:, None]
-    total, heaviest = np.exp(-tilts[:, 0]), mean_excess(-tilts)
-    for y, power, centre in zip(found.grouped(shares.width), shares.powers, shares.centres, strict=True):
-        exponents = -(y - centre) / power
-        heaviest = max(heaviest, mean_excess(exponents - tilts))
-        with np.errstate(over="ignore"):
+    heaviest = mean_excess(-tilts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.exp(-tilts[:, 0])
+        for y, power, centre in zip(found.grouped(shares.width), shares.powers, shares.centres, strict=True):
+            exponents = -(y - centre) / power
+            heaviest = max(heaviest, mean_excess(exponents - tilts))
             total += power * (np.exp(-tilts) * np.expm1(exponents)).mean(axis=1)
     return total, heaviest
 
@@ -150,12 +155,13 @@ def limit(found: Found, shares: Shares | None) -> tuple[float, float]:
     (float, float)
         The error has that of the normaliser in it, to first order. Infinite where draws do not tell the normaliser.
     """
-    total = found.log_ratio()
-    highest = np.ones(len(total))
-    if shares is not None:
-        total = total - shares.centres.sum()
+    highest = np.ones(len(found.tilts))
+    if shares is None:
+        total = found.log_ratio() + found.constant
+    else:
+        total = found.log_ratio() - shares.centres.sum()
         highest, heaviest = _highest(found, shares)
-        if heaviest > 1.5 * HEAVIEST or not np.isfinite(highest).all():
+        if heaviest > HEAVIEST or not np.isfinite(highest).all():
             return np.inf, 0.0
     normaliser = float(highest.mean())
     if found.has_noise:
