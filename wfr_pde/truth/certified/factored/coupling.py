@@ -66,7 +66,7 @@ def coupling_error(
     With c = log(pi~/pi), and theta(t) from 0 towards 1, m = mu~ exp(-theta c) leaves in the equation of the flow to
     pi a residual r that is small: zero for reaction alone, and at rest. The ancestors of the mass, paths X of the
     reversed flow, collect ∫ exp(-beta (t - s)) r_s(X_s) ds, of which means of exponentials bound the distance, in all
-    orders of r. Means are over draws: what is stated is a limit of confidence of three standard errors, and what
+    orders of r. Means are over draws: what is stated is a limit of confidence of four standard errors, and what
     halving the steps of the paths changes. What the truth itself is off by (`truth.error_l1`) comes on top.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 
 from wfr_pde.numerics.typing import Array
 
-DEVIATIONS = 3.0  # of a mean over draws that its limit is away: one in 740 is beyond, on one side
+DEVIATIONS = 4.0  # of a mean over draws that its limit is away: of a normal law one in 31,600 is beyond, on one side
 HEAVIEST = 1 / 3  # mean excess, in nats, over the upper hundredth of exponents: up to it weights have three moments
 PILOT_HEAVIEST = 1 / 2  # the same for few draws, which only choose
 TOP = 0.01
