@@ -95,6 +95,26 @@ def test_without_reaction_the_ratio_of_the_laws_is_a_mean_over_paths(theta_rate)
     assert np.ptp(expected) > 0.1
 
 
+@pytest.mark.parametrize(("rates", "eps", "t"), [((1.0, 1.0), 0.1, 1.0), ((0.5, 4.0), 0.15, 1.5)])
+def test_the_log_ratio_is_between_its_two_limits_at_every_place(rates, eps, t):
+    """log(mu/mu~) but for one constant, which is not known, and theta = 0, so that second orders count."""
+    law, target, places = GaussianLaw(NEAR, START, *rates), coupled(eps), 8
+    ancestry = Ancestry(law, Coupling(NEAR, target), Tilt(np.array([0.0, 1.0]), np.zeros(2)), *rates)
+    x, rng = law.sample(places, t, 3), np.random.default_rng(4)
+    met = ancestry.met(x, time_nodes(t, Scales(0.1, 0.25, 1 / rates[1]), 0.2), 6000, rng)
+    shares = choose_shares(Found(np.zeros(places), 0.0, met.fine, met.amplified, True, False))
+    low = np.log(np.exp(-met.fine.sum(axis=0)).mean(axis=1))
+    groups = np.add.reduceat(met.fine, np.arange(0, len(met.fine), shares.width), axis=0)
+    terms = [
+        power * np.log(np.exp(-(y - centre) / power).mean(axis=1)) - centre
+        for y, power, centre in zip(groups, shares.powers, shares.centres, strict=True)
+    ]
+    true = law.towards(target, t).log_density(x) - law.log_prob(x, t)
+    below, above = (low - true).max(), (sum(terms) - true).min()
+    assert below < above < below + 0.1
+    assert np.ptp(true) > 0.1
+
+
 def test_reaction_alone_is_exact_whatever_the_targets_are():
     """Bimodal target and start, a coupling of no product form: mu is a power law of closed form."""
     near = wfr.GaussianMixture([[-2, 0], [2, 1]], [0.3, 0.7], [[0.5, 0.5], [1, 0.7]])
