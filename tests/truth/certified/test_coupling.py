@@ -239,6 +239,16 @@ def test_a_nonlinear_posterior_in_twenty_dimensions_by_a_line_and_a_gaussian(non
     assert bounds[1] <= 2 * (true + slack)
 
 
+def test_transport_alone_needs_no_moments():
+    """A correlation of 0.75: with reaction nothing is known, without it the mean of mu/mu~ is."""
+    target, t = coupled(1.5), 1.0
+    law = GaussianLaw(NEAR, START, 1.0, 0.0)
+    bound = float(coupling_error(law, NEAR, target, [t], 1.0, 0.0, **FEW)[NAMES[0]][0])
+    true = laws.l1_on_grid(law.at(t), law.towards(target, t))
+    assert 0.5 < true <= bound <= 1.7 * true
+    assert float(coupling_error(GaussianLaw(NEAR, START), NEAR, target, [t], **FEW)[NAMES[0]][0]) == 2.0
+
+
 def test_where_draws_do_not_tell_the_moments_nothing_is_known_and_the_estimate_stays():
     """A precision that the coupling takes below a third, so that weights exp(-c) have less than three moments."""
     near, t = wfr.Gaussian([0, 0], 1.0), 3.0

@@ -267,10 +267,11 @@ def _runs(ancestry: Ancestry, nodes: Array, draws: Draws) -> list[list[Found]]:
 def _bound(pilot: list[Found], main: list[Found]) -> tuple[float, float]:
     """Return the bound, at most 2, and the part of the steps in it."""
     shares = choose_shares(pilot[0])
+    if shares is not None and not np.isfinite(limit(main[0], shares)[0]):
+        shares = None
     if shares is None and pilot[0].has_reaction:
         return UNKNOWN, 0.0
-    fine, doubt = limit(main[0], shares)
-    coarse, _ = limit(main[1], shares)
+    (fine, doubt), (coarse, _) = limit(main[0], shares), limit(main[1], shares)
     by_steps = abs(fine - coarse)
     bound = fine + DEVIATIONS * doubt + by_steps
     return (bound, by_steps) if bound < UNKNOWN else (UNKNOWN, 0.0)
