@@ -76,7 +76,7 @@ def test_the_code_of_the_page_on_schemes_runs():
 
 @pytest.mark.pages
 def test_the_code_of_the_page_on_certificates_runs(capsys):
-    first, evidence, pieces, walls, ridges = blocks_of("certify.md")
+    first, evidence, pieces, walls, ridges, coupled = blocks_of("certify.md")
     scope = {"wfr": wfr, "np": np, "target": wfr.DoubleWell(2.0), "start": wfr.Gaussian(-1, 0.04)}
     exec(first, scope)
     assert float(scope["truth"].error_l1.max()) <= 1e-5
@@ -89,6 +89,8 @@ def test_the_code_of_the_page_on_certificates_runs(capsys):
     # the mean of the flow between Gaussians, in x and y, whatever the axes of the run
     assert "rotation" in scope["truth"].attrs
     assert scope["path"].mean(0.0) == pytest.approx([0.0, 0.0], abs=1e-3)
+    exec(coupled, scope)
+    assert 0.01 < float(scope["found"]["error_l1_coupling"][1]) < 0.1
 
 
 @pytest.mark.pages

@@ -1,1 +1,1 @@
-"""Certified solutions in any dimension: problems that split into blocks, each of which is solved on its own."""
+"""Truths that are made of parts: independent blocks, solved one by one, and what a weak coupling adds."""
