@@ -62,6 +62,7 @@ from wfr_pde.truth import exact
 
 if TYPE_CHECKING:
     from wfr_pde.truth.certified.certificate import ground_truth
+    from wfr_pde.truth.certified.factored.coupling import coupling_error
     from wfr_pde.truth.spectrum.generator import spectrum
     from wfr_pde.validation.comparison import compare
     from wfr_pde.validation.error_budget import error_budget
@@ -113,6 +114,7 @@ __all__ = [
     "__version__",
     "compare",
     "convergence_table",
+    "coupling_error",
     "diagnostics",
     "error_budget",
     "estimate",
@@ -135,6 +137,7 @@ sys.modules |= {f"{__name__}.{name}": module for name, module in _BY_OTHER_NAMES
 
 _NAMESPACES = ("energies", "flows", "plotting", "targets")  # public; plotting loads matplotlib
 _AT_FIRST_USE = {  # public name: the module it is in
+    "coupling_error": "wfr_pde.truth.certified.factored.coupling",
     "ground_truth": "wfr_pde.truth.certified.certificate",
     "spectrum": "wfr_pde.truth.spectrum.generator",
     "compare": "wfr_pde.validation.comparison",

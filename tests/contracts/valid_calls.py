@@ -428,7 +428,11 @@ def of_runs(o):
     problem = {"target": target, "start": o["start"], "t": times}
     table = {"run": run_of, "knob": "shift", "values": [0.2, 0.1], "reference": None, "metric": metrics.l1}
     modes = {"target": target, "grid": o["grid"], "n": 3, "order": 2, "flux": "scharfetter-gummel", "progress": False}
+    coupling = {"truth": o["trajectory"], "near": target}
+    coupling |= {"target": wfr.Potential("x**2/2 + 0.1*cos(x)"), "t": [0.1], "laplacian": line, "directions": [[1.0]]}
+    coupling |= {"transport_rate": 1.0, "reaction_rate": 1.0, "n": 64, "replicas": 1, "rng": 0}
     return {
+        "coupling_error": (wfr.coupling_error, coupling),
         "solve": (wfr.solve, {**run, "out": None, "progress": False, "accept_other_code": False}),
         "estimate": (wfr.estimate, {**run, "written": False}),
         "convergence_table": (wfr.convergence_table, table),

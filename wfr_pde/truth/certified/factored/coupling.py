@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.truth_protocol import Truth
-from wfr_pde.numerics.arguments import function, generator, real_array, shown, whole
+from wfr_pde.numerics.arguments import function, generator, knows_its_arguments, real_array, shown, whole
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.truth.certified.factored.ancestors import Ancestry, Scales, time_nodes
@@ -46,6 +46,7 @@ class Draws:
     rng: np.random.Generator
 
 
+@knows_its_arguments
 def coupling_error(
     truth: Truth,
     near: Target,
@@ -114,7 +115,6 @@ def coupling_error(
 
     >>> import numpy as np
     >>> import wfr_pde as wfr
-    >>> from wfr_pde.truth.certified.factored.coupling import coupling_error
     >>> near, start = wfr.Gaussian([0, 0], 1.0), wfr.Gaussian([0, 0], 0.25)
     >>> target = wfr.Gaussian([0, 0], [[1, 0.02], [0.02, 1]])
     >>> class Decoupled:
@@ -123,7 +123,7 @@ def coupling_error(
     ...         return wfr.exact.gaussian_flow(near, start, t).score(x)
     ...     def sample(self, n, t, rng):
     ...         return wfr.exact.gaussian_flow(near, start, t).sample(n, rng)
-    >>> found = coupling_error(Decoupled(), near, target, [0.0, 1.0], n=500)
+    >>> found = wfr.coupling_error(Decoupled(), near, target, [0.0, 1.0], n=500)
     >>> found["error_l1_coupling"].values.round(3)
     array([0.   , 0.013])
     """
