@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import NumericalError
 from wfr_pde.flows.base import checked_rate
+from wfr_pde.integrate.truth_arguments import as_truth
 from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.arguments import function, generator, knows_its_arguments, real_array, shown, whole
 from wfr_pde.numerics.typing import Array, Rng
+from wfr_pde.space.density import Density
 from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.truth.certified.factored.ancestors import Ancestry, Scales, time_nodes
 from wfr_pde.truth.certified.factored.coupled_targets import Coupling, Tilt
@@ -48,7 +50,7 @@ class Draws:
 
 @knows_its_arguments
 def coupling_error(
-    truth: Truth,
+    truth: Truth | xr.Dataset,
     near: Target,
     target: Target,
     t: ArrayLike | None = None,
@@ -72,7 +74,7 @@ def coupling_error(
 
     Parameters
     ----------
-    truth : Truth
+    truth : Truth, or Dataset of ground_truth
         mu~, with `score` and `sample` at all times from 0 on.
     near, target : Target
         pi~ and pi, in d dimensions.
@@ -127,7 +129,7 @@ def coupling_error(
     >>> found["error_l1_coupling"].values.round(3)
     array([0.   , 0.013])
     """
-    targets, rates = _targets(near, target), _rates(transport_rate, reaction_rate)
+    targets, rates, truth = _targets(near, target), _rates(transport_rate, reaction_rate), _truth(truth)
     times = _times(truth.times if t is None else t)
     draws = Draws(whole("n", n, FEWEST), whole("replicas", replicas, 1), generator(rng))
     along = _laplacian(laplacian), _directions(directions, target.ndim)
@@ -141,6 +143,15 @@ def coupling_error(
     scales = _scales(sharpest, rates, tilt)
     rows = [_at(ancestry, float(time), scales, draws) for time in times]
     return _dataset(times, np.array(rows), draws)
+
+
+def _truth(truth: Any) -> Truth:
+    """Return a truth as it is, if it has what is asked of it here; a Dataset as a `Trajectory`, or an error."""
+    asked = (getattr(truth, name, None) for name in ("score", "sample"))
+    if isinstance(truth, Target | Density) or not all(map(callable, asked)):
+        return as_truth(truth)
+    found: Truth = truth
+    return found
 
 
 def _targets(near: Target, target: Target) -> tuple[Target, Target]:
