@@ -39,8 +39,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+class _Dispatched(Record):
+    """Base of `Trajectory` alone, above which its arguments are those of its own."""
+
+    def __new__(cls, *args: Any, **named: Any) -> Any:
+        """Make a trajectory; of a tree of factors one in any dimension."""
+        ds = args[0] if args else named.get("ds")
+        if hasattr(ds, "children"):
+            from wfr_pde.integrate.product_trajectory import ProductTrajectory  # here, as it is made of trajectories
+
+            return ProductTrajectory(*args, **{"tree" if name == "ds" else name: one for name, one in named.items()})
+        return super().__new__(cls, *args, **named)
+
+
 @dataclass(frozen=True, eq=False)
-class Trajectory(Record):
+class Trajectory(_Dispatched):
     """Density, score, velocity and growth of a run at any place and time between its save times: a `Truth`.
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
@@ -72,8 +85,9 @@ class Trajectory(Record):
 
     Parameters
     ----------
-    ds : xarray.Dataset
-        What `solve`, `ground_truth` or `continuity` returned.
+    ds : xarray.Dataset or xarray.DataTree
+        What `solve`, `ground_truth` or `continuity` returned. A tree, as `ground_truth` returns it in any dimension,
+        gives a `ProductTrajectory`.
     target : Target, optional
         pi, needed by `velocity` and `growth`; with it errors are bounds, and smaller. The run must obey the equation
         with it: of steps that are large, the residual is large.
