@@ -121,6 +121,28 @@ class ProductLaw(Record):
         """
         return nullcontext()
 
+    def variables(self) -> dict[str, tuple[tuple[str, ...], Array]]:
+        """Return what the law is made of, factor by factor: name -> (dimensions, array).
+
+        Returns
+        -------
+        dict
+        """
+        found: dict[str, tuple[tuple[str, ...], Array]] = {
+            "rotation": (("x", "y"), self.rotation),
+            "shift": (("x",), self.shift),
+        }
+        for number, factor in enumerate(self.factors):
+            name = f"factor_{number}"
+            if isinstance(factor, Gaussian):
+                found[f"{name}_mean"] = (f"{name}_i",), factor.mean
+                found[f"{name}_covariance"] = (f"{name}_i", f"{name}_j"), factor.covariance
+            else:
+                density = factor if isinstance(factor, Density) else factor.density
+                dims = tuple(f"{name}_{axis}" for axis in density.grid.names)
+                found[f"{name}_log_density"] = dims, density.grid.backend.asnumpy(density.log_values)
+        return found
+
     def inner(self, points: ArrayLike) -> Array:
         """Map points x to the coordinates y = Q'(x - shift).
 
