@@ -26,7 +26,9 @@ from wfr_pde.validation.statistics import (
     product_about,
 )
 
-FAR = 8.0  # standard deviations from the mean that a Gaussian block has mass within, for the largest value of a statistic
+FAR = (
+    8.0  # standard deviations from the mean that a Gaussian block has mass within, for the largest value of a statistic
+)
 DEEP = 30.0  # nats below the maximum, from which on a density has no mass that matters
 LAST = ("potential", ()), ("square", ())  # names of the last two statistics of every block
 Name = tuple[str, tuple[int, ...]]  # text with places for the names of coordinates, and the numbers of these
@@ -271,10 +273,3 @@ class RadialPart(Part):
         values = self._of_radius(law.radii[0]) - self._moments(law)[0]
         matters = law.density.log_values > np.max(law.density.log_values) - DEEP
         return np.concatenate([np.full(law.ndim, far), np.full(len(i), far**2), np.abs(values[matters]).max(axis=0)])
-
-
-def centres_of(target: Target) -> Array | None:
-    """Return the means (k, m) of the components of a target, where it has more than one."""
-    found: Any = getattr(target, "means", None)
-    return None if found is None or len(found) < 2 else np.reshape(found, (len(found), -1))
-
