@@ -109,9 +109,10 @@ class GridPart(Part):
                 functions[name] = partial(product_about, centre=centre, k=k, m=m)
         for k, share, edge in edges_of(law):
             functions[f"{{}} < {100 * share:g} %", (k,)] = partial(below, edge=edge, k=k)
-        for number in range(0 if modes is None else len(modes)):
-            name = f"mode {number + 1}" + (" of {}" if law.ndim == 1 else " of {} ..."), (0,)
-            functions[name] = partial(nearest, centres=modes, number=number)
+        if modes is not None:
+            for number in range(len(modes)):
+                name = f"mode {number + 1}" + (" of {}" if law.ndim == 1 else " of {} ..."), (0,)
+                functions[name] = partial(nearest, centres=modes, number=number)
         level = float(law.expectation(lambda points: -target.log_density(points)))
         functions["potential", ()] = lambda points: -target.log_density(points)
         functions["square", ()] = lambda points: (target.log_density(points) + level) ** 2
@@ -140,9 +141,9 @@ class GridPart(Part):
 
 @dataclass(frozen=True, eq=False)
 class GaussianPart(Part):
-    """Statistics of a block whose law and target are Gaussian, in any dimension: their expectations are closed forms."""
+    """Statistics of a block whose law and target are Gaussian, in any dimension: expectations are closed forms."""
 
-    pairs: tuple[Array, Array]  # numbers of the coordinates of the second moments
+    pairs: tuple[Any, Any]  # numbers of the coordinates of the second moments
     edges: Array  # (m, quantiles)
     target: Any
 
@@ -211,9 +212,9 @@ class GaussianPart(Part):
 
 @dataclass(frozen=True, eq=False)
 class RadialPart(Part):
-    """Statistics of a block whose law depends on the distance from its origin only, known by the law of the distance."""
+    """Statistics of a block whose law depends on the distance r from its origin only, known by that of r."""
 
-    pairs: tuple[Array, Array]
+    pairs: tuple[Any, Any]
     edges: Array  # of the distance, (quantiles,)
     target: Target  # of the distance, whose density is r^(m - 1) times that of the profile
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from wfr_pde.space.frame import Frame
 from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import Gaussian
-from wfr_pde.targets.turned import turned_points
+from wfr_pde.targets.mixture import GaussianMixture
+from wfr_pde.targets.turned import turned, turned_points
 
 LOOKS = 64  # draws at which a split is looked at
 SEED = 0  # of these draws
@@ -154,4 +156,12 @@ def _split(name: str, law: Any, frame: Frame, kinds: list[tuple[str, int]], near
                 f"the {name} {law!r} is not known as a Gaussian in a block of dimension {ndim} ({kind}): give one at "
                 "rest, a Product of its factors"
             )
-    return list(found)
+    if type(law) is not GaussianMixture:
+        return list(found)
+    inner: Any = turned(law, frame.rotation, frame.centre)  # its factors are mixtures, with modes, and not any laws
+    ends = np.cumsum([0, *(ndim for _, ndim in kinds)]).tolist()
+    blocks = [slice(*pair) for pair in itertools.pairwise(ends)]
+    return [
+        GaussianMixture(inner.means[:, b], inner.weights, inner.covariances[:, b, b]) if kind == "grid" else one
+        for (kind, _), one, b in zip(kinds, found, blocks, strict=True)
+    ]

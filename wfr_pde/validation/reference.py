@@ -11,11 +11,14 @@ from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.law import Law
 from wfr_pde.integrate.truth_arguments import density_at, is_stationary, problem_of
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.arguments import finite_array
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.quadrature import with_corrected_masses
 from wfr_pde.validation.finite_population import FinitePopulationCutoff
 from wfr_pde.validation.mean_field import Law as LawOnGrids
 from wfr_pde.validation.mean_field import mean_field, moves_densities
+from wfr_pde.validation.product_reference import ProductReference
+from wfr_pde.validation.product_statistics import ProductObservables
 from wfr_pde.validation.setting import Setting
 from wfr_pde.validation.statistics import Observables, observables
 
@@ -27,7 +30,7 @@ EXPECTED = 10.0
 class Reference:
     """Expectations that the runs are compared with, over times and statistics, and their errors."""
 
-    observables: list[Observables]  # one per time
+    observables: list[Observables] | list[ProductObservables]  # one per time
     means: Array  # (t, k)
     deviations: Array  # (t, k), standard deviations of a single draw
     errors: Array  # (t, k), of the means
@@ -60,6 +63,8 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     TypeError, ValueError
         If the truth is of another flow, does not know its rates or has no density on a grid; or if no statistic varies.
     """
+    if setting.box is None:
+        return _of_product(setting, modes, statistics)
     scheme = setting.scheme
     is_law = scheme is not None and moves_densities(scheme, setting.box.ndim)
     interacting = scheme is None or scheme.interacting
@@ -96,6 +101,37 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
         is_law=is_law,
     )
     return _observable(found, setting.n)
+
+
+def _of_product(setting: Setting, modes: Any, statistics: Any) -> Reference:
+    """Return the reference of a sampler in any dimension, block by block.
+
+    Raises
+    ------
+    ValueError
+        For statistics of the user, whose expectations are no sums over blocks.
+    """
+    if statistics is not None:
+        raise ValueError(
+            "statistics of your own are not known under a product in many dimensions: leave statistics out (moments, "
+            "regions, modes, cross moments and the potential are looked at), or compare draws with metrics of your own"
+        )
+    scheme = setting.scheme
+    dt = setting.dt or float(np.diff(setting.times).min()) / 8
+    found = ProductReference.of(setting, None if modes is None else finite_array("modes", modes), dt)
+    means, errors = found.means(setting.truth, setting.times)
+    flow = scheme if found.is_law and scheme is not None else _ideal(setting)
+    interacting = scheme is None or scheme.interacting
+    result = Reference(
+        observables=found.observables,
+        means=means,
+        deviations=np.array([one.deviations() for one in found.observables]),
+        errors=errors,
+        unreached=found.unreached(setting, flow, dt) if interacting else np.zeros_like(means),
+        kind=f"the law of {scheme!r}, block by block" if found.is_law else "the truth",
+        is_law=found.is_law,
+    )
+    return _observable(result, setting.n)
 
 
 def _problem(setting: Setting) -> dict[str, Any]:

@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
-from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import is_stationary
 from wfr_pde.numerics.arguments import flag, knows_its_arguments
 from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
-from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
 from wfr_pde.validation.reference import Reference, reference_of
 from wfr_pde.validation.runs import Run, time_tolerance
 from wfr_pde.validation.setting import Setting, checked_setting
+from wfr_pde.validation.simulated import simulated
 from wfr_pde.validation.statistics import Function
 from wfr_pde.validation.verdict import INCONSISTENT, report, verdict_of
 
@@ -189,30 +188,18 @@ def _runs(setting: Setting, reference: Reference) -> Runs:
         return Runs(values, setting.n)
     numbers = np.random.SeedSequence(setting.rng).generate_state(3 * setting.seeds).reshape(3, -1).tolist()
 
-    def simulated(seeds: list[int], n: int, dt: float | None) -> Array:
-        return np.array([_evaluated(_run(setting, seed, n, dt), setting.times, reference) for seed in seeds])
+    def evaluated(seeds: list[int], n: int, dt: float | None) -> Array:
+        return np.array([_evaluated(simulated(setting, seed, n, dt), setting.times, reference) for seed in seeds])
 
-    base = simulated(numbers[0], setting.n, setting.dt)
+    base = evaluated(numbers[0], setting.n, setting.dt)
     scheme = setting.scheme
     interacting = scheme is None or scheme.interacting
-    wide = simulated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
+    wide = evaluated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
     exact = scheme is not None and math.isinf(scheme.order)
     kept = is_stationary(setting.truth) and scheme is not None and "equilibrium" in scheme.preserves
     stepped = not (reference.is_law or exact or kept or setting.dt is None)
-    fine = simulated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
+    fine = evaluated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
     return Runs(base, setting.n, wide, fine)
-
-
-def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Run:
-    """Make one run."""
-    positions = setting.start.sample(n, rng=seed)
-    if isinstance(setting.sampler, Flow):
-        assert dt is not None
-        ds = solve(setting.target, setting.sampler, positions, setting.times, dt, rng=seed, progress=False)
-    else:
-        options = setting.options | ({} if dt is None else {"dt": dt})
-        ds = run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
-    return Run(setting.name, ds)
 
 
 def _evaluated(run: Run, times: Array, reference: Reference) -> Array:
