@@ -24,7 +24,7 @@ RADII = 1024  # cells of the grid of the distance from the origin, for a law tha
 
 @dataclass(frozen=True, eq=False)
 class StationaryProduct:
-    """A `Truth` that is the same at all times, in any dimension: pi, where it is a product, for a sampler that keeps it.
+    """A `Truth` that is the same at all times, in any dimension: pi, where it is a product, for samplers that keep it.
 
     Parameters
     ----------

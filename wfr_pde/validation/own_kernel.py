@@ -16,7 +16,7 @@ from wfr_pde.samplers.langevin import Langevin
 from wfr_pde.samplers.smc_wfr import SMCWFR
 from wfr_pde.space.product_law import ProductLaw
 
-DRAWS, SEED = 2000, 0  # at which the share of the own kernel is taken
+DRAWS, SEED = 20000, 0  # at which the share of the own kernel is taken
 FIRST_ORDER = 0.5  # standard deviations: beyond, what is of first order says nothing, and the margin is infinite
 
 

@@ -109,6 +109,8 @@ class ProductProblem:
     def modes_of_blocks(self, modes: Array | None) -> list[Array | None]:
         """Return the places of modes in every different block: those of the target, or the given ones (k, d).
 
+        Given ones are looked at in all blocks that are equal to theirs.
+
         Raises
         ------
         ValueError

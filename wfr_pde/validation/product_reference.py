@@ -104,11 +104,11 @@ class ProductReference:
         error = float(truth.error_l1(time))
         return exact, error * one.largest() if error else np.zeros_like(exact)
 
-    def unreached(self, setting: Setting, flow: Flow, dt: float) -> Array:
+    def unreached(self, setting: Setting, flow: Flow, dt: float) -> tuple[Array, Array]:
         """Return how far expectations (t, k) may be off as the particles are finitely many, beyond a power of them.
 
-        Two causes are known. Of places of a block where less than one of the particles that count is expected, block by
-        block; and, of estimates of the density, the particle's own kernel.
+        Two causes are known, and returned by themselves: places of a block where less than one of the particles that
+        count is expected, block by block; and, of estimates of the density, the particle's own kernel.
         """
         count = _counting(setting)
         span = Span(setting.times, dt, count)
@@ -117,12 +117,14 @@ class ProductReference:
             chosen = [(some[i], own[i]) for some, own in zip(self.parts, self.factors[1:], strict=True)]
             gaps.append(unreached(flow, block, law, chosen, span))
         kernels = own_kernel_margin(flow, [self.problem.product(own) for own in self.factors], setting.times, dt, count)
-        found = []
+        emptied, own_kernels = [], []
         for k, one in enumerate(self.observables):
             means = [part.means(own) for part, own in zip(self.parts[k], self.factors[k + 1], strict=True)]
             placed = self.problem.placed(means), self.problem.placed([gap[k] for gap in gaps])
-            found.append(one.combined(*placed)[1] + kernels[k] * one.deviations())
-        return np.array(found)
+            emptied.append(one.combined(*placed)[1])
+            scale = one.deviations()
+            own_kernels.append(np.where(scale > 0, kernels[k] * np.where(scale > 0, scale, 1.0), 0.0))
+        return np.array(emptied), np.array(own_kernels)
 
 
 def _factors(setting: Setting, problem: ProductProblem, laws: list[Any], k: int) -> list[Any]:

@@ -91,9 +91,8 @@ def checked_setting(
     """
     truth = as_truth(truth, target)
     first = law_at(truth, start_time(truth))
-    grids = [
-        one.grid for one in (first.factors if isinstance(first, ProductLaw) else [first]) if isinstance(one, Density)
-    ]
+    laws = first.factors if isinstance(first, ProductLaw) else [first]
+    grids = [law.grid for law in laws if isinstance(law, Density)]
     box = None if isinstance(first, ProductLaw) else density_at(truth, start_time(truth), "validate").grid
     if any(axis.periodic for grid in grids for axis in grid.axes):
         raise ValueError("samplers know no periodic axes: validate needs a truth between no-flux walls")

@@ -225,6 +225,7 @@ def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) 
         "margin": (reference.margins / scale, "margin", deviations),
         "reference_error": (reference.errors / scale, "error of the reference", deviations),
         "unreached": (reference.unreached / scale, "what so few particles cannot follow", deviations),
+        "own_kernel": (reference.own_kernel / scale, "what a particle's own kernel may add to a density", deviations),
         "number_bias": (test.number_bias, "bias of the finite number, extrapolated", deviations),
         "step_bias": (test.step_bias, "bias of the step, extrapolated", deviations),
         "resolution": (test.resolution, "smallest deviation that is found in 95 % of cases", deviations),
