@@ -99,10 +99,12 @@ class ProductReference:
         if self.is_law:
             found = [law.expectations(k + 1, part) for law, part in zip(self.laws, parts, strict=True)]
             return one.combined(*(self.problem.placed([pair[i] for pair in found]) for i in (0, 1)))
-        means = [part.means(factor) for part, factor in zip(parts, self.factors[k + 1], strict=True)]
-        exact = one.combined(self.problem.placed(means), self.problem.placed([0.0 * mean for mean in means]))[0]
-        error = float(truth.error_l1(time))
-        return exact, error * one.largest() if error else np.zeros_like(exact)
+        means, errors = [], []
+        for block, part, factor in zip(self.problem.blocks, parts, self.factors[k + 1], strict=True):
+            means.append(part.means(factor))
+            error = _error_of_block(truth, block.numbers[0], time)
+            errors.append(error * part.largest(factor) if error else np.zeros(len(means[-1])))
+        return one.combined(self.problem.placed(means), self.problem.placed(errors))
 
     def unreached(self, setting: Setting, flow: Flow, dt: float) -> tuple[Array, Array]:
         """Return how far expectations (t, k) may be off as the particles are finitely many, beyond a power of them.
@@ -125,6 +127,12 @@ class ProductReference:
             scale = one.deviations()
             own_kernels.append(np.where(scale > 0, kernels[k] * np.where(scale > 0, scale, 1.0), 0.0))
         return np.array(emptied), np.array(own_kernels)
+
+
+def _error_of_block(truth: Any, number: int, time: float) -> float:
+    """Return the L1 error of one block of a truth, or else that of the whole."""
+    blocks = getattr(truth, "factors", None)
+    return float(truth.error_l1(time) if blocks is None else blocks[number].error_l1(time))
 
 
 def _factors(setting: Setting, problem: ProductProblem, laws: list[Any], k: int) -> list[Any]:
