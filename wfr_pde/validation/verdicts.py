@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @knows_its_arguments
 def validate(
     sampler: Flow | Callable[..., Any] | xr.Dataset | Sequence[xr.Dataset],
-    truth: Truth | xr.Dataset | Density | Target,
+    truth: Truth | xr.Dataset | xr.DataTree | Density | Target,
     target: Target | None = None,
     *,
     dt: float | None = None,
@@ -72,14 +72,20 @@ def validate(
     deviation of `effect` standard deviations would have been seen; *not enough power*, and what would be. A fault that
     vanishes with dt is one against the declared scheme, and is found only if that has a law on the grid.
 
+    In more dimensions than grids have, the truth is a product of laws of blocks: a DataTree of `ground_truth`, its
+    `Trajectory`, or a `Product` for samplers that keep it. The law of the scheme is then known block by block where
+    blocks stay independent (`Flow.factorises`); statistics are those of the blocks, in the coordinates y of the
+    product, moments across blocks, the potential and its variance. The margin counts, too, what a particle's own kernel
+    adds to estimates of the density in so many dimensions (`own_kernel`).
+
     Parameters
     ----------
     sampler : Flow, callable, or Datasets
         What is validated: a flow of particles; a function as `run_sampler` takes it; or runs that were made elsewhere,
         from independent draws of the start.
-    truth : Dataset, Trajectory, Density, Target, or any `Truth`
+    truth : Dataset, DataTree, Trajectory, Density, Target, or any `Truth`
         As `ground_truth` returns it; a density or a distribution stands for all times: for samplers that keep pi,
-        started from pi. A truth of your own must give densities on a grid.
+        started from pi. A truth of your own must give densities on a grid, or `ProductLaw`.
     target : Target, optional
         pi, where the truth does not say it.
     dt : float
@@ -95,7 +101,8 @@ def validate(
     t : array, optional
         Times to test at; by default at most four of the truth, the first not among them.
     modes, statistics :
-        Places of modes, and functions, as `observables` takes them.
+        Places of modes, and functions, as `observables` takes them. Of a product the modes are those of the blocks, and
+        given ones must differ in one block; it takes no functions.
     effect : float
         A deviation worth finding, in standard deviations of a statistic under the reference. 0.2 is what Cohen (1988)
         calls small.
