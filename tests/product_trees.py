@@ -36,16 +36,16 @@ def tree_of(nodes, factors, times, rotation=None, shift=None, rates=(1.0, 1.0)):
         "kl": ("t", sum(nodes[name]["kl"].values for name, _, _ in factors)),
     }
     if rotation is not None:
-        root["rotation"] = (("x", "y"), rotation)
+        root["rotation"] = (("axis_x", "axis_y"), rotation)
     if shift is not None:
-        root["shift"] = ("x", np.asarray(shift, dtype=float))
+        root["shift"] = ("axis_x", np.asarray(shift, dtype=float))
     tree.dataset = xr.Dataset(root, {"t": np.asarray(times, dtype=float)})
     entries = [{"node": name, "kind": kind, "ndim": ndim} for name, kind, ndim in factors]
     tree.attrs |= {"factors": json.dumps(entries), "transport_rate": rates[0], "reaction_rate": rates[1]}
     return tree
 
 
-def line_and_gaussian(m=3, times=(0.0, 0.05, 0.1, 0.2), rotation=None, shift=None, rtol=1e-6):
+def line_and_gaussian(m=3, times=(0.0, 0.05, 0.1, 0.2), rotation=None, shift=None, rtol=1e-5):
     """Two equal double wells on a line and a correlated Gaussian in m dimensions: tree, target and start."""
     rng = np.random.default_rng(5)
     mix = rng.normal(size=(m, m)) / np.sqrt(m)
