@@ -136,6 +136,15 @@ def test_the_own_kernel_falls_with_the_number_and_grows_with_the_dimension():
     assert margin(1, 100) == pytest.approx(2 * -math.expm1(-0.1) * spread, rel=0.1)
 
 
+def test_a_tree_is_a_truth_and_its_first_law_the_start():
+    ds = validate(ULA, truth().tree, TARGET, dt=0.1, n=30)
+    given = validated(ULA, dt=0.1, n=30)
+    assert ds.sizes["statistic"] == given.sizes["statistic"]
+    gap = (ds["reference"] - given["reference"]) / ds["standard_deviation"]
+    # the same law of steps; edges of regions and the interpolated start differ a little
+    assert float(np.abs(gap).max()) < 1e-3
+
+
 def test_samplers_that_keep_pi_are_held_against_it():
     ds = validate(samplers.MALA(), TARGET, dt=0.05, n=300, t=[0.5])
     assert ds.attrs["verdict"] == CONSISTENT
