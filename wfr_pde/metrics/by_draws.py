@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from wfr_pde.metrics.base import Metric
+from wfr_pde.metrics.base import Metric, check_measure
 from wfr_pde.numerics.arguments import whole
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
@@ -86,6 +86,8 @@ class ByDraws(Metric):
 
     @override
     def __call__(self, reference: Any, other: Any) -> float:
+        if isinstance(reference, Density):
+            check_measure(reference, "reference", self.name)
         drawn = _drawn(reference, self.draws, self.seed) if isinstance(reference, ProductLaw | Density) else reference
         metric: Callable[[Any, Any], float] = self.metric
         return float(metric(drawn, other))

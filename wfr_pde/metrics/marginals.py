@@ -16,13 +16,11 @@ from wfr_pde.metrics.base import (
     Law,
     Measure,
     Metric,
-    cell_masses,
     check_density,
-    check_draws,
     check_measures,
     check_straight,
 )
-from wfr_pde.metrics.binned import bin_of, equal_bins, mean_deviation
+from wfr_pde.metrics.binned import BinnedTotalVariation
 from wfr_pde.numerics.arguments import finite_array, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
@@ -72,7 +70,7 @@ class _Marginal(Metric):
         return tuple(self.coordinates)
 
     def pairs(self, reference: Law, other: Measure) -> list[tuple[Measure, Measure]]:
-        """Return the marginals of both measures, coordinate by coordinate."""
+        """Return the marginals of the `reference` and of the `other` measure, coordinate by coordinate."""
         check_measures(reference, other, self.name)
         check_straight(self.name, reference, other)
         numbers = self.chosen(reference.ndim)
@@ -80,11 +78,11 @@ class _Marginal(Metric):
             other = Particles(reference.inner(other.positions), other.log_weights)
         return [(_on_line(reference, k), _on_line(other, k)) for k in numbers]
 
-    def lines_of(self, reference: Law) -> list[Measure]:
-        """Return the marginals of a density or a product, for floors."""
+    def lines_of(self, reference: Density | ProductLaw) -> list[Density]:
+        """Return the marginals of a `reference` that is a density or a product, for floors."""
         check_density(reference, self.name, products=True)
         check_straight(self.name, reference)
-        return [_on_line(reference, k) for k in self.chosen(reference.ndim)]
+        return [_line_of_density(reference, k) for k in self.chosen(reference.ndim)]
 
 
 @dataclass(frozen=True)
@@ -133,42 +131,29 @@ class MarginalTotalVariation(_Marginal):
     @override
     def splits_weights(self) -> bool:  # type: ignore[override]
         """Whether the number of bins is given; else it follows the effective sample size, which splitting changes."""
-        return self.bins is not None
+        return self._on_line.splits_weights
+
+    @property
+    def _on_line(self) -> BinnedTotalVariation:
+        return BinnedTotalVariation(self.bins)
 
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bins is not None:
-            object.__setattr__(self, "bins", whole("bins", self.bins, 2))
+        object.__setattr__(self, "bins", self._on_line.bins)
 
     @override
     def __call__(self, reference: Density | ProductLaw, other: Measure) -> float:
         check_density(reference, self.name, products=True)
-        n = other.effective_sample_size if isinstance(other, Particles) else math.inf
-        return float(np.mean([self._distance(a, b, n) for a, b in self.pairs(reference, other)]))
+        return float(np.mean([self._on_line(a, b) for a, b in self.pairs(reference, other)]))  # type: ignore[arg-type]
 
     def at_resolution_of(self, reference: Density | ProductLaw, n: int) -> MarginalTotalVariation:
-        """Return the metric with the number of bins that it has for `n` particles."""
-        return replace(self, bins=self._number(n))
+        """Return the metric with the number of bins per coordinate of the `reference` that it has for `n` particles."""
+        return replace(self, bins=self._on_line.number(self.lines_of(reference)[0], n))
 
     def floor(self, reference: Density | ProductLaw, n: int) -> float:
         """Return the mean over `n` draws from the `reference`, exact as in `BinnedTotalVariation`."""
-        check_draws(n)
-        found = [equal_bins(density, self._number(n))[1] for density in self.lines_of(reference)]
-        return 0.5 * float(np.mean([mean_deviation(p, n).sum() for p in found]))
-
-    def _number(self, n: float) -> int:
-        if self.bins is not None:
-            return int(self.bins)
-        return 2**31 if math.isinf(n) else max(2, math.ceil(n ** (1 / 3)))
-
-    def _distance(self, reference: Any, other: Measure, n: float) -> float:
-        labels, expected = equal_bins(reference, self._number(n))
-        if isinstance(other, Density):
-            found = np.bincount(labels.ravel(), cell_masses(other).ravel(), minlength=len(expected))
-        else:
-            found = np.bincount(bin_of(reference, labels, other.positions), other.weights, minlength=len(expected))
-        return 0.5 * float(np.abs(expected - found / found.sum()).sum())
+        return float(np.mean([self._on_line.floor(density, n) for density in self.lines_of(reference)]))
 
 
 @dataclass(frozen=True)

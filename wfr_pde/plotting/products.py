@@ -31,6 +31,7 @@ from wfr_pde.space.particles import Particles
 from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.space.radial_law import RadialLaw
 
+FINE = 400  # points of a curve
 CELLS = 200  # per axis of the grid that Gaussian and radial factors are drawn on
 WIDTHS = 4.5  # standard deviations of a Gaussian on either side of its mean
 MOST_PANELS = 4  # coordinates that are shown by default
@@ -193,10 +194,12 @@ def radial_profile(
         for colour, time, law in zip(COLOURS, times, laws, strict=False):
             density = law.factors[number].density  # type: ignore[union-attr]
             frame = _as_frame(density, ["r"])
-            ax.plot(frame["r"], np.exp(frame), color=colour, label=f"t = {time:.3g}", linewidth=1)
+            low, high = limits([frame], "r")
+            r = np.linspace(max(low, float(density.grid.axes[0].edges[0])), high, FINE)
+            ax.plot(r, np.exp(density.log_prob(r[:, None])), color=colour, label=f"t = {time:.3g}", linewidth=1)
             ends.append(frame)
-        low, high = (np.array([limits([frame], "r") for frame in ends])[:, k] for k in (0, 1))
-        ax.set(xlim=(max(0.0, float(low.min())), float(high.max())), xlabel="r", ylabel="density of r")
+        lows, highs = (np.array([limits([frame], "r") for frame in ends])[:, k] for k in (0, 1))
+        ax.set(xlim=(max(0.0, float(lows.min())), float(highs.max())), xlabel="r", ylabel="density of r")
         ax.set_ylim(bottom=0)
         ax.set_title(f"radius in {block.stop - block.start} dimensions", loc="left", fontweight="normal")
         ax.grid(False)
@@ -280,7 +283,11 @@ def _diagonal(ax: Axes, frame: xr.DataArray, points: Any, now: Particles | None,
     """Draw one coordinate: bars of the particles, and the curve."""
     if now is not None:
         _bars(ax, points[:, k], now.weights)
-    draw_curve(ax, frame, None)
+    if now is None:
+        draw_curve(ax, frame, None)
+    else:
+        ax.plot(frame[frame.dims[0]], np.exp(frame), color=BLUE, linestyle="-", linewidth=1, label="density")
+        ax.grid(False)
     top = max([float(np.exp(frame.max())), *(float(patch.get_data().values.max()) for patch in ax.patches)])  # type: ignore[attr-defined]
     ax.set(yticks=[], ylim=(0, 1.1 * top))
     ax.spines["left"].set_visible(False)
@@ -310,5 +317,5 @@ def _pair(ax: Axes, law: ProductLaw, pair: tuple[int, int], points: Any, now: Pa
     heavy = np.argsort(-now.weights, kind="stable")[:DOTS]
     shown = now.weights[heavy]
     shown = shown / shown.max()
-    x, y = points[np.ix_(heavy, pair)].T
+    x, y = points[heavy][:, list(pair)].T
     ax.scatter(x, y, s=4 * shown, color="black", alpha=0.6, linewidths=0, zorder=3)

@@ -114,6 +114,24 @@ def test_moving_gaussians_are_followed_in_time():
     assert 1e-12 < tree["error_l1"].values[-1] < 1e-9
 
 
+def test_paths_between_products_are_products_of_paths():
+    line = wfr.GeometricPath(wfr.Gaussian(0.0, 1.0), WELL, lambda t: min(t, 1.0))
+    ends = wfr.Product([wfr.Gaussian(0.0, 1.0)] * 6), wfr.Product([WELL] * 5 + [wfr.Gaussian(0.5, 1.0)])
+    path = wfr.GeometricPath(*ends, line.schedule)
+    tree = wfr.ground_truth(path, wfr.Gaussian([0.3] * 6, 0.5), [0.5, 0.6], rtol=1e-2)
+    assert [(entry["node"], entry["kind"]) for entry in factors_of(tree)] == [("factor_0", "grid")] * 5 + [
+        ("factor_1", "gaussian")
+    ]
+    alone = wfr.ground_truth(line, wfr.Gaussian(0.3, 0.5), [0.5, 0.6], rtol=tree["factor_0"].attrs["rtol"])
+    np.testing.assert_array_equal(tree["factor_0"]["log_density"].values, alone["log_density"].values)
+    rest = wfr.GeometricPath(wfr.Gaussian(0.0, 1.0), wfr.Gaussian(0.5, 1.0), line.schedule)
+    exact = wfr.exact.gaussian_flow_by_ode(rest, wfr.Gaussian(0.3, 0.5), 0.6, start_time=0.5)
+    assert tree["factor_1"]["mean"].values[1] == pytest.approx(exact.mean, abs=1e-12)
+    pi = rest.at(0.6)
+    kl = 5 * alone["kl"].values[1] + wfr.exact.gaussian_kl(exact, pi)
+    assert tree["kl"].values[1] == pytest.approx(kl, abs=1e-11)
+
+
 @pytest.mark.parametrize(("ndim", "q", "s0"), [(3, 0.0, 3.0), (20, 30.0, 1.0), (100, 0.0, 1.0)])
 def test_shells_follow_their_closed_form(ndim, q, s0):
     a, rtol = 1.0, 1e-7

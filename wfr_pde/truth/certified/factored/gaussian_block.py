@@ -58,7 +58,7 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
         off = np.maximum(off, np.abs(values - kl))
     seen = np.array([_digits(law, pi) for law, pi in zip(laws, pis, strict=True)]) + INTEGRATED * target.moving
     l1, off = SAFETY * l1 + seen, SAFETY * off + seen * (1 + kl)
-    l1[0], off[0] = seen[0], seen[0] * (1 + kl[0])  # the start is given, but for its last digits
+    l1[0] = seen[0]  # the start is given; KL is computed
     words = {"units": "nats"}
     of_target: dict[str, Any] = {}
     if not target.moving:

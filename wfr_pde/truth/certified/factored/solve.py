@@ -143,7 +143,7 @@ def factored_plan(problem: Problem, times: Array, plan: Callable[..., dict[str, 
             laws: Any = block.target, block.start
             box = None
             if block.kind == "radial":
-                laws, far = radius_problem(block.target, block.start)  # type: ignore[arg-type]
+                laws, far = radius_problem(block.target, block.start, solution.share(block))  # type: ignore[arg-type]
                 box = None if far is None else ([0.0], [far])
             rates = {"transport_rate": problem.alpha, "reaction_rate": problem.beta}
             cost = plan(*laws, times, rtol=solution.share(block), box=box, **rates, **options)
