@@ -118,12 +118,27 @@ def test_estimates_of_a_density_in_twenty_dimensions_are_not_accused_but_have_no
     assert "each particle's own kernel" in ds.attrs["report"]
 
 
+def test_estimates_of_a_density_beside_a_radial_truth_are_not_accused_either():
+    target, start = wfr.Radial("x**2/2", 20), wfr.Gaussian(np.zeros(20), 0.5)
+    tree = wfr.ground_truth(target, start, [0, 0.2], rtol=1e-3)
+    ds = validate(samplers.SMCWFR(), tree, target, start=start, dt=0.1, n=40)
+    assert ds.attrs["reference"] == "the truth"
+    assert ds.attrs["verdict"] == NO_POWER
+    assert np.isinf(ds["own_kernel"]).all()
+
+
 def test_the_own_kernel_falls_with_the_number_and_grows_with_the_dimension():
     def margin(d, n):
         law = ProductLaw([wfr.Gaussian(np.zeros(d), 1.0)])
         flow = samplers.FeynmanKac(density=samplers.KernelDensity(0.5))
         return own_kernel_margin(flow, [law, law], np.array([0.0, 0.2]), 0.1, n)[0]
 
+    assert (
+        own_kernel_margin(
+            samplers.BirthDeath(), [ProductLaw([wfr.Gaussian(np.zeros(20), 1.0)])] * 2, np.array([0.0, 0.2]), 0.1, 1000
+        )[0]
+        > 0.2
+    )
     assert margin(1, 4000) < 0.6 * margin(1, 1000)
     assert margin(1, 1000) < 0.01 < margin(3, 1000)
     assert math.isinf(margin(20, 1000))

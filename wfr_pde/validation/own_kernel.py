@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from wfr_pde.flows import Flow, Lie, Repeated, Strang
 from wfr_pde.flows.sampler_laws.reweighting import reaction_share
 from wfr_pde.numerics.typing import Array
+from wfr_pde.samplers.birth_death import BirthDeath
 from wfr_pde.samplers.density_ratio import KernelDensity, MixtureDensity
 from wfr_pde.samplers.feynman_kac import FeynmanKac
 from wfr_pde.samplers.langevin import Langevin
@@ -33,7 +33,7 @@ def own_kernel_margin(flow: Flow, laws: list[ProductLaw], times: Array, dt: floa
     Parameters
     ----------
     flow : Flow
-        What the runs are compared with.
+        The declared scheme.
     laws : list of ProductLaw
         The law at the times.
     times : array (t,)
@@ -54,7 +54,7 @@ def own_kernel_margin(flow: Flow, laws: list[ProductLaw], times: Array, dt: floa
 
 
 def _estimates(flow: Flow, dt: float, drawn: list[float]) -> list[tuple[float, float]]:
-    """Return the shares of all estimates of a step, and the variances of their kernels; None for Scott's rule.
+    """Return the shares of all estimates of a step, and the variances of their kernels; zero for Scott's rule.
 
     `drawn` has the variance of the last Langevin step, which is that of the mixture.
     """
@@ -66,10 +66,14 @@ def _estimates(flow: Flow, dt: float, drawn: list[float]) -> list[tuple[float, f
         return flow.n * _estimates(flow.flow, dt / flow.n, drawn)
     if isinstance(flow, Langevin):
         drawn[0] = 2 * flow.rate * dt
-    if isinstance(flow, FeynmanKac) and isinstance(flow.density, KernelDensity | MixtureDensity):
-        width: Any = getattr(flow.density, "bandwidth", None)
-        variance = drawn[0] if isinstance(flow.density, MixtureDensity) else 0.0 if width is None else width**2
-        return [(reaction_share(flow.rate, dt, False), variance)]
+    if isinstance(flow, BirthDeath | FeynmanKac):
+        # births and deaths happen by the rates of the beginning, which is more than the exact map's share
+        share = flow.rate * dt if isinstance(flow, BirthDeath) else reaction_share(flow.rate, dt, False)
+        density = KernelDensity(getattr(flow, "bandwidth", None)) if flow.density is None else flow.density
+        if isinstance(density, MixtureDensity):
+            return [(share, drawn[0])]
+        if isinstance(density, KernelDensity):
+            return [(share, 0.0 if density.bandwidth is None else density.bandwidth**2)]
     return []
 
 

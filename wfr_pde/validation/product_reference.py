@@ -118,7 +118,8 @@ class ProductReference:
         for i, (block, law) in enumerate(zip(self.problem.blocks, self.laws, strict=True)):
             chosen = [(some[i], own[i]) for some, own in zip(self.parts, self.factors[1:], strict=True)]
             gaps.append(unreached(flow, block, law, chosen, span))
-        kernels = own_kernel_margin(flow, [self.problem.product(own) for own in self.factors], setting.times, dt, count)
+        laws, own = [self.problem.product(own) for own in self.factors], setting.scheme or flow
+        kernels = own_kernel_margin(own, laws, setting.times, dt, count)
         emptied, own_kernels = [], []
         for k, one in enumerate(self.observables):
             means = [part.means(own) for part, own in zip(self.parts[k], self.factors[k + 1], strict=True)]
