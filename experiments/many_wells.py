@@ -7,8 +7,9 @@ share on the right of every coordinate is taken: Langevin; births and deaths, an
 the g of the truth; and SMC-WFR, with its own estimate of the density in 16 dimensions.
 
 Findings: with the true g the masses of all sixteen pairs follow the truth, though hardly two particles are in the same
-of the 65 536 modes. Langevin alone is slow to cross. SMC-WFR moves too fast at first, as its estimate is the particle's
-own kernel, which leaves the weights pi alone.
+of the 65 536 modes. Langevin alone is slow to cross. SMC-WFR overshoots, to a share of
+0.92 where the target has 0.8: its estimate of the density is mostly each particle's own kernel, which leaves weights by
+pi alone, and five times the particles help little.
 
 Figure: (a) share on the right over time, of the truth (lines) and of births and deaths (points), for the four weights;
 (b) root mean square over the coordinates of the error of the mean share.
@@ -26,7 +27,8 @@ CHECKS = {
     "error_langevin": (0.15, 0.02),  # at the end, as shares have hardly moved
     "births_over_langevin": (0.25, 0.25),  # errors at the end
     "weights_over_langevin": (0.2, 0.2),
-    "smc_over_langevin": (1.2, 0.2),
+    "smc_over_langevin": (1.0, 0.2),  # 0.85 with 1000 particles, 1.15 with 200
+    "smc_share": (0.93, 0.03),  # on the right at the end, where the target has 0.8
     "error_truth": (0.0, 1e-3),  # bound of the L1 error of the law in 16 dimensions
 }
 TOLERANCES = {"*": (1e-3, 1e-3)}
@@ -93,6 +95,7 @@ def run(n=1000, seeds=6, rtol=1e-4) -> xr.Dataset:
     ds["error_langevin"] = (), last["Langevin"], units
     for name, short in (("births and deaths", "births"), ("weights", "weights"), ("SMC-WFR", "smc")):
         ds[f"{short}_over_langevin"] = (), last[name] / last["Langevin"], units
+    ds["smc_share"] = (), float(share[-1, -1, 3::4].mean()), units
     ds["error_truth"] = (), float(found["error"].max()), units
     return ds
 
