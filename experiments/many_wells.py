@@ -114,7 +114,7 @@ def figure(ds):
         left.set_title("Shares of the modes")
         for name, colour in zip(NAMES, plotting.COLOURS, strict=False):
             right.semilogy(ds["t"], ds["error"].sel(sampler=name), color=colour, label=name)
-        right.set(xlabel=plotting.label(ds["t"]), ylabel="error of the share")
+        right.set(xlabel=plotting.label(ds["t"]), ylabel="error of the share", ylim=(8e-4, 0.3))
         right.legend(loc="lower right")
         right.set_title("Error, over 16 coordinates")
     return fig
