@@ -155,6 +155,8 @@ class ProductTrajectory(Record):
         if entry["kind"] == "gaussian":
             mean, covariance, errors = (ds[name].values.astype(np.float64) for name in GAUSSIAN)
             rates = None if alpha is None or beta is None else (alpha, beta)
+            if target is None and "target_mean" in ds:  # what the run was made with
+                target = Gaussian(ds["target_mean"].values, ds["target_covariance"].values)
             return GaussianTrajectory(self.times, mean, covariance, errors, target, rates)
         path: Trajectory = Trajectory(ds, target, alpha, beta)
         return path if entry["kind"] == "grid" else RadialTrajectory(path, entry["ndim"])
