@@ -14,7 +14,7 @@ from wfr_pde.targets.radial import Radius
 if TYPE_CHECKING:
     import xarray as xr
 
-OUTSIDE = 1e-5, 1e-16  # of the tolerance, and at least: mass of target and start beyond the walls of the first box
+OUTSIDE = 1e-9, 1e-16  # of the tolerance, and at least: mass of target and start beyond the walls of the first box
 FREE = 0.2  # of the largest radius: where no mass is below it, zero is no wall of the problem
 MARGIN = 1.15  # of the radius of that box, to begin with, and by which it grows
 OUTER = 1 / 8  # of the box, whose mass stands for what is beyond
