@@ -70,6 +70,7 @@ class SinkhornKernel(Flow, TakesReactions):
     law = Law.W
     order = 2
     self_adjoint = True
+    factorises = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
     single = True
