@@ -58,8 +58,9 @@ class Search:
             raise MemoryError(f"the next attempt would take {self.cells.tolist()} cells")
         return Grid(self.lower, self.upper, tuple(self.cells.tolist()), boundary=self.boundary)
 
-    def widen(self, factor: float = WIDER) -> None:
-        """Take a larger box, with cells of the same size."""
+    def widen(self, by: float = WIDER, along: Array | bool = True) -> None:
+        """Take a larger box along some axes, with cells of the same size."""
+        factor = np.where(along, by, 1.0)
         middle, half = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
         self.lower, self.upper = middle - factor * half, middle + factor * half
         self.cells = np.ceil(factor * self.cells).astype(int)
@@ -169,7 +170,7 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
             _mend(search, str(problem))
             continue
         spent = clock() - this
-        parts, may_grow = attempt.solution[1], flow.equation.rate is not None and not search.fixed
+        parts, may_grow = attempt.solution[1], _may_grow(flow, attempt.grid)
         walls = max(parts["domain"].max(), parts["mass"].max())
         if may_grow:  # what grows may be outside of the box: the bound holds only if one twice as wide says the same
             parts["domain"][1:] += 2.0
@@ -178,21 +179,19 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
         if error.max() <= rtol:
             if not may_grow:
                 return Result(attempt, "", None)
-            wider = Search(search.lower, search.upper, boundary, search.cells, search.steps, False)
-            wider.widen(2.0)
             try:
-                wide = DiffusionAttempt(flow, start, times, wider.grid(), search.steps)
-                apart = max(
-                    _distance(one, other) for one, other in zip(wide.solution[0], attempt.solution[0], strict=True)
-                )
-                if apart + wide.bound.max() <= rtol:
-                    wide.solution[1]["domain"][:] += apart
-                    return Result(wide, "", None)
+                confirmed = _confirmed(attempt, search, rtol)
             except (OutOfTimeError, MemoryError):
                 limit = "as there were no means for a box twice as wide"
                 break
             except (NumericalError, ValueError) as problem:
                 search.log.append(str(problem))
+                confirmed = None
+            if confirmed is not None:
+                return Result(confirmed, "", None)
+            if search.fixed:
+                limit = "as a box twice as wide says something else than the one given, and the rate may be why"
+                break
             search.widen()
             continue
         if not search.fixed and walls > 0.1 * rtol and walls > 0.2 * error.max():
@@ -213,6 +212,31 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
             else f"there was no attempt {limit}"
         )
     return Result(best, limit, None)
+
+
+def _may_grow(flow: Any, grid: Grid) -> bool:
+    """Return whether there may be mass to come outside of the box: with a rate, unless all axes are periodic."""
+    return flow.equation.rate is not None and not all(axis.periodic for axis in grid.axes)
+
+
+def _confirmed(attempt: DiffusionAttempt, search: Search, rtol: float) -> DiffusionAttempt | None:
+    """Return an attempt that one in a box twice as wide agrees with: the wider one, unless the box is given; or None.
+
+    Its part of the domain holds the distance of both, and for a given box the bound of the other.
+    """
+    wider = Search(search.lower, search.upper, search.boundary, search.cells, search.steps, False)
+    wider.widen(2.0, np.array([not axis.periodic for axis in attempt.grid.axes]))
+    wide = DiffusionAttempt(attempt.flow, attempt.start, attempt.times, wider.grid(), search.steps)
+    apart = np.array([_distance(one, other) for one, other in zip(wide.solution[0], attempt.solution[0], strict=True)])
+    if not search.fixed:
+        wide.solution[1]["domain"][:] += apart
+        return wide if wide.bound.max() <= rtol else None
+    before = attempt.solution[1]["domain"].copy()
+    attempt.solution[1]["domain"][1:] += (apart + wide.bound)[1:] - 2.0  # in place of all that was in doubt before
+    if attempt.bound.max() <= rtol:
+        return attempt
+    attempt.solution[1]["domain"][:] = before
+    return None
 
 
 def _distance(wide: Density, narrow: Density) -> float:
