@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,28 +71,39 @@ class DiffusionAttempt:
 
     @cached_property
     def start_error(self) -> float:
-        """The L1 distance of the start to what its cells make of it, and what of it is outside of the box.
-
-        It is looked at in the middle of three cells and a bit per cell and axis: nothing periodic hides from both.
-        """
-        grid, state = self.grid, self.beginning
-        sides = [FINER * axis.n + 1 for axis in grid.axes]
-        fine = [
-            axis.edges[0] + axis.length * (np.arange(n) + 0.5) / n for axis, n in zip(grid.axes, sides, strict=True)
-        ]
-        slab = max(1, MOST_PLACES * sides[0] // math.prod(sides))
+        """The L1 distance of the start to what its cells make of it, and what of it is outside of the box."""
         exact, known = [], []
+        for places in self._between():
+            exact.append(np.exp(self.start.log_density(places)))
+            known.append(np.exp(log_values_at(self.grid, self.beginning.log_values, places)))
+        density, volume = np.concatenate(exact), math.prod(axis.length for axis in self.grid.axes) / self._between_count
+        mass, whole = float(density.sum()) * volume, self.start.log_normaliser
+        outside = 0.0 if whole is None else max(0.0, 1 - mass * math.exp(-whole) - MIDPOINT_ROUNDING)
+        return float(np.sum(np.abs(density / mass - np.concatenate(known)))) * volume + 2 * outside
+
+    @property
+    def _between_count(self) -> int:
+        """How many places `_between` has."""
+        return math.prod(FINER * axis.n + 1 for axis in self.grid.axes)
+
+    def _between(self) -> Iterator[Array]:
+        """Return the middles (m, d) of cells that are finer by three and a bit, so that nothing periodic hides in both.
+
+        Slab by slab, as there may be many.
+        """
+        sides = [FINER * axis.n + 1 for axis in self.grid.axes]
+        pairs = zip(self.grid.axes, sides, strict=True)
+        fine = [axis.edges[0] + axis.length * (np.arange(n) + 0.5) / n for axis, n in pairs]
+        slab = max(1, MOST_PLACES * sides[0] // math.prod(sides))
         for begin in range(0, sides[0], slab):
             axes = [fine[0][begin : begin + slab], *fine[1:]]
-            places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, grid.ndim)
-            exact.append(np.exp(self.start.log_density(places)))
-            known.append(np.exp(log_values_at(grid, state.log_values, places)))
-        volume = math.prod(axis.length for axis in grid.axes) / math.prod(sides)
-        density, kept = np.concatenate(exact), np.concatenate(known)
-        mass = float(density.sum()) * volume
-        whole = self.start.log_normaliser
-        outside = 0.0 if whole is None else max(0.0, 1 - mass * math.exp(-whole) - MIDPOINT_ROUNDING)
-        return float(np.sum(np.abs(density / mass - kept))) * volume + 2 * outside
+            yield np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, self.grid.ndim)
+
+    def mass_error(self, state: Density) -> float:
+        """Return how much mass is between the cells that their sum, which is one, does not have, or lacks."""
+        total = sum(np.exp(log_values_at(self.grid, state.log_values, places)).sum() for places in self._between())
+        volume = math.prod(axis.length for axis in self.grid.axes) / self._between_count
+        return max(0.0, abs(float(total) * volume - 1) - MIDPOINT_ROUNDING)
 
     @cached_property
     def order(self) -> int:
@@ -157,7 +169,7 @@ class DiffusionAttempt:
             found.append(state)
             off = 0.0 if self.flow.equation.rate is not None else abs(math.expm1(state.log_mass or 0.0))
             parts["residual"][k + 1] = 2 * account.left
-            parts["mass"][k + 1] = 2 * account.gone + off
+            parts["mass"][k + 1] = 2 * account.gone + off + 2 * self.mass_error(state)
             parts["domain"][k + 1] = 2 * max(rule.outside(one.log_values) for one in found)
             parts["rounding"][k + 1] = ROUNDING * sum(self.count(j) for j in range(k + 1))
         return found, parts, account.doubt

@@ -112,9 +112,9 @@ class ResidualRule:
             one, other, rate = self._left(values, slope, t)
             density, integrate = np.exp(values - values.max()), self.grid.integrate
             mass = float(integrate(density))
-            sizes = (float(integrate(density * np.abs(part))) / mass for part in (one, one - other))
+            size, doubt = (float(integrate(density * np.abs(part))) / mass for part in (one, one - other))
             beyond = 0.0 if rate is None else float(rate.max()) - float(integrate(density * rate)) / mass
-            return *sizes, beyond
+            return size, doubt, beyond
 
     def _left(self, values: Array, slope: Array | float, t: float) -> tuple[Array, Array, Array | None]:
         """Return r/u by differences of order 10 and of order 8, and c at the cells."""
@@ -184,7 +184,8 @@ class ResidualRule:
 
     def _rate(self, points: Array, t: float) -> Array:
         """Return the rate."""
-        return np.asarray(self.equation.rate(points, t), dtype=np.float64)
+        rate = self.equation.rate
+        return np.zeros(len(points)) if rate is None else np.asarray(rate(points, t), dtype=np.float64)
 
     def _component(self, k: int, points: Array, t: float) -> Array:
         """Return component `k` of the drift."""
