@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import NoEnergy
-from wfr_pde.errors import NumericalError
+from wfr_pde.errors import UnresolvedError
 from wfr_pde.flows.base import Flow
 from wfr_pde.flows.diffusions.coefficients import diffusion_times
 from wfr_pde.flows.extrapolation import Extrapolated
@@ -39,8 +39,28 @@ TIME_LOOKS = 2000  # at the coefficients over the whole time: a change that is o
 FINER = 3  # times as many places as cells per axis, and one more, at which the start is looked at
 MOST_PLACES = 1_000_000  # at once
 MIDPOINT_ROUNDING = 1e-13  # of the mass of the start by the midpoint rule
+BEYOND = 4.0  # times the mass beyond walls by falling parabolas: twice in L1, and twice in tails like 1/x²
 LOOKS = 16  # at a diffusivity that varies, between two save times
 ROUNDING = 1e-13  # per step: log-values of some hundreds, of which each is right to the last digits
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What the next attempt is chosen by.
+
+    Attributes
+    ----------
+    walls : float
+        Largest part of the domain, or of the mass.
+    differences : float
+        What differences of a lower order in space say otherwise, relative to the residual.
+    start : float
+        The part of the start.
+    """
+
+    walls: float
+    differences: float
+    start: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +76,8 @@ class DiffusionAttempt:
     grid : Grid
     steps : int
         Between the two save times that are furthest apart; fewer between others, in proportion, multiples of 4.
+    cut : float
+        Share of the start that a given box cuts off.
     """
 
     flow: Any
@@ -63,6 +85,7 @@ class DiffusionAttempt:
     times: Array
     grid: Grid
     steps: int
+    cut: float = 0.0
 
     @cached_property
     def beginning(self) -> Density:
@@ -78,8 +101,8 @@ class DiffusionAttempt:
             known.append(np.exp(log_values_at(self.grid, self.beginning.log_values, places)))
         density, volume = np.concatenate(exact), math.prod(axis.length for axis in self.grid.axes) / self._between_count
         mass, whole = float(density.sum()) * volume, self.start.log_normaliser
-        outside = 0.0 if whole is None else max(0.0, 1 - mass * math.exp(-whole) - MIDPOINT_ROUNDING)
-        return float(np.sum(np.abs(density / mass - np.concatenate(known)))) * volume + 2 * outside
+        cut = self.cut if whole is None else max(self.cut, 1 - mass * math.exp(-whole) - MIDPOINT_ROUNDING)
+        return float(np.sum(np.abs(density / mass - np.concatenate(known)))) * volume + 2 * cut
 
     @property
     def _between_count(self) -> int:
@@ -111,14 +134,14 @@ class DiffusionAttempt:
 
         Raises
         ------
-        NumericalError
+        UnresolvedError
             If there is none.
         """
         needed = [self.cells_for(order) for order in ORDERS]
         for order, cells in zip(ORDERS, needed, strict=True):
             if (cells <= np.array(self.grid.shape)).all():
                 return order
-        raise NumericalError(f"the steps need {needed[-1].tolist()} cells, and there are {list(self.grid.shape)}")
+        raise UnresolvedError(f"the steps need {needed[-1].tolist()} cells, and there are {list(self.grid.shape)}")
 
     def cells_for(self, order: int) -> Array:
         """Return how many cells per axis resolve the diffusion over the smallest sub-step of an order."""
@@ -154,7 +177,7 @@ class DiffusionAttempt:
         account = Account(flow, self.start_error)
         parts = {name: np.zeros(len(self.times)) for name in PARTS}
         parts["start"][0] = self.start_error
-        parts["domain"][0] = 2 * rule.outside(state.log_values)
+        parts["domain"][0] = BEYOND * rule.outside(state.log_values)
         parts["rounding"][0] = ROUNDING
         found = [state]
         for k in range(len(self.times) - 1):
@@ -170,7 +193,7 @@ class DiffusionAttempt:
             off = 0.0 if self.flow.equation.rate is not None else abs(math.expm1(state.log_mass or 0.0))
             parts["residual"][k + 1] = 2 * account.left
             parts["mass"][k + 1] = 2 * account.gone + off + 2 * self.mass_error(state)
-            parts["domain"][k + 1] = 2 * max(rule.outside(one.log_values) for one in found)
+            parts["domain"][k + 1] = BEYOND * max(rule.outside(one.log_values) for one in found)
             parts["rounding"][k + 1] = ROUNDING * sum(self.count(j) for j in range(k + 1))
         return found, parts, account.doubt
 
@@ -186,6 +209,13 @@ class DiffusionAttempt:
     def looks(self, length: float) -> int:
         """Return how often the coefficients are looked at in a panel of some length."""
         return max(PANEL, math.ceil(TIME_LOOKS * length / float(self.times[-1] - self.times[0])))
+
+    @cached_property
+    def doubts(self) -> Doubts:
+        """What the next attempt is chosen by."""
+        parts = self.solution[1]
+        walls = max(float(parts["domain"].max()), float(parts["mass"].max()))
+        return Doubts(walls, self.solution[2], self.start_error)
 
     @property
     def bound(self) -> Array:
