@@ -36,7 +36,7 @@ LONG_NAMES = {
 PANEL = 4  # steps that share a polynomial in time
 ORDERS = (8, 6, 4, 2)
 TIME_LOOKS = 2000  # at the coefficients over the whole time: a change that is over between two of them is not seen
-FINER = 3  # times as many places as cells per axis, and one more, at which the start is looked at
+FINER = 3.6180339887  # times as many places as cells per axis, at which densities are looked at between the cells
 MOST_PLACES = 1_000_000  # at once
 MIDPOINT_ROUNDING = 1e-13  # of the mass of the start by the midpoint rule
 BEYOND = 4.0  # times the mass beyond walls by falling parabolas: twice in L1, and twice in tails like 1/x²
@@ -107,14 +107,11 @@ class DiffusionAttempt:
     @property
     def _between_count(self) -> int:
         """How many places `_between` has."""
-        return math.prod(FINER * axis.n + 1 for axis in self.grid.axes)
+        return math.prod(round(FINER * axis.n) for axis in self.grid.axes)
 
     def _between(self) -> Iterator[Array]:
-        """Return the middles (m, d) of cells that are finer by three and a bit, so that nothing periodic hides in both.
-
-        Slab by slab, as there may be many.
-        """
-        sides = [FINER * axis.n + 1 for axis in self.grid.axes]
+        """Return the middles (m, d) of finer cells, slab by slab; by such a factor that nothing periodic hides in both."""
+        sides = [round(FINER * axis.n) for axis in self.grid.axes]
         pairs = zip(self.grid.axes, sides, strict=True)
         fine = [axis.edges[0] + axis.length * (np.arange(n) + 0.5) / n for axis, n in pairs]
         slab = max(1, MOST_PLACES * sides[0] // math.prod(sides))
