@@ -78,9 +78,18 @@ class Search:
         return attempt
 
     def twice_as_wide(self, attempt: DiffusionAttempt) -> DiffusionAttempt:
-        """Return an attempt with the same cells and steps as another, in a box twice as wide."""
+        """Return an attempt with cells as wide and as many steps as another, in a box twice as wide.
+
+        Of a given box it holds all of the start, too, of which the rate may choose what the box cuts off.
+        """
+        walls = np.array([not axis.periodic for axis in attempt.grid.axes])
         wider = Search(self.lower, self.upper, self.boundary, self.cells, self.steps, False)
-        wider.widen(2.0, np.array([not axis.periodic for axis in attempt.grid.axes]))
+        wider.widen(2.0, walls)
+        if self.fixed:
+            lower, upper = box_of(attempt.start, attempt.grid)
+            lower, upper = np.minimum(lower, wider.lower), np.maximum(upper, wider.upper)
+            wider.cells = np.ceil(wider.cells * (upper - lower) / (wider.upper - wider.lower)).astype(int)
+            wider.lower, wider.upper = lower, upper
         return DiffusionAttempt(attempt.flow, attempt.start, attempt.times, wider.grid(), self.steps)
 
     def go_on(self, doubts: Doubts, error: float, rtol: float) -> None:
@@ -280,6 +289,18 @@ def _mend(search: Search, problem: Exception) -> None:
         search.refine_steps()
 
 
+def box_of(start: Target, grid: Grid) -> tuple[Array, Array]:
+    """Return the box of a grid, larger where a start has more than `TAIL` beyond it; of heavy tails the grid's own."""
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    try:
+        wide = start.box(TAIL)
+    except ValueError:  # what is beyond the walls is told by the density there
+        return lower, upper
+    periodic = [axis.periodic for axis in grid.axes]
+    low, high = np.minimum(wide[0], lower), np.maximum(wide[1], upper)
+    return np.where(periodic, lower, low), np.where(periodic, upper, high)
+
+
 def share_cut(start: Target, grid: Grid) -> float:
     """Return about which share of a start a grid cuts off: by values in the box that holds all but `TAIL` of it.
 
@@ -292,13 +313,8 @@ def share_cut(start: Target, grid: Grid) -> float:
     >>> round(share_cut(wfr.Gaussian(0.0, 1.0), wfr.Grid(-1.96, 1.96, 64)), 3)
     0.05
     """
-    try:
-        wide = start.box(TAIL)
-    except ValueError:  # heavy tails: what is beyond the walls is told by the density there
-        return 0.0
-    periodic, lower, upper = [axis.periodic for axis in grid.axes], np.array(grid.lower), np.array(grid.upper)
-    low = np.where(periodic, lower, np.minimum(wide[0], lower))
-    high = np.where(periodic, upper, np.maximum(wide[1], upper))
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    low, high = box_of(start, grid)
     n = max(16, round(CUT_PLACES ** (1 / grid.ndim)))
     axes = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, grid.ndim)
