@@ -110,7 +110,7 @@ class DiffusionAttempt:
         return math.prod(round(FINER * axis.n) for axis in self.grid.axes)
 
     def _between(self) -> Iterator[Array]:
-        """Return the middles (m, d) of finer cells, slab by slab; by a factor for which nothing periodic hides in both."""
+        """Return the middles (m, d) of finer cells, slab by slab; nothing periodic hides in both kinds of cells."""
         sides = [round(FINER * axis.n) for axis in self.grid.axes]
         pairs = zip(self.grid.axes, sides, strict=True)
         fine = [axis.edges[0] + axis.length * (np.arange(n) + 0.5) / n for axis, n in pairs]
