@@ -173,7 +173,7 @@ class DiffusionAttempt:
         flow, state = self.flow_of_order().monitored(), self.beginning
         account = Account(flow, self.start_error)
         parts = {name: np.zeros(len(self.times)) for name in PARTS}
-        parts["start"][0] = self.start_error
+        parts["start"][0] = 2 * self.start_error  # as at later times: what it is between the places is not known
         parts["domain"][0] = BEYOND * rule.outside(state.log_values)
         parts["rounding"][0] = ROUNDING
         found = [state]
