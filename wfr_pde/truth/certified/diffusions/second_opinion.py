@@ -45,7 +45,8 @@ class Opinion:
 def second_opinion(attempt: DiffusionAttempt) -> Opinion | None:
     """Solve by `FiniteVolume(drift=...)` on two grids, and compare; None where it does not apply.
 
-    The coarser grid has half the steps, so that the difference tells errors in time, too. It needs walls, a diffusivity along every axis at every time, and cells on which its extrapolation converges.
+    The coarser grid has half the steps, so that the difference tells errors in time, too. It needs walls, a diffusivity
+    along every axis at every time, and cells on which its extrapolation converges.
     """
     equation, times = attempt.flow.equation, attempt.times
     probes = [diffusivity_at(equation.diffusivity, float(t), attempt.grid.ndim) for t in times]
