@@ -74,6 +74,13 @@ def test_a_start_with_the_period_of_a_third_of_a_cell():
     assert 0.2 < attempt.start_error < 0.5  # the mean of |exp(cos(x)/2) / I0(1/2) - 1| is 0.31
 
 
+@pytest.mark.parametrize("constant", [-2000, 2000])
+def test_constants_of_the_start_do_not_matter(constant):
+    times, grid = np.array([0.0, 1.0]), wfr.Grid(-8.0, 8.0, 96)
+    attempt = DiffusionAttempt(wfr.Advected(nothing, 0.0), wfr.Potential(f"x**2/2 + {constant}"), times, grid, 8)
+    assert (attempt.bound < 1e-11).all()
+
+
 def test_errors_of_a_panel_grow_until_its_end():
     """An error at its begin, and growth by e^3 after it."""
     size, doubt, growth = grown(np.array([[1.0, 0.5, 0.0], [0.0, 0.0, 3.0]]), np.array([1.0, 1.0]))

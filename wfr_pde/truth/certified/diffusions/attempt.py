@@ -36,7 +36,8 @@ LONG_NAMES = {
 PANEL = 4  # steps that share a polynomial in time
 ORDERS = (8, 6, 4, 2)
 TIME_LOOKS = 2000  # at the coefficients over the whole time: a change that is over between two of them is not seen
-FINER = 3.6180339887  # times as many places as cells per axis, at which densities are looked at between the cells
+# times as many places as cells per axis, at which densities are looked at between the cells: no ratio of small numbers
+FINER = {1: 3.6180339887, 2: 3.6180339887, 3: 1.6180339887}
 MOST_PLACES = 1_000_000  # at once
 MIDPOINT_ROUNDING = 1e-13  # of the mass of the start by the midpoint rule
 BEYOND = 4.0  # times the mass beyond walls by falling parabolas: twice in L1, and twice in tails like 1/x²
@@ -96,22 +97,28 @@ class DiffusionAttempt:
     def start_error(self) -> float:
         """The L1 distance of the start to what its cells make of it, and what of it is outside of the box."""
         exact, known = [], []
+        top = float(np.max(self.start.log_density(self.grid.points())))  # potentials have any constant
         for places in self._between():
-            exact.append(np.exp(self.start.log_density(places)))
+            exact.append(np.exp(self.start.log_density(places) - top))
             known.append(np.exp(log_values_at(self.grid, self.beginning.log_values, places)))
         density, volume = np.concatenate(exact), math.prod(axis.length for axis in self.grid.axes) / self._between_count
         mass, whole = float(density.sum()) * volume, self.start.log_normaliser
-        cut = self.cut if whole is None else max(self.cut, 1 - mass * math.exp(-whole) - MIDPOINT_ROUNDING)
+        cut = self.cut if whole is None else max(self.cut, 1 - mass * math.exp(top - whole) - MIDPOINT_ROUNDING)
         return float(np.sum(np.abs(density / mass - np.concatenate(known)))) * volume + 2 * cut
+
+    @property
+    def _sides(self) -> list[int]:
+        """How many places `_between` has along the axes."""
+        return [round(FINER[self.grid.ndim] * axis.n) for axis in self.grid.axes]
 
     @property
     def _between_count(self) -> int:
         """How many places `_between` has."""
-        return math.prod(round(FINER * axis.n) for axis in self.grid.axes)
+        return math.prod(self._sides)
 
     def _between(self) -> Iterator[Array]:
         """Return the middles (m, d) of finer cells, slab by slab; nothing periodic hides in both kinds of cells."""
-        sides = [round(FINER * axis.n) for axis in self.grid.axes]
+        sides = self._sides
         pairs = zip(self.grid.axes, sides, strict=True)
         fine = [axis.edges[0] + axis.length * (np.arange(n) + 0.5) / n for axis, n in pairs]
         slab = max(1, MOST_PLACES * sides[0] // math.prod(sides))
