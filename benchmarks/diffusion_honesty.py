@@ -2,9 +2,9 @@
 
     python benchmarks/diffusion_honesty.py [--draws 100] [--seed SEED] [--seconds 60]
 
-Four families: a Gaussian under a linear drift in 1D or 2D, any diffusivity per axis, with and without a quadratic
-rate; mixtures under noise in 1D or 2D; rotations about an equilibrium. A fresh seed is drawn where none
-is given, and printed.
+Five families: a Gaussian under a linear drift in 1D or 2D, any diffusivity per axis, with and without a quadratic
+rate; mixtures under noise in 1D or 2D; rotations about an equilibrium; growth alone, by rates that are waves in
+place and time, and offsets of thousands. A fresh seed is drawn where none is given, and printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scipy.integrate import solve_ivp
 
 import wfr_pde as wfr
 
-FAMILIES = ("linear", "weighted", "noised", "rotation")
+FAMILIES = ("linear", "weighted", "noised", "rotation", "growth")
 
 
 @dataclass
@@ -43,7 +43,8 @@ def draw(family: str, rng: np.random.Generator) -> Problem:
     t = float(10 ** rng.uniform(-1.5, 0.3))
     times = np.array([0.0, *np.sort(rng.uniform(0.1, 0.9, int(rng.integers(0, 3)))), 1.0]) * t
     rtol = float(10 ** rng.uniform(-8, -3)) if d == 1 else float(10 ** rng.uniform(-6, -3))
-    make = {"linear": _linear, "weighted": _linear, "noised": _noised, "rotation": _rotation}[family]
+    families = {"linear": _linear, "weighted": _linear, "noised": _noised, "rotation": _rotation, "growth": _growth}
+    make = families[family]
     flow, start, exact, log_mass = make(rng, d, t, family == "weighted")
     return Problem(flow, start, times, rtol, exact, log_mass, f"{family} {start.ndim}D t={t:.3g} rtol={rtol:.1e}")
 
@@ -103,6 +104,30 @@ def _rotation(rng: np.random.Generator, d: int, t: float, weighted: bool) -> tup
         return diffusivity * (score + score @ turn.T)
 
     return wfr.Advected(drift, diffusivity), target, target, 0.0
+
+
+def _growth(rng: np.random.Generator, d: int, t: float, weighted: bool) -> tuple[Any, ...]:
+    """Draw c = offset + a sum_k cos(w_k x_k + phase_k) cos(omega s) of a Gaussian that stays where it is."""
+    size, offset = rng.uniform(0.3, 4) / t, rng.choice([0.0, -3000.0, 2000.0])
+    waves, phases, omega = rng.uniform(0.5, 4, d), rng.uniform(0, 6, d), rng.uniform(0.5, 10)
+    mean, deviations = rng.standard_normal(d), rng.uniform(0.4, 1.2, d)
+
+    def rate(x: np.ndarray, s: float) -> np.ndarray:
+        return offset + size * np.cos(omega * s) * np.cos(waves * x + phases).sum(axis=-1)
+
+    grown, log_mass = size * np.sin(omega * t) / omega, offset * t
+    for wave, phase, middle, deviation in zip(waves, phases, mean, deviations, strict=True):
+        z = np.linspace(-12, 12, 24_001)
+        power = grown * np.cos(wave * (middle + deviation * z) + phase)
+        log_mass += np.log(np.trapezoid(np.exp(power - z**2 / 2), z) / np.sqrt(2 * np.pi))
+
+    def potential(*x: np.ndarray) -> np.ndarray:
+        terms = zip(x, waves, phases, mean, deviations, strict=True)
+        return sum((y - m) ** 2 / (2 * v**2) - grown * np.cos(w * y + p) for y, w, p, m, v in terms)
+
+    start = wfr.Gaussian(mean, np.diag(deviations**2))
+    exact = wfr.Potential(potential, ndim=d)
+    return wfr.Advected(lambda x, s: 0 * x, 0.0, rate), start, exact, float(log_mass)
 
 
 def judge(problem: Problem, seconds: float) -> dict[str, Any]:

@@ -95,3 +95,29 @@ class DiskSpaceWarning(UserWarning):
 
 class UnevenCellsError(ValueError):
     """A density of points changes too much within a cell; with more cells it may not."""
+
+
+class CellsTooWideError(ValueError):
+    """Cells that do not resolve a density, or a step; with more of them they may."""
+
+
+class CutMassError(ValueError):
+    """A box that cuts off mass of a distribution."""
+
+
+class UnresolvedError(NumericalError):
+    """A run whose cells turned out to be too wide for it."""
+
+
+class MassNotKeptError(NumericalError):
+    """A run in free space that made or lost mass.
+
+    Attributes
+    ----------
+    at_walls : bool
+        Whether there is mass at the walls of the box, through which it may have gone; else cells or steps are why.
+    """
+
+    def __init__(self, message: str, at_walls: bool = False) -> None:
+        super().__init__(message)
+        self.at_walls = at_walls

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wfr_pde.errors import CellsTooWideError, CutMassError
 from wfr_pde.numerics.cellwise import Chunk
 from wfr_pde.space.axis import Axis
 from wfr_pde.space.grid import Grid
@@ -84,7 +85,7 @@ def check_resolved(grid: Grid, log_values: Any, what: str) -> None:
         spread = math.sqrt(max(0.0, float(np.sum(along * (axis.widths - width) ** 2)) / unresolved))
         sd, needed = width / cells, math.ceil(axis.n * cells * NARROWEST_SD * (1 + 2 * spread / width))
         remedy = "or a smaller box" if axis.is_uniform else "or a grading with more of them there"
-        raise ValueError(
+        raise CellsTooWideError(
             f"the cells are too wide for {what}: along {axis.name}, {unresolved:.2g} of its "
             f"mass is in features of standard deviation about {sd:.3g}, but the cells are {width:.3g} wide "
             f"(needed: sd >= {NARROWEST_SD} cells); use about {needed} cells there, {remedy}"
@@ -158,7 +159,7 @@ def check_between_cells(grid: Grid, log_values: Any, log_mass: float, distributi
         off = ~(np.abs(there - expected) <= MAX_MISMATCH)
         if off.mean() > 0.2:
             worst = int(np.argmax(np.abs(there - expected)))
-            raise ValueError(
+            raise CellsTooWideError(
                 f"the cells are too wide for {what} {distribution!r}: it varies between their centres along "
                 f"{axis.name} (at {points[worst].tolist()} the log-density is {there[worst]:.4g}, the cells around "
                 f"suggest {expected[worst]:.4g}); use many more cells than {axis.n}, or a smoother formula"
@@ -191,7 +192,7 @@ def check_cut(grid: Grid, log_values: Any, log_mass: float, distribution: Target
         if covered and abs(cut) <= MIDPOINT_ERROR and not all(axis.smooth for axis in grid.axes):
             return
         if cut < 0 or covered:
-            raise ValueError(
+            raise CellsTooWideError(
                 f"the cells are too wide for {what} {distribution!r}: the midpoint rule gives a mass of 1 "
                 f"{'-' if cut > 0 else '+'} {abs(cut):.2g} on a grid of {grid.shape}; use more cells"
             )
@@ -207,7 +208,7 @@ def check_cut(grid: Grid, log_values: Any, log_mass: float, distribution: Target
             return
     if box is not None and not any(axis.periodic for axis in grid.axes):
         would_do = "a box from {} to {} would do, or Grid.covering(target, start, shape=...), ".format(*_rounded(box))
-    raise ValueError(
+    raise CutMassError(
         f"the box from {list(grid.lower)} to {list(grid.upper)} cuts off {cut:.3g} of the mass of {what} "
         f"{distribution!r} (allowed: max_cut={grid.max_cut:g}); {would_do}"
         "or give Grid(..., max_cut=1) if the walls are meant to be there"

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
-from wfr_pde.errors import NumericalError
+from wfr_pde.errors import UnresolvedError
 from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.flows.diffusions.coefficients import Field, name_of, values_at_probes
 from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
@@ -117,7 +117,7 @@ def _check_crossed(grid: Grid, moved: Array, crossed: Array, t: float) -> None:
     mass = np.where(crossed, np.exp(moved) * grid.cell_volume, 0.0)
     if not mass.sum() <= CROSSED:
         place = grid.points()[np.unravel_index(int(np.argmax(mass)), grid.shape)].tolist()
-        raise NumericalError(
+        raise UnresolvedError(
             f"characteristics cross between the cells at x={place}, in the step to t={t:.6g}: the cells do not resolve "
             "the drift there; use a smaller dt, or more cells"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
+from wfr_pde.errors import CellsTooWideError
 from wfr_pde.flows.base import Step
 from wfr_pde.flows.diffusions.coefficients import (
     Diffusivity,
@@ -120,7 +121,7 @@ class _FreeKernels:
             if time == 0:
                 continue
             if time < RESOLUTION * axis.dx**2 * (1 - 1e-9):
-                raise ValueError(
+                raise CellsTooWideError(
                     f"the step at t={t:.6g} diffuses over a time of {time:.4g} along {axis.name!r}, but cells of "
                     f"{axis.dx:.4g} resolve {RESOLUTION * axis.dx**2:.4g} and more: use a larger dt or a finer grid"
                 )

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
@@ -14,6 +15,10 @@ from wfr_pde.flows.base import Flow
 from wfr_pde.flows.diffusions.mass_balance import MassBalance
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
+from wfr_pde.space.grid import Grid
+
+STRIP = 0.05  # of an axis, by either wall
+NOTHING = 1e-8  # of the mass: so little is none
 
 
 class FreeSpaceFlow(Flow):
@@ -80,12 +85,23 @@ class FreeSpaceFlow(Flow):
         """
         grid = state.grid
         change = float(grid.log_integrate(moved) - grid.log_integrate(state.log_values))
-        self.balance.add(change, what, t)
+        self.balance.add(change, what, t, at_walls(grid, state.log_values))
 
     @property
     def balance(self) -> MassBalance:
         """The sum of what the run has lost so far; one of its own for a step that belongs to no run."""
         return vars(self).get("_balance") or MassBalance()
+
+
+def at_walls(grid: Grid, log_values: Array) -> bool:
+    """Return whether there is mass by the walls of a box, along axes that are not periodic."""
+    density = np.exp(log_values - log_values.max())
+    for k, axis in enumerate(grid.axes):
+        along = np.moveaxis(density, k, 0).reshape(axis.n, -1).sum(axis=1)
+        strip = math.ceil(axis.n * STRIP)
+        if not axis.periodic and max(along[:strip].sum(), along[-strip:].sum()) > NOTHING * along.sum():
+            return True
+    return False
 
 
 def with_account(state: Density, log_values: Array) -> Density:

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.energies import Energy
+from wfr_pde.errors import CellsTooWideError
 from wfr_pde.flows.base import MemoryUse, Step
 from wfr_pde.flows.diffusions.coefficients import values_at_probes
 from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
@@ -126,7 +127,7 @@ class _Kernel:
         self.sigma = math.sqrt(variance)
         for axis in grid.axes:
             if variance < RESOLUTION * axis.dx**2 * (1 - 1e-9):
-                raise ValueError(
+                raise CellsTooWideError(
                     f"the step from s={begin:.6g} to {end:.6g} is a noise time of {noise_time:.4g}, whose noise has a "
                     f"standard deviation of {self.sigma:.4g}, but cells of {axis.dx:.4g} along {axis.name!r} resolve "
                     f"{math.sqrt(RESOLUTION) * axis.dx:.4g} and more: use a larger dt or a finer grid"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from wfr_pde.errors import NumericalError
+from wfr_pde.errors import MassNotKeptError
 
 LARGEST = 1e-3  # share of the mass that a run may lose or make: the L1 error is at least as large
 REMEDY = (
@@ -23,18 +23,19 @@ class MassBalance:
     def __init__(self) -> None:
         self.total = 0.0
 
-    def add(self, change: float, what: str, t: float) -> None:
-        """Add the logarithm of the mass after a step over that before, or a share of the mass.
+    def add(self, change: float, what: str, t: float, at_walls: bool = False) -> None:
+        """Add the logarithm of the mass after a step over that before, or a share of the mass; `at_walls` if there is.
 
         Raises
         ------
-        NumericalError
+        MassNotKeptError
             If the sum, or this change alone, exceeds `LARGEST`.
         """
         self.total += abs(change)
         if not self.total <= LARGEST:
             alone = f"by {math.expm1(change):.2g} in this step, " if math.isfinite(change) else ""
-            raise NumericalError(
+            raise MassNotKeptError(
                 f"the {what} up to t={t:.6g} does not keep the mass: it is off {alone}by {self.total:.2g} since the "
-                f"start, above {LARGEST:g}; {REMEDY}"
+                f"start, above {LARGEST:g}; {REMEDY}",
+                at_walls,
             )

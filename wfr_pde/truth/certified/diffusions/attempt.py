@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from wfr_pde.energies import NoEnergy
-from wfr_pde.errors import NumericalError
+from wfr_pde.errors import UnresolvedError
 from wfr_pde.flows.base import Flow
 from wfr_pde.flows.diffusions.coefficients import diffusion_times
-from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow
-from wfr_pde.flows.diffusions.mass_balance import MassBalance
 from wfr_pde.flows.extrapolation import Extrapolated
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
 from wfr_pde.numerics.deadline import check_deadline
@@ -24,6 +22,7 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.continued import log_values_at
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.truth.certified.diffusions.account import Account
 from wfr_pde.truth.certified.diffusions.residual import ResidualRule
 
 PARTS = ("residual", "mass", "domain", "start", "rounding")
@@ -37,8 +36,32 @@ LONG_NAMES = {
 PANEL = 4  # steps that share a polynomial in time
 ORDERS = (8, 6, 4, 2)
 TIME_LOOKS = 2000  # at the coefficients over the whole time: a change that is over between two of them is not seen
+# times as many places as cells per axis, at which densities are looked at between the cells: no ratio of small numbers
+FINER = {1: 3.6180339887, 2: 3.6180339887, 3: 1.6180339887}
+MOST_PLACES = 1_000_000  # at once
+MIDPOINT_ROUNDING = 1e-13  # of the mass of the start by the midpoint rule
+BEYOND = 4.0  # times the mass beyond walls by falling parabolas: twice in L1, and twice in tails like 1/x²
 LOOKS = 16  # at a diffusivity that varies, between two save times
 ROUNDING = 1e-13  # per step: log-values of some hundreds, of which each is right to the last digits
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What the next attempt is chosen by.
+
+    Attributes
+    ----------
+    walls : float
+        Largest part of the domain, or of the mass.
+    differences : float
+        What differences of a lower order in space say otherwise, relative to the residual.
+    start : float
+        The part of the start.
+    """
+
+    walls: float
+    differences: float
+    start: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +77,8 @@ class DiffusionAttempt:
     grid : Grid
     steps : int
         Between the two save times that are furthest apart; fewer between others, in proportion, multiples of 4.
+    cut : float
+        Share of the start that a given box cuts off.
     """
 
     flow: Any
@@ -61,6 +86,7 @@ class DiffusionAttempt:
     times: Array
     grid: Grid
     steps: int
+    cut: float = 0.0
 
     @cached_property
     def beginning(self) -> Density:
@@ -69,16 +95,42 @@ class DiffusionAttempt:
 
     @cached_property
     def start_error(self) -> float:
-        """The L1 distance of the start to what its cells make of it, by three places per cell and axis."""
-        grid, d = self.grid, self.grid.ndim
-        points, state = grid.points().reshape(-1, d), self.beginning
+        """The L1 distance of the start to what its cells make of it, and what of it is outside of the box."""
         exact, known = [], []
-        for place in itertools.product((-1 / 3, 0.0, 1 / 3), repeat=d):
-            aside = points + np.array(place) * np.array([axis.dx for axis in grid.axes])
-            exact.append(np.exp(self.start.log_density(aside)))
-            known.append(np.exp(log_values_at(grid, state.log_values, aside)))
-        density, volume = np.array(exact), grid.cell_volume / 3**d
-        return float(np.sum(np.abs(density / np.sum(density * volume) - np.array(known))) * volume)
+        top = float(np.max(self.start.log_density(self.grid.points())))  # potentials have any constant
+        for places in self._between():
+            exact.append(np.exp(self.start.log_density(places) - top))
+            known.append(np.exp(log_values_at(self.grid, self.beginning.log_values, places)))
+        density, volume = np.concatenate(exact), math.prod(axis.length for axis in self.grid.axes) / self._between_count
+        mass, whole = float(density.sum()) * volume, self.start.log_normaliser
+        cut = self.cut if whole is None else max(self.cut, 1 - mass * math.exp(top - whole) - MIDPOINT_ROUNDING)
+        return float(np.sum(np.abs(density / mass - np.concatenate(known)))) * volume + 2 * cut
+
+    @property
+    def _sides(self) -> list[int]:
+        """How many places `_between` has along the axes."""
+        return [round(FINER[self.grid.ndim] * axis.n) for axis in self.grid.axes]
+
+    @property
+    def _between_count(self) -> int:
+        """How many places `_between` has."""
+        return math.prod(self._sides)
+
+    def _between(self) -> Iterator[Array]:
+        """Return the middles (m, d) of finer cells, slab by slab; nothing periodic hides in both kinds of cells."""
+        sides = self._sides
+        pairs = zip(self.grid.axes, sides, strict=True)
+        fine = [axis.edges[0] + axis.length * (np.arange(n) + 0.5) / n for axis, n in pairs]
+        slab = max(1, MOST_PLACES * sides[0] // math.prod(sides))
+        for begin in range(0, sides[0], slab):
+            axes = [fine[0][begin : begin + slab], *fine[1:]]
+            yield np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, self.grid.ndim)
+
+    def mass_error(self, state: Density) -> float:
+        """Return how much mass is between the cells that their sum, which is one, does not have, or lacks."""
+        total = sum(np.exp(log_values_at(self.grid, state.log_values, places)).sum() for places in self._between())
+        volume = math.prod(axis.length for axis in self.grid.axes) / self._between_count
+        return max(0.0, abs(float(total) * volume - 1) - MIDPOINT_ROUNDING)
 
     @cached_property
     def order(self) -> int:
@@ -86,14 +138,14 @@ class DiffusionAttempt:
 
         Raises
         ------
-        NumericalError
+        UnresolvedError
             If there is none.
         """
         needed = [self.cells_for(order) for order in ORDERS]
         for order, cells in zip(ORDERS, needed, strict=True):
             if (cells <= np.array(self.grid.shape)).all():
                 return order
-        raise NumericalError(f"the steps need {needed[-1].tolist()} cells, and there are {list(self.grid.shape)}")
+        raise UnresolvedError(f"the steps need {needed[-1].tolist()} cells, and there are {list(self.grid.shape)}")
 
     def cells_for(self, order: int) -> Array:
         """Return how many cells per axis resolve the diffusion over the smallest sub-step of an order."""
@@ -126,54 +178,48 @@ class DiffusionAttempt:
         """
         rule = ResidualRule(self.flow.equation, self.grid)
         flow, state = self.flow_of_order().monitored(), self.beginning
+        account = Account(flow, self.start_error)
         parts = {name: np.zeros(len(self.times)) for name in PARTS}
-        found, left, sizes, before, gone = [state], self.start_error, np.zeros(2), 0.0, 0.0
-        balances: dict[int, MassBalance] = {}
-
-        def collect(part: Flow) -> Flow:
-            if isinstance(part, FreeSpaceFlow):
-                balances[id(part.balance)] = part.balance
-            return part
-
-        flow.map_parts(collect)
-        parts["start"][0] = self.start_error
-        parts["domain"][0] = 2 * rule.outside(state.log_values)
+        parts["start"][0] = 2 * self.start_error  # as at later times: what it is between the places is not known
+        parts["domain"][0] = BEYOND * rule.outside(state.log_values)
         parts["rounding"][0] = ROUNDING
+        found = [state]
         for k in range(len(self.times) - 1):
             count = self.count(k)
             h = float(self.times[k + 1] - self.times[k]) / count
             step = flow.make_step(NoEnergy(), self.beginning, h)
             for panel in range(count // PANEL):
-                begin = float(self.times[k]) + panel * PANEL * h
-                levels = [state]
-                for j in range(PANEL):
-                    check_deadline()
-                    state = step(state, begin + j * h)
-                    step_done()
-                    levels.append(state)
-                values = np.stack([one.log_values + (one.log_mass or 0.0) for one in levels])
-                here = rule.over_panel(begin + h * np.arange(PANEL + 1.0), np.asarray(values, np.float64))
-                # without the growth of the largest rate all that was left before is carried without loss
-                middle = levels[PANEL // 2]
-                between = PANEL * h * rule.between(middle.log_values, begin + PANEL * h / 2)
-                looks = max(PANEL, math.ceil(TIME_LOOKS * PANEL * h / float(self.times[-1] - self.times[0])))
-                between += rule.between_times(begin + h * np.arange(PANEL + 1.0), middle.log_values, looks)
-                lost = sum(one.total for one in balances.values())
-                weight = math.exp(min(middle.log_mass or 0.0, 700.0))
-                grown = math.exp(min(here.growth, 700.0))
-                left = left * grown + here.size + here.doubt + between * weight
-                gone, before = gone * grown + (lost - before) * weight, lost
-                sizes += here.size, here.doubt
+                times = float(self.times[k]) + (panel * PANEL + np.arange(PANEL + 1.0)) * h
+                levels = self._levels(step, state, times)
+                state = levels[-1]
+                account.add_panel(rule, times, levels, self.looks(PANEL * h))
             found.append(state)
-            log_mass = state.log_mass or 0.0
-            share = left * math.exp(min(-log_mass, 700.0))  # of the mass that there is
-            weighted = self.flow.equation.rate is not None
-            parts["residual"][k + 1] = 2 * share
-            off = 0.0 if weighted else abs(math.expm1(log_mass))
-            parts["mass"][k + 1] = 2 * gone * math.exp(min(-log_mass, 700.0)) + off
-            parts["domain"][k + 1] = 2 * max(rule.outside(one.log_values) for one in found)
+            off = 0.0 if self.flow.equation.rate is not None else abs(math.expm1(state.log_mass or 0.0))
+            parts["residual"][k + 1] = 2 * account.left
+            parts["mass"][k + 1] = 2 * account.gone + off + 2 * self.mass_error(state)
+            parts["domain"][k + 1] = BEYOND * max(rule.outside(one.log_values) for one in found)
             parts["rounding"][k + 1] = ROUNDING * sum(self.count(j) for j in range(k + 1))
-        return found, parts, float(sizes[1] / max(sizes[0], 1e-300))
+        return found, parts, account.doubt
+
+    def _levels(self, step: Any, state: Density, times: Array) -> list[Density]:
+        """Return the densities at the nodes of a panel, from that at the first of its `times`."""
+        levels = [state]
+        for t in times[:-1]:
+            check_deadline()
+            levels.append(step(levels[-1], float(t)))
+            step_done()
+        return levels
+
+    def looks(self, length: float) -> int:
+        """Return how often the coefficients are looked at in a panel of some length."""
+        return max(PANEL, math.ceil(TIME_LOOKS * length / float(self.times[-1] - self.times[0])))
+
+    @cached_property
+    def doubts(self) -> Doubts:
+        """What the next attempt is chosen by."""
+        parts = self.solution[1]
+        walls = max(float(parts["domain"].max()), float(parts["mass"].max()))
+        return Doubts(walls, self.solution[2], self.start_error)
 
     @property
     def bound(self) -> Array:

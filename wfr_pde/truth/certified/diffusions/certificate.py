@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.errors import NumericalError
+from wfr_pde.errors import CellsTooWideError, CutMassError, MassNotKeptError, NumericalError, UnresolvedError
 from wfr_pde.flows.diffusions.equation import HasEquation
 from wfr_pde.numerics.arguments import shown
 from wfr_pde.numerics.deadline import OutOfTimeError, clock
@@ -19,7 +19,7 @@ from wfr_pde.space.grid import Grid
 from wfr_pde.storage import provenance
 from wfr_pde.targets.base import Target, at_rest
 from wfr_pde.targets.grid_target import GridTarget
-from wfr_pde.truth.certified.diffusions.attempt import LONG_NAMES, DiffusionAttempt
+from wfr_pde.truth.certified.diffusions.attempt import LONG_NAMES, DiffusionAttempt, Doubts
 from wfr_pde.truth.certified.diffusions.second_opinion import Opinion, second_opinion
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ ATTEMPTS = 24
 KEEPING = 1.8  # times as many cells per axis are taken to keep an order in dt
 DOUBTED = 0.3  # of the residual that differences of order 8 and 10 differ by
 MOST_CELLS = 4_000_000
+SAME = 3  # times the same refusal is final
+CUT_PLACES = 300_000  # at which the share of a start is told that a box cuts off
 TAIL = 1e-15  # of the start, that the first box may leave out
 
 
@@ -44,7 +46,10 @@ class Search:
     cells: Array
     steps: int
     fixed: bool  # the box is part of the problem
+    cut: float = 0.0  # share of the start that is outside of a box that is fixed
     log: list[str] = field(default_factory=list)
+    last: float | None = None  # the bound before
+    in_space: bool = False  # whether the cells were refined last, not the steps
 
     def grid(self) -> Grid:
         """Return the grid.
@@ -58,11 +63,48 @@ class Search:
             raise MemoryError(f"the next attempt would take {self.cells.tolist()} cells")
         return Grid(self.lower, self.upper, tuple(self.cells.tolist()), boundary=self.boundary)
 
-    def widen(self, factor: float = WIDER) -> None:
-        """Take a larger box, with cells of the same size."""
+    def widen(self, by: float = WIDER, along: Array | bool = True) -> None:
+        """Take a larger box along some axes, with cells of the same size."""
+        factor = np.where(along, by, 1.0)
         middle, half = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
         self.lower, self.upper = middle - factor * half, middle + factor * half
         self.cells = np.ceil(factor * self.cells).astype(int)
+
+    def attempt(self, flow: Any, start: Target, times: Array) -> DiffusionAttempt:
+        """Return the next attempt, with the cells that its steps need."""
+        attempt = DiffusionAttempt(flow, start, times, self.grid(), self.steps, self.cut)
+        if self.keep_order(attempt):
+            attempt = DiffusionAttempt(flow, start, times, self.grid(), self.steps, self.cut)
+        return attempt
+
+    def twice_as_wide(self, attempt: DiffusionAttempt) -> DiffusionAttempt:
+        """Return an attempt with cells as wide and as many steps as another, in a box twice as wide.
+
+        Of a given box it holds all of the start, too, of which the rate may choose what the box cuts off.
+        """
+        walls = np.array([not axis.periodic for axis in attempt.grid.axes])
+        wider = Search(self.lower, self.upper, self.boundary, self.cells, self.steps, False)
+        wider.widen(2.0, walls)
+        if self.fixed:
+            lower, upper = box_of(attempt.start, attempt.grid)
+            lower, upper = np.minimum(lower, wider.lower), np.maximum(upper, wider.upper)
+            wider.cells = np.ceil(wider.cells * (upper - lower) / (wider.upper - wider.lower)).astype(int)
+            wider.lower, wider.upper = lower, upper
+        return DiffusionAttempt(attempt.flow, attempt.start, attempt.times, wider.grid(), self.steps)
+
+    def go_on(self, doubts: Doubts, error: float, rtol: float) -> None:
+        """Take more cells, steps, or a larger box, by where the doubts of an attempt are whose bound is too large."""
+        if not self.fixed and doubts.walls > 0.1 * rtol and doubts.walls > 0.2 * error:
+            self.widen()
+            self.last = None
+            return
+        # cells where the residual depends on the order of differences; else what helped goes on
+        if doubts.differences > DOUBTED or doubts.start > DOUBTED * error:
+            self.in_space = True
+        elif self.last is None or not error < self.last / 2.5:
+            self.in_space = not self.in_space if self.last is not None else False
+        self.last = error
+        (self.refine_cells if self.in_space else self.refine_steps)()
 
     def refine_cells(self) -> None:
         """Take more cells."""
@@ -137,26 +179,17 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
             f"flow must be a weighted diffusion, such as Advected(drift, diffusivity) or ReverseSDE(path), got "
             f"{shown(flow)}"
         )
-    lower, upper = start.box(TAIL) if box is None else box
+    lower, upper = (np.asarray(one, float) for one in (start.box(TAIL) if box is None else box))
     cells = np.full(start.ndim, CELLS[start.ndim])
-    search = Search(
-        np.asarray(lower, float),
-        np.asarray(upper, float),
-        boundary,
-        cells,
-        8 if len(times) <= 8 else 4,
-        box is not None,
-    )
-    began, best, last, spent = clock(), None, None, 0.0
-    limit, in_space = f"in {ATTEMPTS} attempts", False
+    search = Search(lower, upper, boundary, cells, 8 if len(times) <= 8 else 4, box is not None)
+    search.cut = share_cut(start, search.grid()) if search.fixed else 0.0
+    began, best, spent, limit = clock(), None, 0.0, f"in {ATTEMPTS} attempts"
     for _ in range(ATTEMPTS):
         this = clock()
         try:
             if best is not None and 2.5 * spent > seconds - (this - began):
                 raise OutOfTimeError
-            attempt = DiffusionAttempt(flow, start, times, search.grid(), search.steps)
-            if search.keep_order(attempt):
-                attempt = DiffusionAttempt(flow, start, times, search.grid(), search.steps)
+            attempt = search.attempt(flow, start, times)
             error = attempt.bound
         except OutOfTimeError:
             limit = f"within seconds={seconds:g}"
@@ -165,47 +198,25 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
             limit = "with so many cells"
             break
         except (NumericalError, ValueError) as problem:
-            search.log.append(str(problem))
-            _mend(search, str(problem))
+            _mend(search, problem)
             continue
-        spent = clock() - this
-        parts, may_grow = attempt.solution[1], flow.equation.rate is not None and not search.fixed
-        walls = max(parts["domain"].max(), parts["mass"].max())
+        spent, doubts = clock() - this, attempt.doubts
+        may_grow = _may_grow(flow, attempt.grid)
         if may_grow:  # what grows may be outside of the box: the bound holds only if one twice as wide says the same
-            parts["domain"][1:] += 2.0
+            attempt.solution[1]["domain"][1:] += 2.0
         if best is None or error.max() < best.bound.max():
             best = attempt
-        if error.max() <= rtol:
-            if not may_grow:
-                return Result(attempt, "", None)
-            wider = Search(search.lower, search.upper, boundary, search.cells, search.steps, False)
-            wider.widen(2.0)
-            try:
-                wide = DiffusionAttempt(flow, start, times, wider.grid(), search.steps)
-                apart = max(
-                    _distance(one, other) for one, other in zip(wide.solution[0], attempt.solution[0], strict=True)
-                )
-                if apart + wide.bound.max() <= rtol:
-                    wide.solution[1]["domain"][:] += apart
-                    return Result(wide, "", None)
-            except (OutOfTimeError, MemoryError):
-                limit = "as there were no means for a box twice as wide"
+        if not error.max() <= rtol:
+            search.go_on(doubts, float(error.max()), rtol)
+        elif not may_grow:
+            return Result(attempt, "", None)
+        else:
+            confirmed, limit = _confirmed(attempt, float(error.max()), search, rtol)
+            if confirmed is not None:
+                return Result(confirmed, "", None)
+            if limit:
                 break
-            except (NumericalError, ValueError) as problem:
-                search.log.append(str(problem))
-            search.widen()
-            continue
-        if not search.fixed and walls > 0.1 * rtol and walls > 0.2 * error.max():
-            search.widen()
-            last = None
-            continue
-        # cells where the residual depends on the order of differences; else what helped goes on
-        if attempt.solution[2] > DOUBTED or attempt.start_error > DOUBTED * error.max():
-            in_space = True
-        elif last is None or not error.max() < last / 2.5:
-            in_space = not in_space if last is not None else False
-        last = float(error.max())
-        (search.refine_cells if in_space else search.refine_steps)()
+            limit = f"in {ATTEMPTS} attempts"
     if best is None:
         raise NumericalError(
             f"no grid and steps were found that keep the mass, {limit}; the last attempt said: {search.log[-1]}"
@@ -215,6 +226,39 @@ def certify(flow: Any, start: Target, times: Array, rtol: float, *, box: Any, bo
     return Result(best, limit, None)
 
 
+def _may_grow(flow: Any, grid: Grid) -> bool:
+    """Return whether there may be mass to come outside of the box: with a rate, unless all axes are periodic."""
+    return flow.equation.rate is not None and not all(axis.periodic for axis in grid.axes)
+
+
+def _confirmed(
+    attempt: DiffusionAttempt, error: float, search: Search, rtol: float
+) -> tuple[DiffusionAttempt | None, str]:
+    """Return an attempt that one in a box twice as wide agrees with, or None, and why there is no more use.
+
+    It is the wider one, unless the box is given. Its part of the domain holds the distance of both, and for a given box
+    the bound of the other.
+    """
+    try:
+        wide = search.twice_as_wide(attempt)
+        apart = [_distance(one, other) for one, other in zip(wide.solution[0], attempt.solution[0], strict=True)]
+    except (OutOfTimeError, MemoryError):
+        return None, "as there were no means for a box twice as wide"
+    except (NumericalError, ValueError) as problem:
+        search.log.append(str(problem))
+        wide, apart = attempt, [2.0]
+    if search.fixed:
+        if max(apart) + float(wide.bound.max()) + error <= rtol:
+            attempt.solution[1]["domain"][1:] += (np.array(apart) + wide.bound)[1:] - 2.0
+            return attempt, ""
+        return None, "as a box twice as wide says something else than the one given, where the rate makes mass grow"
+    if max(apart) + float(wide.bound.max()) <= rtol:
+        wide.solution[1]["domain"][:] += apart
+        return wide, ""
+    search.widen()
+    return None, ""
+
+
 def _distance(wide: Density, narrow: Density) -> float:
     """Return the L1 distance of two densities, that in a wider box and that in a box within it."""
     with np.errstate(divide="ignore"):
@@ -222,16 +266,63 @@ def _distance(wide: Density, narrow: Density) -> float:
     return float(wide.grid.integrate(np.abs(wide.values - known)))
 
 
-def _mend(search: Search, message: str) -> None:
-    """Change what an attempt failed by."""
-    if "resolve" in message:
+def _mend(search: Search, problem: Exception) -> None:
+    """Change what an attempt failed by.
+
+    Raises
+    ------
+    ValueError
+        The problem itself, if it is that of a given box, or says the same for the third time.
+    """
+    search.log.append(str(problem))
+    in_vain = isinstance(problem, ValueError) and search.log[-SAME:].count(str(problem)) == SAME
+    if in_vain or (isinstance(problem, CutMassError) and search.fixed):
+        raise problem
+    at_walls = isinstance(problem, CutMassError) or (isinstance(problem, MassNotKeptError) and problem.at_walls)
+    if isinstance(problem, (CellsTooWideError, UnresolvedError)):
         search.refine_cells()
-    elif ("keep the mass" in message or "cut" in message) and not search.fixed and len(search.log) % 3 == 1:
+    elif at_walls and not search.fixed:
         search.widen()
-    elif len(search.log) % 3 == 2:
+    elif len(search.log) % 2 == 0:
         search.refine_cells()
     else:
         search.refine_steps()
+
+
+def box_of(start: Target, grid: Grid) -> tuple[Array, Array]:
+    """Return the box of a grid, larger where a start has more than `TAIL` beyond it; of heavy tails the grid's own."""
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    try:
+        wide = start.box(TAIL)
+    except ValueError:  # what is beyond the walls is told by the density there
+        return lower, upper
+    periodic = [axis.periodic for axis in grid.axes]
+    low, high = np.minimum(wide[0], lower), np.maximum(wide[1], upper)
+    return np.where(periodic, lower, low), np.where(periodic, upper, high)
+
+
+def share_cut(start: Target, grid: Grid) -> float:
+    """Return about which share of a start a grid cuts off: by values in the box that holds all but `TAIL` of it.
+
+    Examples
+    --------
+    A twentieth of N(0, 1) is further than 1.96 from its mean:
+
+    >>> import wfr_pde as wfr
+    >>> from wfr_pde.truth.certified.diffusions.certificate import share_cut
+    >>> round(share_cut(wfr.Gaussian(0.0, 1.0), wfr.Grid(-1.96, 1.96, 64)), 3)
+    0.05
+    """
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    low, high = box_of(start, grid)
+    n = max(16, round(CUT_PLACES ** (1 / grid.ndim)))
+    axes = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, grid.ndim)
+    with np.errstate(all="ignore"):  # places where the density is not defined hold no mass
+        values = np.asarray(start.log_density(points), dtype=np.float64)
+        density = np.nan_to_num(np.exp(values - np.nanmax(values)))
+    inside = np.all((points >= lower) & (points <= upper), axis=-1)
+    return float(density[~inside].sum() / density.sum())
 
 
 @dataclass
