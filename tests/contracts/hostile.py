@@ -25,6 +25,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parent.parent))  # where this is what runs: helpers of the tests
 from valid_calls import valid_calls
 
 import wfr_pde

@@ -83,7 +83,11 @@ def test_a_distribution_is_put_on_a_grid_with_its_error():
         ("truth.nc", TypeError, r"or an object with times, at, log_prob, score, sample, error_l1; got 'truth.nc'$"),
         (Complete, TypeError, "got the class Complete: give one of it"),
         (wfr.Particles(np.zeros((3, 1))), TypeError, "which lacks times, at, log_prob, score, error_l1"),
-        (wfr.Gaussian(np.zeros(4), 1.0), ValueError, "4-dimensional distribution is put on no grid .at most 3"),
+        (
+            wfr.Potential(lambda *x: sum(c**4 for c in x), ndim=4),
+            ValueError,
+            "no split of Potential",
+        ),
         (wfr.GeometricPath(START, TARGET, lambda t: t), ValueError, "moves, so that it is no truth for all times"),
         (wfr.GaussianMixture([-50, 50], [0.5, 0.5], 1e-4), ValueError, "cells"),
     ],
@@ -105,7 +109,9 @@ def test_a_law_is_a_density_or_particles():
     truth = as_truth(Complete())
     assert start_time(truth) == 1
     assert problem_of(truth) == StatedProblem()
-    with pytest.raises(TypeError, match=r"Complete.at\(1\) must return a Density or Particles, got Gaussian"):
+    with pytest.raises(
+        TypeError, match=r"Complete.at\(1\) must return a Density, Particles or a ProductLaw, got Gaussian"
+    ):
         law_at(truth, 1.0)
 
 

@@ -503,7 +503,7 @@ def test_states_that_do_not_fit_are_refused():
     for name in ("Tempering", "KernelFisherRao"):
         with pytest.raises(ValueError, match="begins at start_time"):
             advanced(ALL[name], TARGET, wfr.Particles(x), 0.1, t=-1.0)
-    with pytest.raises(ValueError, match="use fewer, or Tempering"):
+    with pytest.raises(ValueError, match="use fewer, kernels at some of them .centres=1000., or Tempering"):
         KernelFisherRao(START).make_step(wfr.KL(TARGET), wfr.Particles(np.zeros((5001, 2))), 0.1)
 
 
