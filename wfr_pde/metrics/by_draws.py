@@ -68,7 +68,8 @@ class ByDraws(Metric):
             raise TypeError(f"metric must be one of wfr.metrics, such as EnergyDistance(), got {self.metric!r}")
         if Particles not in self.metric.references:
             raise TypeError(f"{self.metric.name} takes no particles as reference, so that draws do not help")
-        object.__setattr__(self, "name", self.name or self.metric.name)
+        unnamed = isinstance(self.name, str) and not self.name
+        object.__setattr__(self, "name", self.metric.name if unnamed else self.name)
         super().__post_init__()
         object.__setattr__(self, "draws", whole("draws", self.draws, 1, "the number of draws from the reference"))
         object.__setattr__(self, "seed", whole("seed", self.seed, 0))

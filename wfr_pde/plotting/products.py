@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wfr_pde.integrate.product_trajectory import ProductTrajectory
-from wfr_pde.numerics.arguments import instance, knows_its_arguments, whole
+from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, whole
 from wfr_pde.plotting.data import limits
 from wfr_pde.plotting.densities import draw_contours, draw_curve
 from wfr_pde.plotting.samplers import particles_at
@@ -90,7 +90,8 @@ def product_marginals(
     path = _path(truth)
     time = float(path.times[-1]) if t is None else t
     law = path.at(time)
-    numbers = _first_coordinates(law) if coordinates is None else [whole("coordinates", k, 0) for k in coordinates]
+    given = () if coordinates is None else np.atleast_1d(finite_array("coordinates", coordinates)).ravel().tolist()
+    numbers = _first_coordinates(law) if coordinates is None else [whole("coordinates", k, 0) for k in given]
     for k in numbers:
         law.place(k)
     now = None if runs is None else particles_at(runs, time)[0]
@@ -177,10 +178,11 @@ def radial_profile(
     3
     """
     path = _path(truth)
-    times = np.atleast_1d(_three(path.times) if t is None else np.asarray(t, dtype=np.float64)).tolist()
+    times = np.atleast_1d(_three(path.times) if t is None else finite_array("t", t)).ravel().tolist()
     laws = [path.at(time) for time in times]
     radial = [k for k, one in enumerate(laws[0].factors) if isinstance(one, RadialLaw)]
     number = radial[0] if factor is None and radial else factor
+    number = whole("factor", number, 0, "the number of a radial factor") if radial else None
     if number not in radial:
         raise ValueError(f"factor must be the number of a radial factor, which are {radial}, got {factor}")
     block = laws[0].blocks[number]

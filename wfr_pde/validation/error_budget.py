@@ -226,7 +226,8 @@ def _listed(values: Any, kind: type, name: str) -> list[Any]:
     """Return one or several positive numbers as a list."""
     array = np.atleast_1d(real_array(name, values))
     if (
-        array.ndim != 1
+        isinstance(values, bool | np.bool_)
+        or array.ndim != 1
         or not len(array)
         or not (array > 0).all()
         or not np.isfinite(array).all()

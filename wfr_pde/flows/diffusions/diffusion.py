@@ -21,6 +21,7 @@ from wfr_pde.flows.diffusions.coefficients import (
 )
 from wfr_pde.flows.diffusions.free_space import FreeSpaceFlow, with_account
 from wfr_pde.flows.transport.sinkhorn.flow import RESOLUTION
+from wfr_pde.numerics.arguments import real_array
 from wfr_pde.numerics.falling_parabolas import continued
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.axis import Axis
@@ -67,7 +68,7 @@ class Diffusion(FreeSpaceFlow):
 
     def __post_init__(self) -> None:
         if not callable(self.diffusivity):
-            diffusivity_at(self.diffusivity, 0.0, max(1, np.size(self.diffusivity)))
+            diffusivity_at(self.diffusivity, 0.0, max(1, real_array("diffusivity", self.diffusivity).size))
 
     @override
     def __repr__(self) -> str:
