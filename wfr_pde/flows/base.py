@@ -88,6 +88,9 @@ class Flow(Record):
     interacting : bool
         Whether a particle's move or weight depends on the other particles, so that expectations have a bias that falls
         with their number.
+    factorises : bool
+        Whether a law of independent blocks, under a target that is a product of the same blocks, stays one, and every
+        block moves as the flow moves it alone.
     energies : tuple of types
         The energies whose flow it is; () if it needs none. Such a flow is solved with None in place of an energy, goes
         along with any energy, for instance as part of a composition, and declares nothing about an equilibrium.
@@ -121,6 +124,7 @@ class Flow(Record):
     law: Law | str = Law.OWN
     random: bool = False
     interacting: bool = False
+    factorises: bool = False
     energies: tuple[type[Energy], ...] = (KL,)
     measures: tuple[type, ...] = (Density, Particles)
     max_ndim: float = math.inf

@@ -121,6 +121,11 @@ class Composition(Flow):
 
     @property
     @override
+    def factorises(self) -> bool:  # type: ignore[override]
+        return all(part.factorises for part in self.parts)
+
+    @property
+    @override
     def random(self) -> bool:  # type: ignore[override]
         return any(part.random for part in self.parts)
 

@@ -59,6 +59,7 @@ class FisherRao(Flow):
     order = math.inf
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
+    factorises = True
     measures = (Density,)
     single = True
 

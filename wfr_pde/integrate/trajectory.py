@@ -72,8 +72,9 @@ class Trajectory(Record):
 
     Parameters
     ----------
-    ds : xarray.Dataset
-        What `solve`, `ground_truth` or `continuity` returned.
+    ds : xarray.Dataset or xarray.DataTree
+        What `solve`, `ground_truth` or `continuity` returned. A tree, as `ground_truth` returns it in any dimension,
+        gives a `ProductTrajectory`.
     target : Target, optional
         pi, needed by `velocity` and `growth`; with it errors are bounds, and smaller. The run must obey the equation
         with it: of steps that are large, the residual is large.
@@ -109,6 +110,15 @@ class Trajectory(Record):
     _interpolation: TimeInterpolation = field(init=False, repr=False, compare=False)
     _points: TrajectoryPoints = field(init=False, repr=False, compare=False)
     _errors: TrajectoryErrors = field(init=False, repr=False, compare=False)
+
+    def __new__(cls, *args: Any, **named: Any) -> Any:
+        """Make a trajectory; of a tree of factors one in any dimension."""
+        ds = args[0] if args else named.get("ds")
+        if cls is Trajectory and hasattr(ds, "children"):
+            from wfr_pde.integrate.product_trajectory import ProductTrajectory  # here, as it is made of trajectories
+
+            return ProductTrajectory(*args, **{"tree" if name == "ds" else name: one for name, one in named.items()})
+        return super().__new__(cls, *args, **named)
 
     def __post_init__(self) -> None:
         names = getattr(self.ds, "data_vars", {})

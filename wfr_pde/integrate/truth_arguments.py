@@ -12,6 +12,7 @@ from wfr_pde.integrate.truth_protocol import StatedProblem, Truth
 from wfr_pde.numerics.arguments import shown
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.targets.base import Target
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 MEMBERS = ("times", "at", "log_prob", "score", "sample", "error_l1")
 
 
-def as_truth(truth: Truth | xr.Dataset | Density | Target, target: Target | None = None) -> Truth:
-    """Return a `Truth`: a Dataset as a `Trajectory`, a density or a distribution for all times, others as they are.
+def as_truth(truth: Truth | xr.Dataset | xr.DataTree | Density | Target, target: Target | None = None) -> Truth:
+    """Return a `Truth`: a Dataset or tree as a `Trajectory`, a density or target for all times, others as they are.
 
     Parameters
     ----------
-    truth : Dataset, Density, Target, or object with the members of `Truth`
+    truth : Dataset, DataTree, Density, Target, or object with the members of `Truth`
     target : Target, optional
         pi, for the interpolation of a Dataset between its save times.
 
@@ -39,8 +40,8 @@ def as_truth(truth: Truth | xr.Dataset | Density | Target, target: Target | None
     """
     import xarray as xr  # here, as it is slow to load
 
-    if isinstance(truth, xr.Dataset):
-        return Trajectory(truth, target)
+    if isinstance(truth, xr.Dataset | xr.DataTree):
+        return Trajectory(truth, target)  # type: ignore[arg-type]
     if isinstance(truth, Density):
         return Stationary(truth)
     if isinstance(truth, Target):
@@ -83,8 +84,8 @@ def problem_of(truth: Truth) -> StatedProblem:
     return stated
 
 
-def law_at(truth: Truth, t: float) -> Density | Particles:
-    """Return the law at a time, a density of mass one or particles.
+def law_at(truth: Truth, t: float) -> Density | Particles | ProductLaw:
+    """Return the law at a time: a density of mass one, particles, or a product of densities in any dimension.
 
     Raises
     ------
@@ -94,11 +95,11 @@ def law_at(truth: Truth, t: float) -> Density | Particles:
     law = truth.at(t)
     if isinstance(law, Density):
         return law.normalised()
-    if isinstance(law, Particles):
+    if isinstance(law, Particles | ProductLaw):
         return law
     raise TypeError(
-        f"{type(truth).__name__}.at({t:g}) must return a Density or Particles, got {type(law).__name__}: for a "
-        "distribution, grid.density(distribution)"
+        f"{type(truth).__name__}.at({t:g}) must return a Density, Particles or a ProductLaw, got "
+        f"{type(law).__name__}: for a distribution, grid.density(distribution)"
     )
 
 
@@ -108,14 +109,14 @@ def density_at(truth: Truth, t: float, what: str) -> Density:
     Raises
     ------
     TypeError
-        If the truth gives particles.
+        If the truth gives particles, or a law in any dimension.
     """
     law = law_at(truth, t)
     if isinstance(law, Density):
         return law
     raise TypeError(
         f"{what} needs a density on a grid, but {type(truth).__name__}.at({t:g}) gives {law!r}: let it return "
-        "grid.density(...); for laws that no grid holds there is compare, with metrics that take particles"
+        "grid.density(...); for laws that no grid holds there is compare, with metrics that take them"
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.numerics.typing import Array, Rng
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.targets.base import Target
 
 
@@ -31,11 +32,12 @@ class Truth(Protocol):
         They are the times that a comparison looks at by default. A truth may know the law at other times, too.
         """
 
-    def at(self, t: float) -> Density | Particles:
-        """Return the law at one time: a density on a grid; or, where no grid holds it, the same particles always.
+    def at(self, t: float) -> Density | Particles | ProductLaw:
+        """Return the law at one time: a density on a grid; a product of such laws; or the same particles always.
 
-        Particles do for `compare`, with metrics that take them as reference, and for `Oracle`, which asks `log_prob`
-        then. `validate` and `error_budget` need a density, and take the box of the one at the first time as their own.
+        Products and particles do for `compare`, with metrics that take them as reference, and for `Oracle`, which asks
+        `log_prob` then. `validate` and `error_budget` need a density, and take the box of the one at the first time as
+        their own.
         """
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:

@@ -102,6 +102,13 @@ class Sampler(Flow):
         law = self.law_on_grid()
         return super().max_ndim if law is None else law.max_ndim
 
+    @property
+    @override
+    def factorises(self) -> bool:  # type: ignore[override]
+        """Whether independent blocks stay so for infinitely many particles: where the law on the grid says it."""
+        law = self.law_on_grid()
+        return law is not None and law.factorises
+
     def particle_step(self, energy: Energy, template: Particles, dt: float) -> Step:
         """Prepare steps of particles, by default from `build_step` with a moving target frozen at the midpoint.
 

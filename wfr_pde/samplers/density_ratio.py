@@ -42,6 +42,8 @@ class LogRatio(Record):
     ----------
     is_exact : bool
         Whether it is the exact g along the flow at any time, rather than that of the particles as they are.
+    factorises : bool
+        Whether g of infinitely many particles is a sum over independent blocks, each with the g of its own.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class LogRatio(Record):
     """
 
     is_exact = False
+    factorises = False
 
     def __call__(self, state: Particles, target: Any, t: float) -> Array:
         """Return g (n,) at the particles of a state at time `t`; `target` is that of the energy at that time."""
@@ -134,6 +137,8 @@ class KernelDensity(LogRatio):
 
     bandwidth: float | None = None
     pairs: int = PAIRS
+
+    factorises = True  # the Gaussian kernel is a product, and its width the same along every axis
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bandwidth", checked_bandwidth(self.bandwidth))
@@ -232,6 +237,8 @@ class MixtureDensity(LogRatio):
     self_term: bool = True
     pairs: int = PAIRS
 
+    factorises = True
+
     def __post_init__(self) -> None:
         flag("self_term", self.self_term)
         whole("pairs", self.pairs, 1, "the number of pairs up to which all are summed")
@@ -293,6 +300,7 @@ class Oracle(LogRatio):
     _kept: dict[float, Density | None] = field(default_factory=dict, init=False, compare=False)
 
     is_exact = True
+    factorises = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_truth", as_truth(self.truth))

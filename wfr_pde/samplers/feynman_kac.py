@@ -68,6 +68,12 @@ class FeynmanKac(Sampler):
         super().__post_init__()
         instance("density", self.density, LogRatio, "such as KernelDensity(), MixtureDensity() or Oracle(truth)")
 
+    @property
+    @override
+    def factorises(self) -> bool:  # type: ignore[override]
+        """Whether weights are products over independent blocks: as the estimate of g is, where it is a sum."""
+        return self.density.factorises
+
     @override
     def exact(self) -> FisherRao:
         """Return the FR flow of the same rate."""

@@ -73,6 +73,7 @@ class SMCWFR(Sampler):
     scheme: str = "systematic"
 
     law = Law.WFR
+    factorises = True
 
     @override
     def __post_init__(self) -> None:

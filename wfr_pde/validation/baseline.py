@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,16 @@ from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
 
 # numbers of draws that floors are taken at, over that of particles; a power law is taken in between
 SHARES = (1 / 64, 1 / 16, 1 / 4, 1, 4)
+MOST_AT_ONCE = 2**25  # numbers that are drawn at a time, 256 MiB; more are drawn set by set
 FEWEST = 4  # draws of a floor: with fewer, means of metrics say little, and some are not defined
 # of the logarithm of a floor, from the fewest to the most draws: one that falls by less tells no number of draws
 LEAST_FALL = 0.2
 
-Law = Density | Particles
+Law = Density | Particles | ProductLaw
 Metric = Callable[[Any, Particles], float]
 
 
@@ -39,7 +41,7 @@ class Baseline:
         The draws are its own.
     times : array (t,)
         Times at which metrics are taken.
-    laws : list of Density or Particles
+    laws : list of Density, Particles or ProductLaw
         The truth at these times.
     metrics : list of functions (law, Particles) -> float
         What is measured.
@@ -67,8 +69,7 @@ class Baseline:
         for i, (time, law) in enumerate(zip(self.times, self.laws, strict=True)):
             looking = as_close(self.metrics, law, n)
             # draws of its own for each number: they do not err alike
-            draws = self.truth.sample(self.replicates * sum(numbers), float(time), rng)
-            for r, own in enumerate(np.split(draws, self.replicates)):
+            for r, own in enumerate(self._sets(sum(numbers), law.ndim, float(time), rng)):
                 for k, particles in enumerate(np.split(own, np.cumsum(numbers)[:-1])):
                     values[k, r, i] = [metric(law, Particles(particles)) for metric in looking]
         tail = (1 - self.confidence) / 2
@@ -76,6 +77,14 @@ class Baseline:
             m: np.stack([v.mean(axis=0), *np.quantile(v, [tail, 1 - tail], axis=0)])
             for m, v in zip(numbers, values, strict=True)
         }
+
+    def _sets(self, n: int, ndim: int, time: float, rng: np.random.Generator) -> Iterator[Array]:
+        """Yield sets of n draws (n, d) from the truth at a time; drawn all at once where memory allows."""
+        if self.replicates * n * ndim <= MOST_AT_ONCE:
+            yield from np.split(self.truth.sample(self.replicates * n, time, rng), self.replicates)
+            return
+        for _ in range(self.replicates):
+            yield self.truth.sample(n, time, rng)
 
 
 def equivalent_draws(mean: float, numbers: list[int], floors: list[float]) -> float:

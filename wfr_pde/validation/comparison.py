@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @knows_its_arguments
 def compare(
-    truth: Truth | xr.Dataset | Density | Target,
+    truth: Truth | xr.Dataset | xr.DataTree | Density | Target,
     runs: Mapping[str, xr.Dataset | Sequence[xr.Dataset]] | Iterable[xr.Dataset],
     metrics: Sequence[Metric],
     *,
@@ -48,8 +48,9 @@ def compare(
 
     Parameters
     ----------
-    truth : Dataset, Trajectory, Density, Target, or any `Truth`
-        A ground truth; a density or a distribution stands for all times, as pi does. A truth of your own may give
+    truth : Dataset, DataTree, Trajectory, Density, Target, or any `Truth`
+        A ground truth; a density or a distribution stands for all times, as pi does. That of a product in any
+        dimension is taken by metrics whose references have `ProductLaw`, and by others in `ByDraws`. A truth of your own may give
         particles in place of a density, for metrics that take them as reference.
     runs : Datasets, or mapping method -> Dataset or Datasets
         Runs of particles, as `solve` returns them, with any numbers of particles; a Dataset with a dimension `seed`

@@ -14,6 +14,7 @@ SIGNS = 4000  # random signs of the runs: a level of 0.05 is kept to about 0.003
 # powers with which a bias may fall: from that of Monte Carlo to none at all
 POWERS = (0.5, 0.75, 1.0, 1.5, 2.0, math.inf)
 LEAST_VARIANCE = 0.1  # of a run, over that of as many independent draws: runs that agree by chance prove nothing
+COLUMNS = 1000  # statistics whose random signs are held at once: 32 MB for each array of them
 POWER = 1.645  # standard errors beyond the critical value at which 95 % of deviations are found: the normal quantile
 
 
@@ -204,13 +205,18 @@ def _largest_by_chance(sets: list[Array], weights: Array, floors: Array, rng: in
         Seed of the signs.
     """
     generator = np.random.default_rng(np.random.SeedSequence(rng, spawn_key=(2,)))
-    total, square = np.zeros((SIGNS, sets[0].shape[1])), np.zeros((SIGNS, sets[0].shape[1]))
-    for k, one in enumerate(sets):
-        count = len(one)
-        centred = one - one.mean(axis=0)
-        signs = generator.integers(2, size=(SIGNS, count)) * 2.0 - 1.0
-        mean = signs @ centred / count
-        variance = (np.mean(centred**2, axis=0) - mean**2) * count / (count - 1)
-        total += weights[:, k] * mean
-        square += weights[:, k] ** 2 * np.maximum(variance, floors[k]) / count
-    return np.asarray(np.max(np.abs(total) / np.sqrt(square), axis=1))
+    signs = [generator.integers(2, size=(SIGNS, len(one))) * 2.0 - 1.0 for one in sets]
+    largest = np.zeros(SIGNS)
+    for first in range(0, sets[0].shape[1], COLUMNS):
+        some = slice(first, first + COLUMNS)
+        width = sets[0][:, some].shape[1]
+        total, square = np.zeros((SIGNS, width)), np.zeros((SIGNS, width))
+        for k, (one, sign) in enumerate(zip(sets, signs, strict=True)):
+            count, values = len(one), one[:, some]
+            centred = values - values.mean(axis=0)
+            mean = sign @ centred / count
+            variance = (np.mean(centred**2, axis=0) - mean**2) * count / (count - 1)
+            total += weights[some, k] * mean
+            square += weights[some, k] ** 2 * np.maximum(variance, floors[k]) / count
+        np.maximum(largest, np.max(np.abs(total) / np.sqrt(square), axis=1), out=largest)
+    return largest

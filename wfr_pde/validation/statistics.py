@@ -138,29 +138,35 @@ def _moments(reference: Density) -> dict[str, Function]:
     names, centre = reference.grid.names, reference.mean()
     functions: dict[str, Function] = {}
     for k, name in enumerate(names):
-        functions[f"mean {name}"] = partial(_coordinate, k=k)
+        functions[f"mean {name}"] = partial(coordinate, k=k)
     for k, name in enumerate(names):
         for m in range(k + 1):
             key = f"variance {name}" if m == k else f"covariance {names[m]} {name}"
-            functions[key] = partial(_product, centre=centre, k=k, m=m)
+            functions[key] = partial(product_about, centre=centre, k=k, m=m)
     return functions
 
 
 def _regions(reference: Density) -> dict[str, Function]:
-    """Return half-spaces that end at cell edges (every third, which a grid of two thirds of the cells has, too).
+    """Return half-spaces that end at cell edges next to quantiles."""
+    names = reference.grid.names
+    return {f"{names[k]} < {100 * share:g} %": partial(below, edge=edge, k=k) for k, share, edge in edges_of(reference)}
 
-    On coarse grids edges may be far from a quantile, or the same for two: such regions are left out.
+
+def edges_of(reference: Density) -> list[tuple[int, float, float]]:
+    """Return the number of an axis, a share of the mass, and the cell edge next to that quantile, for all regions.
+
+    Edges are every third, which a grid of two thirds of the cells has, too. On coarse grids they may be far from a
+    quantile, or the same for two: such regions are left out.
     """
-    functions: dict[str, Function] = {}
+    found = []
     for k, axis in enumerate(reference.grid.axes):
         marginal = reference.marginal(k)
         mass = np.cumsum(reference.grid.backend.asnumpy(marginal.values) * axis.widths)[2::3]
         for share in QUANTILES:
-            nearest = int(np.argmin(np.abs(mass - share)))
-            if abs(mass[nearest] - share) < SAME_SHARE:
-                edge = float(axis.edges[3::3][nearest])
-                functions[f"{axis.name} < {100 * share:g} %"] = partial(_below, edge=edge, k=k)
-    return functions
+            place = int(np.argmin(np.abs(mass - share)))
+            if abs(mass[place] - share) < SAME_SHARE:
+                found.append((k, share, float(axis.edges[3::3][place])))
+    return found
 
 
 def _modes(centres: Array, ndim: int) -> dict[str, Function]:
@@ -169,22 +175,26 @@ def _modes(centres: Array, ndim: int) -> dict[str, Function]:
         raise ValueError(f"the modes have shape {centres.shape}, but the space is {ndim}-dimensional: give (k, {ndim})")
     mode_masses(centres)  # checks them
     numbers = range(len(centres))
-    return {f"mode {number + 1}": partial(_nearest, centres=centres, number=number) for number in numbers}
+    return {f"mode {number + 1}": partial(nearest, centres=centres, number=number) for number in numbers}
 
 
-def _coordinate(points: Array, k: int) -> Array:
+def coordinate(points: Array, k: int) -> Array:
+    """Return one coordinate of points (..., d)."""
     return points[..., k]
 
 
-def _product(points: Array, centre: Array, k: int, m: int) -> Array:
+def product_about(points: Array, centre: Array, k: int, m: int) -> Array:
+    """Return the product of two coordinates about a centre."""
     return (points[..., k] - centre[k]) * (points[..., m] - centre[m])
 
 
-def _below(points: Array, edge: float, k: int) -> ArrayLike:
+def below(points: Array, edge: float, k: int) -> ArrayLike:
+    """Return whether a coordinate is below an edge."""
     return points[..., k] < edge
 
 
-def _nearest(points: Array, centres: Array, number: int) -> Array:
+def nearest(points: Array, centres: Array, number: int) -> Array:
+    """Return one where a centre is the nearest of some; points between two count half."""
     distance = np.stack([np.sum((points - centre) ** 2, axis=-1) for centre in centres], axis=-1)
     near = distance <= distance.min(axis=-1, keepdims=True) * (1 + 1e-12)
     return near[..., number] / near.sum(axis=-1)

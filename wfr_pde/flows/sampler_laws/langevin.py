@@ -63,6 +63,7 @@ class LangevinKernel(Flow):
 
     law = Law.W
     order = 1
+    factorises = True
     preserves = frozenset({"mass", "positivity"})
     measures = (Density,)
     max_ndim = 3

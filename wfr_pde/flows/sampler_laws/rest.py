@@ -20,6 +20,7 @@ class Rest(Flow):
     order = math.inf
     law = Law.REST
     self_adjoint = True
+    factorises = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
 

@@ -31,6 +31,8 @@ from wfr_pde.truth.certified.attempt import PARTS, RATIOS, Attempt
 from wfr_pde.truth.certified.budget import Budget
 from wfr_pde.truth.certified.dataset import dataset
 from wfr_pde.truth.certified.diffusions.certificate import diffusion_truth
+from wfr_pde.truth.certified.factored.matching import splits
+from wfr_pde.truth.certified.factored.solve import factored_truth
 from wfr_pde.truth.certified.grids.first_grids import Terrain, first_terrain
 from wfr_pde.truth.certified.grids.grid_family import GridFamily
 from wfr_pde.truth.certified.problem import Problem
@@ -73,7 +75,7 @@ def ground_truth(
     cross_check: bool = False,
     turn: bool = True,
     progress: bool | None = None,
-) -> xr.Dataset:
+) -> xr.Dataset | xr.DataTree:
     """Compute the density of the WFR flow at some times, with a bound of its error; everything numerical is chosen.
 
     d_t mu = alpha div(mu grad g) - beta mu (g - E_mu g), g = log(mu/pi).
@@ -202,21 +204,52 @@ def ground_truth(
             return diffusion_truth(flow, start, save_times(t), _tolerance(rtol), strict=strict, **options)
     if target is None:
         raise TypeError("ground_truth needs a target, or a flow: ground_truth(target, start, t)")
-    problem, work = _checked(target, start, t, transport_rate, reaction_rate, rtol), _budget(seconds, memory)
-    box, max_cut = _checked_box(box), not_negative("max_cut", max_cut)
-    with reporting(progress, "ground_truth"), deadline(work.left()):
+    problem, box = _checked(target, start, t, transport_rate, reaction_rate, rtol), _checked_box(box)
+    options = {"box": box, "boundary": boundary, "names": names, "max_cut": not_negative("max_cut", max_cut)}
+    options |= {"strict": strict, "cross_check": cross_check, "turn": turn, "memory": memory}
+    options["seconds"] = _budget(seconds, memory).seconds
+    with reporting(progress, "ground_truth"):
+        if splits(problem.target, problem.start):
+            return factored_truth(problem, save_times(t), _one_factor, options)
+        return _on_a_grid(problem, save_times(t), **options)
+
+
+def _one_factor(target: Target, start: Target, times: Array, **options: Any) -> xr.Dataset:
+    """Solve a factor of a problem on a grid; options as of `ground_truth`."""
+    rates = (options.pop(name) for name in ("transport_rate", "reaction_rate", "rtol"))
+    problem = _checked(target, start, times, *rates)
+    return _on_a_grid(problem, times, **{"box": None, "boundary": "no-flux", "names": None, **options})
+
+
+def _on_a_grid(
+    problem: Problem,
+    times: Array,
+    *,
+    box: tuple[Array, Array] | None,
+    boundary: Any,
+    names: Any,
+    max_cut: float,
+    turn: bool,
+    seconds: float,
+    memory: float | None,
+    strict: bool,
+    cross_check: bool,
+) -> xr.Dataset:
+    """Solve a problem on grids of its own axes, or of principal ones."""
+    work = _budget(seconds, memory)
+    with deadline(work.left()):
         terrain = first_terrain(problem, box, boundary, names, max_cut, turn)
         problem = terrain.problem
         best, limit = _certified(problem, terrain.cells, work, box is None)
     best, limit = _shown(best, limit, terrain, work, box is None)
     if best.needs_a_second_opinion or cross_check:
-        with reporting(progress, "second family"):
+        with reporting(None, "second family"):
             best.ask_second_family(work.seconds if cross_check else work.left())
     if best.contradicted and strict:
-        raise NumericalError(_contradiction(best, save_times(t)))
-    if best.largest_error > rtol and strict:
-        raise NumericalError(_out_of_reach(best, rtol, limit))
-    return dataset(best, rtol, save_times(t))
+        raise NumericalError(_contradiction(best, times))
+    if best.largest_error > problem.rtol and strict:
+        raise NumericalError(_out_of_reach(best, problem.rtol, limit))
+    return dataset(best, problem.rtol, times)
 
 
 @knows_its_arguments

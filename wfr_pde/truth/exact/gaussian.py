@@ -8,7 +8,6 @@ terms: nothing is singular where C_0 - A⁻¹ is, and nothing cancels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, overload
 
@@ -16,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.errors import NumericalError
+from wfr_pde.flows.gaussian_moments import after, evolved
 from wfr_pde.numerics.arguments import choice, finite, function, knows_its_arguments, positive, real_array, whole
 from wfr_pde.numerics.special import minus_log1p
 from wfr_pde.numerics.typing import Array
 from wfr_pde.targets import Gaussian, Target
 from wfr_pde.truth.exact.arguments import check_gaussians, checked_gaussian, checked_problem, checked_time
 
-LATEST = 1e300  # exponent from which on nothing is left of the start; products with it do not overflow at 1.8e308
 STIFFEST = 1e5  # fastest relaxations that the moment equations are integrated over: explicit steps are as short as one
 MOST_STEPS = 10**15  # of a splitting, given by their number alone; a float counts steps exactly up to 9e15
 SCHEMES = ("W-FR", "FR-W", "W-FR-W", "FR-W-FR")  # values of the argument `scheme` of `gaussian_split`
@@ -100,15 +99,7 @@ def gaussian_flow(
         raise ValueError(f"t must be a number, or an array (n_t,), got shape {times.shape}")
     if times.ndim == 1:
         return [gaussian_flow(target, start, time, alpha, beta) for time in times.tolist()]
-    time = checked_time(t)
-    if time == 0 or alpha == beta == 0:
-        return start
-    a, basis = np.linalg.eigh(target.precision)
-    time = min(time, LATEST / float(max(alpha * a.max(), beta)))  # later it is the target, and products overflow
-    x, y = alpha * time * a, beta * time / 2
-    if not np.all(x + y > 0):  # too short a time for a number
-        return start
-    return _evolved(target, start, (a, basis), x, y, r=y / (x + y), q=x / (x + y))
+    return after(target, start, checked_time(t), (alpha, beta))
 
 
 @knows_its_arguments
@@ -187,7 +178,7 @@ def gaussian_split(
     if transport == "sinkhorn":
         x = 2 * np.arcsinh(x / 2) if scheme == "W-FR-W" else np.arcsinh(x)
     reaction, transported = _split_shares(scheme, x, y)
-    return _evolved(target, start, (a, basis), n_steps * x, n_steps * y, r=reaction, q=transported)
+    return evolved(target, start, (a, basis), n_steps * x, n_steps * y, r=reaction, q=transported)
 
 
 def _split_shares(scheme: str, x: Array, y: float) -> tuple[Array, Array]:
@@ -202,34 +193,6 @@ def _split_shares(scheme: str, x: Array, y: float) -> tuple[Array, Array]:
     else:
         shares = -np.expm1(-y) * (1 + np.exp(-2 * x - y)), np.exp(-y) * -np.expm1(-2 * x)
     return shares[0] / both, shares[1] / both
-
-
-def _evolved(
-    target: Gaussian, start: Gaussian, eigen: tuple[Array, Array], x: Array, y: float, *, r: Array, q: Array
-) -> Gaussian:
-    """Evaluate the formulas in the notes of `gaussian_flow` in the eigenbasis of A, with arrays x, r, q (d,)."""
-    a, basis = eigen
-    root, gone = np.exp(-(x + y)), -np.expm1(-2 * (x + y))  # sqrt(e), 1 - e
-    k11, k22 = r + q * root**2, q + r * root**2
-    k12, k21 = q * gone / a, r * gone * a
-    covariance = basis.T @ start.covariance @ basis
-    offset = basis.T @ (start.mean - target.mean)
-    offset = math.exp(-y) * root * np.linalg.solve(covariance * k21 + np.diag(k22), offset)
-    if k22.min() >= k11.min():
-        inner = _inverse_of_sum(covariance, k21 / k22)
-        covariance = np.diag(k12 / k22) + np.outer(root / k22, root / k22) * inner
-    else:  # the same map for the precision: without transport k22 is e, which may underflow
-        inner = _inverse_of_sum(np.linalg.inv(covariance), k12 / k11)
-        covariance = np.linalg.inv(np.diag(k21 / k11) + np.outer(root / k11, root / k11) * inner)
-    covariance = basis @ covariance @ basis.T
-    return Gaussian(target.mean + basis @ offset, (covariance + covariance.T) / 2)
-
-
-def _inverse_of_sum(covariance: Array, diagonal: Array) -> Array:
-    """Return (C⁻¹ + D)⁻¹ of a positive definite C and a diagonal D >= 0, as L (I + L' D L)⁻¹ L' with C = L L'."""
-    factor = np.linalg.cholesky((covariance + covariance.T) / 2)
-    inner = np.eye(len(diagonal)) + (factor.T * diagonal) @ factor
-    return np.asarray(factor @ np.linalg.solve(inner, factor.T))
 
 
 @knows_its_arguments

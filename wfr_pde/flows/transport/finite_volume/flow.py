@@ -166,6 +166,12 @@ class FiniteVolume(Flow):
 
     @property
     @override
+    def factorises(self) -> bool:  # type: ignore[override]
+        """Whether independent blocks stay independent: without a drift of the user, which may couple them."""
+        return self.drift is None
+
+    @property
+    @override
     def preserves(self) -> frozenset[str]:  # type: ignore[override]
         """Mass and positivity; without a drift pi, and KL cannot grow."""
         always = frozenset({"mass", "positivity"})

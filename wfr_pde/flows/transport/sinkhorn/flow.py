@@ -71,6 +71,7 @@ class SinkhornKernel(Flow, TakesReactions):
     order = 2
     self_adjoint = True
     preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
+    factorises = True
     measures = (Density,)
     single = True
 

@@ -1,0 +1,251 @@
+"""Common blocks of target and start, in which the flow is solved block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wfr_pde.numerics.counted import counted
+from wfr_pde.numerics.typing import Array
+from wfr_pde.targets import Gaussian, GaussianMixture, GeometricPath, Radial, Ring
+from wfr_pde.targets.base import Target
+from wfr_pde.targets.product import Product
+from wfr_pde.targets.splitting import along_subspace, coupled_subspace
+from wfr_pde.truth.certified.factored.parts import (
+    ALONG,
+    CORRELATED,
+    ISOTROPIC,
+    Parts,
+    as_mixture,
+    departure_of_mixture,
+)
+
+ON_GRIDS = 4  # dimensions of a block that is solved on a grid, at most
+OFTEN = 3  # dimensions up to which mixtures are solved as they are given
+
+
+@dataclass(frozen=True)
+class Block:
+    """The flow of one block: of a kind, from a start to a target.
+
+    Attributes
+    ----------
+    kind : {"grid", "gaussian", "radial"}
+    target, start : Target
+        In the coordinates of the block.
+    """
+
+    kind: str
+    target: Target
+    start: Target
+
+    @property
+    def ndim(self) -> int:
+        """Dimension of the block."""
+        return self.target.ndim
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Target and start in common blocks of y, x = shift + Q y.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+        In the order of the coordinates y.
+    rotation : array (d, d)
+        Q.
+    shift : array (d,)
+    departure : float
+        Bound of the L1 distance of the problem in blocks from the given one: what couples blocks by rounding only.
+    """
+
+    blocks: tuple[Block, ...]
+    rotation: Array
+    shift: Array
+    departure: float
+
+
+def splits(target: Target, start: Target) -> bool:
+    """Return whether a problem is one for blocks: a product, a radial law, or a known law in more than 4 dimensions."""
+    ends = (target.start, target.target) if type(target) is GeometricPath else (target,)
+    if any(isinstance(end, Product | Radial) for end in ends):
+        return True
+    kinds = Gaussian, GaussianMixture, Ring
+    return target.ndim > OFTEN and all(type(end) in kinds for end in ends) and known(start)
+
+
+def known(law: Target) -> bool:
+    """Return whether the structure of a law is known."""
+    return isinstance(law, Product | Radial) or type(law) in (Gaussian, GaussianMixture, Ring)
+
+
+def matched(target: Target, start: Target) -> Matched:
+    """Find the common blocks of a target and a start.
+
+    Raises
+    ------
+    ValueError
+        If a block has more dimensions than can be solved, with what couples it.
+    """
+    if type(target) is GeometricPath:
+        return _matched_path(target, start)
+    rotation, shift = _common_frame(target, start)
+    framed = any(isinstance(law, Product) for law in (target, start))
+    seen = [Parts.of(law, split=framed).seen_from(rotation, shift) for law in (target, start)]
+    couplings = np.maximum(*(parts.couplings for parts in seen))
+    groups = _groups(couplings > CORRELATED)
+    groups = _joined_gaussians(groups, seen)
+    departure = sum(parts.departure + parts.dropped(groups) for parts in seen)
+    if not np.array_equal(rotation, np.eye(target.ndim)):
+        departure += sum(_rounding(parts) for parts in seen) + _gap(rotation)
+    blocks: list[Block] = []
+    columns: list[Array] = []
+    for group in groups:
+        laws = [parts.law_of(group) for parts in seen]
+        found, inner, apart = _solvable(laws[0], laws[1], _why(group, couplings, target, start))
+        blocks.extend(found)
+        columns.append(rotation[:, group] @ inner)
+        departure += apart
+    return Matched(tuple(blocks), np.concatenate(columns, axis=1), shift, 4 * departure)
+
+
+def _matched_path(path: GeometricPath, start: Target) -> Matched:
+    """Match the ends of a path with each other, and the path between the blocks with the start."""
+    ends = matched(path.target, path.start)
+    paths = [GeometricPath(block.start, block.target, path.schedule) for block in ends.blocks]
+    found = matched(Product(paths, ends.rotation, ends.shift), start)
+    return Matched(found.blocks, found.rotation, found.shift, found.departure + ends.departure)
+
+
+def _common_frame(target: Target, start: Target) -> tuple[Array, Array]:
+    """Return the frame of the target if it has one, else that of the start, else the given coordinates."""
+    for law in (target, start):
+        if isinstance(law, Product):
+            return law.frame
+    return np.eye(target.ndim), np.zeros(target.ndim)
+
+
+def _groups(linked: Array) -> list[list[int]]:
+    """Return the connected components of coordinates, in the order of their first ones."""
+    from scipy.sparse.csgraph import connected_components
+
+    n, labels = connected_components(linked, directed=False)
+    groups = [np.flatnonzero(labels == k).tolist() for k in range(n)]
+    return sorted(groups, key=min)
+
+
+def _joined_gaussians(groups: list[list[int]], seen: list[Parts]) -> list[list[int]]:
+    """Join groups of one part of both laws in which both are Gaussians: these cost nothing in any dimension."""
+    joined: dict[tuple[int, ...], list[int]] = {}
+    for group in groups:
+        touched = [
+            [k for k, part in enumerate(parts.parts) if np.abs(part.axes[group]).max() > ALONG] for parts in seen
+        ]
+        gaussian = all(parts.parts[k].is_gaussian for parts, places in zip(seen, touched, strict=True) for k in places)
+        key = (1, *touched[0]) if gaussian else (0, *group)
+        joined.setdefault(key, []).extend(group)
+    return sorted((sorted(group) for group in joined.values()), key=min)
+
+
+def _solvable(target: Target, start: Target, why: str) -> tuple[list[Block], Array, float]:
+    """Return the blocks that a group of coordinates is solved in, their axes, and what splitting it neglects."""
+    identity = np.eye(target.ndim)
+    paths = type(target) is GeometricPath and {type(target.start), type(target.target)} == {Gaussian}
+    if type(start) is Gaussian and (type(target) is Gaussian or paths):
+        return [Block("gaussian", target, start)], identity, 0.0
+    radial = radial_about_zero(target), radial_about_zero(start)
+    if radial[0] is not None and radial[1] is not None and (target.ndim > 1 or isinstance(target, Radial)):
+        return [Block("radial", radial[0], radial[1])], identity, 0.0
+    mixtures = as_mixture(target), as_mixture(start)
+    if target.ndim > OFTEN and None not in mixtures:
+        return _split_mixtures(mixtures[0], mixtures[1])  # type: ignore[arg-type]
+    if target.ndim <= ON_GRIDS:
+        return [Block("grid", target, start)], identity, 0.0
+    if radial[0] is not None:
+        why = f"the target {target!r} is radial about a point, and the start {start!r} is not about the same"
+    raise ValueError(
+        f"{why}, and {counted(ON_GRIDS, 'dimension')} can be solved on a grid at most: give a start that splits as "
+        "the target does, such as a Product of its factors, or an isotropic Gaussian"
+    )
+
+
+def _split_mixtures(target: Target, start: Target) -> tuple[list[Block], Array, float]:
+    """Split two mixtures into what differs between components, along its principal axes, and a Gaussian rest."""
+    basis = coupled_subspace([target, start])
+    r, ndim = basis.shape[1], target.ndim
+    if r > ON_GRIDS:
+        raise ValueError(
+            f"the means span {counted(r, 'dimension')}: at most {ON_GRIDS} can be solved. Counted are the differences "
+            "between the components of the target, and of the start, of means and covariances, and where the "
+            f"covariances take them; the target is {target!r}, the start {start!r}"
+        )
+    if r == 0:
+        return [Block("gaussian", target, start)], np.eye(ndim), 0.0
+    if r == ndim:
+        return [Block("grid", target, start)], np.eye(ndim), 0.0
+    spread = sum(law.moments()[1] for law in (target, start))  # type: ignore[index]
+    basis = basis @ np.linalg.eigh(basis.T @ spread @ basis)[1][:, ::-1]
+    products = [along_subspace(law, basis) for law in (target, start)]
+    apart = 0.0
+    for law, product in zip((target, start), products, strict=True):
+        apart += departure_of_mixture(_mixture(law), _with_mixture(product))
+    pairs = zip(*(product.factors for product in products), strict=True)
+    kinds = "grid", "gaussian"
+    blocks = [Block(kind, *pair) for kind, pair in zip(kinds, pairs, strict=True)]
+    return blocks, products[0].frame[0], apart
+
+
+def _mixture(law: Target) -> GaussianMixture:
+    """Return a Gaussian as a mixture of one."""
+    if isinstance(law, GaussianMixture):
+        return law
+    return GaussianMixture(law.mean[None], [1.0], law.covariance[None])  # type: ignore[attr-defined]
+
+
+def _with_mixture(product: Product) -> Product:
+    """Return a product whose first factor is a mixture, if of one component."""
+    return Product([_mixture(product.factors[0]), *product.factors[1:]], product.rotation, product.shift)
+
+
+def radial_about_zero(law: Target) -> Radial | None:
+    """Return a law as a `Radial` about zero, if it is one but for rounding."""
+    if type(law) is Gaussian:
+        variance = float(law.covariance.diagonal().mean())
+        off = float(np.abs(law.covariance - variance * np.eye(law.ndim)).max())
+        if off <= ISOTROPIC * variance and np.abs(law.mean).max() <= ISOTROPIC * np.sqrt(variance):
+            return Radial(Gaussian(0.0, variance), law.ndim)
+        return None
+    if type(law) is Product and len(law.factors) == 1 and law.shift is None:
+        return radial_about_zero(law.factors[0])
+    return Radial.of(law)
+
+
+def _why(group: list[int], couplings: Array, target: Target, start: Target) -> str:
+    """Say what couples a group of coordinates."""
+    own = couplings[np.ix_(group, group)] - np.eye(len(group))
+    i, j = np.unravel_index(int(np.argmax(own)), own.shape)
+    words = f"coordinates {_shown(group)} form one block of {counted(len(group), 'dimension')} of target and start"
+    if len(group) == 1:
+        return words
+    return f"{words}, coupled by up to {own[i, j]:.3g} (coordinates {group[i]} and {group[j]})"
+
+
+def _shown(group: list[int]) -> str:
+    """Spell a list of numbers, a long one by its ends."""
+    return str(group) if len(group) <= 8 else f"{group[0]}, {group[1]}, ..., {group[-1]}"
+
+
+def _rounding(parts: Parts) -> float:
+    """Bound what rounding of turned coordinates changes of a law, in L1."""
+    mean, covariance = parts.gaussian
+    variances = covariance.diagonal()
+    smallest = float(np.sqrt(variances[variances > 0].min(initial=np.inf)))
+    reach = float(np.abs(mean).max()) if np.isfinite(smallest) else 0.0
+    return 4e-16 * len(mean) * (1 + (reach / smallest if np.isfinite(smallest) else 0.0))
+
+
+def _gap(rotation: Array) -> float:
+    """Bound what axes that are not quite at right angles change of a law, in L1."""
+    return 10 * len(rotation) * float(np.abs(rotation.T @ rotation - np.eye(len(rotation))).max())
