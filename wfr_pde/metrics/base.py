@@ -15,8 +15,15 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
 
 Measure = Density | Particles
+Law = Measure | ProductLaw  # what some metrics take as reference
+# what to do where a metric takes no law in any dimension
+BY_DRAWS = "compare with draws from it, wfr.metrics.ByDraws(metric, draws=4000)"
+MARGINALS = (
+    "compare coordinate by coordinate, as MarginalTotalVariation(), MarginalWasserstein() and MarginalQuantiles() do"
+)
 F = TypeVar("F", bound=Callable[..., float])
 
 MASS_ERROR = 1e-6  # by which the mass of a density may differ from one: more is a density that was not normalised
@@ -139,10 +146,18 @@ def described(long_name: str, units: str = "1", **declared: Any) -> Callable[[F]
     return describe
 
 
-def check_measures(reference: Any, other: Any, metric: str = "this metric") -> None:
-    """Refuse what is neither a Density nor Particles, and two measures in different numbers of dimensions."""
-    for role, measure in (("reference", reference), ("other", other)):
-        check_measure(measure, role, metric)
+def check_measures(reference: Any, other: Any, metric: str = "this metric", product: str = "") -> None:
+    """Refuse what is neither a Density nor Particles, and two measures in different numbers of dimensions.
+
+    A `ProductLaw` as reference is refused, too, with the remedy `product`; without one it is taken.
+    """
+    if isinstance(reference, ProductLaw):
+        if product:
+            raise TypeError(f"{metric} takes no law in any dimension as reference, {reference!r}: {product}")
+        check_axes(metric, reference)
+    else:
+        check_measure(reference, "reference", metric)
+    check_measure(other, "other", metric)
     if reference.ndim != other.ndim:
         raise ValueError(
             f"the reference is {reference.ndim}-dimensional, but the other is {other.ndim}-dimensional; "
@@ -152,6 +167,11 @@ def check_measures(reference: Any, other: Any, metric: str = "this metric") -> N
 
 def check_measure(measure: Any, role: str, metric: str) -> None:
     """Refuse what is neither a Density of mass one, up to 1e-6, nor Particles."""
+    if isinstance(measure, ProductLaw):
+        raise TypeError(
+            f"{metric} compares a Density or Particles with the law in any dimension, but {role} is a ProductLaw: give "
+            "draws, Particles(law.sample(n))"
+        )
     if not isinstance(measure, Density | Particles):
         raise TypeError(
             f"{metric} compares a Density or Particles, but {role} is {type(measure).__name__}: wrap positions (n, d) "
@@ -161,8 +181,12 @@ def check_measure(measure: Any, role: str, metric: str) -> None:
         raise ValueError(f"{role} has mass {measure.mass:.6g}, not one: give density.normalised()")
 
 
-def check_density(reference: Any, metric: str) -> None:
-    """Refuse a reference that is not a density on a grid."""
+def check_density(reference: Any, metric: str, *, products: bool = False) -> None:
+    """Refuse a reference that is not a density on a grid, or a product in any dimension where those do, too."""
+    if products and isinstance(reference, ProductLaw):
+        return
+    if isinstance(reference, ProductLaw):
+        raise TypeError(f"{metric} needs a density on a grid, and {reference!r} is on none: {MARGINALS}")
     if not isinstance(reference, Density):
         raise TypeError(
             f"{metric} needs a Density as reference, got {type(reference).__name__}: put the target on a grid, "
@@ -184,6 +208,15 @@ def check_straight(metric: str, *measures: Any) -> None:
             raise ValueError(
                 f"{metric} measures distances along straight lines, but axis {periodic[0]} is periodic: use "
                 "total_variation or hellinger, which know no distances, or a box with no-flux walls"
+            )
+
+
+def check_axes(metric: str, law: ProductLaw) -> None:
+    """Refuse a product of laws with a periodic axis, where coordinates are not those of a line."""
+    for factor in law.factors:
+        if isinstance(factor, Density) and any(axis.periodic for axis in factor.grid.axes):
+            raise ValueError(
+                f"{metric} takes no product with a periodic axis, which {factor.grid!r} has: compare with that factor"
             )
 
 

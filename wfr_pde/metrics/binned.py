@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from wfr_pde.metrics.base import (
+    MARGINALS,
     Measure,
     Metric,
     cell_masses,
@@ -56,7 +57,7 @@ class _Binned(Metric):
 
     def masses(self, reference: Density, other: Measure) -> tuple[Array, Array]:
         """Return the masses of `reference` and `other` in the bins (k + 1,), the last one outside the box."""
-        check_measures(reference, other, self.name)
+        check_measures(reference, other, self.name, MARGINALS)
         check_density(reference, self.name)
         n = other.effective_sample_size if isinstance(other, Particles) else math.inf
         labels, expected = equal_bins(reference, self.number(reference, n))

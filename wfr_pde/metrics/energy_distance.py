@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from wfr_pde.metrics import one_dimensional as lines
 from wfr_pde.metrics.base import (
+    BY_DRAWS,
     Measure,
     Metric,
     cell_masses,
@@ -93,7 +94,7 @@ class EnergyDistance(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        check_measures(reference, other, self.name)
+        check_measures(reference, other, self.name, BY_DRAWS)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:
             square = lines.energy(lines.Line.of(reference), lines.Line.of(other))

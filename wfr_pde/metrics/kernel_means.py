@@ -30,7 +30,7 @@ def mutual_mean(kernel: str, scale: float, a: Measure, b: Measure) -> float:
     if not isinstance(a, Density):
         return float(weights @ sums_over_sources(kernel, scale, points, *atoms(a)))
     if kernel == "gaussian":
-        return float(weights @ _gaussian_mean(a, points, scale))
+        return float(weights @ gaussian_mean(a, points, scale))
     if isinstance(b, Density):
         check_same_cells(a.grid, b.grid)
     return float(weights @ _mean(kernel, scale, a, points))
@@ -104,7 +104,7 @@ def _gaussians(x: Array, y: Array, scale: float) -> Array:
     return np.exp(-(((x[:, None] - y) / scale) ** 2))
 
 
-def _gaussian_mean(density: Density, points: Array, scale: float) -> Array:
+def gaussian_mean(density: Density, points: Array, scale: float) -> Array:
     """Return ∫ exp(-|x - y|²/scale²) mu(y) dy at points (n, d), a sum over all cells that carry mass."""
     masses, axes = cell_masses(density), density.grid.axes
     heavy = masses > NEGLIGIBLE / masses.size

@@ -15,6 +15,7 @@ from wfr_pde.numerics.counted import counted
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.space.relative_entropy import relative_entropy
 
 
@@ -23,7 +24,7 @@ class _EstimatedKL(Metric):
 
     units = "nats"
     signed = True
-    references = (Density,)
+    references = (Density, ProductLaw)
 
     def log_density(self, particles: Particles) -> tuple[Array, Array, Array]:
         """Return different positions (m, d) of `particles`, their weights (m,), and estimated log-densities (m,)."""
@@ -32,8 +33,9 @@ class _EstimatedKL(Metric):
     @override
     def __call__(self, reference: Density, other: Measure) -> float:
         check_measures(reference, other, self.name)
-        check_density(reference, self.name)
+        check_density(reference, self.name, products=True)
         if isinstance(other, Density):
+            check_density(reference, self.name)
             log_mu, log_nu = matched(reference, other)
             return float(relative_entropy(reference.grid, log_nu, log_mu))
         check_straight(self.name, reference)
@@ -186,7 +188,7 @@ class KernelKL(_EstimatedKL):
         return points, weights, log_sums - np.log1p(-weights) - log_norm
 
 
-@described("KL divergence, by 5 nearest neighbours", "nats", signed=True, references=(Density,), fewest=6)
+@described("KL divergence, by 5 nearest neighbours", "nats", signed=True, references=(Density, ProductLaw), fewest=6)
 def kl_estimate(reference: Density, other: Measure) -> float:
     """Estimate KL(other | reference) by `NeighbourKL()`, that is by five nearest neighbours; exact between densities.
 

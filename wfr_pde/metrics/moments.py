@@ -11,22 +11,35 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from wfr_pde.integrate import diagnostics
-from wfr_pde.metrics.base import Measure, Metric, check_density, check_draws, check_measures, described, wrapped
+from wfr_pde.integrate.product_modes import product_mode_masses
+from wfr_pde.metrics.base import (
+    BY_DRAWS,
+    Measure,
+    Metric,
+    check_density,
+    check_draws,
+    check_measures,
+    described,
+    wrapped,
+)
 from wfr_pde.metrics.binned import mean_deviation
-from wfr_pde.numerics.arguments import function, text
+from wfr_pde.numerics.arguments import function, real_array, text
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
+
+LAWS = (Density, Particles, ProductLaw)
 
 
 def _floor_of_mean(reference: Density, n: int) -> float:
     """Return the mean over `n` independent draws from the reference: tr(covariance)/n."""
-    check_density(reference, "mean_error")
+    check_density(reference, "mean_error", products=True)
     check_draws(n)
     return float(np.trace(reference.covariance())) / n
 
 
-@described("squared error of the mean", "length²", symmetric=True, floor=_floor_of_mean)
+@described("squared error of the mean", "length²", symmetric=True, floor=_floor_of_mean, references=LAWS)
 def mean_error(reference: Measure, other: Measure) -> float:
     """Return |m - m'|², m and m' the means: zero does not say that more than the means agree.
 
@@ -63,7 +76,7 @@ def mean_error(reference: Measure, other: Measure) -> float:
     return float(np.sum((a.mean() - b.mean()) ** 2))
 
 
-@described("squared error of the covariance", "length⁴", symmetric=True)
+@described("squared error of the covariance", "length⁴", symmetric=True, references=LAWS)
 def covariance_error(reference: Measure, other: Measure) -> float:
     """Return |C - C'|² in the Frobenius norm, C and C' the covariance matrices.
 
@@ -145,7 +158,8 @@ class ModeMasses(Metric):
 
     It is between 0 and 1 and sees how the mass is divided between the modes, not what it looks like around them.
     `diagnostics.mode_masses` has the masses themselves. Where a boundary cuts through cells, the error is up to the
-    mass of those; particles outside the box count to their nearest centre, too. Cost O((n + cells) k).
+    mass of those; particles outside the box count to their nearest centre, too. Cost O((n + cells) k). A `ProductLaw`
+    as reference needs centres that are all combinations of centres of its blocks: the parts are products then.
 
     Parameters
     ----------
@@ -174,6 +188,7 @@ class ModeMasses(Metric):
     long_name = "total variation of the masses of the modes"
     symmetric = True
     triangle = True
+    references = LAWS
 
     @override
     def __post_init__(self) -> None:
@@ -186,11 +201,17 @@ class ModeMasses(Metric):
         return 0.5 * float(np.abs(a - b).sum())
 
     def _of(self, measures: tuple[Measure, ...]) -> list[Array]:
-        return [np.asarray(self._masses(measure, None)) for measure in measures]  # type: ignore[attr-defined]
+        masses: Any = self._masses  # type: ignore[attr-defined]
+        return [
+            product_mode_masses(measure, real_array("centres", self.centres))
+            if isinstance(measure, ProductLaw)
+            else np.asarray(masses(measure, None))
+            for measure in measures
+        ]
 
     def floor(self, reference: Density, n: int) -> float:
         """Return the mean over `n` draws from the `reference`, exact as in `BinnedTotalVariation`."""
-        check_density(reference, self.name)
+        check_density(reference, self.name, products=True)
         check_draws(n)
         return 0.5 * float(mean_deviation(np.clip(self._of((reference,))[0], 0, 1), n).sum())
 
@@ -243,13 +264,13 @@ class ExpectationError(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        a, b = (measure.expectation(self.function) for measure in _in_one_box(reference, other))
+        a, b = (measure.expectation(self.function) for measure in _in_one_box(reference, other, BY_DRAWS))
         return float(np.sum((a - b) ** 2))
 
 
-def _in_one_box(reference: Any, other: Any) -> tuple[Measure, Measure]:
+def _in_one_box(reference: Any, other: Any, product: str = "") -> tuple[Any, Any]:
     """Check two measures, and wrap particles along the periodic axes of the density among them."""
-    check_measures(reference, other)
+    check_measures(reference, other, product=product)
     grids = [measure.grid for measure in (reference, other) if isinstance(measure, Density)]
     if not grids or not any(axis.periodic for axis in grids[0].axes):
         return reference, other

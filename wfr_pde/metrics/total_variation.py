@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from wfr_pde.metrics.base import (
+    check_density,
     check_same_cells,
     described,
 )
@@ -146,6 +147,7 @@ def hellinger(reference: Density, other: Density | Particles) -> float:
 
 def matched(reference: Any, other: Any) -> tuple[Any, Any]:
     """Return both log-densities as arrays of the reference's backend."""
+    check_density(reference, "this distance")
     for name, density in (("reference", reference), ("other", other)):
         if not isinstance(density, Density):
             raise TypeError(

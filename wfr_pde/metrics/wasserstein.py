@@ -14,6 +14,8 @@ from typing_extensions import override
 from wfr_pde.errors import BackendError, NumericalError
 from wfr_pde.metrics import one_dimensional as lines
 from wfr_pde.metrics.base import (
+    BY_DRAWS,
+    MARGINALS,
     Measure,
     Metric,
     atoms,
@@ -123,7 +125,7 @@ def wasserstein_2(reference: Measure, other: Measure) -> float:
 
 
 def _on_a_line(reference: Any, other: Any, metric: str) -> tuple[lines.Line, lines.Line]:
-    check_measures(reference, other, metric)
+    check_measures(reference, other, metric, MARGINALS)
     if reference.ndim != 1:
         raise ValueError(
             f"{metric} is one-dimensional, but the measures are {reference.ndim}-dimensional: use SlicedWasserstein(), "
@@ -218,7 +220,7 @@ class SlicedWasserstein(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        check_measures(reference, other, self.name)
+        check_measures(reference, other, self.name, BY_DRAWS)
         check_straight(self.name, reference, other)
         pairs = zip(self._projections(reference), self._projections(other), strict=True)
         distances = np.array([lines.wasserstein(a, b, self.order) for a, b in pairs])
@@ -304,7 +306,7 @@ class Wasserstein(Metric):
 
     @override
     def __call__(self, reference: Measure, other: Measure) -> float:
-        check_measures(reference, other, self.name)
+        check_measures(reference, other, self.name, BY_DRAWS)
         check_straight(self.name, reference, other)
         if reference.ndim == 1:
             return lines.wasserstein(lines.Line.of(reference), lines.Line.of(other), self.order)

@@ -50,8 +50,8 @@ def compare(
     ----------
     truth : Dataset, DataTree, Trajectory, Density, Target, or any `Truth`
         A ground truth; a density or a distribution stands for all times, as pi does. That of a product in any
-        dimension is taken by metrics whose references have `ProductLaw`, and by others in `ByDraws`. A truth of your own may give
-        particles in place of a density, for metrics that take them as reference.
+        dimension is taken by metrics whose references have `ProductLaw`, and by others in `ByDraws`.
+        A truth of your own may give particles in place of a density, for metrics that take them as reference.
     runs : Datasets, or mapping method -> Dataset or Datasets
         Runs of particles, as `solve` returns them, with any numbers of particles; a Dataset with a dimension `seed`
         holds several runs. The method is by default the attribute `method` or `flow` of a run.
