@@ -17,6 +17,7 @@ the refusal of a control.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import math
@@ -38,6 +39,7 @@ if "numpy" not in sys.modules:  # where this is what runs: the processes are the
         os.environ.setdefault(_name, "1")
 
 import honesty_answers as answers
+import honesty_blocks as blocks
 import honesty_families as families
 import numpy as np
 from honesty_rows import ROWS
@@ -75,6 +77,11 @@ def judged(case: families.Case, seconds: float) -> Row:
         status = "out of budget" if late else "refused"  # how fast the machine is says nothing of honesty
         return row | {"status": status, "reason": reason, "seconds": time.process_time() - began}
     row["seconds"] = time.process_time() - began
+    if isinstance(case.answer, blocks.Blocks):
+        nodes = {name: node.sizes for name, node in ds.children.items()}
+        row["cells"] = [f"{name}: {sizes.get('x', sizes.get('i'))}" for name, sizes in nodes.items()]
+        each = blocks.errors_of_tree(case, ds, lambda node, part: true_errors(_of_block(case, part), node))
+        return row | {"status": "answered", "parts_l1": {}, "parts_kl": {}} | each
     row["cells"] = list(ds["log_density"].shape[1:])
     try:
         errors = true_errors(case, ds)
@@ -83,6 +90,11 @@ def judged(case: families.Case, seconds: float) -> Row:
     bounds = {f"bound_{of}": ds[f"error_{of}"].values.tolist() for of in ("l1", "kl")}
     parts = {f"parts_{of}": {part: ds[f"error_{of}_{part}"].values.tolist() for part in PARTS} for of in ("l1", "kl")}
     return row | {"status": "answered"} | bounds | parts | errors
+
+
+def _of_block(case: families.Case, part: answers.Answer) -> families.Case:
+    """The problem of one block, as far as its answer needs it."""
+    return dataclasses.replace(case, answer=part, options={})
 
 
 def true_errors(case: families.Case, ds: Any) -> dict[str, list[float]]:
@@ -380,9 +392,7 @@ def search(seed: int, budget: float, seconds: float, out: Path, only: str, resum
                 if pool and rng.random() < 0.7:
                     value, family, u = pool[min(len(pool) - 1, int(rng.exponential(4.0)))]
                 else:
-                    family, u = families.point(
-                        int(rng.integers(2**31)), int(rng.integers(len(families.LATE) * families.EVERY))
-                    )
+                    family, u = families.point(int(rng.integers(2**31)), int(rng.integers(families.SELDOM)))
                     if only not in family:
                         continue
                     value = evaluated(family, u)

@@ -935,6 +935,27 @@ def moving(d: Draw) -> Case:
                 Normal(at_time, path.at), control=True)  # fmt: skip
 
 
+def any_products(d: Draw) -> Case:
+    """Products in any dimension."""
+    import honesty_blocks  # which makes cases of this file
+
+    return honesty_blocks.any_products(d)
+
+
+def any_radial(d: Draw) -> Case:
+    """Radial laws in any dimension."""
+    import honesty_blocks
+
+    return honesty_blocks.any_radial(d)
+
+
+def any_mixtures(d: Draw) -> Case:
+    """Mixtures in any dimension."""
+    import honesty_blocks
+
+    return honesty_blocks.any_mixtures(d)
+
+
 FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their shares: 86 % 1D, 12 % 2D, 2 % 3D
     "gaussians": (gaussians, 0.11),
     "mixtures": (mixtures, 0.05),
@@ -960,22 +981,29 @@ FAMILIES: dict[str, tuple[Callable[[Draw], Case], float]] = {  # and their share
     "hidden": (hidden, 0.06),
     "tails": (tails, 0.03),
     "bumps": (bumps, 0.05),
+    "any_products": (any_products, 0.4),
+    "any_radial": (any_radial, 0.4),
+    "any_mixtures": (any_mixtures, 0.2),
 }
 
 
 LATE, EVERY = (("hidden", "tails"), ("bumps",)), 11  # families that came last, in turns
+ANY, SELDOM = ("any_products", "any_radial", "any_mixtures"), 44  # those in any dimension: every fourth turn of these
 
 
 def point(seed: int, k: int) -> tuple[str, Array]:
     """The family of draw k of a seed, and its point of the unit cube (48,).
 
-    Every eleventh draw is of the families that came last, so that the others of a seed stay what they were.
+    Every eleventh draw is of the families that came last, and every 44th of those in any dimension, so that the others
+    of a seed stay what they were.
     """
     rng = np.random.default_rng([seed, k])
-    if k % EVERY == EVERY - 1:
+    if k % SELDOM == SELDOM - 1:
+        names = list(ANY)
+    elif k % EVERY == EVERY - 1:
         names = list(LATE[k // EVERY % len(LATE)])
     else:
-        names = [name for name in FAMILIES if all(name not in late for late in LATE)]
+        names = [name for name in FAMILIES if all(name not in late for late in (*LATE, ANY))]
     shares = np.cumsum([FAMILIES[name][1] for name in names])
     family = names[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
     return family, rng.random(LENGTH)

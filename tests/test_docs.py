@@ -105,10 +105,24 @@ def test_the_code_of_the_page_on_samplers_runs(capsys):
     assert float(capsys.readouterr().out) == pytest.approx(0.131, abs=5e-4)
 
 
+@pytest.mark.pages
+def test_the_code_of_the_page_on_any_dimension_runs(capsys):
+    """Twenty dimensions: the mean of the Gaussian block is the closed form, and MMD near the floor of 400 draws."""
+    (code,) = blocks_of("any_dimension.md")
+    scope = {}
+    exec(code, scope)
+    first, second = capsys.readouterr().out.splitlines()
+    mean = wfr.exact.gaussian_flow(wfr.Gaussian(0, 0.5), wfr.Gaussian(0.3, 0.5), 0.2).mean[0]
+    assert first.startswith("20 [")
+    assert first.endswith("True")
+    assert scope["path"].mean(0.2)[19] == pytest.approx(mean, abs=1e-9)
+    assert float(second[1:].split()[0]) < 0.1
+
+
 def test_every_block_of_code_is_run():
     with_blocks = {page.name for page in PAGES if "```python" in page.read_text(encoding="utf-8")}
     # of experiments.md the folder is of a sweep of the reader's own: tests/app/experiments/test_opened_sweep.py
-    assert with_blocks == {"choose_a_scheme.md", "certify.md", "samplers.md", "experiments.md"}
+    assert with_blocks == {"choose_a_scheme.md", "certify.md", "samplers.md", "experiments.md", "any_dimension.md"}
 
 
 @pytest.mark.pages

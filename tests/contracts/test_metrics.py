@@ -18,6 +18,7 @@ from scipy.special import gammaln, hyp1f1
 import wfr_pde as wfr
 from wfr_pde import metrics
 from wfr_pde.metrics.base import DECLARED, described
+from wfr_pde.space.product_law import ProductLaw
 
 TARGETS = {
     1: wfr.Gaussian(0.2, 1),
@@ -49,6 +50,9 @@ def arguments(cls, d):
         "Wasserstein": [{"order": 1, "atoms": 100}, {"order": 2, "atoms": 100}],
         "MMD": [{"scale": 1.3}, {"scale": 1.3, "unbiased": True, "squared": True}, {"scale": 1.3, "kernel": "laplace"}],
         "EnergyDistance": [{}, {"squared": True}],
+        "ByDraws": [{"metric": metrics.EnergyDistance(), "draws": 300}],
+        "MarginalTotalVariation": [{}, {"bins": 9, "coordinates": [0]}],
+        "MarginalWasserstein": [{}, {"order": 1}],
     }.get(cls.__name__, [{}])
 
 
@@ -109,7 +113,8 @@ def test_declarations(metric, d):
     assert len(doc) > 50
     for name in ("symmetric", "triangle", "vanishes", "signed", "splits_weights"):
         assert isinstance(getattr(metric, name), bool)
-    assert set(metric.references) | set(metric.others) <= {wfr.Density, wfr.Particles}
+    assert set(metric.references) | set(metric.others) <= {wfr.Density, wfr.Particles, ProductLaw}
+    assert ProductLaw not in metric.others
     assert metric.max_ndim >= 1
     assert not (metric.triangle and metric.signed)
     if inspect.isclass(type(metric)) and isinstance(metric, metrics.Metric):
@@ -186,6 +191,58 @@ def test_densities_that_are_not_normalised_are_refused(metric, d):
     other = weighted(1, d) if wfr.Particles in metric.others else DENSITIES[d]
     with pytest.raises(ValueError, match=r"reference has mass 2\.71828, not one: give density\.normalised\(\)"):
         metric(density, other)
+
+
+def product_of(d):
+    """A product of a density on a line and a Gaussian beside it."""
+    line = GRIDS[1].density(TARGETS[1])
+    return ProductLaw([line] if d == 1 else [line, wfr.Gaussian(np.zeros(d - 1), 0.8)])
+
+
+def of_products(metric, d):
+    """The metric, with centres whose parts are products."""
+    return metrics.ModeMasses([-np.eye(d)[0], np.eye(d)[0]]) if isinstance(metric, metrics.ModeMasses) else metric
+
+
+@each
+def test_products_are_taken_where_that_is_declared(metric, d):
+    """Else the error says what would do."""
+    law, other = product_of(d), weighted(1, d)
+    metric = of_products(metric, d)
+    if wfr.Particles not in metric.others or metric.name in WITHOUT_REFERENCE:
+        return
+    if ProductLaw in metric.references:
+        assert math.isfinite(metric(law, other))
+        with pytest.raises(ValueError, match=f"{d}(-dimensional|).*{d % 3 + 1}(-dimensional|)"):
+            metric(law, weighted(1, d % 3 + 1))
+    else:
+        with pytest.raises(TypeError, match=r"ByDraws|Marginal"):
+            metric(law, other)
+
+
+@each
+def test_a_product_is_what_its_density_on_a_grid_is(metric, d):
+    """Up to the sums over cells, of the order dx². Draws, and bins that end where cells do, are not so close."""
+    apart = metrics.ByDraws, metrics.MarginalTotalVariation
+    if ProductLaw not in metric.references or d == 3 or isinstance(metric, apart):
+        return
+    metric = of_products(metric, d)
+    law, other = product_of(d), weighted(4, d)
+    grid = GRIDS[1] if d == 1 else wfr.Grid([-9, -6.5], [9, 6.5], (200, 150))
+    axes = [law.marginal(k) for k in range(d)]
+    logs = sum(
+        np.reshape(
+            (
+                one.log_prob(axis.centres[:, None])
+                if isinstance(one, wfr.Density)
+                else one.log_density(axis.centres[:, None]) - one.log_normaliser
+            ),
+            [-1 if i == k else 1 for i in range(d)],
+        )
+        for k, (one, axis) in enumerate(zip(axes, grid.axes, strict=True))
+    )
+    value = metric(wfr.Density(grid, logs).normalised(), other)
+    assert metric(law, other) == pytest.approx(value, rel=0.01, abs=2e-3)
 
 
 # what a distance is

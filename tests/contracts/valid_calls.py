@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from product_trees import small_tree
 from used_calls import used_calls
 
 import wfr_pde as wfr
@@ -104,10 +105,12 @@ def objects():
     space, box = wfr.Gaussian([0, 0, 0], 1), wfr.Grid([-6] * 3, [6] * 3, 16)
     ds3 = wfr.solve(space, flow, box.density(space), times[:2], 0.1)
     truth = wfr.ground_truth(target, start, times, rtol=1e-3)
-    sampler = wfr.samplers.Langevin()
+    sampler, five = wfr.samplers.Langevin(), wfr.Gaussian(np.zeros(5), 1)
     runs = [wfr.solve(target, sampler, start.sample(20, rng=k), times, 0.1, rng=k) for k in range(3)]
     compared = wfr.compare(truth, {"Langevin": runs}, [metrics.mean_error], floor_draws=2)
     return {
+        "tree": small_tree(),
+        "run_in_5": wfr.solve(five, sampler, five.sample(20, rng=0), times, 0.1, rng=0),
         "target": target,
         "start": start,
         "plane": plane,
@@ -374,7 +377,11 @@ def of_metrics(o):
         "MMD": (metrics.MMD, {"scale": 1.0, "kernel": "gaussian", "unbiased": False, "squared": False, "name": "m"}),
         "BinnedHellinger": (metrics.BinnedHellinger, {"bins": 8, "name": "h"}),
         "BinnedTotalVariation": (metrics.BinnedTotalVariation, {"bins": 8, "name": "t"}),
+        "ByDraws": (metrics.ByDraws, {"metric": metrics.EnergyDistance(), "draws": 20, "seed": 1, "name": "b"}),
         "EnergyDistance": (metrics.EnergyDistance, {"squared": False, "name": "e"}),
+        "MarginalQuantiles": (metrics.MarginalQuantiles, {"coordinates": [0], "levels": [0.2, 0.5], "name": "q"}),
+        "MarginalTotalVariation": (metrics.MarginalTotalVariation, {"coordinates": [0], "bins": 8, "name": "t"}),
+        "MarginalWasserstein": (metrics.MarginalWasserstein, {"coordinates": [0], "order": 1, "name": "w"}),
         "ExpectationError": (
             metrics.ExpectationError,
             {"function": line, "name": "f", "long_name": "mean of f", "units": "1"},
@@ -496,6 +503,14 @@ def of_figures(o):
         "density_contours": (plotting.density_contours, {"ds": plane, **over, "ax": ax, "colour": "#0072B2"}),
         "density_curve": (plotting.density_curve, {"ds": line_ds, **goal, "ax": ax}),
         "density_image": (plotting.density_image, {"ds": line_ds, "ax": None}),
+        "product_marginals": (
+            plotting.product_marginals,
+            {"truth": o["tree"], "t": 0.1, "coordinates": [0, 1], "runs": o["run_in_5"]},
+        ),
+        "radial_profile": (
+            plotting.radial_profile,
+            {"truth": o["tree"], "t": [0.0, 0.1], "factor": 1, "runs": o["run_in_5"], "ax": ax},
+        ),
         "density_joint": (plotting.density_joint, {"ds": plane, **over}),
         "density_marginals": (plotting.density_marginals, {"ds": plane, **over, "axes": ["x", "y"]}),
         "density_ridge": (plotting.density_ridge, {"ds": line_ds, "times": [0.1], "target": o["target"], "ax": ax}),

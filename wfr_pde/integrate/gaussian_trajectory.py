@@ -134,7 +134,7 @@ class GaussianTrajectory:
         for time, where in groups(np.broadcast_to(real_array("t", t), shape).ravel()):
             given = (self.at(time), flat[where], time) if timed else (self.at(time), flat[where])
             result[where] = function(*given)
-        return result.reshape(*shape, *more)
+        return result.reshape((*shape, *more))
 
     def _frame(self, k: int) -> Gaussian:
         return Gaussian(self.means[k], self.covariances[k])

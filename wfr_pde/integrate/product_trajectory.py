@@ -77,7 +77,7 @@ class ProductTrajectory(Record):
     A tree by hand: two equal factors on a line beside a Gaussian in eighteen dimensions, from N(1, 1) to N(0, 1) each,
     so that the means are exp(-2 t):
 
-    >>>     >>> import json
+    >>> import json
     >>> import numpy as np
     >>> import wfr_pde as wfr
     >>> import xarray as xr
@@ -155,6 +155,8 @@ class ProductTrajectory(Record):
         if entry["kind"] == "gaussian":
             mean, covariance, errors = (ds[name].values.astype(np.float64) for name in GAUSSIAN)
             rates = None if alpha is None or beta is None else (alpha, beta)
+            if target is None and "target_mean" in ds:  # what the run was made with
+                target = Gaussian(ds["target_mean"].values, ds["target_covariance"].values)
             return GaussianTrajectory(self.times, mean, covariance, errors, target, rates)
         path: Trajectory = Trajectory(ds, target, alpha, beta)
         return path if entry["kind"] == "grid" else RadialTrajectory(path, entry["ndim"])
@@ -218,7 +220,7 @@ class ProductTrajectory(Record):
         for node in self._nodes:
             own = [(e, b) for e, b in zip(self._entries, self.blocks, strict=True) if e["node"] == node]
             places = ", ".join(str(b.start) if e["ndim"] == 1 else f"{b.start}–{b.stop - 1}" for e, b in own)
-            entry, error = own[0][0], _error_of(self._paths[node], last)
+            entry, error = own[0][0], float(self._paths[node].error_l1(last))
             ds = self._node(node)
             kl = f"{float(ds['kl'].values[-1]):.3g}" if "kl" in ds else "–"
             rows.append((node, str(entry["kind"]), str(entry["ndim"]), places, f"{error:.2g}", kl))
@@ -443,7 +445,9 @@ class ProductTrajectory(Record):
         return np.asarray(self.tree["kl"].values, dtype=np.float64)
 
     def error_l1(self, t: ArrayLike) -> Any:
-        """Bound the L1 error of the law `at` times, 2 (1 - prod(1 - e_i/2)) of those of the factors.
+        """Bound the L1 error of the law `at` times: 2 (1 - prod(1 - e_i/2)) of those of the factors.
+
+        What the run states besides, as the rounding of its rotation, is added.
 
         Without the target it is an estimate between save times.
 
@@ -460,9 +464,9 @@ class ProductTrajectory(Record):
         result = np.empty(times.size)
         for i, time in enumerate(times.ravel().tolist()):
             self._check_time(time)
-            errors = {node: _error_of(path, time) for node, path in self._paths.items()}
-            shares = [errors[entry["node"]] / 2 for entry in self._entries]
-            result[i] = -2 * np.expm1(np.sum(np.log1p(-np.minimum(shares, 1 - 1e-16))))
+            after = int(np.searchsorted(self.times, time))
+            around = self._besides[[after]] if time in self.times else self._besides[max(after - 1, 0) : after + 1]
+            result[i] = self._combined(time) + float(around.max())
         return np.minimum(result, 2.0).reshape(times.shape)[()]
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
@@ -499,6 +503,20 @@ class ProductTrajectory(Record):
 
     # What is needed for it
 
+    def _combined(self, t: float) -> float:
+        """Return the bound of the L1 error that those of the factors make."""
+        errors = {node: float(path.error_l1(t)) for node, path in self._paths.items()}
+        shares = np.array([errors[entry["node"]] / 2 for entry in self._entries])
+        return float(-2 * np.expm1(np.log1p(-np.minimum(shares, 1 - 1e-16)).sum()))
+
+    @cached_property
+    def _besides(self) -> Array:
+        """L1 errors (t,) that the run states at its save times, beyond those of the factors."""
+        if "error_l1" not in self.tree:
+            return np.zeros(len(self.times))
+        own = np.array([self._combined(time) for time in self.times.tolist()])
+        return np.maximum(np.asarray(self.tree["error_l1"].values, dtype=np.float64) - own, 0.0)
+
     def _parts(self, x: ArrayLike, function: Any) -> list[Array]:
         """Evaluate a function of the paths of the factors and of their parts of points."""
         points = real_array("x", x)
@@ -527,11 +545,6 @@ def _pointwise(path: Path, y: Array, t: ArrayLike, order: int) -> Array:
     if isinstance(path, Trajectory):
         return path.log_prob_error(y, t) if order == 0 else path.score_error(y, t)
     return path.pointwise(y, t, order)
-
-
-def _error_of(path: Path, t: float) -> float:
-    """Return the L1 error of one factor."""
-    return float(path.error_l1(t))
 
 
 def _times(t: Any) -> Array:

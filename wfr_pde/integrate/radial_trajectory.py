@@ -12,8 +12,11 @@ from wfr_pde.integrate.trajectory import Trajectory
 from wfr_pde.integrate.trajectory_points import groups
 from wfr_pde.numerics.arguments import real_array
 from wfr_pde.numerics.typing import Array
+from wfr_pde.space.density import Density
 from wfr_pde.space.radial_law import RadialLaw
 
+NARROW = 0.15  # of the median width of the cells: narrower ones beside the origin are those of a map of the wall
+FURTHER = 3.0  # times the radius of these, from where the polynomial takes its values
 KEPT = 16  # laws, so that a comparison makes each of them once
 
 
@@ -38,8 +41,30 @@ class RadialTrajectory:
         if t not in self._laws:
             if len(self._laws) >= KEPT:
                 del self._laws[next(iter(self._laws))]
-            self._laws[t] = RadialLaw(self.radius.at(t), self.ndim)
+            self._laws[t] = RadialLaw(self._density(t), self.ndim)
         return self._laws[t]
+
+    def _density(self, t: float) -> Density:
+        """Return the density of the radius at a time.
+
+        Between frames rates of change come from second derivatives, which rounding spoils where cells become ever
+        narrower towards the origin. But log(mu/pi) is a smooth and even function of r: there it is a polynomial in r²
+        through cells further out.
+        """
+        density, target = self.radius.at(t), self.radius.target
+        axis = density.grid.axes[0]
+        narrow = axis.widths < NARROW * np.median(axis.widths)
+        if t in self.radius.times or target is None or axis.edges[0] > 0 or not narrow[0]:
+            return density
+        r = axis.centres
+        count = int(np.argmin(narrow))
+        near = slice(count, int(np.searchsorted(r, FURTHER * r[count])) + 3)
+        log_pi = density.grid.evaluate(target.at(t).log_density)
+        g = np.asarray(density.log_values) - log_pi
+        scale = r[near][-1]
+        fitted = np.polynomial.Polynomial.fit((r[near] / scale) ** 2, g[near], 2)
+        g[:count] = fitted((r[:count] / scale) ** 2)
+        return Density(density.grid, g + log_pi)
 
     def log_prob(self, points: Array, t: ArrayLike) -> Array:
         """Evaluate the log-density at points (..., m) and times that broadcast."""
@@ -71,7 +96,7 @@ class RadialTrajectory:
         result = np.empty((len(flat), *more))
         for time, where in groups(np.broadcast_to(real_array("t", t), shape).ravel()):
             result[where] = function(self.at(time), flat[where])
-        return result.reshape(*shape, *more)
+        return result.reshape((*shape, *more))
 
 
 def _radii(points: Array) -> Array:

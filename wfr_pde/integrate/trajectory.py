@@ -39,8 +39,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+class _Dispatched(Record):
+    """Base of `Trajectory` alone, above which its arguments are those of its own."""
+
+    def __new__(cls, *args: Any, **named: Any) -> Any:
+        """Make a trajectory; of a tree of factors one in any dimension."""
+        ds = args[0] if args else named.get("ds")
+        if hasattr(ds, "children"):
+            from wfr_pde.integrate.product_trajectory import ProductTrajectory  # here, as it is made of trajectories
+
+            return ProductTrajectory(*args, **{"tree" if name == "ds" else name: one for name, one in named.items()})
+        return super().__new__(cls, *args, **named)
+
+
 @dataclass(frozen=True, eq=False)
-class Trajectory(Record):
+class Trajectory(_Dispatched):
     """Density, score, velocity and growth of a run at any place and time between its save times: a `Truth`.
 
     In time the log-densities of up to eight frames are interpolated and normalised, in x by splines of degree 5. With
@@ -110,15 +123,6 @@ class Trajectory(Record):
     _interpolation: TimeInterpolation = field(init=False, repr=False, compare=False)
     _points: TrajectoryPoints = field(init=False, repr=False, compare=False)
     _errors: TrajectoryErrors = field(init=False, repr=False, compare=False)
-
-    def __new__(cls, *args: Any, **named: Any) -> Any:
-        """Make a trajectory; of a tree of factors one in any dimension."""
-        ds = args[0] if args else named.get("ds")
-        if cls is Trajectory and hasattr(ds, "children"):
-            from wfr_pde.integrate.product_trajectory import ProductTrajectory  # here, as it is made of trajectories
-
-            return ProductTrajectory(*args, **{"tree" if name == "ds" else name: one for name, one in named.items()})
-        return super().__new__(cls, *args, **named)
 
     def __post_init__(self) -> None:
         names = getattr(self.ds, "data_vars", {})

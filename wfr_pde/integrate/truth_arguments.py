@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wfr_pde.integrate.stationary import Stationary
+from wfr_pde.integrate.stationary import CELLS, Stationary
+from wfr_pde.integrate.stationary_product import StationaryProduct
 from wfr_pde.integrate.trajectory import Trajectory
 from wfr_pde.integrate.truth_protocol import StatedProblem, Truth
 from wfr_pde.numerics.arguments import shown
@@ -45,7 +46,7 @@ def as_truth(truth: Truth | xr.Dataset | xr.DataTree | Density | Target, target:
     if isinstance(truth, Density):
         return Stationary(truth)
     if isinstance(truth, Target):
-        return Stationary.of_target(truth)
+        return Stationary.of_target(truth) if truth.ndim in CELLS else StationaryProduct(truth)
     missing = [name for name in MEMBERS if not hasattr(truth, name)]
     if missing or isinstance(truth, type):
         lacks = f"the class {truth.__name__}: give one of it" if isinstance(truth, type) else shown(truth)

@@ -14,9 +14,11 @@ Two points at a distance of 3:
 
 from wfr_pde.metrics.base import Metric
 from wfr_pde.metrics.binned import BinnedHellinger, BinnedTotalVariation
+from wfr_pde.metrics.by_draws import ByDraws
 from wfr_pde.metrics.energy_distance import EnergyDistance
 from wfr_pde.metrics.kl_estimates import KernelKL, NeighbourKL, kl_estimate
 from wfr_pde.metrics.ksd import KSD
+from wfr_pde.metrics.marginals import MarginalQuantiles, MarginalTotalVariation, MarginalWasserstein
 from wfr_pde.metrics.mmd import MMD
 from wfr_pde.metrics.moments import ExpectationError, ModeMasses, covariance_error, effective_sample_size, mean_error
 from wfr_pde.metrics.total_variation import hellinger, l1, total_variation
@@ -32,9 +34,13 @@ __all__ = [
     "MMD",
     "BinnedHellinger",
     "BinnedTotalVariation",
+    "ByDraws",
     "EnergyDistance",
     "ExpectationError",
     "KernelKL",
+    "MarginalQuantiles",
+    "MarginalTotalVariation",
+    "MarginalWasserstein",
     "Metric",
     "ModeMasses",
     "NeighbourKL",

@@ -31,11 +31,12 @@ class _EstimatedKL(Metric):
         raise NotImplementedError(f"{type(self).__name__} must define log_density")
 
     @override
-    def __call__(self, reference: Density, other: Measure) -> float:
+    def __call__(self, reference: Density | ProductLaw, other: Measure) -> float:
         check_measures(reference, other, self.name)
         check_density(reference, self.name, products=True)
         if isinstance(other, Density):
-            check_density(reference, self.name)
+            if isinstance(reference, ProductLaw):
+                raise TypeError(f"{self.name} compares a ProductLaw with particles, not with a density on a grid")
             log_mu, log_nu = matched(reference, other)
             return float(relative_entropy(reference.grid, log_nu, log_mu))
         check_straight(self.name, reference)

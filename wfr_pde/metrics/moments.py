@@ -14,6 +14,7 @@ from wfr_pde.integrate import diagnostics
 from wfr_pde.integrate.product_modes import product_mode_masses
 from wfr_pde.metrics.base import (
     BY_DRAWS,
+    Law,
     Measure,
     Metric,
     check_density,
@@ -32,7 +33,7 @@ from wfr_pde.space.product_law import ProductLaw
 LAWS = (Density, Particles, ProductLaw)
 
 
-def _floor_of_mean(reference: Density, n: int) -> float:
+def _floor_of_mean(reference: Density | ProductLaw, n: int) -> float:
     """Return the mean over `n` independent draws from the reference: tr(covariance)/n."""
     check_density(reference, "mean_error", products=True)
     check_draws(n)
@@ -40,7 +41,7 @@ def _floor_of_mean(reference: Density, n: int) -> float:
 
 
 @described("squared error of the mean", "length²", symmetric=True, floor=_floor_of_mean, references=LAWS)
-def mean_error(reference: Measure, other: Measure) -> float:
+def mean_error(reference: Law, other: Measure) -> float:
     """Return |m - m'|², m and m' the means: zero does not say that more than the means agree.
 
     Squared, so that its average over independent runs is a mean squared error, which for n independent draws from the
@@ -77,7 +78,7 @@ def mean_error(reference: Measure, other: Measure) -> float:
 
 
 @described("squared error of the covariance", "length⁴", symmetric=True, references=LAWS)
-def covariance_error(reference: Measure, other: Measure) -> float:
+def covariance_error(reference: Law, other: Measure) -> float:
     """Return |C - C'|² in the Frobenius norm, C and C' the covariance matrices.
 
     C' of particles is Σ w (x - m')(x - m')ᵀ, without a correction of small samples.
@@ -196,11 +197,11 @@ class ModeMasses(Metric):
         object.__setattr__(self, "_masses", diagnostics.mode_masses(self.centres))
 
     @override
-    def __call__(self, reference: Measure, other: Measure) -> float:
+    def __call__(self, reference: Law, other: Measure) -> float:
         a, b = self._of(_in_one_box(reference, other))
         return 0.5 * float(np.abs(a - b).sum())
 
-    def _of(self, measures: tuple[Measure, ...]) -> list[Array]:
+    def _of(self, measures: tuple[Law, ...]) -> list[Array]:
         masses: Any = self._masses  # type: ignore[attr-defined]
         return [
             product_mode_masses(measure, real_array("centres", self.centres))
@@ -209,7 +210,7 @@ class ModeMasses(Metric):
             for measure in measures
         ]
 
-    def floor(self, reference: Density, n: int) -> float:
+    def floor(self, reference: Density | ProductLaw, n: int) -> float:
         """Return the mean over `n` draws from the `reference`, exact as in `BinnedTotalVariation`."""
         check_density(reference, self.name, products=True)
         check_draws(n)

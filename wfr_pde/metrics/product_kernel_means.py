@@ -111,7 +111,7 @@ def mean_of_directions(ndim: int, kappa: Array) -> Array:
     bessel = ive(order, safe)
     good = (bessel > SMALLEST) & (kappa > 0)
     logs = gammaln(order + 1) + order * np.log(2 / safe) + np.log(np.where(good, bessel, 1.0))
-    result = np.exp(logs)
+    result = np.exp(np.where(good, logs, 0.0))
     rest = ~good
     if rest.any():
         quarter = kappa[rest] ** 2 / 4

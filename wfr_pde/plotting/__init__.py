@@ -2,6 +2,7 @@
 
 - Densities: `density_image`, `density_ridge`, `density_curve` on a line; `density_contours`, `density_joint` in the
   plane; `density_marginals`, `density_slices` in more dimensions. `marginal` leaves some of the coordinates.
+- Laws in any dimension: `product_marginals` of chosen coordinates, `radial_profile`.
 - Curves: `record`, `seed_band` over runs, `error_band` of a certified solution, `convergence`.
 - Samplers: `particles` over the true density, `comparison`, `verdict`, `budget`.
 - `movie` writes a file instead; `panel_letters` puts (a), (b), ... before the titles of a figure of several panels.
@@ -29,6 +30,7 @@ from wfr_pde.plotting.densities import (
 from wfr_pde.plotting.marginals import density_joint, density_marginals, density_slices
 from wfr_pde.plotting.movies import movie
 from wfr_pde.plotting.panels import panel_letters
+from wfr_pde.plotting.products import product_marginals, radial_profile
 from wfr_pde.plotting.samplers import budget, comparison, particles, verdict, waterfall
 from wfr_pde.plotting.style import (
     BLUE,
@@ -85,6 +87,8 @@ __all__ = [
     "new_figure",
     "panel_letters",
     "particles",
+    "product_marginals",
+    "radial_profile",
     "record",
     "seed_band",
     "style",

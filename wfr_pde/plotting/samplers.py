@@ -103,7 +103,7 @@ def particles(
     >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
     ('x', 'density')
     """
-    now, time = _particles_at(runs, t)
+    now, time = particles_at(runs, t)
     frame = _truth_at(with_cells(truth, "truth"), time)
     space = space_of(frame)
     if now.ndim != len(space):
@@ -161,7 +161,7 @@ def _dots(ax: Axes, truth: xr.DataArray, points: np.ndarray, now: Particles) -> 
         ax.set(**{f"{axis}lim": (min(low, seen[0]), max(high, seen[1]))})
 
 
-def _particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float | None]:
+def particles_at(runs: xr.Dataset, t: float | None) -> tuple[Particles, float | None]:
     """Return the particles at the stored time nearest to `t`, and that time."""
     instance("runs", runs, xr.Dataset, "of particles, as solve returns it for start.sample(n)")
     if "position" not in runs:

@@ -22,6 +22,9 @@ from wfr_pde.samplers.bandwidths import checked_bandwidth
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
+from wfr_pde.space.radial_law import RadialLaw
+from wfr_pde.targets.gaussian import Gaussian
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -269,8 +272,9 @@ class MixtureDensity(LogRatio):
 class Oracle(LogRatio):
     """True g_i = log(mu_t/pi)(X_i), so that what is left of a sampler's error is not that of the density.
 
-    A particle outside the box of the solution takes g from the nearest place inside. A truth that has no density on a
-    grid is asked for its `log_prob` at the particles, wherever they are.
+    A particle outside the box of the solution takes g from the nearest place inside; outside those of a product, in any
+    dimension, block by block. A truth that has no density on a grid is asked for its `log_prob` at the particles,
+    wherever they are.
 
     Parameters
     ----------
@@ -297,7 +301,7 @@ class Oracle(LogRatio):
 
     truth: Truth | xr.Dataset
     _truth: Truth = field(init=False, compare=False)
-    _kept: dict[float, Density | None] = field(default_factory=dict, init=False, compare=False)
+    _kept: dict[float, Density | ProductLaw | None] = field(default_factory=dict, init=False, compare=False)
 
     is_exact = True
     factorises = True
@@ -311,7 +315,7 @@ class Oracle(LogRatio):
         times = [start_time(self._truth)] if is_stationary(self._truth) else self._truth.times
         digest = hashlib.sha256()
         for t in times:
-            for _, values in self._truth.at(float(t)).variables().values():
+            for values in _numbers(self._truth.at(float(t))):
                 digest.update(np.ascontiguousarray(values).tobytes())
         return f"Oracle({digest.hexdigest()[:12]})"
 
@@ -323,42 +327,73 @@ class Oracle(LogRatio):
     @override
     def on_grid(self, grid: Grid) -> OnGrid:
         """Return the true g at the cell centres, as for particles there."""
-        first = self._density(start_time(self._truth))
-        points = None if first is not None and grid.matches(first.grid) else grid.points()
+        first = self._law(start_time(self._truth))
+        points = None if isinstance(first, Density) and grid.matches(first.grid) else grid.points()
 
         def at_centres(state: Density, energy: Energy, t: float) -> Any:
-            density = self._density(t)
-            if density is not None and grid.matches(density.grid):
-                return energy.first_variation(Density.holding(grid, density.log_values))
+            law = self._law(t)
+            if isinstance(law, Density) and grid.matches(law.grid):
+                return energy.first_variation(Density.holding(grid, law.log_values))
             target: Any = energy.equilibrium
             centres = self._inside(grid.points() if points is None else points, t)
             return grid.backend.asarray(self._log_prob(centres, t) - target.log_density(centres))
 
         return at_centres
 
+    @property
+    def known(self) -> Truth:
+        """The truth that g is taken of."""
+        return self._truth
+
     def _inside(self, points: Array, t: float) -> Array:
-        """Return the nearest places in the box of the solution, where it has one."""
-        density = self._density(t)
-        if density is None:
+        """Return the nearest places in the box of the solution, or of every block of it, where it has one."""
+        law = self._law(t)
+        if isinstance(law, Density):
+            return _clipped(points, law.grid)
+        if law is None:
             return points
-        lower, upper = (np.array([axis.edges[k] for axis in density.grid.axes]) for k in (0, -1))
-        return np.clip(points, lower, upper)
+        inner = np.array(law.inner(points))
+        for block, factor in zip(law.blocks, law.factors, strict=True):
+            if isinstance(factor, Density):
+                inner[..., block] = _clipped(inner[..., block], factor.grid)
+            elif isinstance(factor, RadialLaw):
+                lower, upper = factor.density.grid.axes[0].edges[[0, -1]]
+                r = np.maximum(np.sqrt(np.sum(inner[..., block] ** 2, axis=-1, keepdims=True)), 1e-300)
+                inner[..., block] *= np.clip(r, lower, upper) / r
+        return law.outer(inner)
 
     def _log_prob(self, points: Array, t: float) -> Array:
         """Return log mu_t at points in the box."""
-        density = self._density(t)
-        return self._truth.log_prob(points, t) if density is None else density.log_prob(points)
+        law = self._law(t)
+        return self._truth.log_prob(points, t) if law is None else np.asarray(law.log_prob(points))
 
-    def _density(self, t: float) -> Density | None:
-        """Return the density at a time, if there is one.
+    def _law(self, t: float) -> Density | ProductLaw | None:
+        """Return the law at a time, if it is a density or a product of such.
 
         Those of the last times are kept, as every run of a comparison asks for the same.
         """
         if t not in self._kept:
             law = self._truth.at(t)
-            density = law if isinstance(law, Density) else None
-            size = 1 if density is None else density.nbytes
+            kept = law if isinstance(law, Density | ProductLaw) else None
+            size = 1 if kept is None else sum(np.asarray(values).nbytes for values in _numbers(kept))
             while len(self._kept) >= max(1, KEPT_BYTES // size):
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[t] = density
+            self._kept[t] = kept
         return self._kept[t]
+
+
+def _clipped(points: Array, grid: Grid) -> Array:
+    """Return the nearest places in the box of a grid."""
+    lower, upper = (np.array([axis.edges[k] for axis in grid.axes]) for k in (0, -1))
+    return np.clip(points, lower, upper)
+
+
+def _numbers(law: Any) -> list[Any]:
+    """Return the arrays that a law is made of."""
+    if isinstance(law, ProductLaw):
+        return [law.rotation, law.shift, *(values for factor in law.factors for values in _numbers(factor))]
+    if isinstance(law, Gaussian):
+        return [law.mean, law.covariance]
+    if isinstance(law, RadialLaw):
+        return _numbers(law.density)
+    return [values for _, values in law.variables().values()]

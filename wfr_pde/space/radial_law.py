@@ -156,25 +156,35 @@ class RadialLaw(Record):
 
     @cached_property
     def coordinate(self) -> Density:
-        """Law of one coordinate u, whichever, on a grid: ∫ mu(sqrt(u² + v²)) |S^{m-2}| v^{m-2} dv."""
-        reach = float(self.density.grid.axes[0].edges[-1])
-        half = min(reach, WIDEST * math.sqrt(self.covariance()[0, 0]))
+        """Law of one coordinate, whichever, on a grid."""
+        half = min(self._reach, WIDEST * math.sqrt(self.covariance()[0, 0]))
         grid = Grid(-half, half, CELLS, names="u")
-        u = grid.axes[0].centres
-        if self.ndim == 1:
-            return Density(grid, self.log_profile(np.abs(u))).normalised()
+        logs = self.log_shadow(grid.axes[0].centres[CELLS // 2 :], 1)
+        return Density(grid, np.concatenate([logs[::-1], logs])).normalised()
+
+    @property
+    def _reach(self) -> float:
+        return float(self.density.grid.axes[0].edges[-1])
+
+    def log_shadow(self, s: Array, k: int) -> Array:
+        """Evaluate the log-density of k of the coordinates at distances s (n,) from zero, below the end of the grid.
+
+        It is ∫ mu(sqrt(s² + v²)) |S^{m-k-1}| v^{m-k-1} dv over the distance v that the other coordinates make.
+        """
+        if k == self.ndim:
+            return self.log_profile(s)
+        others = self.ndim - k
+        log_area = math.log(2) + others / 2 * math.log(math.pi) - math.lgamma(others / 2)
         at, weights = gauss(NODES)
-        logs = np.empty(CELLS)
-        log_area = math.log(2) + (self.ndim - 1) / 2 * math.log(math.pi) - math.lgamma((self.ndim - 1) / 2)
-        for k in range(CELLS // 2):
-            edges = np.linspace(0.0, math.sqrt(reach**2 - u[k] ** 2), PANELS + 1)
+        logs = np.empty(len(s))
+        for i, distance in enumerate(s.tolist()):
+            edges = np.linspace(0.0, math.sqrt(self._reach**2 - distance**2), PANELS + 1)
             v = (edges[:-1, None] + np.diff(edges)[:, None] * at).ravel()
-            r = np.minimum(np.hypot(u[k], v), reach)
-            terms = self.log_profile(r) + (self.ndim - 2) * np.log(v) + log_area
-            terms += np.log(np.outer(np.diff(edges), weights)).ravel()
+            terms = self.log_profile(np.minimum(np.hypot(distance, v), self._reach)) + (others - 1) * np.log(v)
+            terms += log_area + np.log(np.outer(np.diff(edges), weights)).ravel()
             top = float(terms.max())
-            logs[k] = logs[CELLS - 1 - k] = top + math.log(float(np.exp(terms - top).sum()))
-        return Density(grid, logs).normalised()
+            logs[i] = top + math.log(float(np.exp(terms - top).sum()))
+        return logs
 
     def _as_points(self, points: ArrayLike) -> Array:
         array = real_array("points", points)

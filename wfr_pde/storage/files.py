@@ -117,7 +117,13 @@ def write_dataset(ds: xr.Dataset, path: str | Path) -> Path:
     return write_atomically(path, lambda temporary: _write_netcdf(ds, temporary), ds.nbytes)
 
 
-def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
+def write_tree(tree: xr.DataTree, path: str | Path) -> Path:
+    """Write a DataTree as one NetCDF-4 file, a group per node, whole or not at all."""
+    children = {name: node.to_dataset(inherit=False) for name, node in tree.children.items()}
+    return write_atomically(path, lambda temporary: _write_netcdf(tree.to_dataset(), temporary, children), tree.nbytes)
+
+
+def _write_netcdf(ds: xr.Dataset, path: Path, groups: Mapping[str, xr.Dataset] | None = None) -> None:
     """Write a NetCDF-4 file, for which HDF5 is given a file that cannot fail while it is open."""
     import h5netcdf
     from xarray.backends import H5NetCDFStore
@@ -126,6 +132,8 @@ def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
         try:
             with h5netcdf.File(file, "w") as content:
                 ds.dump_to_store(H5NetCDFStore(content))
+                for name, group in (groups or {}).items():
+                    group.dump_to_store(H5NetCDFStore(content.create_group(name)))
         finally:
             file.check()  # what HDF5 may have said of it comes after
 
@@ -137,6 +145,15 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as ds:
         check_schema(ds.attrs, f"the file {readable(str(path))}")
         return ds.load()
+
+
+def read_tree(path: str | Path) -> xr.DataTree:
+    """Read a NetCDF file with groups whole into memory."""
+    import xarray as xr
+
+    with xr.open_datatree(path, engine="h5netcdf", decode_timedelta=False) as tree:
+        check_schema(tree.attrs, f"the file {readable(str(path))}")
+        return tree.load()
 
 
 def read_attrs(path: str | Path) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from typing import Any
 from wfr_pde.numerics.arguments import choice, knows_its_arguments, shown
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.expressions import constant, refuse_node, syntax_tree
+from wfr_pde.targets.stored_factors import stored_product
 
 _CLASS = re.compile(r"\b([A-Z][A-Za-z]*)\(")  # name of a class before its bracket, in the spelling of a Target
 # targets whose arguments are arrays, functions or targets, which text does not hold
+MOST_COPIES = 10_000  # of a distribution in a list
 _NEEDS_OBJECTS = ("GridTarget", "Posterior", "GeometricPath", "GeometricMean", "Noised", "ReversedPath")
 
 
@@ -41,8 +43,8 @@ def stored_distribution(ds: Any, attribute: str) -> Target:
 
     Parameters
     ----------
-    ds : Dataset
-        As `solve` returns it.
+    ds : Dataset or DataTree
+        As `solve` and `ground_truth` return it.
     attribute : {"energy", "start"}
         "energy" for the target, "start" for the start.
 
@@ -69,9 +71,14 @@ def stored_distribution(ds: Any, attribute: str) -> Target:
     said = str(ds.attrs.get(choice("attribute", attribute, ("energy", "start")), ""))
     inner = re.sub(r"^KL\(target=(.*)\)$", r"\1", said)
     try:
-        return parse_distribution(_CLASS.sub(lambda found: _snake(found[1]) + "(", inner))
+        return stored_product(ds, attribute, _spelled) if "factors" in ds.attrs else _spelled(inner)
     except (ValueError, TypeError):
         raise ValueError(f"the Dataset says of its {attribute} {said!r}, which is no text to make it from") from None
+
+
+def _spelled(text: str) -> Target:
+    """Build what the spelling of a target says, by the names of classes."""
+    return parse_distribution(_CLASS.sub(lambda found: _snake(found[1]) + "(", text))
 
 
 def _snake(name: str) -> str:
@@ -87,7 +94,7 @@ def parse_distribution(text: str) -> Target:
     text : str
         One call such as `gaussian(mean=[0, 1], covariance=[[1, .2], [.2, 1]])`, `four_modes()`, or
         `potential("x**4/4 - x**2")`; arguments are numbers (`1/3` and `sqrt(2)` too), lists, for a potential text, and
-        for `geometric_path(start, target)` such calls.
+        for `geometric_path(start, target)` and `product([double_well(5) * 19, gaussian(0, 1)])` such calls.
 
     Returns
     -------
@@ -103,6 +110,8 @@ def parse_distribution(text: str) -> Target:
     >>> import wfr_pde as wfr
     >>> wfr.targets.parse_distribution("gaussian(mean=1/2, covariance=0.25)")
     Gaussian(mean=[0.5], covariance=[[0.25]])
+    >>> wfr.targets.parse_distribution("product([double_well(5) * 19, gaussian(0, 1)])").ndim
+    20
     """
     known = _known()
     call = syntax_tree(text, r"[A-Za-z0-9_+\-*/(),.<>=\s\[\]'\"]", named=True)
@@ -151,10 +160,23 @@ def _check_arguments(name: str, signature: inspect.Signature, args: list[Any], k
 
 
 def _argument(node: ast.expr, text: str, known: dict[str, type[Target]]) -> Any:
-    """Return what an argument of a call spells: a number, list or text; or a distribution."""
+    """Return what an argument of a call spells: a number, list or text; or a distribution, or a list of them."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
         return _built(node, node.func, text, known)
+    if isinstance(node, ast.List | ast.Tuple) and any(isinstance(one, ast.Call | ast.BinOp) for one in node.elts):
+        return [one for element in node.elts for one in _entries(element, text, known)]
     return _literal(node, text)
+
+
+def _entries(node: ast.expr, text: str, known: dict[str, type[Target]]) -> list[Any]:
+    """Return what an entry of a list stands for: one thing, or a distribution many times, as in `ring() * 20`."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.right, ast.Constant):
+        one, count = node.left, node.right.value
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in known:
+            if type(count) is not int or not 1 <= count <= MOST_COPIES:
+                refuse_node(text, node.right, f"is not how often a distribution is there: 1 to {MOST_COPIES}")
+            return [_argument(one, text, known)] * count
+    return [_argument(node, text, known)]
 
 
 def _literal(node: ast.expr, text: str) -> Any:

@@ -22,6 +22,8 @@ FEWEST = 4  # draws of a floor: with fewer, means of metrics say little, and som
 # of the logarithm of a floor, from the fewest to the most draws: one that falls by less tells no number of draws
 LEAST_FALL = 0.2
 
+LARGEST = 700.0  # exponent of a number of draws that is a float
+
 Law = Density | Particles | ProductLaw
 Metric = Callable[[Any, Particles], float]
 
@@ -106,4 +108,5 @@ def equivalent_draws(mean: float, numbers: list[int], floors: list[float]) -> fl
         return 0.0
     k = min(max(int(np.searchsorted(-x, -math.log(mean))), 1), len(x) - 1)
     slope = (y[k] - y[k - 1]) / (x[k] - x[k - 1])
-    return float(np.exp(y[k - 1] + slope * (math.log(mean) - x[k - 1])))
+    exponent = float(y[k - 1] + slope * (math.log(mean) - x[k - 1]))
+    return math.exp(exponent) if exponent < LARGEST else math.inf  # of a floor that hardly falls any more

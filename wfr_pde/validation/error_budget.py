@@ -24,6 +24,7 @@ from wfr_pde.samplers.density_ratio import LogRatio, OnGrid
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
 from wfr_pde.space.particles import Particles
+from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on
@@ -159,6 +160,7 @@ def error_budget(
     -0.11
     """
     truth = as_truth(truth, target)
+    _refuse_product(truth, sampler)
     target = problem_of(truth).target if target is None else target
     if target is None:
         raise TypeError("give the target, a distribution such as Gaussian(0, 1), which the truth does not state")
@@ -194,6 +196,30 @@ def error_budget(
             budgets.append([_Budget.of(setting, laws[-1], count, confidence) for count in numbers])
             laws[-1].density.frames.clear()
     return _dataset(setting, laws, budgets, steps, numbers, confidence)
+
+
+def _refuse_product(truth: Truth, sampler: Any) -> None:
+    """Refuse a truth in blocks, with what can be done: runs in all dimensions with the g of a grid are not made.
+
+    Raises
+    ------
+    ValueError
+    """
+    law = truth.at(start_time(truth))
+    if not isinstance(law, ProductLaw):
+        return
+    if getattr(sampler, "factorises", False):
+        remedy = (
+            "The law of this sampler splits into the blocks: give one of them, as error_budget(sampler, "
+            'tree["factor_0"].to_dataset(), target.factors[0], ...). What weights of all blocks together add with '
+            "finitely many particles is not in the budget of one; validate has it"
+        )
+    else:
+        remedy = f"The law of {shown(sampler)} does not split into the blocks either: compare it with the truth"
+    raise ValueError(
+        f"error_budget exchanges the ingredients of a sampler on one grid, but the truth is a product of "
+        f"{len(law.factors)} blocks in {law.ndim} dimensions. {remedy}"
+    )
 
 
 def _listed(values: Any, kind: type, name: str) -> list[Any]:

@@ -26,7 +26,9 @@ from wfr_pde.validation.statistics import (
     product_about,
 )
 
-FAR = 8.0  # standard deviations from the mean that a Gaussian block has mass within, for the largest value of a statistic
+FAR = (
+    8.0  # standard deviations from the mean that a Gaussian block has mass within, for the largest value of a statistic
+)
 DEEP = 30.0  # nats below the maximum, from which on a density has no mass that matters
 LAST = ("potential", ()), ("square", ())  # names of the last two statistics of every block
 Name = tuple[str, tuple[int, ...]]  # text with places for the names of coordinates, and the numbers of these
@@ -107,9 +109,10 @@ class GridPart(Part):
                 functions[name] = partial(product_about, centre=centre, k=k, m=m)
         for k, share, edge in edges_of(law):
             functions[f"{{}} < {100 * share:g} %", (k,)] = partial(below, edge=edge, k=k)
-        for number in range(0 if modes is None else len(modes)):
-            name = f"mode {number + 1}" + (" of {}" if law.ndim == 1 else " of {} ..."), (0,)
-            functions[name] = partial(nearest, centres=modes, number=number)
+        if modes is not None:
+            for number in range(len(modes)):
+                name = f"mode {number + 1}" + (" of {}" if law.ndim == 1 else " of {} ..."), (0,)
+                functions[name] = partial(nearest, centres=modes, number=number)
         level = float(law.expectation(lambda points: -target.log_density(points)))
         functions["potential", ()] = lambda points: -target.log_density(points)
         functions["square", ()] = lambda points: (target.log_density(points) + level) ** 2
@@ -138,9 +141,9 @@ class GridPart(Part):
 
 @dataclass(frozen=True, eq=False)
 class GaussianPart(Part):
-    """Statistics of a block whose law and target are Gaussian, in any dimension: their expectations are closed forms."""
+    """Statistics of a block whose law and target are Gaussian, in any dimension: expectations are closed forms."""
 
-    pairs: tuple[Array, Array]  # numbers of the coordinates of the second moments
+    pairs: tuple[Any, Any]  # numbers of the coordinates of the second moments
     edges: Array  # (m, quantiles)
     target: Any
 
@@ -209,9 +212,9 @@ class GaussianPart(Part):
 
 @dataclass(frozen=True, eq=False)
 class RadialPart(Part):
-    """Statistics of a block whose law depends on the distance from its origin only, known by the law of the distance."""
+    """Statistics of a block whose law depends on the distance r from its origin only, known by that of r."""
 
-    pairs: tuple[Array, Array]
+    pairs: tuple[Any, Any]
     edges: Array  # of the distance, (quantiles,)
     target: Target  # of the distance, whose density is r^(m - 1) times that of the profile
 
@@ -271,10 +274,3 @@ class RadialPart(Part):
         values = self._of_radius(law.radii[0]) - self._moments(law)[0]
         matters = law.density.log_values > np.max(law.density.log_values) - DEEP
         return np.concatenate([np.full(law.ndim, far), np.full(len(i), far**2), np.abs(values[matters]).max(axis=0)])
-
-
-def centres_of(target: Target) -> Array | None:
-    """Return the means (k, m) of the components of a target, where it has more than one."""
-    found: Any = getattr(target, "means", None)
-    return None if found is None or len(found) < 2 else np.reshape(found, (len(found), -1))
-

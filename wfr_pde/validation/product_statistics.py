@@ -135,13 +135,6 @@ class ProductObservables:
         spread = np.sqrt(fourth + 2 * float(variances.sum()) ** 2)
         return self._joined(own, first[i] * first[j], np.sqrt(variances.sum()), spread)
 
-    def largest(self) -> Array:
-        """Return the largest distances (k,) from the expectation, where the law has mass."""
-        own = [part.largest(factor) for part, factor in zip(self.parts, self.law.factors, strict=True)]
-        first, (i, j) = self._firsts(own), self.pairs
-        level = float(sum(d[-2] for d in own))
-        return self._joined(own, first[i] * first[j], level, level**2)
-
     def _firsts(self, own: Sequence[Array]) -> Array:
         """Return the values of the coordinates themselves (d,), which come first in every block."""
         return np.concatenate([values[: len(part.centre)] for values, part in zip(own, self.parts, strict=True)])

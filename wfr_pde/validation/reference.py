@@ -11,34 +11,38 @@ from wfr_pde.flows import FiniteVolume, FisherRao, Flow, Strang
 from wfr_pde.flows.law import Law
 from wfr_pde.integrate.truth_arguments import density_at, is_stationary, problem_of
 from wfr_pde.integrate.truth_protocol import Truth
+from wfr_pde.numerics.arguments import finite_array
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.quadrature import with_corrected_masses
 from wfr_pde.validation.finite_population import FinitePopulationCutoff
 from wfr_pde.validation.mean_field import Law as LawOnGrids
 from wfr_pde.validation.mean_field import mean_field, moves_densities
+from wfr_pde.validation.product_reference import ProductReference
 from wfr_pde.validation.setting import Setting
 from wfr_pde.validation.statistics import Observables, observables
 
 # particles inside a region, and outside, below which it is not looked at: counts are too skewed for a test of means
 EXPECTED = 10.0
+TABLES = "means", "deviations", "errors", "unreached", "own_kernel"  # arrays (t, k) of a reference
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reference:
     """Expectations that the runs are compared with, over times and statistics, and their errors."""
 
-    observables: list[Observables]  # one per time
+    observables: list[Any]  # Observables or ProductObservables, one per time
     means: Array  # (t, k)
     deviations: Array  # (t, k), standard deviations of a single draw
     errors: Array  # (t, k), of the means
     unreached: Array  # (t, k), what fewer particles than places cannot follow
     kind: str
     is_law: bool
+    own_kernel: Array  # (t, k), what estimates of a density may be off by a particle's own kernel
 
     @property
     def margins(self) -> Array:
         """Sum of what does not come from runs."""
-        return self.errors + self.unreached
+        return self.errors + self.unreached + self.own_kernel
 
 
 def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
@@ -60,6 +64,8 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
     TypeError, ValueError
         If the truth is of another flow, does not know its rates or has no density on a grid; or if no statistic varies.
     """
+    if setting.box is None:
+        return _of_product(setting, modes, statistics)
     scheme = setting.scheme
     is_law = scheme is not None and moves_densities(scheme, setting.box.ndim)
     interacting = scheme is None or scheme.interacting
@@ -94,8 +100,43 @@ def reference_of(setting: Setting, modes: Any, statistics: Any) -> Reference:
         else np.zeros_like(means),
         kind=f"the law of {scheme!r}" if is_law else "the truth",
         is_law=is_law,
+        own_kernel=np.zeros_like(means),  # in few dimensions it falls with n as other biases do
     )
     return _observable(found, setting.n)
+
+
+def _of_product(setting: Setting, modes: Any, statistics: Any) -> Reference:
+    """Return the reference of a sampler in any dimension, block by block.
+
+    Raises
+    ------
+    ValueError
+        For statistics of the user, whose expectations are no sums over blocks.
+    """
+    if statistics is not None:
+        raise ValueError(
+            "statistics of your own are not known under a product in many dimensions: leave statistics out (moments, "
+            "regions, modes, cross moments and the potential are looked at), or compare draws with metrics of your own"
+        )
+    scheme = setting.scheme
+    dt = setting.dt or float(np.diff(setting.times).min()) / 8
+    found = ProductReference.of(setting, None if modes is None else finite_array("modes", modes), dt)
+    means, errors = found.means(setting.truth, setting.times)
+    flow = scheme if found.is_law and scheme is not None else _ideal(setting)
+    unreached = own_kernel = np.zeros_like(means)
+    if scheme is None or scheme.interacting:
+        unreached, own_kernel = found.unreached(setting, flow, dt)
+    result = Reference(
+        observables=found.observables,
+        means=means,
+        deviations=np.array([one.deviations() for one in found.observables]),
+        errors=errors,
+        unreached=unreached,
+        own_kernel=own_kernel,
+        kind=f"the law of {scheme!r}, block by block" if found.is_law else "the truth",
+        is_law=found.is_law,
+    )
+    return _observable(result, setting.n)
 
 
 def _problem(setting: Setting) -> dict[str, Any]:
@@ -175,5 +216,5 @@ def _observable(reference: Reference, n: int) -> Reference:
     return replace(
         reference,
         observables=[one.only(kept) for one in reference.observables],
-        **{name: getattr(reference, name)[:, varies] for name in ("means", "deviations", "errors", "unreached")},
+        **{name: getattr(reference, name)[:, varies] for name in TABLES},
     )

@@ -10,13 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
-from wfr_pde.integrate.truth_arguments import as_truth, density_at, is_stationary, problem_of, start_of, start_time
+from wfr_pde.integrate.truth_arguments import (
+    as_truth,
+    density_at,
+    is_stationary,
+    law_at,
+    problem_of,
+    start_of,
+    start_time,
+)
 from wfr_pde.integrate.truth_protocol import Truth
 from wfr_pde.numerics.arguments import draws, instance, positive, share, shown, whole
 from wfr_pde.numerics.typing import Array
 from wfr_pde.samplers.external.load_callable import dotted_name
 from wfr_pde.space.density import Density
 from wfr_pde.space.grid import Grid
+from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.runs import are_runs, asked_times, common_times, listed_runs, time_tolerance
 
@@ -31,9 +40,9 @@ class Setting:
 
     sampler: Any  # a Flow, a function, or a list of Run
     truth: Truth
-    box: Grid  # of the truth at the first time
+    box: Grid | None  # of the truth at the first time; None in more dimensions than grids have, where it is a product
     target: Target
-    start: Target | Density
+    start: Target | Density | ProductLaw
     scheme: Flow | None
     times: Array  # the first is that of the start
     dt: float | None
@@ -81,14 +90,22 @@ def checked_setting(
         For everything that can be refused before a run is made.
     """
     truth = as_truth(truth, target)
-    box = density_at(truth, start_time(truth), "validate").grid
-    if any(axis.periodic for axis in box.axes):
+    first = law_at(truth, start_time(truth))
+    laws = first.factors if isinstance(first, ProductLaw) else [first]
+    grids = [law.grid for law in laws if isinstance(law, Density)]
+    box = None if isinstance(first, ProductLaw) else density_at(truth, start_time(truth), "validate").grid
+    if any(axis.periodic for grid in grids for axis in grid.axes):
         raise ValueError("samplers know no periodic axes: validate needs a truth between no-flux walls")
     target = problem_of(truth).target if target is None else target
     if target is None:
         raise TypeError("give the target, a distribution such as Gaussian(0, 1), which the truth does not state")
     instance("target", target, Target, "such as Gaussian(mean=0, covariance=1)")
-    start = start_of(truth, "validate") if start is None else instance("start", start, (Target, Density))
+    if start is None and isinstance(first, ProductLaw):
+        start = problem_of(truth).start or first
+    elif start is None:
+        start = start_of(truth, "validate")
+    else:
+        instance("start", start, (Target, Density))
     if options is not None:
         instance("options", options, Mapping, "of names and values")
     _check_numbers(n, seeds, effect, level, dt)

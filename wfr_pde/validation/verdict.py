@@ -66,6 +66,12 @@ def _what_would_do(ds: xr.Dataset) -> str:
     stacked = ds.stack(where=("t", "statistic"))
     widest = stacked.isel(where=int(np.argmax(stacked["margin"].values)))
     if math.isinf(factor):
+        if float(widest["own_kernel"]) > max(float(widest["unreached"]), float(widest["reference_error"])):
+            return (
+                f"the margin exceeds {effect:g} standard deviations: in so many dimensions an estimate of the density "
+                f"from {ds.attrs['n']} particles is mostly each particle's own kernel, which falls with more particles "
+                "only once others are near; use fewer dimensions, wider kernels, or weights by a truth"
+            )
         cause = "unreached" if float(widest["unreached"]) >= float(widest["reference_error"]) else "reference_error"
         where = f"{widest['statistic'].item()} at t = {float(widest['t']):g}"
         if cause == "unreached":

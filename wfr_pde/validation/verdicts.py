@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wfr_pde.flows import Flow
-from wfr_pde.integrate.time_loop import solve
 from wfr_pde.integrate.truth_arguments import is_stationary
 from wfr_pde.numerics.arguments import flag, knows_its_arguments
 from wfr_pde.numerics.progress import reporting
 from wfr_pde.numerics.typing import Array
-from wfr_pde.samplers.external.run_sampler import run_sampler
 from wfr_pde.storage.provenance import dataset_attrs
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.max_test import MaxTest, Runs, max_test
 from wfr_pde.validation.reference import Reference, reference_of
 from wfr_pde.validation.runs import Run, time_tolerance
 from wfr_pde.validation.setting import Setting, checked_setting
+from wfr_pde.validation.simulated import simulated
 from wfr_pde.validation.statistics import Function
 from wfr_pde.validation.verdict import INCONSISTENT, report, verdict_of
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 @knows_its_arguments
 def validate(
     sampler: Flow | Callable[..., Any] | xr.Dataset | Sequence[xr.Dataset],
-    truth: Truth | xr.Dataset | Density | Target,
+    truth: Truth | xr.Dataset | xr.DataTree | Density | Target,
     target: Target | None = None,
     *,
     dt: float | None = None,
@@ -73,14 +72,20 @@ def validate(
     deviation of `effect` standard deviations would have been seen; *not enough power*, and what would be. A fault that
     vanishes with dt is one against the declared scheme, and is found only if that has a law on the grid.
 
+    In more dimensions than grids have, the truth is a product of laws of blocks: a DataTree of `ground_truth`, its
+    `Trajectory`, or a `Product` for samplers that keep it. The law of the scheme is then known block by block where
+    blocks stay independent (`Flow.factorises`); statistics are those of the blocks, in the coordinates y of the
+    product, moments across blocks, the potential and its variance. The margin counts, too, what a particle's own kernel
+    adds to estimates of the density in so many dimensions (`own_kernel`).
+
     Parameters
     ----------
     sampler : Flow, callable, or Datasets
         What is validated: a flow of particles; a function as `run_sampler` takes it; or runs that were made elsewhere,
         from independent draws of the start.
-    truth : Dataset, Trajectory, Density, Target, or any `Truth`
+    truth : Dataset, DataTree, Trajectory, Density, Target, or any `Truth`
         As `ground_truth` returns it; a density or a distribution stands for all times: for samplers that keep pi,
-        started from pi. A truth of your own must give densities on a grid.
+        started from pi. A truth of your own must give densities on a grid, or `ProductLaw`.
     target : Target, optional
         pi, where the truth does not say it.
     dt : float
@@ -96,7 +101,8 @@ def validate(
     t : array, optional
         Times to test at; by default at most four of the truth, the first not among them.
     modes, statistics :
-        Places of modes, and functions, as `observables` takes them.
+        Places of modes, and functions, as `observables` takes them. Of a product the modes are those of the blocks, and
+        given ones must differ in one block; it takes no functions.
     effect : float
         A deviation worth finding, in standard deviations of a statistic under the reference. 0.2 is what Cohen (1988)
         calls small.
@@ -189,30 +195,18 @@ def _runs(setting: Setting, reference: Reference) -> Runs:
         return Runs(values, setting.n)
     numbers = np.random.SeedSequence(setting.rng).generate_state(3 * setting.seeds).reshape(3, -1).tolist()
 
-    def simulated(seeds: list[int], n: int, dt: float | None) -> Array:
-        return np.array([_evaluated(_run(setting, seed, n, dt), setting.times, reference) for seed in seeds])
+    def evaluated(seeds: list[int], n: int, dt: float | None) -> Array:
+        return np.array([_evaluated(simulated(setting, seed, n, dt), setting.times, reference) for seed in seeds])
 
-    base = simulated(numbers[0], setting.n, setting.dt)
+    base = evaluated(numbers[0], setting.n, setting.dt)
     scheme = setting.scheme
     interacting = scheme is None or scheme.interacting
-    wide = simulated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
+    wide = evaluated(numbers[1], 2 * setting.n, setting.dt) if interacting else None
     exact = scheme is not None and math.isinf(scheme.order)
     kept = is_stationary(setting.truth) and scheme is not None and "equilibrium" in scheme.preserves
     stepped = not (reference.is_law or exact or kept or setting.dt is None)
-    fine = simulated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
+    fine = evaluated(numbers[2], setting.n, setting.dt / 2) if stepped and setting.dt is not None else None
     return Runs(base, setting.n, wide, fine)
-
-
-def _run(setting: Setting, seed: int, n: int, dt: float | None) -> Run:
-    """Make one run."""
-    positions = setting.start.sample(n, rng=seed)
-    if isinstance(setting.sampler, Flow):
-        assert dt is not None
-        ds = solve(setting.target, setting.sampler, positions, setting.times, dt, rng=seed, progress=False)
-    else:
-        options = setting.options | ({} if dt is None else {"dt": dt})
-        ds = run_sampler(setting.sampler, setting.target, positions, setting.times, rng=seed, **options)
-    return Run(setting.name, ds)
 
 
 def _evaluated(run: Run, times: Array, reference: Reference) -> Array:
@@ -238,6 +232,7 @@ def _dataset(setting: Setting, reference: Reference, runs: Runs, test: MaxTest) 
         "margin": (reference.margins / scale, "margin", deviations),
         "reference_error": (reference.errors / scale, "error of the reference", deviations),
         "unreached": (reference.unreached / scale, "what so few particles cannot follow", deviations),
+        "own_kernel": (reference.own_kernel / scale, "what a particle's own kernel may add to a density", deviations),
         "number_bias": (test.number_bias, "bias of the finite number, extrapolated", deviations),
         "step_bias": (test.step_bias, "bias of the step, extrapolated", deviations),
         "resolution": (test.resolution, "smallest deviation that is found in 95 % of cases", deviations),

@@ -54,6 +54,30 @@ class TestTruth:
         assert main([*self.PROBLEM, "--dry-run"]) == 0
         assert "first attempt" in capsys.readouterr().out
 
+    WELLS = ("truth", "--target", "product([potential('(x**2-1)**2') * 9, gaussian(0, 1)])")
+    WELLS += ("--start", "product([gaussian(0.5, 0.25) * 10])", "--t", "0,0.1", "--rtol", "1e-2")
+
+    def test_factors_of_a_product(self, tmp_path, capsys):
+        out = tmp_path / "wells.nc"
+        assert main([*self.WELLS, "-o", str(out)]) == 0
+        printed = capsys.readouterr().out
+        assert "factor_0  9      grid, 1 dimension" in printed
+        assert "10 dimensions" in printed
+        tree = xr.open_datatree(out)
+        assert list(tree.children) == ["factor_0", "factor_1"]
+        assert 0 < float(tree.error_l1.max()) <= 1e-2
+        assert main([*self.WELLS, "-o", str(out), "--force", "--json"]) == 0
+        content = json.loads(capsys.readouterr().out)
+        assert len(content["factors"]) == 10
+        assert content["kl"] == tree.kl.values.tolist()
+
+    def test_dry_run_says_the_factors(self, capsys):
+        assert main([*self.WELLS, "--dry-run", "--json"]) == 0
+        factors = json.loads(capsys.readouterr().out)["factors"]
+        assert [(one["kind"], one["copies"]) for one in factors] == [("grid", 9), ("gaussian", 1)]
+        assert main([*self.WELLS, "--dry-run"]) == 0
+        assert "none: moments" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [

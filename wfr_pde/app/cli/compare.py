@@ -157,7 +157,7 @@ def _metric(name: str) -> Any:
     return known[name][1]
 
 
-def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset, times: np.ndarray) -> list[xr.Dataset]:
+def _runs(text: str, args: argparse.Namespace, truth: xr.Dataset | xr.DataTree, times: np.ndarray) -> list[xr.Dataset]:
     """Read the runs that a file holds, or make those of a sampler."""
     import wfr_pde as wfr
 

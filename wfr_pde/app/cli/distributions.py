@@ -15,8 +15,9 @@ IN_A_FILE = re.compile(r"(?P<path>.*\.(?:nc|nc4|netcdf|h5|hdf5))(?::(?P<name>\w+
 SPEC = """\
 distributions (SPEC): gaussian(mean=-1, covariance=0.04), mixture(means=[[-2,0],[2,0]], weights=[.3,.7],
   covariances=0.25), double_well(2), four_modes(), potential("x**4/4 - x**2"), geometric_path(gaussian(-1, 1),
-  double_well(2)), ...; or values in a NetCDF file: FILE.nc[:VARIABLE][@TIME], by default the log_density at the last
-  time, as `solve` and `truth` write it, or the only variable"""
+  double_well(2)), product([double_well(2) * 19, gaussian(0, 1)]), radial("x**4/4", 30), ...; or values in a NetCDF
+  file: FILE.nc[:VARIABLE][@TIME], by default the log_density at the last time, as `solve` and `truth` write it, or the
+  only variable"""
 
 
 def distribution(option: str, text: str) -> Target:

@@ -19,8 +19,8 @@ OBJECT = "'{\"rate\": 1.0}'"  # as an example of JSON
 SAMPLE_SUFFIXES = (".npz", ".nc")  # endings of files of samples; all else is a dotted path to a sampler
 
 
-def read_truth(path: str) -> xr.Dataset:
-    """Read a Dataset that `wfr-pde truth` or `solve` wrote."""
+def read_truth(path: str) -> xr.Dataset | xr.DataTree:
+    """Read what `wfr-pde truth` or `solve` wrote: a Dataset, or a DataTree of factors."""
     from wfr_pde.storage import files
 
     if not Path(path).exists():
@@ -29,12 +29,14 @@ def read_truth(path: str) -> xr.Dataset:
         ds = files.read_dataset(Path(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no NetCDF file: the truth comes first, then the samples ({error})") from None
+    if "factors" in ds.attrs:
+        return files.read_tree(Path(path))
     if "log_density" not in ds:
         raise ValueError(f"{path} holds no density (no variable log_density): give what `wfr-pde truth` wrote")
     return ds
 
 
-def problem_of(args: argparse.Namespace, truth: xr.Dataset) -> tuple[Target, Target]:
+def problem_of(args: argparse.Namespace, truth: xr.Dataset | xr.DataTree) -> tuple[Target, Target]:
     """Return target and start: as given, or as the truth says them."""
     from wfr_pde.targets import stored_distribution
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from wfr_pde.app.exit_codes import DONE
 from wfr_pde.numerics.counted import counted
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from wfr_pde.targets import Target
 
 PLANNED = 1000  # most save times that a dry run goes through: each of the others costs one step
@@ -25,7 +28,8 @@ SUMMARY = "solve a flow to a tolerance, with a certified error"
 EXAMPLES = f"""\
 The flow is that of `solve`. Box, cells, scheme and steps are chosen such that the L1 error is below rtol at every save
 time; what is stored with the density is a bound of that error, error_l1, and of the error of KL. A mode that nothing
-of the start or of the potential leads to cannot be certified: give a box that holds it.
+of the start or of the potential leads to cannot be certified: give a box that holds it. Products, radial laws, and
+Gaussians and mixtures in more than three dimensions are solved factor by factor, and stored as groups of one file.
 
 {SPEC}
 
@@ -33,6 +37,8 @@ examples:
   wfr-pde truth --potential "2*(x**2-1)**2" --start "gaussian(mean=-1, covariance=0.04)" --t 0:5:51 -o well.nc
   wfr-pde truth --target "gaussian(mean=0, covariance=2500)" --rtol 1e-8 -o scales.nc --t 0,0.001,1 \\
       --start "mixture(means=[0,0], weights=[.5,.5], covariances=[2500,0.0025])"
+  wfr-pde truth --target "product([double_well(2) * 19, gaussian(0, 1)])" --t 0,0.5,1 -o wells.nc \\
+      --start "product([gaussian(0.5, 0.3) * 20])"
   wfr-pde truth ... --dry-run                  cells, steps, memory and time of the first attempt"""
 
 
@@ -61,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Certify the solution, write it, and print its errors."""
     import wfr_pde as wfr
-    from wfr_pde.storage.files import write_dataset
+    from wfr_pde.storage.files import write_dataset, write_tree
 
     out, times = output_file(args), parse_times(args.t)
     target, start = target_and_start(args)
@@ -82,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         return _show_plan(args, _planned(target, start, times, problem))
     check = start.ndim <= 2 if args.cross_check is None else args.cross_check
     ds = wfr.ground_truth(target, start, times, **problem, strict=not args.best, cross_check=check)
+    if "factors" in ds.attrs:
+        write_tree(ds, out)
+        return _show_factors(args, ds, out)
     write_dataset(ds, out)
     names = ["kl", "error_l1", "error_kl", *(["disagreement"] if check else [])]
     if args.json:
@@ -92,6 +101,28 @@ def run(args: argparse.Namespace) -> int:
         print(f"{solution_table(ds, names)}\n")
         steps = counted(int(ds.attrs["n_steps"]), "step")
         print(f"{out}: {cells} cells, {steps}, {duration_text(float(ds.attrs['wall_time']))}")
+    return DONE
+
+
+def _show_factors(args: argparse.Namespace, tree: xr.DataTree, out: Path) -> int:
+    """Print the errors of the whole law, and what it is made of."""
+    names = ["kl", "error_l1", "error_kl"]
+    factors = json.loads(tree.attrs["factors"])
+    if args.json:
+        ds = tree.to_dataset()
+        values = {name: ds[name].values.tolist() for name in ("t", *names)}
+        about = {"path": str(out), "rtol": args.rtol, "wall_time": tree.attrs["wall_time"], "factors": factors}
+        print_json(about | values)
+        return DONE
+    print(f"{solution_table(tree.to_dataset(), names)}\n")
+    rows = [("factor", "times", "kind", "largest error_l1")]
+    for name, node in tree.children.items():
+        entries = [factor for factor in factors if factor["node"] == name]
+        kind = f"{entries[0]['kind']}, {counted(entries[0]['ndim'], 'dimension')}"
+        rows.append((name, str(len(entries)), kind, f"{float(node['error_l1'].max()):.3g}"))
+    print(f"{text_table(rows)}\n")
+    d = sum(factor["ndim"] for factor in factors)
+    print(f"{out}: {counted(d, 'dimension')}, {duration_text(float(tree.attrs['wall_time']))}")
     return DONE
 
 
@@ -107,6 +138,10 @@ def _planned(target: Target, start: Target, times: np.ndarray, problem: dict[str
 
     if len(times) <= PLANNED:
         return plan(target, start, times, **problem)
+    from wfr_pde.truth.certified.factored.matching import splits
+
+    if splits(target, start):
+        return plan(target, start, times[:: len(times) // PLANNED + 1], **problem)
     some = np.unique(np.linspace(0, len(times) - 1, PLANNED).round().astype(int))
     content = plan(target, start, times[some], **problem)
     steps = content["n_steps"] + len(times) - len(some)
@@ -122,15 +157,23 @@ def _planned(target: Target, start: Target, times: np.ndarray, problem: dict[str
 
 
 def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:
-    """Print cells, steps, memory and time of the first attempt."""
+    """Print cells, steps, memory and time of the first attempt, or of those of all factors."""
     if args.json:
         print_json(content)
+        return DONE
+    if "factors" in content:
+        rows = [("factor", "times", "cells of the finest grid", "steps", "time")]
+        for one in content["factors"]:
+            cells = " × ".join(map(str, one["shapes"][-1])) if one["shapes"] else "none: moments"
+            times, steps = str(one["copies"]), f"{one['n_steps']:,}"
+            rows.append((one["target"], times, cells, steps, f"about {duration_text(one['seconds'])}"))
+        print(text_table(rows))
         return DONE
     box = " × ".join(f"[{low:.4g}, {high:.4g}]" for low, high in zip(content["lower"], content["upper"], strict=True))
     free = content["free_bytes"]
     is_free = "" if free is None else f" ({bytes_text(free)} are free)"
     first, budget = duration_text(content["seconds"]), duration_text(args.seconds)
-    rows = [
+    about = [
         ("box", box),
         ("cells", ", ".join(" × ".join(map(str, shape)) for shape in content["shapes"])),
         ("graded", ", ".join(content["graded"]) or "no axis"),
@@ -138,5 +181,5 @@ def _show_plan(args: argparse.Namespace, content: dict[str, Any]) -> int:
         ("memory", f"{bytes_text(content['memory_bytes'])} at most{is_free}"),
         ("time", f"about {first} for the first attempt; the budget is {budget}"),
     ]
-    print(text_table(rows))
+    print(text_table(about))
     return DONE

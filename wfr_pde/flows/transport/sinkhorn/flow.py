@@ -70,8 +70,8 @@ class SinkhornKernel(Flow, TakesReactions):
     law = Law.W
     order = 2
     self_adjoint = True
-    preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     factorises = True
+    preserves = frozenset({"mass", "positivity", "equilibrium", "monotone"})
     measures = (Density,)
     single = True
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,12 +42,13 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
     Returns
     -------
     Dataset
-        `mean` (t, i), `covariance` (t, i, j), `kl`, `error_l1`, `error_kl` (t).
+        `mean` (t, i), `covariance` (t, i, j), `kl`, `error_l1`, `error_kl` (t); `target_mean` (i), `target_covariance`
+        (i, j) of a target at rest.
     """
     import xarray as xr
 
     laws = _flow(target, start, times, alpha, beta)
-    pis = [target.at(t) for t in times.tolist()]
+    pis: list[Any] = [target.at(t) for t in times.tolist()]
     kl = np.array([gaussian_kl(law, pi) for law, pi in zip(laws, pis, strict=True)])
     l1, off = np.zeros((2, len(times)))
     for again, pis_again in _looks(target, start, times, alpha, beta):
@@ -56,10 +58,15 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
         off = np.maximum(off, np.abs(values - kl))
     seen = np.array([_digits(law, pi) for law, pi in zip(laws, pis, strict=True)]) + INTEGRATED * target.moving
     l1, off = SAFETY * l1 + seen, SAFETY * off + seen * (1 + kl)
-    l1[0] = 0.0  # the start is given
+    l1[0] = seen[0]  # the start is given; KL is computed
     words = {"units": "nats"}
+    of_target: dict[str, Any] = {}
+    if not target.moving:
+        of_target["target_mean"] = (("i",), pis[0].mean, {"long_name": "mean of the target"})
+        of_target["target_covariance"] = (("i", "j"), pis[0].covariance, {"long_name": "covariance of the target"})
     return xr.Dataset(
-        {
+        of_target
+        | {
             "mean": (("t", "i"), np.stack([law.mean for law in laws]), {"long_name": "mean"}),
             "covariance": (("t", "i", "j"), np.stack([law.covariance for law in laws]), {"long_name": "covariance"}),
             "kl": (("t",), kl, {"long_name": "KL(mu|pi)", **words}),
@@ -70,10 +77,10 @@ def gaussian_moments(target: Target, start: Gaussian, times: Array, alpha: float
     )
 
 
-def _flow(target: Target, start: Gaussian, times: Array, alpha: float, beta: float) -> list[Gaussian]:
+def _flow(target: Any, start: Gaussian, times: Array, alpha: float, beta: float) -> list[Gaussian]:
     """Return the Gaussians at the save times."""
     if not target.moving:
-        return list(gaussian_flow(target, start, times - times[0], alpha, beta))  # type: ignore[arg-type]
+        return list(gaussian_flow(target, start, times - times[0], alpha, beta))
     laws = [start]
     for before, t in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
         check_deadline()
@@ -81,7 +88,9 @@ def _flow(target: Target, start: Gaussian, times: Array, alpha: float, beta: flo
     return laws
 
 
-def _looks(target: Target, start: Gaussian, times: Array, alpha: float, beta: float):  # type: ignore[no-untyped-def]
+def _looks(
+    target: Target, start: Gaussian, times: Array, alpha: float, beta: float
+) -> Iterator[tuple[list[Any], list[Any]]]:
     """Give the Gaussians, and the targets at the save times, computed in other ways."""
     rng, zero = np.random.default_rng(0), np.zeros(start.ndim)
     if target.moving:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from wfr_pde.numerics.counted import counted
-from wfr_pde.numerics.typing import Array
+from wfr_pde.numerics.typing import Array, Mask
 from wfr_pde.targets import Gaussian, GaussianMixture, GeometricPath, Radial, Ring
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.product import Product
@@ -20,8 +22,11 @@ from wfr_pde.truth.certified.factored.parts import (
     as_mixture,
     departure_of_mixture,
 )
+from wfr_pde.truth.exact import gaussian_kl
 
 ON_GRIDS = 4  # dimensions of a block that is solved on a grid, at most
+TURNED, LOST = 4e-16, 1e-13  # rounding of a turned number; of the largest variance, what is no variance
+NEAR = 1e-12  # L1 distance of blocks that are taken as one
 OFTEN = 3  # dimensions up to which mixtures are solved as they are given
 
 
@@ -68,9 +73,9 @@ class Matched:
 
 
 def splits(target: Target, start: Target) -> bool:
-    """Return whether a problem is one for blocks: a product, a radial law, or a known law in more than 4 dimensions."""
+    """Return whether a problem is one for blocks: a product, a radial law, a known law in four dimensions, or more."""
     ends = (target.start, target.target) if type(target) is GeometricPath else (target,)
-    if any(isinstance(end, Product | Radial) for end in ends):
+    if target.ndim > ON_GRIDS or any(isinstance(end, Product | Radial) for end in ends):
         return True
     kinds = Gaussian, GaussianMixture, Ring
     return target.ndim > OFTEN and all(type(end) in kinds for end in ends) and known(start)
@@ -98,8 +103,7 @@ def matched(target: Target, start: Target) -> Matched:
     groups = _groups(couplings > CORRELATED)
     groups = _joined_gaussians(groups, seen)
     departure = sum(parts.departure + parts.dropped(groups) for parts in seen)
-    if not np.array_equal(rotation, np.eye(target.ndim)):
-        departure += sum(_rounding(parts) for parts in seen) + _gap(rotation)
+    departure += sum(_rounding(parts) for parts in seen) + _gap(rotation)
     blocks: list[Block] = []
     columns: list[Array] = []
     for group in groups:
@@ -108,7 +112,36 @@ def matched(target: Target, start: Target) -> Matched:
         blocks.extend(found)
         columns.append(rotation[:, group] @ inner)
         departure += apart
-    return Matched(tuple(blocks), np.concatenate(columns, axis=1), shift, 4 * departure)
+    equal, apart = _equal_blocks(blocks)
+    return Matched(tuple(equal), np.concatenate(columns, axis=1), shift, 4 * (departure + apart))
+
+
+def _equal_blocks(blocks: list[Block]) -> tuple[list[Block], float]:
+    """Make blocks that turning left equal but for rounding the same; return what that neglects, too."""
+    different: list[Block] = []
+    found: list[Block] = []
+    departure = 0.0
+    for block in blocks:
+        for other in different:
+            apart = math.inf if block.kind != other.kind else _apart(block.target, other.target)
+            apart = apart if apart == math.inf else apart + _apart(block.start, other.start)
+            if apart <= NEAR:
+                found.append(other)
+                departure += apart
+                break
+        else:
+            different.append(block)
+            found.append(block)
+    return found, departure
+
+
+def _apart(one: Target, other: Target) -> float:
+    """Bound the L1 distance of two laws: 0 if they are equal, infinite if it is not known."""
+    if one == other:
+        return 0.0
+    if type(one) is type(other) is Gaussian and one.ndim == other.ndim:
+        return float(np.sqrt(2 * abs(gaussian_kl(one, other))))
+    return math.inf
 
 
 def _matched_path(path: GeometricPath, start: Target) -> Matched:
@@ -127,7 +160,7 @@ def _common_frame(target: Target, start: Target) -> tuple[Array, Array]:
     return np.eye(target.ndim), np.zeros(target.ndim)
 
 
-def _groups(linked: Array) -> list[list[int]]:
+def _groups(linked: Mask) -> list[list[int]]:
     """Return the connected components of coordinates, in the order of their first ones."""
     from scipy.sparse.csgraph import connected_components
 
@@ -185,7 +218,7 @@ def _split_mixtures(target: Target, start: Target) -> tuple[list[Block], Array, 
         return [Block("gaussian", target, start)], np.eye(ndim), 0.0
     if r == ndim:
         return [Block("grid", target, start)], np.eye(ndim), 0.0
-    spread = sum(law.moments()[1] for law in (target, start))  # type: ignore[index]
+    spread: Any = sum(law.moments()[1] for law in (target, start))  # type: ignore[index,misc]
     basis = basis @ np.linalg.eigh(basis.T @ spread @ basis)[1][:, ::-1]
     products = [along_subspace(law, basis) for law in (target, start)]
     apart = 0.0
@@ -224,6 +257,9 @@ def radial_about_zero(law: Target) -> Radial | None:
 
 def _why(group: list[int], couplings: Array, target: Target, start: Target) -> str:
     """Say what couples a group of coordinates."""
+    for name, law in (("target", target), ("start", start)):
+        if len(group) == law.ndim and not known(law) and type(law) is not GeometricPath:
+            return f"no split of the {name} {law!r} is known, so that its {law.ndim} dimensions are one block"
     own = couplings[np.ix_(group, group)] - np.eye(len(group))
     i, j = np.unravel_index(int(np.argmax(own)), own.shape)
     words = f"coordinates {_shown(group)} form one block of {counted(len(group), 'dimension')} of target and start"
@@ -238,14 +274,27 @@ def _shown(group: list[int]) -> str:
 
 
 def _rounding(parts: Parts) -> float:
-    """Bound what rounding of turned coordinates changes of a law, in L1."""
+    """Bound what rounding of turned coordinates changes of a law, in L1: nothing where they are not turned.
+
+    Entries of a covariance are rounded by its largest ones, and count by its smallest variances.
+    """
+    turns = np.concatenate([part.axes for part in parts.parts], axis=1)
+    ndim = len(turns)
+    if np.array_equal(turns, np.eye(ndim)):
+        return 0.0
     mean, covariance = parts.gaussian
-    variances = covariance.diagonal()
-    smallest = float(np.sqrt(variances[variances > 0].min(initial=np.inf)))
-    reach = float(np.abs(mean).max()) if np.isfinite(smallest) else 0.0
-    return 4e-16 * len(mean) * (1 + (reach / smallest if np.isfinite(smallest) else 0.0))
+    values = np.linalg.eigvalsh(covariance)
+    values = values[values > LOST * max(float(values[-1]), 1e-300)]
+    if not len(values):
+        return TURNED * ndim
+    reach = float(np.abs(mean).max())
+    return float(TURNED * ndim * (values[-1] / values[0] + reach / np.sqrt(values[0])))
 
 
 def _gap(rotation: Array) -> float:
     """Bound what axes that are not quite at right angles change of a law, in L1."""
-    return 10 * len(rotation) * float(np.abs(rotation.T @ rotation - np.eye(len(rotation))).max())
+    return (
+        0.0
+        if np.array_equal(rotation, np.eye(len(rotation)))
+        else 10 * len(rotation) * float(np.abs(rotation.T @ rotation - np.eye(len(rotation))).max())
+    )

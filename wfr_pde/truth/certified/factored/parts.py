@@ -182,7 +182,7 @@ def as_mixture(law: Target) -> Gaussian | GaussianMixture | None:
     covariances = (covariances + np.swapaxes(covariances, -1, -2)) / 2
     if not mixtures:
         return Gaussian(means[0], covariances[0])
-    return GaussianMixture(means, mixtures[0].weights, covariances)  # type: ignore[attr-defined]
+    return GaussianMixture(means, mixtures[0].weights, covariances)
 
 
 def _cleaned(axes: Array) -> Array:

@@ -14,8 +14,8 @@ from wfr_pde.targets.radial import Radius
 if TYPE_CHECKING:
     import xarray as xr
 
-OUTSIDE = 1e-16  # share of the mass of target and start beyond the walls of the first box
-FREE = 0.25  # of the largest radius: where no mass is below it, zero is no wall of the problem
+OUTSIDE = 1e-9, 1e-16  # of the tolerance, and at least: mass of target and start beyond the walls of the first box
+FREE = 0.2  # of the largest radius: where no mass is below it, zero is no wall of the problem
 MARGIN = 1.15  # of the radius of that box, to begin with, and by which it grows
 OUTER = 1 / 8  # of the box, whose mass stands for what is beyond
 ENOUGH = 1e-3  # of the tolerance, that may be there
@@ -37,13 +37,9 @@ def radial_dataset(
     Dataset
         As of `ground_truth`, of r, whose density is normalised on the line.
     """
-    laws = [target.radius, start.radius]
-    lowest, highest = (
-        extreme([float(law.box(OUTSIDE)[side][0]) for law in laws]) for side, extreme in ((0, min), (1, max))
-    )
-    if lowest > FREE * highest:
+    laws, far = radius_problem(target, start, rtol)
+    if far is None:
         return solve(*laws, times, rtol=rtol, box=None)
-    far = MARGIN * highest
     for k in range(ROUNDS):
         found = solve(*laws, times, rtol=rtol * (1 - 10 * ENOUGH), box=([0.0], [far]))
         beyond, nats = _beyond(found, laws, far)
@@ -51,6 +47,14 @@ def radial_dataset(
             break
         far *= MARGIN
     return _with_domain(found, FACTOR * beyond, FACTOR * nats)
+
+
+def radius_problem(target: Radial, start: Radial, rtol: float) -> tuple[list[Radius], float | None]:
+    """Return the laws of the radius, and the outer end of a box from zero, if zero is a wall of the problem."""
+    laws = [target.radius, start.radius]
+    boxes = [law.box(max(OUTSIDE[0] * rtol, OUTSIDE[1])) for law in laws]
+    lowest, highest = min(float(box[0][0]) for box in boxes), max(float(box[1][0]) for box in boxes)
+    return laws, None if lowest > FREE * highest else MARGIN * highest
 
 
 def _beyond(found: xr.Dataset, laws: list[Radius], far: float) -> tuple[Array, Array]:

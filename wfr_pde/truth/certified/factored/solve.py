@@ -18,7 +18,7 @@ from wfr_pde.numerics.typing import Array
 from wfr_pde.storage import provenance
 from wfr_pde.truth.certified.factored.gaussian_block import gaussian_moments
 from wfr_pde.truth.certified.factored.matching import Block, Matched, matched
-from wfr_pde.truth.certified.factored.radial_block import radial_dataset
+from wfr_pde.truth.certified.factored.radial_block import radial_dataset, radius_problem
 from wfr_pde.truth.certified.problem import Problem
 
 if TYPE_CHECKING:
@@ -59,12 +59,15 @@ class Solution:
         return sorted(blocks, key=lambda block: (order[block.kind], block.ndim))
 
     def share(self, block: Block) -> float:
-        """Return the tolerance of a block: what is left, shared by all that wait, the costly ones more."""
+        """Return the tolerance of a block: what is left, shared by all that wait, the costly ones more.
+
+        Different blocks of one cost get as much in all, however often they occur: where work is a power of 1/rtol that
+        is as small as 1/8, that is next to the least work.
+        """
         if block.kind == "gaussian":
             return self.left
-        copies = self.copies
-        whole = sum(copies[other] * _cost(other) for other in self.waiting)
-        return max(TIGHTEST, self.left * _cost(block) / whole)
+        whole = sum(_cost(other) for other in self.waiting)
+        return max(TIGHTEST, self.left * _cost(block) / whole / self.copies[block])
 
     def add(self, block: Block, found: xr.Dataset) -> None:
         """Take the solution of a block."""
@@ -119,6 +122,37 @@ def factored_truth(problem: Problem, times: Array, solve: Callable[..., xr.Datas
     if worst > problem.rtol and options["strict"]:
         raise NumericalError(_too_large(solution, problem.rtol, worst))
     return tree
+
+
+def factored_plan(problem: Problem, times: Array, plan: Callable[..., dict[str, Any]], options: dict[str, Any]) -> Any:
+    """Say what the first attempts of all blocks would take, by `plan(target, start, t, ...)` for those on grids.
+
+    Returns
+    -------
+    dict
+        `factors`, a list of what `plan` says of every different block, with `target`, `kind`, `ndim` and `copies`;
+        `seconds` of all together, and the most `memory_bytes` of one.
+    """
+    options = _of_blocks(options)
+    solution = Solution(matched(problem.target, problem.start), problem.rtol)
+    found: list[dict[str, Any]] = []
+    for block, copies in solution.copies.items():
+        about: dict[str, Any] = {"target": repr(block.target), "kind": block.kind, "ndim": block.ndim, "copies": copies}
+        cost: dict[str, Any] = {"shapes": [], "n_steps": 0, "memory_bytes": 0, "seconds": 0.0}
+        if block.kind != "gaussian":
+            laws: Any = block.target, block.start
+            box = None
+            if block.kind == "radial":
+                laws, far = radius_problem(block.target, block.start, solution.share(block))  # type: ignore[arg-type]
+                box = None if far is None else ([0.0], [far])
+            rates = {"transport_rate": problem.alpha, "reaction_rate": problem.beta}
+            cost = plan(*laws, times, rtol=solution.share(block), box=box, **rates, **options)
+        found.append(about | cost)
+    return {
+        "factors": found,
+        "seconds": sum(one["seconds"] for one in found),
+        "memory_bytes": max(one["memory_bytes"] for one in found),
+    }
 
 
 def _of_blocks(options: dict[str, Any]) -> dict[str, Any]:
