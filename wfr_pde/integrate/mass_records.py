@@ -10,9 +10,12 @@ from numpy.typing import ArrayLike
 from wfr_pde.energies import Energy
 from wfr_pde.integrate.described import Record, described
 from wfr_pde.numerics.arguments import function, knows_its_arguments, real_array, shown, text
+from wfr_pde.numerics.gauss_rules import gauss
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 
+NODES = 4  # of Gauss's rule in a cell: of an order above that of the spline
 TIE = 1e-12  # relative difference of squared distances that rounding may make
 
 
@@ -22,7 +25,8 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
 
     A cell belongs to the centre that its own centre is nearest to; a cell halfway between several is shared equally, so
     that symmetric modes on a symmetric grid have equal masses. On a periodic axis of a grid the distance is the one
-    around the circle. Where a boundary between centres cuts through cells, the error is up to the mass of those cells.
+    around the circle. Where a boundary between centres cuts through cells, the error is up to the mass of those cells;
+    on a line between walls cells are divided, and integrals are those of the spline through the log-density.
 
     Parameters
     ----------
@@ -73,10 +77,26 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
         if array.shape[1] != state.ndim:
             raise ValueError(f"the centres are {array.shape[1]}-dimensional, but the state is {state.ndim}-dimensional")
         axes = state.grid.axes if isinstance(state, Density) else ()
+        if isinstance(state, Density) and state.ndim == 1 and not axes[0].periodic:
+            return _masses_on_a_line(state, array[:, 0])
         periods = np.array([axis.length if axis.periodic else np.inf for axis in axes] or [np.inf] * state.ndim)
         return state.expectation(lambda points: shares(points, periods))
 
     return masses
+
+
+def _masses_on_a_line(state: Density, centres: Array) -> Array:
+    """Return the masses of a density on a line nearest to each of some centres; equal ones share theirs."""
+    places, which, counts = np.unique(centres, return_inverse=True, return_counts=True)
+    edges = state.grid.axes[0].edges
+    middles = np.clip((places[1:] + places[:-1]) / 2, edges[0], edges[-1])
+    panels = np.union1d(edges, middles)
+    nodes, weights = gauss(NODES)
+    x = panels[:-1, None] + np.diff(panels)[:, None] * nodes
+    parts = np.exp(state.log_prob(x[..., None])) @ weights * np.diff(panels)
+    place = np.searchsorted(middles, x[:, 0], side="right")
+    masses = np.bincount(place, parts, minlength=len(places))
+    return np.asarray((state.mass * masses / masses.sum() / counts)[which])
 
 
 @knows_its_arguments
