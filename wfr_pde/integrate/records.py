@@ -32,7 +32,7 @@ def named_records(record: Any) -> dict[str, Record | Energy]:
     if callable(record) or isinstance(record, Energy):
         record = [record]
     if isinstance(record, str):
-        raise TypeError(f"record takes {TAKEN}, got the text {record!r}: give {_meant(record)}")
+        raise TypeError(f"record takes {TAKEN}, got the text {shown(record)}: give {_meant(record)}")
     if not isinstance(record, Iterable):
         remedy = ": leave it out, or give ()" if record is None else ""
         raise TypeError(f"record takes {TAKEN}, got {shown(record)}{remedy}")
@@ -59,7 +59,7 @@ def named_records(record: Any) -> dict[str, Record | Energy]:
 def _check_entry(where: str, entry: Any) -> None:
     """Refuse what is neither a function nor an Energy, with what was probably meant."""
     if isinstance(entry, str):
-        raise TypeError(f"{where} takes functions, not names, and got the text {entry!r}: give {_meant(entry)}")
+        raise TypeError(f"{where} takes functions, not names, and got the text {shown(entry)}: give {_meant(entry)}")
     if isinstance(entry, type):
         raise TypeError(f"{where}: {entry.__name__} is a class: give an object, {entry.__name__}(...)")
     if not callable(entry) and not isinstance(entry, Energy):

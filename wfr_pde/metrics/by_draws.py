@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from wfr_pde.metrics.base import Metric, check_measure
-from wfr_pde.numerics.arguments import whole
+from wfr_pde.numerics.arguments import shown, whole
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
 from wfr_pde.space.product_law import ProductLaw
@@ -65,7 +65,7 @@ class ByDraws(Metric):
     @override
     def __post_init__(self) -> None:
         if not callable(self.metric) or isinstance(self.metric, type) or not hasattr(self.metric, "references"):
-            raise TypeError(f"metric must be one of wfr.metrics, such as EnergyDistance(), got {self.metric!r}")
+            raise TypeError(f"metric must be one of wfr.metrics, such as EnergyDistance(), got {shown(self.metric)}")
         if Particles not in self.metric.references:
             raise TypeError(f"{self.metric.name} takes no particles as reference, so that draws do not help")
         unnamed = isinstance(self.name, str) and not self.name

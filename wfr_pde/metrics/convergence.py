@@ -82,7 +82,7 @@ def convergence_table(
     function("run", run, "value -> Dataset or Density")
     if isinstance(metric, str):
         raise TypeError(
-            f"metric must be a function (reference, other) -> float, got the text {metric!r}: give "
+            f"metric must be a function (reference, other) -> float, got the text {shown(metric)}: give "
             f"{meant_metric(metric)}"
         )
     function("metric", metric, "(reference, other) -> float")

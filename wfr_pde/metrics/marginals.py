@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -49,8 +48,8 @@ class _Marginal(Metric):
         super().__post_init__()
         if self.coordinates is not None:
             meaning = "the number of a coordinate"
-            given: Any = self.coordinates
-            numbers = tuple(whole("coordinates", k, 0, meaning) for k in np.atleast_1d(np.asarray(given)).tolist())
+            given = np.atleast_1d(finite_array("coordinates", self.coordinates)).ravel()
+            numbers = tuple(whole("coordinates", k, 0, meaning) for k in given.tolist())
             if not numbers:
                 raise ValueError("coordinates is empty: leave it out for all of them")
             object.__setattr__(self, "coordinates", numbers)

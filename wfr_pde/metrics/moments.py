@@ -158,9 +158,10 @@ class ModeMasses(Metric):
     """Total variation of the masses of modes: ½ Σ_k |mu(B_k) - nu(B_k)|, B_k the points nearest to the k-th centre.
 
     It is between 0 and 1 and sees how the mass is divided between the modes, not what it looks like around them.
-    `diagnostics.mode_masses` has the masses themselves. Where a boundary cuts through cells of a grid in the plane or in space,
-    the error is up to the mass of those; particles outside the box count to their nearest centre, too. Cost O((n + cells) k). A `ProductLaw`
-    as reference needs centres that are all combinations of centres of its blocks: the parts are products then.
+    `diagnostics.mode_masses` has the masses themselves. Where a boundary cuts through cells of a grid in the plane or
+    in space, the error is up to the mass of those; particles outside the box count to their nearest centre, too. Cost
+    O((n + cells) k). A `ProductLaw` as reference needs centres that are all combinations of centres of its blocks: the
+    parts are products then.
 
     Parameters
     ----------

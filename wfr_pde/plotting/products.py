@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wfr_pde.integrate.product_trajectory import ProductTrajectory
-from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, whole
+from wfr_pde.numerics.arguments import finite_array, instance, knows_its_arguments, shown, whole
 from wfr_pde.plotting.data import limits
 from wfr_pde.plotting.densities import draw_contours, draw_curve
 from wfr_pde.plotting.samplers import particles_at
@@ -90,10 +90,7 @@ def product_marginals(
     path = _path(truth)
     time = float(path.times[-1]) if t is None else t
     law = path.at(time)
-    given = () if coordinates is None else np.atleast_1d(finite_array("coordinates", coordinates)).ravel().tolist()
-    numbers = _first_coordinates(law) if coordinates is None else [whole("coordinates", k, 0) for k in given]
-    for k in numbers:
-        law.place(k)
+    numbers = _first_coordinates(law) if coordinates is None else _numbers(coordinates, law.ndim)
     now = None if runs is None else particles_at(runs, time)[0]
     if now is not None and now.ndim != law.ndim:
         raise ValueError(f"the particles are {now.ndim}-dimensional, but the truth is {law.ndim}-dimensional")
@@ -178,7 +175,9 @@ def radial_profile(
     3
     """
     path = _path(truth)
-    times = np.atleast_1d(_three(path.times) if t is None else finite_array("t", t)).ravel().tolist()
+    times = _three(path.times).tolist() if t is None else finite_array("t", t).ravel().tolist()
+    if not times:
+        raise ValueError(f"t must be one time or several, got {shown(t)}")
     laws = [path.at(time) for time in times]
     radial = [k for k, one in enumerate(laws[0].factors) if isinstance(one, RadialLaw)]
     number = radial[0] if factor is None and radial else factor
@@ -213,6 +212,17 @@ def _path(truth: Any) -> ProductTrajectory:
     """Return the trajectory of a tree."""
     instance("truth", truth, (xr.DataTree, ProductTrajectory), "as ground_truth returns it of a target that splits")
     return truth if isinstance(truth, ProductTrajectory) else ProductTrajectory(truth)
+
+
+def _numbers(coordinates: Any, ndim: int) -> list[int]:
+    """Return the numbers of the coordinates that are to be shown, each once."""
+    given = finite_array("coordinates", coordinates)
+    if given.ndim > 1 or given.size == 0 or len(np.unique(given)) < given.size:
+        raise ValueError(
+            f"coordinates must be different numbers of coordinates, such as [0, 1], got {shown(coordinates)}"
+        )
+    meaning = f"the number of a coordinate, of which there are {ndim}"
+    return [whole("coordinates", k, 0, meaning, most=ndim - 1) for k in np.atleast_1d(given).tolist()]
 
 
 def _three(times: np.ndarray) -> np.ndarray:

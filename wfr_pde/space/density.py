@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from wfr_pde.numerics import arguments
 from wfr_pde.numerics.arguments import (
+    finite,
     instance,
     knows_its_arguments,
-    number,
     real_array,
     refuse_masked,
     shown,
@@ -80,7 +80,7 @@ class Density(Record):
         instance("grid", self.grid, Grid)
         text("origin", self.origin)
         if self.log_mass is not None:
-            object.__setattr__(self, "log_mass", number("log_mass", self.log_mass))
+            object.__setattr__(self, "log_mass", finite("log_mass", self.log_mass))
         if getattr(self.log_values, "shape", None) is None:
             raise TypeError(
                 f"log_values must be an array of shape {self.grid.local_shape}, got {type(self.log_values).__name__}"
@@ -493,5 +493,5 @@ class Density(Record):
 
 
 def _is_axis(number: Any) -> bool:
-    """Return whether something is a whole number, and not True or False."""
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+    """Return whether something is a whole number, and not True, False or a length of time, which counts as one."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool | np.timedelta64)

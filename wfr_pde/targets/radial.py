@@ -69,7 +69,7 @@ class Radial(DerivedTarget):
     def __post_init__(self) -> None:
         profile = self.profile
         if isinstance(profile, str) or (callable(profile) and not isinstance(profile, Target | type)):
-            profile = Potential(profile) if isinstance(profile, str) else Potential(profile, ndim=1)
+            profile = _potential(profile)
         if not isinstance(profile, Target):
             raise TypeError(
                 f"profile must be a function V(r), an expression or a target on the line, got {shown(profile)}"
@@ -265,6 +265,14 @@ class RadiusTable:
         rises = np.concatenate([[True], np.diff(distribution) > 0])
         known = PchipInterpolator(distribution[rises] / distribution[-1], self.edges[rises])
         return np.asarray(known(shares))
+
+
+def _potential(profile: Any) -> Potential:
+    """Return a function or an expression as a potential on the line, with errors that name the argument."""
+    try:
+        return Potential(profile) if isinstance(profile, str) else Potential(profile, ndim=1)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"profile: {error}") from None
 
 
 def _norm(points: Array) -> Array:

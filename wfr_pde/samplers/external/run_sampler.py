@@ -173,7 +173,7 @@ def _results(
         raise
     if iterator is None:
         raise TypeError(
-            f"{name} returned {type(results).__name__}, which is no iterable: it must yield, or return a list of, "
+            f"the sampler {name} returned {type(results).__name__}, which is no iterable: it must yield, or return a list of, "
             "tuples (t, positions, log_weights or None)"
         )
     if isinstance(results, np.ndarray):

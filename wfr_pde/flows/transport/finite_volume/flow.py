@@ -140,6 +140,8 @@ class FiniteVolume(Flow):
             raise ValueError("FiniteVolume(drift=...) needs a diffusivity > 0: give diffusivity=...")
         if not callable(self.diffusivity):
             values = real_array("diffusivity", self.diffusivity)
+            if values.size == 0:
+                raise ValueError("diffusivity must be one number, or one for each axis, but is empty")
             refuse_zero_diffusivity(diffusivity_at(values, 0.0, values.size), ())
             object.__setattr__(self, "diffusivity", values.tolist() if values.ndim == 0 else tuple(values.tolist()))
 

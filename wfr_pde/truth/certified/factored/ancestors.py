@@ -49,12 +49,12 @@ def time_nodes(end: float, scales: Scales, share: float) -> Array:
     longest = min(scales.target, scales.reaction)
     per_time = 1 / np.minimum(np.minimum(s + scales.start, longest), end)
     count = np.concatenate([[0.0], np.cumsum((per_time[1:] + per_time[:-1]) / 2 * np.diff(s))])
-    steps = max(LEAST_STEPS, int(np.ceil(count[-1] / share)))
-    if steps > MOST_STEPS:
+    steps = max(LEAST_STEPS, np.ceil(count[-1] / share))
+    if not steps <= MOST_STEPS:
         raise NumericalError(
-            f"paths of the mass to t={end:g} take {steps} steps, more than {MOST_STEPS}: ask for an earlier time"
+            f"paths of the mass to t={end:g} take {steps:.0f} steps, more than {MOST_STEPS}: ask for an earlier time"
         )
-    nodes = np.interp(np.linspace(0, count[-1], steps + 1), count, s)
+    nodes = np.interp(np.linspace(0, count[-1], int(steps) + 1), count, s)
     nodes[[0, -1]] = 0.0, end
     return nodes
 
