@@ -154,7 +154,7 @@ class TestGaussianMixture:
             ([1, 0], 1, r"weights\[1\] is 0.0: leave such a component out"),
             ([1, -1], 1, "weights must be positive"),
             ([1, np.nan], 1, r"weights\[1\] is nan"),
-            ([1], 1, "weights must be one for each of 2 means"),
+            ([1], 1, "weights must be one for each of the means, 2, but"),
             ([1, 1], [1, 2, 3], r"give a scalar, or shape \(2,\), \(2, 3\) or \(2, 3, 3\)"),
             ([1, 1], [1, -2], r"covariances\[1\] must be positive, got -2"),
             ([1, 1], np.eye(3), "leading axis is the component"),

@@ -126,8 +126,7 @@ class GaussianMixture(Target):
 
 def _normalised(weights: Array, n_components: int) -> Array:
     if weights.shape != (n_components,):
-        means = counted(n_components, "mean")
-        raise ValueError(f"weights must be one for each of {means}, but have shape {weights.shape}")
+        raise ValueError(f"weights must be one for each of the means, {n_components}, but have shape {weights.shape}")
     if weights.min() <= 0:
         k = int(np.argmin(weights))
         raise ValueError(f"weights must be positive, but weights[{k}] is {weights[k]}: leave such a component out")

@@ -173,8 +173,8 @@ def _results(
         raise
     if iterator is None:
         raise TypeError(
-            f"the sampler {name} returned {type(results).__name__}, which is no iterable: it must yield, or return a list of, "
-            "tuples (t, positions, log_weights or None)"
+            f"the sampler {name} returned {type(results).__name__}, which is no iterable: it must "
+            "yield, or return a list of, tuples (t, positions, log_weights or None)"
         )
     if isinstance(results, np.ndarray):
         raise TypeError(
