@@ -157,8 +157,8 @@ UNREAD = {("mass", "energy"), ("mean", "energy"), ("covariance", "energy"), ("en
 TAKEN = {  # (call or *, argument): values that mean something there, by name
     ("effective_sample_size", "reference"): set(HOSTILE),  # all metrics take one; this one has no use for it
     **{record: set(HOSTILE) for record in UNREAD},
-    ("FisherRao", "rate"): {"function"},  # of time
-    **{(name, "diffusivity"): {"function", "two numbers"} for name in ("FiniteVolume", "Advected")},
+    ("FisherRao", "rate"): {"function", "class"},  # of time
+    ("*", "diffusivity"): {"function", "class", "two numbers"},  # of time; one for each axis
     ("error_budget", "n"): {"two numbers"},
     ("gaussian_flow", "t"): {"empty", "empty array", "two numbers"},
     ("solve", "keep"): {"empty", "empty array", "zero", "-0.0", "1e-320", "5e-324", "tuple of nothing"},
