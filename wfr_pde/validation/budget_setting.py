@@ -18,7 +18,6 @@ from wfr_pde.samplers.base import Sampler
 from wfr_pde.samplers.density_ratio import LogRatio
 from wfr_pde.space.density import Density
 from wfr_pde.space.particles import Particles
-from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.targets.base import Target
 from wfr_pde.validation.law_density import LawDensity, ProductLawDensity
 from wfr_pde.validation.mean_field import Law, mean_field, moves_densities, start_on
@@ -51,7 +50,7 @@ class BudgetSetting:
     sampler: Flow
     truth: Truth
     target: Target
-    start: Target | Density | ProductLaw
+    start: Any  # Target, Density or ProductLaw
     end: float
     modes: Any
     statistics: Any

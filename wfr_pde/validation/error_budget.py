@@ -133,14 +133,15 @@ def error_budget(
     instance("sampler", sampler, Flow, "of particles, such as samplers.SMCWFR()")
     if t is None and is_stationary(truth):
         raise ValueError("a density has no times: give t=")
-    if start is None:
-        start = (problem_of(truth).start or first) if isinstance(first, ProductLaw) else start_of(truth, "error_budget")
+    begin: Any = start
+    if begin is None:
+        begin = (problem_of(truth).start or first) if isinstance(first, ProductLaw) else start_of(truth, "error_budget")
     kind = ProductBudgetSetting if isinstance(first, ProductLaw) else BudgetSetting
     setting = kind(
         sampler=sampler,
         truth=truth,
         target=target,
-        start=start,
+        start=begin,
         end=float(truth.times[-1]) if t is None else finite("t", t),
         modes=modes,
         statistics=statistics,
