@@ -13,7 +13,7 @@ from wfr_pde.flows import Flow
 from wfr_pde.numerics.arguments import finite_array, shown
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
-from wfr_pde.space.product_law import ProductLaw
+from wfr_pde.space.radial_law import RadialLaw
 from wfr_pde.validation.budget_setting import BudgetLaws, BudgetSetting, exact_part, with_density
 from wfr_pde.validation.law_density import LawDensity, ProductLawDensity
 from wfr_pde.validation.mean_field import start_on
@@ -57,11 +57,10 @@ class ProductBudgetSetting(BudgetSetting):
             )
         if splits(self.sampler, self.problem):
             return
-        law = self.problem.law
         raise ValueError(
             "error_budget exchanges the ingredients of a sampler in its law of infinitely many particles, which is not "
-            f"known for sampler={shown(self.sampler)} in {law.ndim} dimensions: "
-            + _why_not(self.sampler, law)
+            f"known for sampler={shown(self.sampler)} in {self.problem.law.ndim} dimensions: "
+            + _why_not(self.sampler, self.problem)
             + ". Compare it with the truth, by wfr.compare or wfr.validate"
         )
 
@@ -132,8 +131,11 @@ class _OfBlock:
         )
 
 
-def _why_not(sampler: Flow, law: ProductLaw) -> str:
+def _why_not(sampler: Flow, problem: ProductProblem) -> str:
     """Say why the law of a sampler is not known block by block."""
+    number = len(problem.law.factors)
     if not sampler.factorises:
-        return f"it does not split into the {len(law.factors)} independent blocks of the truth"
-    return f"not all of the {len(law.factors)} blocks of {law!r} have a law of this sampler on a grid or as Gaussians"
+        return f"it does not split into the {number} independent blocks of the truth"
+    if any(isinstance(block.law, RadialLaw) for block in problem.blocks):
+        return "a block is radial, and steps of samplers have no law on the line of the distance alone"
+    return f"some of the {number} blocks of the truth have no law of it, on a grid or as Gaussians"
