@@ -67,13 +67,19 @@ def error_budget(
     The sum of the parts is held against the measured error, the mean over independent runs of the sampler as it is,
     less the truth.
 
+    Where the truth is a product in any dimension, and the law of the sampler splits into the same blocks
+    (`Flow.factorises`), the first three parts are put together from laws block by block; runs are made in all
+    dimensions, with the exact g summed over the blocks. Statistics are those of the blocks in the coordinates y of the
+    product, covariances across blocks, the potential and its variance.
+
     Parameters
     ----------
     sampler : Flow
         A sampler with a law on the grid: compositions of `Langevin`, `MALA` (1D), `BirthDeath`, `FeynmanKac`,
         `Resample`, `SMCWFR`, or others that take densities and define `exact` and `with_density`.
-    truth : Dataset, Trajectory, or any `Truth`
-        As `ground_truth` returns it; a truth of your own must give densities on a grid.
+    truth : Dataset, DataTree, Trajectory, or any `Truth`
+        As `ground_truth` returns it; a truth of your own must give densities on a grid, or a `ProductLaw` of these and
+        of Gaussians.
     target : Target, optional
         pi, where the truth does not state it.
     dt, n : numbers, or sequences of them
@@ -85,7 +91,8 @@ def error_budget(
     start : Target, optional
         Distribution that the runs start from; by default what the truth states, or its first density.
     modes, statistics :
-        Places of modes, and functions, as `observables` takes them; there are no regions.
+        Places of modes, and functions, as `observables` takes them; there are no regions. Of a product, modes that
+        differ in one block, and no functions.
     confidence : float
         Level of the intervals, which are Student's, over the runs.
     rng : int
@@ -103,7 +110,7 @@ def error_budget(
     Raises
     ------
     TypeError, ValueError
-        If the sampler has no law on the grid, or something else does not fit.
+        If the sampler has no law on the grid, or none in the blocks of a product, or something else does not fit.
 
     Examples
     --------
