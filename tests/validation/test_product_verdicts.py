@@ -178,13 +178,6 @@ def test_a_radial_block_is_held_against_the_truth():
     assert float(at.sel(statistic="variance x3")) == pytest.approx((5 + 6) / 6, rel=1e-4)  # E r² = q + d
 
 
-def test_a_budget_is_one_of_a_block():
-    with pytest.raises(ValueError, match=r"product of 6 blocks in 20 dimensions. The law of this sampler splits"):
-        wfr.error_budget(ULA, truth(), TARGET, dt=0.1, n=20)
-    with pytest.raises(ValueError, match=r"The law of MALA\(rate=1.0\) does not split into the blocks either"):
-        wfr.error_budget(samplers.MALA(), truth(), TARGET, dt=0.1, n=20)
-
-
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="statistics of your own are not known under a product"):
         validated(ULA, statistics={"f": lambda x: x[..., 0]})

@@ -19,6 +19,7 @@ from wfr_pde.samplers.resample import Resample
 from wfr_pde.samplers.smc_wfr import SMCWFR
 from wfr_pde.targets.base import Target
 from wfr_pde.targets.gaussian import Gaussian
+from wfr_pde.validation.law_density import LawDensity
 
 SLACK = 1e-12  # of a step, by which a gap between save times may exceed a whole number of steps, as in `solve`
 Moments = tuple[Array, Array]  # mean (d,), covariance (d, d)
@@ -30,7 +31,7 @@ def keeps_gaussians(flow: Flow) -> bool:
     if isinstance(flow, Lie | Strang | Repeated):
         return all(keeps_gaussians(part) for part in flow.parts)
     if type(flow) is FeynmanKac:
-        return type(flow.density) in (KernelDensity, MixtureDensity, Oracle)
+        return type(flow.density) in (KernelDensity, MixtureDensity, Oracle, LawDensity)
     if type(flow) is FiniteVolume:
         return flow.drift is None
     return type(flow) in (Langevin, Resample, SMCWFR, FisherRao)
@@ -133,6 +134,8 @@ def _reweighted(
     """Return the moments after weights by the g of the flow."""
     share = reaction_share(flow.rate, dt, flow.density.is_exact)
     mean, covariance = state
+    if isinstance(flow.density, LawDensity):
+        flow.density.frames[t + dt / 2] = Gaussian(mean, covariance)
     if isinstance(flow.density, KernelDensity) and flow.density.bandwidth is not None:
         covariance = covariance + flow.density.bandwidth**2 * np.eye(len(mean))
     if isinstance(flow.density, Oracle):

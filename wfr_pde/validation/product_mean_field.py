@@ -104,10 +104,13 @@ class BlockLaw:
     laws: list[Any]
     on_grids: Law | None = None
 
-    def expectations(self, index: int, part: Part) -> tuple[Array, Array]:
-        """Return the expectations of the statistics of a block at a time, and estimates of their errors."""
+    def expectations(self, index: int, part: Part, order: float = math.inf) -> tuple[Array, Array]:
+        """Return the expectations of the statistics of a block at a time, and estimates of their errors.
+
+        Where the flow on grids is of a finite `order` in dx, the two are extrapolated.
+        """
         if self.on_grids is not None:
-            return self.on_grids.expectations(index, part.means)
+            return self.on_grids.expectations(index, part.means, order)
         found = part.means(self.laws[index])
         return found, np.zeros_like(found)
 

@@ -102,7 +102,7 @@ class ProductReference:
         means, errors = [], []
         for block, part, factor in zip(self.problem.blocks, parts, self.factors[k + 1], strict=True):
             means.append(part.means(factor))
-            error = _error_of_block(truth, block.numbers[0], time)
+            error = error_of_block(truth, block.numbers[0], time)
             errors.append(error * part.largest(factor) if error else np.zeros(len(means[-1])))
         return one.combined(self.problem.placed(means), self.problem.placed(errors))
 
@@ -130,7 +130,7 @@ class ProductReference:
         return np.array(emptied), np.array(own_kernels)
 
 
-def _error_of_block(truth: Any, number: int, time: float) -> float:
+def error_of_block(truth: Any, number: int, time: float) -> float:
     """Return the L1 error of one block of a truth, or else that of the whole."""
     blocks = getattr(truth, "factors", None)
     return float(truth.error_l1(time) if blocks is None else blocks[number].error_l1(time))
