@@ -117,7 +117,7 @@ class Parts:
         return found
 
     def dropped(self, blocks: list[list[int]]) -> float:
-        """Bound what is taken as zero between blocks: whitened correlations, and axes of parts that are no Gaussians."""
+        """Bound what is taken as zero between blocks: whitened correlations, and axes of parts but Gaussians."""
         _, covariance = self.gaussian
         between, whitening, lost = covariance.copy(), np.zeros_like(covariance), 0.0
         for block in blocks:
