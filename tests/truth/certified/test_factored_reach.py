@@ -69,3 +69,17 @@ def test_spreads_are_moments_and_the_least_lengths():
     mean, found, size = spread(law)
     np.testing.assert_allclose((*mean, *found.diagonal(), size), (4, 5, 0.01, 4, 0.1))
     np.testing.assert_allclose(amplification([law], [np.ones(2)]), 1 + np.sqrt(25 + 4.01) / 0.1)
+
+
+def test_a_law_whose_sums_over_wide_cells_are_not_one_is_a_trajectory():
+    """Reaction alone is exact in every cell, however few there are beside a law that is far narrower than the box."""
+    axes = np.eye(5)
+    target = wfr.GaussianMixture([0 * axes[0], 1e-9 * axes[0]], [0.5, 0.5], 1.0)
+    start = wfr.Gaussian(np.full(5, 1e4), 1.0)
+    times = [0.0, 0.2, 1.0, 3.0]
+    tree = wfr.ground_truth(target, start, times, transport_rate=0, rtol=1e-4)
+    path = wfr.Trajectory(tree, target)
+    true = exact.gaussian_flow(wfr.Gaussian(np.zeros(5), 1.0), start, times, 0, 1)[-1]
+    points = true.sample(1000, rng=0)
+    np.testing.assert_allclose(path.log_prob(points, 3.0), true.log_density(points) - true.log_normaliser, atol=1e-2)
+    assert path.sample(10, 3.0, rng=0).shape == (10, 5)
