@@ -56,6 +56,19 @@ def test_the_bound_holds_where_little_is_neglected(name):
         assert abs(exact.gaussian_kl(true, laws[0]) - float(tree["kl"][k])) <= float(tree["error_kl"][k])
 
 
+def test_pointwise_errors_hold_where_a_start_is_turned_a_little():
+    target, start = PROBLEMS["a start that is turned a little"]
+    tree = wfr.ground_truth(target, start, T, rtol=1e-2)
+    path = wfr.Trajectory(tree, target)
+    laws = [wfr.Gaussian(*law.moments()) for law in (target, start)]
+    for t, true in zip(T, exact.gaussian_flow(*laws, T), strict=True):
+        x = true.sample(2000, rng=0)
+        off = np.abs(path.log_prob(x, t) - true.log_density(x) + true.log_normaliser)
+        assert (off <= path.log_prob_error(x, t)).all()
+        assert (np.linalg.norm(path.score(x, t) - true.score(x), axis=1) <= path.score_error(x, t)).all()
+        assert t > 0 or off.max() > 1e-5
+
+
 def test_spreads_are_moments_and_the_least_lengths():
     covariance = np.array([[2.0, 0.3], [0.3, 0.1]])
     mean, found, size = spread(wfr.Gaussian([1, 2], covariance))
