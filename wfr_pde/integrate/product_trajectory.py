@@ -469,9 +469,7 @@ class ProductTrajectory(Record):
         return np.minimum(result, 2.0).reshape(times.shape)[()]
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate the error of `log_prob` at x, in nats: the sum over the factors; infinite where unknown.
-
-        Four times what `error_l1` has beyond that of the factors is added.
+        """Estimate the error of `log_prob` at x, in nats: sums over the factors, and what they lack; or infinite.
 
         Parameters
         ----------
