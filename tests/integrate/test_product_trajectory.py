@@ -226,6 +226,23 @@ def test_mode_masses_are_products_of_those_of_the_factors():
     assert np.abs(masses - counted).max() < 5 * np.sqrt(0.25 / len(x))
 
 
+def test_mode_masses_do_not_depend_on_where_cells_are_cut():
+    well, other = wfr.CoshDoubleWell(gap=0.5), wfr.Gaussian(0.3, 0.5)
+    start = wfr.Product([wfr.exact.cosh_double_well_flow(well, 0.8, 0.0), other])
+    target = wfr.Product([well, other])
+    tree = wfr.ground_truth(target, start, [0.0, 0.05, 0.1], reaction_rate=0, rtol=1e-3)
+    x = np.linspace(-8, 8, 160001)
+    for t in (0.0, 0.07):
+        values = np.exp(wfr.exact.cosh_double_well_flow(well, 0.8, t).log_density(x[:, None]))
+        for cut in (0.0, 0.013):
+            centres = [[cut - 1, 0.3], [cut + 1, 0.3]]
+            at_cut = np.abs(x - cut) < 1e-9
+            right = np.sum(values[(x > cut) & ~at_cut]) + np.sum(values[at_cut]) / 2
+            found = wfr.Trajectory(tree, target).mode_masses(centres, t)
+            np.testing.assert_allclose(found[1], right / values.sum(), atol=1e-7)
+            np.testing.assert_allclose(wfr.Trajectory(tree, target).mode_masses(centres[::-1], t), found[::-1])
+
+
 def test_mode_masses_that_do_not_factorise_are_refused():
     tree, target, _ = line_and_gaussian(m=2)
     path = wfr.Trajectory(tree, target)

@@ -1,14 +1,16 @@
-"""The factors that a tree says it holds, and the laws of some of the coordinates of a product."""
+"""The factors that a tree says it holds, laws of some of the coordinates of a product, and values by times."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from wfr_pde.numerics.arguments import instance, shown
+from wfr_pde.numerics.arguments import instance, real_array, shown
+from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.product_law import ProductLaw
 from wfr_pde.targets.gaussian import Gaussian
@@ -58,3 +60,18 @@ def entries_of(tree: Any) -> list[dict[str, Any]]:
                 f"the tree has no node for the factor {entry}: nodes are {list(tree.children)}, kinds {KINDS}"
             )
     return entries
+
+
+def by_time(t: ArrayLike, function: Callable[[float], float]) -> Array:
+    """Return the values of a function at times (...), each time once."""
+    times = checked_times(t)
+    different, places = np.unique(times, return_inverse=True)
+    return np.array([function(time) for time in different.tolist()])[places].reshape(times.shape)
+
+
+def checked_times(t: Any) -> Array:
+    """Return the argument `t` as times (...), of which there is at least one."""
+    times = real_array("t", t)
+    if times.size == 0:
+        raise ValueError("t must be one time or more, got none")
+    return times

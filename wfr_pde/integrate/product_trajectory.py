@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from wfr_pde.flows.base import checked_rate
 from wfr_pde.integrate.factor_targets import factor_targets
 from wfr_pde.integrate.gaussian_trajectory import GaussianTrajectory
-from wfr_pde.integrate.product_entries import entries_of, marginal_of
+from wfr_pde.integrate.product_entries import by_time, checked_times, entries_of, marginal_of
 from wfr_pde.integrate.product_modes import product_mode_masses
 from wfr_pde.integrate.radial_trajectory import RadialTrajectory
 from wfr_pde.integrate.trajectory import Trajectory
@@ -39,6 +39,7 @@ GAUSSIAN = ("mean", "covariance", "error_l1")  # variables of a Gaussian node
 SLACK = 1e-12  # by which times may be outside the run, relative
 LOOKS = 64  # draws from the last law at which the split of a target is looked at
 SEED = 0  # of these draws
+POINTWISE = 4.0  # times the L1 error of what is neglected between factors: a log-density far out sees that much of it
 KEPT = 16  # laws, so that a comparison makes each of them once
 
 Path = Trajectory | GaussianTrajectory | RadialTrajectory
@@ -460,17 +461,15 @@ class ProductTrajectory(Record):
         -------
         float, or array (...)
         """
-        times = _times(t)
+        times = checked_times(t)
         result = np.empty(times.size)
         for i, time in enumerate(times.ravel().tolist()):
             self._check_time(time)
-            after = int(np.searchsorted(self.times, time))
-            around = self._besides[[after]] if time in self.times else self._besides[max(after - 1, 0) : after + 1]
-            result[i] = self._combined(time) + float(around.max())
+            result[i] = self._combined(time) + self._beside(time)
         return np.minimum(result, 2.0).reshape(times.shape)[()]
 
     def log_prob_error(self, x: ArrayLike, t: ArrayLike) -> Array:
-        """Estimate the error of `log_prob` at x, in nats: the sum over the factors; infinite where unknown.
+        """Estimate the error of `log_prob` at x, in nats: sums over the factors, and what they lack; or infinite.
 
         Parameters
         ----------
@@ -483,7 +482,8 @@ class ProductTrajectory(Record):
         -------
         array (...)
         """
-        return np.asarray(sum(self._parts(x, lambda path, y: _pointwise(path, y, t, 0))))[()]
+        found = np.asarray(sum(self._parts(x, lambda path, y: _pointwise(path, y, t, 0))))
+        return (found + POINTWISE * by_time(t, self._beside))[()]
 
     def score_error(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Estimate the length of the error of `score` at x; infinite where unknown.
@@ -499,7 +499,11 @@ class ProductTrajectory(Record):
         -------
         array (...)
         """
-        return np.sqrt(sum(error**2 for error in self._parts(x, lambda path, y: _pointwise(path, y, t, 1))))
+        found = np.sqrt(sum(error**2 for error in self._parts(x, lambda path, y: _pointwise(path, y, t, 1))))
+        if not self._besides.any():
+            return found
+        lengths = np.nan_to_num(np.linalg.norm(self.score(x, t), axis=-1)) + by_time(t, self._steepest)
+        return found + POINTWISE * by_time(t, self._beside) * lengths
 
     # What is needed for it
 
@@ -508,6 +512,15 @@ class ProductTrajectory(Record):
         errors = {node: float(path.error_l1(t)) for node, path in self._paths.items()}
         shares = np.array([errors[entry["node"]] / 2 for entry in self._entries])
         return float(-2 * np.expm1(np.log1p(-np.minimum(shares, 1 - 1e-16)).sum()))
+
+    def _beside(self, t: float) -> float:
+        """Return the L1 error that the run states at a time, or around it, beyond those of the factors."""
+        after = min(int(np.searchsorted(self.times, t)), len(self.times) - 1)
+        return float(self._besides[after if t in self.times else slice(max(after - 1, 0), after + 1)].max())
+
+    def _steepest(self, t: float) -> float:
+        """Return the score at one standard deviation along the narrowest axis of the law at a time."""
+        return float(np.linalg.eigvalsh(self.at(t).covariance())[0] ** -0.5)
 
     @cached_property
     def _besides(self) -> Array:
@@ -529,7 +542,7 @@ class ProductTrajectory(Record):
         return [function(path, y[..., block]) for path, block in zip(self.factors, self.blocks, strict=True)]
 
     def _over_times(self, t: ArrayLike, function: Any) -> Array:
-        times = _times(t)
+        times = checked_times(t)
         values = np.array([function(self.at(time)) for time in times.ravel().tolist()])
         return values.reshape(*times.shape, *values.shape[1:])
 
@@ -545,11 +558,3 @@ def _pointwise(path: Path, y: Array, t: ArrayLike, order: int) -> Array:
     if isinstance(path, Trajectory):
         return path.log_prob_error(y, t) if order == 0 else path.score_error(y, t)
     return path.pointwise(y, t, order)
-
-
-def _times(t: Any) -> Array:
-    """Return the argument `t` as times (...), of which there is at least one."""
-    times = real_array("t", t)
-    if times.size == 0:
-        raise ValueError("t must be one time or more, got none")
-    return times

@@ -18,14 +18,16 @@ from wfr_pde.truth.certified.factored.parts import (
     ALONG,
     CORRELATED,
     ISOTROPIC,
+    LOST,
     Parts,
     as_mixture,
     departure_of_mixture,
 )
+from wfr_pde.truth.certified.factored.reach import amplification, spread
 from wfr_pde.truth.exact import gaussian_kl
 
 ON_GRIDS = 4  # dimensions of a block that is solved on a grid, at most
-TURNED, LOST = 4e-16, 1e-13  # rounding of a turned number; of the largest variance, what is no variance
+TURNED = 4e-16  # rounding of a turned number
 NEAR = 1e-12  # L1 distance of blocks that are taken as one
 OFTEN = 3  # dimensions up to which mixtures are solved as they are given
 
@@ -102,8 +104,8 @@ def matched(target: Target, start: Target) -> Matched:
     couplings = np.maximum(*(parts.couplings for parts in seen))
     groups = _groups(couplings > CORRELATED)
     groups = _joined_gaussians(groups, seen)
-    departure = sum(parts.departure + parts.dropped(groups) for parts in seen)
-    departure += sum(_rounding(parts) for parts in seen) + _gap(rotation)
+    neglected = sum(parts.departure + parts.dropped(groups) for parts in seen)
+    departure = sum(_rounding(parts) for parts in seen) + _gap(rotation)
     blocks: list[Block] = []
     columns: list[Array] = []
     for group in groups:
@@ -111,9 +113,22 @@ def matched(target: Target, start: Target) -> Matched:
         found, inner, apart = _solvable(laws[0], laws[1], _why(group, couplings, target, start))
         blocks.extend(found)
         columns.append(rotation[:, group] @ inner)
-        departure += apart
+        neglected += apart
     equal, apart = _equal_blocks(blocks)
-    return Matched(tuple(equal), np.concatenate(columns, axis=1), shift, 4 * (departure + apart))
+    departure += apart + _amplified(target, start, rotation, neglected, seen)
+    return Matched(tuple(equal), np.concatenate(columns, axis=1), shift, 4 * departure)
+
+
+def _amplified(target: Target, start: Target, rotation: Array, neglected: float, seen: list[Parts]) -> float:
+    """Bound what the flow between two laws sees of what is neglected: of couplings, of axes, and of right angles."""
+    laws, total = (target, start), 0.0
+    neglected += 0.0 if _aligned(rotation) else float(np.linalg.norm(rotation.T @ rotation - np.eye(len(rotation))))
+    if neglected:
+        total += neglected * amplification(laws, [spread(target)[0]])
+    about = sum(parts.turned for parts in seen)
+    if about:
+        total += about * amplification(laws, [parts.seen_about for parts in seen])  # type: ignore[misc]
+    return total
 
 
 def _equal_blocks(blocks: list[Block]) -> tuple[list[Block], float]:
@@ -125,6 +140,8 @@ def _equal_blocks(blocks: list[Block]) -> tuple[list[Block], float]:
         for other in different:
             apart = math.inf if block.kind != other.kind else _apart(block.target, other.target)
             apart = apart if apart == math.inf else apart + _apart(block.start, other.start)
+            if 0 < apart <= NEAR:
+                apart *= amplification((block.target, block.start), [spread(block.target)[0]])
             if apart <= NEAR:
                 found.append(other)
                 departure += apart
@@ -190,7 +207,7 @@ def _solvable(target: Target, start: Target, why: str) -> tuple[list[Block], Arr
         return [Block("gaussian", target, start)], identity, 0.0
     radial = radial_about_zero(target), radial_about_zero(start)
     if radial[0] is not None and radial[1] is not None and (target.ndim > 1 or isinstance(target, Radial)):
-        return [Block("radial", radial[0], radial[1])], identity, 0.0
+        return [Block("radial", radial[0], radial[1])], identity, _off_radial(target) + _off_radial(start)
     mixtures = as_mixture(target), as_mixture(start)
     if target.ndim > OFTEN and None not in mixtures:
         return _split_mixtures(mixtures[0], mixtures[1])  # type: ignore[arg-type]
@@ -255,6 +272,15 @@ def radial_about_zero(law: Target) -> Radial | None:
     return Radial.of(law)
 
 
+def _off_radial(law: Target) -> float:
+    """Bound the L1 distance of a Gaussian that is radial but for rounding from the radial law it is taken as."""
+    if type(law) is not Gaussian:
+        return 0.0
+    variance = float(law.covariance.diagonal().mean())
+    off = float(np.linalg.norm(law.covariance - variance * np.eye(law.ndim)))
+    return off / variance + float(np.linalg.norm(law.mean)) / np.sqrt(variance)
+
+
 def _why(group: list[int], couplings: Array, target: Target, start: Target) -> str:
     """Say what couples a group of coordinates."""
     for name, law in (("target", target), ("start", start)):
@@ -295,6 +321,11 @@ def _gap(rotation: Array) -> float:
     """Bound what axes that are not quite at right angles change of a law, in L1."""
     return (
         0.0
-        if np.array_equal(rotation, np.eye(len(rotation)))
+        if _aligned(rotation)
         else 10 * len(rotation) * float(np.abs(rotation.T @ rotation - np.eye(len(rotation))).max())
     )
+
+
+def _aligned(rotation: Array) -> bool:
+    """Return whether axes are the given ones."""
+    return np.array_equal(rotation, np.eye(len(rotation)))

@@ -19,6 +19,7 @@ from wfr_pde.truth.exact import gaussian_kl
 ALONG = 1e-10  # cosine of an axis of a part with one of the frame, below which they are orthogonal
 CORRELATED = 1e-9  # correlation below which Gaussian coordinates are independent; what that does is in the bound
 ROUNDED = 1e-14  # what rounding makes of a cosine of zero or one
+LOST = 1e-13  # of the largest variance, what is no variance
 ISOTROPIC = 1e-12  # of the variance: what turning leaves of its differences
 
 
@@ -54,11 +55,17 @@ class Parts:
         x where all z are zero.
     departure : float
         Bound of the L1 distance of the product from the law.
+    turned : float
+        Norm of what is neglected of the axes of the parts, in radians.
+    seen_about : array (d,), optional
+        The origin in the coordinates before the last turn.
     """
 
     parts: tuple[Part, ...]
     origin: Array
     departure: float = 0.0
+    turned: float = 0.0
+    seen_about: Array | None = None
 
     @classmethod
     def of(cls, law: Target, split: bool) -> Parts:
@@ -77,11 +84,14 @@ class Parts:
         """Return the law of y = Q'(x - c), by its parts."""
         whole = np.concatenate([part.axes for part in self.parts], axis=1)
         ndim = len(shift)
-        turns = np.eye(ndim) if np.abs(whole - rotation).max() < ALONG else _cleaned(rotation.T @ whole)
+        given = rotation.T @ whole
+        turns = np.eye(ndim) if np.abs(whole - rotation).max() < ALONG else _cleaned(given)
         ends = np.cumsum([0, *(part.axes.shape[1] for part in self.parts)])
         places = [slice(a, b) for a, b in itertools.pairwise(ends.tolist())]
         parts = tuple(Part(part.law, turns[:, place]) for part, place in zip(self.parts, places, strict=True))
-        return Parts(parts, turned_points(self.origin, rotation, shift), self.departure)
+        neglected = 0.0 if np.array_equal(whole, rotation) else float(np.linalg.norm(turns - given))
+        origin = turned_points(self.origin, rotation, shift)
+        return Parts(parts, origin, self.departure, self.turned + neglected, self.origin)
 
     @cached_property
     def gaussian(self) -> tuple[Array, Array]:
@@ -107,11 +117,20 @@ class Parts:
         return found
 
     def dropped(self, blocks: list[list[int]]) -> float:
-        """Bound the L1 distance that correlations between blocks make, which are taken as zero."""
-        between = self.couplings.copy()
+        """Bound what is taken as zero between blocks: whitened correlations, and axes of parts but Gaussians."""
+        _, covariance = self.gaussian
+        between, whitening, lost = covariance.copy(), np.zeros_like(covariance), 0.0
         for block in blocks:
-            between[np.ix_(block, block)] = 0.0
-        return float(2 * np.linalg.norm(between))
+            here = np.ix_(block, block)
+            between[here] = 0.0
+            values, vectors = np.linalg.eigh(covariance[here])
+            seen = values > LOST * max(float(values[-1]), 1e-300)
+            whitening[here] = vectors * np.where(seen, np.where(seen, values, 1.0) ** -0.5, 0.0) @ vectors.T
+        for part in self.parts:
+            if not part.is_gaussian:
+                small = np.where(np.abs(part.axes).max(axis=1, keepdims=True) > ALONG, 0.0, part.axes)
+                lost += float(np.linalg.norm(small))
+        return float(2 * np.linalg.norm(whitening @ between @ whitening)) + lost
 
     def law_of(self, block: list[int]) -> Target:
         """Return the law of the coordinates of a block."""
@@ -148,17 +167,20 @@ class Parts:
 
 
 def departure_of_mixture(law: GaussianMixture, product: Product) -> float:
-    """Bound the L1 distance of a mixture from a product of a mixture and a Gaussian, by Pinsker's inequality."""
+    """Bound the L1 distance of a mixture from a product of a mixture and a Gaussian, by Pinsker's inequality.
+
+    It is that of the component that is furthest off, whatever its weight: reaction may make a small one large.
+    """
     rotation, _ = product.frame
     if len(product.factors) == 1:
         return 0.0
     inner, (mixture, rest) = turned(law, rotation, np.zeros(law.ndim)), product.factors
     total, r = 0.0, mixture.ndim
-    for weight, given, own in zip(law.weights, inner.components, mixture.components, strict=True):  # type: ignore[attr-defined]
+    for given, own in zip(inner.components, mixture.components, strict=True):  # type: ignore[attr-defined]
         covariance = np.zeros((law.ndim, law.ndim))
         covariance[:r, :r], covariance[r:, r:] = own.covariance, rest.covariance  # type: ignore[attr-defined]
         made = Gaussian(np.concatenate([own.mean, rest.mean]), covariance)  # type: ignore[attr-defined]
-        total += weight * np.sqrt(2 * abs(gaussian_kl(given, made)))
+        total = max(total, np.sqrt(2 * abs(gaussian_kl(given, made))))
     return float(total)
 
 
