@@ -88,15 +88,20 @@ def mode_masses(centres: ArrayLike, name: str = "mode_masses") -> Record:
 def _masses_on_a_line(state: Density, centres: Array) -> Array:
     """Return the masses of a density on a line nearest to each of some centres; equal ones share theirs."""
     places, which, counts = np.unique(centres, return_inverse=True, return_counts=True)
-    edges = state.grid.axes[0].edges
-    middles = np.clip((places[1:] + places[:-1]) / 2, edges[0], edges[-1])
-    panels = np.union1d(edges, middles)
-    nodes, weights = gauss(NODES)
-    x = panels[:-1, None] + np.diff(panels)[:, None] * nodes
-    parts = np.exp(state.log_prob(x[..., None])) @ weights * np.diff(panels)
-    place = np.searchsorted(middles, x[:, 0], side="right")
-    masses = np.bincount(place, parts, minlength=len(places))
-    return np.asarray((state.mass * masses / masses.sum() / counts)[which])
+    below = shares_below(state, (places[1:] + places[:-1]) / 2)
+    return np.asarray((state.mass * np.diff(np.concatenate([[0.0], below, [1.0]])) / counts)[which])
+
+
+def shares_below(density: Density, cuts: Array) -> Array:
+    """Return the shares of the mass of a density on a line below some places, by Gauss's rule in parts of cells."""
+    edges = density.grid.axes[0].edges
+    inside = np.clip(cuts, edges[0], edges[-1])
+    ends = np.union1d(edges, inside)
+    at, weights = gauss(NODES)
+    widths = np.diff(ends)[:, None]
+    values = np.exp(density.log_prob((ends[:-1, None] + widths * at)[..., None]))
+    masses = np.concatenate([[0.0], np.cumsum(np.sum(widths * weights * values, axis=1))])
+    return np.asarray(masses[np.searchsorted(ends, inside)] / masses[-1])
 
 
 @knows_its_arguments

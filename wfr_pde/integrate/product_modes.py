@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from wfr_pde.integrate.mass_records import mode_masses
-from wfr_pde.numerics.gauss_rules import gauss
+from wfr_pde.integrate.mass_records import mode_masses, shares_below
 from wfr_pde.numerics.typing import Array
 from wfr_pde.space.density import Density
 from wfr_pde.space.product_law import Factor, ProductLaw
 from wfr_pde.space.quadrature import with_corrected_masses
+from wfr_pde.space.radial_law import RadialLaw
 from wfr_pde.targets.gaussian import Gaussian
 
-NODES = 8  # of Gauss's rule, per cell
 SAME = 1e-9  # of the spread of the centres: parts of centres that differ by less are the same
 
 
@@ -70,9 +69,10 @@ def _masses(factor: Factor, centres: Array) -> Array:
     """Return the masses of a factor nearest to each of some centres in its own coordinates."""
     if len(centres) == 1:
         return np.ones(1)
-    if isinstance(factor, Density) and (factor.ndim > 1 or factor.grid.axes[0].periodic):
+    if isinstance(factor, Density):
         energy: Any = None  # the record does not look at it
-        return np.asarray(mode_masses(centres)(with_corrected_masses(factor), energy))
+        whole = factor.ndim > 1 or factor.grid.axes[0].periodic  # cells are not divided: each has its own mass
+        return np.asarray(mode_masses(centres)(with_corrected_masses(factor) if whole else factor, energy))
     apart = centres - centres[0]
     far = int(np.argmax(np.sum(apart**2, axis=1)))
     direction = apart[far] / np.linalg.norm(apart[far])
@@ -91,31 +91,11 @@ def _masses(factor: Factor, centres: Array) -> Array:
     return result
 
 
-def _distribution(factor: Factor, direction: Array, cuts: Array) -> Array:
+def _distribution(factor: Gaussian | RadialLaw, direction: Array, cuts: Array) -> Array:
     """Return the shares of the mass below planes across a direction."""
-    if isinstance(factor, Density):
-        below = _shares_below(factor, direction[0] * cuts)
-        return below if direction[0] > 0 else 1 - below
     if isinstance(factor, Gaussian):
         from scipy.special import ndtr
 
         spread = math.sqrt(float(direction @ factor.covariance @ direction))
         return np.asarray(ndtr((cuts - factor.mean @ direction) / spread))
-    from scipy.interpolate import CubicSpline
-
-    coordinate = factor.coordinate
-    edges = coordinate.grid.axes[0].edges
-    shares = np.concatenate([[0.0], np.cumsum(coordinate.values * np.diff(edges))])
-    return np.clip(CubicSpline(edges, shares / shares[-1])(np.clip(cuts, edges[0], edges[-1])), 0.0, 1.0)
-
-
-def _shares_below(density: Density, cuts: Array) -> Array:
-    """Return the shares of a law on the line below cuts, by Gauss's rule on both parts of the cells that they cut."""
-    edges = density.grid.axes[0].edges
-    inside = np.clip(cuts, edges[0], edges[-1])
-    ends = np.union1d(edges, inside)
-    at, weights = gauss(NODES)
-    widths = np.diff(ends)[:, None]
-    values = np.exp(density.log_prob((ends[:-1, None] + widths * at)[..., None]))
-    shares = np.concatenate([[0.0], np.cumsum(np.sum(widths * weights * values, axis=1))])
-    return np.asarray(shares[np.searchsorted(ends, inside)] / shares[-1])
+    return shares_below(factor.coordinate, cuts)
