@@ -22,12 +22,12 @@ import wfr_pde as wfr
 from wfr_pde import plotting, samplers
 from wfr_pde.app.experiments.parts import stored
 
-QUICK = dict(n=200, seeds=3, rtol=1e-3)
+QUICK = dict(n=400, seeds=2, rtol=1e-3)
 CHECKS = {
     "error_langevin": (0.15, 0.02),  # at the end, as shares have hardly moved
     "births_over_langevin": (0.25, 0.25),  # errors at the end
     "weights_over_langevin": (0.2, 0.2),
-    "smc_over_langevin": (1.0, 0.2),  # 0.85 with 1000 particles, 1.15 with 200
+    "smc_over_langevin": (1.0, 0.2),  # 0.85 with 1000 particles, 1.15 with 400
     "smc_share": (0.93, 0.03),  # on the right at the end, where the target has 0.8
     "error_truth": (0.0, 1e-3),  # bound of the L1 error of the law in 16 dimensions
 }
