@@ -45,12 +45,12 @@ class Product(Target):
 
     Examples
     --------
-    Twenty double wells have 2^20 modes:
+    Twenty double wells, of a barrier of five nats each, have 2^20 modes:
 
     >>> import wfr_pde as wfr
     >>> target = wfr.Product([wfr.DoubleWell(5)] * 20)
     >>> target.ndim, target.log_density([[1.0] * 20, [0.0] * 20]).tolist()
-    (20, [0.0, -5.0])
+    (20, [0.0, -100.0])
     """
 
     factors: Sequence[Target]
